@@ -1,0 +1,61 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs check clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.package ## Make pictures with both providers' sandboxes: no key, no account, no cost
+	@echo "== Making pictures with the sandbox, in demo-pictures/ ..."
+	@$(BIN)/invokeai-external demo
+
+test: $(VENV)/.test ## Run the tests; they need no key and no internet
+	@echo "== Running the tests ..."
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python tests/coverage_gate.py
+
+lint: $(VENV)/.lint ## Check the style with ruff
+	@echo "== Checking the style ..."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.test $(VENV)/.lint ## Check the types with mypy, strictly
+	@echo "== Checking the types ..."
+	@$(BIN)/mypy
+
+docs: $(VENV)/.test ## Write the generated parts of the docs and of the README anew
+	@echo "== Writing the generated parts of the docs ..."
+	@$(BIN)/python docs/generate.py
+
+check: lint types test ## Everything that must hold: style, types, tests, docs (the tests read the docs)
+
+clean: ## Remove all that the other targets made
+	rm -rf $(VENV) build demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
+
+$(VENV)/.venv:
+	@echo "== Making a Python environment in $(VENV)/ ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.venv pyproject.toml
+	@echo "== Installing invokeai_external and what it needs ..."
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.package
+	@echo "== Installing the test tools and the providers' official SDKs ..."
+	@$(PIP) install --editable ".[test,sdk]"
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.package
+	@echo "== Installing ruff and mypy ..."
+	@$(PIP) install --editable ".[lint]"
+	@touch $@

@@ -1,0 +1,117 @@
+"""Google's Gemini image models and OpenAI's GPT Image, for InvokeAI and for the command line.
+
+The public names load when they are first used (PEP 562), so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from invokeai_external.errors import (
+        AuthenticationError,
+        CancelledError,
+        CapabilityError,
+        ContentBlockedError,
+        ExternalError,
+        InvalidRequestError,
+        InvalidResponseError,
+        ModelRetiredError,
+        NetworkError,
+        NotConfiguredError,
+        ProviderError,
+        QuotaError,
+        RateLimitedError,
+        RejectedRequestError,
+        RequestError,
+        SettingsError,
+        TimedOutError,
+        UnavailableError,
+        UnknownProviderError,
+    )
+    from invokeai_external.models import ModelConfig
+    from invokeai_external.planner import Plan
+    from invokeai_external.registry import Registry
+    from invokeai_external.request import (
+        GeneratedImage,
+        GenerationRequest,
+        GenerationResult,
+        InputImage,
+        Notice,
+        Progress,
+        Usage,
+    )
+    from invokeai_external.service import Service
+    from invokeai_external.settings import Settings, load_settings
+    from invokeai_external.sizing import AspectRatio, Size
+    from invokeai_external.version import VERSION
+
+__all__ = [
+    "VERSION",
+    "AspectRatio",
+    "AuthenticationError",
+    "CancelledError",
+    "CapabilityError",
+    "ContentBlockedError",
+    "ExternalError",
+    "GeneratedImage",
+    "GenerationRequest",
+    "GenerationResult",
+    "InputImage",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "ModelConfig",
+    "ModelRetiredError",
+    "NetworkError",
+    "NotConfiguredError",
+    "Notice",
+    "Plan",
+    "Progress",
+    "ProviderError",
+    "QuotaError",
+    "RateLimitedError",
+    "Registry",
+    "RejectedRequestError",
+    "RequestError",
+    "Service",
+    "Settings",
+    "SettingsError",
+    "Size",
+    "TimedOutError",
+    "UnavailableError",
+    "UnknownProviderError",
+    "Usage",
+    "load_settings",
+]
+
+_HOMES = {
+    "models": ("ModelConfig",),
+    "planner": ("Plan",),
+    "registry": ("Registry",),
+    "request": (
+        "GeneratedImage",
+        "GenerationRequest",
+        "GenerationResult",
+        "InputImage",
+        "Notice",
+        "Progress",
+        "Usage",
+    ),
+    "service": ("Service",),
+    "settings": ("Settings", "load_settings"),
+    "sizing": ("AspectRatio", "Size"),
+    "version": ("VERSION",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Whatever has no other home is an error.
+    return getattr(import_module(f"{__name__}.{_HOME_OF.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,69 @@
+"""The model configs as data: one YAML file a provider beside this module, and the functions that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from invokeai_external.models import ModelConfig, ProviderInfo
+
+__all__ = ["CatalogPage", "merge_fields", "page", "pages"]
+
+_PROVIDER_IDS = ("gemini", "openai")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPage:
+    """One provider's file: what is known of the provider, and its models as raw fields by id, newest first.
+
+    The fields are kept raw so that the user's own can be laid over them before they are checked.
+    """
+
+    provider: ProviderInfo
+    models: Mapping[str, Mapping[str, Any]]
+
+    def configs(self) -> tuple[ModelConfig, ...]:
+        return tuple(ModelConfig.model_validate(fields) for fields in self.models.values())
+
+
+@cache
+def page(provider_id: str) -> CatalogPage:
+    """The catalogue file of one provider."""
+    raw = yaml.safe_load(files(__name__).joinpath(f"{provider_id}.yaml").read_text(encoding="utf-8"))
+    provider = ProviderInfo.model_validate(raw["provider"])
+    models = {
+        fields["id"]: {
+            **fields,
+            "provider": provider.id,
+            "description": f"{fields['description']} {provider.billing_note}",
+        }
+        for fields in raw["models"]
+    }
+    return CatalogPage(provider, models)
+
+
+def pages() -> tuple[CatalogPage, ...]:
+    """All catalogue files."""
+    return tuple(page(provider_id) for provider_id in _PROVIDER_IDS)
+
+
+def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, field by field and at every depth; neither is changed."""
+    merged = dict(base)
+    for name, value in override.items():
+        below = merged.get(name)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_kind(below, value):
+            merged[name] = merge_fields(below, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    """False where the upper one is of another kind of sizing, whose fields cannot be mixed with the lower one's."""
+    return "kind" not in above or above["kind"] == below.get("kind")

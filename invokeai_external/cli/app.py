@@ -1,0 +1,248 @@
+"""The commands, their options and their help. Nothing heavy is imported here, so that ``--help`` comes at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invokeai_external.version import VERSION
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C stopped, as shells have it."""
+
+app = typer.Typer(
+    name="invokeai-external",
+    help="Make pictures with Google's Gemini image models and OpenAI's GPT Image.",
+    epilog="Exit codes: 0 done; 1 the provider or the network failed, wholly or in part; 2 nothing was sent: wrong "
+    "usage, settings, missing key, or more than the model can do; 130 interrupted.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys_app = typer.Typer(
+    help="Set, list and remove the providers' keys.", invoke_without_command=True, rich_markup_mode=None
+)
+app.add_typer(keys_app, name="keys")
+
+
+class ProviderName(StrEnum):
+    """The providers, as a choice on the command line; a test holds it equal to the registry's."""
+
+    gemini = "gemini"
+    openai = "openai"
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="INVOKE_ROOT",
+        help="The folder of api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT, else your own]",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, errors included.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Never shows a traceback for what a user can mend."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments, standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        from invokeai_external.cli import report
+
+        return report.failure(error, as_json="--json" in arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make pictures with Google's Gemini image models and OpenAI's GPT Image."""
+    _help_without_command(context)
+
+
+@keys_app.callback()
+def _keys(context: typer.Context) -> None:
+    """Set, list and remove the providers' keys."""
+    _help_without_command(context)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What the picture should show.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="provider/model-id, a known id or an alias. [default: the newest model of a provider with a key]"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path(),
+    n: Annotated[int, typer.Option("-n", help="How many pictures, 1 to 10.")] = 1,
+    size: Annotated[str | None, typer.Option(help="Exact pixels, such as 1536x864.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(help="A ratio, such as 16:9.")] = None,
+    image_size: Annotated[str | None, typer.Option(help="A named size: 512, 1K, 2K or 4K.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Makes a picture repeatable; picture i gets seed + i. Gemini only."),
+    ] = None,
+    ref: Annotated[
+        list[Path] | None,
+        typer.Option(help="A reference picture; give it several times for several."),
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="The picture to edit.")] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Where to edit it: transparent, or else white, marks what to change."),
+    ] = None,
+    quality: Annotated[str | None, typer.Option(help="OpenAI: low, medium, high, from 2.5 on xhigh, max.")] = None,
+    background: Annotated[str | None, typer.Option(help="OpenAI: opaque or transparent.")] = None,
+    input_fidelity: Annotated[
+        str | None,
+        typer.Option(help="OpenAI, with a picture to edit: low or high."),
+    ] = None,
+    moderation: Annotated[str | None, typer.Option(help="OpenAI: low is less strict.")] = None,
+    output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
+    style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 2.")] = None,
+    thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Make sandbox pictures: no key, no network, no cost.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent and its cost; send nothing.")
+    ] = False,
+    json: Json = False,
+    root: Root = None,
+) -> int:
+    """Make pictures from words, and from pictures.
+
+    The pictures' paths are printed, one a line.
+    """
+    from invokeai_external.cli import generate as command
+
+    options = {
+        "quality": quality,
+        "background": background,
+        "input_fidelity": input_fidelity,
+        "moderation": moderation,
+        "output_format": output_format,
+        "style": style,
+        "temperature": temperature,
+        "thinking_level": thinking_level,
+    }
+    return command.run(
+        command.Arguments(
+            prompt=prompt,
+            model=model,
+            out=out,
+            n=n,
+            size=size,
+            aspect_ratio=aspect_ratio,
+            image_size=image_size,
+            seed=seed,
+            references=tuple(ref or ()),
+            init=init,
+            mask=mask,
+            options={name: value for name, value in options.items() if value is not None},
+        ),
+        root=root,
+        sandbox=sandbox,
+        dry_run=dry_run,
+        as_json=json,
+    )
+
+
+@app.command()
+def models(
+    provider: Annotated[ProviderName | None, typer.Option(help="Only this provider's.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Retired ones as well.")] = False,
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """List the models: what they can do and what they cost."""
+    from invokeai_external.cli import models as command
+
+    command.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+
+
+@app.command()
+def recall(
+    picture: Annotated[Path, typer.Argument(help="A picture made by this program or its Invoke nodes.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the whole metadata as JSON.")] = False,
+) -> None:
+    """Print the command line that made a picture."""
+    from invokeai_external.cli import recall as command
+
+    command.run(picture, as_json=json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("demo-pictures"),
+    json: Json = False,
+) -> int:
+    """Make pictures with both providers' sandboxes: no key, no account, no cost."""
+    from invokeai_external.cli import demo as command
+
+    return command.run(out, as_json=json)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0 for any that is free.")] = 9393,
+) -> None:
+    """Serve both providers' APIs on this machine, with pictures that cost nothing."""
+    from invokeai_external.cli import sandbox as command
+
+    command.run(port)
+
+
+@keys_app.command("set")
+def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+    """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""
+    from invokeai_external.cli import keys
+
+    keys.set_one(provider.value, root=root)
+
+
+@keys_app.command("list")
+def keys_list(json: Json = False, root: Root = None) -> None:
+    """Say which providers have a key and where it comes from; keys are never shown."""
+    from invokeai_external.cli import keys
+
+    keys.list_all(as_json=json, root=root)
+
+
+@keys_app.command("remove")
+def keys_remove(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+    """Take a provider's key out of api_keys.yaml."""
+    from invokeai_external.cli import keys
+
+    keys.remove_one(provider.value, root=root)

@@ -1,0 +1,142 @@
+"""``demo``: a few pictures from both providers' sandboxes, and a table of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.table import Table
+
+from invokeai_external.cli import report
+from invokeai_external.cli.app import INTERRUPTED
+from invokeai_external.cli.files import PictureFolder, SavedPicture
+from invokeai_external.cli.generate import Run, make_pictures
+from invokeai_external.cli.live import live_line
+from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.request import GenerationRequest, GenerationResult, InputImage
+from invokeai_external.settings import load_settings
+from invokeai_external.sizing import AspectRatio, Size
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    what: str
+    result: GenerationResult
+    saved: SavedPicture
+
+
+def run(out: Path, *, as_json: bool) -> int:
+    """Make the pictures and print the table; returns the exit code."""
+    folder = PictureFolder(out)
+    rows: list[_Row] = []
+    try:
+        anyio.run(partial(_make, folder, rows))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if as_json:
+        report.print_json([_row_object(row) for row in rows])
+        return 0
+    table = Table(title="Pictures from the sandbox: nothing was sent to a provider, nothing was paid", box=None)
+    for heading in ("What", "Model", "Size", "Time", "Would have cost", "File"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*_cells(row))
+    console = Console()
+    Console(width=max(console.width, 100) if console.is_terminal else 180).print(table)
+    return 0
+
+
+async def _make(folder: PictureFolder, rows: list[_Row]) -> None:
+    """Words to picture with both providers, then an edit, a transparent picture and a mask, with what came before."""
+
+    async def one(what: str, request: GenerationRequest) -> InputImage:
+        done = Run()
+        with live_line() as on_progress:
+            # The user's own settings are left out: the demo is the same for everybody.
+            settings = load_settings(Path(), {}, PROVIDER_IDS)
+            await make_pictures(settings, request, folder, done, on_progress, sandbox=True)
+        assert done.result is not None
+        rows.extend(_Row(what, done.result, saved) for saved in done.saved)
+        return InputImage(done.saved[0].image.data, done.saved[0].path.name)
+
+    fox = await one(
+        "words to picture",
+        GenerationRequest(
+            model="gemini/gemini-nano-banana-2.1",
+            prompt="a red fox in snow, first light over the hills",
+            aspect_ratio=AspectRatio(16, 9),
+            image_size="1K",
+            seed=7,
+        ),
+    )
+    harbour = await one(
+        "words to picture",
+        GenerationRequest(
+            model="openai/gpt-image-2.5-flare", prompt="a quiet harbour at dusk, lanterns lit", size=Size(1536, 864)
+        ),
+    )
+    await one(
+        "edit with two references",
+        GenerationRequest(
+            model="gemini/gemini-3-pro-image",
+            prompt="the fox walks along the harbour",
+            aspect_ratio=AspectRatio(3, 2),
+            references=(fox, harbour),
+            seed=11,
+        ),
+    )
+    await one(
+        "transparent",
+        GenerationRequest(
+            model="openai/gpt-image-2.6-sunburst",
+            prompt="a paper lantern, sticker",
+            size=Size(1024, 1024),
+            options={"background": "transparent", "quality": "high"},
+        ),
+    )
+    await one(
+        "inside a mask",
+        GenerationRequest(
+            model="openai/gpt-image-2.5-flare",
+            prompt="a full moon over the water",
+            size=Size(1536, 864),
+            init_image=harbour,
+            mask=InputImage(_round_mask(Size(1536, 864)), "mask.png"),
+        ),
+    )
+
+
+def _round_mask(size: Size) -> bytes:
+    """A mask that changes a disc in the upper right: white on black, as a PNG of mode L."""
+    mask = Image.new("L", (size.width, size.height))
+    centre, radius = (size.width * 0.75, size.height * 0.35), size.height * 0.25
+    ImageDraw.Draw(mask).ellipse(
+        (centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius), fill=255
+    )
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _cells(row: _Row) -> tuple[str, ...]:
+    cost = "unknown" if row.result.cost_usd is None else f"${row.result.cost_usd:.4f}"
+    model = f"{row.result.provider}/{row.result.model}"
+    return (row.what, model, str(row.saved.image.size), f"{row.result.elapsed_s:.1f} s", cost, str(row.saved.path))
+
+
+def _row_object(row: _Row) -> dict[str, object]:
+    return {
+        "what": row.what,
+        "model": f"{row.result.provider}/{row.result.model}",
+        "size": str(row.saved.image.size),
+        "elapsed_s": round(row.result.elapsed_s, 3),
+        "cost_usd": row.result.cost_usd,
+        "path": str(row.saved.path),
+    }

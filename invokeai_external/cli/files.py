@@ -1,0 +1,130 @@
+"""Pictures on disk: read without surprises, named by date, model and prompt, written whole and never over another."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import tempfile
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from invokeai_external import metadata
+from invokeai_external.errors import InvalidRequestError
+from invokeai_external.request import GeneratedImage, InputImage, Notice
+
+__all__ = ["PictureFolder", "SavedPicture", "read_picture"]
+
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_LONGEST_SLUG = 48
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPicture:
+    """A picture and the file that it is in.
+
+    Attributes:
+        image: The picture.
+        path: Its file.
+        bytes: The file's size.
+        notice: What the user should know of how it was saved.
+    """
+
+    image: GeneratedImage
+    path: Path
+    bytes: int
+    notice: Notice | None = None
+
+
+def read_picture(path: Path) -> InputImage:
+    """A picture file's bytes; raises InvalidRequestError if there is no such file or it cannot be read."""
+    try:
+        return InputImage(path.read_bytes(), path.name)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the picture."
+        ) from None
+
+
+class PictureFolder:
+    """A folder to save pictures in.
+
+    Raises:
+        InvalidRequestError: It cannot be made or written to. This is tried before anything is paid for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InvalidRequestError(
+                f"Pictures cannot be saved in {folder}: {error.strerror}.", hint="Name another folder with --out."
+            ) from None
+
+    def save(self, image: GeneratedImage) -> SavedPicture:
+        """Save a picture with its metadata; into the system's temporary folder if this one fails by now."""
+        data = metadata.embed(image.data, image.metadata)
+        name = _file_name(image)
+        try:
+            return SavedPicture(image, _write_new(self._folder, name, data), len(data))
+        except OSError as error:
+            path = _write_new(Path(tempfile.gettempdir()), name, data)
+            what = f"{self._folder} could not be written ({error.strerror}), so a picture was saved as {path}."
+            return SavedPicture(image, path, len(data), Notice("saved_elsewhere", what))
+
+
+def _file_name(image: GeneratedImage) -> str:
+    """``2026-11-23-gpt-image-2-a-red-fox.png``, by the day, the model and the prompt of the metadata."""
+    external = image.metadata["external"]
+    assert isinstance(external, dict)
+    day = datetime.datetime.now().date().isoformat()
+    stem = "-".join(
+        part for part in (day, _slug(str(external["model"])), _slug(str(image.metadata["positive_prompt"]))) if part
+    )
+    return f"{stem}.{_EXTENSIONS[image.mime_type]}"
+
+
+def _slug(text: str) -> str:
+    """Letters, digits and dots of any script in lower case, with dashes in between."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return re.sub(r"[^\w.]+|_", "-", plain)[:_LONGEST_SLUG].strip("-.")
+
+
+def _write_new(folder: Path, name: str, data: bytes) -> Path:
+    """Write a file that was not there before, in one step; a number is added to a name that is taken."""
+    handle, name_of_temporary = tempfile.mkstemp(dir=folder, prefix=".saving-")
+    temporary = Path(name_of_temporary)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o666 & ~_umask())
+        path = _reserve(folder, name)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _reserve(folder: Path, name: str) -> Path:
+    """A path that nothing had, made as an empty file so that nobody else takes it."""
+    stem, _, extension = name.rpartition(".")
+    number = 1
+    while True:
+        path = folder / (name if number == 1 else f"{stem}-{number}.{extension}")
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            number += 1
+            continue
+        return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

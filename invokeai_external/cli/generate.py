@@ -1,0 +1,249 @@
+"""``generate``: from arguments to a request, from pictures to files, with a live line in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from invokeai_external import images, pricing
+from invokeai_external.cli import report
+from invokeai_external.cli.app import INTERRUPTED
+from invokeai_external.cli.context import settings
+from invokeai_external.cli.files import PictureFolder, SavedPicture, read_picture
+from invokeai_external.cli.live import live_line
+from invokeai_external.errors import CancelledError, InvalidRequestError
+from invokeai_external.planner import Plan
+from invokeai_external.providers.base import HttpRequest
+from invokeai_external.request import (
+    GenerationRequest,
+    GenerationResult,
+    InputImage,
+    Notice,
+    OptionValue,
+    Progress,
+    Received,
+)
+from invokeai_external.service import Service
+from invokeai_external.settings import Settings
+from invokeai_external.sizing import AspectRatio, Size
+
+__all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The arguments of ``generate`` that say what to make, as they stand on the command line."""
+
+    prompt: str
+    out: Path
+    model: str | None = None
+    n: int = 1
+    size: str | None = None
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+    seed: int | None = None
+    references: tuple[Path, ...] = ()
+    init: Path | None = None
+    mask: Path | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted."""
+
+    saved: list[SavedPicture] = field(default_factory=list)
+    result: GenerationResult | None = None
+
+
+def run(arguments: Arguments, *, root: Path | None, sandbox: bool, dry_run: bool, as_json: bool) -> int:
+    """Make the pictures, or show what would be sent; returns the exit code."""
+    request = request_of(arguments)
+    current = settings(root)
+    if dry_run:
+        anyio.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
+        return 0
+    folder = PictureFolder(arguments.out)
+    done = Run()
+    try:
+        with live_line() as on_progress:
+            anyio.run(partial(make_pictures, current, request, folder, done, on_progress, sandbox=sandbox))
+    except KeyboardInterrupt:
+        return _interrupted(done, as_json=as_json)
+    assert done.result is not None
+    if as_json:
+        report.print_json(_result_object(done.result, done.saved))
+    else:
+        _tell(done.result, done.saved)
+    return report.PROVIDER_FAILED if done.result.errors else 0
+
+
+async def make_pictures(
+    current: Settings,
+    request: GenerationRequest,
+    folder: PictureFolder,
+    done: Run,
+    on_progress: Callable[[Progress], None],
+    *,
+    sandbox: bool,
+) -> None:
+    """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived."""
+
+    def save(progress: Progress) -> None:
+        if isinstance(progress, Received):
+            done.saved.extend(folder.save(image) for image in progress.images)
+        on_progress(progress)
+
+    async with Service(current, sandbox=sandbox) as service:
+        done.result = await service.generate(request, save)
+
+
+def request_of(arguments: Arguments) -> GenerationRequest:
+    """The request of a command line; raises InvalidRequestError for what cannot be read."""
+    return GenerationRequest(
+        prompt=arguments.prompt,
+        model=arguments.model,
+        n=arguments.n,
+        size=_parsed("--size", Size.parse, arguments.size),
+        aspect_ratio=_parsed("--aspect-ratio", AspectRatio.parse, arguments.aspect_ratio),
+        image_size=arguments.image_size,
+        seed=arguments.seed,
+        init_image=read_picture(arguments.init) if arguments.init else None,
+        mask=_read_mask(arguments.mask) if arguments.mask else None,
+        references=tuple(read_picture(path) for path in arguments.references),
+        options=arguments.options,
+    )
+
+
+def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"{flag}: {error}.", hint="Mend it and try again.") from None
+
+
+def _read_mask(path: Path) -> InputImage:
+    """A mask file in the form used inside; transparency, or else white, marks what to change."""
+    file = read_picture(path)
+    try:
+        return InputImage(images.mask_from_file(file.data), file.name)
+    except images.ImageError as error:
+        raise InvalidRequestError(f"{path}: {error}", hint="Give another mask.") from None
+
+
+def _interrupted(done: Run, *, as_json: bool) -> int:
+    kept = len(done.saved)
+    error = CancelledError(
+        "Interrupted.", hint=f"{kept} finished pictures were kept." if kept else "What was under way may be billed."
+    )
+    if as_json:
+        images_kept = {"images": [_image_object(saved) for saved in done.saved]} if kept else {}
+        report.print_json({"error": report.error_object(error), **images_kept})
+    else:
+        for saved in done.saved:
+            print(saved.path)
+        report.say(f"{error}")
+    return INTERRUPTED
+
+
+def _tell(result: GenerationResult, saved: list[SavedPicture]) -> None:
+    for picture in _in_order(result, saved):
+        print(picture.path)
+    report.notices((*result.notices, *_saving_notices(saved)))
+    for error in result.errors:
+        report.say(f"Error: {error}")
+    cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
+    report.say(f"{result.provider}/{result.model}: {len(result.images)} in {result.elapsed_s:.1f} s, {cost}")
+
+
+def _result_object(result: GenerationResult, saved: list[SavedPicture]) -> dict[str, Any]:
+    notices = (*result.notices, *_saving_notices(saved))
+    return {
+        "model": result.model,
+        "provider": result.provider,
+        "images": [_image_object(picture) for picture in _in_order(result, saved)],
+        "notices": [asdict(notice) for notice in notices],
+        "usage": asdict(result.usage) if result.usage else {},
+        "cost_usd": result.cost_usd,
+        "request_ids": list(result.request_ids),
+        "elapsed_s": round(result.elapsed_s, 3),
+        **({"errors": [report.error_object(error) for error in result.errors]} if result.errors else {}),
+    }
+
+
+def _image_object(saved: SavedPicture) -> dict[str, Any]:
+    image = saved.image
+    return {
+        "path": str(saved.path),
+        "width": image.size.width,
+        "height": image.size.height,
+        "mime_type": image.mime_type,
+        "bytes": saved.bytes,
+        "seed": image.seed,
+    }
+
+
+def _in_order(result: GenerationResult, saved: list[SavedPicture]) -> list[SavedPicture]:
+    """The saved pictures in the order of the request; they were saved in that of their arrival."""
+    by_identity = {id(picture.image): picture for picture in saved}
+    return [by_identity[id(image)] for image in result.images]
+
+
+def _saving_notices(saved: list[SavedPicture]) -> list[Notice]:
+    return [picture.notice for picture in saved if picture.notice]
+
+
+async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
+    async with Service(current, sandbox=sandbox) as service:
+        plan, requests = service.preview(request)
+    cost = pricing.estimate_usd(plan)
+    shown = [_shown(http_request) for http_request in requests]
+    if as_json:
+        report.print_json(
+            {
+                "model": plan.model.id,
+                "provider": plan.model.provider,
+                "requests": shown,
+                "notices": [asdict(notice) for notice in plan.notices],
+                "estimated_cost_usd": cost,
+            }
+        )
+        return
+    _tell_plan(plan, shown, cost)
+
+
+def _tell_plan(plan: Plan, shown: list[dict[str, Any]], cost: float | None) -> None:
+    for request in shown:
+        print(f"POST {request['url']}")
+        report.print_json(request.get("json") or {"form": request["form"], "files": request["files"]})
+    report.notices(plan.notices)
+    if cost is None:
+        report.say("Estimated cost: unknown. Nothing was sent.")
+    else:
+        report.say(
+            f"Estimated cost: ${cost:.4f} for the pictures; prompt and input pictures come on top. Nothing was sent."
+        )
+
+
+def _shown(request: HttpRequest) -> dict[str, Any]:
+    """A request for people to read: whole, but for the pictures in it."""
+    if request.json is not None:
+        return {"url": request.url, "json": _without_images(request.json)}
+    files = [f"{part.name}: {part.filename}, {part.content_type}, {len(part.data):,} bytes" for part in request.files]
+    return {"url": request.url, "form": dict(request.form), "files": files}
+
+
+def _without_images(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: f"<{len(inner):,} characters of base64>" if name == "data" else _without_images(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_images(inner) for inner in value]
+    return value

@@ -1,0 +1,91 @@
+"""``models``: the catalogue as a table or as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from invokeai_external import pricing
+from invokeai_external.cli import report
+from invokeai_external.cli.context import settings
+from invokeai_external.models import ModelConfig
+from invokeai_external.registry import Registry
+from invokeai_external.sizing import FixedSizing, FlexibleSizing
+
+__all__ = ["run", "sizes_of", "status_of"]
+
+
+def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
+    """Print the models; retired ones only where they are asked for."""
+    current = settings(root)
+    report.notices(current.notices)
+    found = [
+        model
+        for model in Registry(current.models).models(provider)
+        if with_retired or model.lifecycle.status != "retired"
+    ]
+    if as_json:
+        report.print_json([_model_object(model) for model in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Model", "Status", "From", "Sizes", "Pictures in", "Seed", "USD per picture"):
+        table.add_column(heading, no_wrap=heading == "Model")
+    for model in found:
+        table.add_row(
+            model.reference,
+            status_of(model),
+            ", ".join(model.modes),
+            sizes_of(model),
+            str(model.input_images.max_count or "-"),
+            "yes" if model.seed else "no",
+            _price_of(model),
+        )
+    # Without a terminal there is no width to fit, so nothing is wrapped.
+    console = Console()
+    Console(width=console.width if console.is_terminal else 200).print(table)
+
+
+def status_of(model: ModelConfig) -> str:
+    """``active``, or what its end means: ``deprecated, ends 2026-12-01, use gpt-image-2``."""
+    life = model.lifecycle
+    ended = "ended" if life.status == "retired" else "ends"
+    parts = [
+        life.status,
+        f"{ended} {life.shutdown}" if life.shutdown else "",
+        f"use {life.successor}" if life.successor else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def sizes_of(model: ModelConfig) -> str:
+    """The sizes in a few words."""
+    sizing = model.sizing
+    if isinstance(sizing, FixedSizing):
+        return ", ".join(str(size) for size in sizing.sizes)
+    if isinstance(sizing, FlexibleSizing):
+        grid = f"any on a {sizing.multiple_of}-pixel grid"
+        return f"{grid}, {sizing.min_ratio} to {sizing.max_ratio}, edge to {sizing.max_edge}"
+    named = f" at {', '.join(sizing.image_sizes)}" if sizing.image_sizes else ""
+    return f"{len(sizing.ratios)} ratios{named}"
+
+
+def _price_of(model: ModelConfig) -> str:
+    """The cost of one finished picture by what sets it; ``unknown`` where tokens or price are."""
+    price = model.prices.image_out
+    if price is None or not model.image_tokens:
+        return "unknown" if price is None else f"{price:g} per million tokens"
+    costs = {key: tokens * price / pricing.MILLION for key, tokens in model.image_tokens.items()}
+    low, high = min(costs.values()), max(costs.values())
+    return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+
+
+def _model_object(model: ModelConfig) -> dict[str, Any]:
+    presets = [
+        {"width": p.size.width, "height": p.size.height, "aspect_ratio": p.aspect_ratio, "image_size": p.image_size}
+        for p in model.sizing.presets()
+        if p.size
+    ]
+    return {**model.model_dump(mode="json"), "reference": model.reference, "presets": presets}

@@ -1,0 +1,29 @@
+"""``recall``: what made a picture, as a command line or as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from invokeai_external import images, metadata
+from invokeai_external.cli import report
+from invokeai_external.cli.files import read_picture
+from invokeai_external.errors import InvalidRequestError
+
+__all__ = ["run"]
+
+
+def run(path: Path, *, as_json: bool) -> None:
+    """Print the settings of a picture; raises InvalidRequestError if it holds none."""
+    try:
+        found = metadata.read(read_picture(path).data)
+    except images.ImageError as error:
+        raise InvalidRequestError(f"{path}: {error}", hint="Give a PNG, JPEG or WebP file.") from None
+    if found is None:
+        raise InvalidRequestError(
+            f"{path} holds no settings.", hint="Only pictures made by this program or by Invoke hold them."
+        )
+    if as_json:
+        report.print_json(found)
+    else:
+        print(shlex.join(metadata.recall_command(found)))

@@ -1,0 +1,38 @@
+"""``sandbox``: both providers' APIs on a local port."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from invokeai_external.cli import report
+from invokeai_external.errors import InvalidRequestError
+from invokeai_external.sandbox import create_app
+
+__all__ = ["run"]
+
+_HOST = "127.0.0.1"
+
+
+def run(port: int) -> None:
+    """Serve until interrupted; raises InvalidRequestError if the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with listener:
+        try:
+            listener.bind((_HOST, port))
+        except OSError as error:
+            raise InvalidRequestError(
+                f"Port {port} cannot be used: {error.strerror}.", hint="Name another with --port, or 0 for any."
+            ) from None
+        address = f"http://{_HOST}:{listener.getsockname()[1]}"
+        report.say(f"The sandbox serves both providers at {address}; Ctrl-C ends it. Any key will do:")
+        report.say(
+            f"  export INVOKEAI_EXTERNAL_OPENAI_BASE_URL={address}/openai/v1 INVOKEAI_EXTERNAL_OPENAI_API_KEY=sandbox"
+        )
+        report.say(
+            f"  export INVOKEAI_EXTERNAL_GEMINI_BASE_URL={address}/gemini INVOKEAI_EXTERNAL_GEMINI_API_KEY=sandbox"
+        )
+        server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
+        server.run(sockets=[listener])

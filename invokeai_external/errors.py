@@ -1,0 +1,216 @@
+"""Everything that can go wrong, as one tree.
+
+ExternalError
+├── RequestError                 nothing was sent, nothing was paid
+│   ├── NotConfiguredError       a key or a base URL is missing or cannot be used
+│   ├── SettingsError            a settings file cannot be read
+│   ├── UnknownProviderError     no provider of that name
+│   ├── CapabilityError          the model cannot do what was asked
+│   └── InvalidRequestError      the request itself makes no sense
+└── ProviderError                a provider or the network failed
+    ├── RejectedRequestError     the provider found the request wrong
+    ├── AuthenticationError      the key was refused
+    ├── QuotaError               no money, no quota or no permission left: waiting will not help
+    ├── RateLimitedError         too many requests: waiting helps
+    ├── ContentBlockedError      the prompt or the picture was refused
+    ├── ModelRetiredError        the provider no longer serves the model
+    ├── UnavailableError         the provider is overloaded or broken
+    ├── TimedOutError            no answer in time
+    ├── NetworkError             no connection, or it broke
+    ├── InvalidResponseError     an answer that cannot be understood
+    └── CancelledError           stopped by the user
+
+Each error is one sentence (``message``), what to do next (``hint``) and where it happened. Messages are made to be
+shown: they never hold a key or a response body.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "CancelledError",
+    "CapabilityError",
+    "ContentBlockedError",
+    "ExternalError",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "ModelRetiredError",
+    "NetworkError",
+    "NotConfiguredError",
+    "ProviderError",
+    "QuotaError",
+    "RateLimitedError",
+    "RejectedRequestError",
+    "RequestError",
+    "SettingsError",
+    "TimedOutError",
+    "UnavailableError",
+    "UnknownProviderError",
+]
+
+
+class ExternalError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        code: The kind of error, stable across releases, for programs to read.
+        message: One sentence, for people to read.
+        hint: What to do next, one sentence; None where there is nothing to say.
+        provider: The provider's id, such as ``openai``; None if none was chosen yet.
+        model: The model id that was sent to the provider; None if none was chosen yet.
+        status: The HTTP status of the answer; None if there was none.
+        request_id: The provider's own name for the request, to quote to its support.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class RequestError(ExternalError):
+    """Nothing was sent and nothing was paid: the request, the settings or the model choice must change first."""
+
+
+class NotConfiguredError(RequestError):
+    """A provider's key is missing, or its base URL cannot be used."""
+
+    code = "not_configured"
+
+
+class SettingsError(RequestError):
+    """A settings file is broken; the message names the file, the line and the field."""
+
+    code = "settings"
+
+
+class UnknownProviderError(RequestError):
+    """No provider has that id."""
+
+    code = "unknown_provider"
+
+
+class CapabilityError(RequestError):
+    """The model cannot do what was asked, and leaving it out would change the picture."""
+
+    code = "capability"
+
+
+class InvalidRequestError(RequestError):
+    """The request makes no sense for any model: an empty prompt, a mask without an image."""
+
+    code = "invalid_request"
+
+
+class ProviderError(ExternalError):
+    """A provider or the network failed.
+
+    Attributes:
+        retry_after: The seconds that the provider asked to wait; None if it named none.
+        should_retry: The provider's own word on whether to try again; None if it said nothing.
+        never_sent: True if the request surely did not reach the provider, so nothing can have been billed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        never_sent: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, provider=provider, model=model, status=status, request_id=request_id)
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.never_sent = never_sent
+
+
+class RejectedRequestError(ProviderError):
+    """The provider found the request wrong (HTTP 400 and its like)."""
+
+    code = "invalid_request"
+
+
+class AuthenticationError(ProviderError):
+    """The provider refused the key."""
+
+    code = "authentication"
+
+
+class QuotaError(ProviderError):
+    """No credit, quota or permission is left; waiting does not help."""
+
+    code = "quota"
+
+
+class RateLimitedError(ProviderError):
+    """Too many requests for now; waiting helps."""
+
+    code = "rate_limited"
+
+
+class ContentBlockedError(ProviderError):
+    """The provider refused to make the picture; the message holds its reason and its own words."""
+
+    code = "content_blocked"
+
+
+class ModelRetiredError(ProviderError):
+    """The provider no longer serves the model; the message names what replaced it."""
+
+    code = "model_retired"
+
+
+class UnavailableError(ProviderError):
+    """The provider is overloaded or broken."""
+
+    code = "unavailable"
+
+
+class TimedOutError(ProviderError):
+    """No answer came in time; unless ``status`` is set, the request may still have been billed."""
+
+    code = "timed_out"
+
+
+class NetworkError(ProviderError):
+    """No connection could be made (``never_sent``), or it was lost (the request may have been billed)."""
+
+    code = "network"
+
+
+class InvalidResponseError(ProviderError):
+    """An answer came that is no answer: broken JSON, no image, broken image data, too large."""
+
+    code = "invalid_response"
+
+
+class CancelledError(ProviderError):
+    """The user stopped the run."""
+
+    code = "cancelled"

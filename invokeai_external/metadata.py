@@ -1,0 +1,186 @@
+"""The recall metadata: what made a picture, written into its file, and read back. The one place that knows the keys.
+
+The top-level keys are those that Invoke recalls (``positive_prompt``, ``seed``, ``width``, ``model``, ...), so that a
+picture dropped on its gallery recalls there. What Invoke has no key for stands under ``external``. Everything is what
+was sent and received, never what was merely asked for, and never a key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from invokeai_external import images
+from invokeai_external.images import ImageInfo
+from invokeai_external.models import ModelConfig
+from invokeai_external.planner import Call, CallImage
+from invokeai_external.providers.base import Answer
+from invokeai_external.request import Notice
+from invokeai_external.version import VERSION
+
+__all__ = ["KEYWORD", "describe", "embed", "model_identity", "read", "recall_command"]
+
+KEYWORD = "invokeai_metadata"
+"""The PNG text chunk in which Invoke looks for metadata."""
+
+_LONGEST_PROMPT_IN_EXIF = 4000
+"""Characters of a prompt that fit into the 64 KiB of a JPEG's EXIF, however it is written."""
+
+
+def model_identity(model: ModelConfig) -> dict[str, str]:
+    """A model in the form in which Invoke writes it; Invoke itself puts its own ``key`` in."""
+    identity = f"external:{model.provider}:{model.id}"
+    return {
+        "key": identity,
+        "hash": identity,
+        "name": model.name,
+        "base": "external",
+        "type": "external_image_generator",
+    }
+
+
+def describe(
+    call: Call,
+    answer: Answer,
+    image: ImageInfo,
+    *,
+    revised_prompt: str | None,
+    cost_usd: float | None,
+    notices: Sequence[Notice],
+    received_at: float,
+) -> dict[str, Any]:
+    """The metadata of one picture of a call.
+
+    Args:
+        call: What was sent.
+        answer: What came back.
+        image: The picture that arrived.
+        revised_prompt: The prompt as the provider rewrote it.
+        cost_usd: The picture's share of the call's cost.
+        notices: What was changed or left out.
+        received_at: When it arrived, in seconds since the epoch.
+    """
+    size = call.size.size or image.size
+    recalled = {
+        "generation_mode": call.mode,
+        "positive_prompt": call.prompt,
+        "seed": call.seed,
+        "width": size.width,
+        "height": size.height,
+        "image_size": call.size.image_size,
+        "model": model_identity(call.model),
+        **{f"{call.model.provider}_{name}": value for name, value in call.options.items()},
+    }
+    external = {
+        "generator": f"invokeai_external {VERSION}",
+        "created": datetime.datetime.fromtimestamp(received_at, datetime.UTC).isoformat(timespec="seconds"),
+        "provider": call.model.provider,
+        "model": call.model.id,
+        "model_version": answer.model_version,
+        "request_id": answer.request_id,
+        "size": str(call.size.size) if call.size.size else None,
+        "aspect_ratio": call.size.aspect_ratio,
+        "options": dict(call.options),
+        "received": {"width": image.size.width, "height": image.size.height, "mime_type": image.mime_type},
+        "images_in_call": len(answer.images),
+        "revised_prompt": revised_prompt,
+        "text": answer.text,
+        "init_image": _file(call.init_image),
+        "mask": _file(call.mask),
+        "references": [_file(reference) for reference in call.references],
+        "usage": asdict(answer.usage) if answer.usage else None,
+        "cost_usd": cost_usd,
+        "notices": [asdict(notice) for notice in notices],
+    }
+    return {**_present(recalled), "external": _present(external)}
+
+
+def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Write metadata into a PNG, JPEG or WebP without touching its image data.
+
+    Raises:
+        ImageError: The file is none of these.
+    """
+    try:
+        return images.embed_text(data, {KEYWORD: _dumps(metadata)})
+    except images.ImageError:
+        # Only EXIF has a limit, and only a prompt can be as long as that.
+        return images.embed_text(data, {KEYWORD: _dumps(_shortened(metadata))})
+
+
+def read(data: bytes) -> dict[str, Any] | None:
+    """The metadata of a picture file, None if it has none.
+
+    Raises:
+        ImageError: The file is no PNG, JPEG or WebP, or is broken.
+    """
+    text = images.read_text(data).get(KEYWORD)
+    try:
+        metadata = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return metadata if isinstance(metadata, dict) else None
+
+
+def recall_command(metadata: Mapping[str, Any]) -> list[str]:
+    """The command line that asks for a picture with the same settings; pictures are named as they were given."""
+    external = metadata.get("external")
+    external = external if isinstance(external, Mapping) else {}
+    command = ["invokeai-external", "generate", str(metadata.get("positive_prompt", ""))]
+
+    def add(flag: str, value: object) -> None:
+        if value is not None:
+            command.extend([flag, str(value)])
+
+    if external.get("provider") and external.get("model"):
+        add("--model", f"{external['provider']}/{external['model']}")
+    if external.get("aspect_ratio"):
+        add("--aspect-ratio", external["aspect_ratio"])
+        add("--image-size", metadata.get("image_size"))
+    elif external.get("size"):
+        add("--size", external["size"])
+    else:
+        add("--image-size", metadata.get("image_size"))
+    add("--seed", metadata.get("seed"))
+    add("--init", _name(external.get("init_image")))
+    add("--mask", _name(external.get("mask")))
+    references = external.get("references")
+    for reference in references if isinstance(references, list) else []:
+        add("--ref", _name(reference))
+    options = external.get("options")
+    for name, value in (options if isinstance(options, Mapping) else {}).items():
+        add(f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value)
+    return command
+
+
+def _file(image: CallImage | None) -> dict[str, str] | None:
+    return {"name": image.name, "sha256": image.sha256} if image else None
+
+
+def _name(file: object) -> object:
+    return file.get("name") if isinstance(file, Mapping) else None
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that hold something."""
+    return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
+
+
+def _shortened(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    prompt = str(metadata.get("positive_prompt", ""))
+    external = {
+        name: value for name, value in metadata.get("external", {}).items() if name not in ("text", "revised_prompt")
+    }
+    return {
+        **metadata,
+        "positive_prompt": prompt[:_LONGEST_PROMPT_IN_EXIF],
+        "external": {**external, "prompt_shortened_from": len(prompt)},
+    }
+
+
+def _dumps(metadata: Mapping[str, Any]) -> str:
+    # ASCII alone, so that every reader of text chunks and EXIF gets the same text.
+    return json.dumps(metadata, ensure_ascii=True, allow_nan=False)

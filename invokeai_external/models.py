@@ -1,0 +1,192 @@
+"""What is known of a model: what it can do, how long it lives, what it costs. Frozen values, no I/O.
+
+The values come from the YAML files in ``catalog/`` and from the user's ``invokeai_external.yaml``; every field that
+such a file may hold is a field here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from invokeai_external.sizing import Sizing
+
+__all__ = [
+    "ChoiceOption",
+    "InputImageLimits",
+    "Lifecycle",
+    "Mode",
+    "ModelConfig",
+    "NumberOption",
+    "Option",
+    "Prices",
+    "ProviderInfo",
+]
+
+Mode = Literal["txt2img", "img2img", "inpaint"]
+"""A picture from words, from words and pictures, or from words, a picture and a mask."""
+
+ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lifecycle(_Frozen):
+    """How long a model lives.
+
+    Attributes:
+        status: ``active``; ``deprecated`` (works, but its end is announced); ``retired`` (its provider has ended it).
+        since: The day it was released.
+        shutdown: The day it ends or ended; None if no day is known.
+        successor: The model id to use instead.
+    """
+
+    status: Literal["active", "deprecated", "retired"] = "active"
+    since: datetime.date | None = None
+    shutdown: datetime.date | None = None
+    successor: str | None = None
+
+
+class Prices(_Frozen):
+    """Prices in USD for a million tokens; None is unknown, which is not zero."""
+
+    text_in: float | None = Field(default=None, ge=0)
+    image_in: float | None = Field(default=None, ge=0)
+    text_out: float | None = Field(default=None, ge=0)
+    image_out: float | None = Field(default=None, ge=0)
+
+
+class InputImageLimits(_Frozen):
+    """What a model takes in the way of pictures: the one to edit and the references together.
+
+    Attributes:
+        max_count: The most pictures; 0 for a model that takes none.
+        max_bytes: The largest picture file in bytes.
+        max_total_bytes: The most bytes for all pictures of one call together; None if there is no such limit.
+        max_mask_bytes: The largest mask file in bytes; only for models with the mode ``inpaint``.
+        square_rgba: True if the picture to edit must be a square PNG with alpha (DALL·E 2).
+    """
+
+    max_count: int = Field(default=0, ge=0)
+    max_bytes: int = Field(default=50_000_000, ge=1)
+    max_total_bytes: int | None = Field(default=None, ge=1)
+    max_mask_bytes: int = Field(default=4_000_000, ge=1)
+    square_rgba: bool = False
+
+
+class ChoiceOption(_Frozen):
+    """An option with a list of values.
+
+    Attributes:
+        values: What it takes.
+        preview: Those of the values that the provider calls a preview.
+        modes: Where it applies.
+    """
+
+    values: tuple[str, ...] = Field(min_length=1)
+    preview: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = ALL_MODES
+
+
+class NumberOption(_Frozen):
+    """An option that is a number from ``minimum`` to ``maximum``, both included."""
+
+    minimum: float
+    maximum: float
+    modes: tuple[Mode, ...] = ALL_MODES
+
+
+Option = Annotated[ChoiceOption | NumberOption, Field(union_mode="left_to_right")]
+
+
+class ModelConfig(_Frozen):
+    """One model of one provider.
+
+    Attributes:
+        id: The id that is sent to the provider.
+        provider: The provider's id.
+        name: What people call it.
+        description: One or two sentences; that a key is needed and that use costs money among them.
+        lifecycle: Whether it is still served, and until when.
+        aliases: Other names for it; the id is what is sent.
+        modes: What it can make pictures from.
+        seed: True if it takes a seed.
+        input_images: What pictures it takes.
+        max_images_per_call: The most pictures that one call gives; more become several calls.
+        max_prompt_characters: The longest prompt.
+        sizing: The sizes it makes.
+        options: Its options by name.
+        prices: USD for a million tokens.
+        image_tokens: The tokens of one finished picture, to estimate a cost with. Keyed by what sets it: an image size
+            (``2K``), quality and size (``high 1024x1024``), or ``any``.
+    """
+
+    id: str = Field(min_length=1)
+    provider: str = Field(min_length=1)
+    name: str
+    description: str
+    lifecycle: Lifecycle = Lifecycle()
+    aliases: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = ("txt2img",)
+    seed: bool = False
+    input_images: InputImageLimits = InputImageLimits()
+    max_images_per_call: int = Field(default=1, ge=1)
+    max_prompt_characters: int | None = Field(default=None, ge=1)
+    sizing: Sizing
+    options: dict[str, Option] = {}
+    prices: Prices = Prices()
+    image_tokens: dict[str, int] = {}
+
+    @model_validator(mode="after")
+    def _modes_and_limits_agree(self) -> Self:
+        takes_images = self.input_images.max_count > 0
+        if takes_images != ("img2img" in self.modes or "inpaint" in self.modes):
+            raise ValueError("modes and input_images.max_count disagree on whether the model takes pictures")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """The name that finds it anywhere: ``provider/id``."""
+        return f"{self.provider}/{self.id}"
+
+    def as_unknown(self, model_id: str) -> Self:
+        """This model's profile lent to an id of which nothing is known, prices least of all."""
+        return self.model_copy(
+            update={
+                "id": model_id,
+                "name": model_id,
+                "description": f"Not in the catalogue, treated like {self.name}. Needs an API key; use costs money.",
+                "lifecycle": Lifecycle(),
+                "aliases": (),
+                "prices": Prices(),
+                "image_tokens": {},
+            }
+        )
+
+    def as_snapshot(self, model_id: str) -> Self:
+        """This model under the id of one of its dated snapshots, which has the same abilities and prices."""
+        return self.model_copy(update={"id": model_id, "name": f"{self.name} ({model_id})", "aliases": ()})
+
+
+class ProviderInfo(_Frozen):
+    """What people need to know of a provider, as its catalogue file says it.
+
+    Attributes:
+        id: Its id, as in ``--model`` and in the names of settings.
+        name: What people call it.
+        base_url: Where its API is served.
+        key_url: Where to make a key.
+        billing_url: Where to pay, and to see limits.
+        billing_note: The sentence that ends each of its models' descriptions.
+    """
+
+    id: str
+    name: str
+    base_url: str
+    key_url: str
+    billing_url: str
+    billing_note: str

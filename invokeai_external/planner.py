@@ -1,0 +1,343 @@
+"""From a request and a model config to the calls to make. Pure: no clock, no network, no disk.
+
+What a model cannot do and the picture can do without is left out with a ``Notice``; what would change the picture
+raises before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from invokeai_external import images
+from invokeai_external.errors import CapabilityError, InvalidRequestError
+from invokeai_external.models import ChoiceOption, Mode, ModelConfig, NumberOption
+from invokeai_external.request import GenerationRequest, InputImage, Notice, OptionValue
+from invokeai_external.sizing import DEFAULT_EDGE, FlexibleSizing, SizeChoice, SizeRequest
+
+__all__ = ["MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
+
+MAX_IMAGES = 10
+"""The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
+
+_SEED_MASK = 0x7FFFFFFF
+"""Gemini's seed is an int32 and not negative; every seed is kept inside that."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallImage:
+    """A picture as it is sent: without private data, upright, within the model's limits.
+
+    Attributes:
+        data: The bytes to send.
+        mime_type: What they are.
+        name: The name of the file that it came from.
+        sha256: The hash of the file that it came from.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call that the model can take.
+
+    Attributes:
+        model: The model.
+        mode: What the picture is made from.
+        prompt: The user's prompt, as it is.
+        n: How many pictures this call gives.
+        size: What to send for the size, and what it gives.
+        seed: The seed to send; None to send none.
+        init_image: The picture to edit.
+        mask: Where to edit it: a PNG of the init image's size whose transparency marks what to change.
+        references: Pictures to look at.
+        options: Option values to send, by name.
+    """
+
+    model: ModelConfig
+    mode: Mode
+    prompt: str
+    n: int
+    size: SizeChoice
+    seed: int | None
+    init_image: CallImage | None
+    mask: CallImage | None
+    references: tuple[CallImage, ...]
+    options: Mapping[str, OptionValue]
+
+    @property
+    def images(self) -> tuple[CallImage, ...]:
+        """All pictures in the order in which they are sent: the one to edit first."""
+        return (self.init_image, *self.references) if self.init_image else self.references
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The calls to make for a request, and what the user should know of them."""
+
+    model: ModelConfig
+    calls: tuple[Call, ...]
+    notices: tuple[Notice, ...]
+
+
+def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
+    """Plan a request for a model.
+
+    Raises:
+        InvalidRequestError: The request makes no sense for any model.
+        CapabilityError: The model cannot do it.
+    """
+    _check_prompt(request, model)
+    _check_count(request)
+    mode = _mode(request, model)
+    size, size_notices = _size(request, model)
+    options, option_notices = _options(request, model, mode)
+    seeds, seed_notices = _seeds(request, model)
+    pictures, picture_notices = _pictures(request, model, size)
+    per_call = 1 if seeds else model.max_images_per_call
+    calls = tuple(
+        Call(
+            model=model,
+            mode=mode,
+            prompt=request.prompt,
+            n=min(per_call, request.n - first),
+            size=size,
+            seed=seeds[first] if seeds else None,
+            init_image=pictures.init_image,
+            mask=pictures.mask,
+            references=pictures.references,
+            options=options,
+        )
+        for first in range(0, request.n, per_call)
+    )
+    notices = (*_lifecycle_notices(model), *size_notices, *option_notices, *seed_notices, *picture_notices)
+    return Plan(model, calls, notices)
+
+
+def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
+    if not request.prompt.strip():
+        raise InvalidRequestError("The prompt is empty.", hint="Say what the picture should show.")
+    limit = model.max_prompt_characters
+    if limit is not None and len(request.prompt) > limit:
+        raise CapabilityError(
+            f"The prompt has {len(request.prompt):,} characters; {model.name} takes at most {limit:,}.",
+            hint="Shorten the prompt.",
+        )
+
+
+def _check_count(request: GenerationRequest) -> None:
+    if not 1 <= request.n <= MAX_IMAGES:
+        raise InvalidRequestError(
+            f"{request.n} pictures were asked for; a request makes 1 to {MAX_IMAGES}.",
+            hint="Choose a number in between.",
+        )
+
+
+def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
+    if request.mask and not request.init_image:
+        raise InvalidRequestError(
+            "A mask was given without a picture to edit.", hint="Give the picture that the mask belongs to as well."
+        )
+    mode: Mode = "txt2img"
+    if request.init_image or request.references:
+        mode = "inpaint" if request.mask else "img2img"
+    if mode in model.modes:
+        return mode
+    if mode == "inpaint":
+        raise CapabilityError(
+            f"{model.name} takes no mask.", hint="Leave the mask out, or choose a model with the mode inpaint."
+        )
+    raise CapabilityError(
+        f"{model.name} takes no pictures, only words.",
+        hint="Leave the pictures out, or choose a model with the mode img2img.",
+    )
+
+
+def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:
+    if request.size and (request.aspect_ratio or request.image_size):
+        raise InvalidRequestError(
+            "A size was given together with an aspect ratio or an image size.", hint="Give one or the other."
+        )
+    wanted = SizeRequest(
+        size=request.size,
+        aspect_ratio=request.aspect_ratio,
+        image_size=request.image_size or None,
+        natural_ratio=_natural_ratio(request),
+    )
+    try:
+        choice = model.sizing.choose(wanted)
+    except ValueError as error:
+        raise InvalidRequestError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+    notices = []
+    if not wanted.is_met_by(choice):
+        notices.append(Notice("size_changed", f"{model.name} does not make {wanted}; {choice} is sent instead."))
+    if _is_experimental(model, choice):
+        notices.append(Notice("experimental_size", f"{model.name} makes {choice} as an experiment: results may vary."))
+    return choice, notices
+
+
+def _natural_ratio(request: GenerationRequest) -> float | None:
+    if request.init_image is None:
+        return None
+    try:
+        return images.size_of(request.init_image.data).ratio
+    except images.ImageError as error:
+        raise _bad_picture(request.init_image, error) from None
+
+
+def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
+    limit = model.sizing.experimental_above if isinstance(model.sizing, FlexibleSizing) else None
+    return limit is not None and choice.size is not None and choice.size.pixels > limit
+
+
+def _options(request: GenerationRequest, model: ModelConfig, mode: Mode) -> tuple[dict[str, OptionValue], list[Notice]]:
+    accepted: dict[str, OptionValue] = {}
+    notices: list[Notice] = []
+    for name, value in request.options.items():
+        text = str(value).strip().lower()
+        if text in ("", "auto"):
+            continue
+        label = name.replace("_", " ")
+        option = model.options.get(name)
+        if option is None:
+            if (name, text) == ("background", "transparent"):
+                raise CapabilityError(
+                    f"{model.name} makes no transparent pictures.",
+                    hint="Choose a model that does, or another background.",
+                )
+            notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
+        elif mode not in option.modes:
+            where = "when a picture is edited" if "txt2img" not in option.modes else "without pictures"
+            notices.append(
+                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was left out.")
+            )
+        elif isinstance(option, NumberOption):
+            accepted[name] = _number(model, label, option, value)
+        else:
+            accepted[name] = _choice(model, label, option, text)
+            if text in option.preview:
+                notices.append(
+                    Notice("preview", f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.")
+                )
+    if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
+        raise CapabilityError(
+            "JPEG files cannot be transparent.", hint="Choose the output format png or webp, or another background."
+        )
+    return accepted, notices
+
+
+def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not option.minimum <= number <= option.maximum:
+        raise CapabilityError(
+            f"{value!r} is no {label} for {model.name}.",
+            hint=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
+        )
+    return number
+
+
+def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:
+    if text not in option.values:
+        raise CapabilityError(
+            f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}."
+        )
+    return text
+
+
+def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
+    """The seed of each picture; none where none is asked for or the model takes none."""
+    if request.seed is None:
+        return (), []
+    if not model.seed:
+        return (), [Notice("option_dropped", f"{model.name} takes no seed; {request.seed} was left out.")]
+    return tuple((request.seed + i) & _SEED_MASK for i in range(request.n)), []
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    init_image: CallImage | None
+    mask: CallImage | None
+    references: tuple[CallImage, ...]
+
+
+def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[_Pictures, list[Notice]]:
+    given = [*([request.init_image] if request.init_image else []), *request.references]
+    limits = model.input_images
+    if not given:
+        return _Pictures(None, None, ()), []
+    if len(given) > limits.max_count:
+        raise CapabilityError(
+            f"{len(given)} pictures were given; {model.name} takes at most {limits.max_count}.",
+            hint="Give fewer pictures.",
+        )
+    if limits.square_rgba:
+        return _square_pictures(given[0], request, model, size), []
+    max_bytes = limits.max_bytes
+    if limits.max_total_bytes is not None:
+        max_bytes = min(max_bytes, limits.max_total_bytes // len(given))
+    prepared = []
+    notices = []
+    for image in given:
+        try:
+            ready = images.prepare_input(image.data, max_bytes=max_bytes)
+        except images.ImageError as error:
+            raise _bad_picture(image, error) from None
+        if ready.downscaled:
+            notices.append(
+                Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
+            )
+        prepared.append((_call_image(image, ready.data, ready.mime_type), ready.size))
+    mask = None
+    if request.mask:
+        try:
+            alpha = images.alpha_mask(request.mask.data, prepared[0][1], max_bytes=limits.max_mask_bytes)
+        except images.ImageError as error:
+            raise _bad_picture(request.mask, error) from None
+        mask = _call_image(request.mask, alpha, "image/png")
+    sent = tuple(picture for picture, _ in prepared)
+    if request.init_image:
+        return _Pictures(sent[0], mask, sent[1:]), notices
+    return _Pictures(None, None, sent), notices
+
+
+def _square_pictures(image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> _Pictures:
+    """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
+    edge = size.size.width if size.size else DEFAULT_EDGE
+    limits = model.input_images
+    try:
+        square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
+        if request.mask is None:
+            return _Pictures(square, None, ())
+        inside = images.square_mask(request.mask.data, images.size_of(image.data), edge=edge)
+        alpha = images.alpha_mask(inside, images.size_of(square.data), max_bytes=limits.max_mask_bytes)
+    except images.ImageError as error:
+        raise _bad_picture(image, error) from None
+    return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ())
+
+
+def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
+    return CallImage(data, mime_type, source.name, source.sha256)
+
+
+def _bad_picture(image: InputImage, error: images.ImageError) -> InvalidRequestError:
+    return InvalidRequestError(f"{image.name}: {error}", hint="Give another file.")
+
+
+def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
+    life = model.lifecycle
+    if life.status == "active":
+        return []
+    instead = f" Use {life.successor} instead." if life.successor else ""
+    if life.status == "retired":
+        when = f" on {life.shutdown}" if life.shutdown else ""
+        return [Notice("model_retired", f"{model.name} was retired{when}: only a proxy may still serve it.{instead}")]
+    when = f"ends on {life.shutdown}" if life.shutdown else "will end, on a day not known for sure"
+    return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]

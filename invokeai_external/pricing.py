@@ -1,0 +1,47 @@
+"""From tokens to money. What is unknown stays unknown: it is None, never zero."""
+
+from __future__ import annotations
+
+from invokeai_external.models import Prices
+from invokeai_external.planner import Call, Plan
+from invokeai_external.request import Usage
+
+__all__ = ["MILLION", "cost_usd", "estimate_usd"]
+
+MILLION = 1_000_000
+"""Prices are in USD for so many tokens."""
+
+
+def cost_usd(usage: Usage | None, prices: Prices) -> float | None:
+    """What a call cost in USD; None if a token count or the price of tokens that were used is unknown."""
+    if usage is None:
+        return None
+    total = 0.0
+    for tokens, price in (
+        (usage.input_text_tokens, prices.text_in),
+        (usage.input_image_tokens, prices.image_in),
+        (usage.output_text_tokens, prices.text_out),
+        (usage.output_image_tokens, prices.image_out),
+    ):
+        if tokens is None or (tokens and price is None):
+            return None
+        total += tokens * (price or 0.0)
+    return total / MILLION
+
+
+def estimate_usd(plan: Plan) -> float | None:
+    """What the pictures of a plan will cost in USD, without prompt and input pictures; None if that is unknown."""
+    total = 0.0
+    for call in plan.calls:
+        tokens = _image_tokens(call)
+        if tokens is None or call.model.prices.image_out is None:
+            return None
+        total += call.n * tokens * call.model.prices.image_out
+    return total / MILLION
+
+
+def _image_tokens(call: Call) -> int | None:
+    """The tokens of one finished picture, from the first key of the catalogue that fits the call."""
+    # Where no image size is sent, the provider's default is 1K (types of google-genai 3.4.0).
+    keys = (call.size.image_size or "1K", f"{call.options.get('quality')} {call.size.size}", "any")
+    return next((call.model.image_tokens[key] for key in keys if key in call.model.image_tokens), None)

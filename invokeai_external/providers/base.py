@@ -1,0 +1,338 @@
+"""What a provider is: how a call becomes an HTTP request, and an HTTP response becomes images or a typed error.
+
+Nothing in here sends anything, knows a key, or keeps state: a provider can be tested whole without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from invokeai_external.errors import (
+    InvalidResponseError,
+    ModelRetiredError,
+    NotConfiguredError,
+    ProviderError,
+    RejectedRequestError,
+    TimedOutError,
+    UnavailableError,
+)
+from invokeai_external.models import ModelConfig, ProviderInfo
+from invokeai_external.planner import Call
+from invokeai_external.request import Usage
+from invokeai_external.retry import asked_wait, should_retry_header
+
+__all__ = [
+    "Answer",
+    "AnswerImage",
+    "FilePart",
+    "HttpRequest",
+    "HttpResponse",
+    "Provider",
+    "answer_image",
+    "count",
+    "decode_base64",
+    "error_fields",
+    "error_from",
+    "error_of_status",
+    "invalid_answer",
+    "is_private_host",
+    "normalise_base_url",
+    "one_line",
+    "parse_json",
+    "said",
+    "unwrapped",
+]
+
+ErrorKind = TypeVar("ErrorKind", bound=ProviderError)
+
+_LONGEST_QUOTE = 300
+"""How many characters of a provider's own words are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """One file of a multipart request."""
+
+    name: str
+    filename: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request without its key: either ``json``, or ``form`` and ``files`` (multipart), or none of them.
+
+    Attributes:
+        url: The whole address; never a key in it.
+        json: The JSON body.
+        form: The text fields of a multipart body.
+        files: The files of a multipart body, in order.
+    """
+
+    url: str
+    json: Mapping[str, Any] | None = None
+    form: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[FilePart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer as it arrived.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Names in lower case.
+        body: The whole body, decompressed.
+        received_at: Seconds since the epoch, to read dates in the headers by.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerImage:
+    """One picture of an answer: its bytes, or the address to fetch them from, or neither if it cannot be read."""
+
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    revised_prompt: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        return self.data is not None or self.url is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call gave.
+
+    Attributes:
+        images: The pictures, at least one of them readable.
+        usage: The tokens, None where the provider did not say.
+        request_id: The provider's name for the call.
+        model_version: The model that answered, where the provider says so.
+        text: What the model said beside the pictures.
+    """
+
+    images: tuple[AnswerImage, ...]
+    usage: Usage | None = None
+    request_id: str | None = None
+    model_version: str | None = None
+    text: str | None = None
+
+
+class Provider(Protocol):
+    """One provider: a few facts and two pure functions."""
+
+    @property
+    def info(self) -> ProviderInfo: ...
+
+    def normalise_base_url(self, url: str) -> str:
+        """The base URL in the form that ``build`` takes; raises NotConfiguredError if it cannot be used."""
+        ...
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        ...
+
+    def build(self, call: Call, base_url: str) -> HttpRequest:
+        """The HTTP request of a call."""
+        ...
+
+    def parse(self, response: HttpResponse, call: Call) -> Answer:
+        """The pictures of an answer; raises a ProviderError if there are none."""
+        ...
+
+
+def is_private_host(host: str) -> bool:
+    """True for names and addresses that do not leave the own machine or network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # A name without a dot can only be resolved locally.
+        return "." not in host or host.endswith((".local", ".localhost", ".internal"))
+    return address.is_private or address.is_loopback or address.is_link_local
+
+
+def normalise_base_url(url: str, *, provider: ProviderInfo, versions: tuple[str, ...]) -> str:
+    """A base URL without a trailing slash and with an API version at its end.
+
+    Args:
+        url: As the user wrote it.
+        provider: Whose it is, for the error.
+        versions: The API versions that may stand at its end; the first is added where none does.
+
+    Raises:
+        NotConfiguredError: Not http(s), plain http to a public host, or with a name, password, query or fragment.
+    """
+
+    def refuse(why: str) -> NotConfiguredError:
+        return NotConfiguredError(
+            f"The base URL of {provider.name} {why}.",
+            hint=f"Set external_{provider.id}_base_url to an address like {provider.base_url}, or remove it.",
+            provider=provider.id,
+        )
+
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise refuse("cannot be read") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise refuse("must begin with https:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise refuse("must hold no user name, password, query or fragment")
+    if parts.scheme == "http" and not is_private_host(host):
+        raise refuse("is plain http to a public host, where the key could be read on the way; use https")
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return base if base.rsplit("/", 1)[-1] in versions else f"{base}/{versions[0]}"
+
+
+def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call) -> object:
+    """The JSON of a successful answer; raises InvalidResponseError."""
+    try:
+        return unwrapped(json.loads(response.body))
+    except ValueError:
+        raise invalid_answer(provider, f"is not whole JSON ({len(response.body):,} bytes)", response, call) from None
+
+
+def decode_base64(text: str) -> bytes:
+    """Read base64 in either alphabet, padded or not, with or without a ``data:`` prefix; raises ValueError."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    raw = text.encode("ascii")
+    if b"-" in raw or b"_" in raw:
+        raw = raw.translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def answer_image(encoded: object, url: object, revised_prompt: str | None = None) -> AnswerImage:
+    """A picture from the fields of an answer: base64 text, or else an address; neither where both are missing."""
+    if isinstance(encoded, str) and encoded:
+        try:
+            return AnswerImage(data=decode_base64(encoded), revised_prompt=revised_prompt)
+        except ValueError:
+            return AnswerImage()
+    return AnswerImage(url=url if isinstance(url, str) and url else None, revised_prompt=revised_prompt)
+
+
+def one_line(words: object) -> str:
+    """A provider's own words, fit to be shown: on one line and not too long."""
+    text = re.sub(r"\s+", " ", str(words)).strip()
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE].rstrip()}…"
+
+
+def error_fields(response: HttpResponse) -> Mapping[str, Any]:
+    """The ``error`` object of a failed answer, also from inside a list of one; empty if there is none."""
+    try:
+        body = unwrapped(json.loads(response.body))
+    except ValueError:
+        return {}
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else {}
+
+
+def unwrapped(body: object) -> object:
+    """Some gateways, and Google's own stream endpoint, wrap an answer in a list of one."""
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
+
+
+def count(value: object) -> int | None:
+    """A number of tokens; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def error_from(
+    kind: type[ErrorKind],
+    message: str,
+    hint: str | None,
+    response: HttpResponse,
+    call: Call,
+    request_id: str | None = None,
+) -> ErrorKind:
+    """An error that tells where it happened and what its answer says of trying again."""
+    return kind(
+        message,
+        hint=hint,
+        provider=call.model.provider,
+        model=call.model.id,
+        status=response.status,
+        request_id=request_id,
+        retry_after=asked_wait(response.headers, now=response.received_at),
+        should_retry=should_retry_header(response.headers),
+    )
+
+
+def invalid_answer(
+    provider: ProviderInfo, what: str, response: HttpResponse, call: Call, request_id: str | None = None
+) -> InvalidResponseError:
+    """The error of an answer that claims success and has no picture in it."""
+    hint = "It may have been billed. Try again, or check the base URL if this happens every time."
+    return error_from(InvalidResponseError, f"The answer of {provider.name} {what}.", hint, response, call, request_id)
+
+
+def error_of_status(
+    provider: ProviderInfo, words: str, response: HttpResponse, call: Call, request_id: str | None = None
+) -> ProviderError:
+    """The error of an HTTP status that means the same with every provider.
+
+    Args:
+        provider: Whose answer it is.
+        words: The provider's own words, on one line; empty if there were none.
+        response: The answer.
+        call: What was asked.
+        request_id: The provider's name for the call.
+    """
+    status, model = response.status, call.model
+    kind: type[ProviderError] = RejectedRequestError
+    hint: str | None = None
+    if status == 404 and model.lifecycle.status != "active":
+        kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
+    elif status == 404:
+        message = f"{provider.name} does not serve {model.id}{said(words)}"
+        hint = "See 'invokeai-external models' for the models that are known, or check the base URL."
+    elif status == 408:
+        kind, message = TimedOutError, f"{provider.name} gave up waiting (HTTP 408){said(words)}"
+    elif status == 409 or status >= 500:
+        kind, message = UnavailableError, f"{provider.name} is overloaded or out of order (HTTP {status}){said(words)}"
+        hint = "Try again later."
+    elif status >= 400:
+        message = f"{provider.name} refused the request (HTTP {status}){said(words)}"
+    else:
+        kind = InvalidResponseError
+        message = f"{provider.name} answered with HTTP {status}, which is no answer to a request for pictures."
+        hint = "Check the base URL."
+    return error_from(kind, message, hint, response, call, request_id)
+
+
+def said(words: str) -> str:
+    """The end of a sentence that quotes a provider, or just its full stop."""
+    return f": {words.rstrip('.')}." if words else "."
+
+
+def _retired(model: ModelConfig) -> str:
+    day = model.lifecycle.shutdown
+    if model.lifecycle.status == "retired":
+        return f"{model.name} was retired{f' on {day}' if day else ''}."
+    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}."
+
+
+def _successor(model: ModelConfig) -> str | None:
+    return f"Use {model.lifecycle.successor} instead." if model.lifecycle.successor else None

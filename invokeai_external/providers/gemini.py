@@ -1,0 +1,275 @@
+"""Google's Gemini ``generateContent``: one picture a call, words and pictures in, pictures and words out.
+
+Source of the wire facts: the types of the official SDK (google-genai 3.4.0) and Google's API reference. The API is
+protobuf behind JSON, so keys may arrive in camelCase or snake_case and base64 in either alphabet.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from invokeai_external import catalog
+from invokeai_external.errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+)
+from invokeai_external.models import ProviderInfo
+from invokeai_external.planner import Call
+from invokeai_external.providers.base import (
+    Answer,
+    AnswerImage,
+    HttpRequest,
+    HttpResponse,
+    answer_image,
+    count,
+    error_fields,
+    error_from,
+    error_of_status,
+    invalid_answer,
+    normalise_base_url,
+    one_line,
+    parse_json,
+    said,
+)
+from invokeai_external.request import Usage
+from invokeai_external.retry import asked_wait
+
+__all__ = ["GeminiProvider"]
+
+_PER_MINUTE_WAIT_S = 60.0
+"""A quota by the minute that names no delay is full again after one."""
+
+_TERMINAL_WAIT_S = 300.0
+"""A delay above this is a quota that will not come back while somebody waits."""
+
+_BLOCKED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "PROHIBITED_CONTENT",
+        "BLOCKLIST",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+    }
+)
+"""The finish reasons that mean a refusal."""
+
+
+class GeminiProvider:
+    """Google's Gemini API, and every gateway that speaks it."""
+
+    @property
+    def info(self) -> ProviderInfo:
+        return catalog.page("gemini").provider
+
+    def normalise_base_url(self, url: str) -> str:
+        return normalise_base_url(url, provider=self.info, versions=("v1beta", "v1"))
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        return {"x-goog-api-key": key}
+
+    def build(self, call: Call, base_url: str) -> HttpRequest:
+        parts: list[dict[str, Any]] = [
+            {"inlineData": {"mimeType": image.mime_type, "data": base64.b64encode(image.data).decode("ascii")}}
+            for image in call.images
+        ]
+        parts.append({"text": call.prompt})
+        return HttpRequest(
+            url=f"{base_url}/models/{call.model.id}:generateContent",
+            json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},
+        )
+
+    def parse(self, response: HttpResponse, call: Call) -> Answer:
+        if response.status != 200:
+            raise self._error(response, call)
+        body = _mapping(parse_json(self.info, response, call))
+        request_id = _text(_get(body, "responseId"))
+        candidates = [c for c in _list(_get(body, "candidates")) if isinstance(c, Mapping)]
+        if not candidates:
+            raise self._blocked_prompt(_mapping(_get(body, "promptFeedback")), response, call, request_id)
+        parts = [part for candidate in candidates for part in _final_parts(candidate)]
+        text = " ".join(words for part in parts if (words := _text(part.get("text")))) or None
+        images = tuple(image for part in parts if (image := _image(part)))
+        if not images:
+            raise self._no_image(candidates[0], text, response, call, request_id)
+        if not any(image.is_readable for image in images):
+            raise invalid_answer(self.info, "holds no picture that can be read", response, call, request_id)
+        return Answer(
+            images=images,
+            usage=_usage(_get(body, "usageMetadata")),
+            request_id=request_id,
+            model_version=_text(_get(body, "modelVersion")),
+            text=text,
+        )
+
+    def _blocked_prompt(
+        self, feedback: Mapping[str, Any], response: HttpResponse, call: Call, request_id: str | None
+    ) -> ProviderError:
+        reason = _text(_get(feedback, "blockReason"))
+        if reason is None:
+            return invalid_answer(self.info, "holds no pictures", response, call, request_id)
+        words = _text(_get(feedback, "blockReasonMessage"))
+        return self._refused(f"blocked the prompt ({reason})", words, response, call, request_id)
+
+    def _no_image(
+        self,
+        candidate: Mapping[str, Any],
+        text: str | None,
+        response: HttpResponse,
+        call: Call,
+        request_id: str | None,
+    ) -> ProviderError:
+        """Why there is no picture: a refusal with its reason, an answer in words, or a fault."""
+        reason = _text(_get(candidate, "finishReason")) or "no reason given"
+        words = _text(_get(candidate, "finishMessage")) or text
+        if reason in _BLOCKED:
+            return self._refused(f"refused to make the picture ({reason})", words, response, call, request_id)
+        if words and reason != "MAX_TOKENS":
+            what = f"answered in words, without a picture ({reason})"
+            return self._refused(what, words, response, call, request_id)
+        return invalid_answer(self.info, f"holds no picture ({reason})", response, call, request_id)
+
+    def _refused(
+        self, what: str, words: str | None, response: HttpResponse, call: Call, request_id: str | None
+    ) -> ContentBlockedError:
+        message = f"{self.info.name} {what}{said(one_line(words or ''))}"
+        hint = "Change the prompt or the pictures given."
+        return error_from(ContentBlockedError, message, hint, response, call, request_id)
+
+    def _error(self, response: HttpResponse, call: Call) -> ProviderError:
+        fields = error_fields(response)
+        details = [d for d in _list(fields.get("details")) if isinstance(d, Mapping)]
+        if response.status in (401, 403) or any(d.get("reason") == "API_KEY_INVALID" for d in details):
+            hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set gemini"
+            return error_from(AuthenticationError, f"{self.info.name} refused the key.", hint, response, call)
+        words = str(fields.get("message") or "")
+        if response.status == 429:
+            return self._quota_error(words, details, response, call)
+        error = error_of_status(self.info, one_line(words), response, call)
+        error.retry_after = _retry_delay(details) or error.retry_after
+        return error
+
+    def _quota_error(
+        self, words: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call
+    ) -> ProviderError:
+        """A 429: a quota that comes back while one waits, or one that does not."""
+        quota = " ".join(_quota_ids(details))
+        wait_s = _retry_delay(details) or asked_wait(response.headers, now=response.received_at)
+        kind: type[ProviderError] = QuotaError
+        if re.search(r"\blimit: 0(?![\d.]*[1-9])", words):
+            what, hint = "gives this key no quota for this model", f"Turn on billing at {self.info.billing_url}"
+        elif "PerDay" in quota or "Daily" in quota:
+            what, hint = (
+                "says that the quota of the day is used up",
+                f"Wait for tomorrow, or see {self.info.billing_url}",
+            )
+        elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
+            what = f"asks to wait {wait_s:g} s, so a quota is used up"
+            hint = f"See your quotas at {self.info.billing_url}"
+        else:
+            kind = RateLimitedError
+            what, hint = "asks to slow down", f"Ask for fewer pictures at once, or see {self.info.billing_url}"
+            if wait_s is None and "PerMinute" in quota:
+                wait_s = _PER_MINUTE_WAIT_S
+        error = error_from(kind, f"{self.info.name} {what}{said(one_line(words))}", hint, response, call)
+        error.retry_after = wait_s
+        return error
+
+
+def _generation_config(call: Call) -> dict[str, Any]:
+    # TEXT is asked for as well, so that a refusal comes with the model's own words.
+    config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
+    if call.seed is not None:
+        config["seed"] = call.seed
+    if "temperature" in call.options:
+        config["temperature"] = call.options["temperature"]
+    image_config = {"aspectRatio": call.size.aspect_ratio, "imageSize": call.size.image_size}
+    if any(image_config.values()):
+        config["imageConfig"] = {name: value for name, value in image_config.items() if value}
+    if "thinking_level" in call.options:
+        config["thinkingConfig"] = {"thinkingLevel": str(call.options["thinking_level"]).upper()}
+    return config
+
+
+def _get(mapping: Mapping[str, Any], camel: str) -> Any:
+    """A field by its camelCase name, or by the snake_case one that protobuf allows as well."""
+    if camel in mapping:
+        return mapping[camel]
+    return mapping.get(re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", camel))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _final_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parts of a candidate without its thoughts: an interim picture is a preview, never a result."""
+    for part in _list(_mapping(candidate.get("content")).get("parts")):
+        if isinstance(part, Mapping) and not part.get("thought"):
+            yield part
+
+
+def _image(part: Mapping[str, Any]) -> AnswerImage | None:
+    """The picture of a part; None if it holds none."""
+    data = _mapping(_get(part, "inlineData")).get("data")
+    url = _get(_mapping(_get(part, "fileData")), "fileUri")
+    return answer_image(data, url) if data or url else None
+
+
+def _usage(raw: object) -> Usage | None:
+    """Google's count. Thoughts are priced as text; without details by modality the picture tokens are unknown."""
+    if not isinstance(raw, Mapping):
+        return None
+    prompt = count(_get(raw, "promptTokenCount"))
+    prompt_images = _modality_tokens(_get(raw, "promptTokensDetails"), "IMAGE") or 0
+    answer = count(_get(raw, "candidatesTokenCount"))
+    images = _modality_tokens(_get(raw, "candidatesTokensDetails"), "IMAGE")
+    thoughts = count(_get(raw, "thoughtsTokenCount")) or 0
+    return Usage(
+        input_text_tokens=None if prompt is None else prompt - prompt_images,
+        input_image_tokens=prompt_images,
+        output_text_tokens=None if answer is None or images is None else answer - images + thoughts,
+        output_image_tokens=images,
+        total_tokens=count(_get(raw, "totalTokenCount")),
+    )
+
+
+def _modality_tokens(details: object, modality: str) -> int | None:
+    """The tokens of one modality; None where there are no details at all."""
+    entries = [entry for entry in _list(details) if isinstance(entry, Mapping)]
+    if not entries:
+        return None
+    return sum(count(_get(e, "tokenCount")) or 0 for e in entries if e.get("modality") == modality)
+
+
+def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
+    """The seconds of ``google.rpc.RetryInfo``, written like ``20.75s`` or ``900ms``; None if there is none."""
+    for detail in details:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", str(_get(detail, "retryDelay") or ""))
+        if match:
+            return float(match[1]) / (1000.0 if match[2] == "ms" else 1.0)
+    return None
+
+
+def _quota_ids(details: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for detail in details:
+        for violation in _list(detail.get("violations")):
+            if isinstance(violation, Mapping):
+                yield str(_get(violation, "quotaId") or "")

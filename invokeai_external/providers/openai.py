@@ -1,0 +1,168 @@
+"""OpenAI's Images API: generations as JSON, edits as multipart, in the GPT image and the DALL·E dialect.
+
+Source of the wire facts: the types of the official SDK (openai 3.54.0) and OpenAI's API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from invokeai_external import catalog
+from invokeai_external.errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+)
+from invokeai_external.models import ProviderInfo
+from invokeai_external.planner import Call, CallImage
+from invokeai_external.providers.base import (
+    Answer,
+    AnswerImage,
+    FilePart,
+    HttpRequest,
+    HttpResponse,
+    answer_image,
+    count,
+    error_fields,
+    error_from,
+    error_of_status,
+    invalid_answer,
+    normalise_base_url,
+    one_line,
+    parse_json,
+    said,
+)
+from invokeai_external.request import Usage
+
+__all__ = ["OpenAIProvider"]
+
+_LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
+_VERIFY_URL = "https://platform.openai.com/settings/organization/general"
+
+_BLOCKED = frozenset({"moderation_blocked", "content_policy_violation"})
+
+_NO_MONEY = {
+    "insufficient_quota": "Add credit to the account at {billing}",
+    "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
+    "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
+}
+"""The codes of a 429 that no waiting cures, and what does."""
+
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+class OpenAIProvider:
+    """OpenAI, and every server that speaks its Images API."""
+
+    @property
+    def info(self) -> ProviderInfo:
+        return catalog.page("openai").provider
+
+    def normalise_base_url(self, url: str) -> str:
+        return normalise_base_url(url, provider=self.info, versions=("v1",))
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
+    def build(self, call: Call, base_url: str) -> HttpRequest:
+        fields = _fields(call)
+        if not call.images:
+            return HttpRequest(url=f"{base_url}/images/generations", json=fields)
+        form = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in fields.items()}
+        return HttpRequest(url=f"{base_url}/images/edits", form=form, files=_files(call))
+
+    def parse(self, response: HttpResponse, call: Call) -> Answer:
+        request_id = response.headers.get("x-request-id")
+        if response.status != 200:
+            raise self._error(response, call, request_id)
+        body = parse_json(self.info, response, call)
+        entries = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(entries, list) or not entries:
+            raise invalid_answer(self.info, "holds no pictures", response, call, request_id)
+        images = tuple(_image(entry) for entry in entries)
+        if not any(image.is_readable for image in images):
+            raise invalid_answer(self.info, "holds no picture that can be read", response, call, request_id)
+        return Answer(images=images, usage=_usage(body.get("usage")), request_id=request_id)
+
+    def _error(self, response: HttpResponse, call: Call, request_id: str | None) -> ProviderError:
+        fields = error_fields(response)
+        code, words = str(fields.get("code") or ""), one_line(fields.get("message") or "")
+        kind: type[ProviderError]
+        if code in _BLOCKED:
+            kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
+            hint = "Change the prompt or the pictures given. The option moderation=low is less strict."
+        elif code in _NO_MONEY:
+            kind, message = QuotaError, f"OpenAI refused for lack of money ({code}){said(words)}"
+            hint = _NO_MONEY[code].format(billing=self.info.billing_url, limits=_LIMITS_URL)
+        elif response.status == 429:
+            kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
+            hint = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
+        elif response.status == 401:
+            # The words of a 401 quote a part of the key, so they are not shown.
+            kind, message = AuthenticationError, "OpenAI refused the key."
+            hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set openai"
+        elif response.status == 403 and "verif" in words.lower():
+            kind, message = QuotaError, f"OpenAI serves {call.model.id} to verified organisations only."
+            hint = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
+        elif response.status == 403:
+            kind, message = AuthenticationError, f"OpenAI does not allow this key to use {call.model.id}{said(words)}"
+            hint = f"Check the permissions of the key and its project at {self.info.key_url}"
+        else:
+            return error_of_status(self.info, words, response, call, request_id)
+        return error_from(kind, message, hint, response, call, request_id)
+
+
+def _is_dalle(model_id: str) -> bool:
+    """DALL·E by its family's prefix; everything else speaks the GPT image dialect, ids yet unknown included."""
+    return model_id.startswith("dall-e-")
+
+
+def _fields(call: Call) -> dict[str, Any]:
+    """The fields that generations and edits share, values as JSON has them."""
+    fields: dict[str, Any] = {"model": call.model.id, "prompt": call.prompt, "n": call.n}
+    if call.size.size:
+        fields["size"] = str(call.size.size)
+    fields.update(call.options)
+    if _is_dalle(call.model.id):
+        # DALL·E answers with an address unless asked for the data; GPT image models refuse the parameter.
+        fields["response_format"] = "b64_json"
+    return fields
+
+
+def _files(call: Call) -> tuple[FilePart, ...]:
+    """The pictures under the names that the official SDK gives them: ``image`` for one, ``image[]`` for several."""
+    name = "image" if len(call.images) == 1 else "image[]"
+    parts = [_file(name, f"image-{place}", image) for place, image in enumerate(call.images, start=1)]
+    if call.mask:
+        parts.append(_file("mask", "mask", call.mask))
+    return tuple(parts)
+
+
+def _file(name: str, stem: str, image: CallImage) -> FilePart:
+    # The user's own file names are private, so neutral ones are sent.
+    return FilePart(name, f"{stem}.{_EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
+
+
+def _image(entry: object) -> AnswerImage:
+    if not isinstance(entry, dict):
+        return AnswerImage()
+    revised = entry.get("revised_prompt")
+    return answer_image(entry.get("b64_json"), entry.get("url"), revised if isinstance(revised, str) else None)
+
+
+def _usage(raw: object) -> Usage | None:
+    """OpenAI's count. All output is priced as picture tokens, so it is counted as such."""
+    if not isinstance(raw, Mapping):
+        return None
+    details = raw.get("input_tokens_details")
+    details = details if isinstance(details, Mapping) else {}
+    return Usage(
+        input_text_tokens=count(details.get("text_tokens")),
+        input_image_tokens=count(details.get("image_tokens")),
+        output_text_tokens=0,
+        output_image_tokens=count(raw.get("output_tokens")),
+        total_tokens=count(raw.get("total_tokens")),
+    )

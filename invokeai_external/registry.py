@@ -1,0 +1,146 @@
+"""Finds a provider and a model config by id: the catalogue, with the user's own models laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from invokeai_external import catalog
+from invokeai_external.errors import InvalidRequestError, NotConfiguredError, UnknownProviderError
+from invokeai_external.models import ModelConfig
+from invokeai_external.providers.base import Provider
+from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.providers.openai import OpenAIProvider
+from invokeai_external.request import Notice
+from invokeai_external.settings import UserModels
+
+__all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel"]
+
+_PROVIDERS: Mapping[str, Provider] = {p.info.id: p for p in (GeminiProvider(), OpenAIProvider())}
+
+PROVIDER_IDS: tuple[str, ...] = tuple(_PROVIDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that was found, and what the user should know of how."""
+
+    model: ModelConfig
+    notices: tuple[Notice, ...] = ()
+
+
+class Registry:
+    """All providers and models that are known.
+
+    Args:
+        user_models: What the user's ``invokeai_external.yaml`` adds or overrides.
+
+    Raises:
+        SettingsError: One of the user's models is not valid; the message names the file, the line and the field.
+    """
+
+    def __init__(self, user_models: UserModels | None = None) -> None:
+        known = {config.reference: config for page in catalog.pages() for config in page.configs()}
+        self._models = dict(known)
+        for reference, fields in (user_models.fields if user_models else {}).items():
+            assert user_models is not None
+            self._models[reference] = self._user_model(reference, fields, user_models)
+
+    def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
+        provider, _, model_id = reference.partition("/")
+        base = self.resolve(reference).model.model_dump(mode="json", exclude_unset=True)
+        own = {"id": model_id, "provider": self.provider(provider).info.id}
+        try:
+            return ModelConfig.model_validate({**catalog.merge_fields(base, fields), **own})
+        except ValidationError as error:
+            raise user_models.error(reference, error) from None
+
+    def provider(self, provider_id: str) -> Provider:
+        """The provider of that id; raises UnknownProviderError."""
+        try:
+            return _PROVIDERS[provider_id]
+        except KeyError:
+            raise UnknownProviderError(
+                f"There is no provider {provider_id!r}.", hint=f"Choose one of: {', '.join(PROVIDER_IDS)}."
+            ) from None
+
+    def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
+        """All models, or one provider's, newest first, the user's own last."""
+        return tuple(m for m in self._models.values() if provider_id in (None, m.provider))
+
+    def resolve(self, reference: str) -> ResolvedModel:
+        """Find a model by ``provider/id``, by a known bare id, or by an alias.
+
+        An id that a provider may have but the catalogue does not know borrows a profile: of the longest known id that
+        it begins with and continues after a dash (a dated snapshot), else of the provider's newest model.
+
+        Raises:
+            UnknownProviderError: No provider has that id.
+            InvalidRequestError: A bare id is not known, so that its provider cannot be told.
+        """
+        provider_id, slash, model_id = reference.strip().partition("/")
+        if not slash:
+            return self._resolve_bare(provider_id)
+        self.provider(provider_id)
+        if not model_id:
+            raise InvalidRequestError(
+                f"{reference!r} names no model.", hint=f"See: invokeai-external models --provider {provider_id}"
+            )
+        models = self.models(provider_id)
+        found = _named(model_id, models)
+        return ResolvedModel(found) if found else self._borrow(model_id, models)
+
+    def _resolve_bare(self, model_id: str) -> ResolvedModel:
+        found = _named(model_id, self.models())
+        if found:
+            return ResolvedModel(found)
+        if snapshot_of := _prefix_of(model_id, self.models()):
+            return _as_snapshot(model_id, snapshot_of)
+        raise InvalidRequestError(
+            f"No known model is called {model_id!r}.",
+            hint=f"Write it as provider/model-id, with a provider out of {', '.join(PROVIDER_IDS)}; "
+            "see 'invokeai-external models'.",
+        )
+
+    def _borrow(self, model_id: str, models: Sequence[ModelConfig]) -> ResolvedModel:
+        if snapshot_of := _prefix_of(model_id, models):
+            return _as_snapshot(model_id, snapshot_of)
+        newest = _newest(models)
+        notice = Notice(
+            "unknown_model",
+            f"{model_id} is not in the catalogue: it is treated like {newest.name}, and its prices are unknown.",
+        )
+        return ResolvedModel(newest.as_unknown(model_id), (notice,))
+
+    def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
+        """The newest active model of the first provider that has a key; raises NotConfiguredError if none has."""
+        ready = set(providers_with_key)
+        for provider_id in PROVIDER_IDS:
+            if provider_id in ready:
+                return _newest(self.models(provider_id))
+        raise NotConfiguredError(
+            "No provider has a key yet.",
+            hint=f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
+            "or try everything for nothing with --sandbox.",
+        )
+
+
+def _named(name: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
+    return next((m for m in models if name == m.id or name in m.aliases), None)
+
+
+def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
+    """The model with the longest id that begins another id; ``gpt-image-1`` begins ``gpt-image-1-x``, not ``-10``."""
+    fitting = [m for m in models if model_id.startswith(f"{m.id}-")]
+    return max(fitting, key=lambda m: len(m.id), default=None)
+
+
+def _as_snapshot(model_id: str, of: ModelConfig) -> ResolvedModel:
+    notice = Notice("snapshot", f"{model_id} is not in the catalogue: it is treated as a snapshot of {of.name}.")
+    return ResolvedModel(of.as_snapshot(model_id), (notice,))
+
+
+def _newest(models: Sequence[ModelConfig]) -> ModelConfig:
+    return next(m for m in models if m.lifecycle.status == "active")

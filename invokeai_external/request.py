@@ -1,0 +1,194 @@
+"""What goes in and what comes out: plain values, shared by every host and every provider."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from invokeai_external.errors import ProviderError
+from invokeai_external.sizing import AspectRatio, Size
+
+__all__ = [
+    "GeneratedImage",
+    "GenerationRequest",
+    "GenerationResult",
+    "InputImage",
+    "Notice",
+    "OptionValue",
+    "Progress",
+    "Received",
+    "Retrying",
+    "Sending",
+    "Usage",
+]
+
+OptionValue = str | float
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """A picture file that goes in.
+
+    Attributes:
+        data: The file's bytes, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change.
+        name: The file's name without its folder, for people and for the metadata.
+    """
+
+    data: bytes = field(repr=False)
+    name: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """What somebody wants. The planner says what of it a model can do.
+
+    Attributes:
+        model: ``provider/model-id``, a known bare id or alias; None for the newest model of a provider with a key.
+        prompt: What to paint; sent as it is.
+        n: How many pictures, 1 to 10.
+        size: Exact pixels; excludes the next two.
+        aspect_ratio: The ratio, such as 16:9.
+        image_size: A named size: ``512``, ``1K``, ``2K``, ``4K``.
+        seed: A number that makes a picture repeatable where the model knows seeds; picture i gets ``seed + i``.
+        init_image: The picture to edit.
+        mask: Where to edit it: a PNG of mode L, 255 = change.
+        references: Pictures to look at.
+        options: Values by option name; ``auto`` and empty mean the provider's own choice.
+    """
+
+    prompt: str
+    model: str | None = None
+    n: int = 1
+    size: Size | None = None
+    aspect_ratio: AspectRatio | None = None
+    image_size: str | None = None
+    seed: int | None = None
+    init_image: InputImage | None = None
+    mask: InputImage | None = None
+    references: tuple[InputImage, ...] = ()
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that was changed, left out or should be known; no error.
+
+    Attributes:
+        code: Its kind, stable across releases, for programs to read.
+        message: One sentence, for people to read.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens by kind, as the provider counted them; None where it did not say."""
+
+    input_text_tokens: int | None = None
+    input_image_tokens: int | None = None
+    output_text_tokens: int | None = None
+    output_image_tokens: int | None = None
+    total_tokens: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; what is unknown on one side is unknown in the sum."""
+
+        def add(a: int | None, b: int | None) -> int | None:
+            return None if a is None or b is None else a + b
+
+        return Usage(
+            input_text_tokens=add(self.input_text_tokens, other.input_text_tokens),
+            input_image_tokens=add(self.input_image_tokens, other.input_image_tokens),
+            output_text_tokens=add(self.output_text_tokens, other.output_text_tokens),
+            output_image_tokens=add(self.output_image_tokens, other.output_image_tokens),
+            total_tokens=add(self.total_tokens, other.total_tokens),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """One finished picture.
+
+    Attributes:
+        data: The bytes as the provider sent them.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
+        size: The pixels that arrived.
+        metadata: What made it, in the form that ``metadata.embed`` writes into the file.
+        seed: The seed that was sent; None if none was.
+        cost_usd: Its share of its call's cost; None if unknown.
+        revised_prompt: The prompt as the provider rewrote it; None if it did not say.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    size: Size
+    metadata: Mapping[str, object] = field(repr=False)
+    seed: int | None = None
+    cost_usd: float | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResult:
+    """All that came of a request.
+
+    Attributes:
+        provider: The provider's id.
+        model: The model id that was sent.
+        images: The pictures, in the order of the request; those that failed are missing.
+        notices: What was changed, left out or should be known.
+        usage: The tokens of all calls that answered; None if none said.
+        cost_usd: What all calls that answered cost; None if that is unknown.
+        request_ids: The provider's names for the calls that answered.
+        errors: The calls that failed, when others succeeded.
+        elapsed_s: Seconds from the start to the last answer.
+    """
+
+    provider: str
+    model: str
+    images: tuple[GeneratedImage, ...]
+    notices: tuple[Notice, ...]
+    usage: Usage | None
+    cost_usd: float | None
+    request_ids: tuple[str, ...]
+    errors: tuple[ProviderError, ...]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A call goes out. ``call`` counts from 1 to ``calls``; ``attempt`` from 1."""
+
+    call: int
+    calls: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A call failed and goes out again after ``wait_s`` seconds; ``reason`` is the error that it met."""
+
+    call: int
+    calls: int
+    wait_s: float
+    reason: ProviderError
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A call answered with these pictures."""
+
+    call: int
+    calls: int
+    images: tuple[GeneratedImage, ...]
+
+
+Progress = Sending | Retrying | Received
+"""What happens while a request runs."""

@@ -1,0 +1,344 @@
+"""Plan, send, collect. The only place that knows the order of things."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from pydantic import SecretStr
+
+from invokeai_external import images, metadata, planner, pricing
+from invokeai_external.errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError
+from invokeai_external.planner import Call, Plan
+from invokeai_external.providers.base import Answer, AnswerImage, HttpRequest, HttpResponse, Provider, is_private_host
+from invokeai_external.redaction import redacted
+from invokeai_external.registry import PROVIDER_IDS, Registry, ResolvedModel
+from invokeai_external.request import (
+    GeneratedImage,
+    GenerationRequest,
+    GenerationResult,
+    Notice,
+    Progress,
+    Received,
+    Retrying,
+    Sending,
+    Usage,
+)
+from invokeai_external.retry import RetryPolicy, seconds_before_retry
+from invokeai_external.settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
+from invokeai_external.transport import Transport
+
+__all__ = ["SANDBOX_HEADER", "Service"]
+
+SANDBOX_HEADER = "x-invokeai-external-sandbox"
+"""The header by which the sandbox says that its pictures cost nothing; the real providers never send it."""
+
+_SANDBOX_NOTICE = Notice(
+    "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """How to reach a provider: checked, with its key."""
+
+    provider: Provider
+    base_url: str
+    api_key: str
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one call gave: its pictures, and the pictures of it that were lost."""
+
+    images: tuple[GeneratedImage, ...]
+    notices: tuple[Notice, ...]
+    usage: Usage | None
+    cost_usd: float | None
+    request_id: str | None
+    errors: tuple[ProviderError, ...]
+
+
+class Service:
+    """Makes pictures. Use as ``async with Service(settings) as service``.
+
+    Args:
+        settings: Keys, addresses and limits.
+        sandbox: True to talk to the sandbox in process: no key, no network, no cost.
+
+    Raises:
+        SettingsError: A model in the user's file is not valid.
+    """
+
+    def __init__(self, settings: Settings, *, sandbox: bool = False) -> None:
+        self.registry = Registry(settings.models)
+        self._settings = _with_sandbox(settings) if sandbox else settings
+        limits = settings.limits
+        self._policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
+        self._transport = Transport(
+            timeout_s=limits.timeout_s,
+            max_response_bytes=limits.max_response_bytes,
+            asgi_app=_sandbox_app() if sandbox else None,
+        )
+        self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._transport.__aexit__(*exc)
+
+    def resolve(self, reference: str | None) -> ResolvedModel:
+        """The model of a request; without a name, the newest of a provider that has a key."""
+        if reference:
+            return self.registry.resolve(reference)
+        with_key = [name for name, credentials in self._settings.credentials.items() if credentials.api_key]
+        return ResolvedModel(self.registry.default_model(with_key))
+
+    def plan(self, request: GenerationRequest) -> Plan:
+        """What would be sent; nothing is. Raises a RequestError if the model cannot take it."""
+        resolved = self.resolve(request.model)
+        plan = planner.plan(request, resolved.model)
+        return replace(plan, notices=(*resolved.notices, *plan.notices))
+
+    def preview(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
+        """The plan of a request and the HTTP requests that it would send, without keys; nothing is sent."""
+        plan = self.plan(request)
+        provider = self.registry.provider(plan.model.provider)
+        credentials = self._settings.credentials.get(plan.model.provider, Credentials())
+        base_url = provider.normalise_base_url(credentials.base_url or provider.info.base_url)
+        notices = (*self._settings.notices, *_base_url_notices(base_url), *plan.notices)
+        return replace(plan, notices=notices), [provider.build(call, base_url) for call in plan.calls]
+
+    async def generate(
+        self, request: GenerationRequest, on_progress: Callable[[Progress], None] = lambda _: None
+    ) -> GenerationResult:
+        """Make the pictures of a request, its calls side by side.
+
+        Args:
+            request: What to make.
+            on_progress: Told of every step; a picture is handed over as soon as it is there.
+
+        Returns:
+            The pictures in the order of the request. When some calls failed and others did not, the errors are in it.
+
+        Raises:
+            RequestError: Nothing was sent: the key, the settings or the request must change.
+            ProviderError: All calls failed; this is the first one's error.
+        """
+        started = time.monotonic()
+        access = self._access(self.resolve(request.model).model.provider)
+        plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True)
+        notices = (*self._settings.notices, *access.notices, *plan.notices)
+        outcomes: list[_Outcome | None] = [None] * len(plan.calls)
+
+        async def run(place: int, call: Call) -> None:
+            outcomes[place] = await self._outcome(access, call, notices, (place + 1, len(plan.calls)), on_progress)
+
+        async with anyio.create_task_group() as group:
+            for place, call in enumerate(plan.calls):
+                group.start_soon(run, place, call)
+        return _result(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
+
+    def _access(self, provider_id: str) -> _Access:
+        provider = self.registry.provider(provider_id)
+        credentials = self._settings.credentials.get(provider_id, Credentials())
+        if credentials.api_key is None:
+            raise _missing_key(provider, self._settings)
+        key = credentials.api_key.get_secret_value()
+        check_key(provider_id, key)
+        base_url = provider.normalise_base_url(credentials.base_url or provider.info.base_url)
+        return _Access(provider, base_url, key, _base_url_notices(base_url))
+
+    async def _outcome(
+        self,
+        access: _Access,
+        call: Call,
+        notices: tuple[Notice, ...],
+        place: tuple[int, int],
+        on_progress: Callable[[Progress], None],
+    ) -> _Outcome:
+        try:
+            async with self._slots[access.provider.info.id]:
+                answer, response = await self._ask(access, call, place, on_progress)
+                outcome = await self._collect(access, call, answer, response, notices)
+        except ProviderError as error:
+            error.provider, error.model = access.provider.info.id, call.model.id
+            return _Outcome((), (), None, None, error.request_id, (redacted(error, access.api_key),))
+        on_progress(Received(*place, outcome.images))
+        return outcome
+
+    async def _ask(
+        self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
+    ) -> tuple[Answer, HttpResponse]:
+        """Send one call until it is answered or it is no use any more."""
+        request = access.provider.build(call, access.base_url)
+        headers = access.provider.auth_headers(access.api_key)
+        attempt, waited_s = 1, 0.0
+        while True:
+            on_progress(Sending(*place, attempt))
+            try:
+                response = await self._transport.send(request, headers)
+                # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
+                answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
+                return answer, response
+            except ProviderError as error:
+                wait_s = seconds_before_retry(
+                    error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
+                )
+                on_progress(Retrying(*place, wait_s, redacted(error, access.api_key)))
+            await anyio.sleep(wait_s)
+            attempt, waited_s = attempt + 1, waited_s + wait_s
+
+    async def _collect(
+        self, access: _Access, call: Call, answer: Answer, response: HttpResponse, notices: tuple[Notice, ...]
+    ) -> _Outcome:
+        """The pictures of an answer, fetched where need be, verified, with their metadata."""
+        usage = answer.usage
+        cost = pricing.cost_usd(usage, call.model.prices)
+        share = None if cost is None else cost / len(answer.images)
+        own = [*([_SANDBOX_NOTICE] if SANDBOX_HEADER in response.headers else [])]
+        if len(answer.images) < call.n:
+            own.append(Notice("fewer_images", f"{call.n} pictures were asked for and {len(answer.images)} came."))
+        found: list[tuple[AnswerImage, bytes, images.ImageInfo]] = []
+        errors: list[ProviderError] = []
+        for image in answer.images:
+            try:
+                data = await self._bytes_of(image, access.base_url)
+                info = await anyio.to_thread.run_sync(self._inspect, data, abandon_on_cancel=True)
+            except ProviderError as error:
+                error.status, error.request_id = response.status, answer.request_id
+                errors.append(error)
+                continue
+            if call.size.size and info.size != call.size.size:
+                own.append(Notice("size_received", f"{call.size.size} was asked for and {info.size} came; it is kept."))
+            found.append((image, data, info))
+        if not found:
+            raise errors[0]
+        pictures = tuple(
+            GeneratedImage(
+                data=data,
+                mime_type=info.mime_type,
+                size=info.size,
+                metadata=metadata.describe(
+                    call,
+                    answer,
+                    info,
+                    revised_prompt=image.revised_prompt,
+                    cost_usd=share,
+                    notices=(*notices, *own),
+                    received_at=response.received_at,
+                ),
+                seed=call.seed,
+                cost_usd=share,
+                revised_prompt=image.revised_prompt,
+            )
+            for image, data, info in found
+        )
+        return _Outcome(pictures, tuple(own), usage, cost, answer.request_id, tuple(errors))
+
+    async def _bytes_of(self, image: AnswerImage, base_url: str) -> bytes:
+        if image.data is not None:
+            return image.data
+        if image.url is None:
+            raise InvalidResponseError("A picture of the answer cannot be read.", hint="It may have been billed.")
+        if not _may_fetch(image.url, base_url):
+            raise InvalidResponseError(
+                "The answer names a picture at an address that is neither https nor the provider's own.",
+                hint="It was billed but not fetched; check the base URL.",
+            )
+        response = await self._transport.fetch(image.url)
+        if response.status != 200:
+            raise NetworkError(
+                f"The finished picture could not be fetched (HTTP {response.status}).",
+                hint="It was billed all the same.",
+            )
+        return response.body
+
+    def _inspect(self, data: bytes) -> images.ImageInfo:
+        try:
+            return images.inspect_image(data, max_pixels=self._settings.limits.max_image_pixels)
+        except images.ImageError as error:
+            raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
+
+
+def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], elapsed_s: float) -> GenerationResult:
+    """Put the outcomes together; raises the first error if there is no picture at all."""
+    errors = tuple(error for outcome in outcomes for error in outcome.errors)
+    pictures = tuple(image for outcome in outcomes for image in outcome.images)
+    if not pictures:
+        raise errors[0]
+    answered = [outcome for outcome in outcomes if outcome.images]
+    usages = [outcome.usage for outcome in answered]
+    costs = [outcome.cost_usd for outcome in answered]
+    return GenerationResult(
+        provider=plan.model.provider,
+        model=plan.model.id,
+        images=pictures,
+        # The same notice from several calls is told once.
+        notices=tuple(dict.fromkeys((*notices, *(n for outcome in answered for n in outcome.notices)))),
+        usage=_total_usage(usages),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        request_ids=tuple(outcome.request_id for outcome in answered if outcome.request_id),
+        errors=errors,
+        elapsed_s=elapsed_s,
+    )
+
+
+def _total_usage(usages: list[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage]
+    if len(known) < len(usages):
+        return None
+    total = known[0]
+    for usage in known[1:]:
+        total += usage
+    return total
+
+
+def _may_fetch(url: str, base_url: str) -> bool:
+    """https anywhere, or the same scheme, host and port as the provider's own address."""
+    try:
+        there, here = urlsplit(url), urlsplit(base_url)
+        same_origin = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
+    except ValueError:
+        return False
+    return bool(there.hostname) and (there.scheme == "https" or same_origin)
+
+
+def _base_url_notices(base_url: str) -> tuple[Notice, ...]:
+    host = urlsplit(base_url).hostname or ""
+    if not base_url.startswith("http:") or not is_private_host(host):
+        return ()
+    return (Notice("plain_http", f"{host} is reached by plain http: the key and the prompt travel unencrypted."),)
+
+
+def _missing_key(provider: Provider, settings: Settings) -> NotConfiguredError:
+    info = provider.info
+    return NotConfiguredError(
+        f"There is no key for {info.name}.",
+        hint=f"Make one at {info.key_url}, then run 'invokeai-external keys set {info.id}', or set "
+        f"{variable_name(info.id, 'api_key')}, or add external_{info.id}_api_key to {settings.root / API_KEYS_FILE}.",
+        provider=info.id,
+    )
+
+
+def _with_sandbox(settings: Settings) -> Settings:
+    """The settings with every provider's address and key replaced by the sandbox's."""
+    credentials: Mapping[str, Credentials] = {
+        provider: Credentials(SecretStr("sandbox"), f"https://sandbox.invalid/{path}", "the sandbox")
+        for provider, path in (("gemini", "gemini/v1beta"), ("openai", "openai/v1"))
+    }
+    return replace(settings, credentials=credentials)
+
+
+def _sandbox_app() -> object:
+    from invokeai_external.sandbox import create_app
+
+    return create_app()

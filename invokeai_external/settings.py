@@ -1,0 +1,336 @@
+"""Where keys, addresses and limits come from, and which source wins.
+
+Two files in the root folder, both optional:
+
+- ``api_keys.yaml``: Invoke's own, with ``external_<provider>_api_key`` and ``external_<provider>_base_url``.
+- ``invokeai_external.yaml``: this project's, with ``settings:`` and ``models:``.
+
+A value is taken from the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) first, then from
+``api_keys.yaml``, then, where the caller names them, from the provider's usual variables such as ``OPENAI_API_KEY``.
+No message of this module ever holds a value from ``api_keys.yaml``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from invokeai_external.errors import NotConfiguredError, SettingsError
+from invokeai_external.request import Notice
+
+__all__ = [
+    "API_KEYS_FILE",
+    "USER_FILE",
+    "Credentials",
+    "Limits",
+    "Settings",
+    "UserModels",
+    "check_key",
+    "load_settings",
+    "remove_key",
+    "set_key",
+    "variable_name",
+]
+
+API_KEYS_FILE = "api_keys.yaml"
+USER_FILE = "invokeai_external.yaml"
+
+USUAL_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
+"""The variables that the providers' own tools read."""
+
+
+class Limits(BaseModel):
+    """How much to do at once and how long to be patient: the ``settings:`` of ``invokeai_external.yaml``.
+
+    Attributes:
+        concurrency: The most calls in flight to one provider.
+        max_attempts: The most tries of one call, the first included.
+        max_wait_s: The most seconds that one call spends waiting between tries.
+        timeout_s: The seconds without a sign of life after which a sent call is given up.
+        max_response_bytes: The largest answer that is accepted.
+        max_image_pixels: The largest picture that is accepted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int = Field(default=8, ge=1, le=64)
+    max_attempts: int = Field(default=6, ge=1, le=20)
+    max_wait_s: float = Field(default=120, ge=0, le=3600)
+    timeout_s: float = Field(default=600, gt=0, le=3600)
+    max_response_bytes: int = Field(default=400_000_000, ge=1_000_000)
+    max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A provider's key and address.
+
+    Attributes:
+        api_key: The key, or None; it does not show when printed.
+        base_url: The address as the user wrote it; None for the provider's own.
+        source: Where the key came from, for people: a variable or a file.
+    """
+
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserModels:
+    """The ``models:`` of ``invokeai_external.yaml``: raw fields by ``provider/id``, and the file to name in errors."""
+
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: YamlFile | None = None
+
+    def error(self, reference: str, error: ValidationError) -> SettingsError:
+        """The first mistake that a model's fields hold, with its line."""
+        assert self.file is not None
+        return self.file.error_of(error, ("models", reference))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one root folder.
+
+    Attributes:
+        root: The folder.
+        credentials: Keys and addresses by provider id.
+        limits: See ``Limits``.
+        models: What the user adds to the catalogue.
+        notices: What the user should know of the files.
+    """
+
+    root: Path
+    credentials: Mapping[str, Credentials]
+    limits: Limits = field(default_factory=Limits)
+    models: UserModels = field(default_factory=UserModels)
+    notices: tuple[Notice, ...] = ()
+
+
+def variable_name(provider: str, entry: str) -> str:
+    """The environment variable of an entry (``api_key`` or ``base_url``) of a provider."""
+    return f"INVOKEAI_EXTERNAL_{provider}_{entry}".upper()
+
+
+def load_settings(
+    root: Path, environ: Mapping[str, str], providers: Sequence[str], *, usual_variables: bool = False
+) -> Settings:
+    """Read all settings.
+
+    Args:
+        root: The folder of the two files; neither need exist.
+        environ: The environment.
+        providers: The ids of the providers to read keys for.
+        usual_variables: True to look into the providers' usual variables last, as the command line does.
+
+    Raises:
+        SettingsError: A file is broken; the message names the file, the line and the field.
+    """
+    keys_path = root / API_KEYS_FILE
+    entries = _read_keys(keys_path)
+    credentials = {}
+    for provider in providers:
+        sources = [
+            (variable_name(provider, "api_key"), environ.get(variable_name(provider, "api_key"))),
+            (str(keys_path), entries.get(f"external_{provider}_api_key")),
+        ]
+        if usual_variables:
+            sources += [(name, environ.get(name)) for name in USUAL_VARIABLES.get(provider, ())]
+        source, key = next(((name, value.strip()) for name, value in sources if value and value.strip()), (None, None))
+        url = environ.get(variable_name(provider, "base_url")) or entries.get(f"external_{provider}_base_url")
+        credentials[provider] = Credentials(SecretStr(key) if key else None, url.strip() if url else None, source)
+    limits, models = _read_user_file(root / USER_FILE)
+    return Settings(root, credentials, limits, models, tuple(_permission_notices(keys_path)))
+
+
+def set_key(root: Path, provider: str, key: str) -> Path:
+    """Write a provider's key into ``api_keys.yaml``, keeping every other line; returns the file.
+
+    The file is replaced in one step and readable by its owner alone (mode 0600, where the system has modes).
+
+    Raises:
+        NotConfiguredError: The key is empty or holds what no key holds.
+        SettingsError: The file is broken.
+    """
+    key = key.strip()
+    check_key(provider, key)
+    # JSON strings are YAML strings, whatever the key holds.
+    return _edit_keys(root, provider, json.dumps(key))
+
+
+def remove_key(root: Path, provider: str) -> bool:
+    """Take a provider's key out of ``api_keys.yaml``; returns False if there was none."""
+    if f"external_{provider}_api_key" not in _read_keys(root / API_KEYS_FILE):
+        return False
+    _edit_keys(root, provider, None)
+    return True
+
+
+def check_key(provider: str, key: str) -> None:
+    """Raise NotConfiguredError if a key is none: empty, or with characters that no HTTP header can carry."""
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise NotConfiguredError(
+            f"The key for {provider} {'holds blanks or odd characters' if key else 'is empty'}.",
+            hint=f"Copy the whole key and set it with: invokeai-external keys set {provider}",
+            provider=provider,
+        )
+
+
+class YamlFile:
+    """A YAML file that is a mapping, and the lines on which its fields stand."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
+        self.path = path
+        try:
+            self.text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            self.text = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
+                hint="Mend the file or its permissions.",
+            ) from None
+        try:
+            self.node = yaml.compose(self.text, Loader=yaml.SafeLoader)
+            data = yaml.safe_load(self.text)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise self.error(line, "this is not YAML") from None
+        except yaml.YAMLError:
+            raise self.error(1, "this is not YAML") from None
+        if data is not None and not isinstance(data, dict):
+            raise self.error(1, "the file must hold 'name: value' lines")
+        self.data: dict[str, Any] = data or {}
+
+    def error(self, line: int, problem: str) -> SettingsError:
+        return SettingsError(f"{self.path}, line {line}: {problem}.", hint="Mend that line and try again.")
+
+    def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
+        """The first mistake that pydantic found below a place in the file."""
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = (*under, *(str(step) for step in first["loc"]))
+        # pydantic puts the name of a union's member into the place; the file has no such step.
+        line, known = self.find(place)
+        return self.error(line, f"{'.'.join(known)}: {first['msg'].removeprefix('Value error, ')}")
+
+    def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+        """The line of the deepest field on the way to a place, and the way as far as the file has it.
+
+        A field that is missing is named, and the line is that of the field it is missing from.
+        """
+        node, line, known = self.node, 1, []
+        for depth, step in enumerate(place):
+            below = _child(node, step)
+            if below is None:
+                if depth == len(place) - 1:
+                    known.append(step)
+                continue
+            (key, node), known = below, [*known, step]
+            line = key.start_mark.line + 1
+        return line, tuple(known)
+
+
+def _child(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if str(key.value) == name), None)
+    if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
+        return (node.value[int(name)],) * 2
+    return None
+
+
+def _read_keys(path: Path) -> dict[str, str]:
+    """The text entries of ``api_keys.yaml``; empty entries are left out."""
+    file = YamlFile(path)
+    entries = {}
+    for name, value in file.data.items():
+        if value is None or not str(name).startswith("external_"):
+            continue
+        if not isinstance(value, str):
+            line, _ = file.find((str(name),))
+            raise file.error(line, f"{name} must be text; put it in quotes")
+        entries[str(name)] = value
+    return entries
+
+
+def _read_user_file(path: Path) -> tuple[Limits, UserModels]:
+    file = YamlFile(path)
+    for section, value in file.data.items():
+        line, _ = file.find((str(section),))
+        if section not in ("settings", "models"):
+            raise file.error(line, f"{section} is not a section of this file, which has settings and models")
+        if value is not None and not isinstance(value, dict):
+            raise file.error(line, f"{section} must hold 'name: value' lines")
+    models = file.data.get("models") or {}
+    for reference, fields in models.items():
+        line, _ = file.find(("models", str(reference)))
+        if str(reference).count("/") < 1:
+            raise file.error(line, f"models.{reference} must be named provider/model-id")
+        if fields is not None and not isinstance(fields, dict):
+            raise file.error(line, f"models.{reference} must hold 'name: value' lines")
+    try:
+        limits = Limits.model_validate(file.data.get("settings") or {})
+    except ValidationError as error:
+        raise file.error_of(error, ("settings",)) from None
+    return limits, UserModels({str(reference): fields or {} for reference, fields in models.items()}, file)
+
+
+def _permission_notices(path: Path) -> list[Notice]:
+    if os.name != "posix" or not path.exists() or not stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return []
+    return [Notice("keys_readable", f"Others on this machine can read {path}; run: chmod 600 {path}")]
+
+
+def _edit_keys(root: Path, provider: str, value: str | None) -> Path:
+    """Set a key's text in the file, or take its line out (None), and leave every other character as it is."""
+    # A link is followed, so that the file it points to is the one replaced.
+    path = (root / API_KEYS_FILE).resolve()
+    file = YamlFile(path)
+    name = f"external_{provider}_api_key"
+    found = _child(file.node, name)
+    text = file.text
+    if found:
+        key_node, value_node = found
+        start, end = key_node.start_mark.index, max(value_node.end_mark.index, key_node.end_mark.index + 1)
+        line_end = text.find("\n", end)
+        if value is None:
+            text = text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
+        else:
+            text = f"{text[:start]}{name}: {value}{text[end:]}"
+    elif value is not None:
+        text = f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{name}: {value}\n"
+    _write_private(path, text)
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # mkstemp makes the file with mode 0600, before a key is in it.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Mend the permissions of the folder, or name another root.",
+        ) from None

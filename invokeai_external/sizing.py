@@ -1,0 +1,368 @@
+"""Which picture sizes a model makes, and the nearest one to a size that it does not make.
+
+Three kinds of model exist: those with a fixed list of sizes, those with an aspect ratio and a named image size
+(``16:9`` at ``2K``), and those that take any size that obeys a rule. Sizes are in pixels, ratios are width to height.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+__all__ = [
+    "AspectRatio",
+    "FixedSizing",
+    "FlexibleSizing",
+    "PresetSizing",
+    "Size",
+    "SizeChoice",
+    "SizeRequest",
+    "Sizing",
+    "image_size_edge",
+]
+
+DEFAULT_EDGE = 1024
+"""The edge in pixels of a square picture where nobody names a size: every provider's own default."""
+
+_SAME_IMAGE_SIZE = 1.45
+"""How far (as a factor) an edge may lie from a named image size and still bear its name: 3840x2160 is called 4K."""
+
+_SAME_RATIO = 0.03
+"""How far (as a logarithm) two ratios may lie apart and still bear one name: Gemini's 16:9 is 1376x768."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A picture's width and height in pixels, both at least 1."""
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a size needs a width and a height of at least 1 pixel, not {self.width}x{self.height}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``1536x864``; raises ValueError with the form it takes."""
+        match = re.fullmatch(r"\s*(\d{1,6})\s*[xX\u00d7]\s*(\d{1,6})\s*", text)
+        if match is None:
+            raise ValueError(f"a size is written like 1536x864, not {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def ratio(self) -> float:
+        return self.width / self.height
+
+
+@dataclass(frozen=True, slots=True)
+class AspectRatio:
+    """A ratio of width to height, as providers write it: ``16:9``."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``16:9``; raises ValueError with the form it takes."""
+        match = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
+        if match is None or not int(match[1]) or not int(match[2]):
+            raise ValueError(f"an aspect ratio is written like 16:9, not {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.width}:{self.height}"
+
+    @property
+    def value(self) -> float:
+        return self.width / self.height
+
+
+def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
+    """A pydantic annotation for a value that is written as text."""
+    return BeforeValidator(lambda value: value if isinstance(value, kind) else kind.parse(str(value)))
+
+
+SizeText = Annotated[Size, _parsed(Size), PlainSerializer(str)]
+AspectRatioText = Annotated[AspectRatio, _parsed(AspectRatio), PlainSerializer(str)]
+
+
+def image_size_edge(image_size: str) -> int:
+    """The edge in pixels of a square of a named image size: 512 for ``512``, 2048 for ``2K``.
+
+    Raises ValueError with the form it takes.
+    """
+    match = re.fullmatch(r"\s*(\d{1,4})\s*([kK]?)\s*", image_size)
+    if match is None or not int(match[1]):
+        raise ValueError(f"an image size is written like 1K, 2K or 4K, not {image_size!r}")
+    return int(match[1]) * (1024 if match[2] else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRequest:
+    """What somebody asks for: an exact size, or a ratio or an image size or both, or (all None) the model's choice.
+
+    Attributes:
+        size: Exact pixels.
+        aspect_ratio: The ratio alone.
+        image_size: A named size such as ``2K``.
+        natural_ratio: The ratio of the picture to be edited, which counts where none is asked for.
+    """
+
+    size: Size | None = None
+    aspect_ratio: AspectRatio | None = None
+    image_size: str | None = None
+    natural_ratio: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True if the model may choose."""
+        return self.size is None and self.aspect_ratio is None and self.image_size is None
+
+    @property
+    def edge(self) -> int:
+        return image_size_edge(self.image_size) if self.image_size else DEFAULT_EDGE
+
+    @property
+    def ratio(self) -> float:
+        if self.aspect_ratio:
+            return self.aspect_ratio.value
+        return self.natural_ratio or 1.0
+
+    def in_pixels(self) -> Size:
+        """The size that is meant, whether or not a model makes it."""
+        return self.size or _size_of(self.ratio, self.edge**2)
+
+    def is_met_by(self, choice: SizeChoice) -> bool:
+        """True if the choice is what was asked for, so that nobody need be told of it."""
+        if self.size:
+            return choice.size == self.size
+        if self.aspect_ratio and choice.size and str(self.aspect_ratio) != choice.aspect_ratio:
+            difference = abs(math.log(choice.size.ratio / self.aspect_ratio.value))
+            if difference > _SAME_RATIO:
+                return False
+        if self.image_size:
+            edges = (choice.edge, self.edge)
+            return max(edges) / min(edges) <= _SAME_IMAGE_SIZE
+        return True
+
+    def __str__(self) -> str:
+        return str(self.size) if self.size else " at ".join(str(p) for p in (self.aspect_ratio, self.image_size) if p)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChoice:
+    """What is sent, and what it gives.
+
+    Attributes:
+        size: The pixels that the model will make; None if it chooses itself.
+        aspect_ratio: The ratio to send, for models that take one.
+        image_size: The image size to send, for models that take one.
+    """
+
+    size: Size | None = None
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+
+    @property
+    def edge(self) -> float:
+        """The edge in pixels of a square of the same area."""
+        if self.image_size:
+            return image_size_edge(self.image_size)
+        return math.sqrt(self.size.pixels) if self.size else DEFAULT_EDGE
+
+    def __str__(self) -> str:
+        if self.size is None:
+            return self.image_size or "auto"
+        named = " at ".join(part for part in (self.aspect_ratio, self.image_size) if part)
+        return f"{self.size} ({named})" if named else str(self.size)
+
+
+def _size_of(ratio: float, pixels: float) -> Size:
+    """The size with that ratio and about that many pixels."""
+    width = math.sqrt(pixels * ratio)
+    return Size(max(1, round(width)), max(1, round(width / ratio)))
+
+
+def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice:
+    """The choice with the nearest ratio, and of those the one with the nearest area."""
+
+    def distance(choice: SizeChoice) -> tuple[float, float]:
+        assert choice.size is not None
+        ratio = abs(math.log(choice.size.ratio / target.ratio))
+        return (round(ratio, 9), abs(math.log(choice.size.pixels / target.pixels)))
+
+    return min(choices, key=distance)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FixedSizing(_Frozen):
+    """A model with a short list of sizes."""
+
+    kind: Literal["fixed"]
+    sizes: tuple[SizeText, ...] = Field(min_length=1)
+
+    def presets(self) -> tuple[SizeChoice, ...]:
+        return tuple(SizeChoice(size) for size in self.sizes)
+
+    def allows(self, size: Size) -> bool:
+        return size in self.sizes
+
+    def choose(self, request: SizeRequest) -> SizeChoice:
+        return SizeChoice() if request.is_open else _nearest_choice(self.presets(), request.in_pixels())
+
+
+class PresetSizing(_Frozen):
+    """A model that takes an aspect ratio and, mostly, a named image size.
+
+    Attributes:
+        ratios: Each ratio's exact pixels at scale 1.
+        image_sizes: Each image size's scale; empty for a model that takes a ratio alone.
+    """
+
+    kind: Literal["presets"]
+    ratios: dict[str, SizeText] = Field(min_length=1)
+    image_sizes: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _names_can_be_read(self) -> Self:
+        for ratio in self.ratios:
+            AspectRatio.parse(ratio)
+        for image_size in self.image_sizes:
+            image_size_edge(image_size)
+        return self
+
+    def presets(self) -> tuple[SizeChoice, ...]:
+        if not self.image_sizes:
+            return tuple(SizeChoice(size, ratio) for ratio, size in self.ratios.items())
+        return tuple(
+            SizeChoice(Size(round(size.width * scale), round(size.height * scale)), ratio, image_size)
+            for image_size, scale in self.image_sizes.items()
+            for ratio, size in self.ratios.items()
+        )
+
+    def allows(self, size: Size) -> bool:
+        return any(preset.size == size for preset in self.presets())
+
+    def choose(self, request: SizeRequest) -> SizeChoice:
+        if request.is_open:
+            return SizeChoice()
+        if request.size:
+            return _nearest_choice(self.presets(), request.size)
+        image_size = self._nearest_image_size(request.edge)
+        if request.aspect_ratio is None:
+            # Without a ratio the model follows the picture it is given, so the pixels are not known beforehand.
+            return SizeChoice(None, None, image_size)
+        ratio = self._nearest_ratio(request.aspect_ratio.value)
+        return next(p for p in self.presets() if (p.aspect_ratio, p.image_size) == (ratio, image_size))
+
+    def _nearest_image_size(self, edge: int) -> str | None:
+        return min(self.image_sizes, key=lambda name: abs(math.log(image_size_edge(name) / edge)), default=None)
+
+    def _nearest_ratio(self, ratio: float) -> str:
+        return min(self.ratios, key=lambda name: abs(math.log(AspectRatio.parse(name).value / ratio)))
+
+
+class FlexiblePresets(_Frozen):
+    """The sizes that are offered by name for a model that takes any."""
+
+    ratios: tuple[AspectRatioText, ...] = ()
+    image_sizes: tuple[str, ...] = ()
+
+
+class FlexibleSizing(_Frozen):
+    """A model that takes any size that obeys a rule.
+
+    Attributes:
+        multiple_of: Both edges are multiples of this many pixels.
+        min_ratio: The narrowest ratio.
+        max_ratio: The widest ratio.
+        max_edge: The longest edge in pixels.
+        min_pixels: The smallest area in pixels.
+        max_pixels: The largest area in pixels.
+        experimental_above: The area in pixels above which the provider promises nothing.
+        offered: The sizes to offer by name.
+    """
+
+    kind: Literal["flexible"]
+    multiple_of: int = Field(ge=1)
+    min_ratio: AspectRatioText
+    max_ratio: AspectRatioText
+    max_edge: int = Field(ge=1)
+    min_pixels: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)
+    experimental_above: int | None = None
+    offered: FlexiblePresets = FlexiblePresets()
+
+    @model_validator(mode="after")
+    def _rule_can_be_obeyed(self) -> Self:
+        self._snap(1.0, DEFAULT_EDGE**2)
+        return self
+
+    def presets(self) -> tuple[SizeChoice, ...]:
+        return tuple(
+            SizeChoice(self._snap(ratio.value, image_size_edge(image_size) ** 2))
+            for image_size in self.offered.image_sizes
+            for ratio in self.offered.ratios
+        )
+
+    def allows(self, size: Size) -> bool:
+        return (
+            size.width % self.multiple_of == 0
+            and size.height % self.multiple_of == 0
+            and max(size.width, size.height) <= self.max_edge
+            and self.min_pixels <= size.pixels <= self.max_pixels
+            # Ratios are compared crosswise, in whole numbers, so that exactly 3:1 is allowed.
+            and size.width * self.min_ratio.height >= size.height * self.min_ratio.width
+            and size.width * self.max_ratio.height <= size.height * self.max_ratio.width
+        )
+
+    def choose(self, request: SizeRequest) -> SizeChoice:
+        if request.is_open:
+            return SizeChoice()
+        if request.size and self.allows(request.size):
+            return SizeChoice(request.size)
+        if request.size:
+            return SizeChoice(self._snap(request.size.ratio, request.size.pixels))
+        return SizeChoice(self._snap(request.ratio, request.edge**2))
+
+    def _snap(self, ratio: float, pixels: float) -> Size:
+        """The allowed size nearest to a ratio and an area: both are first brought inside the rule, then rounded."""
+        ratio = min(max(ratio, self.min_ratio.value), self.max_ratio.value)
+        pixels = min(max(pixels, self.min_pixels), self.max_pixels)
+        width = math.sqrt(pixels * ratio)
+        height = width / ratio
+        shrink = min(1.0, self.max_edge / max(width, height))
+        width, height = width * shrink, height * shrink
+        radius = 2
+        while radius * self.multiple_of <= 4 * self.max_edge:
+            allowed = [size for size in self._around(width, height, radius) if self.allows(size)]
+            if allowed:
+                return min(allowed, key=lambda s: math.hypot(math.log(s.width / width), math.log(s.height / height)))
+            radius *= 2
+        raise ValueError("no size obeys this rule")
+
+    def _around(self, width: float, height: float, radius: int) -> Iterator[Size]:
+        """The sizes on the grid that lie within a few steps of a point."""
+        step = self.multiple_of
+        columns = range(max(1, int(width // step) - radius), int(width // step) + radius + 2)
+        rows = range(max(1, int(height // step) - radius), int(height // step) + radius + 2)
+        return (Size(column * step, row * step) for column in columns for row in rows)
+
+
+Sizing = Annotated[FixedSizing | PresetSizing | FlexibleSizing, Field(discriminator="kind")]

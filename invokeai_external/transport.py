@@ -1,0 +1,131 @@
+"""The one HTTP client: sends a request with its key, reads the answer up to a limit, and names what went wrong.
+
+Keys enter here as headers and leave only on the wire: no error or log of this module holds a header or a body.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import httpx
+
+from invokeai_external.errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
+from invokeai_external.providers.base import HttpRequest, HttpResponse
+
+__all__ = ["Transport"]
+
+_CONNECT_TIMEOUT_S = 5.0
+"""The official OpenAI SDK's figure (openai 3.54.0)."""
+
+_LOOPBACK_WITHOUT_PROXY: Mapping[str, None] = {
+    "all://localhost": None,
+    "all://127.0.0.1": None,
+    "all://[::1]": None,
+}
+
+_MAY_BE_BILLED = "It may have been billed all the same: look at your usage before you send it again."
+
+
+class Transport:
+    """A client for all providers, to be closed after use.
+
+    Proxy variables of the environment are honoured, but never for this machine itself. Redirects are not followed,
+    so that a key never travels to another host.
+
+    Args:
+        timeout_s: The seconds without a sign of life after which a sent request is given up.
+        max_response_bytes: The largest answer that is read.
+        asgi_app: An application to talk to in process, in place of the network.
+    """
+
+    def __init__(self, *, timeout_s: float, max_response_bytes: int, asgi_app: Any = None) -> None:
+        self._timeout_s = timeout_s
+        self._max_response_bytes = max_response_bytes
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
+            # How many calls are in flight is the service's business.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            transport=httpx.ASGITransport(asgi_app) if asgi_app else None,
+            mounts=None if asgi_app else dict(_LOOPBACK_WITHOUT_PROXY),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def send(self, request: HttpRequest, auth_headers: Mapping[str, str]) -> HttpResponse:
+        """Send a request and read the whole answer, whatever its status.
+
+        Raises:
+            NetworkError: No connection (``never_sent``), or it was lost.
+            TimedOutError: No sign of life in time.
+            InvalidResponseError: The answer is larger than allowed.
+        """
+        body: dict[str, Any] = {}
+        if request.json is not None:
+            body["json"] = request.json
+        elif request.files:
+            body["data"] = dict(request.form)
+            body["files"] = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
+        return await self._exchange(self._client.build_request("POST", request.url, headers=auth_headers, **body))
+
+    async def fetch(self, url: str) -> HttpResponse:
+        """Fetch a picture that a provider serves elsewhere, without a key; raises what ``send`` raises."""
+        return await self._exchange(self._client.build_request("GET", url))
+
+    async def _exchange(self, request: httpx.Request) -> HttpResponse:
+        host = request.url.host
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                body = await self._read(response)
+            finally:
+                await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise NetworkError(
+                f"No connection to {host} could be made ({_reason(error)}).",
+                hint="Check the network and the base URL; nothing was sent.",
+                never_sent=True,
+            ) from None
+        except httpx.TimeoutException:
+            raise TimedOutError(f"{host} gave no answer within {self._timeout_s:g} s.", hint=_MAY_BE_BILLED) from None
+        except httpx.HTTPError as error:
+            raise NetworkError(f"The connection to {host} was lost ({_reason(error)}).", hint=_MAY_BE_BILLED) from None
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status_code, headers, body, time.time())
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        """The body, decompressed; given up as soon as it is larger than allowed."""
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self._max_response_bytes:
+                raise _too_large(self._max_response_bytes)
+        return bytes(body)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """The kind of a failure in words; httpx's own text may quote what was sent."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it timed out"
+    if isinstance(error, httpx.ProxyError):
+        return "the proxy refused"
+    text = str(error).lower()
+    if "certificate" in text:
+        return "its certificate is not trusted"
+    if "name" in text or "getaddrinfo" in text or "nodename" in text:
+        return "the host is not known"
+    if isinstance(error, httpx.ConnectError):
+        return "it was refused"
+    return "it was closed before the answer was whole"
+
+
+def _too_large(limit: int) -> ProviderError:
+    return InvalidResponseError(
+        f"The answer is larger than the {limit:,} bytes that are allowed.",
+        hint="It may have been billed. Raise max_response_bytes in invokeai_external.yaml if it is right.",
+    )

@@ -1,0 +1,114 @@
+"""What all tests share: the guard against real requests, the canary keys, and a sandbox served over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+_GUARD = Path(__file__).parent / "guard"
+sys.path.insert(0, str(_GUARD))
+import sitecustomize  # noqa: E402, F401 - importing it puts the guard up, whatever sitecustomize the machine has
+
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
+
+CANARY = "sk-canary-3f9d27c1e8b64a05-never-to-be-seen"
+"""A key that works in the sandbox and must never be seen outside of ``api_keys.yaml``."""
+
+_leaks: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, proxy or folder of the person who runs the tests; canary keys for both providers."""
+    for name in list(os.environ):
+        if name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for provider in ("OPENAI", "GEMINI"):
+        monkeypatch.setenv(f"INVOKEAI_EXTERNAL_{provider}_API_KEY", CANARY)
+    monkeypatch.setenv("INVOKEAI_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def canary() -> str:
+    """The key that no output, log, error or file may hold."""
+    return CANARY
+
+
+class SandboxServer:
+    """The sandbox on a port of this machine, in a thread."""
+
+    def __init__(self) -> None:
+        from invokeai_external.sandbox import create_app
+
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", timeout_graceful_shutdown=1))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> SandboxServer:
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def _sandbox_server() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox_url(_sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The sandbox's address, without faults or calls of other tests; the settings' base URLs point to it."""
+    import httpx
+
+    url = _sandbox_server.url
+    httpx.delete(f"{url}/sandbox/faults").raise_for_status()
+    httpx.delete(f"{url}/sandbox/requests").raise_for_status()
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", f"{url}/openai/v1")
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_BASE_URL", f"{url}/gemini/v1beta")
+    return url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Look for the canary in whatever a test printed, logged or raised, and in the files that it left."""
+    report = yield
+    text = "\n".join([report.longreprtext, *(content for _, content in report.sections)])
+    if CANARY in text:
+        _leaks.append(f"{item.nodeid} ({call.when}): shown or logged")
+    if call.when == "teardown" and (folder := getattr(item, "funcargs", {}).get("tmp_path")):
+        _leaks.extend(f"{item.nodeid}: in {path}" for path in _files_with_canary(folder))
+    return report
+
+
+def _files_with_canary(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "api_keys.yaml" and CANARY.encode() in path.read_bytes():
+            yield path
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for leak in _leaks:
+        terminalreporter.write_line(f"KEY LEAKED by {leak}", red=True)
