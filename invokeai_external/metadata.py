@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -26,8 +27,8 @@ __all__ = ["KEYWORD", "describe", "embed", "model_identity", "read", "recall_com
 KEYWORD = "invokeai_metadata"
 """The PNG text chunk in which Invoke looks for metadata."""
 
-_LONGEST_PROMPT_IN_EXIF = 4000
-"""Characters of a prompt that fit into the 64 KiB of a JPEG's EXIF, however it is written."""
+_PROMPTS_IN_EXIF = (4000, 1000)
+"""Characters of a prompt to try to fit into the 64 KiB of a JPEG's EXIF, where one takes up to 14 bytes."""
 
 
 def model_identity(model: ModelConfig) -> dict[str, str]:
@@ -104,11 +105,11 @@ def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
     Raises:
         ImageError: The file is none of these.
     """
-    try:
-        return images.embed_text(data, {KEYWORD: _dumps(metadata)})
-    except images.ImageError:
-        # Only EXIF has a limit, and only a prompt can be as long as that.
-        return images.embed_text(data, {KEYWORD: _dumps(_shortened(metadata))})
+    # Only EXIF has a limit, and only a prompt can be as long as that.
+    for text in (metadata, *(_shortened(metadata, characters) for characters in _PROMPTS_IN_EXIF[:-1])):
+        with suppress(images.ImageError):
+            return images.embed_text(data, {KEYWORD: _dumps(text)})
+    return images.embed_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
 
 
 def read(data: bytes) -> dict[str, Any] | None:
@@ -129,7 +130,10 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     """The command line that asks for a picture with the same settings; pictures are named as they were given."""
     external = metadata.get("external")
     external = external if isinstance(external, Mapping) else {}
-    command = ["invokeai-external", "generate", str(metadata.get("positive_prompt", ""))]
+    prompt = str(metadata.get("positive_prompt", ""))
+    # A prompt that looks like an option stands at the end, behind the sign that no more options follow.
+    looks_like_option = prompt.startswith("-")
+    command = ["invokeai-external", "generate", *([] if looks_like_option else [prompt])]
 
     def add(flag: str, value: object) -> None:
         if value is not None:
@@ -152,8 +156,8 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
         add("--ref", _name(reference))
     options = external.get("options")
     for name, value in (options if isinstance(options, Mapping) else {}).items():
-        add(f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value)
-    return command
+        add(f"--{name.replace('_', '-')}", value)
+    return [*command, "--", prompt] if looks_like_option else command
 
 
 def _file(image: CallImage | None) -> dict[str, str] | None:
@@ -169,14 +173,14 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
 
 
-def _shortened(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _shortened(metadata: Mapping[str, Any], characters: int) -> dict[str, Any]:
     prompt = str(metadata.get("positive_prompt", ""))
     external = {
         name: value for name, value in metadata.get("external", {}).items() if name not in ("text", "revised_prompt")
     }
     return {
         **metadata,
-        "positive_prompt": prompt[:_LONGEST_PROMPT_IN_EXIF],
+        "positive_prompt": prompt[:characters],
         "external": {**external, "prompt_shortened_from": len(prompt)},
     }
 

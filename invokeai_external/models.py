@@ -32,7 +32,7 @@ ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lifecycle(_Frozen):

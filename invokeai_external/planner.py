@@ -7,12 +7,12 @@ raises before anything is sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from invokeai_external import images
 from invokeai_external.errors import CapabilityError, InvalidRequestError
-from invokeai_external.models import ChoiceOption, Mode, ModelConfig, NumberOption
+from invokeai_external.models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
 from invokeai_external.request import GenerationRequest, InputImage, Notice, OptionValue
 from invokeai_external.sizing import DEFAULT_EDGE, FlexibleSizing, SizeChoice, SizeRequest
 
@@ -245,11 +245,10 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
 
 
 def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:
-    if text not in option.values:
-        raise CapabilityError(
-            f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}."
-        )
-    return text
+    for value in option.values:
+        if value.lower() == text:
+            return value
+    raise CapabilityError(f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}.")
 
 
 def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
@@ -280,32 +279,55 @@ def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) 
         )
     if limits.square_rgba:
         return _square_pictures(given[0], request, model, size), []
-    max_bytes = limits.max_bytes
-    if limits.max_total_bytes is not None:
-        max_bytes = min(max_bytes, limits.max_total_bytes // len(given))
-    prepared = []
-    notices = []
-    for image in given:
-        try:
-            ready = images.prepare_input(image.data, max_bytes=max_bytes)
-        except images.ImageError as error:
-            raise _bad_picture(image, error) from None
-        if ready.downscaled:
-            notices.append(
-                Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
-            )
-        prepared.append((_call_image(image, ready.data, ready.mime_type), ready.size))
+    prepared = _prepared(given, limits)
+    notices = [
+        Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
+        for image, ready in zip(given, prepared, strict=True)
+        if ready.downscaled
+    ]
     mask = None
     if request.mask:
         try:
-            alpha = images.alpha_mask(request.mask.data, prepared[0][1], max_bytes=limits.max_mask_bytes)
+            alpha = images.alpha_mask(request.mask.data, prepared[0].size, max_bytes=limits.max_mask_bytes)
         except images.ImageError as error:
             raise _bad_picture(request.mask, error) from None
         mask = _call_image(request.mask, alpha, "image/png")
-    sent = tuple(picture for picture, _ in prepared)
+    sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
         return _Pictures(sent[0], mask, sent[1:]), notices
     return _Pictures(None, None, sent), notices
+
+
+def _prepared(given: Sequence[InputImage], limits: InputImageLimits) -> list[images.PreparedImage]:
+    """The pictures as they may be sent, each and all together within the model's limits."""
+
+    def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
+        try:
+            return images.prepare_input(image.data, max_bytes=max_bytes)
+        except images.ImageError as error:
+            raise _bad_picture(image, error) from None
+
+    prepared = [prepare(image, limits.max_bytes) for image in given]
+    sizes = [len(ready.data) for ready in prepared]
+    if limits.max_total_bytes is None or sum(sizes) <= limits.max_total_bytes:
+        return prepared
+    share = _share(sizes, limits.max_total_bytes)
+    return [
+        ready if len(ready.data) <= share else prepare(image, share)
+        for image, ready in zip(given, prepared, strict=True)
+    ]
+
+
+def _share(sizes: Sequence[int], total: int) -> int:
+    """The most bytes each file may have so that all stay within a total, which they exceed: what small files leave over
+    goes to the large ones."""
+    left, share = total, 0
+    for place, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - place)
+        if size > share:
+            break
+        left -= size
+    return share
 
 
 def _square_pictures(image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> _Pictures:

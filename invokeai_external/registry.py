@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from invokeai_external import catalog
-from invokeai_external.errors import InvalidRequestError, NotConfiguredError, UnknownProviderError
+from invokeai_external.errors import (
+    InvalidRequestError,
+    NotConfiguredError,
+    RequestError,
+    SettingsError,
+    UnknownProviderError,
+)
 from invokeai_external.models import ModelConfig
 from invokeai_external.providers.base import Provider
 from invokeai_external.providers.gemini import GeminiProvider
@@ -50,10 +56,17 @@ class Registry:
 
     def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
         provider, _, model_id = reference.partition("/")
-        base = self.resolve(reference).model.model_dump(mode="json", exclude_unset=True)
-        own = {"id": model_id, "provider": self.provider(provider).info.id}
         try:
-            return ModelConfig.model_validate({**catalog.merge_fields(base, fields), **own})
+            base = self.resolve(reference).model.model_dump(mode="json", exclude_unset=True)
+        except RequestError as error:
+            raise user_models.misnamed(reference, error) from None
+        if base["id"] != model_id:
+            # It was found by an alias, which from now on is the name of this model alone.
+            base["aliases"] = ()
+        try:
+            return ModelConfig.model_validate(
+                {**catalog.merge_fields(base, fields), "id": model_id, "provider": provider}
+            )
         except ValidationError as error:
             raise user_models.error(reference, error) from None
 
@@ -127,8 +140,9 @@ class Registry:
         )
 
 
-def _named(name: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
-    return next((m for m in models if name == m.id or name in m.aliases), None)
+def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:
+    by_id = next((m for m in models if name == m.id), None)
+    return by_id or next((m for m in models if name in m.aliases), None)
 
 
 def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
@@ -143,4 +157,5 @@ def _as_snapshot(model_id: str, of: ModelConfig) -> ResolvedModel:
 
 
 def _newest(models: Sequence[ModelConfig]) -> ModelConfig:
-    return next(m for m in models if m.lifecycle.status == "active")
+    """The first active model; the first of all if the user's file marks none of them active."""
+    return next((m for m in models if m.lifecycle.status == "active"), models[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from invokeai_external.errors import (
@@ -14,7 +15,6 @@ from invokeai_external.errors import (
     ProviderError,
     QuotaError,
     RateLimitedError,
-    RejectedRequestError,
     UnavailableError,
 )
 
@@ -25,7 +25,7 @@ _LONGEST_BACKOFF_S = 8.0
 _JITTER = 0.25
 """The official OpenAI SDK's figures (openai 3.54.0, ``_base_client.py``)."""
 
-_TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError, RejectedRequestError)
+_TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError)
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 
 
@@ -92,9 +92,11 @@ def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
             continue
         return _positive(seconds)
     try:
-        return _positive(parsedate_to_datetime(headers["retry-after"]).timestamp() - now)
-    except (KeyError, ValueError, TypeError, OverflowError):
+        date = parsedate_to_datetime(headers["retry-after"])
+    except (KeyError, ValueError, OverflowError):
         return None
+    # A date that names no zone is in UTC (RFC 9110, 5.6.7), which Python would take for local time.
+    return _positive((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
 def should_retry_header(headers: Mapping[str, str]) -> bool | None:
@@ -111,8 +113,8 @@ def _is_retryable(error: ProviderError) -> bool:
         return False
     if error.never_sent:
         return True
-    # Without a status the request was sent and may have been billed: it must not be paid for twice.
-    if error.status is None:
+    # Without a status, or with one of success, the picture may have been billed: it must not be paid for twice.
+    if error.status is None or error.status < 400:
         return False
     if error.should_retry is not None:
         return error.should_retry
@@ -128,7 +130,8 @@ def _told_of_tries(error: ProviderError, tries: int) -> ProviderError:
 def _asks_too_long(error: ProviderError, wait_s: float, left_s: float) -> ProviderError:
     kind = type(error) if isinstance(error, RateLimitedError | UnavailableError) else RateLimitedError
     return kind(
-        f"{error.message.rstrip('.')}, and asks to wait {wait_s:g} s, longer than the {left_s:g} s that are left.",
+        f"{error.message.rstrip('.')}, and asks to wait {_short(wait_s)} s, longer than the {_short(left_s)} s "
+        "that are left for it.",
         hint=f"Try again in {_spoken(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
         provider=error.provider,
         model=error.model,
@@ -138,7 +141,13 @@ def _asks_too_long(error: ProviderError, wait_s: float, left_s: float) -> Provid
     )
 
 
+def _short(seconds: float) -> str:
+    return f"{seconds:,.1f}".removesuffix(".0")
+
+
 def _spoken(seconds: float) -> str:
+    if seconds <= 1:
+        return "a second"
     if seconds < 90:
         return f"{math.ceil(seconds)} seconds"
     minutes = math.ceil(seconds / 60)

@@ -16,7 +16,15 @@ from pydantic import SecretStr
 from invokeai_external import images, metadata, planner, pricing
 from invokeai_external.errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError
 from invokeai_external.planner import Call, Plan
-from invokeai_external.providers.base import Answer, AnswerImage, HttpRequest, HttpResponse, Provider, is_private_host
+from invokeai_external.providers.base import (
+    SANDBOX_HEADER,
+    Answer,
+    AnswerImage,
+    HttpRequest,
+    HttpResponse,
+    Provider,
+    is_private_host,
+)
 from invokeai_external.redaction import redacted
 from invokeai_external.registry import PROVIDER_IDS, Registry, ResolvedModel
 from invokeai_external.request import (
@@ -34,10 +42,7 @@ from invokeai_external.retry import RetryPolicy, seconds_before_retry
 from invokeai_external.settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
 from invokeai_external.transport import Transport
 
-__all__ = ["SANDBOX_HEADER", "Service"]
-
-SANDBOX_HEADER = "x-invokeai-external-sandbox"
-"""The header by which the sandbox says that its pictures cost nothing; the real providers never send it."""
+__all__ = ["Service"]
 
 _SANDBOX_NOTICE = Notice(
     "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
@@ -140,11 +145,16 @@ class Service:
         outcomes: list[_Outcome | None] = [None] * len(plan.calls)
 
         async def run(place: int, call: Call) -> None:
-            outcomes[place] = await self._outcome(access, call, notices, (place + 1, len(plan.calls)), on_progress)
+            place_of_all = (place + 1, len(plan.calls))
+            outcomes[place] = await self._outcome(access, call, plan.notices, place_of_all, on_progress)
 
-        async with anyio.create_task_group() as group:
-            for place, call in enumerate(plan.calls):
-                group.start_soon(run, place, call)
+        try:
+            async with anyio.create_task_group() as group:
+                for place, call in enumerate(plan.calls):
+                    group.start_soon(run, place, call)
+        except ExceptionGroup as failures:
+            # Only ``on_progress`` can raise here; its caller gets its own error back.
+            raise failures.exceptions[0] from None
         return _result(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
 
     def _access(self, provider_id: str) -> _Access:
@@ -200,7 +210,10 @@ class Service:
     async def _collect(
         self, access: _Access, call: Call, answer: Answer, response: HttpResponse, notices: tuple[Notice, ...]
     ) -> _Outcome:
-        """The pictures of an answer, fetched where need be, verified, with their metadata."""
+        """The pictures of an answer, fetched where need be, verified, with their metadata.
+
+        The notices of the metadata are the plan's and the answer's own: those on the user's files are nobody else's.
+        """
         usage = answer.usage
         cost = pricing.cost_usd(usage, call.model.prices)
         share = None if cost is None else cost / len(answer.images)

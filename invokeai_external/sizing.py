@@ -30,10 +30,12 @@ DEFAULT_EDGE = 1024
 """The edge in pixels of a square picture where nobody names a size: every provider's own default."""
 
 _SAME_IMAGE_SIZE = 1.45
-"""How far (as a factor) an edge may lie from a named image size and still bear its name: 3840x2160 is called 4K."""
+"""How far (as a factor) the edge of pixels may lie from a named image size and still bear its name: 3840x2160 is
+called 4K."""
 
 _SAME_RATIO = 0.03
-"""How far (as a logarithm) two ratios may lie apart and still bear one name: Gemini's 16:9 is 1376x768."""
+"""How far (as a logarithm) the ratio of pixels may lie from a named one and still bear its name: 1792x1024 is called
+16:9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,16 @@ class AspectRatio:
 
 def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
     """A pydantic annotation for a value that is written as text."""
-    return BeforeValidator(lambda value: value if isinstance(value, kind) else kind.parse(str(value)))
+
+    def read(value: object) -> object:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            # YAML takes 16:9 without quotes for a number.
+            raise ValueError("this must be text; put it in quotes")
+        return kind.parse(value)
+
+    return BeforeValidator(read)
 
 
 SizeText = Annotated[Size, _parsed(Size), PlainSerializer(str)]
@@ -149,14 +160,20 @@ class SizeRequest:
         """True if the choice is what was asked for, so that nobody need be told of it."""
         if self.size:
             return choice.size == self.size
-        if self.aspect_ratio and choice.size and str(self.aspect_ratio) != choice.aspect_ratio:
-            difference = abs(math.log(choice.size.ratio / self.aspect_ratio.value))
-            if difference > _SAME_RATIO:
-                return False
-        if self.image_size:
-            edges = (choice.edge, self.edge)
-            return max(edges) / min(edges) <= _SAME_IMAGE_SIZE
-        return True
+        return self._ratio_is_met_by(choice) and self._image_size_is_met_by(choice)
+
+    def _ratio_is_met_by(self, choice: SizeChoice) -> bool:
+        if self.aspect_ratio is None:
+            return True
+        if choice.aspect_ratio:
+            return AspectRatio.parse(choice.aspect_ratio).value == self.aspect_ratio.value
+        return choice.size is not None and abs(math.log(choice.size.ratio / self.aspect_ratio.value)) <= _SAME_RATIO
+
+    def _image_size_is_met_by(self, choice: SizeChoice) -> bool:
+        if self.image_size is None:
+            return True
+        edges = (choice.edge, self.edge)
+        return max(edges) / min(edges) <= (1 if choice.image_size else _SAME_IMAGE_SIZE)
 
     def __str__(self) -> str:
         return str(self.size) if self.size else " at ".join(str(p) for p in (self.aspect_ratio, self.image_size) if p)
@@ -208,7 +225,7 @@ def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FixedSizing(_Frozen):
@@ -237,7 +254,7 @@ class PresetSizing(_Frozen):
 
     kind: Literal["presets"]
     ratios: dict[str, SizeText] = Field(min_length=1)
-    image_sizes: dict[str, float] = {}
+    image_sizes: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @model_validator(mode="after")
     def _names_can_be_read(self) -> Self:
@@ -284,6 +301,12 @@ class FlexiblePresets(_Frozen):
     ratios: tuple[AspectRatioText, ...] = ()
     image_sizes: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _names_can_be_read(self) -> Self:
+        for image_size in self.image_sizes:
+            image_size_edge(image_size)
+        return self
+
 
 class FlexibleSizing(_Frozen):
     """A model that takes any size that obeys a rule.
@@ -303,7 +326,7 @@ class FlexibleSizing(_Frozen):
     multiple_of: int = Field(ge=1)
     min_ratio: AspectRatioText
     max_ratio: AspectRatioText
-    max_edge: int = Field(ge=1)
+    max_edge: int = Field(ge=1, le=100_000)
     min_pixels: int = Field(ge=1)
     max_pixels: int = Field(ge=1)
     experimental_above: int | None = None
@@ -349,20 +372,30 @@ class FlexibleSizing(_Frozen):
         height = width / ratio
         shrink = min(1.0, self.max_edge / max(width, height))
         width, height = width * shrink, height * shrink
-        radius = 2
-        while radius * self.multiple_of <= 4 * self.max_edge:
-            allowed = [size for size in self._around(width, height, radius) if self.allows(size)]
-            if allowed:
-                return min(allowed, key=lambda s: math.hypot(math.log(s.width / width), math.log(s.height / height)))
-            radius *= 2
-        raise ValueError("no size obeys this rule")
+        nearest = min(
+            self._near(height),
+            key=lambda edges: math.hypot(math.log(edges[0] / width), math.log(edges[1] / height)),
+            default=None,
+        )
+        if nearest is None:
+            raise ValueError("no size obeys this rule")
+        return Size(*nearest)
 
-    def _around(self, width: float, height: float, radius: int) -> Iterator[Size]:
-        """The sizes on the grid that lie within a few steps of a point."""
+    def _near(self, height: float) -> Iterator[tuple[int, int]]:
+        """For every width, the allowed heights next to a height: the one not above it and the one not below it."""
         step = self.multiple_of
-        columns = range(max(1, int(width // step) - radius), int(width // step) + radius + 2)
-        rows = range(max(1, int(height // step) - radius), int(height // step) + radius + 2)
-        return (Size(column * step, row * step) for column in columns for row in rows)
+        for width in range(step, self.max_edge + 1, step):
+            lowest = max(
+                math.ceil(self.min_pixels / width), math.ceil(width * self.max_ratio.height / self.max_ratio.width)
+            )
+            highest = min(
+                self.max_edge, self.max_pixels // width, width * self.min_ratio.height // self.min_ratio.width
+            )
+            rows = range(math.ceil(lowest / step) * step, highest + 1, step)
+            if rows:
+                below = min(max(math.floor((height - rows[0]) / step), 0), len(rows) - 1)
+                yield width, rows[below]
+                yield width, rows[min(below + 1, len(rows) - 1)]
 
 
 Sizing = Annotated[FixedSizing | PresetSizing | FlexibleSizing, Field(discriminator="kind")]

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from invokeai_external import metadata
-from invokeai_external.errors import InvalidRequestError
+from invokeai_external.errors import ExternalError, InvalidRequestError
 from invokeai_external.request import GeneratedImage, InputImage, Notice
 
-__all__ = ["PictureFolder", "SavedPicture", "read_picture"]
+__all__ = ["NotSavedError", "PictureFolder", "SavedPicture", "read_picture"]
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
+
+
+class NotSavedError(ExternalError):
+    """A picture that was paid for could not be written anywhere."""
+
+    code = "not_saved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +72,25 @@ class PictureFolder:
             ) from None
 
     def save(self, image: GeneratedImage) -> SavedPicture:
-        """Save a picture with its metadata; into the system's temporary folder if this one fails by now."""
+        """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
+
+        Raises:
+            NotSavedError: Both failed.
+        """
         data = metadata.embed(image.data, image.metadata)
         name = _file_name(image)
         try:
             return SavedPicture(image, _write_new(self._folder, name, data), len(data))
         except OSError as error:
-            path = _write_new(Path(tempfile.gettempdir()), name, data)
-            what = f"{self._folder} could not be written ({error.strerror}), so a picture was saved as {path}."
-            return SavedPicture(image, path, len(data), Notice("saved_elsewhere", what))
+            why = f"{self._folder} could not be written ({error.strerror})"
+        spare = Path(tempfile.gettempdir())
+        try:
+            path = _write_new(spare, name, data)
+        except OSError as error:
+            raise NotSavedError(
+                f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
+            ) from None
+        return SavedPicture(image, path, len(data), Notice("saved_elsewhere", f"{why}: a picture is in {path}."))
 
 
 def _file_name(image: GeneratedImage) -> str:

@@ -6,7 +6,6 @@ Nothing in here sends anything, knows a key, or keeps state: a provider can be t
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import json
 import re
@@ -30,6 +29,7 @@ from invokeai_external.request import Usage
 from invokeai_external.retry import asked_wait, should_retry_header
 
 __all__ = [
+    "SANDBOX_HEADER",
     "Answer",
     "AnswerImage",
     "FilePart",
@@ -48,13 +48,28 @@ __all__ = [
     "one_line",
     "parse_json",
     "said",
-    "unwrapped",
+    "text_of",
 ]
 
 ErrorKind = TypeVar("ErrorKind", bound=ProviderError)
 
+SANDBOX_HEADER = "x-invokeai-external-sandbox"
+"""The header by which the sandbox says that its pictures cost nothing; real providers never send it."""
+
 _LONGEST_QUOTE = 300
 """How many characters of a provider's own words are shown."""
+
+_VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
+"""An API version at the end of a base URL."""
+
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+"""Turns base64's alphabet for URLs into the standard one."""
+
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]+")
+"""A name in ASCII (others are written in punycode) or an address."""
+
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""An IPv4 address as one number, which systems resolve too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,10 @@ class HttpResponse:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     received_at: float
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +180,20 @@ def is_private_host(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # A name without a dot can only be resolved locally.
-        return "." not in host or host.endswith((".local", ".localhost", ".internal"))
-    return address.is_private or address.is_loopback or address.is_link_local
+        # A name without a dot can only be resolved locally; a bare number is an address in disguise.
+        without_dot = "." not in host and not _NUMBER.fullmatch(host)
+        return without_dot or host.endswith((".local", ".localhost", ".internal"))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_private
 
 
-def normalise_base_url(url: str, *, provider: ProviderInfo, versions: tuple[str, ...]) -> str:
+def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str:
     """A base URL without a trailing slash and with an API version at its end.
 
     Args:
         url: As the user wrote it.
         provider: Whose it is, for the error.
-        versions: The API versions that may stand at its end; the first is added where none does.
+        version: The API version that is added where none stands at its end.
 
     Raises:
         NotConfiguredError: Not http(s), plain http to a public host, or with a name, password, query or fragment.
@@ -192,55 +213,62 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, versions: tuple[str,
         raise refuse("cannot be read") from None
     if parts.scheme not in ("http", "https") or not host:
         raise refuse("must begin with https:// and name a host")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if not _HOST.fullmatch(host):
+        raise refuse("must name its host in plain letters, digits, dots and dashes")
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise refuse("must hold no user name, password, query or fragment")
     if parts.scheme == "http" and not is_private_host(host):
         raise refuse("is plain http to a public host, where the key could be read on the way; use https")
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    return base if base.rsplit("/", 1)[-1] in versions else f"{base}/{versions[0]}"
+    path = parts.path.rstrip("/")
+    if not _VERSION.fullmatch(path.rpartition("/")[2]):
+        path = f"{path}/{version}"
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call) -> object:
     """The JSON of a successful answer; raises InvalidResponseError."""
     try:
-        return unwrapped(json.loads(response.body))
+        return _loaded(response.body)
     except ValueError:
         raise invalid_answer(provider, f"is not whole JSON ({len(response.body):,} bytes)", response, call) from None
 
 
 def decode_base64(text: str) -> bytes:
-    """Read base64 in either alphabet, padded or not, with or without a ``data:`` prefix; raises ValueError."""
+    """Read base64 in either alphabet, padded or not, on one line or many, with or without a ``data:`` prefix.
+
+    Raises ValueError if it is none.
+    """
     if text.startswith("data:"):
         text = text.partition(",")[2]
-    raw = text.encode("ascii")
-    if b"-" in raw or b"_" in raw:
-        raw = raw.translate(bytes.maketrans(b"-_", b"+/"))
+    raw = text.encode("ascii").translate(_STANDARD_ALPHABET, b" \t\r\n")
+    return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+
+
+def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:
+    """A picture from the fields of an answer: base64 text, else an address; neither where none can be read."""
     try:
-        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from None
+        data = decode_base64(encoded) if isinstance(encoded, str) else b""
+    except ValueError:
+        data = b""
+    return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
 
 
-def answer_image(encoded: object, url: object, revised_prompt: str | None = None) -> AnswerImage:
-    """A picture from the fields of an answer: base64 text, or else an address; neither where both are missing."""
-    if isinstance(encoded, str) and encoded:
-        try:
-            return AnswerImage(data=decode_base64(encoded), revised_prompt=revised_prompt)
-        except ValueError:
-            return AnswerImage()
-    return AnswerImage(url=url if isinstance(url, str) and url else None, revised_prompt=revised_prompt)
+def text_of(value: object) -> str | None:
+    """A text that is not empty and can be written as UTF-8 (JSON allows lone surrogates); None for all else."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) and value else None
 
 
 def one_line(words: object) -> str:
-    """A provider's own words, fit to be shown: on one line and not too long."""
-    text = re.sub(r"\s+", " ", str(words)).strip()
+    """A provider's own words, fit to be shown: on one line, not too long, without a terminal's control characters."""
+    shown = "".join(c if c.isprintable() else " " for c in words) if isinstance(words, str) else ""
+    text = " ".join(shown.split())
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE].rstrip()}…"
 
 
 def error_fields(response: HttpResponse) -> Mapping[str, Any]:
     """The ``error`` object of a failed answer, also from inside a list of one; empty if there is none."""
     try:
-        body = unwrapped(json.loads(response.body))
+        body = _loaded(response.body)
     except ValueError:
         return {}
     error = body.get("error") if isinstance(body, dict) else None
@@ -249,14 +277,18 @@ def error_fields(response: HttpResponse) -> Mapping[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def unwrapped(body: object) -> object:
-    """Some gateways, and Google's own stream endpoint, wrap an answer in a list of one."""
-    return body[0] if isinstance(body, list) and len(body) == 1 else body
+def _loaded(body: bytes) -> object:
+    """JSON; some gateways, and Google's own stream endpoint, wrap it in a list of one. Raises ValueError."""
+    try:
+        loaded: object = json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
 
 
 def count(value: object) -> int | None:
     """A number of tokens; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def error_from(
@@ -267,14 +299,17 @@ def error_from(
     call: Call,
     request_id: str | None = None,
 ) -> ErrorKind:
-    """An error that tells where it happened and what its answer says of trying again."""
+    """An error that tells where it happened and what its answer says of trying again.
+
+    The request id is OpenAI's header, which many gateways send too, unless another is given.
+    """
     return kind(
         message,
         hint=hint,
         provider=call.model.provider,
         model=call.model.id,
         status=response.status,
-        request_id=request_id,
+        request_id=request_id or response.headers.get("x-request-id"),
         retry_after=asked_wait(response.headers, now=response.received_at),
         should_retry=should_retry_header(response.headers),
     )
@@ -283,14 +318,13 @@ def error_from(
 def invalid_answer(
     provider: ProviderInfo, what: str, response: HttpResponse, call: Call, request_id: str | None = None
 ) -> InvalidResponseError:
-    """The error of an answer that claims success and has no picture in it."""
+    """The error of an answer that claims success and has no picture in it; quotes the error that it may hold."""
+    message = f"The answer of {provider.name} {what}{said(one_line(error_fields(response).get('message')))}"
     hint = "It may have been billed. Try again, or check the base URL if this happens every time."
-    return error_from(InvalidResponseError, f"The answer of {provider.name} {what}.", hint, response, call, request_id)
+    return error_from(InvalidResponseError, message, hint, response, call, request_id)
 
 
-def error_of_status(
-    provider: ProviderInfo, words: str, response: HttpResponse, call: Call, request_id: str | None = None
-) -> ProviderError:
+def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, call: Call) -> ProviderError:
     """The error of an HTTP status that means the same with every provider.
 
     Args:
@@ -298,40 +332,45 @@ def error_of_status(
         words: The provider's own words, on one line; empty if there were none.
         response: The answer.
         call: What was asked.
-        request_id: The provider's name for the call.
     """
     status, model = response.status, call.model
     kind: type[ProviderError] = RejectedRequestError
     hint: str | None = None
     if status == 404 and model.lifecycle.status != "active":
-        kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
+        kind, message, hint = ModelRetiredError, f"{_retired(model)}{said(words)}", _successor(model)
     elif status == 404:
         message = f"{provider.name} does not serve {model.id}{said(words)}"
         hint = "See 'invokeai-external models' for the models that are known, or check the base URL."
     elif status == 408:
         kind, message = TimedOutError, f"{provider.name} gave up waiting (HTTP 408){said(words)}"
+        hint = "Try again later."
     elif status == 409 or status >= 500:
         kind, message = UnavailableError, f"{provider.name} is overloaded or out of order (HTTP {status}){said(words)}"
         hint = "Try again later."
+    elif status == 413:
+        message = f"The request is too large for {provider.name} (HTTP 413){said(words)}"
+        hint = "Give fewer or smaller pictures."
     elif status >= 400:
         message = f"{provider.name} refused the request (HTTP {status}){said(words)}"
     else:
         kind = InvalidResponseError
         message = f"{provider.name} answered with HTTP {status}, which is no answer to a request for pictures."
         hint = "Check the base URL."
-    return error_from(kind, message, hint, response, call, request_id)
+    return error_from(kind, message, hint, response, call)
 
 
 def said(words: str) -> str:
     """The end of a sentence that quotes a provider, or just its full stop."""
-    return f": {words.rstrip('.')}." if words else "."
+    if not words:
+        return "."
+    return f": {words}" if words.endswith((".", "!", "?", "…")) else f": {words}."
 
 
 def _retired(model: ModelConfig) -> str:
     day = model.lifecycle.shutdown
     if model.lifecycle.status == "retired":
-        return f"{model.name} was retired{f' on {day}' if day else ''}."
-    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}."
+        return f"{model.name} was retired{f' on {day}' if day else ''}"
+    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}"
 
 
 def _successor(model: ModelConfig) -> str | None:

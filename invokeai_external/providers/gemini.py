@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from invokeai_external import catalog
 from invokeai_external.errors import (
@@ -36,6 +37,7 @@ from invokeai_external.providers.base import (
     one_line,
     parse_json,
     said,
+    text_of,
 )
 from invokeai_external.request import Usage
 from invokeai_external.retry import asked_wait
@@ -59,6 +61,8 @@ _BLOCKED = frozenset(
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
         "MODEL_ARMOR",
+        "LANGUAGE",
+        "ESCALATION",
     }
 )
 """The finish reasons that mean a refusal."""
@@ -72,7 +76,7 @@ class GeminiProvider:
         return catalog.page("gemini").provider
 
     def normalise_base_url(self, url: str) -> str:
-        return normalise_base_url(url, provider=self.info, versions=("v1beta", "v1"))
+        return normalise_base_url(url, provider=self.info, version="v1beta")
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
@@ -84,78 +88,73 @@ class GeminiProvider:
         ]
         parts.append({"text": call.prompt})
         return HttpRequest(
-            url=f"{base_url}/models/{call.model.id}:generateContent",
+            url=f"{base_url}/models/{quote(call.model.id)}:generateContent",
             json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},
         )
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
-        if response.status != 200:
+        if not response.is_success:
             raise self._error(response, call)
         body = _mapping(parse_json(self.info, response, call))
-        request_id = _text(_get(body, "responseId"))
-        candidates = [c for c in _list(_get(body, "candidates")) if isinstance(c, Mapping)]
-        if not candidates:
-            raise self._blocked_prompt(_mapping(_get(body, "promptFeedback")), response, call, request_id)
-        parts = [part for candidate in candidates for part in _final_parts(candidate)]
-        text = " ".join(words for part in parts if (words := _text(part.get("text")))) or None
+        parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _final_parts(candidate)]
+        text = " ".join(words for part in parts if (words := text_of(part.get("text")))) or None
         images = tuple(image for part in parts if (image := _image(part)))
+        request_id = text_of(_get(body, "responseId"))
         if not images:
-            raise self._no_image(candidates[0], text, response, call, request_id)
+            raise self._no_image(body, text, response, call, request_id)
         if not any(image.is_readable for image in images):
             raise invalid_answer(self.info, "holds no picture that can be read", response, call, request_id)
         return Answer(
             images=images,
             usage=_usage(_get(body, "usageMetadata")),
             request_id=request_id,
-            model_version=_text(_get(body, "modelVersion")),
+            model_version=text_of(_get(body, "modelVersion")),
             text=text,
         )
 
-    def _blocked_prompt(
-        self, feedback: Mapping[str, Any], response: HttpResponse, call: Call, request_id: str | None
-    ) -> ProviderError:
-        reason = _text(_get(feedback, "blockReason"))
-        if reason is None:
-            return invalid_answer(self.info, "holds no pictures", response, call, request_id)
-        words = _text(_get(feedback, "blockReasonMessage"))
-        return self._refused(f"blocked the prompt ({reason})", words, response, call, request_id)
-
     def _no_image(
-        self,
-        candidate: Mapping[str, Any],
-        text: str | None,
-        response: HttpResponse,
-        call: Call,
-        request_id: str | None,
+        self, body: Mapping[str, Any], text: str | None, response: HttpResponse, call: Call, request_id: str | None
     ) -> ProviderError:
-        """Why there is no picture: a refusal with its reason, an answer in words, or a fault."""
-        reason = _text(_get(candidate, "finishReason")) or "no reason given"
-        words = _text(_get(candidate, "finishMessage")) or text
-        if reason in _BLOCKED:
-            return self._refused(f"refused to make the picture ({reason})", words, response, call, request_id)
-        if words and reason != "MAX_TOKENS":
-            what = f"answered in words, without a picture ({reason})"
-            return self._refused(what, words, response, call, request_id)
-        return invalid_answer(self.info, f"holds no picture ({reason})", response, call, request_id)
-
-    def _refused(
-        self, what: str, words: str | None, response: HttpResponse, call: Call, request_id: str | None
-    ) -> ContentBlockedError:
-        message = f"{self.info.name} {what}{said(one_line(words or ''))}"
+        """Why there is no picture: a blocked prompt, a refusal with its reason, an answer in words, or a fault."""
+        feedback = _mapping(_get(body, "promptFeedback"))
+        candidate = next(iter(_mappings(_get(body, "candidates"))), {})
+        blocked, reason = text_of(_get(feedback, "blockReason")), text_of(_get(candidate, "finishReason"))
+        words = one_line(" ".join(filter(None, (text_of(_get(candidate, "finishMessage")), text))))
+        if blocked:
+            words = one_line(_get(feedback, "blockReasonMessage"))
+            what = f"blocked the prompt ({one_line(blocked)})"
+        elif reason == "MAX_TOKENS":
+            what = "ran out of tokens before its picture (MAX_TOKENS)"
+            return invalid_answer(self.info, what, response, call, request_id)
+        elif reason in _BLOCKED:
+            what = f"refused to make the picture ({reason})"
+        elif words:
+            what = f"answered in words, without a picture{'' if reason in (None, 'STOP') else f' ({one_line(reason)})'}"
+        else:
+            what = f"holds no picture ({one_line(reason) or 'no reason given'})"
+            return invalid_answer(self.info, what, response, call, request_id)
         hint = "Change the prompt or the pictures given."
+        message = f"{self.info.name} {what}{said(words)}"
         return error_from(ContentBlockedError, message, hint, response, call, request_id)
 
     def _error(self, response: HttpResponse, call: Call) -> ProviderError:
         fields = error_fields(response)
-        details = [d for d in _list(fields.get("details")) if isinstance(d, Mapping)]
-        if response.status in (401, 403) or any(d.get("reason") == "API_KEY_INVALID" for d in details):
+        details = _mappings(fields.get("details"))
+        words = text_of(fields.get("message")) or ""
+        if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set gemini"
             return error_from(AuthenticationError, f"{self.info.name} refused the key.", hint, response, call)
-        words = str(fields.get("message") or "")
+        if response.status == 403:
+            message = f"{self.info.name} does not allow this key to use {call.model.id}{said(one_line(words))}"
+            hint = f"Check the restrictions of the key and its project at {self.info.key_url}"
+            return error_from(AuthenticationError, message, hint, response, call)
         if response.status == 429:
             return self._quota_error(words, details, response, call)
         error = error_of_status(self.info, one_line(words), response, call)
         error.retry_after = _retry_delay(details) or error.retry_after
+        if fields.get("status") == "FAILED_PRECONDITION":
+            # Google's documents: the free tier is not open in the caller's country.
+            error.hint = f"Where Google has no free tier, turn on billing at {self.info.billing_url}"
         return error
 
     def _quota_error(
@@ -173,7 +172,7 @@ class GeminiProvider:
                 f"Wait for tomorrow, or see {self.info.billing_url}",
             )
         elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
-            what = f"asks to wait {wait_s:g} s, so a quota is used up"
+            what = f"asks to wait {wait_s:,.0f} s, so a quota is used up"
             hint = f"See your quotas at {self.info.billing_url}"
         else:
             kind = RateLimitedError
@@ -207,23 +206,18 @@ def _get(mapping: Mapping[str, Any], camel: str) -> Any:
     return mapping.get(re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", camel))
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list; none of anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _final_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The parts of a candidate without its thoughts: an interim picture is a preview, never a result."""
-    for part in _list(_mapping(candidate.get("content")).get("parts")):
-        if isinstance(part, Mapping) and not part.get("thought"):
-            yield part
+    return (part for part in _mappings(_mapping(candidate.get("content")).get("parts")) if not part.get("thought"))
 
 
 def _image(part: Mapping[str, Any]) -> AnswerImage | None:
@@ -253,7 +247,7 @@ def _usage(raw: object) -> Usage | None:
 
 def _modality_tokens(details: object, modality: str) -> int | None:
     """The tokens of one modality; None where there are no details at all."""
-    entries = [entry for entry in _list(details) if isinstance(entry, Mapping)]
+    entries = _mappings(details)
     if not entries:
         return None
     return sum(count(_get(e, "tokenCount")) or 0 for e in entries if e.get("modality") == modality)
@@ -262,7 +256,7 @@ def _modality_tokens(details: object, modality: str) -> int | None:
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
     """The seconds of ``google.rpc.RetryInfo``, written like ``20.75s`` or ``900ms``; None if there is none."""
     for detail in details:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", str(_get(detail, "retryDelay") or ""))
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(ms|s)", text_of(_get(detail, "retryDelay")) or "")
         if match:
             return float(match[1]) / (1000.0 if match[2] == "ms" else 1.0)
     return None
@@ -270,6 +264,5 @@ def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _quota_ids(details: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for detail in details:
-        for violation in _list(detail.get("violations")):
-            if isinstance(violation, Mapping):
-                yield str(_get(violation, "quotaId") or "")
+        for violation in _mappings(detail.get("violations")):
+            yield text_of(_get(violation, "quotaId")) or ""

@@ -34,6 +34,7 @@ from invokeai_external.providers.base import (
     one_line,
     parse_json,
     said,
+    text_of,
 )
 from invokeai_external.request import Usage
 
@@ -62,7 +63,7 @@ class OpenAIProvider:
         return catalog.page("openai").provider
 
     def normalise_base_url(self, url: str) -> str:
-        return normalise_base_url(url, provider=self.info, versions=("v1",))
+        return normalise_base_url(url, provider=self.info, version="v1")
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
@@ -71,32 +72,34 @@ class OpenAIProvider:
         fields = _fields(call)
         if not call.images:
             return HttpRequest(url=f"{base_url}/images/generations", json=fields)
-        form = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in fields.items()}
+        form = {name: str(value) for name, value in fields.items()}
         return HttpRequest(url=f"{base_url}/images/edits", form=form, files=_files(call))
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
-        request_id = response.headers.get("x-request-id")
-        if response.status != 200:
-            raise self._error(response, call, request_id)
+        if not response.is_success:
+            raise self._error(response, call)
         body = parse_json(self.info, response, call)
         entries = body.get("data") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(entries, list) or not entries:
-            raise invalid_answer(self.info, "holds no pictures", response, call, request_id)
+            raise invalid_answer(self.info, "holds no pictures", response, call)
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
-            raise invalid_answer(self.info, "holds no picture that can be read", response, call, request_id)
-        return Answer(images=images, usage=_usage(body.get("usage")), request_id=request_id)
+            raise invalid_answer(self.info, "holds no picture that can be read", response, call)
+        return Answer(images=images, usage=_usage(body.get("usage")), request_id=response.headers.get("x-request-id"))
 
-    def _error(self, response: HttpResponse, call: Call, request_id: str | None) -> ProviderError:
+    def _error(self, response: HttpResponse, call: Call) -> ProviderError:
         fields = error_fields(response)
-        code, words = str(fields.get("code") or ""), one_line(fields.get("message") or "")
+        words = one_line(fields.get("message"))
+        # Some servers leave the code empty and name it as the type.
+        codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
+        unpaid = next((code for code in codes if code in _NO_MONEY), None)
         kind: type[ProviderError]
-        if code in _BLOCKED:
+        if not _BLOCKED.isdisjoint(codes):
             kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
-            hint = "Change the prompt or the pictures given. The option moderation=low is less strict."
-        elif code in _NO_MONEY:
-            kind, message = QuotaError, f"OpenAI refused for lack of money ({code}){said(words)}"
-            hint = _NO_MONEY[code].format(billing=self.info.billing_url, limits=_LIMITS_URL)
+            hint = f"Change the prompt or the pictures given.{_less_strict(call)}"
+        elif unpaid:
+            kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
+            hint = _NO_MONEY[unpaid].format(billing=self.info.billing_url, limits=_LIMITS_URL)
         elif response.status == 429:
             kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
             hint = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
@@ -111,8 +114,16 @@ class OpenAIProvider:
             kind, message = AuthenticationError, f"OpenAI does not allow this key to use {call.model.id}{said(words)}"
             hint = f"Check the permissions of the key and its project at {self.info.key_url}"
         else:
-            return error_of_status(self.info, words, response, call, request_id)
-        return error_from(kind, message, hint, response, call, request_id)
+            return error_of_status(self.info, words, response, call)
+        return error_from(kind, message, hint, response, call)
+
+
+def _less_strict(call: Call) -> str:
+    """A further sentence where the model has a choice of moderation and the lesser one was not made."""
+    option = call.model.options.get("moderation")
+    if option is None or call.mode not in option.modes or call.options.get("moderation") == "low":
+        return ""
+    return " The option moderation=low is less strict."
 
 
 def _is_dalle(model_id: str) -> bool:
@@ -125,7 +136,8 @@ def _fields(call: Call) -> dict[str, Any]:
     fields: dict[str, Any] = {"model": call.model.id, "prompt": call.prompt, "n": call.n}
     if call.size.size:
         fields["size"] = str(call.size.size)
-    fields.update(call.options)
+    # A catalogue knows numbers as floats; the API's numbers are whole.
+    fields.update({k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in call.options.items()})
     if _is_dalle(call.model.id):
         # DALL·E answers with an address unless asked for the data; GPT image models refuse the parameter.
         fields["response_format"] = "b64_json"
@@ -149,8 +161,7 @@ def _file(name: str, stem: str, image: CallImage) -> FilePart:
 def _image(entry: object) -> AnswerImage:
     if not isinstance(entry, dict):
         return AnswerImage()
-    revised = entry.get("revised_prompt")
-    return answer_image(entry.get("b64_json"), entry.get("url"), revised if isinstance(revised, str) else None)
+    return answer_image(entry.get("b64_json"), entry.get("url"), entry.get("revised_prompt"))
 
 
 def _usage(raw: object) -> Usage | None:

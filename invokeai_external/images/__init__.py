@@ -1,0 +1,38 @@
+"""Picture files as bytes in, bytes out: inspect them, write text into them, make them ready to send, convert masks.
+
+Nothing here touches the disk or the network, and nothing but ``ImageError`` comes out of a bad file. PNG, JPEG and
+WebP are taken apart at the level of their chunks and segments, so that pixels stay as they were encoded:
+
+errors      ``ImageError``
+png         the chunks of a PNG
+jpeg        the segments of a JPEG
+webp        the chunks of a WebP
+exif        the two tags of an EXIF block that matter here
+containers  which of the three a file is
+pixels      decoding with Pillow, for those who need pixels
+inspect     is a picture whole, and what is it
+embed       text in and out
+inputs      a picture as it may be sent
+masks       what to change, in the forms that providers want
+"""
+
+from invokeai_external.images.embed import embed_text, read_text
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
+from invokeai_external.images.inspect import ImageInfo, inspect_image
+from invokeai_external.images.masks import alpha_mask, mask_from_file, square_mask, square_rgba
+
+__all__ = [
+    "ImageError",
+    "ImageInfo",
+    "PreparedImage",
+    "alpha_mask",
+    "embed_text",
+    "inspect_image",
+    "mask_from_file",
+    "prepare_input",
+    "read_text",
+    "size_of",
+    "square_mask",
+    "square_rgba",
+]

@@ -1,0 +1,60 @@
+"""Text in and out of picture files, without a pixel being encoded again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from invokeai_external.images.containers import Container, taken_apart
+from invokeai_external.images.errors import ImageError
+
+__all__ = ["embed_text", "read_text"]
+
+_KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
+"""A keyword as PNG has it (third edition, 11.3.3.1): printable Latin-1, no space at either end, no two in a row."""
+
+
+def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The file with texts in it, its compressed pixels byte for byte as they were.
+
+    A PNG gets ``tEXt`` chunks, or ``iTXt`` where a text is not ASCII: Pillow shows either in ``Image.info``. JPEG and
+    WebP get a JSON object of all texts as EXIF user comment; their other EXIF tags stay. Texts that are there under
+    other keywords stay, those under the same are replaced.
+
+    Args:
+        data: A PNG, JPEG or WebP file; only its outline is checked here.
+        texts: Text by keyword, which is 1 to 79 characters of Latin-1.
+
+    Raises:
+        ImageError: The file is cut off or in another format, a keyword or text cannot be stored, or, for JPEG, all
+            texts and other EXIF tags together exceed 64 KB.
+    """
+    container = _container(data)
+    for keyword, text in texts.items():
+        if _KEYWORD.fullmatch(keyword) is None:
+            raise ImageError(f"{keyword!r} cannot be the keyword of a text: it takes 1 to 79 printable characters.")
+        if "\0" in text:
+            raise ImageError(f"The text {keyword} holds a NUL character, which cannot be stored.")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ImageError(f"The text {keyword} holds half a character, which cannot be stored.") from None
+    return container.with_texts(texts) if texts else data
+
+
+def read_text(data: bytes) -> dict[str, str]:
+    """The texts in a file by keyword: those that ``embed_text`` wrote, and for a PNG all others too.
+
+    Texts that cannot be read (broken, or inflating to more than 16 MB) are left out.
+
+    Raises:
+        ImageError: The file is cut off or no PNG, JPEG or WebP.
+    """
+    return _container(data).texts()
+
+
+def _container(data: bytes) -> Container:
+    container = taken_apart(data)
+    if container is None:
+        raise ImageError("Text can be kept in PNG, JPEG and WebP files only.")
+    return container

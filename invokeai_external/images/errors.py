@@ -1,0 +1,39 @@
+"""The one error of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["ImageError", "cut_off", "damaged", "unreadable", "unreadable_on_failure"]
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message is one sentence for people, without the name of the file."""
+
+
+def unreadable() -> ImageError:
+    return ImageError("This is not a picture that can be read.")
+
+
+def cut_off() -> ImageError:
+    return ImageError("The picture is cut off: its file ends too early.")
+
+
+def damaged() -> ImageError:
+    return ImageError("The picture is damaged.")
+
+
+@contextmanager
+def unreadable_on_failure() -> Iterator[None]:
+    """Turn whatever Pillow raises into an ``ImageError``.
+
+    Pillow promises no set of exceptions: its plugins let SyntaxError, struct.error, zlib.error, KeyError,
+    OverflowError and more through, each for its own kind of broken file.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception:
+        raise unreadable() from None

@@ -1,0 +1,106 @@
+"""A picture as it may be sent: in a format that every provider takes, upright, small enough, and telling no tales."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from invokeai_external.images import exif
+from invokeai_external.images.containers import MimeType, taken_apart
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright
+from invokeai_external.sizing import Size
+
+__all__ = ["PreparedImage", "prepare_input", "size_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """A picture that can be sent.
+
+    Attributes:
+        data: The file's bytes.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
+        size: Its pixels.
+        downscaled: True if it has fewer pixels than the picture it was made of.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: MimeType
+    size: Size
+    downscaled: bool
+
+
+def prepare_input(data: bytes, *, max_bytes: int, size: Size | None = None) -> PreparedImage:
+    """Make a picture ready to be sent.
+
+    A PNG, JPEG or WebP keeps its pixels as they are encoded, and loses all that does not show: EXIF with its places
+    and dates, XMP, texts, comments, thumbnails, further pictures. It is encoded anew (a JPEG as JPEG of quality 95, all
+    else as PNG) only if it must be turned upright, is an animation (its first picture is taken), has CMYK or 16-bit
+    grey pixels, or is too large. Every other format that Pillow reads becomes a PNG, RGB or RGBA. An ICC profile stays
+    unless the colours had to be converted, which makes them sRGB.
+
+    Args:
+        data: The file, in any format that Pillow reads, up to 200 million pixels (89 million for formats other than
+            PNG, JPEG and WebP).
+        max_bytes: The most bytes it may have. A larger one is made smaller in steps, with its ratio and its alpha.
+        size: The pixels it must have, unless that takes too many bytes; by default those it has.
+
+    Raises:
+        ImageError: It cannot be read, is cut off, has too many pixels, or does not fit however small.
+    """
+    container = taken_apart(data)
+    mime_type: MimeType = "image/png"
+    if container is not None:
+        check_pixels(container.size)
+        container.verify()
+        as_it_is = container.is_plain and container.orientation == 1 and size in (None, container.size)
+        if as_it_is and len(stripped := container.stripped()) <= max_bytes:
+            return PreparedImage(stripped, container.mime_type, container.size, False)
+        if container.mime_type == "image/jpeg":
+            mime_type = "image/jpeg"
+    pixels = decoded(data)
+    image = pixels.image
+    original = image.width * image.height
+    if size is not None:
+        image = image.resize((size.width, size.height), Image.Resampling.LANCZOS)
+    smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes)
+    return PreparedImage(encoded, mime_type, smaller, smaller.pixels < original)
+
+
+def size_of(data: bytes) -> Size:
+    """A picture's pixels as it is shown, turned upright; read from its header.
+
+    Raises:
+        ImageError: It cannot be read, is cut off or has too many pixels.
+    """
+    container = taken_apart(data)
+    if container is not None:
+        check_pixels(container.size)
+        return upright(container.size, container.orientation)
+    with opened_otherwise(data) as image:
+        return upright(Size(*image.size), exif.orientation(image.info.get("exif", b"")))
+
+
+def _fitting(image: Image.Image, profile: bytes | None, mime_type: MimeType, max_bytes: int) -> tuple[Size, bytes]:
+    """The image encoded, as large as fits within ``max_bytes``."""
+    scale = 1.0
+    while True:
+        size = Size(max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        smaller = image if scale == 1 else image.resize((size.width, size.height), Image.Resampling.LANCZOS)
+        encoded = encoded_png(smaller, profile) if mime_type == "image/png" else _encoded_jpeg(smaller, profile)
+        if len(encoded) <= max_bytes:
+            return size, encoded
+        if size.pixels == 1:
+            raise ImageError(f"The picture cannot be made to fit into {max_bytes:,} bytes.")
+        # Bytes go with the area; 5 % less than that, because fewer pixels compress worse.
+        scale *= min(0.9, 0.95 * math.sqrt(max_bytes / len(encoded)))
+
+
+def _encoded_jpeg(image: Image.Image, profile: bytes | None) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95, subsampling="4:4:4", icc_profile=profile)
+    return file.getvalue()

@@ -1,0 +1,125 @@
+"""What to change of a picture, in the forms that people paint and that providers want.
+
+Inside, a mask is a PNG of mode L: 255 = change, 0 = keep, between = partly.
+"""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.pixels import decoded, encoded_png
+from invokeai_external.sizing import Size
+
+__all__ = ["alpha_mask", "mask_from_file", "square_mask", "square_rgba"]
+
+_INVERTED = [255 - value for value in range(256)]
+
+
+def mask_from_file(data: bytes) -> bytes:
+    """The inside form of a mask that somebody painted, in any format that Pillow reads.
+
+    With an alpha channel or a transparent colour, what is transparent marks what to change; without, what is white.
+
+    Raises:
+        ImageError: It cannot be read, or it marks nothing; the message then says how to mark.
+    """
+    image = decoded(data).image
+    if image.mode == "RGBA":
+        mask = image.getchannel("A").point(_INVERTED)
+        nothing = (
+            "The mask has an alpha channel but nothing in it is transparent, so it marks nothing: make the part to "
+            "change transparent, or save the mask without alpha to mark the part in white."
+        )
+    else:
+        mask = image.convert("L")
+        nothing = "The mask is black all over, so it marks nothing: paint the part to change white."
+    if _brightest(mask) == 0:
+        raise ImageError(nothing)
+    return encoded_png(mask)
+
+
+def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
+    """A mask in OpenAI's form: an RGBA PNG, black, its alpha 0 where the picture is to be changed.
+
+    Args:
+        mask: The inside form.
+        size: The pixels of the picture that it is for; the mask is stretched to them. One that has only 0 and 255 gets
+            no other values by that.
+        max_bytes: The most bytes it may have. If it has more, what is partly marked is wholly marked or not at all.
+
+    Raises:
+        ImageError: The mask cannot be read or does not fit.
+    """
+    stretched = _stretched(decoded(mask).image.convert("L"), (size.width, size.height))
+    encoded = _as_alpha(stretched, compress_level=6)
+    if len(encoded) > max_bytes:
+        half = _brightest(stretched) / 2
+        encoded = _as_alpha(stretched.point([255 * (value > half) for value in range(256)]), compress_level=9)
+    if len(encoded) > max_bytes:
+        raise ImageError(f"The mask cannot be made to fit into {max_bytes:,} bytes; paint it with fewer details.")
+    return encoded
+
+
+def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
+    """A picture in DALL·E 2's form: centred in a transparent square RGBA PNG, as large as fits, with its ratio.
+
+    Args:
+        data: The file, in any format that Pillow reads.
+        edge: The square's edge in pixels.
+        max_bytes: The most bytes it may have.
+
+    Raises:
+        ImageError: It cannot be read or does not fit.
+    """
+    image = decoded(data).image.convert("RGBA")
+    left, top, inner = _contained(Size(*image.size), edge)
+    square = Image.new("RGBA", (edge, edge))
+    square.paste(image.resize(inner, Image.Resampling.LANCZOS), (left, top))
+    encoded = encoded_png(square, compress_level=9)
+    if len(encoded) > max_bytes:
+        raise ImageError(f"As a square PNG of {edge}x{edge} the picture does not fit into {max_bytes:,} bytes.")
+    return encoded
+
+
+def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
+    """The mask that goes with ``square_rgba``, in the inside form: what is around the picture counts as to change.
+
+    Args:
+        mask: The inside form.
+        image_size: The pixels of the picture that it is for, upright.
+        edge: The square's edge in pixels.
+
+    Raises:
+        ImageError: The mask cannot be read.
+    """
+    left, top, inner = _contained(image_size, edge)
+    square = Image.new("L", (edge, edge), 255)
+    square.paste(_stretched(decoded(mask).image.convert("L"), inner), (left, top))
+    return encoded_png(square)
+
+
+def _contained(size: Size, edge: int) -> tuple[int, int, tuple[int, int]]:
+    """Left, top, and width and height of a picture that is centred in a square."""
+    scale = edge / max(size.width, size.height)
+    width, height = max(1, round(size.width * scale)), max(1, round(size.height * scale))
+    return (edge - width) // 2, (edge - height) // 2, (width, height)
+
+
+def _stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if mask.size == size:
+        return mask
+    if sum(mask.histogram()[1:255]):
+        return mask.resize(size, Image.Resampling.BILINEAR)
+    # A hard mask stays hard. BOX repeats pixels or takes the mean, and whatever was touched by a mark stays marked.
+    return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
+
+
+def _as_alpha(mask: Image.Image, compress_level: int) -> bytes:
+    image = Image.new("RGBA", mask.size)
+    image.putalpha(mask.point(_INVERTED))
+    return encoded_png(image, compress_level=compress_level)
+
+
+def _brightest(mask: Image.Image) -> int:
+    return max(value for value, count in enumerate(mask.histogram()) if count)

@@ -1,0 +1,171 @@
+"""Decoding with Pillow, for those who need pixels: eight bits, RGB or RGBA, upright."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, cast
+
+from PIL import Image, ImageCms, ImageFile
+
+from invokeai_external.images import exif, png
+from invokeai_external.images.containers import taken_apart
+from invokeai_external.images.errors import ImageError, unreadable, unreadable_on_failure
+from invokeai_external.sizing import Size
+
+__all__ = ["MAX_PIXELS", "Pixels", "check_pixels", "decoded", "encoded_png", "opened_otherwise", "upright"]
+
+MAX_PIXELS = 200_000_000
+"""The largest picture that is decoded; as RGBA it takes 800 MB of memory."""
+
+_NEVER = frozenset({"EPS"})
+"""Pillow reads EPS by having Ghostscript run the program that such a file is."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an EXIF orientation (EXIF 2.3, 4.6.4)."""
+
+
+class Pixels(NamedTuple):
+    """``image`` is RGB or RGBA, upright; ``profile`` the ICC profile that these pixels have, None for sRGB."""
+
+    image: Image.Image
+    profile: bytes | None
+
+
+def check_pixels(size: Size, most: int = MAX_PIXELS) -> None:
+    """Raises ImageError if a picture of that size has more than ``most`` pixels."""
+    if size.pixels > most:
+        raise ImageError(f"The picture has {size} pixels, which is more than the {most:,} that are taken.")
+
+
+def upright(size: Size, orientation: int) -> Size:
+    """The size of a picture that is stored with this EXIF orientation, once it is turned."""
+    return Size(size.height, size.width) if orientation >= 5 else size
+
+
+def decoded(data: bytes) -> Pixels:
+    """The picture, of an animation the first. Raises ImageError if it cannot be read or has too many pixels."""
+    with _opened(data) as (image, orientation), unreadable_on_failure():
+        image.load()
+        pixels, profile = _as_rgb(image)
+        turn = _TURNS.get(orientation)
+        return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
+
+
+def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_level: int = 6) -> bytes:
+    """The image as PNG; ``compress_level`` is zlib's."""
+    file = io.BytesIO()
+    image.save(file, "PNG", icc_profile=profile, compress_level=compress_level)
+    return file.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+    """The file opened, and its EXIF orientation."""
+    container = taken_apart(data)
+    if container is None:
+        with opened_otherwise(data) as image:
+            yield image, exif.orientation(image.info.get("exif", b""))
+    else:
+        check_pixels(container.size)
+        with unreadable_on_failure(), container.opened() as image:
+            yield image, container.orientation
+
+
+@contextmanager
+def opened_otherwise(data: bytes) -> Iterator[ImageFile.ImageFile]:
+    """A file in one of the formats that Pillow alone reads, opened but not decoded.
+
+    This is ``Image.open`` without its check of the pixels, which would warn, where we raise. Several plugins check
+    again inside, so these formats are held to Pillow's own limit, 89 million pixels unless somebody changed it.
+    """
+    most = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+    Image.init()
+    for name in Image.ID:
+        if name in _NEVER:
+            continue
+        factory, accept = Image.OPEN[name]
+        try:
+            verdict = True if accept is None else accept(data[:16])
+            if not verdict or isinstance(verdict, str):  # a str says which library Pillow was built without
+                continue
+            for width, height in _DECLARED[name](data) if name in _DECLARED else ():
+                check_pixels(Size(max(width, 1), max(height, 1)), most)
+            image = factory(io.BytesIO(data), "")
+        except ImageError:
+            raise
+        except Exception:  # it is not of this format, in whatever way the plugin says so; Image.open goes on too
+            continue
+        with unreadable_on_failure(), image:
+            check_pixels(Size(*image.size), most)
+            yield image
+        return
+    raise unreadable()
+
+
+def _gif_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """The size of the canvas (GIF89a, section 18)."""
+    yield struct.unpack_from("<HH", data, 6)
+
+
+def _icon_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """The sizes of the pictures in an icon, by their own headers: the icon's directory cannot say more than 256."""
+    (count,) = struct.unpack_from("<H", data, 4)
+    for (start,) in struct.iter_unpack("<12xI", data[6 : 6 + 16 * count]):
+        if data.startswith(png.SIGNATURE, start):
+            yield struct.unpack_from(">II", data, start + 16)
+        elif data.startswith(b"\x0c\0\0\0", start):  # the oldest bitmap header, 12 bytes long
+            yield struct.unpack_from("<HH", data, start + 4)
+        else:
+            width, height = struct.unpack_from("<ii", data, start + 4)
+            yield abs(width), abs(height)
+
+
+_DECLARED = {"GIF": _gif_sizes, "ICO": _icon_sizes}
+"""The sizes in the headers of formats whose plugins make pictures before they say how large."""
+
+
+def _as_rgb(image: Image.Image) -> Pixels:
+    profile = image.info.get("icc_profile") or b""
+    space = profile[16:20]  # the profile header's colour space (ICC.1, section 7.2)
+    if image.mode in ("CMYK", "LAB"):
+        image, space = _as_srgb(image, profile if space == b"CMYK" else b""), b""
+    elif image.mode[0] in "IF":
+        image = _as_grey(image)
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image.info = {}  # Pillow writes comments and more from here into the files that it makes
+    return Pixels(image, profile if space == b"RGB " else None)
+
+
+def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """A CMYK or Lab image in sRGB: CMYK by its profile, or by rule of thumb without one that works."""
+    if image.mode == "CMYK" and not profile:
+        return image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, "RGB").apply(image)
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+
+
+def _as_grey(image: Image.Image) -> Image.Image:
+    """Numbers for pixels as 8-bit grey: Pillow would cut off what is above 255.
+
+    What number is white stands nowhere but for 16 bits; elsewhere it is the next of 1, 255 and so on above the largest.
+    """
+    numbers = image if image.mode == "F" else image.convert("I").convert("F")
+    _, largest = cast(tuple[float, float], numbers.getextrema())
+    white = 65535 if ";16" in image.mode else next((w for w in (1, 255, 65535) if largest <= w), largest)
+    grey = numbers.point(lambda value: value * (255 / white) + 0.5).convert("L")
+    grey.info = {}
+    return grey

@@ -1,0 +1,203 @@
+"""The chunks of a PNG file (PNG specification, third edition, section 5)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from PIL import ImageFile, PngImagePlugin
+
+from invokeai_external.images import exif
+from invokeai_external.images.errors import cut_off, damaged, unreadable
+from invokeai_external.sizing import Size
+
+__all__ = ["Png"]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+
+_SHOWN = _CRITICAL | {
+    *(b"tRNS", b"bKGD", b"pHYs", b"sBIT"),
+    *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI"),
+}
+"""The chunks that change how the still picture looks. The others may tell who made it, where, when and with what."""
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""The numbers in a pixel by colour type: grey, RGB, palette, grey with alpha, RGBA (section 11.2.1, IHDR)."""
+
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""The bits that a number may have, by colour type (the same table)."""
+
+_GREY, _PALETTE = 0, 3
+
+_DEFLATE_MOST = 1032
+"""The most bytes that zlib makes of one byte (zlib's technical details); fewer bytes than that cannot be all pixels."""
+
+_LONGEST_TEXT = 1 << 24
+"""The longest compressed text that is read, in bytes as inflated: a few hundred bytes can inflate to gigabytes."""
+
+
+class _Chunk(NamedTuple):
+    """``start`` is the offset of the chunk's length, ``end`` that of what follows its CRC."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+class Png:
+    """A PNG file taken apart.
+
+    Attributes:
+        mime_type: ``image/png``.
+        size: The size in pixels as stored.
+        has_alpha: True if there is an alpha channel or a transparent colour.
+        orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
+        is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which much of the software at
+            the other end is built on, turns it white when it makes RGB of it.
+    """
+
+    mime_type: Literal["image/png"] = "image/png"
+
+    def __init__(self, data: bytes) -> None:
+        """Read the chunks' outlines and the header. Raises ImageError if there is no whole PNG."""
+        self._data = data
+        self._view = memoryview(data)
+        self._chunks = tuple(_walk(data))
+        header = self._chunks[0]
+        if header.kind != b"IHDR" or len(self._body(header)) != 13:
+            raise unreadable()
+        width, height, self._depth, self._colour, compression, filtering, interlace = struct.unpack(
+            ">IIBBBBB", self._body(header)
+        )
+        if not (0 < width < 1 << 31 and 0 < height < 1 << 31 and self._depth in _DEPTHS.get(self._colour, ())):
+            raise unreadable()
+        if compression or filtering or interlace > 1:
+            raise unreadable()
+        self._kinds = [chunk.kind for chunk in self._chunks]
+        if b"IDAT" not in self._kinds:
+            raise unreadable()
+        self.size = Size(width, height)
+        self.has_alpha = self._colour >= 4 or b"tRNS" in self._kinds
+        self.is_plain = (self._colour, self._depth) != (_GREY, 16)
+
+    @property
+    def orientation(self) -> int:
+        return next((exif.orientation(bytes(self._body(c))) for c in self._chunks if c.kind == b"eXIf"), 1)
+
+    def verify(self) -> None:
+        """Check every chunk. The pixels are not inflated: the checksums tell already whether all of them arrived.
+
+        Raises:
+            ImageError: A checksum is wrong, chunks are missing or in disorder, or there are too few bytes for the size.
+        """
+        for kind, start, end in self._chunks:
+            (checksum,) = struct.unpack_from(">I", self._data, end - 4)
+            if zlib.crc32(self._view[start + 4 : end - 4]) != checksum:
+                raise damaged()
+            if kind[:1].isupper() and kind not in _CRITICAL:
+                raise unreadable()
+        first = self._kinds.index(b"IDAT")
+        pixels = self._chunks[first : first + self._kinds.count(b"IDAT")]
+        if any(chunk.kind != b"IDAT" for chunk in pixels):
+            raise damaged()
+        if self._colour == _PALETTE and b"PLTE" not in self._kinds[:first]:
+            raise damaged()
+        least = self.size.pixels * self._depth * _CHANNELS[self._colour] // 8
+        if sum(len(self._body(chunk)) for chunk in pixels) * _DEFLATE_MOST < least:
+            raise damaged()
+
+    def stripped(self) -> bytes:
+        """The file with nothing but what shows: no texts, no EXIF, no dates, no further pictures of an animation."""
+        return self._joined(chunk for chunk in self._chunks if chunk.kind in _SHOWN)
+
+    def opened(self) -> ImageFile.ImageFile:
+        """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk."""
+        return PngImagePlugin.PngImageFile(io.BytesIO(self.stripped()))
+
+    def texts(self) -> dict[str, str]:
+        """The texts by keyword; of several with one keyword the last; those that cannot be read are left out."""
+        found = (_text(chunk.kind, bytes(self._body(chunk))) for chunk in self._chunks if chunk.kind in _TEXTS)
+        return dict(text for text in found if text is not None)
+
+    def with_texts(self, texts: Mapping[str, str]) -> bytes:
+        """The file with these texts right before its pixels, in place of those that have the same keywords."""
+        keywords = {keyword.encode("latin-1") for keyword in texts}
+        kept = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
+        first = next(i for i, chunk in enumerate(kept) if chunk.kind == b"IDAT")
+        trailer = self._view[self._chunks[-1].end :]
+        return b"".join(
+            (
+                SIGNATURE,
+                *(self._view[chunk.start : chunk.end] for chunk in kept[:first]),
+                *(_text_chunk(keyword, text) for keyword, text in texts.items()),
+                *(self._view[chunk.start : chunk.end] for chunk in kept[first:]),
+                trailer,
+            )
+        )
+
+    def _body(self, chunk: _Chunk) -> memoryview:
+        return self._view[chunk.start + 8 : chunk.end - 4]
+
+    def _joined(self, chunks: Iterator[_Chunk]) -> bytes:
+        return b"".join((SIGNATURE, *(self._view[chunk.start : chunk.end] for chunk in chunks)))
+
+
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+
+
+def _walk(data: bytes) -> Iterator[_Chunk]:
+    position = len(SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise cut_off()
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if not kind.isalpha():
+            raise damaged()
+        end = position + 12 + length
+        if end > len(data):
+            raise cut_off()
+        yield _Chunk(kind, position, end)
+        position = end
+
+
+def _keyword(body: bytes) -> bytes:
+    return body.partition(b"\0")[0]
+
+
+def _text(kind: bytes, body: bytes) -> tuple[str, str] | None:
+    """Keyword and text of a text chunk (sections 11.3.3.2 to 11.3.3.4); None if it cannot be read."""
+    keyword, _, rest = body.partition(b"\0")
+    try:
+        if kind == b"tEXt":
+            return keyword.decode("latin-1"), rest.decode("latin-1")
+        if kind == b"zTXt":
+            return keyword.decode("latin-1"), _inflated(rest[1:]).decode("latin-1")
+        _language, _, text = rest[2:].partition(b"\0")
+        _translated, _, text = text.partition(b"\0")
+        return keyword.decode("latin-1"), (_inflated(text) if rest[:1] == b"\1" else text).decode("utf-8")
+    except (UnicodeDecodeError, zlib.error):
+        return None
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    inflated = inflater.decompress(data, _LONGEST_TEXT)
+    if not inflater.eof:
+        raise zlib.error("too long, or cut off")
+    return inflated
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """ASCII as ``tEXt``, which every reader knows and none can take for another encoding, the rest as ``iTXt``."""
+    if text.isascii():
+        kind, body = b"tEXt", text.encode("ascii")
+    else:
+        kind, body = b"iTXt", b"\0\0\0\0" + text.encode("utf-8")
+    body = keyword.encode("latin-1") + b"\0" + body
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,0 +1,13 @@
+"""A local emulator of OpenAI's image API and Google's Gemini API, to build and to test with for nothing.
+
+``create_app()`` gives an ASGI application that answers like both services: the same checks, the same errors, the same
+fields. Only the base URL changes: ``http://HOST:PORT/openai/v1`` for OpenAI, ``http://HOST:PORT/gemini`` for Gemini
+(clients add ``/v1`` or ``/v1beta`` themselves). The pictures are drawn here, from the prompt and the seed; nothing
+leaves the machine, and nothing is billed. Any key is good unless it holds the word ``wrong`` or ``invalid``.
+"""
+
+from __future__ import annotations
+
+from invokeai_external.sandbox.app import create_app
+
+__all__ = ["create_app"]

@@ -1,0 +1,77 @@
+"""Puts the parts of the sandbox together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from invokeai_external.providers.base import SANDBOX_HEADER
+from invokeai_external.sandbox.admin import router as admin_router
+from invokeai_external.sandbox.gemini import router as gemini_router
+from invokeai_external.sandbox.openai import router as openai_router
+from invokeai_external.sandbox.refusal import HtmlPage, Refusal, gemini_error, openai_error
+from invokeai_external.sandbox.state import SandboxState
+
+__all__ = ["create_app"]
+
+
+def create_app(*, admin: bool = True, serve_retired: bool = False) -> FastAPI:
+    """A sandbox of its own, with its own faults and its own log of calls.
+
+    Args:
+        admin: Whether the routes under ``/sandbox`` are there, which order faults and show the received calls.
+        serve_retired: Whether retired models answer as they did in their day, as they may behind a proxy; they are
+            not found otherwise.
+    """
+    app = FastAPI(title="invokeai_external sandbox", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.sandbox = SandboxState(serve_retired=serve_retired)
+    app.include_router(openai_router)
+    app.include_router(gemini_router)
+    if admin:
+        app.include_router(admin_router)
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(HTTPException, _answer_no_such_route)
+    app.add_middleware(_SaySandbox)
+    return app
+
+
+class _SaySandbox:
+    """Marks every answer, so that nobody takes its cost for money that was spent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (SANDBOX_HEADER.encode(), b"1")]
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
+
+
+async def _answer_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    if isinstance(error, HtmlPage):
+        return HTMLResponse(error.body, status_code=error.status)
+    return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+
+
+async def _answer_no_such_route(request: Request, error: Exception) -> Response:
+    """What each service says of a path or a method that it does not have."""
+    assert isinstance(error, HTTPException)
+    method, path, headers = request.method, request.url.path, error.headers
+    if path.startswith("/openai/"):
+        path = path.removeprefix("/openai")
+        if error.status_code == 405:
+            message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+            return await _answer_refusal(
+                request, openai_error(405, message, code="method_not_supported", headers=headers)
+            )
+        return await _answer_refusal(request, openai_error(404, f"Invalid URL ({method} {path})", headers=headers))
+    if path.startswith("/gemini/"):
+        message = f"The requested URL {path.removeprefix('/gemini')} was not found on this server for {method}."
+        return await _answer_refusal(request, gemini_error(404, message, headers=headers))
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=headers)

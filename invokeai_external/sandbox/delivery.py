@@ -1,0 +1,96 @@
+"""How an answer goes out on the wire, faults of the wire included."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Mapping
+from email.utils import format_datetime
+
+import anyio
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from invokeai_external.sandbox.faults import Fault
+from invokeai_external.sandbox.refusal import Refusal
+
+__all__ = ["NOT_AN_IMAGE", "base64_text", "deliver", "meet_wire_fault", "rate_limit_headers"]
+
+NOT_AN_IMAGE = b"These bytes are no picture, as ordered."
+
+
+async def meet_wire_fault(fault: Fault | None, request: Request) -> None:
+    """Wait, or close the connection, if that is what was ordered.
+
+    Raises ConnectionResetError where there is no connection to close, as in a test without a server.
+    """
+    if fault is None:
+        return
+    if fault.name == "slow":
+        await anyio.sleep(fault.number("seconds"))
+    elif fault.name == "dropped_connection":
+        await _close_connection(request.receive)
+        # The server throws this answer away, as there is nobody left to get it.
+        raise Refusal(503, None)
+
+
+def deliver(body: object, fault: Fault | None, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer with status 200, whole or cut short."""
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    name = fault.name if fault else ""
+    if name == "truncated_json":
+        content = content[: len(content) // 2]
+    kind = _CutShortResponse if name == "truncated_body" else Response
+    return kind(content, media_type="application/json; charset=utf-8", headers=dict(headers or {}))
+
+
+def rate_limit_headers(fault: Fault) -> dict[str, str]:
+    """The headers that tell how long to wait, in the ordered form."""
+    form, seconds = fault.text("form"), fault.number("seconds")
+    if form == "retry-after-ms":
+        return {"retry-after-ms": f"{seconds * 1000:g}"}
+    if form == "retry-after-seconds":
+        return {"retry-after": f"{seconds:g}"}
+    if form == "retry-after-date":
+        moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+        return {"retry-after": format_datetime(moment, usegmt=True)}
+    if form.startswith("x-should-retry-"):
+        return {"x-should-retry": form.removeprefix("x-should-retry-")}
+    return {}
+
+
+def base64_text(data: bytes, fault: Fault | None) -> str:
+    """A file as base64 text, spoilt if that was ordered."""
+    name = fault.name if fault else ""
+    if name == "not_an_image":
+        data = NOT_AN_IMAGE
+    if name == "url_safe_base64":
+        return base64.urlsafe_b64encode(data).decode()
+    text = base64.b64encode(data).decode()
+    return f"{text[:40]}*** this is not base64 ***" if name == "bad_base64" else text
+
+
+class _CutShortResponse(Response):
+    """Announces the whole body, sends half of it and closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body[: len(self.body) // 2])
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        await _close_connection(receive)
+
+
+async def _close_connection(receive: Receive) -> None:
+    """Close the socket under a request once what was sent is out; raises ConnectionResetError if there is none.
+
+    ASGI has no message for it. uvicorn's ``receive`` is a method of the object that holds the transport.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is None:
+        raise ConnectionResetError("the sandbox dropped the connection, as ordered")
+    transport.close()
+    # Wait until the server has noticed; it would try to answer with an error page otherwise.
+    while (await receive())["type"] != "http.disconnect":
+        pass

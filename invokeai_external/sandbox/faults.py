@@ -1,0 +1,182 @@
+"""Faults to order: what can go wrong at a provider, made to happen on the next calls.
+
+``POST /sandbox/faults`` with ``{"provider": "openai", "fault": "rate_limited", "times": 2, "form": "none"}`` puts a
+fault in the provider's queue. Each call for pictures that brings a good key takes one fault from the queue, whatever
+else is wrong with it, until the queue is empty; calls for the list of models take none. ``FAULTS`` is the table of all
+faults and of their parameters.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["FAULTS", "PROVIDERS", "Fault", "FaultKind", "FaultQueue", "Param", "read_fault"]
+
+PROVIDERS = ("openai", "gemini")
+
+ParamValue = str | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of a fault: its value when it is left out, and the values it takes (empty: any of its type)."""
+
+    default: ParamValue
+    choices: tuple[ParamValue, ...] = ()
+
+    def accepts(self, value: object) -> bool:
+        if self.choices:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if isinstance(self.default, bool):
+            return isinstance(value, bool)
+        if isinstance(self.default, int | float):
+            return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        return isinstance(value, str)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultKind:
+    """One line of the table: what happens, at which providers, and the parameters that shape it."""
+
+    summary: str
+    params: Mapping[str, Param] = field(default_factory=dict)
+    providers: tuple[str, ...] = PROVIDERS
+
+
+_STATUSES = (408, 409, 500, 502, 503, 504)
+_SECONDS = Param(1.0)
+
+FAULTS: Mapping[str, FaultKind] = {
+    "rate_limited": FaultKind(
+        "429 that waiting cures; form says how the wait of so many seconds is told, delay is RetryInfo's own text",
+        {
+            "form": Param(
+                "retry-after-seconds",
+                (
+                    "retry-after-ms",
+                    "retry-after-seconds",
+                    "retry-after-date",
+                    "x-should-retry-true",
+                    "x-should-retry-false",
+                    "retry-info",
+                    "none",
+                ),
+            ),
+            "seconds": _SECONDS,
+            "delay": Param(None),
+        },
+    ),
+    "quota": FaultKind(
+        "an error of quota or money; OpenAI: code and status, Gemini: limit and delay (RetryInfo's text)",
+        {
+            "code": Param(
+                "insufficient_quota",
+                ("insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"),
+            ),
+            "status": Param(429, (400, 403, 429)),
+            "limit": Param("per_day", ("per_day", "zero", "per_minute")),
+            "delay": Param(None),
+        },
+    ),
+    "server_error": FaultKind(
+        "the provider is broken or overloaded; body html gives a page as a proxy in between would",
+        {"status": Param(503, _STATUSES), "body": Param("json", ("json", "html"))},
+    ),
+    "organization_not_verified": FaultKind("403 until the organization proves who it is", providers=("openai",)),
+    "moderation": FaultKind("400 moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
+    "blocked_prompt": FaultKind(
+        "200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
+    ),
+    "refusal_text": FaultKind(
+        "200 and STOP with words in the place of a picture",
+        {"text": Param("I can't create that image, but I can describe it for you.")},
+        providers=("gemini",),
+    ),
+    "finish_reason": FaultKind(
+        "200 with a candidate that ended without a picture",
+        {"reason": Param("IMAGE_SAFETY"), "message": Param(None)},
+        providers=("gemini",),
+    ),
+    "no_image": FaultKind("200 with nothing in it: an empty data list, a candidate without parts"),
+    "wrapped_error": FaultKind(
+        "an error inside a list of one", {"status": Param(503, (400, 403, 404, 429, *_STATUSES))}, providers=("gemini",)
+    ),
+    "truncated_body": FaultKind("the connection closes in the middle of the body that content-length announced"),
+    "truncated_json": FaultKind("a whole HTTP answer that holds half of its JSON"),
+    "bad_base64": FaultKind("picture data that is not base64"),
+    "not_an_image": FaultKind("good base64 of something that is no picture"),
+    "url_safe_base64": FaultKind("picture data in the URL-safe alphabet of base64"),
+    "url_result": FaultKind("a url, served by the sandbox, in the place of b64_json", providers=("openai",)),
+    "snake_case": FaultKind("an answer with snake_case names", providers=("gemini",)),
+    "jpeg_answer": FaultKind("a JPEG picture, whatever was asked for"),
+    "other_size": FaultKind("a picture of another size than asked for", {"width": Param(896), "height": Param(640)}),
+    "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
+    "dropped_connection": FaultKind("the connection closes without an answer"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One ordered fault with all its parameters."""
+
+    name: str
+    params: Mapping[str, ParamValue]
+
+    def text(self, name: str) -> str:
+        return str(self.params[name])
+
+    def number(self, name: str) -> float:
+        return float(self.params[name] or 0)
+
+    def optional(self, name: str) -> str | None:
+        """A text parameter that may be left out."""
+        value = self.params[name]
+        return None if value is None else str(value)
+
+
+class FaultQueue:
+    """The ordered faults of each provider, first in, first out."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Fault]] = {provider: deque() for provider in PROVIDERS}
+
+    def order(self, provider: str, fault: Fault, times: int) -> None:
+        self._queues[provider].extend([fault] * times)
+
+    def take(self, provider: str) -> Fault | None:
+        """The next fault, which is then gone; None if nothing was ordered."""
+        queue = self._queues[provider]
+        return queue.popleft() if queue else None
+
+    def waiting(self) -> dict[str, int]:
+        """How many faults are left, by provider."""
+        return {provider: len(queue) for provider, queue in self._queues.items()}
+
+    def clear(self) -> None:
+        for queue in self._queues.values():
+            queue.clear()
+
+
+def read_fault(order: object) -> tuple[str, Fault, int]:
+    """Read an order: the provider, the fault and how many times; raises ValueError with what is wrong with it."""
+    if not isinstance(order, dict):
+        raise ValueError("an order is a JSON object")
+    provider, name, times = order.get("provider"), order.get("fault"), order.get("times", 1)
+    if provider not in PROVIDERS:
+        raise ValueError(f"provider is one of {', '.join(PROVIDERS)}")
+    if not isinstance(name, str) or name not in FAULTS or provider not in FAULTS[name].providers:
+        offered = ", ".join(name for name, kind in FAULTS.items() if provider in kind.providers)
+        raise ValueError(f"fault is, for {provider}, one of {offered}")
+    if not isinstance(times, int) or isinstance(times, bool) or not 1 <= times <= 1000:
+        raise ValueError("times is a whole number from 1 to 1000")
+    known = FAULTS[name].params
+    given = {key: value for key, value in order.items() if key not in ("provider", "fault", "times")}
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"{name} has no parameter {key}; it has {', '.join(known) or 'none'}")
+        if not known[key].accepts(value):
+            offered = ", ".join(str(choice) for choice in known[key].choices)
+            raise ValueError(f"{key} of {name} " + (f"is one of {offered}" if offered else "has another type"))
+    return provider, Fault(name, {key: given.get(key, param.default) for key, param in known.items()}), times

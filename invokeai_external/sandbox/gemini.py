@@ -1,0 +1,252 @@
+"""The Gemini API under ``/gemini/{v1|v1beta}``: ``generateContent`` and the list of models."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from invokeai_external.models import ModelConfig
+from invokeai_external.sandbox.calls import describe_bytes, hide_key_in_query
+from invokeai_external.sandbox.codec import MIME_TYPES, encode
+from invokeai_external.sandbox.delivery import base64_text, deliver, meet_wire_fault
+from invokeai_external.sandbox.faults import Fault
+from invokeai_external.sandbox.gemini_faults import ordered_body, raise_ordered_error
+from invokeai_external.sandbox.gemini_request import (
+    ContentCall,
+    decode_base64,
+    read_call,
+    served_config,
+    signs_thoughts,
+)
+from invokeai_external.sandbox.gemini_schema import with_snake_case_names
+from invokeai_external.sandbox.picture import Scene, render
+from invokeai_external.sandbox.refusal import gemini_error
+from invokeai_external.sandbox.served import listed_models
+from invokeai_external.sandbox.state import state_of
+from invokeai_external.sandbox.tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
+from invokeai_external.sizing import Size
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/gemini")
+
+_VERSIONS = ("v1", "v1beta")
+_ANSWER = "Here is the picture you asked for."
+_DESCRIPTION = "A quiet landscape with layered hills under a soft gradient of light."
+_THOUGHT = "**Composing the scene**\n\nI am sketching the light and the layers first, then the details."
+_THOUGHT_EDGE = 256
+_JPEG_MODEL = "gemini-3.1-flash-lite-image"
+"""Third parties report JPEG from the 3.x models and PNG from 2.5; one of them does so here, so that both are met."""
+
+
+@router.post("/{version}/models/{model}:generateContent")
+async def generate_content(request: Request, version: str, model: str) -> Response:
+    """One picture with words; JSON in, ``GenerateContentResponse`` out."""
+    state = state_of(request)
+    query_key = _take_query_key(request)
+    raw = await request.body()
+    try:
+        body, broken = json.loads(raw), ""
+    except ValueError as error:
+        body, broken = None, str(error)
+    state.calls.record(request, json=_without_pictures(body))
+    _check_version(request, version)
+    _check_key(request, query_key)
+    fault = state.faults.take("gemini")
+    raise_ordered_error(fault)
+    await meet_wire_fault(fault, request)
+    if broken:
+        raise gemini_error(400, f"Invalid JSON payload received. {broken}")
+    config = served_config(model, version, serve_retired=state.serve_retired)
+    call = read_call(body, config, model)
+    answer = ordered_body(fault)
+    drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image and answer is None else None
+    whole = {
+        **(answer or {"candidates": [_candidate(call, drawing, fault)]}),
+        "usageMetadata": _usage(call, drawing),
+        "modelVersion": model,
+        "responseId": secrets.token_urlsafe(16),
+    }
+    return deliver(with_snake_case_names(whole) if fault and fault.name == "snake_case" else whole, fault)
+
+
+@router.get("/{version}/models")
+async def list_models(request: Request, version: str) -> Response:
+    """All models that are served, in one page."""
+    state = state_of(request)
+    query_key = _take_query_key(request)
+    state.calls.record(request)
+    _check_version(request, version)
+    _check_key(request, query_key)
+    models = listed_models("gemini", with_retired=state.serve_retired)
+    return JSONResponse({"models": [_model_card(name, config) for name, config in models.items()]})
+
+
+@router.get("/{version}/models/{model}")
+async def get_model(request: Request, version: str, model: str) -> Response:
+    """One model; 404 if it is unknown or retired."""
+    state = state_of(request)
+    query_key = _take_query_key(request)
+    state.calls.record(request)
+    _check_version(request, version)
+    _check_key(request, query_key)
+    return JSONResponse(_model_card(model, served_config(model, version, serve_retired=state.serve_retired)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """The picture of an answer, and the smaller one that it was thought out with."""
+
+    data: bytes
+    mime_type: str
+    thought: bytes | None
+
+
+def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
+    size = call.size
+    if fault and fault.name == "other_size":
+        size = Size(int(fault.number("width")), int(fault.number("height")))
+    scene = Scene(
+        prompt=call.prompt,
+        seed=call.seed,
+        size=size,
+        label=call.model,
+        references=call.images[1:],
+        base=call.images[0] if call.images else None,
+    )
+    picture = render(scene)
+    jpeg = call.config.id == _JPEG_MODEL or (fault is not None and fault.name == "jpeg_answer")
+    file_format = "jpeg" if jpeg else "png"
+    thought = None
+    if call.thinks and call.include_thoughts:
+        sketch = picture.copy()
+        sketch.thumbnail((_THOUGHT_EDGE, _THOUGHT_EDGE))
+        thought = encode(sketch, file_format)
+    return _Drawing(encode(picture, file_format), MIME_TYPES[file_format], thought)
+
+
+def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None) -> dict[str, object]:
+    parts: list[dict[str, object]] = []
+    if call.thinks and call.include_thoughts:
+        parts.append({"text": _THOUGHT, "thought": True})
+    if drawing and drawing.thought:
+        sketch = {"mimeType": drawing.mime_type, "data": base64.b64encode(drawing.thought).decode()}
+        parts.append({"inlineData": sketch, "thought": True})
+    if call.gives_text:
+        parts.append({"text": _ANSWER if drawing else _DESCRIPTION})
+    if drawing:
+        image: dict[str, object] = {
+            "inlineData": {"mimeType": drawing.mime_type, "data": base64_text(drawing.data, fault)}
+        }
+        if signs_thoughts(call.config):
+            image["thoughtSignature"] = base64.b64encode(hashlib.sha256(drawing.data).digest() * 2).decode()
+        parts.append(image)
+    return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
+
+
+def _usage(call: ContentCall, drawing: _Drawing | None) -> dict[str, object]:
+    text = text_tokens(call.turns_text)
+    image_in = call.image_count * gemini_input_image_tokens(call.config)
+    details: list[dict[str, object]] = [{"modality": "TEXT", "tokenCount": text}]
+    if image_in:
+        details.append({"modality": "IMAGE", "tokenCount": image_in})
+    usage: dict[str, object] = {"promptTokenCount": text + image_in}
+    total = text + image_in
+    image_out = gemini_image_tokens(call.config, call.image_size) if drawing else 0
+    words_out = text_tokens(_ANSWER if drawing else _DESCRIPTION) if call.gives_text else 0
+    if image_out or words_out:
+        usage["candidatesTokenCount"] = image_out + words_out
+        total += image_out + words_out
+    if call.thinks:
+        thoughts = 3 * text_tokens(_THOUGHT)
+        usage["thoughtsTokenCount"] = thoughts
+        total += thoughts
+    usage |= {"totalTokenCount": total, "promptTokensDetails": details}
+    if image_out:
+        usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": image_out}]
+    return usage
+
+
+def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
+    card: dict[str, object] = {
+        "name": f"models/{name}",
+        "version": "001",
+        "displayName": config.name,
+        "description": config.name,
+        "inputTokenLimit": (config.max_prompt_characters or 131072) // 4,
+        "outputTokenLimit": 32768,
+        "supportedGenerationMethods": ["generateContent", "countTokens", "batchGenerateContent"],
+        "temperature": 1,
+        "topP": 0.95,
+        "topK": 64,
+        "maxTemperature": 2,
+    }
+    if "thinking_level" in config.options:
+        card["thinking"] = True
+    return card
+
+
+def _check_version(request: Request, version: str) -> None:
+    if version not in _VERSIONS:
+        raise gemini_error(404, f"The requested API version {version} was not found; there are {', '.join(_VERSIONS)}.")
+
+
+def _take_query_key(request: Request) -> bool:
+    """Whether a key came in the address, where it is out of the log from now on."""
+    has_key = bool(parse_qs(request.scope["query_string"].decode("latin-1")).get("key"))
+    hide_key_in_query(request)
+    return has_key
+
+
+def _check_key(request: Request, query_key: bool) -> None:
+    if query_key:
+        # The real API would take it, and so would every log on the way: here it is a mistake to be found.
+        raise gemini_error(
+            400,
+            "The API key came in the address (?key=), where logs and proxies can read it. Send it in the header "
+            "x-goog-api-key.",
+        )
+    key = request.headers.get("x-goog-api-key", "").strip()
+    if not key:
+        raise gemini_error(
+            403,
+            "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or "
+            "other form of API consumer identity to call this API.",
+        )
+    if "wrong" in key.lower() or "invalid" in key.lower():
+        message = "API key not valid. Please pass a valid API key."
+        raise gemini_error(
+            400,
+            message,
+            details=[
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": "API_KEY_INVALID",
+                    "domain": "googleapis.com",
+                    "metadata": {"service": "generativelanguage.googleapis.com"},
+                },
+                {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": message},
+            ],
+        )
+
+
+def _without_pictures(value: object) -> object:
+    """A JSON body for the log, the data of its pictures described and not kept."""
+    if isinstance(value, list):
+        return [_without_pictures(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: describe_bytes(decode_base64(below) or b"")
+        if name == "data" and isinstance(below, str)
+        else _without_pictures(below)
+        for name, below in value.items()
+    }

@@ -1,0 +1,283 @@
+"""OpenAI's image API under ``/openai/v1``: generations, edits and the list of models."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Sequence
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from invokeai_external.models import ModelConfig
+from invokeai_external.sandbox.calls import describe_bytes
+from invokeai_external.sandbox.codec import MIME_TYPES, encode
+from invokeai_external.sandbox.delivery import base64_text, deliver, meet_wire_fault
+from invokeai_external.sandbox.faults import Fault
+from invokeai_external.sandbox.openai_faults import raise_ordered_error
+from invokeai_external.sandbox.openai_request import (
+    ImageCall,
+    Upload,
+    is_gpt_image,
+    read_edit,
+    read_generation,
+    refuse_retired,
+)
+from invokeai_external.sandbox.picture import Scene, render
+from invokeai_external.sandbox.refusal import openai_error, request_id
+from invokeai_external.sandbox.served import find_model, listed_models
+from invokeai_external.sandbox.state import state_of
+from invokeai_external.sandbox.tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
+from invokeai_external.sizing import Size
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/openai")
+
+_MOST_PARTS = 64
+"""The most files and the most fields of a form; well above the 16 pictures and a mask that a call may bring."""
+
+
+@router.post("/v1/images/generations")
+async def generate(request: Request) -> Response:
+    """Pictures from words; JSON in, ``ImagesResponse`` out."""
+    state = state_of(request)
+    raw = await request.body()
+    content_type = _content_type(request)
+    body = _json_or_none(raw)
+    state.calls.record(request, json=body)
+    _check_key(request)
+    fault = await _take_fault(request)
+    if content_type != "application/json":
+        raise _unsupported_content_type(content_type, "application/json")
+    if body is None:
+        raise openai_error(
+            400,
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
+        )
+    call = read_generation(body, serve_retired=state.serve_retired)
+    return await _answer(request, call, fault)
+
+
+@router.post("/v1/images/edits")
+async def edit(request: Request) -> Response:
+    """Pictures from words, pictures and a mask; multipart in, ``ImagesResponse`` out."""
+    state = state_of(request)
+    content_type = _content_type(request)
+    is_form = content_type == "multipart/form-data"
+    fields, uploads, broken = await _read_form(request) if is_form else ({}, [], None)
+    state.calls.record(request, fields=_described(fields, uploads))
+    _check_key(request)
+    fault = await _take_fault(request)
+    if not is_form:
+        raise _unsupported_content_type(content_type, "multipart/form-data")
+    if broken:
+        raise openai_error(400, f"We could not parse the multipart body of your request: {broken}")
+    call = read_edit(fields, uploads, serve_retired=state.serve_retired)
+    return await _answer(request, call, fault)
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> Response:
+    """All models that are served."""
+    state = state_of(request)
+    state.calls.record(request)
+    _check_key(request)
+    models = listed_models("openai", with_retired=state.serve_retired)
+    data = [_model_card(name, config) for name, config in models.items()]
+    return JSONResponse({"object": "list", "data": data}, headers={"x-request-id": request_id()})
+
+
+@router.get("/v1/models/{model}")
+async def get_model(request: Request, model: str) -> Response:
+    """One model; 404 if it is unknown or retired."""
+    state = state_of(request)
+    state.calls.record(request)
+    _check_key(request)
+    config = refuse_retired(model, find_model("openai", model), serve_retired=state.serve_retired)
+    return JSONResponse(_model_card(model, config), headers={"x-request-id": request_id()})
+
+
+@router.get("/files/{name}")
+async def get_file(request: Request, name: str) -> Response:
+    """A picture that an answer pointed to; like the real ones, such a URL needs no key."""
+    found = state_of(request).files.get(name)
+    if found is None:
+        raise openai_error(404, "The file does not exist, or no longer.", code="not_found")
+    data, mime_type = found
+    return Response(data, media_type=mime_type)
+
+
+async def _take_fault(request: Request) -> Fault | None:
+    """The next ordered fault, once its error, its wait or its closed connection has happened."""
+    fault = state_of(request).faults.take("openai")
+    raise_ordered_error(fault)
+    await meet_wire_fault(fault, request)
+    return fault
+
+
+async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Response:
+    files = await anyio.to_thread.run_sync(_paint, call, fault)
+    output_format = _format_of(call, fault)
+    state = state_of(request)
+    data: list[dict[str, object]] = []
+    for file in files if not (fault and fault.name == "no_image") else ():
+        if call.wants_url or (fault and fault.name == "url_result"):
+            name = state.files.put(file, MIME_TYPES[output_format])
+            data.append({"url": str(request.url_for("get_file", name=name))})
+        else:
+            data.append({"b64_json": base64_text(file, fault)})
+    body: dict[str, object] = {"created": int(time.time())}
+    if is_gpt_image(call.model):
+        body |= {
+            "background": "transparent" if call.transparent else "opaque",
+            "data": data,
+            "output_format": output_format,
+            "quality": call.quality,
+            "size": str(_size_of(call, fault)),
+            "usage": _usage(call),
+        }
+        if call.safety_identifier:
+            body["safety_identifier"] = call.safety_identifier
+    else:
+        revised = {"revised_prompt": call.prompt} if call.config.id == "dall-e-3" else {}
+        body["data"] = [{**revised, **item} for item in data]
+    return deliver(body, fault, {"x-request-id": request_id()})
+
+
+def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
+    """All pictures of a call as files."""
+    base = call.images[0] if call.images else None
+    if base is not None and call.markup is not None:
+        marked = base.convert("RGBA")
+        marked.alpha_composite(call.markup)
+        base = marked
+    files = []
+    for i in range(call.n):
+        scene = Scene(
+            prompt=call.prompt,
+            seed=call.seed + i,
+            size=_size_of(call, fault),
+            label=call.model,
+            transparent=call.transparent,
+            references=call.images[1:],
+            base=base,
+            mask=call.mask,
+        )
+        files.append(encode(render(scene), _format_of(call, fault), call.output_compression))
+    return files
+
+
+def _size_of(call: ImageCall, fault: Fault | None) -> Size:
+    if fault and fault.name == "other_size":
+        return Size(int(fault.number("width")), int(fault.number("height")))
+    return call.size
+
+
+def _format_of(call: ImageCall, fault: Fault | None) -> str:
+    return "jpeg" if fault and fault.name == "jpeg_answer" else call.output_format
+
+
+def _usage(call: ImageCall) -> dict[str, object]:
+    text = text_tokens(call.prompt)
+    image = sum(openai_input_image_tokens(picture.size) for picture in call.images)
+    output = call.n * openai_output_image_tokens(call.config, call.quality, call.size)
+    return {
+        "input_tokens": text + image,
+        "input_tokens_details": {"image_tokens": image, "text_tokens": text},
+        "output_tokens": output,
+        "output_tokens_details": {"image_tokens": output, "text_tokens": 0},
+        "total_tokens": text + image + output,
+    }
+
+
+def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
+    lifecycle = config.lifecycle
+    since = lifecycle.since or datetime.date(2025, 1, 1)
+    created = datetime.datetime.combine(since, datetime.time(), datetime.UTC)
+    card: dict[str, object] = {
+        "id": name,
+        "object": "model",
+        "created": int(created.timestamp()),
+        "owned_by": "system",
+    }
+    if lifecycle.shutdown:
+        card["shutdown_date"] = lifecycle.shutdown.isoformat()
+    return card
+
+
+def _check_key(request: Request) -> None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise openai_error(
+            401,
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "
+            "auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
+            "https://platform.openai.com/account/api-keys.",
+            code="invalid_api_key",
+        )
+    if "wrong" in key.lower() or "invalid" in key.lower():
+        # The service shows the key's ends like this, which is why its messages must not be passed on unread.
+        shown = f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}" if len(key) > 12 else "*" * len(key)
+        raise openai_error(
+            401,
+            f"Incorrect API key provided: {shown}. You can find your API key at "
+            "https://platform.openai.com/account/api-keys.",
+            code="invalid_api_key",
+        )
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported_content_type(content_type: str, expected: str) -> Exception:
+    return openai_error(
+        400,
+        f"Unsupported content type: '{content_type}'. This API method only accepts '{expected}' requests, but you "
+        f"specified the header 'Content-Type: {content_type}'. Please try again with a supported content type.",
+        code="unsupported_content_type",
+    )
+
+
+def _json_or_none(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+async def _read_form(request: Request) -> tuple[dict[str, str], list[Upload], str | None]:
+    """The text fields, the files, and what is wrong with the form itself."""
+    fields: dict[str, str] = {}
+    uploads: list[Upload] = []
+    try:
+        async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    content_type = value.content_type or "application/octet-stream"
+                    uploads.append(Upload(name, value.filename or "", content_type, await value.read()))
+                else:
+                    fields[name] = value
+    except HTTPException as error:
+        return fields, uploads, str(error.detail)
+    return fields, uploads, None
+
+
+def _described(fields: dict[str, str], uploads: Sequence[Upload]) -> list[dict[str, object]]:
+    texts: list[dict[str, object]] = [{"name": name, "value": value} for name, value in fields.items()]
+    return texts + [
+        {
+            "name": upload.field,
+            "filename": upload.filename,
+            "content_type": upload.content_type,
+            **describe_bytes(upload.data),
+        }
+        for upload in uploads
+    ]

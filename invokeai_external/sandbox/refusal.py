@@ -1,0 +1,94 @@
+"""The errors of both services, in their own JSON."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+__all__ = ["HtmlPage", "Refusal", "gemini_error", "gemini_unknown_names", "openai_error", "request_id"]
+
+JSONObject = dict[str, object]
+
+_GOOGLE_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""The canonical name of each HTTP status, as google.rpc.Code maps them."""
+
+
+class Refusal(Exception):
+    """An error answer: its HTTP status, its JSON body and its extra headers."""
+
+    def __init__(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+class HtmlPage(Refusal):
+    """An error page of a proxy or a load balancer before the service, which speaks no JSON."""
+
+    def __init__(self, status: int) -> None:
+        title = f"{status} {HTTPStatus(status).phrase}"
+        page = f"<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
+        super().__init__(status, page)
+
+
+def request_id() -> str:
+    """A new name for a call, in the form of OpenAI's, and plain to tell from a real one."""
+    return f"req_sandbox_{secrets.token_hex(12)}"
+
+
+def openai_error(
+    status: int,
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Refusal:
+    """An error of OpenAI: ``kind`` is its field ``type``, ``param`` the parameter at fault."""
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return Refusal(status, body, {"x-request-id": request_id(), **(headers or {})})
+
+
+def gemini_error(
+    code: int,
+    message: str,
+    *,
+    details: Sequence[JSONObject] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Refusal:
+    """An error of the Gemini API: google.rpc.Status as JSON; ``code`` is the HTTP status."""
+    error: JSONObject = {"code": code, "message": message, "status": _GOOGLE_STATUS[code]}
+    if details:
+        error["details"] = list(details)
+    return Refusal(code, {"error": error}, headers)
+
+
+def gemini_unknown_names(places: Sequence[tuple[str, str]]) -> Refusal:
+    """What the Gemini API says of fields that it does not know: (the field, the snake_case path of its owner) each."""
+    violations: list[JSONObject] = []
+    for name, owner in places:
+        where = f" at '{owner}'" if owner else ""
+        description = f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.'
+        violations.append({"field": owner, "description": description} if owner else {"description": description})
+    message = "\n".join(str(violation["description"]) for violation in violations)
+    bad_request: JSONObject = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": violations,
+    }
+    return gemini_error(400, message, details=[bad_request])

@@ -1,0 +1,286 @@
+"""Only whole pictures pass."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from invokeai_external import images
+from invokeai_external.images import ImageError, ImageInfo, inspect_image
+from invokeai_external.sizing import Size
+
+from . import pictures
+from .pictures import chunks, encoded, painted, png, png_of
+
+MOST = 1600
+EVERY_BYTE = settings(deadline=None, max_examples=20)
+
+
+@pytest.mark.parametrize("mode", pictures.PNG_MODES)
+@pytest.mark.parametrize("size", [(1, 1), (31, 7), (40, 40)])
+def test_png(mode: str, size: tuple[int, int]) -> None:
+    has_alpha = mode in ("LA", "RGBA") or "tRNS" in mode
+    assert inspect_image(png_of(mode, size), max_pixels=MOST) == ImageInfo("image/png", Size(*size), has_alpha)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg(mode: str) -> None:
+    info = inspect_image(encoded(painted(mode, (31, 7)), "JPEG"), max_pixels=MOST)
+    assert info == ImageInfo("image/jpeg", Size(31, 7), False)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("exif", [b"", pictures.exif(6)])
+def test_webp(mode: str, lossless: bool, exif: bytes) -> None:
+    data = encoded(painted(mode, (31, 7)), "WEBP", lossless=lossless, exif=exif)
+    assert inspect_image(data, max_pixels=MOST) == ImageInfo("image/webp", Size(31, 7), mode == "RGBA")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_animation(kind: str) -> None:
+    assert inspect_image(pictures.animation(kind), max_pixels=MOST).size == Size(9, 7)
+
+
+@EVERY_BYTE
+@given(pictures.pngs() | pictures.jpegs() | pictures.webps())
+def test_a_file_that_is_cut_off_anywhere_is_refused(data: bytes) -> None:
+    inspect_image(data, max_pixels=MOST)
+    for end in range(len(data)):
+        with pytest.raises(ImageError):
+            inspect_image(data[:end], max_pixels=MOST)
+
+
+@settings(deadline=None)
+@given(pictures.pngs(), st.data())
+def test_a_flipped_bit_in_a_png_is_noticed(data: bytes, choice: st.DataObject) -> None:
+    flipped = bytearray(data)
+    flipped[choice.draw(st.integers(0, len(data) - 1))] ^= 1 << choice.draw(st.integers(0, 7))
+    with pytest.raises(ImageError):
+        inspect_image(bytes(flipped), max_pixels=1 << 62)
+
+
+def test_bytes_behind_the_end_do_no_harm() -> None:
+    for data in (png_of("RGB", (3, 3)), *(encoded(painted("RGB", (3, 3)), kind) for kind in ("JPEG", "WEBP"))):
+        assert inspect_image(data + b"film", max_pixels=MOST) == inspect_image(data, max_pixels=MOST)
+
+
+def header(width: int = 2, height: int = 2, depth: int = 8, colour: int = 2, rest: bytes = bytes(3)) -> bytes:
+    return struct.pack(">IIBB", width, height, depth, colour) + rest
+
+
+PIXELS = (b"IDAT", zlib.compress(bytes(14)))
+END = (b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [PIXELS, END],
+        [(b"IHDR", bytes(12)), PIXELS, END],
+        [(b"IHDR", header(width=0)), PIXELS, END],
+        [(b"IHDR", header(height=1 << 31)), PIXELS, END],
+        [(b"IHDR", header(depth=4)), PIXELS, END],
+        [(b"IHDR", header(colour=5)), PIXELS, END],
+        [(b"IHDR", header(rest=b"\1\0\0")), PIXELS, END],
+        [(b"IHDR", header(rest=b"\0\1\0")), PIXELS, END],
+        [(b"IHDR", header(rest=b"\0\0\2")), PIXELS, END],
+        [(b"IHDR", header()), END],
+        [(b"IHDR", header()), PIXELS, (b"tEXt", b"k\0"), PIXELS, END],
+        [(b"IHDR", header(colour=3)), PIXELS, END],
+        [(b"IHDR", header()), (b"CgBI", bytes(4)), PIXELS, END],
+        [(b"IHDR", header(1000, 1000)), PIXELS, END],
+        [(b"IHDR", header()), (b"IDAT", b""), END],
+        [(b"IHDR", header()), (b"1234", b""), PIXELS, END],
+    ],
+)
+def test_a_png_that_makes_no_sense(parts: list[tuple[bytes, bytes]]) -> None:
+    assert inspect_image(png([(b"IHDR", header()), PIXELS, END]), max_pixels=MOST).size == Size(2, 2)
+    with pytest.raises(ImageError, match=r"damaged|cannot be|not a picture"):
+        inspect_image(png(parts), max_pixels=1 << 62)
+
+
+def test_interlaced_png() -> None:
+    # Adam7 with 1x1 pixels has a single pass.
+    assert inspect_image(png([(b"IHDR", header(1, 1, rest=b"\0\0\1")), PIXELS, END]), max_pixels=1).size == Size(1, 1)
+
+
+def jpeg_with(segment: bytes) -> bytes:
+    data = encoded(painted("RGB", (8, 8)), "JPEG")
+    return data[:2] + segment + data[2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_with(b"\xff\xd8"),
+        jpeg_with(b"\xff\xfe\0\x01"),
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\xff\xc0\0\x04\0\0\xff\xd9",
+        b"\xff\xd8\xff\xc0\0\x0b\x08\0\0\0\x05\x01\1\x11\0\xff\xd9",
+        b"\xff\xd8\xff\xc0\0\x0b\x08\0\x05\0\x05\x01\1\x11\0\xff\xd9",
+    ],
+)
+def test_a_jpeg_that_makes_no_sense(data: bytes) -> None:
+    with pytest.raises(ImageError, match=r"damaged|not a picture"):
+        inspect_image(data, max_pixels=MOST)
+
+
+def test_a_jpeg_may_have_bytes_between_its_segments() -> None:
+    data = jpeg_with(b"\xff\xff\xff\xfe\0\x03!junk")
+    assert inspect_image(data, max_pixels=MOST).size == Size(8, 8)
+
+
+VP8 = pictures.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP"))[0][1]
+VP8L = pictures.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP", lossless=True))[0][1]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [(b"VP8X", bytes(10))],
+        [(b"VP8X", bytes(9)), (b"VP8 ", VP8)],
+        [(b"VP8 ", VP8[:3] + b"xyz" + VP8[6:])],
+        [(b"VP8 ", VP8[:6] + bytes(4) + VP8[10:])],
+        [(b"VP8L", b"x" + VP8L[1:])],
+        [(b"EXIF", b"x"), (b"VP8 ", VP8)],
+        [(b"VP8 ", VP8[:12])],
+    ],
+)
+def test_a_webp_that_makes_no_sense(parts: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(ImageError, match="not a picture"):
+        inspect_image(pictures.riff(parts), max_pixels=MOST)
+
+
+def test_a_webp_whose_chunks_do_not_fill_it() -> None:
+    data = pictures.riff([(b"VP8 ", VP8)])
+    longer = data[:4] + struct.pack("<I", len(data) - 8 + 4) + data[8:] + b"tail"
+    with pytest.raises(ImageError, match="cut off"):
+        inspect_image(longer, max_pixels=MOST)
+    shorter = data[:4] + struct.pack("<I", len(data) - 8 - 2) + data[8:]
+    with pytest.raises(ImageError, match="cut off"):
+        inspect_image(shorter, max_pixels=MOST)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "ICO"])
+def test_other_formats_are_named(kind: str) -> None:
+    with pytest.raises(ImageError, match=f"format {kind}, not PNG"):
+        inspect_image(encoded(painted("L", (16, 16)), kind), max_pixels=MOST)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_size_is_checked_before_anything_else(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(painted("RGB", (16, 10)), kind)
+    assert inspect_image(data, max_pixels=160).size == Size(16, 10)
+    monkeypatch.setattr(zlib, "crc32", None)
+    monkeypatch.setattr(Image.Image, "load", None)
+    with pytest.raises(ImageError, match="16x10 pixels, which is more than the 159"):
+        inspect_image(data, max_pixels=159)
+
+
+def test_a_picture_of_somebody_who_loosened_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code in the same process may have told Pillow to take pictures that are cut off."""
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    for kind in ("PNG", "JPEG", "WEBP"):
+        with pytest.raises(ImageError, match="cut off"):
+            inspect_image(encoded(painted("RGB", (16, 10)), kind)[:-5], max_pixels=MOST)
+
+
+def huge(kind: str) -> bytes:
+    """A small file that claims 60000x60000 pixels or so, and is otherwise in order."""
+    data = encoded(painted("P" if kind == "GIF" else "RGB", (16, 16)), kind.split()[0])
+    edge = 60000
+    if kind == "PNG":
+        return png([(b"IHDR", header(edge, edge)), *chunks(data)[1:]])
+    if kind == "JPEG":
+        at = data.index(b"\xff\xc0") + 5
+        return data[:at] + struct.pack(">HH", edge, edge) + data[at + 4 :]
+    if kind == "WEBP":
+        return pictures.riff(
+            [(b"VP8X", bytes(4) + struct.pack("<HBHB", edge, 0, edge, 0)), *pictures.riff_chunks(data)]
+        )
+    if kind == "GIF":
+        return data[:6] + struct.pack("<HH", edge, edge) + data[10:]
+    if kind == "BMP":
+        return data[:18] + struct.pack("<ii", edge, edge) + data[26:]
+    if kind == "TIFF":
+        for tag in (256, 257):
+            at = data.index(struct.pack("<HHII", tag, 4, 1, 16))
+            data = data[:at] + struct.pack("<HHII", tag, 4, 1, edge) + data[at + 12 :]
+        return data
+    (at,) = struct.unpack_from("<I", data, 18)
+    frames = {
+        "ICO": png([(b"IHDR", header(edge, edge)), *chunks(data[at:])[1:]]),
+        "ICO of bitmaps": struct.pack("<IiiHH", 40, edge, -edge, 1, 24) + bytes(24),
+        "ICO of old bitmaps": struct.pack("<IHHHH", 12, edge, edge, 1, 24) + bytes(24),
+    }
+    return data[:at] + frames[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "ICO of bitmaps", "ICO of old bitmaps"]
+)
+def test_bombs_are_refused_by_their_headers(kind: str) -> None:
+    data = huge(kind)
+    for function in (
+        lambda: inspect_image(data, max_pixels=10**8),
+        lambda: images.size_of(data),
+        lambda: images.prepare_input(data, max_bytes=10**8),
+        lambda: images.mask_from_file(data),
+        lambda: images.square_rgba(data, edge=8, max_bytes=10**8),
+    ):
+        with pytest.raises(ImageError, match=r"pixels, which is more than"):
+            function()
+
+
+ALL_FUNCTIONS: tuple[Callable[[bytes], object], ...] = (
+    lambda data: inspect_image(data, max_pixels=10**6),
+    lambda data: images.embed_text(data, {"k": "ü"}),
+    lambda data: images.read_text(data),
+    lambda data: images.size_of(data),
+    lambda data: images.prepare_input(data, max_bytes=3000),
+    lambda data: images.mask_from_file(data),
+    lambda data: images.alpha_mask(data, Size(5, 4), max_bytes=1000),
+    lambda data: images.square_rgba(data, edge=8, max_bytes=10**6),
+    lambda data: images.square_mask(data, Size(4, 5), edge=8),
+)
+
+
+def attempt_all(data: bytes) -> None:
+    for function in ALL_FUNCTIONS:
+        with suppress(ImageError):
+            function(data)
+
+
+others = st.sampled_from(["GIF", "BMP", "TIFF", "ICO", "PPM", "TGA", *pictures.AVIF]).map(
+    lambda kind: encoded(painted("RGB", (16, 9)), kind)
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(
+        [b"", pictures.PNG_SIGNATURE, b"\xff\xd8\xff", b"RIFF\x20\0\0\0WEBPVP8X", b"GIF89a", b"BM", b"II*\0"]
+    ),
+    st.binary(max_size=200),
+)
+def test_nothing_but_an_image_error_comes_of_random_bytes(start: bytes, rest: bytes) -> None:
+    attempt_all(start + rest)
+
+
+@settings(deadline=None, max_examples=200)
+@given(pictures.pngs() | pictures.jpegs() | pictures.webps() | others, st.data())
+def test_nothing_but_an_image_error_comes_of_damage(data: bytes, choice: st.DataObject) -> None:
+    damaged = bytearray(data)
+    for _ in range(choice.draw(st.integers(1, 3))):
+        at = choice.draw(st.integers(0, len(data) - 1))
+        damaged[at : at + choice.draw(st.integers(0, 4))] = choice.draw(st.binary(max_size=4))
+    attempt_all(bytes(damaged))

@@ -1,0 +1,175 @@
+"""What the tests of the adapters share: calls and responses made by hand, and a server that records what it is sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from invokeai_external.errors import ProviderError
+from invokeai_external.planner import Call, CallImage
+from invokeai_external.providers.base import HttpResponse
+from invokeai_external.registry import Registry
+from invokeai_external.request import OptionValue
+from invokeai_external.sizing import SizeChoice
+
+PNG = b"\x89PNG\r\n\x1a\nnot a whole picture, but an adapter never looks \xfb\xff\xfe"
+"""Bytes whose base64 differs between the two alphabets."""
+
+PNG_BASE64 = "iVBORw0KGgpub3QgYSB3aG9sZSBwaWN0dXJlLCBidXQgYW4gYWRhcHRlciBuZXZlciBsb29rcyD7//4="
+
+RECEIVED_AT = 1_795_392_000.0
+"""Mon, 23 Nov 2026 00:00:00 GMT."""
+
+
+def picture(data: bytes = PNG, mime_type: str = "image/png", name: str = "my holiday.png") -> CallImage:
+    return CallImage(data, mime_type, name, "0" * 64)
+
+
+def make_call(
+    model: str,
+    *,
+    prompt: str = "a red fox",
+    n: int = 1,
+    size: SizeChoice | None = None,
+    seed: int | None = None,
+    init_image: CallImage | None = None,
+    mask: CallImage | None = None,
+    references: tuple[CallImage, ...] = (),
+    options: Mapping[str, OptionValue] | None = None,
+) -> Call:
+    """A call as the planner makes them, without asking whether the model can do it."""
+    return Call(
+        model=Registry().resolve(model).model,
+        mode="inpaint" if mask else "img2img" if init_image or references else "txt2img",
+        prompt=prompt,
+        n=n,
+        size=size or SizeChoice(),
+        seed=seed,
+        init_image=init_image,
+        mask=mask,
+        references=references,
+        options=options or {},
+    )
+
+
+def make_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """An answer with a body of bytes as they are, or of anything else as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(status, headers or {}, raw, RECEIVED_AT)
+
+
+class Failure(NamedTuple):
+    """One row of a table of errors: an answer, and all that a user and the retry policy learn of it."""
+
+    name: str
+    status: int
+    body: object
+    kind: type[ProviderError]
+    code: str
+    message: str
+    hint: str | None
+    headers: Mapping[str, str] = {}
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    model: str = ""
+
+    def check(self, error: ProviderError) -> None:
+        assert type(error) is self.kind
+        assert (error.message, error.hint) == (self.message, self.hint)
+        assert (error.code, error.status) == (self.code, self.status)
+        assert (error.retry_after, error.should_retry) == (self.retry_after, self.should_retry)
+
+
+class Part(NamedTuple):
+    """One field of a multipart body."""
+
+    name: str
+    filename: str | None
+    content_type: str | None
+    value: bytes | str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request as a server saw it; ``body`` is parsed JSON, or the parts of a multipart body in order."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: Any
+
+    @property
+    def content_kind(self) -> str:
+        return self.headers["content-type"].partition(";")[0]
+
+
+class Recorder:
+    """Both providers' endpoints on a port of this machine: keeps every request, answers each with one picture."""
+
+    def __init__(self) -> None:
+        self.requests: list[Recorded] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Recorder:
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._listener.close()
+
+    async def _answer(self, request: Request) -> JSONResponse:
+        self.requests.append(
+            Recorded(request.method, request.url.path, request.url.query, dict(request.headers), await _body(request))
+        )
+        if request.url.path.endswith(":generateContent"):
+            part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(PNG).decode()}}
+            return JSONResponse({"candidates": [{"content": {"role": "model", "parts": [part]}}]})
+        return JSONResponse({"created": 0, "data": [{"b64_json": base64.b64encode(PNG).decode()}]})
+
+
+async def _body(request: Request) -> Any:
+    if not request.headers["content-type"].startswith("multipart/"):
+        return await request.json()
+    async with request.form() as form:
+        return [
+            Part(name, value.filename, value.content_type, await value.read())
+            if isinstance(value, UploadFile)
+            else Part(name, None, None, value)
+            for name, value in form.multi_items()
+        ]
+
+
+@pytest.fixture(scope="session")
+def _recorder() -> Iterator[Recorder]:
+    with Recorder() as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def recorder(_recorder: Recorder) -> Recorder:
+    """A recording server that has seen nothing yet."""
+    _recorder.requests.clear()
+    return _recorder

@@ -1,0 +1,262 @@
+"""What the adapters send is, field by field, what the official SDKs send for the same request.
+
+Both go over real HTTP to a recording server. Where an SDK differs on purpose, a test of its own says how and why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import openai
+import pytest
+from google import genai
+from google.genai import types
+
+from invokeai_external.planner import Call
+from invokeai_external.providers.base import Provider
+from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.providers.openai import OpenAIProvider
+from invokeai_external.sizing import Size, SizeChoice
+from invokeai_external.transport import Transport
+
+from .conftest import PNG, Part, Recorded, Recorder, make_call, picture
+
+JPEG = b"\xff\xd8\xff\xe0 another \r\n--picture"
+OF_THE_SDKS_ALONE = {"accept", "user-agent", "x-goog-api-client"}
+"""What the SDKs say of themselves; no provider asks for it."""
+
+
+def sent_by_us(recorder: Recorder, provider: Provider, call: Call, base_url: str, key: str) -> Recorded:
+    async def send() -> None:
+        async with Transport(timeout_s=10, max_response_bytes=10_000) as transport:
+            request = provider.build(call, provider.normalise_base_url(base_url))
+            response = await transport.send(request, provider.auth_headers(key))
+            assert provider.parse(response, call).images[0].data == PNG
+
+    anyio.run(send)
+    return recorder.requests.pop()
+
+
+def sent_by_openai(recorder: Recorder, key: str, method: str, **fields: Any) -> Recorded:
+    with openai.OpenAI(api_key=key, base_url=f"{recorder.url}/v1", max_retries=0) as client:
+        answer = getattr(client.images, method)(**fields)
+    assert len(answer.data) == 1
+    return recorder.requests.pop()
+
+
+def sent_by_google(
+    recorder: Recorder, key: str, call: dict[str, Any], api_version: str | None = "v1beta", path: str = ""
+) -> Recorded:
+    options = types.HttpOptions(base_url=f"{recorder.url}{path}", api_version=api_version)
+    with genai.Client(api_key=key, http_options=options) as client:
+        answer = client.models.generate_content(**call)
+    assert answer.parts
+    assert answer.parts[0].inline_data
+    assert answer.parts[0].inline_data.data == PNG
+    return recorder.requests.pop()
+
+
+def assert_same(ours: Recorded, theirs: Recorded, key_header: str) -> None:
+    assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
+    assert ours.content_kind == theirs.content_kind
+    assert ours.headers[key_header] == theirs.headers[key_header]
+    assert ours.body == theirs.body
+    further = {name for name in theirs.headers.keys() - ours.headers.keys() if not name.startswith("x-stainless-")}
+    assert further <= OF_THE_SDKS_ALONE
+
+
+ALL_OF_GENERATE = {
+    "size": "1536x1024",
+    "quality": "high",
+    "background": "transparent",
+    "moderation": "low",
+    "output_format": "webp",
+    "output_compression": 80,
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "fields"),
+    [
+        pytest.param(make_call("openai/gpt-image-2"), {"model": "gpt-image-2"}, id="minimal"),
+        pytest.param(
+            make_call(
+                "openai/gpt-image-2",
+                n=3,
+                size=SizeChoice(Size(1536, 1024)),
+                options={
+                    "quality": "high",
+                    "background": "transparent",
+                    "moderation": "low",
+                    "output_format": "webp",
+                    "output_compression": 80.0,
+                },
+            ),
+            {"model": "gpt-image-2", "n": 3, **ALL_OF_GENERATE},
+            id="all options",
+        ),
+        pytest.param(
+            make_call(
+                "openai/dall-e-3", size=SizeChoice(Size(1792, 1024)), options={"quality": "hd", "style": "vivid"}
+            ),
+            {
+                "model": "dall-e-3",
+                "size": "1792x1024",
+                "quality": "hd",
+                "style": "vivid",
+                "response_format": "b64_json",
+            },
+            id="DALL·E",
+        ),
+    ],
+)
+def test_openai_generations_are_sent_as_the_sdk_sends_them(
+    recorder: Recorder, canary: str, call: Call, fields: dict[str, Any]
+) -> None:
+    ours = sent_by_us(recorder, OpenAIProvider(), call, recorder.url, canary)
+    theirs = sent_by_openai(recorder, canary, "generate", **{"prompt": "a red fox", "n": 1, **fields})
+    assert_same(ours, theirs, "authorization")
+    assert ours.body == {"prompt": "a red fox", "n": 1, **fields}
+    # Whole numbers stay whole: 80 and 80.0 are equal in Python, not on the wire.
+    assert all(not isinstance(value, float) for value in ours.body.values())
+
+
+ONE, TWO, MASK = picture(), picture(JPEG, "image/jpeg", "b.jpg"), picture(b"mask", "image/png", "m.png")
+
+
+@pytest.mark.parametrize(
+    ("call", "files", "numbers"),
+    [
+        pytest.param(
+            make_call("openai/gpt-image-1.5", init_image=ONE),
+            {"image": ("image-1.png", PNG, "image/png")},
+            {},
+            id="one picture",
+        ),
+        pytest.param(
+            make_call("openai/gpt-image-1.5", init_image=ONE, references=(TWO,)),
+            {"image": [("image-1.png", PNG, "image/png"), ("image-2.jpg", JPEG, "image/jpeg")]},
+            {},
+            id="several pictures",
+        ),
+        pytest.param(
+            make_call("openai/gpt-image-1.5", init_image=ONE, mask=MASK),
+            {"image": ("image-1.png", PNG, "image/png"), "mask": ("mask.png", b"mask", "image/png")},
+            {},
+            id="mask",
+        ),
+        pytest.param(
+            make_call(
+                "openai/gpt-image-1.5",
+                n=2,
+                init_image=ONE,
+                references=(TWO,),
+                mask=MASK,
+                options={"input_fidelity": "high", "output_format": "jpeg", "output_compression": 80.0},
+            ),
+            {
+                "image": [("image-1.png", PNG, "image/png"), ("image-2.jpg", JPEG, "image/jpeg")],
+                "mask": ("mask.png", b"mask", "image/png"),
+            },
+            {"n": 2, "input_fidelity": "high", "output_format": "jpeg", "output_compression": 80},
+            id="everything, numbers as text",
+        ),
+    ],
+)
+def test_openai_edits_are_sent_as_the_sdk_sends_them(
+    recorder: Recorder, canary: str, call: Call, files: dict[str, Any], numbers: dict[str, Any]
+) -> None:
+    ours = sent_by_us(recorder, OpenAIProvider(), call, f"{recorder.url}/v1/", canary)
+    fields = {"model": "gpt-image-1.5", "prompt": "a red fox", "n": 1, **numbers}
+    theirs = sent_by_openai(recorder, canary, "edit", **files, **fields)
+    assert_same(ours, theirs, "authorization")
+    texts = [part for part in ours.body if part.filename is None]
+    assert sorted(texts) == sorted(Part(name, None, None, str(value)) for name, value in fields.items())
+
+
+CONFIG_WITH_ALL: Any = {
+    "response_modalities": ["TEXT", "IMAGE"],
+    "seed": 7,
+    "temperature": 0.5,
+    "image_config": {"aspect_ratio": "16:9", "image_size": "2K"},
+    "thinking_config": {"thinking_level": "high"},
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "contents", "config"),
+    [
+        pytest.param(
+            make_call("gemini/gemini-2.5-flash-image"),
+            "a red fox",
+            {"response_modalities": ["TEXT", "IMAGE"]},
+            id="words alone",
+        ),
+        pytest.param(
+            make_call(
+                "gemini/gemini-nano-banana-2.1",
+                seed=7,
+                size=SizeChoice(Size(2752, 1536), "16:9", "2K"),
+                options={"temperature": 0.5, "thinking_level": "high"},
+            ),
+            "a red fox",
+            CONFIG_WITH_ALL,
+            id="all options",
+        ),
+        pytest.param(
+            make_call("gemini/gemini-3-pro-image", references=(ONE, TWO)),
+            [
+                types.Part.from_bytes(data=PNG, mime_type="image/png"),
+                types.Part.from_bytes(data=JPEG, mime_type="image/jpeg"),
+                types.Part.from_text(text="a red fox"),
+            ],
+            {"response_modalities": ["TEXT", "IMAGE"]},
+            id="reference pictures",
+        ),
+    ],
+)
+def test_gemini_calls_are_sent_as_the_sdk_sends_them(
+    recorder: Recorder, canary: str, call: Call, contents: Any, config: Any
+) -> None:
+    ours = sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary)
+    theirs = sent_by_google(
+        recorder, canary, {"model": call.model.id, "contents": contents, "config": config}, "v1beta"
+    )
+    assert_same(ours, theirs, "x-goog-api-key")
+    assert ours.path == f"/v1beta/models/{call.model.id}:generateContent"
+    assert canary not in ours.path + ours.query
+
+
+def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_knows(
+    recorder: Recorder, canary: str
+) -> None:
+    call = make_call("gemini/gemini-3-pro-image")
+    asked = {"model": call.model.id, "contents": "a red fox", "config": {"response_modalities": ["TEXT", "IMAGE"]}}
+    theirs = sent_by_google(recorder, canary, asked, api_version=None)
+    assert theirs.path == "/v1/models/gemini-3-pro-image:generateContent"
+    assert sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary).path == (
+        "/v1beta/models/gemini-3-pro-image:generateContent"
+    )
+    # The suffix of the base URL picks the version, and then both send the same.
+    assert_same(sent_by_us(recorder, GeminiProvider(), call, f"{recorder.url}/v1", canary), theirs, "x-goog-api-key")
+
+
+def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_name_them(
+    recorder: Recorder, canary: str
+) -> None:
+    google = sent_by_google(recorder, canary, {"model": "gemini-3-pro-image", "contents": "a red fox"})
+    assert "generationConfig" not in google.body
+    gemini_call = make_call("gemini/gemini-3-pro-image")
+    ours = sent_by_us(recorder, GeminiProvider(), gemini_call, recorder.url, canary)
+    assert ours.body == {
+        **google.body,
+        # An image model answers in words alone if nobody asks for pictures; TEXT lets it say why it refuses.
+        "generationConfig": {"responseModalities": ["TEXT", "IMAGE"]},
+    }
+
+    theirs = sent_by_openai(recorder, canary, "generate", model="gpt-image-2", prompt="a red fox")
+    assert theirs.body == {"model": "gpt-image-2", "prompt": "a red fox"}
+    openai_call = make_call("openai/gpt-image-2")
+    # One picture is the API's own default, said aloud.
+    assert sent_by_us(recorder, OpenAIProvider(), openai_call, recorder.url, canary).body == {**theirs.body, "n": 1}

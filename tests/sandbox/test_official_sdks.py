@@ -1,0 +1,270 @@
+"""The official SDKs as clients of the sandbox: only the base URL is changed, and they must not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+openai = pytest.importorskip("openai")
+genai = pytest.importorskip("google.genai")
+from google.genai import errors, types  # noqa: E402 - only after the check that it is installed
+
+GPT = "gpt-image-2.6-sunburst"
+BANANA = "gemini-nano-banana-2.1"
+
+
+@pytest.fixture
+def openai_client(sandbox_url: str) -> Iterator[Any]:
+    with openai.OpenAI(base_url=f"{sandbox_url}/openai/v1", api_key="sk-test", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(params=["v1", "v1beta", None])
+def gemini_client(sandbox_url: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    options = {"base_url": f"{sandbox_url}/gemini"} | ({"api_version": request.param} if request.param else {})
+    with genai.Client(api_key="test", http_options=options) as client:
+        yield client
+
+
+def opened(b64: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(b64)))
+
+
+class TestOpenAI:
+    def test_generate(self, openai_client: Any) -> None:
+        answer = openai_client.images.generate(
+            model=GPT, prompt="a lighthouse", n=2, size="1536x864", quality="max", background="opaque"
+        )
+        first, second = (opened(image.b64_json) for image in answer.data)
+        assert first.size == second.size == (1536, 864)
+        assert first.tobytes() != second.tobytes()
+        assert (answer.quality, answer.size, answer.output_format, answer.background) == (
+            "max",
+            "1536x864",
+            "png",
+            "opaque",
+        )
+        assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+        assert answer._request_id.startswith("req_sandbox_")
+        assert answer.model_extra == {}
+
+    def test_every_parameter_of_the_sdk(self, openai_client: Any) -> None:
+        answer = openai_client.images.generate(
+            model="gpt-image-2.5-flare-2026-09-08",
+            prompt="a lighthouse",
+            background="transparent",
+            complexity="high",
+            moderation="low",
+            n=1,
+            output_compression=80,
+            output_format="webp",
+            partial_images=0,
+            quality="xhigh",
+            safety_identifier="user-1",
+            size="auto",
+            stream=False,
+            user="user-2",
+        )
+        picture = opened(answer.data[0].b64_json)
+        assert (picture.format, picture.mode, picture.size) == ("WEBP", "RGBA", (1024, 1024))
+        assert answer.safety_identifier == "user-1"
+
+    def test_edit_with_one_image(self, openai_client: Any, photo_png: bytes) -> None:
+        answer = openai_client.images.edit(model=GPT, prompt="at night", image=("photo.png", photo_png, "image/png"))
+        assert opened(answer.data[0].b64_json).size == (1248, 832)
+
+    def test_edit_with_several_images_and_a_mask(
+        self, openai_client: Any, photo: Image.Image, photo_png: bytes, mask_png: bytes
+    ) -> None:
+        answer = openai_client.images.edit(
+            model="gpt-image-1.5",
+            prompt="a hat",
+            image=[(f"{i}.png", photo_png, "image/png") for i in range(16)],
+            mask=("mask.png", mask_png, "image/png"),
+            input_fidelity="high",
+            size="1536x1024",
+            n=1,
+        )
+        picture = opened(answer.data[0].b64_json)
+        outside = (0, 0, 400, 1024)
+        assert picture.size == (1536, 1024)
+        assert picture.crop(outside) == photo.resize((1536, 1024), Image.Resampling.BICUBIC).crop(outside)
+        assert answer.usage.input_tokens_details.image_tokens > 16 * 65
+
+    def test_models(self, openai_client: Any) -> None:
+        names = [model.id for model in openai_client.models.list()]
+        assert GPT in names
+        assert "dall-e-3" not in names
+        assert openai_client.models.retrieve("gpt-image-1.5").shutdown_date == "2026-12-01"
+
+    @pytest.mark.parametrize(
+        ("fault", "params", "error", "code"),
+        [
+            ("rate_limited", {"form": "none"}, "RateLimitError", "rate_limit_exceeded"),
+            ("quota", {}, "RateLimitError", "insufficient_quota"),
+            ("quota", {"status": 400, "code": "billing_hard_limit_reached"}, "BadRequestError", None),
+            ("moderation", {}, "BadRequestError", "moderation_blocked"),
+            ("organization_not_verified", {}, "PermissionDeniedError", None),
+            ("server_error", {"status": 409}, "ConflictError", None),
+            ("server_error", {"status": 503}, "InternalServerError", None),
+            ("server_error", {"status": 502, "body": "html"}, "InternalServerError", None),
+            ("dropped_connection", {}, "APIConnectionError", None),
+            ("truncated_body", {}, "APIConnectionError", None),
+        ],
+    )
+    def test_errors(
+        self, openai_client: Any, order: Callable[..., None], fault: str, params: Any, error: str, code: str | None
+    ) -> None:
+        order("openai", fault, **params)
+        with pytest.raises(getattr(openai, error)) as caught:
+            openai_client.images.generate(model=GPT, prompt="a lighthouse")
+        assert type(caught.value) is getattr(openai, error)
+        assert code in (None, caught.value.code)
+
+    @pytest.mark.parametrize("form", ["retry-after-ms", "retry-after-seconds", "x-should-retry-true", "none"])
+    def test_retries_of_the_sdk(self, openai_client: Any, order: Callable[..., None], form: str) -> None:
+        order("openai", "rate_limited", form=form, seconds=0.01)
+        assert openai_client.with_options(max_retries=1).images.generate(model=GPT, prompt="a lighthouse").data
+
+    def test_no_retry_where_the_service_says_so(self, openai_client: Any, order: Callable[..., None]) -> None:
+        order("openai", "rate_limited", form="x-should-retry-false")
+        with pytest.raises(openai.RateLimitError):
+            openai_client.with_options(max_retries=3).images.generate(model=GPT, prompt="a lighthouse")
+
+    def test_wrong_key(self, openai_client: Any) -> None:
+        with pytest.raises(openai.AuthenticationError) as caught:
+            openai_client.with_options(api_key="a-wrong-key").models.list()
+        assert caught.value.code == "invalid_api_key"
+
+    def test_unknown_model(self, openai_client: Any) -> None:
+        with pytest.raises(openai.NotFoundError) as caught:
+            openai_client.images.generate(model="gpt-image-99", prompt="a lighthouse")
+        assert caught.value.code == "model_not_found"
+        assert caught.value.request_id
+
+    def test_unknown_parameter(self, openai_client: Any) -> None:
+        with pytest.raises(openai.BadRequestError) as caught:
+            openai_client.images.generate(model=GPT, prompt="a lighthouse", extra_body={"seed": 1})
+        assert (caught.value.code, caught.value.param) == ("unknown_parameter", "seed")
+
+    def test_async(self, sandbox_url: str) -> None:
+        async def generate() -> Any:
+            async with openai.AsyncOpenAI(base_url=f"{sandbox_url}/openai/v1", api_key="sk-test") as client:
+                return await client.images.generate(model=GPT, prompt="a lighthouse")
+
+        assert asyncio.run(generate()).data
+
+
+class TestGemini:
+    def test_generate(self, gemini_client: Any) -> None:
+        answer = gemini_client.models.generate_content(
+            model=BANANA,
+            contents="a lighthouse",
+            config=types.GenerateContentConfig(
+                response_modalities=["TEXT", "IMAGE"],
+                image_config=types.ImageConfig(aspect_ratio="16:9", image_size="1K"),
+                thinking_config=types.ThinkingConfig(
+                    thinking_level=types.ThinkingLevel.HIGH, include_thoughts=True
+                ),
+                seed=7,
+                temperature=0.5,
+            ),
+        )
+        thoughts = [part for part in answer.parts if part.thought]
+        picture = next(part for part in answer.parts if part.inline_data and not part.thought)
+        assert [bool(part.text) for part in thoughts] == [True, False]
+        assert picture.thought_signature
+        assert Image.open(io.BytesIO(picture.inline_data.data)).size == (1376, 768)
+        assert answer.text
+        assert answer.candidates[0].finish_reason == types.FinishReason.STOP
+        usage = answer.usage_metadata
+        assert usage.candidates_tokens_details[0].modality == types.MediaModality.IMAGE
+        assert usage.candidates_tokens_details[0].token_count == 1120
+        assert usage.total_token_count == (
+            usage.prompt_token_count + usage.candidates_token_count + usage.thoughts_token_count
+        )
+        assert (answer.model_version, bool(answer.response_id)) == (BANANA, True)
+
+    def test_pictures_go_in(self, gemini_client: Any, photo: Image.Image, photo_png: bytes) -> None:
+        # The SDK sends bytes in the URL-safe alphabet.
+        answer = gemini_client.models.generate_content(
+            model=BANANA,
+            contents=["merge these", photo, types.Part.from_bytes(data=photo_png, mime_type="image/png")],
+        )
+        picture = next(part for part in answer.parts if part.inline_data)
+        assert picture.as_image()
+        assert {detail.modality for detail in answer.usage_metadata.prompt_tokens_details} == {
+            types.MediaModality.TEXT,
+            types.MediaModality.IMAGE,
+        }
+
+    def test_a_chat_goes_on(self, gemini_client: Any) -> None:
+        chat = gemini_client.chats.create(model=BANANA)
+        chat.send_message("a lighthouse")
+        assert any(part.inline_data for part in chat.send_message("now at night").parts)
+
+    def test_models(self, gemini_client: Any) -> None:
+        models = {model.name: model for model in gemini_client.models.list()}
+        assert "generateContent" in models[f"models/{BANANA}"].supported_actions
+        assert gemini_client.models.get(model="gemini-2.5-flash-image").display_name == "Gemini 2.5 Flash Image"
+
+    @pytest.mark.parametrize(
+        ("fault", "params", "error", "code", "status"),
+        [
+            ("rate_limited", {"form": "retry-info", "delay": "900ms"}, "ClientError", 429, "RESOURCE_EXHAUSTED"),
+            ("quota", {"limit": "zero"}, "ClientError", 429, "RESOURCE_EXHAUSTED"),
+            ("server_error", {"status": 503}, "ServerError", 503, "UNAVAILABLE"),
+            ("wrapped_error", {"status": 500}, "ServerError", 500, "INTERNAL"),
+        ],
+    )
+    def test_errors(
+        self,
+        gemini_client: Any,
+        order: Callable[..., None],
+        fault: str,
+        params: Any,
+        error: str,
+        code: int,
+        status: str,
+    ) -> None:
+        order("gemini", fault, **params)
+        with pytest.raises(getattr(errors, error)) as caught:
+            gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
+        assert (caught.value.code, caught.value.status) == (code, status)
+
+    def test_blocked_prompt(self, gemini_client: Any, order: Callable[..., None]) -> None:
+        order("gemini", "blocked_prompt", reason="SAFETY")
+        answer = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
+        assert answer.candidates is None
+        assert answer.prompt_feedback.block_reason == types.BlockedReason.SAFETY
+
+    def test_finish_reason(self, gemini_client: Any, order: Callable[..., None]) -> None:
+        order("gemini", "finish_reason", reason="NO_IMAGE")
+        answer = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
+        assert answer.candidates[0].finish_reason == types.FinishReason.NO_IMAGE
+
+    def test_unknown_model(self, gemini_client: Any) -> None:
+        with pytest.raises(errors.ClientError) as caught:
+            gemini_client.models.generate_content(model="gemini-9", contents="a lighthouse")
+        assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+
+    def test_wrong_key(self, sandbox_url: str) -> None:
+        with (
+            genai.Client(api_key="a-wrong-key", http_options={"base_url": f"{sandbox_url}/gemini"}) as client,
+            pytest.raises(errors.ClientError, match="API key not valid"),
+        ):
+            client.models.generate_content(model=BANANA, contents="a lighthouse")
+
+    def test_async(self, gemini_client: Any) -> None:
+        async def generate() -> Any:
+            answer = await gemini_client.aio.models.generate_content(model=BANANA, contents="a lighthouse")
+            await gemini_client.aio.aclose()
+            return answer
+
+        assert asyncio.run(generate()).parts

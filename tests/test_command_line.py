@@ -1,0 +1,513 @@
+"""The command line as its users see it: output, files, exit codes, in process and as a program of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from invokeai_external.cli import main
+from invokeai_external.cli.app import ProviderName
+from invokeai_external.cli.live import LiveLine, live_line
+from invokeai_external.errors import RateLimitedError
+from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.request import Received, Retrying, Sending
+
+OPENAI = "openai/gpt-image-2.5-flare"
+GEMINI = "gemini/gemini-nano-banana-2.1"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+class Result:
+    def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        self.code, self.stdout, self.stderr = code, stdout, stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run_main(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run_main
+
+
+def program(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "invokeai_external", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def picture(path: Path, size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Path:
+    Image.new(mode, size, 128 if mode == "L" else None).save(path)
+    return path
+
+
+def png_chunks(data: bytes, kind: bytes) -> bytes:
+    """The contents of all chunks of one kind."""
+    at, found = 8, b""
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == kind:
+            found += data[at + 8 : at + 8 + length]
+        at += length + 12
+    return found
+
+
+# generate
+
+
+@pytest.mark.parametrize("model", [OPENAI, GEMINI])
+def test_generate_prints_the_paths_and_says_the_cost_beside(model: str, run: Any, out: Path) -> None:
+    result = run("generate", "a red fox in snow", "--model", model, "--out", out, "--sandbox", "-n", 2)
+    assert result.code == 0
+    paths = [Path(line) for line in result.stdout.splitlines()]
+    assert sorted(paths) == sorted(out.iterdir())
+    assert len(paths) == 2
+    assert all(Image.open(io.BytesIO(path.read_bytes())).size[0] >= 512 for path in paths)
+    assert re.search(rf"{model}: 2 in \d+\.\d s, \$\d\.\d{{4}}", result.stderr)
+    assert "cost nothing" in result.stderr
+
+
+def test_generate_names_files_by_day_model_and_prompt_and_never_overwrites(run: Any, out: Path) -> None:
+    for _ in range(3):
+        run("generate", "A Red Fox: in/snow!", "--model", OPENAI, "--out", out, "--sandbox")
+    day = r"\d{4}-\d\d-\d\d"
+    names = sorted(path.name for path in out.iterdir())
+    assert len(names) == 3
+    for name, pattern in zip(names, ["-2", "-3", ""], strict=True):
+        assert re.fullmatch(rf"{day}-gpt-image-2\.5-flare-a-red-fox-in-snow{pattern}\.png", name), name
+
+
+def test_generate_as_json_prints_one_object(run: Any, out: Path) -> None:
+    result = run(
+        *("generate", "a fox", "--model", GEMINI, "--out", out, "--sandbox", "--json"),
+        *("-n", 2, "--seed", 7, "--size", "1000x1000", "--quality", "high"),
+    )
+    told = result.json
+    assert list(told) == [
+        *("model", "provider", "images", "notices", "usage", "cost_usd", "request_ids", "elapsed_s"),
+    ]
+    assert (told["model"], told["provider"]) == ("gemini-nano-banana-2.1", "gemini")
+    assert [list(image) for image in told["images"]] == [["path", "width", "height", "mime_type", "bytes", "seed"]] * 2
+    assert [image["seed"] for image in told["images"]] == [7, 8]
+    for image in told["images"]:
+        data = Path(image["path"]).read_bytes()
+        assert (image["width"], image["height"], image["bytes"]) == (1024, 1024, len(data))
+    assert [notice["code"] for notice in told["notices"]] == ["size_changed", "option_dropped", "sandbox"]
+    assert told["usage"]["output_image_tokens"] == 2240
+    assert told["cost_usd"] == pytest.approx(2240 * 30 / 1e6, rel=0.3)
+    assert len(told["request_ids"]) == 2
+
+
+def test_generate_tells_a_partial_success(run: Any, out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "refusal_text"})
+    arguments = ("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 3)
+    result = run(*arguments, "--json")
+    assert result.code == 1
+    assert len(result.json["images"]) == 2
+    (error,) = result.json["errors"]
+    assert list(error) == ["code", "message", "hint", "provider", "status", "request_id"]
+    assert error["code"] == "content_blocked"
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "refusal_text"})
+    result = run(*arguments)
+    assert result.code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert "Error: Google Gemini answered in words, without a picture" in result.stderr
+
+
+def test_generate_edits_with_references_and_a_mask(run: Any, out: Path, tmp_path: Path, sandbox_url: str) -> None:
+    base = picture(tmp_path / "base.png", (1024, 1024))
+    mask = Image.new("L", (1024, 1024))
+    mask.paste(255, (256, 256, 512, 512))
+    mask.save(tmp_path / "mask.png")
+    ref = picture(tmp_path / "ref.jpg")
+    result = run(
+        *("generate", "a fox", "--model", OPENAI, "--out", out, "--json", "--size", "1024x1024"),
+        *("--init", base, "--mask", tmp_path / "mask.png", "--ref", ref, "--ref", ref),
+    )
+    assert result.code == 0, result.stdout
+    made = Image.open(result.json["images"][0]["path"]).convert("RGB")
+    changed = Image.new("RGB", (1024, 1024))
+    for box in ((0, 0, 1024, 256), (0, 512, 1024, 1024), (0, 256, 256, 512), (512, 256, 1024, 512)):
+        assert made.crop(box).tobytes() == changed.crop(box).tobytes()
+    assert made.crop((256, 256, 512, 512)).tobytes() != changed.crop((256, 256, 512, 512)).tobytes()
+    recalled = run("recall", result.json["images"][0]["path"]).stdout
+    assert "--init base.png --mask mask.png --ref ref.jpg --ref ref.jpg" in recalled
+
+
+def test_a_transparent_picture_keeps_its_alpha_and_its_image_data_byte_for_byte(
+    run: Any, out: Path, sandbox_url: str
+) -> None:
+    arguments = ("a lantern", "--model", OPENAI, "--size", "1024x1024", "--background", "transparent")
+    result = run("generate", *arguments, "--out", out, "--json")
+    path = Path(result.json["images"][0]["path"])
+    sent = httpx.post(
+        f"{sandbox_url}/openai/v1/images/generations",
+        headers={"Authorization": "Bearer any"},
+        json={
+            "model": "gpt-image-2.5-flare",
+            "prompt": "a lantern",
+            "n": 1,
+            "size": "1024x1024",
+            "background": "transparent",
+        },
+    ).json()
+    original = base64.b64decode(sent["data"][0]["b64_json"])
+    assert png_chunks(path.read_bytes(), b"IDAT") == png_chunks(original, b"IDAT") != b""
+    with Image.open(path) as image:
+        assert image.mode == "RGBA"
+        assert image.getchannel("A").getextrema()[0] == 0
+    recalled = run("recall", path, "--json").json
+    assert recalled["openai_background"] == "transparent"
+    assert recalled["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": "image/png"}
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_every_output_format_can_be_recalled(output_format: str, run: Any, out: Path) -> None:
+    command = ["generate", 'a fox, "quoted" & naïve 狐', "--model", OPENAI, "--size", "1536x864", "--quality", "high"]
+    result = run(*command, "--output-format", output_format, "--out", out, "--sandbox", "--json")
+    path = result.json["images"][0]["path"]
+    assert path.endswith("jpg" if output_format == "jpeg" else output_format)
+    recalled = shlex.split(run("recall", path).stdout)
+    assert recalled == ["invokeai-external", *command, "--output-format", output_format]
+
+
+def test_recall_gives_a_command_that_makes_the_same_picture(run: Any, out: Path) -> None:
+    first = run(
+        *("generate", "a fox", "--model", GEMINI, "--aspect-ratio", "16:9", "--image-size", "1K", "--seed", 5),
+        *("--temperature", 0.5, "--thinking-level", "high", "--out", out, "--sandbox", "--json"),
+    ).json["images"][0]["path"]
+    command = shlex.split(run("recall", first).stdout)
+    second = run(*command[1:], "--out", out, "--sandbox", "--json").json["images"][0]["path"]
+    assert Image.open(first).tobytes() == Image.open(second).tobytes()
+
+
+def test_dry_run_shows_the_request_without_key_or_image_data_and_sends_nothing(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    ref = picture(tmp_path / "private-name.png", (640, 480))
+    arguments = ("generate", "a fox", "--out", out, "--dry-run", "--image-size", "2K", "--aspect-ratio", "1:1")
+    told = run(*arguments, "--model", GEMINI, "--ref", ref, "-n", 2, "--json").json
+    assert told["estimated_cost_usd"] == pytest.approx(2 * 1680 * 30 / 1e6)
+    assert len(told["requests"]) == 2
+    request = told["requests"][0]
+    assert request["url"].endswith("/gemini/v1beta/models/gemini-nano-banana-2.1:generateContent")
+    assert request["json"]["contents"][0]["parts"][1] == {"text": "a fox"}
+    assert "characters of base64" in request["json"]["contents"][0]["parts"][0]["inlineData"]["data"]
+    shown = run(*arguments, "--model", OPENAI, "--ref", ref)
+    assert shown.code == 0
+    assert "POST" in shown.stdout
+    assert "image: image-1.png, image/png" in shown.stdout
+    assert "Estimated cost: unknown. Nothing was sent." in shown.stderr
+    assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
+    assert not out.exists()
+
+
+def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    told = run(
+        "generate", "a fox", "--model", "openai/gpt-image-1.5", "--size", "1024x1024", "--quality", "low", "--dry-run"
+    )
+    assert told.code == 0
+    assert "ends on 2026-12-01" in told.stderr
+    assert "Estimated cost: $0.0087" in told.stderr
+
+
+WRONG: list[tuple[str, list[str], list[str]]] = [
+    ("empty prompt", ["generate", " "], ["The prompt is empty."]),
+    ("no such model", ["generate", "x", "--model", "stable-diffusion"], ["No known model", "provider/model-id"]),
+    ("no such provider", ["generate", "x", "--model", "acme/one"], ["no provider 'acme'", "gemini, openai"]),
+    ("size", ["generate", "x", "--size", "big"], ["--size", "1536x864"]),
+    ("ratio", ["generate", "x", "--aspect-ratio", "wide"], ["--aspect-ratio", "16:9"]),
+    ("image size", ["generate", "x", "--image-size", "huge"], ["1K, 2K or 4K"]),
+    ("size twice", ["generate", "x", "--size", "64x64", "--image-size", "1K"], ["one or the other"]),
+    ("too many", ["generate", "x", "-n", "11"], ["1 to 10"]),
+    ("none", ["generate", "x", "-n", "0"], ["1 to 10"]),
+    ("no such file", ["generate", "x", "--ref", "missing.png"], ["missing.png cannot be read", "No such file"]),
+    ("no picture", ["generate", "x", "--model", OPENAI, "--ref", "text.txt"], ["text.txt"]),
+    ("no mask", ["generate", "x", "--model", OPENAI, "--mask", "text.txt"], ["text.txt"]),
+    ("value", ["generate", "x", "--model", OPENAI, "--quality", "best"], ["'best'", "low, medium, high"]),
+    ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], ["from 0 to 2"]),
+    ("transparent", ["generate", "x", "--model", GEMINI, "--background", "transparent"], ["no transparent pictures"]),
+    ("unwritable", ["generate", "x", "--out", "text.txt/below"], ["cannot be saved", "--out"]),
+    ("usage", ["generate", "x", "--siez", "1x1"], ["--siez", "--help"]),
+    ("not a number", ["generate", "x", "-n", "two"], ["two", "--help"]),
+    ("no command", ["gnerate"], ["gnerate"]),
+    ("recall nothing", ["recall", "missing.png"], ["missing.png cannot be read"]),
+    ("recall no picture", ["recall", "text.txt"], ["text.txt"]),
+    ("recall plain picture", ["recall", "plain.png"], ["holds no settings"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_bad_input_gets_a_sentence_and_no_call(
+    arguments: list[str], words: list[str], run: Any, tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("no picture")
+    picture(Path("plain.png"))
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.stdout == ""
+    for part in words:
+        assert part in result.stderr
+    assert "Traceback" not in result.stderr
+    assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
+    error = run(*arguments, "--json").json["error"]
+    assert list(error) == ["code", "message", "hint", "provider", "status", "request_id"]
+    assert all(part in f"{error['message']} {error['hint']}" for part in words)
+
+
+def test_a_failure_of_the_provider_exits_with_1(run: Any, out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "quota"})
+    result = run("generate", "a fox", "--model", OPENAI, "--out", out, "--json")
+    assert result.code == 1
+    error = result.json["error"]
+    assert (error["code"], error["provider"], error["status"]) == ("quota", "openai", 429)
+    assert "Add credit" in error["hint"]
+
+
+def test_a_broken_settings_file_is_one_message(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "invokeai_external.yaml").write_text("settings:\n  concurency: 3\n")
+    result = run("generate", "a fox", "--sandbox")
+    assert result.code == 2
+    assert f"{root / 'invokeai_external.yaml'}, line 2: settings.concurency" in result.stderr
+
+
+def test_a_full_disk_loses_no_picture(run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder goes away after the check and before the picture is there."""
+    from invokeai_external.cli import files
+
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    original = files.PictureFolder.save
+
+    def save_into_nothing(self: files.PictureFolder, image: Any) -> Any:
+        out.rmdir()
+        return original(self, image)
+
+    monkeypatch.setattr(files.PictureFolder, "save", save_into_nothing)
+    result = run("generate", "a fox", "--out", out, "--sandbox", "--json")
+    assert result.code == 0
+    assert [notice["code"] for notice in result.json["notices"]] == ["sandbox", "saved_elsewhere"]
+    assert Path(result.json["images"][0]["path"]).parent == spare
+    spare.chmod(0o500)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    result = run("generate", "a fox", "--out", out, "--sandbox")
+    assert result.code == 1
+    assert "arrived and was lost" in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize(
+    "fault",
+    [{"fault": "slow", "seconds": 30}, {"fault": "rate_limited", "seconds": 60}],
+    ids=["in flight", "in a wait"],
+)
+def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(fault: dict[str, Any], out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", **fault}).raise_for_status()
+    process = program("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 2, "--json")
+    deadline = time.monotonic() + 30
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert stderr == ""
+    told = json.loads(stdout)
+    assert told["error"]["code"] == "cancelled"
+    assert [Path(image["path"]) for image in told["images"]] == list(out.iterdir())
+
+
+def test_the_live_line_says_what_is_going_on() -> None:
+    now = 100.0
+    line = LiveLine(clock=lambda: now)
+    assert line.text() == "preparing"
+    line.on_progress(Sending(1, 2, 1))
+    line.on_progress(Sending(2, 2, 1))
+    assert line.text() == "sending"
+    now = 112.0
+    assert line.text() == "waiting 12 s"
+    line.on_progress(Retrying(2, 2, 8.0, RateLimitedError("OpenAI asks to slow down.")))
+    now = 115.0
+    assert line.text() == "waiting 15 s · again in 5 s: OpenAI asks to slow down."
+    line.on_progress(Received(1, 2, ()))
+    line.on_progress(Sending(2, 2, 2))
+    now = 116.0
+    assert line.text() == "1 of 2 received, 0 saved · waiting 16 s"
+
+
+def test_there_is_no_live_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with live_line() as on_progress:
+        on_progress(Sending(1, 1, 1))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
+def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
+    import pty
+
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invokeai_external", "generate", "a fox", "--model", OPENAI, "--out", str(out)],
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:
+        pass  # Linux reports the closed terminal like this.
+    stdout, _ = process.communicate(timeout=20)
+    os.close(ours)
+    assert b"waiting 1 s" in shown
+    assert str(out) in stdout.decode()
+
+
+# models, keys, sandbox, demo, help
+
+
+def test_models_hides_the_retired_unless_asked(run: Any) -> None:
+    listed = run("models").stdout
+    assert "openai/gpt-image-2.6-sunburst" in listed
+    assert "dall-e-3" not in listed
+    everything = run("models", "--all").stdout
+    assert "retired, ended 2026-05-12, use gpt-image-2" in everything
+    assert "gemini/" not in run("models", "--provider", "openai").stdout
+    assert len(run("models", "--all", "--json").json) == 17
+    flare = next(m for m in run("models", "--json").json if m["id"] == "gpt-image-2.5-flare")
+    assert flare["prices"] == {"text_in": 5, "image_in": 8, "text_out": None, "image_out": 30}
+    assert {"width": 3840, "height": 2160, "aspect_ratio": None, "image_size": None} in flare["presets"]
+
+
+def test_models_shows_the_users_own(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(
+        "models:\n  openai/gpt-image-9:\n    name: Nine\n  gemini/gemini-3-pro-image:\n    prices: {image_out: 99}\n"
+    )
+    listed = {m["reference"]: m for m in run("models", "--json", "--root", tmp_path).json}
+    assert listed["openai/gpt-image-9"]["name"] == "Nine"
+    assert listed["gemini/gemini-3-pro-image"]["prices"]["image_out"] == 99
+    assert listed["gemini/gemini-3-pro-image"]["prices"]["text_out"] == 12
+
+
+def test_keys_are_set_listed_and_removed_and_never_shown(
+    run: Any, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "api_keys.yaml").write_text("# mine\nexternal_openai_base_url: http://127.0.0.1:1/v1/\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{canary}\n"))
+    assert run("keys", "set", "openai").code == 0
+    stored = (root / "api_keys.yaml").read_text()
+    assert stored == f'# mine\nexternal_openai_base_url: http://127.0.0.1:1/v1/\nexternal_openai_api_key: "{canary}"\n'
+    assert stat.S_IMODE((root / "api_keys.yaml").stat().st_mode) == 0o600
+    listed = run("keys", "list").stdout
+    assert f"openai: key from {root / 'api_keys.yaml'}, at http://127.0.0.1:1/v1" in listed
+    assert run("keys", "list", "--json").json["keys"][1]["key"] is True
+    assert run("keys", "remove", "openai").code == 0
+    assert "no key" in run("keys", "list").stdout
+    assert "There is no key" in run("keys", "remove", "openai").stderr
+    monkeypatch.setenv("OPENAI_API_KEY", canary)
+    assert "OPENAI_API_KEY still holds one" in run("keys", "remove", "openai").stderr
+
+
+def test_the_usual_variables_come_last(run: Any, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", canary)
+    assert "gemini: key from INVOKEAI_EXTERNAL_GEMINI_API_KEY" in run("keys", "list").stdout
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY")
+    assert "gemini: key from GOOGLE_API_KEY" in run("keys", "list").stdout
+
+
+@pytest.mark.parametrize("key", ["", "two words", "schlüssel-mit-umlaut"])
+def test_a_key_that_is_none_is_not_written(key: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{key}\n"))
+    result = run("keys", "set", "gemini")
+    assert result.code == 2
+    assert "keys set gemini" in result.stderr
+    assert not (tmp_path / "root" / "api_keys.yaml").exists()
+
+
+def test_the_sandbox_serves_both_providers_until_it_is_interrupted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = program("sandbox", "--port", 0)
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(3)]
+    exported = dict(re.findall(r"(\w+)=(\S+)", "".join(lines)))
+    answer = program("generate", "a fox", "--model", GEMINI, "--out", out, "--json", env={**os.environ, **exported})
+    told = json.loads(answer.communicate(timeout=30)[0])
+    assert [notice["code"] for notice in told["notices"]] == ["plain_http", "sandbox"]
+    port = int(re.findall(r":(\d+)", lines[0])[0])
+    taken = program("sandbox", "--port", port)
+    assert f"Port {port} cannot be used" in taken.communicate(timeout=30)[1]
+    assert taken.returncode == 2
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=10)
+    assert "Traceback" not in rest
+    assert process.returncode in (0, 130)
+
+
+def test_the_demo_makes_pictures_with_both_providers(run: Any, out: Path) -> None:
+    told = run("demo", "--out", out, "--json").json
+    assert {row["model"].split("/")[0] for row in told} == set(PROVIDER_IDS)
+    assert sorted(Path(row["path"]) for row in told) == sorted(out.iterdir())
+    table = run("demo", "--out", out).stdout
+    assert "Would have cost" in table
+    assert "transparent" in table
+
+
+def test_help_comes_without_loading_what_it_does_not_need() -> None:
+    code = (
+        "import sys; from invokeai_external.cli import main; assert main(['generate', '--help']) == 0;"
+        "print([name for name in ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--thinking-level" in shown
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_no_command_shows_the_help(run: Any) -> None:
+    assert "Commands:" in run().stdout
+    assert "remove" in run("keys").stdout
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_the_choices_of_the_command_line_are_the_registrys() -> None:
+    assert tuple(name.value for name in ProviderName) == PROVIDER_IDS

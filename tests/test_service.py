@@ -1,0 +1,485 @@
+"""The service against the sandbox over HTTP, with its faults; respx where one exact network failure is needed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import respx
+from PIL import Image
+
+from invokeai_external import metadata
+from invokeai_external.errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    ExternalError,
+    InvalidResponseError,
+    ModelRetiredError,
+    NetworkError,
+    NotConfiguredError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RejectedRequestError,
+    TimedOutError,
+    UnavailableError,
+)
+from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.request import GenerationRequest, GenerationResult, Progress, Received, Retrying, Sending
+from invokeai_external.service import Service
+from invokeai_external.settings import Settings, load_settings
+from invokeai_external.sizing import Size
+
+pytestmark = pytest.mark.anyio
+
+OPENAI = "openai/gpt-image-2.5-flare"
+GEMINI = "gemini/gemini-nano-banana-2.1"
+MODELS = pytest.mark.parametrize("model", [OPENAI, GEMINI])
+
+Order = Callable[..., None]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def order(sandbox_url: str) -> Order:
+    """Order faults of a model's provider from the sandbox."""
+
+    def order_fault(model: str, fault: str, **params: Any) -> None:
+        provider = model.partition("/")[0]
+        answer = httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": provider, "fault": fault, **params})
+        assert answer.is_success, answer.text
+
+    return order_fault
+
+
+def settings_of(tmp_path: Path, **limits: float) -> Settings:
+    lines = "".join(f"  {name}: {value}\n" for name, value in limits.items())
+    (tmp_path / "invokeai_external.yaml").write_text(f"settings:\n{lines}")
+    return load_settings(tmp_path, os.environ, PROVIDER_IDS)
+
+
+async def generate(
+    settings: Settings, model: str, *, seen: list[Progress] | None = None, **request: Any
+) -> GenerationResult:
+    async with Service(settings) as service:
+        on_progress = seen.append if seen is not None else lambda _: None
+        return await service.generate(GenerationRequest(model=model, prompt="a red fox", **request), on_progress)
+
+
+def received_calls(sandbox_url: str) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]
+    return calls
+
+
+@MODELS
+async def test_a_picture_comes_with_its_size_cost_and_metadata(model: str, sandbox_url: str, tmp_path: Path) -> None:
+    result = await generate(settings_of(tmp_path), model, size=Size(1024, 1024))
+    (image,) = result.images
+    assert image.size == Size(1024, 1024)
+    assert result.usage is not None
+    assert result.usage.output_image_tokens is not None
+    assert result.usage.output_image_tokens > 0
+    assert result.cost_usd is not None
+    assert 0.001 < result.cost_usd < 1
+    assert len(result.request_ids) == 1
+    stored = metadata.read(metadata.embed(image.data, image.metadata))
+    assert stored is not None
+    assert stored["positive_prompt"] == "a red fox"
+    assert stored["model"]["hash"] == model.replace("/", ":").join(["external:", ""])
+    assert stored["external"]["request_id"] == result.request_ids[0]
+    assert stored["external"]["cost_usd"] == result.cost_usd
+    assert [notice.code for notice in result.notices] == ["plain_http", "sandbox"]
+    assert [notice["code"] for notice in stored["external"]["notices"]] == ["sandbox"]
+
+
+async def test_several_pictures_arrive_in_order_with_the_seed_of_each(sandbox_url: str, tmp_path: Path) -> None:
+    result = await generate(settings_of(tmp_path), GEMINI, n=4, seed=0x7FFFFFFE)
+    assert [image.seed for image in result.images] == [0x7FFFFFFE, 0x7FFFFFFF, 0, 1]
+    assert len({image.data for image in result.images}) == 4
+    assert len(set(result.request_ids)) == 4
+    assert [image.metadata["seed"] for image in result.images] == [0x7FFFFFFE, 0x7FFFFFFF, 0, 1]
+
+
+async def test_one_call_gives_several_pictures_and_they_share_its_cost(sandbox_url: str, tmp_path: Path) -> None:
+    result = await generate(settings_of(tmp_path), OPENAI, n=3)
+    assert len(received_calls(sandbox_url)) == 1
+    assert result.cost_usd is not None
+    assert [image.cost_usd for image in result.images] == [pytest.approx(result.cost_usd / 3)] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        (OPENAI, {"form": "retry-after-ms", "seconds": 0.02}),
+        (OPENAI, {"form": "retry-after-seconds", "seconds": 0.02}),
+        (OPENAI, {"form": "x-should-retry-true"}),
+        (OPENAI, {"form": "none"}),
+        (GEMINI, {"form": "retry-info", "delay": "20ms"}),
+        (GEMINI, {"form": "none"}),
+    ],
+)
+async def test_a_rate_limit_is_waited_out(
+    model: str, params: dict[str, Any], sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "rate_limited", **params)
+    seen: list[Progress] = []
+    result = await generate(settings_of(tmp_path), model, seen=seen)
+    assert len(result.images) == 1
+    assert [type(event) for event in seen] == [Sending, Retrying, Sending, Received]
+    retrying = seen[1]
+    assert isinstance(retrying, Retrying)
+    assert "asks to slow down" in retrying.reason.message
+    assert len(received_calls(sandbox_url)) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "fault", "params", "kind", "words", "calls"),
+    [
+        (OPENAI, "rate_limited", {"seconds": 300}, RateLimitedError, ["asks to wait 300 s", "5 minutes"], 1),
+        (OPENAI, "rate_limited", {"form": "x-should-retry-false"}, RateLimitedError, ["asks to slow down"], 1),
+        (GEMINI, "rate_limited", {"form": "retry-info", "delay": "200s"}, RateLimitedError, ["wait 200 s"], 1),
+        (OPENAI, "quota", {}, QuotaError, ["insufficient_quota", "Add credit", "billing"], 1),
+        (OPENAI, "quota", {"code": "billing_hard_limit_reached"}, QuotaError, ["spending limit of the account"], 1),
+        (OPENAI, "quota", {"code": "project_spend_limit_exceeded"}, QuotaError, ["spending limit of the project"], 1),
+        (OPENAI, "organization_not_verified", {}, QuotaError, ["verified organisations only", "Verify"], 1),
+        (GEMINI, "quota", {"limit": "zero"}, QuotaError, ["no quota", "Turn on billing"], 1),
+        (GEMINI, "quota", {"limit": "per_day"}, QuotaError, ["quota of the day", "Wait for tomorrow"], 1),
+        (OPENAI, "moderation", {}, ContentBlockedError, ["safety system", "Change the prompt"], 1),
+        (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["blocked the prompt (PROHIBITED_CONTENT)"], 1),
+        (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."], 1),
+        (
+            GEMINI,
+            "finish_reason",
+            {"reason": "IMAGE_SAFETY", "message": "It looks unsafe."},
+            ContentBlockedError,
+            ["IMAGE_SAFETY", "It looks unsafe."],
+            1,
+        ),
+        (GEMINI, "finish_reason", {"reason": "MAX_TOKENS"}, InvalidResponseError, ["no picture (MAX_TOKENS)"], 1),
+        (OPENAI, "no_image", {}, InvalidResponseError, ["holds no pictures", "billed"], 1),
+        (GEMINI, "no_image", {}, InvalidResponseError, ["holds no picture", "billed"], 1),
+        (OPENAI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),
+        (GEMINI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),
+        (OPENAI, "truncated_body", {}, NetworkError, ["connection", "lost", "billed"], 1),
+        (GEMINI, "truncated_body", {}, NetworkError, ["connection", "lost", "billed"], 1),
+        (OPENAI, "dropped_connection", {}, NetworkError, ["connection", "lost", "billed"], 1),
+        (GEMINI, "dropped_connection", {}, NetworkError, ["connection", "lost", "billed"], 1),
+        (OPENAI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"], 1),
+        (GEMINI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"], 1),
+        (OPENAI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"], 1),
+        (GEMINI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"], 1),
+    ],
+)
+async def test_a_fault_that_no_retry_cures_is_told_at_once(
+    model: str,
+    fault: str,
+    params: dict[str, Any],
+    kind: type[ProviderError],
+    words: list[str],
+    calls: int,
+    sandbox_url: str,
+    order: Order,
+    tmp_path: Path,
+) -> None:
+    order(model, fault, **params)
+    with pytest.raises(kind) as caught:
+        await generate(settings_of(tmp_path), model)
+    assert type(caught.value) is kind
+    for part in words:
+        assert part in str(caught.value)
+    assert (caught.value.provider, caught.value.model) == tuple(model.split("/"))
+    assert len(received_calls(sandbox_url)) == calls
+
+
+@MODELS
+@pytest.mark.parametrize("params", [{"status": s} for s in (408, 409, 500, 502, 503, 504)] + [{"body": "html"}])
+async def test_a_server_error_is_tried_again(
+    model: str, params: dict[str, Any], sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "server_error", **params)
+    result = await generate(settings_of(tmp_path), model)
+    assert len(result.images) == 1
+    assert len(received_calls(sandbox_url)) == 2
+
+
+async def test_the_tries_are_limited_and_counted(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(OPENAI, "server_error", times=9)
+    with pytest.raises(UnavailableError, match=r"tried 2 times") as caught:
+        await generate(settings_of(tmp_path, max_attempts=2), OPENAI)
+    assert caught.value.status == 503
+    assert len(received_calls(sandbox_url)) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        (OPENAI, "url_result"),
+        (OPENAI, "url_safe_base64"),
+        (GEMINI, "url_safe_base64"),
+        (GEMINI, "snake_case"),
+        (OPENAI, "jpeg_answer"),
+        (GEMINI, "jpeg_answer"),
+    ],
+)
+async def test_unusual_answers_are_understood(
+    model: str, fault: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, fault)
+    (image,) = (await generate(settings_of(tmp_path), model, size=Size(1024, 1024))).images
+    assert image.size == Size(1024, 1024)
+    assert image.mime_type == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
+    assert metadata.read(metadata.embed(image.data, image.metadata)) is not None
+
+
+@MODELS
+async def test_another_size_than_asked_for_is_kept_and_noted(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "other_size", width=640, height=480)
+    result = await generate(settings_of(tmp_path), model, size=Size(1024, 1024))
+    assert result.images[0].size == Size(640, 480)
+    assert "1024x1024 was asked for and 640x480 came; it is kept." in [n.message for n in result.notices]
+    recalled = result.images[0].metadata
+    assert (recalled["width"], recalled["height"]) == (1024, 1024)
+    received = recalled["external"]["received"]  # type: ignore[index]
+    assert received == {"width": 640, "height": 480, "mime_type": "image/png"}
+
+
+async def test_what_was_paid_for_is_kept_when_other_calls_fail(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(GEMINI, "refusal_text", times=2)
+    result = await generate(settings_of(tmp_path), GEMINI, n=5)
+    assert len(result.images) == 3
+    assert [type(error) for error in result.errors] == [ContentBlockedError] * 2
+    assert result.cost_usd is not None
+
+
+@MODELS
+async def test_a_wrong_key_is_told_without_showing_it(
+    model: str, sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"INVOKEAI_EXTERNAL_{model.partition('/')[0].upper()}_API_KEY", "sk-wrong-1234567890")
+    with pytest.raises(AuthenticationError) as caught:
+        await generate(settings_of(tmp_path), model)
+    assert "refused the key" in str(caught.value)
+    assert "keys set" in str(caught.value)
+    assert "1234567890" not in repr(vars(caught.value))
+
+
+async def test_a_retired_model_says_first_what_replaced_it(sandbox_url: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelRetiredError) as caught:
+        await generate(settings_of(tmp_path), "openai/gpt-image-1")
+    assert str(caught.value) == "GPT Image 1 was retired on 2026-10-23. Use gpt-image-2.5-flare instead."
+    assert caught.value.status == 404
+
+
+async def test_a_missing_key_names_command_variable_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    with pytest.raises(NotConfiguredError) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    for part in ("keys set openai", "INVOKEAI_EXTERNAL_OPENAI_API_KEY", str(tmp_path / "api_keys.yaml")):
+        assert part in str(caught.value)
+
+
+@MODELS
+async def test_cancelling_ends_a_call_in_flight(model: str, sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(model, "slow", seconds=30)
+    with anyio.fail_after(5), anyio.move_on_after(0.2) as scope:
+        await generate(settings_of(tmp_path), model)
+    assert scope.cancelled_caught
+
+
+async def test_cancelling_ends_a_wait(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(OPENAI, "rate_limited", seconds=100)
+    with anyio.fail_after(5), anyio.move_on_after(0.5) as scope:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert scope.cancelled_caught
+    assert len(received_calls(sandbox_url)) == 1
+
+
+async def test_an_error_of_the_listener_reaches_its_owner_as_it_is(sandbox_url: str, tmp_path: Path) -> None:
+    class DiskFullError(Exception):
+        pass
+
+    def fail(_: Progress) -> None:
+        raise DiskFullError
+
+    async with Service(settings_of(tmp_path)) as service:
+        with pytest.raises(DiskFullError):
+            await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"), fail)
+
+
+async def test_without_a_model_the_newest_of_the_provider_with_a_key_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY")
+    async with Service(settings_of(tmp_path)) as service:
+        assert service.plan(GenerationRequest(prompt="a fox")).model.reference == "openai/gpt-image-2.6-sunburst"
+
+
+async def test_the_sandbox_runs_in_process_without_key_or_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY")
+    async with Service(settings_of(tmp_path), sandbox=True) as service:
+        for model in (OPENAI, GEMINI):
+            result = await service.generate(GenerationRequest(model=model, prompt="a fox"))
+            assert [notice.code for notice in result.notices] == ["sandbox"]
+
+
+# One exact failure of the network each, which no server can be made to give.
+
+def one_pixel() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (1, 1)).save(file, "PNG")
+    return file.getvalue()
+
+
+PNG_1X1 = base64.b64encode(one_pixel()).decode()
+ANSWER = {"created": 1, "data": [{"b64_json": PNG_1X1}]}
+URL = "https://api.openai.com/v1/images/generations"
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
+async def test_what_was_never_sent_is_sent_again(
+    error: type[httpx.TransportError], tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.post(URL).mock(side_effect=[error("no"), httpx.Response(200, json=ANSWER)])
+    assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
+    assert route.call_count == 2
+
+
+async def test_no_connection_at_all_says_that_nothing_was_sent(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(side_effect=httpx.ConnectError("[Errno -2] Name or service not known"))
+    with pytest.raises(NetworkError) as caught:
+        await generate(settings_of(tmp_path, max_attempts=1), OPENAI)
+    assert str(caught.value) == (
+        "No connection to api.openai.com could be made (the host is not known). "
+        "Check the network and the base URL; nothing was sent."
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx.ReadTimeout, TimedOutError, "gave no answer within 600 s"),
+        (httpx.WriteTimeout, TimedOutError, "gave no answer within 600 s"),
+        (httpx.ReadError, NetworkError, "was lost"),
+        (httpx.WriteError, NetworkError, "was lost"),
+        (httpx.RemoteProtocolError, NetworkError, "was lost"),
+    ],
+)
+async def test_what_was_sent_is_not_sent_again_and_may_have_been_billed(
+    error: type[httpx.TransportError],
+    kind: type[ExternalError],
+    words: str,
+    tmp_path: Path,
+    respx_mock: respx.MockRouter,
+) -> None:
+    route = respx_mock.post(URL).mock(side_effect=error("gone"))
+    with pytest.raises(kind, match=words) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert "may have been billed" in str(caught.value)
+    assert route.call_count == 1
+
+
+async def test_an_answer_that_is_too_large_is_given_up(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, content=b"x" * 1_000_001))
+    with pytest.raises(InvalidResponseError, match="larger than the 1,000,000 bytes"):
+        await generate(settings_of(tmp_path, max_response_bytes=1_000_000), OPENAI)
+
+
+async def test_a_picture_with_too_many_pixels_is_refused(sandbox_url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidResponseError, match="pixels"):
+        await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
+
+
+async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(307, headers={"location": "https://elsewhere.example/"}))
+    with pytest.raises(InvalidResponseError, match="HTTP 307"):
+        await generate(settings_of(tmp_path), OPENAI)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://pictures.example/1.png", "neither https nor"),
+        ("ftp://pictures.example/1.png", "neither https nor"),
+        ("http://[broken", "neither https nor"),
+        ("https://pictures.example/gone.png", "could not be fetched (HTTP 404)"),
+    ],
+)
+@pytest.mark.respx(assert_all_called=False)
+async def test_a_picture_at_an_address_is_fetched_with_care(
+    url: str, words: str, tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
+    respx_mock.get("https://pictures.example/gone.png").mock(return_value=httpx.Response(404))
+    with pytest.raises(ProviderError) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert words in str(caught.value)
+    assert "billed" in str(caught.value)
+
+
+async def test_a_picture_at_an_https_address_is_fetched_without_the_key(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    url = "https://pictures.example/1.png"
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}, {"b64_json": "!"}]}))
+    fetched = respx_mock.get(url).mock(return_value=httpx.Response(200, content=base64.b64decode(PNG_1X1)))
+    result = await generate(settings_of(tmp_path), OPENAI, n=2)
+    assert "authorization" not in fetched.calls[0].request.headers
+    assert len(result.images) == 1
+    assert "cannot be read" in str(result.errors[0])
+
+
+async def test_as_many_calls_as_allowed_are_in_flight(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    in_flight, most = 0, 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await anyio.sleep(0.05)
+        in_flight -= 1
+        part = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+        return httpx.Response(200, json={"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]})
+
+    respx_mock.post(host="generativelanguage.googleapis.com").mock(side_effect=answer)
+    result = await generate(settings_of(tmp_path, concurrency=3), GEMINI, n=10)
+    assert len(result.images) == 10
+    assert most == 3
+    assert result.usage is None
+    assert result.cost_usd is None
+
+
+async def test_fewer_pictures_than_asked_for_are_kept_and_noted(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json=ANSWER))
+    result = await generate(settings_of(tmp_path), OPENAI, n=3)
+    assert "3 pictures were asked for and 1 came." in [notice.message for notice in result.notices]
+
+
+async def test_a_proxy_is_honoured(sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox plays a proxy: it answers 404 for an address that nobody else would answer for."""
+    monkeypatch.setenv("HTTP_PROXY", sandbox_url)
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "http://10.255.255.1/v1")
+    with pytest.raises(RejectedRequestError) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert caught.value.status == 404
+
+
+async def test_this_machine_is_never_reached_by_a_proxy(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
