@@ -248,7 +248,9 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
     for value in option.values:
         if value.lower() == text:
             return value
-    raise CapabilityError(f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}.")
+    raise CapabilityError(
+        f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}."
+    )
 
 
 def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:

@@ -12,7 +12,6 @@ from invokeai_external.errors import (
     InvalidRequestError,
     NotConfiguredError,
     RequestError,
-    SettingsError,
     UnknownProviderError,
 )
 from invokeai_external.models import ModelConfig

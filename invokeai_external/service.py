@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -43,6 +44,8 @@ from invokeai_external.settings import API_KEYS_FILE, Credentials, Settings, che
 from invokeai_external.transport import Transport
 
 __all__ = ["Service"]
+
+_log = logging.getLogger(__name__)
 
 _SANDBOX_NOTICE = Notice(
     "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
@@ -155,7 +158,10 @@ class Service:
         except ExceptionGroup as failures:
             # Only ``on_progress`` can raise here; its caller gets its own error back.
             raise failures.exceptions[0] from None
-        return _result(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
+        result = _result(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
+        for notice in result.notices:
+            _log.info("%s: %s", plan.model.reference, notice.message)
+        return result
 
     def _access(self, provider_id: str) -> _Access:
         provider = self.registry.provider(provider_id)
@@ -203,7 +209,8 @@ class Service:
                 wait_s = seconds_before_retry(
                     error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
                 )
-                on_progress(Retrying(*place, wait_s, redacted(error, access.api_key)))
+                _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
+                on_progress(Retrying(*place, wait_s, error))
             await anyio.sleep(wait_s)
             attempt, waited_s = attempt + 1, waited_s + wait_s
 

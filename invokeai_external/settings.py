@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from invokeai_external.errors import NotConfiguredError, SettingsError
+from invokeai_external.errors import NotConfiguredError, RequestError, SettingsError
 from invokeai_external.request import Notice
 
 __all__ = [
@@ -49,6 +49,15 @@ USUAL_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
 }
 """The variables that the providers' own tools read."""
+
+_IN_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "string_type": "this must be text; put it in quotes",
+    "dict_type": "this must hold 'name: value' lines",
+    "model_type": "this must hold 'name: value' lines",
+}
+"""What pydantic says for programmers, said for those who write the file."""
 
 
 class Limits(BaseModel):
@@ -100,6 +109,12 @@ class UserModels:
         assert self.file is not None
         return self.file.error_of(error, ("models", reference))
 
+    def misnamed(self, reference: str, error: RequestError) -> SettingsError:
+        """The error of a model whose name cannot be one, with its line."""
+        assert self.file is not None
+        line, _ = self.file.find(("models", reference))
+        return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", hint=error.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -150,8 +165,9 @@ def load_settings(
         if usual_variables:
             sources += [(name, environ.get(name)) for name in USUAL_VARIABLES.get(provider, ())]
         source, key = next(((name, value.strip()) for name, value in sources if value and value.strip()), (None, None))
-        url = environ.get(variable_name(provider, "base_url")) or entries.get(f"external_{provider}_base_url")
-        credentials[provider] = Credentials(SecretStr(key) if key else None, url.strip() if url else None, source)
+        urls = [environ.get(variable_name(provider, "base_url")), entries.get(f"external_{provider}_base_url")]
+        url = next((value.strip() for value in urls if value and value.strip()), None)
+        credentials[provider] = Credentials(SecretStr(key) if key else None, url, source)
     limits, models = _read_user_file(root / USER_FILE)
     return Settings(root, credentials, limits, models, tuple(_permission_notices(keys_path)))
 
@@ -167,8 +183,7 @@ def set_key(root: Path, provider: str, key: str) -> Path:
     """
     key = key.strip()
     check_key(provider, key)
-    # JSON strings are YAML strings, whatever the key holds.
-    return _edit_keys(root, provider, json.dumps(key))
+    return _edit_keys(root, provider, key)
 
 
 def remove_key(root: Path, provider: str) -> bool:
@@ -189,6 +204,16 @@ def check_key(provider: str, key: str) -> None:
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also says where a value stands that looks like a date or a number and is none."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError:
+            raise yaml.constructor.ConstructorError(problem_mark=node.start_mark) from None
+
+
 class YamlFile:
     """A YAML file that is a mapping, and the lines on which its fields stand."""
 
@@ -196,7 +221,8 @@ class YamlFile:
         """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
         self.path = path
         try:
-            self.text = path.read_text(encoding="utf-8")
+            # Not as a text file, so that the ends of lines stay as they are.
+            self.text = path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             self.text = ""
         except (OSError, UnicodeDecodeError) as error:
@@ -205,19 +231,20 @@ class YamlFile:
                 hint="Mend the file or its permissions.",
             ) from None
         try:
-            self.node = yaml.compose(self.text, Loader=yaml.SafeLoader)
-            data = yaml.safe_load(self.text)
+            self.node = yaml.compose(self.text, Loader=_Loader)
+            data = yaml.load(self.text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise self.error(line, "this is not YAML") from None
-        except yaml.YAMLError:
-            raise self.error(1, "this is not YAML") from None
+        except yaml.reader.ReaderError as error:
+            line = self.text.count("\n", 0, error.position) + 1
+            raise self.error(line, "a character that YAML does not allow") from None
         if data is not None and not isinstance(data, dict):
             raise self.error(1, "the file must hold 'name: value' lines")
         self.data: dict[str, Any] = data or {}
 
-    def error(self, line: int, problem: str) -> SettingsError:
-        return SettingsError(f"{self.path}, line {line}: {problem}.", hint="Mend that line and try again.")
+    def error(self, line: int, problem: str, hint: str | None = None) -> SettingsError:
+        return SettingsError(f"{self.path}, line {line}: {problem}.", hint=hint or "Mend that line and try again.")
 
     def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
         """The first mistake that pydantic found below a place in the file."""
@@ -225,7 +252,8 @@ class YamlFile:
         place = (*under, *(str(step) for step in first["loc"]))
         # pydantic puts the name of a union's member into the place; the file has no such step.
         line, known = self.find(place)
-        return self.error(line, f"{'.'.join(known)}: {first['msg'].removeprefix('Value error, ')}")
+        what = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        return self.error(line, f"{'.'.join(known)}: {what}")
 
     def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         """The line of the deepest field on the way to a place, and the way as far as the file has it.
@@ -294,26 +322,48 @@ def _permission_notices(path: Path) -> list[Notice]:
     return [Notice("keys_readable", f"Others on this machine can read {path}; run: chmod 600 {path}")]
 
 
-def _edit_keys(root: Path, provider: str, value: str | None) -> Path:
-    """Set a key's text in the file, or take its line out (None), and leave every other character as it is."""
+def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
+    """Set a key in the file, or take its line out (None), and leave every other character as it is.
+
+    A file in which that cannot be done (all on one line, say) is written anew: it keeps its entries, not its comments.
+    """
     # A link is followed, so that the file it points to is the one replaced.
     path = (root / API_KEYS_FILE).resolve()
     file = YamlFile(path)
     name = f"external_{provider}_api_key"
-    found = _child(file.node, name)
-    text = file.text
-    if found:
-        key_node, value_node = found
-        start, end = key_node.start_mark.index, max(value_node.end_mark.index, key_node.end_mark.index + 1)
-        line_end = text.find("\n", end)
-        if value is None:
-            text = text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
-        else:
-            text = f"{text[:start]}{name}: {value}{text[end:]}"
-    elif value is not None:
-        text = f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{name}: {value}\n"
+    wanted = {entry: known for entry, known in file.data.items() if entry != name}
+    if key is not None:
+        wanted[name] = key
+    text = _edited(file, name, key)
+    if not _holds(text, wanted):
+        text = yaml.safe_dump(wanted, allow_unicode=True, sort_keys=False)
     _write_private(path, text)
     return path
+
+
+def _edited(file: YamlFile, name: str, key: str | None) -> str:
+    """The file's text with one entry's line changed, added or (None) taken out, as far as that can be told by lines."""
+    text, found = file.text, _child(file.node, name)
+    # JSON strings are YAML strings, whatever the key holds.
+    entry = f"{name}: {json.dumps(key)}"
+    if found is None:
+        return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{entry}\n"
+    key_node, value_node = found
+    start = key_node.start_mark.index
+    # The end of a block of text is the start of what follows it.
+    end = start + len(text[start : max(value_node.end_mark.index, key_node.end_mark.index + 1)].rstrip())
+    if key is not None:
+        return f"{text[:start]}{entry}{text[end:]}"
+    line_end = text.find("\n", end)
+    return text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
+
+
+def _holds(text: str, wanted: Mapping[str, Any]) -> bool:
+    """True if a text, as YAML, holds exactly these entries."""
+    try:
+        return (yaml.load(text, Loader=_Loader) or {}) == wanted
+    except yaml.YAMLError:
+        return False
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -323,8 +373,8 @@ def _write_private(path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8"))
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,9 @@ import uvicorn
 _GUARD = Path(__file__).parent / "guard"
 sys.path.insert(0, str(_GUARD))
 import sitecustomize  # noqa: E402, F401 - importing it puts the guard up, whatever sitecustomize the machine has
+from canary import CANARY  # noqa: E402
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
-
-CANARY = "sk-canary-3f9d27c1e8b64a05-never-to-be-seen"
-"""A key that works in the sandbox and must never be seen outside of ``api_keys.yaml``."""
 
 _leaks: list[str] = []
 
@@ -87,7 +85,9 @@ def sandbox_url(_sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Look for the canary in whatever a test printed, logged or raised, and in the files that it left."""
     report = yield
     text = "\n".join([report.longreprtext, *(content for _, content in report.sections)])

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from canary import CANARY
 from PIL import Image
 
 from invokeai_external.cli import main
@@ -38,7 +39,10 @@ def out(tmp_path: Path) -> Path:
 
 
 class Result:
+    """What a command printed; no command may ever print a key."""
+
     def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        assert CANARY not in stdout + stderr
         self.code, self.stdout, self.stderr = code, stdout, stderr
 
     @property
@@ -55,6 +59,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
         return Result(code, captured.out, captured.err)
 
     return run_main
+
+
+def finished(process: subprocess.Popen[str], timeout: float = 30) -> Result:
+    stdout, stderr = process.communicate(timeout=timeout)
+    return Result(process.returncode, stdout, stderr)
 
 
 def program(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -345,12 +354,11 @@ def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(fault: dict[str, Any], 
     while not list(out.glob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert stderr == ""
-    told = json.loads(stdout)
-    assert told["error"]["code"] == "cancelled"
-    assert [Path(image["path"]) for image in told["images"]] == list(out.iterdir())
+    result = finished(process, timeout=10)
+    assert result.code == 130
+    assert result.stderr == ""
+    assert result.json["error"]["code"] == "cancelled"
+    assert [Path(image["path"]) for image in result.json["images"]] == list(out.iterdir())
 
 
 def test_the_live_line_says_what_is_going_on() -> None:
@@ -472,16 +480,15 @@ def test_the_sandbox_serves_both_providers_until_it_is_interrupted(out: Path, mo
     lines = [process.stderr.readline() for _ in range(3)]
     exported = dict(re.findall(r"(\w+)=(\S+)", "".join(lines)))
     answer = program("generate", "a fox", "--model", GEMINI, "--out", out, "--json", env={**os.environ, **exported})
-    told = json.loads(answer.communicate(timeout=30)[0])
-    assert [notice["code"] for notice in told["notices"]] == ["plain_http", "sandbox"]
+    assert [notice["code"] for notice in finished(answer).json["notices"]] == ["plain_http", "sandbox"]
     port = int(re.findall(r":(\d+)", lines[0])[0])
-    taken = program("sandbox", "--port", port)
-    assert f"Port {port} cannot be used" in taken.communicate(timeout=30)[1]
-    assert taken.returncode == 2
+    taken = finished(program("sandbox", "--port", port))
+    assert f"Port {port} cannot be used" in taken.stderr
+    assert taken.code == 2
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=10)
-    assert "Traceback" not in rest
-    assert process.returncode in (0, 130)
+    ended = finished(process)
+    assert ended.stderr == ""
+    assert ended.code in (0, 130)
 
 
 def test_the_demo_makes_pictures_with_both_providers(run: Any, out: Path) -> None:

@@ -166,7 +166,7 @@ async def test_a_rate_limit_is_waited_out(
             ["IMAGE_SAFETY", "It looks unsafe."],
             1,
         ),
-        (GEMINI, "finish_reason", {"reason": "MAX_TOKENS"}, InvalidResponseError, ["no picture (MAX_TOKENS)"], 1),
+        (GEMINI, "finish_reason", {"reason": "MAX_TOKENS"}, InvalidResponseError, ["ran out of tokens", "MAX_TOKENS"], 1),
         (OPENAI, "no_image", {}, InvalidResponseError, ["holds no pictures", "billed"], 1),
         (GEMINI, "no_image", {}, InvalidResponseError, ["holds no picture", "billed"], 1),
         (OPENAI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),

@@ -5,6 +5,7 @@ Both go over real HTTP to a recording server. Where an SDK differs on purpose, a
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import anyio
@@ -25,6 +26,23 @@ from .conftest import PNG, Part, Recorded, Recorder, make_call, picture
 JPEG = b"\xff\xd8\xff\xe0 another \r\n--picture"
 OF_THE_SDKS_ALONE = {"accept", "user-agent", "x-goog-api-client"}
 """What the SDKs say of themselves; no provider asks for it."""
+
+
+def as_json_of_protobuf(body: Any) -> Any:
+    """Google's SDK's body in the form that protobuf's JSON mapping writes, which is ours.
+
+    The SDK leaves the keys of nested types as Python spells them (``mime_type``, ``thinking_level``) and writes bytes
+    in base64's alphabet for URLs. The mapping reads both forms; gateways in other languages may know but this one.
+    """
+    if isinstance(body, list):
+        return [as_json_of_protobuf(item) for item in body]
+    if not isinstance(body, dict):
+        return body
+    camel = {re.sub(r"_([a-z])", lambda found: found[1].upper(), name): body[name] for name in body}
+    return {
+        name: value.replace("-", "+").replace("_", "/") if name == "data" else as_json_of_protobuf(value)
+        for name, value in camel.items()
+    }
 
 
 def sent_by_us(recorder: Recorder, provider: Provider, call: Call, base_url: str, key: str) -> Recorded:
@@ -57,11 +75,10 @@ def sent_by_google(
     return recorder.requests.pop()
 
 
-def assert_same(ours: Recorded, theirs: Recorded, key_header: str) -> None:
+def assert_same_but_for_the_body(ours: Recorded, theirs: Recorded, key_header: str) -> None:
     assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
     assert ours.content_kind == theirs.content_kind
     assert ours.headers[key_header] == theirs.headers[key_header]
-    assert ours.body == theirs.body
     further = {name for name in theirs.headers.keys() - ours.headers.keys() if not name.startswith("x-stainless-")}
     assert further <= OF_THE_SDKS_ALONE
 
@@ -116,7 +133,8 @@ def test_openai_generations_are_sent_as_the_sdk_sends_them(
 ) -> None:
     ours = sent_by_us(recorder, OpenAIProvider(), call, recorder.url, canary)
     theirs = sent_by_openai(recorder, canary, "generate", **{"prompt": "a red fox", "n": 1, **fields})
-    assert_same(ours, theirs, "authorization")
+    assert_same_but_for_the_body(ours, theirs, "authorization")
+    assert ours.body == theirs.body
     assert ours.body == {"prompt": "a red fox", "n": 1, **fields}
     # Whole numbers stay whole: 80 and 80.0 are equal in Python, not on the wire.
     assert all(not isinstance(value, float) for value in ours.body.values())
@@ -170,9 +188,12 @@ def test_openai_edits_are_sent_as_the_sdk_sends_them(
     ours = sent_by_us(recorder, OpenAIProvider(), call, f"{recorder.url}/v1/", canary)
     fields = {"model": "gpt-image-1.5", "prompt": "a red fox", "n": 1, **numbers}
     theirs = sent_by_openai(recorder, canary, "edit", **files, **fields)
-    assert_same(ours, theirs, "authorization")
-    texts = [part for part in ours.body if part.filename is None]
-    assert sorted(texts) == sorted(Part(name, None, None, str(value)) for name, value in fields.items())
+    assert_same_but_for_the_body(ours, theirs, "authorization")
+    # The order of the texts means nothing; that of the pictures does, and both put the texts first.
+    assert sorted(ours.body[: len(fields)]) == sorted(theirs.body[: len(fields)])
+    assert sorted(ours.body[: len(fields)]) == sorted(Part(k, None, None, str(v)) for k, v in fields.items())
+    assert ours.body[len(fields) :] == theirs.body[len(fields) :]
+    assert all(part.filename for part in ours.body[len(fields) :])
 
 
 CONFIG_WITH_ALL: Any = {
@@ -223,7 +244,8 @@ def test_gemini_calls_are_sent_as_the_sdk_sends_them(
     theirs = sent_by_google(
         recorder, canary, {"model": call.model.id, "contents": contents, "config": config}, "v1beta"
     )
-    assert_same(ours, theirs, "x-goog-api-key")
+    assert_same_but_for_the_body(ours, theirs, "x-goog-api-key")
+    assert ours.body == as_json_of_protobuf(theirs.body)
     assert ours.path == f"/v1beta/models/{call.model.id}:generateContent"
     assert canary not in ours.path + ours.query
 
@@ -239,7 +261,28 @@ def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_know
         "/v1beta/models/gemini-3-pro-image:generateContent"
     )
     # The suffix of the base URL picks the version, and then both send the same.
-    assert_same(sent_by_us(recorder, GeminiProvider(), call, f"{recorder.url}/v1", canary), theirs, "x-goog-api-key")
+    ours = sent_by_us(recorder, GeminiProvider(), call, f"{recorder.url}/v1", canary)
+    assert_same_but_for_the_body(ours, theirs, "x-goog-api-key")
+    assert ours.body == theirs.body
+
+
+def test_the_google_sdk_writes_the_other_spelling_and_we_the_one_of_the_documentation(
+    recorder: Recorder, canary: str
+) -> None:
+    picture_part = types.Part.from_bytes(data=b"\xfb\xff", mime_type="image/png")
+    config = {"thinking_config": {"thinking_level": "high"}}
+    theirs = sent_by_google(
+        recorder, canary, {"model": "gemini-3-pro-image", "contents": [picture_part], "config": config}
+    )
+    assert theirs.body["contents"][0]["parts"] == [{"inlineData": {"mime_type": "image/png", "data": "-_8="}}]
+    assert theirs.body["generationConfig"] == {"thinkingConfig": {"thinking_level": "HIGH"}}
+
+    call = make_call(
+        "gemini/gemini-3-pro-image", references=(picture(b"\xfb\xff"),), options={"thinking_level": "high"}
+    )
+    ours = sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary)
+    assert ours.body["contents"][0]["parts"][0] == {"inlineData": {"mimeType": "image/png", "data": "+/8="}}
+    assert ours.body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH"}
 
 
 def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_name_them(

@@ -1,0 +1,324 @@
+"""What the sandbox's Gemini takes, refuses and answers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from invokeai_external.catalog import page
+from invokeai_external.sizing import PresetSizing
+
+BANANA = "gemini-nano-banana-2.1"
+LITE = "gemini-3.1-flash-lite-image"
+OLD = "gemini-2.5-flash-image"
+TEXT = {"text": "a lighthouse"}
+
+
+def generate(
+    http: httpx.Client, model: str = BANANA, *, parts: list[Any] | None = None, **settings: Any
+) -> httpx.Response:
+    body: dict[str, Any] = {"contents": [{"role": "user", "parts": [TEXT] if parts is None else parts}]}
+    if settings:
+        body["generationConfig"] = settings
+    return send(http, body, model)
+
+
+def send(http: httpx.Client, body: Any, model: str = BANANA) -> httpx.Response:
+    return http.post(f"/gemini/v1beta/models/{model}:generateContent", json=body)
+
+
+def parts(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    candidate = answer.json()["candidates"][0]
+    assert candidate["finishReason"] == "STOP"
+    content: list[dict[str, Any]] = candidate["content"]["parts"]
+    return content
+
+
+def picture(answer: httpx.Response) -> Image.Image:
+    blob = next(part["inlineData"] for part in parts(answer) if "inlineData" in part and not part.get("thought"))
+    opened = Image.open(io.BytesIO(base64.b64decode(blob["data"])))
+    assert Image.MIME[str(opened.format)] == blob["mimeType"]
+    return opened
+
+
+def error(answer: httpx.Response, code: int = 400, status: str = "INVALID_ARGUMENT") -> str:
+    """The message of an error answer, whose shape is checked."""
+    assert answer.status_code == code, answer.text
+    body = answer.json()
+    assert list(body) == ["error"]
+    assert (body["error"]["code"], body["error"]["status"]) == (code, status)
+    return str(body["error"]["message"])
+
+
+def blob(data: bytes, mime_type: str = "image/png") -> dict[str, Any]:
+    return {"inlineData": {"mimeType": mime_type, "data": base64.b64encode(data).decode()}}
+
+
+class TestAnswers:
+    def test_the_fields_are_those_of_the_service(self, http: httpx.Client) -> None:
+        body = generate(http).json()
+        assert set(body) == {"candidates", "usageMetadata", "modelVersion", "responseId"}
+        text, image = body["candidates"][0]["content"]["parts"]
+        assert set(text) == {"text"}
+        assert set(image) == {"inlineData", "thoughtSignature"}
+
+    def test_a_seed_repeats_a_picture(self, http: httpx.Client) -> None:
+        first, again, other = (picture(generate(http, seed=seed)) for seed in (5, 5, 6))
+        assert first == again != other
+
+    def test_the_same_call_gives_the_same_picture(self, http: httpx.Client) -> None:
+        assert picture(generate(http)) == picture(generate(http)) != picture(generate(http, temperature=1))
+
+    @pytest.mark.parametrize("model", [m.id for m in page("gemini").configs() if m.lifecycle.status != "retired"])
+    def test_every_ratio_of_every_model(self, http: httpx.Client, model: str) -> None:
+        sizing = next(m.sizing for m in page("gemini").configs() if m.id == model)
+        assert isinstance(sizing, PresetSizing)
+        for ratio, size in sizing.ratios.items():
+            assert picture(generate(http, model, imageConfig={"aspectRatio": ratio})).size == (size.width, size.height)
+
+    @pytest.mark.parametrize(("image_size", "edge"), [("1K", 1024), ("2K", 2048), ("4K", 4096)])
+    def test_image_sizes(self, http: httpx.Client, image_size: str, edge: int) -> None:
+        assert picture(generate(http, imageConfig={"imageSize": image_size})).size == (edge, edge)
+
+    def test_512(self, http: httpx.Client) -> None:
+        answer = generate(http, "gemini-3.1-flash-image", imageConfig={"imageSize": "512", "aspectRatio": "21:9"})
+        assert picture(answer).size == (792, 336)
+
+    def test_the_shape_follows_the_first_picture(self, http: httpx.Client, photo_png: bytes) -> None:
+        assert picture(generate(http, parts=[blob(photo_png), TEXT])).size == (1264, 848)
+
+    @pytest.mark.parametrize(("model", "file_format"), [(LITE, "JPEG"), (OLD, "PNG"), (BANANA, "PNG")])
+    def test_formats(self, http: httpx.Client, model: str, file_format: str) -> None:
+        assert picture(generate(http, model)).format == file_format
+
+    def test_modalities(self, http: httpx.Client) -> None:
+        assert [set(part) for part in parts(generate(http, responseModalities=["TEXT"]))] == [{"text"}]
+        only_image = parts(generate(http, responseModalities=["IMAGE"]))
+        assert [set(part) for part in only_image] == [{"inlineData", "thoughtSignature"}]
+
+    def test_thoughts_come_only_when_wanted_and_only_from_models_that_think(self, http: httpx.Client) -> None:
+        def thoughts(model: str, **thinking: Any) -> list[str]:
+            answer = generate(http, model, thinkingConfig=thinking)
+            return [next(iter(part)) for part in parts(answer) if part.get("thought")]
+
+        assert thoughts(BANANA, includeThoughts=True, thinkingLevel="HIGH") == ["text", "inlineData"]
+        assert thoughts(BANANA, thinkingLevel="minimal") == []
+        assert thoughts("gemini-3-pro-image", includeThoughts=True) == []
+
+    def test_snake_case_goes_in(self, http: httpx.Client, photo_png: bytes) -> None:
+        body = {
+            "contents": {"parts": [TEXT, {"inline_data": {"mime_type": "image/png", "data": url_safe(photo_png)}}]},
+            "generation_config": {
+                "response_modalities": ["IMAGE"],
+                "image_config": {"aspect_ratio": "16:9", "image_size": "1K"},
+                "candidate_count": 1,
+                "seed": "7",
+                "thinking_config": {"thinking_level": "HIGH", "include_thoughts": False},
+            },
+        }
+        assert picture(send(http, body)).size == (1376, 768)
+
+    def test_a_turn_is_continued(self, http: httpx.Client) -> None:
+        answered = parts(generate(http))
+        contents = [
+            {"role": "user", "parts": [TEXT]},
+            {"role": "model", "parts": answered},
+            {"role": "user", "parts": [{"text": "now at night"}]},
+        ]
+        assert picture(send(http, {"contents": contents}))
+        for part in answered:
+            part.pop("thoughtSignature", None)
+        assert "thought_signature" in error(send(http, {"contents": contents}))
+        assert picture(send(http, {"contents": contents}, OLD))
+
+    @pytest.mark.parametrize("version", ["v1", "v1beta"])
+    def test_models(self, http: httpx.Client, version: str) -> None:
+        cards = http.get(f"/gemini/{version}/models", params={"pageSize": 50}).json()["models"]
+        names = [card["name"] for card in cards]
+        assert f"models/{BANANA}" in names
+        assert "models/nano-banana-pro-preview" in names
+        assert "models/gemini-3-pro-image-preview" not in names
+        assert http.get(f"/gemini/{version}/models/{BANANA}").json() == cards[0]
+        assert picture(generate(http, "nano-banana-pro-preview"))
+
+
+def url_safe(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("model", "image_config", "tokens"),
+        [
+            (BANANA, {}, 1120),
+            (BANANA, {"imageSize": "4K"}, 3780),
+            ("gemini-3-pro-image", {"imageSize": "4K"}, 2000),
+            (OLD, {}, 1290),
+        ],
+        ids=str,
+    )
+    def test_pictures(self, http: httpx.Client, model: str, image_config: dict[str, str], tokens: int) -> None:
+        usage = generate(http, model, imageConfig=image_config, responseModalities=["IMAGE"]).json()["usageMetadata"]
+        assert usage["candidatesTokensDetails"] == [{"modality": "IMAGE", "tokenCount": tokens}]
+        assert usage["candidatesTokenCount"] == tokens
+
+    def test_sums(self, http: httpx.Client, photo_png: bytes) -> None:
+        usage = generate(http, parts=[{"text": "x" * 40}, blob(photo_png), blob(photo_png)]).json()["usageMetadata"]
+        assert usage["promptTokensDetails"] == [
+            {"modality": "TEXT", "tokenCount": 10},
+            {"modality": "IMAGE", "tokenCount": 1120},
+        ]
+        assert usage["promptTokenCount"] == 1130
+        assert usage["thoughtsTokenCount"] > 0
+        assert usage["candidatesTokenCount"] > 1120
+        parts_of_total = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+        assert usage["totalTokenCount"] == sum(usage[name] for name in parts_of_total)
+
+    def test_a_model_that_does_not_think(self, http: httpx.Client) -> None:
+        assert "thoughtsTokenCount" not in generate(http, OLD).json()["usageMetadata"]
+
+
+class TestKeys:
+    def test_missing(self, sandbox_url: str) -> None:
+        for headers in ({}, {"x-goog-api-key": " "}):
+            answer = httpx.post(f"{sandbox_url}/gemini/v1/models/{BANANA}:generateContent", json={}, headers=headers)
+            error(answer, 403, "PERMISSION_DENIED")
+
+    def test_wrong(self, http: httpx.Client) -> None:
+        for path in ("/gemini/v1/models", f"/gemini/v1/models/{BANANA}"):
+            answer = http.get(path, headers={"x-goog-api-key": "a-wrong-key"})
+            assert error(answer).startswith("API key not valid")
+            assert answer.json()["error"]["details"][0]["reason"] == "API_KEY_INVALID"
+
+    def test_in_the_address(self, http: httpx.Client) -> None:
+        answer = http.post(f"/gemini/v1/models/{BANANA}:generateContent?alt=json&key=my-secret", json={})
+        assert "x-goog-api-key" in error(answer)
+        log = http.get("/sandbox/requests").text
+        assert "my-secret" not in log
+        assert "alt=json&key=present" in log
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("body", "names"),
+        [
+            ({"contents": [], "size": "1K"}, ['Unknown name "size": Cannot find field']),
+            ({"thinkingConfig": {}}, ['Unknown name "thinkingConfig": Cannot']),
+            ({"imageConfig": {}, "image_config": {}}, ['Unknown name "imageConfig"', 'Unknown name "image_config"']),
+            ({"generationConfig": {"aspectRatio": "1:1"}}, ["Unknown name \"aspectRatio\" at 'generation_config'"]),
+            (
+                {"generationConfig": {"imageConfig": {"size": "1K"}}},
+                ["Unknown name \"size\" at 'generation_config.image_config'"],
+            ),
+            ({"contents": [{"parts": [{"image": 1}]}]}, ["Unknown name \"image\" at 'contents[0].parts[0]'"]),
+            ({"generationConfig": {"imageConfig": {"outputMimeType": "image/png"}}}, ["outputMimeType"]),
+        ],
+        ids=repr,
+    )
+    def test_unknown_names(self, http: httpx.Client, body: dict[str, Any], names: list[str]) -> None:
+        answer = send(http, body)
+        message = error(answer)
+        assert message.startswith("Invalid JSON payload received.")
+        for name in names:
+            assert name in message
+        details = answer.json()["error"]["details"][0]
+        assert len(details["fieldViolations"]) == len(names)
+
+    @pytest.mark.parametrize(
+        ("model", "settings", "words"),
+        [
+            (BANANA, {"candidateCount": 2}, "Multiple candidates"),
+            (BANANA, {"candidateCount": 0}, "candidate_count"),
+            (BANANA, {"seed": 2**31}, "TYPE_INT32"),
+            (BANANA, {"seed": -(2**31) - 1}, "TYPE_INT32"),
+            (BANANA, {"seed": 1.5}, "TYPE_INT32"),
+            (BANANA, {"seed": "x"}, "TYPE_INT32"),
+            (BANANA, {"seed": True}, "TYPE_INT32"),
+            (BANANA, {"temperature": 2.1}, "temperature"),
+            (BANANA, {"temperature": "hot"}, "TYPE_FLOAT"),
+            (BANANA, {"imageConfig": {"imageSize": "512"}}, "image_size"),
+            (BANANA, {"imageConfig": {"imageSize": "2k"}}, "image_size"),
+            (LITE, {"imageConfig": {"imageSize": "2K"}}, "image_size"),
+            (OLD, {"imageConfig": {"imageSize": "1K"}}, "Image size is not supported"),
+            (BANANA, {"imageConfig": {"aspectRatio": "7:3"}}, "aspect_ratio"),
+            ("gemini-3-pro-image", {"imageConfig": {"aspectRatio": "1:8"}}, "aspect_ratio"),
+            (BANANA, {"imageConfig": "1K"}, "a message was expected"),
+            (BANANA, {"thinkingConfig": {"thinkingLevel": "LOW"}}, "Thinking level LOW"),
+            (BANANA, {"thinkingConfig": {"thinkingLevel": "HUGE"}}, "HUGE"),
+            (OLD, {"thinkingConfig": {"thinkingLevel": "HIGH"}}, "Thinking level"),
+            (OLD, {"thinkingConfig": {"thinkingBudget": 1}}, "Thinking budget"),
+            (BANANA, {"thinkingConfig": {"includeThoughts": "yes"}}, "TYPE_BOOL"),
+            (BANANA, {"responseModalities": ["AUDIO"]}, "AUDIO"),
+            (BANANA, {"responseModalities": ["SMELL"]}, "SMELL"),
+        ],
+        ids=repr,
+    )
+    def test_settings(self, http: httpx.Client, model: str, settings: dict[str, Any], words: str) -> None:
+        assert words in error(generate(http, model, **settings))
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({}, "contents is not specified"),
+            ({"contents": []}, "contents is not specified"),
+            ({"contents": [{"parts": []}]}, "must not be empty"),
+            ({"contents": [{"parts": [{"text": ""}]}]}, "required oneof field"),
+            ({"contents": [{"parts": [{}]}]}, "required oneof field"),
+            ({"contents": [{"parts": [{"text": 7}]}]}, "TYPE_STRING"),
+            ({"contents": [{"role": "system", "parts": [TEXT]}]}, "valid role"),
+            ({"contents": [{"role": "model", "parts": [TEXT]}]}, "user turn"),
+            ({"contents": ["text"]}, "a message was expected"),
+            ({"contents": [{"parts": [{"text": "x" * 131073}]}]}, "input token count"),
+            ([], "a message was expected"),
+        ],
+        ids=lambda value: repr(value)[:60],
+    )
+    def test_contents(self, http: httpx.Client, body: Any, words: str) -> None:
+        assert words in error(send(http, body))
+
+    def test_pictures(self, http: httpx.Client, photo_png: bytes) -> None:
+        def refused(*pictures: dict[str, Any], model: str = BANANA) -> str:
+            return error(generate(http, model, parts=[TEXT, *pictures]))
+
+        assert "15 images" in refused(*[blob(photo_png)] * 15)
+        assert "4 images" in refused(*[blob(photo_png)] * 4, model=OLD)
+        assert "Base64 decoding failed" in refused({"inlineData": {"mimeType": "image/png", "data": "not base64!"}})
+        assert "Base64 decoding failed" in refused({"inlineData": {"mimeType": "image/png"}})
+        assert "Unsupported MIME type" in refused(blob(photo_png, "image/tiff"))
+        assert "Unable to process" in refused(blob(b"junk"))
+
+    def test_pictures_that_are_too_large(self, http: httpx.Client, photo_png: bytes) -> None:
+        # What follows the end of a PNG is no part of its picture.
+        answer = generate(http, parts=[TEXT, blob(photo_png + b"\0" * 7_000_000)])
+        assert "payload size exceeds" in error(answer)
+
+    def test_files_elsewhere(self, http: httpx.Client) -> None:
+        answer = generate(http, parts=[TEXT, {"fileData": {"fileUri": "https://example.com/x.png"}}])
+        assert "File" in error(answer, 403, "PERMISSION_DENIED")
+
+    @pytest.mark.parametrize("model", ["gemini-9", "gpt-image-2", "gemini-3-pro-image-preview"])
+    def test_models(self, http: httpx.Client, model: str) -> None:
+        assert model in error(generate(http, model), 404, "NOT_FOUND")
+        assert model in error(http.get(f"/gemini/v1/models/{model}"), 404, "NOT_FOUND")
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", f"/gemini/v1beta/models/{BANANA}:streamGenerateContent"),
+            ("POST", f"/gemini/v2/models/{BANANA}:generateContent"),
+            ("GET", "/gemini/v2/models"),
+            ("GET", "/gemini/v1/files"),
+        ],
+    )
+    def test_paths(self, http: httpx.Client, method: str, path: str) -> None:
+        error(http.request(method, path), 404, "NOT_FOUND")
+
+    def test_a_body_that_is_no_json(self, http: httpx.Client) -> None:
+        answer = http.post(f"/gemini/v1/models/{BANANA}:generateContent", content=b"{")
+        assert error(answer).startswith("Invalid JSON payload received.")

@@ -1,0 +1,344 @@
+"""What the sandbox's OpenAI takes, refuses and answers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from invokeai_external.catalog import page
+from invokeai_external.sandbox import create_app
+
+GENERATIONS = "/openai/v1/images/generations"
+EDITS = "/openai/v1/images/edits"
+NEWEST = "gpt-image-2.6-sunburst"
+
+
+def generate(http: httpx.Client, **body: Any) -> httpx.Response:
+    return http.post(GENERATIONS, json={"model": NEWEST, "prompt": "a lighthouse", **body})
+
+
+def edit(http: httpx.Client, files: list[tuple[str, Any]], **fields: str) -> httpx.Response:
+    return http.post(EDITS, data={"model": NEWEST, "prompt": "a lighthouse", **fields}, files=files)
+
+
+def picture(answer: httpx.Response, index: int = 0) -> Image.Image:
+    assert answer.status_code == 200, answer.text
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][index]["b64_json"])))
+
+
+def error(answer: httpx.Response, status: int = 400) -> tuple[str | None, str | None]:
+    """The code and the parameter of an error answer, whose shape is checked."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert list(body) == ["error"]
+    assert list(body["error"]) == ["message", "type", "param", "code"]
+    assert body["error"]["message"]
+    assert answer.headers["x-request-id"].startswith("req_sandbox_")
+    return body["error"]["code"], body["error"]["param"]
+
+
+@pytest.fixture
+def image_file(photo_png: bytes) -> tuple[str, bytes, str]:
+    return ("photo.png", photo_png, "image/png")
+
+
+@pytest.fixture
+def mask_file(mask_png: bytes) -> tuple[str, bytes, str]:
+    return ("mask.png", mask_png, "image/png")
+
+
+def file_of(image: Image.Image, file_format: str = "PNG") -> tuple[str, bytes, str]:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return ("file", buffer.getvalue(), f"image/{file_format.lower()}")
+
+
+class TestAnswers:
+    def test_the_fields_are_those_of_the_service(self, http: httpx.Client) -> None:
+        body = generate(http).json()
+        assert set(body) == {"created", "background", "data", "output_format", "quality", "size", "usage"}
+        assert [set(item) for item in body["data"]] == [{"b64_json"}]
+
+    def test_the_same_call_gives_the_same_pictures_and_each_its_own(self, http: httpx.Client) -> None:
+        first, again, other = generate(http, n=2), generate(http, n=2), generate(http, n=2, quality="low")
+        assert first.json()["data"] == again.json()["data"] != other.json()["data"]
+        assert picture(first, 0) != picture(first, 1)
+        assert first.headers["x-request-id"] != again.headers["x-request-id"]
+
+    @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+    def test_formats(self, http: httpx.Client, output_format: str) -> None:
+        assert picture(generate(http, output_format=output_format)).format == output_format.upper()
+
+    def test_a_transparent_background(self, http: httpx.Client) -> None:
+        answer = generate(http, background="transparent", output_format="webp")
+        assert picture(answer).mode == "RGBA"
+        assert answer.json()["background"] == "transparent"
+
+    @pytest.mark.parametrize("size", ["1536x864", "3840x2160", "1440x480", "480x1440"])
+    def test_sizes_on_the_grid(self, http: httpx.Client, size: str) -> None:
+        answer = generate(http, size=size)
+        assert "{}x{}".format(*picture(answer).size) == answer.json()["size"] == size
+
+    @pytest.mark.parametrize(
+        ("model", "size"), [("gpt-image-1.5", (1536, 1024)), (NEWEST, (1248, 832))]
+    )
+    def test_an_edit_follows_the_shape_of_its_picture(
+        self, http: httpx.Client, image_file: Any, model: str, size: tuple[int, int]
+    ) -> None:
+        assert picture(edit(http, [("image", image_file)], model=model)).size == size
+
+    def test_a_null_is_left_out(self, http: httpx.Client) -> None:
+        assert picture(generate(http, size=None, n=None, background=None, svg=None)).size == (1024, 1024)
+
+    def test_numbers_of_a_form_are_text(self, http: httpx.Client, image_file: Any) -> None:
+        answer = edit(
+            http, [("image", image_file)], n="2", output_format="jpeg", output_compression="50", stream="false"
+        )
+        assert len(answer.json()["data"]) == 2
+
+    def test_seventeen_files_fit(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+        files = [("image[]", image_file)] * 16 + [("mask", mask_file)]
+        assert picture(edit(http, files))
+
+    def test_markup_is_laid_over_the_picture(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+        model = "gpt-image-2.5-flare"
+        plain, marked = (edit(http, [("image", image_file), *more], model=model) for more in ([], [("markup", mask_file)]))
+        assert picture(plain) != picture(marked)
+
+    @pytest.mark.parametrize("model", ["gpt-image-2-2026-04-21", "chatgpt-image-latest", "gpt-image-1-mini"])
+    def test_snapshots_and_aliases(self, http: httpx.Client, model: str) -> None:
+        assert picture(generate(http, model=model))
+        assert http.get(f"/openai/v1/models/{model}").json()["id"] == model
+
+    def test_every_model_that_is_alive_answers(self, http: httpx.Client) -> None:
+        alive = [m.id for m in page("openai").configs() if m.lifecycle.status != "retired"]
+        assert alive == [
+            m["id"] for m in http.get("/openai/v1/models").json()["data"] if m["id"] != "chatgpt-image-latest"
+        ]
+        for model in alive:
+            assert picture(generate(http, model=model, size="1024x1024")).size == (1024, 1024)
+
+
+class TestUsage:
+    def test_published_figures(self, http: httpx.Client) -> None:
+        body = {"model": "gpt-image-1.5", "prompt": "x" * 40, "quality": "high", "size": "1024x1536", "n": 2}
+        assert generate(http, **body).json()["usage"] == {
+            "input_tokens": 10,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 10},
+            "output_tokens": 12480,
+            "output_tokens_details": {"image_tokens": 12480, "text_tokens": 0},
+            "total_tokens": 12490,
+        }
+
+    def test_quality_and_area_cost(self, http: httpx.Client) -> None:
+        def output(**body: Any) -> int:
+            return int(generate(http, **body).json()["usage"]["output_tokens"])
+
+        steps = [output(quality=quality) for quality in ("low", "medium", "high", "xhigh", "max")]
+        assert steps == sorted(set(steps))
+        assert output(size="2048x2048", quality="low") == pytest.approx(4 * output(quality="low"), rel=0.01)
+
+    def test_pictures_that_go_in_cost(self, http: httpx.Client, image_file: Any) -> None:
+        def image_tokens(count: int) -> int:
+            answer = edit(http, [("image[]", image_file)] * count)
+            return int(answer.json()["usage"]["input_tokens_details"]["image_tokens"])
+
+        assert image_tokens(3) == 3 * image_tokens(1) > 0
+
+
+class TestKeys:
+    @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "sk-test"])
+    def test_missing(self, sandbox_url: str, header: str | None) -> None:
+        headers = {} if header is None else {"Authorization": header}
+        answer = httpx.post(f"{sandbox_url}{GENERATIONS}", json={}, headers=headers)
+        assert error(answer, 401)[0] == "invalid_api_key"
+
+    @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
+    @pytest.mark.parametrize("key", ["sk-wrong", "sk-test-Invalid-key-of-some-length"])
+    def test_wrong(self, http: httpx.Client, path: str, key: str) -> None:
+        answer = http.post(path, headers={"Authorization": f"Bearer {key}"})
+        assert error(answer, 401)[0] == "invalid_api_key"
+        assert key not in answer.text
+
+    def test_models_need_one(self, sandbox_url: str) -> None:
+        assert error(httpx.get(f"{sandbox_url}/openai/v1/models"), 401)
+        assert error(httpx.get(f"{sandbox_url}/openai/v1/models/{NEWEST}"), 401)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("body", "code", "param"),
+        [
+            ({"model": None}, "missing_required_parameter", "model"),
+            ({"model": ""}, "missing_required_parameter", "model"),
+            ({"prompt": None}, "missing_required_parameter", "prompt"),
+            ({"prompt": ""}, "empty_string", "prompt"),
+            ({"prompt": "  \n"}, "empty_string", "prompt"),
+            ({"prompt": "x" * 32001}, "string_above_max_length", "prompt"),
+            ({"prompt": 7}, "invalid_type", "prompt"),
+            ({"n": "1"}, "invalid_type", "n"),
+            ({"n": 1.0}, "invalid_type", "n"),
+            ({"n": True}, "invalid_type", "n"),
+            ({"n": 0}, "integer_below_min_value", "n"),
+            ({"n": 11}, "integer_above_max_value", "n"),
+            ({"size": "1000x1000"}, "invalid_value", "size"),
+            ({"size": "3856x1024"}, "invalid_value", "size"),
+            ({"size": "512x512"}, "invalid_value", "size"),
+            ({"size": "3840x3840"}, "invalid_value", "size"),
+            ({"size": "2048x512"}, "invalid_value", "size"),
+            ({"size": "1024 x 1024"}, "invalid_value", "size"),
+            ({"size": "large"}, "invalid_value", "size"),
+            ({"model": "gpt-image-1.5", "size": "1536x864"}, "invalid_value", "size"),
+            ({"quality": "hd"}, "invalid_value", "quality"),
+            ({"model": "gpt-image-2", "quality": "xhigh"}, "invalid_value", "quality"),
+            ({"background": "green"}, "invalid_value", "background"),
+            ({"background": "transparent", "output_format": "jpeg"}, "invalid_transparent_background", "background"),
+            ({"output_format": "bmp"}, "invalid_value", "output_format"),
+            ({"output_format": "gif"}, "invalid_value", "output_format"),
+            ({"output_compression": 50}, "invalid_png_output_compression", "output_compression"),
+            ({"output_compression": 101, "output_format": "jpeg"}, "integer_above_max_value", "output_compression"),
+            ({"moderation": "none"}, "invalid_value", "moderation"),
+            ({"complexity": "huge"}, "invalid_value", "complexity"),
+            ({"frame_count": 3}, "invalid_value", "frame_count"),
+            ({"svg": {}}, "invalid_value", "svg"),
+            ({"svg": 1}, "invalid_type", "svg"),
+            ({"stream": "yes"}, "invalid_type", "stream"),
+            ({"stream": True}, "unsupported_parameter", "stream"),
+            ({"partial_images": 2}, "unsupported_parameter", "partial_images"),
+            ({"partial_images": 4}, "integer_above_max_value", "partial_images"),
+            ({"seed": 1}, "unknown_parameter", "seed"),
+            ({"response_format": "b64_json"}, "unknown_parameter", "response_format"),
+            ({"style": "vivid"}, "unknown_parameter", "style"),
+            ({"input_fidelity": "high"}, "unknown_parameter", "input_fidelity"),
+            ({"image": "x"}, "unknown_parameter", "image"),
+        ],
+        ids=repr,
+    )
+    def test_generations(self, http: httpx.Client, body: dict[str, Any], code: str, param: str) -> None:
+        assert error(generate(http, **body)) == (code, param)
+
+    @pytest.mark.parametrize(
+        ("fields", "code", "param"),
+        [
+            ({"moderation": "low"}, "unknown_parameter", "moderation"),
+            ({"n": "two"}, "invalid_type", "n"),
+            ({"n": "11"}, "integer_above_max_value", "n"),
+            ({"stream": "true"}, "unsupported_parameter", "stream"),
+            ({"input_fidelity": "high"}, "invalid_input_fidelity_model", "input_fidelity"),
+            ({"model": "gpt-image-1-mini", "input_fidelity": "high"}, "invalid_value", "input_fidelity"),
+            ({"quality": "standard"}, "invalid_value", "quality"),
+            ({"prompt": ""}, "empty_string", "prompt"),
+        ],
+        ids=repr,
+    )
+    def test_edits(
+        self, http: httpx.Client, image_file: Any, fields: dict[str, str], code: str, param: str
+    ) -> None:
+        assert error(edit(http, [("image", image_file)], **fields)) == (code, param)
+
+    def test_pictures(self, http: httpx.Client, image_file: Any, photo: Image.Image) -> None:
+        name, data, _ = image_file
+        assert error(edit(http, [("mask", image_file)])) == ("missing_required_parameter", "image")
+        assert error(edit(http, [("image", image_file)] * 2)) == ("duplicate_parameter", "image")
+        assert error(edit(http, [("image[]", image_file)] * 17)) == ("array_above_max_length", "image")
+        assert error(edit(http, [("image[]", image_file), ("image[]", (name, data, "application/octet-stream"))])) == (
+            "unsupported_file_mimetype",
+            "image[1]",
+        )
+        assert error(edit(http, [("image", (name, b"junk", "image/png"))])) == ("invalid_image_file", "image")
+        assert error(edit(http, [("photo", image_file), ("image", image_file)])) == ("unknown_parameter", "photo")
+
+    def test_a_picture_that_is_too_large(self, http: httpx.Client) -> None:
+        large = ("large.png", b"\0" * 50_000_001, "image/png")
+        assert error(edit(http, [("image", large)])) == ("file_too_large", "image")
+
+    def test_masks(self, http: httpx.Client, image_file: Any, mask_file: Any, photo: Image.Image) -> None:
+        def mask(file: Any) -> tuple[str | None, str | None]:
+            return error(edit(http, [("image", image_file), ("mask", file)]))
+
+        assert mask(image_file) == ("invalid_mask_image_format", "mask")
+        assert mask(file_of(Image.new("RGBA", (200, 300)))) == ("invalid_mask_image_format", "mask")
+        assert mask(file_of(photo, "JPEG")) == ("unsupported_file_mimetype", "mask")
+        assert mask(("mask.png", b"\0" * 4_000_001, "image/png")) == ("file_too_large", "mask")
+        twice = edit(http, [("image", image_file), ("mask", mask_file), ("mask", mask_file)])
+        assert error(twice) == ("duplicate_parameter", "mask")
+
+    def test_markup(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+        both = edit(http, [("image", image_file), ("mask", mask_file), ("markup", mask_file)])
+        assert error(both) == ("invalid_value", "markup")
+        old = edit(http, [("image", image_file), ("markup", mask_file)], model="gpt-image-2")
+        assert error(old) == ("invalid_value", "markup")
+
+    @pytest.mark.parametrize("model", ["gpt-image-99", "gpt-image-2-2026", "gemini-3-pro-image", "dall-e-3", "gpt-image-1"])
+    def test_models(self, http: httpx.Client, model: str) -> None:
+        assert error(generate(http, model=model), 404) == ("model_not_found", None)
+        assert error(http.get(f"/openai/v1/models/{model}"), 404) == ("model_not_found", None)
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"null"])
+    def test_bodies_that_are_no_object(self, http: httpx.Client, content: bytes) -> None:
+        answer = http.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
+        assert error(answer) == (None, None)
+
+    def test_content_types(self, http: httpx.Client) -> None:
+        assert error(http.post(GENERATIONS, data={"prompt": "x"}))[0] == "unsupported_content_type"
+        assert error(http.post(EDITS, json={"prompt": "x"}))[0] == "unsupported_content_type"
+        broken = http.post(EDITS, content=b"junk", headers={"Content-Type": "multipart/form-data; boundary=x"})
+        assert error(broken) == (None, None)
+
+    def test_paths_and_methods(self, http: httpx.Client) -> None:
+        assert error(http.post("/openai/v1/chat/completions"), 404) == (None, None)
+        assert error(http.get(GENERATIONS), 405)[0] == "method_not_supported"
+        assert error(http.get("/openai/files/none.png"), 404)[0] == "not_found"
+
+
+class TestRetiredModels:
+    """They answer only in a sandbox that was told so."""
+
+    @pytest.fixture
+    def http(self) -> Iterator[Any]:
+        with TestClient(create_app(serve_retired=True), headers={"Authorization": "Bearer sk-test"}) as client:
+            yield client
+
+    def test_dalle_3_answers_with_a_url_and_a_revised_prompt(self, http: Any) -> None:
+        answer = generate(http, model="dall-e-3", size="1792x1024", quality="hd", style="natural").json()
+        assert set(answer) == {"created", "data"}
+        assert answer["data"][0]["revised_prompt"] == "a lighthouse"
+        fetched = http.get(answer["data"][0]["url"])
+        assert Image.open(io.BytesIO(fetched.content)).size == (1792, 1024)
+        assert fetched.headers["content-type"] == "image/png"
+
+    def test_dalle_gives_base64_when_asked(self, http: Any) -> None:
+        answer = generate(http, model="dall-e-2", size="256x256", response_format="b64_json", n=2)
+        assert picture(answer, 1).size == (256, 256)
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            ({"output_format": "png"}, "output_format"),
+            ({"background": "opaque"}, "background"),
+            ({"size": "auto"}, "size"),
+            ({"n": 2}, "n"),
+            ({"quality": "high"}, "quality"),
+            ({"prompt": "x" * 4001}, "prompt"),
+        ],
+        ids=repr,
+    )
+    def test_dalle_3_refuses(self, http: Any, body: dict[str, Any], param: str) -> None:
+        assert error(generate(http, model="dall-e-3", **body))[1] == param
+
+    def test_dalle_2_edits_one_square_png_with_alpha(self, http: Any, photo: Image.Image, image_file: Any) -> None:
+        square = file_of(photo.convert("RGBA").crop((0, 0, 200, 200)))
+        form = {"model": "dall-e-2", "response_format": "b64_json", "size": "512x512"}
+        assert picture(edit(http, [("image", square)], **form)).size == (512, 512)
+        assert error(edit(http, [("image", image_file)], **form)) == (None, "image")
+        assert error(edit(http, [("image[]", square)] * 2, **form)) == ("array_above_max_length", "image")
+
+    def test_the_list_names_them(self, http: Any) -> None:
+        assert "dall-e-3" in [model["id"] for model in http.get("/openai/v1/models").json()["data"]]
