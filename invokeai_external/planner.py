@@ -7,14 +7,15 @@ raises before anything is sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from invokeai_external import images
 from invokeai_external.errors import CapabilityError, InvalidRequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
 from invokeai_external.request import GenerationRequest, InputImage, Notice, OptionValue
-from invokeai_external.sizing import DEFAULT_EDGE, FlexibleSizing, SizeChoice, SizeRequest
+from invokeai_external.sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
 
 __all__ = ["MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
 
@@ -175,7 +176,8 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
         raise InvalidRequestError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
     notices = []
     if not wanted.is_met_by(choice):
-        notices.append(Notice("size_changed", f"{model.name} does not make {wanted}; {choice} is sent instead."))
+        instead = "the size is left to it" if choice == SizeChoice() else f"{choice} is sent instead"
+        notices.append(Notice("size_changed", f"{model.name} does not make {wanted}; {instead}."))
     if _is_experimental(model, choice):
         notices.append(Notice("experimental_size", f"{model.name} makes {choice} as an experiment: results may vary."))
     return choice, notices
@@ -184,10 +186,8 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
 def _natural_ratio(request: GenerationRequest) -> float | None:
     if request.init_image is None:
         return None
-    try:
+    with _blaming(request.init_image):
         return images.size_of(request.init_image.data).ratio
-    except images.ImageError as error:
-        raise _bad_picture(request.init_image, error) from None
 
 
 def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
@@ -289,10 +289,8 @@ def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) 
     ]
     mask = None
     if request.mask:
-        try:
+        with _blaming(request.mask):
             alpha = images.alpha_mask(request.mask.data, prepared[0].size, max_bytes=limits.max_mask_bytes)
-        except images.ImageError as error:
-            raise _bad_picture(request.mask, error) from None
         mask = _call_image(request.mask, alpha, "image/png")
     sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
@@ -304,10 +302,8 @@ def _prepared(given: Sequence[InputImage], limits: InputImageLimits) -> list[ima
     """The pictures as they may be sent, each and all together within the model's limits."""
 
     def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
-        try:
+        with _blaming(image):
             return images.prepare_input(image.data, max_bytes=max_bytes)
-        except images.ImageError as error:
-            raise _bad_picture(image, error) from None
 
     prepared = [prepare(image, limits.max_bytes) for image in given]
     sizes = [len(ready.data) for ready in prepared]
@@ -323,27 +319,24 @@ def _prepared(given: Sequence[InputImage], limits: InputImageLimits) -> list[ima
 def _share(sizes: Sequence[int], total: int) -> int:
     """The most bytes each file may have so that all stay within a total, which they exceed: what small files leave over
     goes to the large ones."""
-    left, share = total, 0
-    for place, size in enumerate(sorted(sizes)):
-        share = left // (len(sizes) - place)
-        if size > share:
-            break
-        left -= size
-    return share
+    left, largest_first = total, sorted(sizes, reverse=True)
+    while largest_first[-1] <= left // len(largest_first):
+        left -= largest_first.pop()
+    return left // len(largest_first)
 
 
 def _square_pictures(image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> _Pictures:
     """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
     edge = size.size.width if size.size else DEFAULT_EDGE
     limits = model.input_images
-    try:
+    with _blaming(image):
         square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
-        if request.mask is None:
-            return _Pictures(square, None, ())
-        inside = images.square_mask(request.mask.data, images.size_of(image.data), edge=edge)
-        alpha = images.alpha_mask(inside, images.size_of(square.data), max_bytes=limits.max_mask_bytes)
-    except images.ImageError as error:
-        raise _bad_picture(image, error) from None
+        shown = images.size_of(image.data)
+    if request.mask is None:
+        return _Pictures(square, None, ())
+    with _blaming(request.mask):
+        inside = images.square_mask(request.mask.data, shown, edge=edge)
+        alpha = images.alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
     return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ())
 
 
@@ -351,8 +344,13 @@ def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
     return CallImage(data, mime_type, source.name, source.sha256)
 
 
-def _bad_picture(image: InputImage, error: images.ImageError) -> InvalidRequestError:
-    return InvalidRequestError(f"{image.name}: {error}", hint="Give another file.")
+@contextmanager
+def _blaming(image: InputImage) -> Iterator[None]:
+    """Turn an error of the picture into one of the request that names its file."""
+    try:
+        yield
+    except images.ImageError as error:
+        raise InvalidRequestError(f"{image.name}: {error}", hint="Give another file.") from None
 
 
 def _lifecycle_notices(model: ModelConfig) -> list[Notice]:

@@ -26,7 +26,7 @@ from invokeai_external.providers.base import (
     Provider,
     is_private_host,
 )
-from invokeai_external.redaction import redacted
+from invokeai_external.redaction import redacted, redacted_answer
 from invokeai_external.registry import PROVIDER_IDS, Registry, ResolvedModel
 from invokeai_external.request import (
     GeneratedImage,
@@ -204,7 +204,7 @@ class Service:
                 response = await self._transport.send(request, headers)
                 # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
                 answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
-                return answer, response
+                return redacted_answer(answer, access.api_key), response
             except ProviderError as error:
                 wait_s = seconds_before_retry(
                     error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()

@@ -166,7 +166,14 @@ async def test_a_rate_limit_is_waited_out(
             ["IMAGE_SAFETY", "It looks unsafe."],
             1,
         ),
-        (GEMINI, "finish_reason", {"reason": "MAX_TOKENS"}, InvalidResponseError, ["ran out of tokens", "MAX_TOKENS"], 1),
+        (
+            GEMINI,
+            "finish_reason",
+            {"reason": "MAX_TOKENS"},
+            InvalidResponseError,
+            ["ran out of tokens", "MAX_TOKENS"],
+            1,
+        ),
         (OPENAI, "no_image", {}, InvalidResponseError, ["holds no pictures", "billed"], 1),
         (GEMINI, "no_image", {}, InvalidResponseError, ["holds no picture", "billed"], 1),
         (OPENAI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),
@@ -338,6 +345,7 @@ async def test_the_sandbox_runs_in_process_without_key_or_port(tmp_path: Path, m
 
 # One exact failure of the network each, which no server can be made to give.
 
+
 def one_pixel() -> bytes:
     file = io.BytesIO()
     Image.new("RGBA", (1, 1)).save(file, "PNG")
@@ -483,3 +491,23 @@ async def test_this_machine_is_never_reached_by_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
+
+
+async def test_a_proxy_that_quotes_the_key_does_not_bring_it_into_pictures_or_errors(
+    canary: str, tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    quoting = {
+        **ANSWER,
+        "data": [{"b64_json": PNG_1X1, "revised_prompt": f"a fox for {canary}"}],
+    }
+    respx_mock.post(URL).mock(
+        side_effect=[
+            httpx.Response(200, json=quoting, headers={"x-request-id": f"req-{canary}"}),
+            httpx.Response(400, json={"error": {"message": f"no such project for {canary}"}}),
+        ]
+    )
+    result = await generate(settings_of(tmp_path), OPENAI)
+    assert canary not in repr(result) + repr(result.images[0].metadata)
+    assert result.images[0].revised_prompt == "a fox for [key]"
+    with pytest.raises(RejectedRequestError, match=r"no such project for \[key\]"):
+        await generate(settings_of(tmp_path), OPENAI)

@@ -111,7 +111,7 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         n=arguments.n,
         size=_parsed("--size", Size.parse, arguments.size),
         aspect_ratio=_parsed("--aspect-ratio", AspectRatio.parse, arguments.aspect_ratio),
-        image_size=arguments.image_size,
+        image_size=_parsed("--image-size", str, arguments.image_size),
         seed=arguments.seed,
         init_image=read_picture(arguments.init) if arguments.init else None,
         mask=_read_mask(arguments.mask) if arguments.mask else None,
@@ -121,8 +121,9 @@ def request_of(arguments: Arguments) -> GenerationRequest:
 
 
 def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
+    """The value of a size option; None where it is left out, empty or ``auto``, as OpenAI writes it."""
     try:
-        return None if text is None else parse(text)
+        return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
     except ValueError as error:
         raise InvalidRequestError(f"{flag}: {error}.", hint="Mend it and try again.") from None
 

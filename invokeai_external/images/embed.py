@@ -45,7 +45,7 @@ def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
 def read_text(data: bytes) -> dict[str, str]:
     """The texts in a file by keyword: those that ``embed_text`` wrote, and for a PNG all others too.
 
-    Texts that cannot be read (broken, or inflating to more than 16 MB) are left out.
+    Texts that cannot be read are left out, and so are compressed ones beyond the first 16 MB of them.
 
     Raises:
         ImageError: The file is cut off or no PNG, JPEG or WebP.

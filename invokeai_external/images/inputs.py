@@ -96,7 +96,7 @@ def _fitting(image: Image.Image, profile: bytes | None, mime_type: MimeType, max
             return size, encoded
         if size.pixels == 1:
             raise ImageError(f"The picture cannot be made to fit into {max_bytes:,} bytes.")
-        # Bytes go with the area; 5 % less than that, because fewer pixels compress worse.
+        # Bytes go with the area, or a little less than that, because fewer pixels compress worse.
         scale *= min(0.9, 0.95 * math.sqrt(max_bytes / len(encoded)))
 
 

@@ -65,10 +65,11 @@ class Jpeg:
         self._data = data
         self._view = memoryview(data)
         self._segments = tuple(_walk(data))
-        frame = next((segment for segment in self._segments if segment.marker in _FRAMES), None)
-        if frame is None or frame.end - frame.body < 6:
+        frames = [segment for segment in self._segments if segment.marker in _FRAMES]
+        # Of two frame headers Pillow would believe the second, which may be that of a bomb.
+        if len(frames) != 1 or frames[0].end - frames[0].body < 6:
             raise unreadable()
-        height, width, components = struct.unpack_from(">xHHB", data, frame.body)
+        height, width, components = struct.unpack_from(">xHHB", data, frames[0].body)
         if not width or not height:
             raise unreadable()
         self.size = Size(width, height)
@@ -109,7 +110,7 @@ class Jpeg:
         body = _EXIF + block
         segment = struct.pack(">BBH", 0xFF, _APP1, 2 + len(body)) + body
         # EXIF stands first, or right behind the JFIF header, which wants to be first too.
-        first = next(i for i, s in enumerate(self._segments) if s.marker != _APP0 or self._is_exif(s))
+        first = next(i for i, s in enumerate(self._segments) if s.marker != _APP0)
         trailer = self._view[self._segments[-1].end :]
         return b"".join(
             (
@@ -150,12 +151,12 @@ def _walk(data: bytes) -> Iterator[_Segment]:
         if marker == _EOI:
             yield _Segment(marker, position, found.start(), found.end(), found.end())
             return
-        if marker == _SOI or found.end() + 2 > len(data):
-            raise damaged() if marker == _SOI else cut_off()
+        if found.end() + 2 > len(data):
+            raise cut_off()
         (length,) = struct.unpack_from(">H", data, found.end())
-        end = found.end() + length
-        if length < 2:
+        if marker == _SOI or length < 2:
             raise damaged()
+        end = found.end() + length
         if end > len(data):
             raise cut_off()
         if marker == _SOS:

@@ -37,8 +37,8 @@ _GREY, _PALETTE = 0, 3
 _DEFLATE_MOST = 1032
 """The most bytes that zlib makes of one byte (zlib's technical details); fewer bytes than that cannot be all pixels."""
 
-_LONGEST_TEXT = 1 << 24
-"""The longest compressed text that is read, in bytes as inflated: a few hundred bytes can inflate to gigabytes."""
+_MOST_INFLATED = 1 << 24
+"""How many bytes a file's compressed texts may inflate to, all together: a small file could make gigabytes of them."""
 
 
 class _Chunk(NamedTuple):
@@ -79,7 +79,8 @@ class Png:
         if compression or filtering or interlace > 1:
             raise unreadable()
         self._kinds = [chunk.kind for chunk in self._chunks]
-        if b"IDAT" not in self._kinds:
+        # Of two headers Pillow would believe the second, which may be that of a bomb.
+        if b"IDAT" not in self._kinds or self._kinds.count(b"IHDR") != 1:
             raise unreadable()
         self.size = Size(width, height)
         self.has_alpha = self._colour >= 4 or b"tRNS" in self._kinds
@@ -121,8 +122,19 @@ class Png:
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword; of several with one keyword the last; those that cannot be read are left out."""
-        found = (_text(chunk.kind, bytes(self._body(chunk))) for chunk in self._chunks if chunk.kind in _TEXTS)
-        return dict(text for text in found if text is not None)
+        texts = {}
+        room = _MOST_INFLATED
+        for chunk in self._chunks:
+            if chunk.kind in _TEXTS:
+                keyword, compressed, text = _text(chunk.kind, bytes(self._body(chunk)))
+                try:
+                    if compressed:
+                        text = _inflated(text, room)
+                        room -= len(text)
+                    texts[keyword] = text.decode("utf-8" if chunk.kind == b"iTXt" else "latin-1")
+                except (UnicodeDecodeError, zlib.error):
+                    continue
+        return texts
 
     def with_texts(self, texts: Mapping[str, str]) -> bytes:
         """The file with these texts right before its pixels, in place of those that have the same keywords."""
@@ -170,24 +182,22 @@ def _keyword(body: bytes) -> bytes:
     return body.partition(b"\0")[0]
 
 
-def _text(kind: bytes, body: bytes) -> tuple[str, str] | None:
-    """Keyword and text of a text chunk (sections 11.3.3.2 to 11.3.3.4); None if it cannot be read."""
+def _text(kind: bytes, body: bytes) -> tuple[str, bool, bytes]:
+    """A text chunk's keyword, whether its text is compressed, and its text (sections 11.3.3.2 to 11.3.3.4)."""
     keyword, _, rest = body.partition(b"\0")
-    try:
-        if kind == b"tEXt":
-            return keyword.decode("latin-1"), rest.decode("latin-1")
-        if kind == b"zTXt":
-            return keyword.decode("latin-1"), _inflated(rest[1:]).decode("latin-1")
-        _language, _, text = rest[2:].partition(b"\0")
-        _translated, _, text = text.partition(b"\0")
-        return keyword.decode("latin-1"), (_inflated(text) if rest[:1] == b"\1" else text).decode("utf-8")
-    except (UnicodeDecodeError, zlib.error):
-        return None
+    if kind == b"tEXt":
+        compressed, text = False, rest
+    elif kind == b"zTXt":
+        compressed, text = True, rest[1:]  # behind the method, which is always 0
+    else:
+        compressed, text = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return keyword.decode("latin-1"), compressed, text
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes, room: int) -> bytes:
+    """Raises zlib.error if that is broken or makes more than ``room`` bytes."""
     inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, _LONGEST_TEXT)
+    inflated = inflater.decompress(data, max(room, 1))  # 0 would mean no limit
     if not inflater.eof:
         raise zlib.error("too long, or cut off")
     return inflated

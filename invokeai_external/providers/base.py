@@ -65,7 +65,7 @@ _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 """Turns base64's alphabet for URLs into the standard one."""
 
-_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]+")
+_HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 """A name in ASCII (others are written in punycode) or an address."""
 
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -196,7 +196,8 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
         version: The API version that is added where none stands at its end.
 
     Raises:
-        NotConfiguredError: Not http(s), plain http to a public host, or with a name, password, query or fragment.
+        NotConfiguredError: Not a URL of http or https, plain http to a public host, or with a name, password, query or
+            fragment.
     """
 
     def refuse(why: str) -> NotConfiguredError:
@@ -206,17 +207,20 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
             provider=provider.id,
         )
 
+    url = url.strip()
+    if " " in url or not url.isprintable():
+        raise refuse("must hold no spaces or line ends")
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise refuse("cannot be read") from None
     if parts.scheme not in ("http", "https") or not host:
         raise refuse("must begin with https:// and name a host")
-    if not _HOST.fullmatch(host):
-        raise refuse("must name its host in plain letters, digits, dots and dashes")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise refuse("must hold no user name, password, query or fragment")
+    if not _HOST_AND_PORT.fullmatch(parts.netloc):
+        raise refuse("must name its host in plain letters, digits, dots and dashes")
     if parts.scheme == "http" and not is_private_host(host):
         raise refuse("is plain http to a public host, where the key could be read on the way; use https")
     path = parts.path.rstrip("/")
@@ -337,7 +341,8 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
     kind: type[ProviderError] = RejectedRequestError
     hint: str | None = None
     if status == 404 and model.lifecycle.status != "active":
-        kind, message, hint = ModelRetiredError, f"{_retired(model)}{said(words)}", _successor(model)
+        # What replaced the model matters more than the provider's words, which only say that it is not there.
+        kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
     elif status == 404:
         message = f"{provider.name} does not serve {model.id}{said(words)}"
         hint = "See 'invokeai-external models' for the models that are known, or check the base URL."
@@ -369,8 +374,8 @@ def said(words: str) -> str:
 def _retired(model: ModelConfig) -> str:
     day = model.lifecycle.shutdown
     if model.lifecycle.status == "retired":
-        return f"{model.name} was retired{f' on {day}' if day else ''}"
-    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}"
+        return f"{model.name} was retired{f' on {day}' if day else ''}."
+    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}."
 
 
 def _successor(model: ModelConfig) -> str | None:

@@ -16,8 +16,10 @@ __all__ = ["Lettering"]
 _MOST_LINES = 3
 _MOST_THUMBNAILS = 6
 _PANEL = (12, 14, 24, 178)
+_SOLID_PANEL = (12, 14, 24, 255)
 _INK = (255, 255, 255, 255)
 _QUIET_INK = (255, 255, 255, 190)
+_BADGE_TEXT = "SANDBOX"
 _BADGE_INK = (20, 22, 34, 255)
 _BADGE = (255, 255, 255, 235)
 
@@ -61,10 +63,11 @@ class Lettering:
         # A very wide or tall picture gets somewhat larger letters, or nobody could read them in a preview.
         stretch = max(width, height) / min(width, height)
         self._unit = max(5.0, min(width, height) / 28 * min(1.5, stretch**0.2))
+        self._badge_font = _font(max(8, round(self._unit * 0.86)))
 
     def caption(self, scene: Scene) -> None:
         """The badge at the top, the prompt with the model and the size at the bottom, thumbnails above them."""
-        self.badge(scene)
+        self._badge(min(self._unit * 1.1, self._picture.width * 0.1), min(self._unit * 1.1, self._picture.height * 0.1))
         unit, (width, height) = self._unit, self._picture.size
         font, small = _font(round(unit * 1.12)), _font(max(8, round(unit * 0.68)))
         margin, pad = unit * 1.1, unit * 0.85
@@ -75,10 +78,12 @@ class Lettering:
         panel_height = pad * 1.6 + line_height * len(lines) + fact_height
         widest = max(font.getlength(line) for line in lines)
         panel_width = max(widest, small.getlength(facts)) + 2 * pad
-        if panel_width > room * 0.72:
+        # Over a picture that may have a caption already, the panel covers all of it.
+        panel = _SOLID_PANEL if scene.base else _PANEL
+        if scene.base or panel_width > room * 0.72:
             panel_width = room + 2 * pad
         left, top = margin, height - margin - panel_height
-        self._plate((left, top, left + panel_width, top + panel_height), unit * 0.6, _PANEL)
+        self._plate((left, top, left + panel_width, top + panel_height), unit * 0.6, panel)
         y = top + pad * 0.75
         for line in lines:
             self._text((left + pad, y + line_height * 0.42), line, font, _INK)
@@ -86,15 +91,18 @@ class Lettering:
         self._text((left + pad, y + fact_height * 0.55), facts, small, _QUIET_INK)
         self._thumbnails(scene, margin, top)
 
-    def badge(self, scene: Scene) -> None:
-        """The word SANDBOX at the top left, or in the middle of a picture that is too small for a margin."""
-        unit, (width, height) = self._unit, self._picture.size
-        font = _font(max(8, round(unit * 0.86)))
-        text = "SANDBOX"
-        wide, tall = font.getlength(text) + unit * 1.5, unit * 1.75
-        left, top = min(unit * 1.1, max(0.0, (width - wide) / 2)), min(unit * 1.1, max(0.0, (height - tall) / 2))
+    def badge_in_the_middle(self) -> None:
+        """The word SANDBOX alone, where it shows through a mask of any shape most surely."""
+        wide, tall = self._badge_size()
+        self._badge((self._picture.width - wide) / 2, (self._picture.height - tall) / 2)
+
+    def _badge(self, left: float, top: float) -> None:
+        wide, tall = self._badge_size()
         self._plate((left, top, left + wide, top + tall), tall / 2, _BADGE)
-        self._text((left + unit * 0.75, top + tall / 2), text, font, _BADGE_INK)
+        self._text((left + self._unit * 0.75, top + tall / 2), _BADGE_TEXT, self._badge_font, _BADGE_INK)
+
+    def _badge_size(self) -> tuple[float, float]:
+        return self._badge_font.getlength(_BADGE_TEXT) + self._unit * 1.5, self._unit * 1.75
 
     def _thumbnails(self, scene: Scene, margin: float, bottom: float) -> None:
         """A strip of the references above the caption; more than fit are counted in the last place."""
@@ -122,7 +130,9 @@ class Lettering:
         ImageDraw.Draw(shape).rounded_rectangle((0, 0, 2 * wide - 1, 2 * tall - 1), radius=radius * 2, fill=255)
         shape = shape.reduce(2)
         if self._picture.mode == "RGBA":
-            self._picture.paste((*colour[:3], 255), (left, top), shape)
+            plate = Image.new("RGBA", shape.size, (*colour[:3], 0))
+            plate.putalpha(shape)
+            self._picture.alpha_composite(plate, (max(0, left), max(0, top)))
         else:
             self._picture.paste(colour[:3], (left, top), shape.point([v * colour[3] // 255 for v in range(256)]))
 

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs
 
 import anyio.to_thread
@@ -68,10 +70,13 @@ async def generate_content(request: Request, version: str, model: str) -> Respon
     config = served_config(model, version, serve_retired=state.serve_retired)
     call = read_call(body, config, model)
     answer = ordered_body(fault)
-    drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image and answer is None else None
+    drawing = None
+    if answer is None:
+        drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image else None
+        answer = {"candidates": [_candidate(call, drawing, fault)]}
     whole = {
-        **(answer or {"candidates": [_candidate(call, drawing, fault)]}),
-        "usageMetadata": _usage(call, drawing),
+        **answer,
+        "usageMetadata": _usage(call, drawing, answer),
         "modelVersion": model,
         "responseId": secrets.token_urlsafe(16),
     }
@@ -152,24 +157,26 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
     return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
 
 
-def _usage(call: ContentCall, drawing: _Drawing | None) -> dict[str, object]:
+def _usage(call: ContentCall, drawing: _Drawing | None, answer: Mapping[str, Any]) -> dict[str, object]:
+    """What the call took and gave, in tokens; a blocked prompt is read, and nothing more."""
     text = text_tokens(call.turns_text)
     image_in = call.image_count * gemini_input_image_tokens(call.config)
     details: list[dict[str, object]] = [{"modality": "TEXT", "tokenCount": text}]
     if image_in:
         details.append({"modality": "IMAGE", "tokenCount": image_in})
-    usage: dict[str, object] = {"promptTokenCount": text + image_in}
-    total = text + image_in
     image_out = gemini_image_tokens(call.config, call.image_size) if drawing else 0
-    words_out = text_tokens(_ANSWER if drawing else _DESCRIPTION) if call.gives_text else 0
-    if image_out or words_out:
-        usage["candidatesTokenCount"] = image_out + words_out
-        total += image_out + words_out
-    if call.thinks:
-        thoughts = 3 * text_tokens(_THOUGHT)
-        usage["thoughtsTokenCount"] = thoughts
-        total += thoughts
-    usage |= {"totalTokenCount": total, "promptTokensDetails": details}
+    candidates = answer.get("candidates", ())
+    parts = [part for candidate in candidates for part in candidate["content"].get("parts", ())]
+    words_out = sum(text_tokens(part["text"]) for part in parts if "text" in part and not part.get("thought"))
+    thoughts = 3 * text_tokens(_THOUGHT) if call.thinks and candidates else 0
+    counts = {
+        "promptTokenCount": text + image_in,
+        "candidatesTokenCount": image_out + words_out,
+        "thoughtsTokenCount": thoughts,
+    }
+    # As in all JSON for protocol buffers, what is zero is left out.
+    usage: dict[str, object] = {name: count for name, count in counts.items() if count}
+    usage |= {"totalTokenCount": sum(counts.values()), "promptTokensDetails": details}
     if image_out:
         usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": image_out}]
     return usage

@@ -267,6 +267,9 @@ async def _read_form(request: Request) -> tuple[dict[str, str], list[Upload], st
                     fields[name] = value
     except HTTPException as error:
         return fields, uploads, str(error.detail)
+    except ValueError as error:
+        # Older versions of starlette let the parser's own errors through.
+        return fields, uploads, str(error)
     return fields, uploads, None
 
 

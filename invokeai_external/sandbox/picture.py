@@ -6,6 +6,7 @@ full size, so that a picture of 16 megapixels takes about a second.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -97,21 +98,15 @@ def render(scene: Scene) -> Image.Image:
 
 
 def _from_nothing(scene: Scene) -> Image.Image:
-    size = (scene.size.width, scene.size.height)
-    if not scene.transparent:
-        picture = _landscape(scene, scene.size)
-        Lettering(picture).caption(scene)
-        return picture
-    picture = Image.new("RGBA", size, (0, 0, 0, 0))
-    medallion, corner, edge = _medallion(scene)
-    picture.paste(medallion, corner, edge)
+    palette = _palette_of(scene)
+    picture = _medallion(scene, palette) if scene.transparent else _landscape(scene, scene.size, palette)
     Lettering(picture).caption(scene)
     return picture
 
 
 def _restyled(scene: Scene, base: Image.Image) -> Image.Image:
     """The base in the colours of a palette, as if painted over: its shapes stay, its look changes."""
-    palette = _chance(scene).choice(_PALETTES)
+    palette = _palette_of(scene)
     fitted = ImageOps.fit(base, (scene.size.width, scene.size.height), Image.Resampling.BICUBIC)
     flat = fitted.convert("RGB")
     tones = ImageOps.autocontrast(flat.convert("L"), cutoff=1)
@@ -137,11 +132,25 @@ def _repainted(scene: Scene, base: Image.Image, mask: Image.Image) -> Image.Imag
     if box is None:
         return base
     width, height = box[2] - box[0], box[3] - box[1]
-    patch = _landscape(scene, Size(width, height)).convert(base.mode)
-    Lettering(patch).badge(scene)
+    patch = _landscape(scene, Size(width, height), _contrasting_palette(scene, base)).convert(base.mode)
+    Lettering(patch).badge_in_the_middle()
     picture = base.copy()
     picture.paste(patch, box[:2], mask.crop(box))
     return picture
+
+
+def _palette_of(scene: Scene) -> _Palette:
+    """The colours of a scene. Neighbouring seeds never share them, so that the pictures of one call look different."""
+    first = random.Random(scene.prompt).randrange(len(_PALETTES))
+    return _PALETTES[(first + scene.seed) % len(_PALETTES)]
+
+
+def _contrasting_palette(scene: Scene, base: Image.Image) -> _Palette:
+    """Of four palettes the one that differs most from the base, or a change might go unnoticed."""
+    mean = base.convert("RGB").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    assert isinstance(mean, tuple)
+    offered = [_palette_of(dataclasses.replace(scene, seed=scene.seed + i)) for i in range(4)]
+    return max(offered, key=lambda palette: math.dist(palette.sky, mean))
 
 
 def _chance(scene: Scene) -> random.Random:
@@ -154,10 +163,9 @@ def _composed_size(size: Size) -> tuple[int, int]:
     return max(1, round(size.width * shrink)), max(1, round(size.height * shrink))
 
 
-def _landscape(scene: Scene, size: Size) -> Image.Image:
+def _landscape(scene: Scene, size: Size, palette: _Palette) -> Image.Image:
     """A landscape without words, mode RGB."""
     chance = _chance(scene)
-    palette = chance.choice(_PALETTES)
     motif = chance.choice((_hills, _mountains, _sea, _planets))
     canvas = _sky(_composed_size(size), palette)
     if palette.stars:
@@ -168,12 +176,18 @@ def _landscape(scene: Scene, size: Size) -> Image.Image:
     return canvas.resize((size.width, size.height), Image.Resampling.BICUBIC)
 
 
-def _medallion(scene: Scene) -> tuple[Image.Image, tuple[int, int], Image.Image]:
-    """A round landscape, its place and its soft-edged outline: the subject of a see-through picture."""
-    edge = round(min(scene.size.width, scene.size.height) * 0.86)
-    corner = ((scene.size.width - edge) // 2, (scene.size.height - edge) // 2)
-    disc = _landscape(scene, Size(edge, edge))
-    return disc, corner, _rounded((edge, edge), 0.5)
+def _medallion(scene: Scene, palette: _Palette) -> Image.Image:
+    """A round landscape on nothing, mode RGBA."""
+    size = (scene.size.width, scene.size.height)
+    edge = max(1, round(min(size) * 0.86))
+    corner = ((size[0] - edge) // 2, (size[1] - edge) // 2)
+    # Colour and outline are laid down apart: mixed with the empty ground, the edge would get a dark rim.
+    picture = Image.new("RGBA", size, (*palette.horizon, 0))
+    picture.paste(_landscape(scene, Size(edge, edge), palette), corner)
+    outline = Image.new("L", size, 0)
+    outline.paste(_rounded((edge, edge), 0.5), corner)
+    picture.putalpha(outline)
+    return picture
 
 
 def _rounded(size: tuple[int, int], share: float) -> Image.Image:
@@ -374,9 +388,10 @@ def _planets(canvas: Canvas, palette: _Palette, chance: random.Random) -> None:
     """Great soft discs over dunes."""
     width, height = canvas.size
     edge = min(width, height)
+    thirds = chance.sample((0.2, 0.5, 0.8), 3)
     for i in range(3):
-        radius = edge * (0.34 - 0.1 * i) * chance.uniform(0.85, 1.1)
-        x, y = chance.uniform(0.12, 0.88) * width, chance.uniform(0.14, 0.46) * height
+        radius = edge * (0.29 - 0.1 * i) * chance.uniform(0.85, 1.1)
+        x, y = (thirds[i] + chance.uniform(-0.1, 0.1)) * width, chance.uniform(0.2, 0.48) * height
         _planet(canvas, x, y, radius, _mix(palette.sky, palette.light, 0.25 + 0.25 * i), palette)
     for i in range(4):
         line = _waves(chance, 0.62 + 0.1 * i, 0.06, width / height)

@@ -92,6 +92,13 @@ class TestPng:
         data = pictures.with_chunks(pictures.png_of("L", (2, 2)), chunk, (b"tEXt", b"good\0text"))
         assert read_text(data) == {"good": "text"}
 
+    def test_compressed_texts_share_one_limit(self) -> None:
+        half = zlib.compress(bytes(1 << 23))
+        added = [(b"zTXt", b"%d\0\0" % i + half) for i in range(3)]
+        last = (b"zTXt", b"last\0\0" + zlib.compress(b"!!"))
+        data = pictures.with_chunks(pictures.png_of("L", (2, 2)), *added, last, (b"tEXt", b"good\0text"))
+        assert list(read_text(data)) == ["0", "1", "good"]
+
 
 class TestJpeg:
     @given(pictures.jpegs(), pictures.text_maps.filter(bool))

@@ -93,6 +93,7 @@ END = (b"IEND", b"")
         [(b"IHDR", header(rest=b"\0\1\0")), PIXELS, END],
         [(b"IHDR", header(rest=b"\0\0\2")), PIXELS, END],
         [(b"IHDR", header()), END],
+        [(b"IHDR", header()), (b"IHDR", header(60000, 60000)), PIXELS, END],
         [(b"IHDR", header()), PIXELS, (b"tEXt", b"k\0"), PIXELS, END],
         [(b"IHDR", header(colour=3)), PIXELS, END],
         [(b"IHDR", header()), (b"CgBI", bytes(4)), PIXELS, END],
@@ -122,6 +123,7 @@ def jpeg_with(segment: bytes) -> bytes:
     [
         jpeg_with(b"\xff\xd8"),
         jpeg_with(b"\xff\xfe\0\x01"),
+        jpeg_with(b"\xff\xc0\0\x0b\x08\xea\x60\xea\x60\x01\1\x11\0"),
         b"\xff\xd8\xff\xd9",
         b"\xff\xd8\xff\xc0\0\x04\0\0\xff\xd9",
         b"\xff\xd8\xff\xc0\0\x0b\x08\0\0\0\x05\x01\1\x11\0\xff\xd9",

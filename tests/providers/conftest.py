@@ -7,12 +7,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -21,9 +22,10 @@ from starlette.routing import Route
 
 from invokeai_external.errors import ProviderError
 from invokeai_external.planner import Call, CallImage
-from invokeai_external.providers.base import HttpResponse
+from invokeai_external.providers.base import Answer, HttpResponse, Provider
 from invokeai_external.registry import Registry
 from invokeai_external.request import OptionValue
+from invokeai_external.retry import RetryPolicy, seconds_before_retry
 from invokeai_external.sizing import SizeChoice
 
 PNG = b"\x89PNG\r\n\x1a\nnot a whole picture, but an adapter never looks \xfb\xff\xfe"
@@ -33,6 +35,9 @@ PNG_BASE64 = "iVBORw0KGgpub3QgYSB3aG9sZSBwaWN0dXJlLCBidXQgYW4gYWRhcHRlciBuZXZlci
 
 RECEIVED_AT = 1_795_392_000.0
 """Mon, 23 Nov 2026 00:00:00 GMT."""
+
+
+_REGISTRY = Registry()
 
 
 def picture(data: bytes = PNG, mime_type: str = "image/png", name: str = "my holiday.png") -> CallImage:
@@ -53,7 +58,7 @@ def make_call(
 ) -> Call:
     """A call as the planner makes them, without asking whether the model can do it."""
     return Call(
-        model=Registry().resolve(model).model,
+        model=_REGISTRY.resolve(model).model,
         mode="inpaint" if mask else "img2img" if init_image or references else "txt2img",
         prompt=prompt,
         n=n,
@@ -92,6 +97,43 @@ class Failure(NamedTuple):
         assert (error.message, error.hint) == (self.message, self.hint)
         assert (error.code, error.status) == (self.code, self.status)
         assert (error.retry_after, error.should_retry) == (self.retry_after, self.should_retry)
+
+
+def responses(names: Sequence[str]) -> st.SearchStrategy[HttpResponse]:
+    """Answers of every status: JSON of any shape with these names in it, or any bytes, with any waits asked for."""
+    json_values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(names) | st.text(max_size=3), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+    waits = st.dictionaries(
+        st.sampled_from(["retry-after", "retry-after-ms", "x-should-retry", "x-request-id"]), st.text(), max_size=3
+    )
+    statuses = st.sampled_from([200, 204, 302, 400, 401, 403, 404, 408, 409, 413, 429, 500]) | st.integers(100, 599)
+    return st.builds(make_response, json_values | st.binary(max_size=200), statuses, waits)
+
+
+def check_outcome(provider: Provider, response: HttpResponse, call: Call) -> None:
+    """Parse an answer, and hold to what every outcome has: a picture, or an error that can be shown and judged."""
+    try:
+        outcome: Answer | ProviderError = provider.parse(response, call)
+    except ProviderError as error:
+        outcome = error
+    if isinstance(outcome, Answer):
+        assert response.is_success
+        assert any(image.is_readable for image in outcome.images)
+        return
+    assert outcome.status == response.status
+    assert outcome.message.isprintable()
+    assert outcome.message.endswith((".", "!", "?", "…"))
+    try:
+        wait_s = seconds_before_retry(outcome, attempt=1, waited_s=0, policy=RetryPolicy(), dice=0.5)
+    except ProviderError as last:
+        wait_s = 0 if last.status == response.status else -1
+    assert 0 <= wait_s <= 120
 
 
 class Part(NamedTuple):

@@ -63,10 +63,8 @@ def sent_by_openai(recorder: Recorder, key: str, method: str, **fields: Any) -> 
     return recorder.requests.pop()
 
 
-def sent_by_google(
-    recorder: Recorder, key: str, call: dict[str, Any], api_version: str | None = "v1beta", path: str = ""
-) -> Recorded:
-    options = types.HttpOptions(base_url=f"{recorder.url}{path}", api_version=api_version)
+def sent_by_google(recorder: Recorder, key: str, call: dict[str, Any], api_version: str | None = "v1beta") -> Recorded:
+    options = types.HttpOptions(base_url=recorder.url, api_version=api_version)
     with genai.Client(api_key=key, http_options=options) as client:
         answer = client.models.generate_content(**call)
     assert answer.parts

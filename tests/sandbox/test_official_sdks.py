@@ -169,9 +169,7 @@ class TestGemini:
             config=types.GenerateContentConfig(
                 response_modalities=["TEXT", "IMAGE"],
                 image_config=types.ImageConfig(aspect_ratio="16:9", image_size="1K"),
-                thinking_config=types.ThinkingConfig(
-                    thinking_level=types.ThinkingLevel.HIGH, include_thoughts=True
-                ),
+                thinking_config=types.ThinkingConfig(thinking_level=types.ThinkingLevel.HIGH, include_thoughts=True),
                 seed=7,
                 temperature=0.5,
             ),

@@ -131,11 +131,11 @@ class TestAnswers:
             {"role": "model", "parts": answered},
             {"role": "user", "parts": [{"text": "now at night"}]},
         ]
-        assert picture(send(http, {"contents": contents}))
+        assert picture(send(http, {"contents": contents})).size
         for part in answered:
             part.pop("thoughtSignature", None)
         assert "thought_signature" in error(send(http, {"contents": contents}))
-        assert picture(send(http, {"contents": contents}, OLD))
+        assert picture(send(http, {"contents": contents}, OLD)).size
 
     @pytest.mark.parametrize("version", ["v1", "v1beta"])
     def test_models(self, http: httpx.Client, version: str) -> None:
@@ -145,7 +145,7 @@ class TestAnswers:
         assert "models/nano-banana-pro-preview" in names
         assert "models/gemini-3-pro-image-preview" not in names
         assert http.get(f"/gemini/{version}/models/{BANANA}").json() == cards[0]
-        assert picture(generate(http, "nano-banana-pro-preview"))
+        assert picture(generate(http, "nano-banana-pro-preview")).size
 
 
 def url_safe(data: bytes) -> str:
@@ -186,7 +186,7 @@ class TestUsage:
 
 class TestKeys:
     def test_missing(self, sandbox_url: str) -> None:
-        for headers in ({}, {"x-goog-api-key": " "}):
+        for headers in ({}, {"x-goog-api-key": ""}):
             answer = httpx.post(f"{sandbox_url}/gemini/v1/models/{BANANA}:generateContent", json={}, headers=headers)
             error(answer, 403, "PERMISSION_DENIED")
 

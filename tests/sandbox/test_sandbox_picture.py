@@ -38,8 +38,9 @@ def test_another_prompt_or_seed_looks_different(other: dict[str, object]) -> Non
     "size", [Size(256, 256), Size(384, 3072), Size(3072, 384), Size(16, 16), Size(1, 1), Size(12288, 1536)], ids=str
 )
 def test_the_size_is_exact(size: Size) -> None:
-    picture = render(changed(SCENE, size=size))
-    assert (picture.size, picture.mode) == ((size.width, size.height), "RGB")
+    for transparent, mode in ((False, "RGB"), (True, "RGBA")):
+        picture = render(changed(SCENE, size=size, transparent=transparent))
+        assert (picture.size, picture.mode) == ((size.width, size.height), mode)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -106,9 +107,7 @@ def test_references_are_shown(photo: Image.Image, count: int) -> None:
     assert 0.005 < share_that_differs(with_references, render(SCENE)) < 0.5
 
 
-@pytest.mark.parametrize(
-    ("file_format", "mode"), [("png", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")]
-)
+@pytest.mark.parametrize(("file_format", "mode"), [("png", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")])
 def test_files_can_be_written_and_read(file_format: str, mode: str) -> None:
     picture = decode(encode(render(changed(SCENE, transparent=True)), file_format))
     assert (picture.info["mime_type"], picture.mode, picture.size) == (f"image/{file_format}", mode, (320, 240))

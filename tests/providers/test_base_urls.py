@@ -1,0 +1,128 @@
+"""Base URLs as people write them: brought to one form, or refused before a key could travel over them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invokeai_external.errors import NotConfiguredError
+from invokeai_external.providers.base import Provider, is_private_host
+from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.providers.openai import OpenAIProvider
+
+from .conftest import make_call
+
+OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
+
+
+@pytest.mark.parametrize(
+    ("provider", "written", "expected"),
+    [
+        (OPENAI, "https://api.openai.com", "https://api.openai.com/v1"),
+        (OPENAI, "https://api.openai.com/", "https://api.openai.com/v1"),
+        (OPENAI, "https://api.openai.com/v1", "https://api.openai.com/v1"),
+        (OPENAI, " https://api.openai.com/v1//\n", "https://api.openai.com/v1"),
+        (OPENAI, "HTTPS://Proxy.Example:8443/openai/", "https://Proxy.Example:8443/openai/v1"),
+        (OPENAI, "https://proxy.example/v1/openai", "https://proxy.example/v1/openai/v1"),
+        (OPENAI, "https://v1", "https://v1/v1"),
+        (GEMINI, "https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/v1beta"),
+        (GEMINI, "https://proxy.example/v1beta/", "https://proxy.example/v1beta"),
+        (GEMINI, "https://proxy.example/v1", "https://proxy.example/v1"),
+        (GEMINI, "https://proxy.example/v1alpha", "https://proxy.example/v1alpha"),
+        (GEMINI, "https://proxy.example/vertex", "https://proxy.example/vertex/v1beta"),
+        (GEMINI, "http://localhost:9393/gemini", "http://localhost:9393/gemini/v1beta"),
+        (GEMINI, "http://[::1]:9393/v1", "http://[::1]:9393/v1"),
+        (GEMINI, "https://[2001:4860:4860::8888]", "https://[2001:4860:4860::8888]/v1beta"),
+    ],
+)
+def test_a_base_url_loses_its_slash_and_gains_a_version(provider: Provider, written: str, expected: str) -> None:
+    assert provider.normalise_base_url(written) == expected
+    assert provider.normalise_base_url(expected) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "10.0.0.5", "172.16.0.1", "192.168.1.20",
+                                  "169.254.1.1", "[fe80::1]", "[fd00::7]", "localhost", "gateway", "gpu_box",
+                                  "nas.local", "a.localhost", "host.docker.internal", "[::ffff:10.0.0.5]"])  # fmt: skip
+def test_plain_http_is_for_this_machine_and_this_network(host: str) -> None:
+    assert OPENAI.normalise_base_url(f"http://{host}:8080") == f"http://{host}:8080/v1"
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", "8.8.8.8", "172.32.0.1", "[2001:4860:4860::8888]",
+                                  "[::ffff:8.8.8.8]", "134744072", "0x08080808", "8.526344", "local.example",
+                                  "mylocalhost.com"])  # fmt: skip
+def test_plain_http_to_a_public_host_is_refused(host: str) -> None:
+    with pytest.raises(NotConfiguredError) as caught:
+        OPENAI.normalise_base_url(f"http://{host}:8080/v1")
+    assert caught.value.message == (
+        "The base URL of OpenAI is plain http to a public host, where the key could be read on the way; use https."
+    )
+
+
+MUST_BEGIN = "The base URL of Google Gemini must begin with https:// and name a host."
+MUST_HOLD_NO = "The base URL of Google Gemini must hold no user name, password, query or fragment."
+CANNOT_BE_READ = "The base URL of Google Gemini cannot be read."
+NO_SPACES = "The base URL of Google Gemini must hold no spaces or line ends."
+PLAIN_HOST = "The base URL of Google Gemini must name its host in plain letters, digits, dots and dashes."
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("", MUST_BEGIN),
+        ("proxy.example/v1", MUST_BEGIN),
+        ("ftp://proxy.example", MUST_BEGIN),
+        ("https:///v1", MUST_BEGIN),
+        ("https://name:secret@proxy.example", MUST_HOLD_NO),
+        ("https://secret@proxy.example", MUST_HOLD_NO),
+        ("https://@proxy.example", MUST_HOLD_NO),
+        ("https://proxy.example/v1?key=secret", MUST_HOLD_NO),
+        ("https://proxy.example/#secret", MUST_HOLD_NO),
+        ("https://proxy.example:https", CANNOT_BE_READ),
+        ("https://proxy.example:70000", CANNOT_BE_READ),
+        ("https://[::1", CANNOT_BE_READ),
+        ("https://proxy example", NO_SPACES),
+        ("https://proxy.example/v\t1", NO_SPACES),
+        ("https://pr\u00f6xy.example", PLAIN_HOST),
+        ("https://proxy..example", PLAIN_HOST),
+        ("https://[v1.example]", PLAIN_HOST),
+    ],
+)
+def test_a_base_url_that_cannot_be_used_says_why_and_never_what_it_held(written: str, message: str) -> None:
+    with pytest.raises(NotConfiguredError) as caught:
+        GEMINI.normalise_base_url(written)
+    error = caught.value
+    assert (error.message, error.code, error.provider) == (message, "not_configured", "gemini")
+    assert error.hint == (
+        "Set external_gemini_base_url to an address like https://generativelanguage.googleapis.com/v1beta, "
+        "or remove it."
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.text()
+    | st.builds(
+        "{}://{}{}".format,
+        st.sampled_from(["http", "https", "HTTPS"]),
+        st.text(st.sampled_from("aZ0.-_:[]%@x/ \t\u00e9\u3002"), max_size=12),
+        st.text(max_size=8),
+    )
+)
+def test_what_is_accepted_can_be_sent_to_and_goes_to_the_host_that_was_checked(written: str) -> None:
+    try:
+        base_url = OPENAI.normalise_base_url(written)
+    except NotConfiguredError:
+        return
+    url = httpx.URL(OPENAI.build(make_call("openai/gpt-image-2"), base_url).url)
+    checked = urlsplit(base_url)
+    assert url.host == checked.hostname
+    assert url.port in (checked.port, None)
+    assert url.scheme == "https" or is_private_host(url.host)
+    assert url.path.endswith("/images/generations")
+    assert not url.userinfo
+    assert not url.query
+    assert OPENAI.normalise_base_url(base_url) == base_url

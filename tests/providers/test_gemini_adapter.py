@@ -1,0 +1,439 @@
+"""Gemini's adapter: what each model is sent, what each answer becomes, and what a user reads when it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+
+from invokeai_external.errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    InvalidResponseError,
+    ModelRetiredError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RejectedRequestError,
+    UnavailableError,
+)
+from invokeai_external.planner import plan
+from invokeai_external.providers.base import AnswerImage, HttpRequest, HttpResponse
+from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.registry import Registry
+from invokeai_external.request import GenerationRequest, Usage
+from invokeai_external.sizing import AspectRatio
+
+from .conftest import PNG, PNG_BASE64, Failure, check_outcome, make_call, make_response, picture, responses
+
+PROVIDER = GeminiProvider()
+BASE = "https://generativelanguage.googleapis.com/v1beta"
+CALL = make_call("gemini/gemini-3-pro-image")
+TEXT_AND_IMAGE = {"responseModalities": ["TEXT", "IMAGE"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "image_size", "image_config", "thinking_config"),
+    [
+        ("gemini-nano-banana-2.1", "2K", {"aspectRatio": "16:9", "imageSize": "2K"}, {"thinkingLevel": "HIGH"}),
+        ("gemini-3-pro-image", "4K", {"aspectRatio": "16:9", "imageSize": "4K"}, None),
+        ("gemini-3.1-flash-lite-image", "1K", {"aspectRatio": "16:9", "imageSize": "1K"}, None),
+        ("gemini-3.1-flash-image", "512", {"aspectRatio": "16:9", "imageSize": "512"}, {"thinkingLevel": "HIGH"}),
+        ("gemini-2.5-flash-image", "2K", {"aspectRatio": "16:9"}, None),
+        ("gemini-3-pro-image-preview", None, {"aspectRatio": "16:9", "imageSize": "1K"}, None),
+        ("gemini-3.1-flash-image-preview", "4K", {"aspectRatio": "16:9", "imageSize": "4K"}, {"thinkingLevel": "HIGH"}),
+    ],
+)
+def test_each_model_is_sent_its_own_fields_in_their_places_and_no_others(
+    model: str, image_size: str | None, image_config: dict[str, str], thinking_config: dict[str, str] | None
+) -> None:
+    request = GenerationRequest(
+        prompt=" a red\tfox 🦊\n",
+        n=2,
+        aspect_ratio=AspectRatio(16, 9),
+        image_size=image_size,
+        seed=0x7FFFFFFF,
+        options={"temperature": 0.5, "thinking_level": "high", "quality": "high"},
+    )
+    calls = plan(request, Registry().resolve(f"gemini/{model}").model).calls
+    config: dict[str, Any] = {**TEXT_AND_IMAGE, "temperature": 0.5, "imageConfig": image_config}
+    if thinking_config:
+        config["thinkingConfig"] = thinking_config
+    # candidateCount is refused: every picture is a call of its own, with a seed of its own.
+    assert [PROVIDER.build(call, BASE) for call in calls] == [
+        HttpRequest(
+            url=f"https://generativelanguage.googleapis.com/v1beta/models/{model}:generateContent",
+            json={
+                "contents": [{"role": "user", "parts": [{"text": " a red\tfox 🦊\n"}]}],
+                "generationConfig": {**config, "seed": seed},
+            },
+        )
+        for seed in (0x7FFFFFFF, 0)
+    ]
+
+
+def test_every_model_of_the_catalogue_is_in_the_table_above() -> None:
+    assert len(Registry().models("gemini")) == 7
+
+
+def test_what_nobody_asks_for_is_not_sent() -> None:
+    assert PROVIDER.build(CALL, BASE).json == {
+        "contents": [{"role": "user", "parts": [{"text": "a red fox"}]}],
+        "generationConfig": TEXT_AND_IMAGE,
+    }
+
+
+def test_the_picture_to_edit_goes_first_and_the_words_last_in_standard_base64_without_names() -> None:
+    call = make_call(
+        "gemini/gemini-3-pro-image",
+        init_image=picture(),
+        references=(picture(b"two", "image/jpeg"), picture(b"three", "image/webp")),
+    )
+    assert PROVIDER.build(call, BASE).json == {
+        "contents": [
+            {
+                "role": "user",
+                "parts": [
+                    {"inlineData": {"mimeType": "image/png", "data": PNG_BASE64}},
+                    {"inlineData": {"mimeType": "image/jpeg", "data": "dHdv"}},
+                    {"inlineData": {"mimeType": "image/webp", "data": "dGhyZWU="}},
+                    {"text": "a red fox"},
+                ],
+            }
+        ],
+        "generationConfig": TEXT_AND_IMAGE,
+    }
+
+
+def test_an_id_cannot_change_the_address_that_it_stands_in() -> None:
+    url = PROVIDER.build(make_call("gemini/tuned model?key=#"), BASE).url
+    assert url == f"{BASE}/models/tuned%20model%3Fkey%3D%23:generateContent"
+
+
+def test_the_key_travels_in_googles_header() -> None:
+    assert PROVIDER.auth_headers("AIza-x") == {"x-goog-api-key": "AIza-x"}
+
+
+def answer_of(*parts: object, **candidate: object) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": parts}, **candidate}]}
+
+
+def inline(data: object = PNG_BASE64, mime_type: str = "image/png") -> dict[str, Any]:
+    return {"inlineData": {"mimeType": mime_type, "data": data}}
+
+
+CAMEL = {
+    **answer_of(
+        {"text": "Thinking of foxes.", "thought": True},
+        {**inline("dGhvdWdodA=="), "thought": True},
+        {"text": "Here is"},
+        {**inline(), "thoughtSignature": "c2ln", "unheardOf": 1},
+        {"text": "your fox."},
+        inline("anBlZw==", "image/jpeg"),
+        finishReason="STOP",
+        index=0,
+    ),
+    "usageMetadata": {
+        "promptTokenCount": 300,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 42}, {"modality": "IMAGE", "tokenCount": 258}],
+        "candidatesTokenCount": 1130,
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
+        "thoughtsTokenCount": 90,
+        "totalTokenCount": 1520,
+    },
+    "modelVersion": "gemini-3-pro-image-001",
+    "responseId": "resp-1",
+}
+SNAKE = {
+    "candidates": [
+        {
+            "content": {
+                "parts": [
+                    {"text": "Hm.", "thought": True},
+                    {"text": "Here is"},
+                    {"inline_data": {"mime_type": "image/png", "data": PNG_BASE64.replace("/", "_").replace("+", "-")}},
+                    {"text": "your fox."},
+                    {"inline_data": {"mime_type": "image/jpeg", "data": "anBlZw"}},
+                ]
+            },
+            "finish_reason": "STOP",
+        }
+    ],
+    "usage_metadata": {
+        "prompt_token_count": 300,
+        "prompt_tokens_details": [{"modality": "TEXT", "token_count": 42}, {"modality": "IMAGE", "token_count": 258}],
+        "candidates_token_count": 1130,
+        "candidates_tokens_details": [{"modality": "IMAGE", "token_count": 1120}],
+        "thoughts_token_count": 90,
+        "total_token_count": 1520,
+    },
+    "model_version": "gemini-3-pro-image-001",
+    "response_id": "resp-1",
+}
+
+
+@pytest.mark.parametrize("body", [CAMEL, SNAKE, [CAMEL]], ids=["camelCase", "snake_case", "in a list"])
+def test_an_answer_gives_its_final_pictures_words_usage_and_names(body: object) -> None:
+    answer = PROVIDER.parse(make_response(body), CALL)
+    assert answer.images == (AnswerImage(PNG), AnswerImage(b"jpeg"))
+    assert answer.text == "Here is your fox."
+    assert answer.usage == Usage(
+        input_text_tokens=42,
+        input_image_tokens=258,
+        output_text_tokens=100,
+        output_image_tokens=1120,
+        total_tokens=1520,
+    )
+    assert (answer.request_id, answer.model_version) == ("resp-1", "gemini-3-pro-image-001")
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (None, None),
+        ({}, Usage(input_image_tokens=0)),
+        # Without details nobody can tell picture tokens, which cost more, from text tokens.
+        (
+            {"promptTokenCount": 9, "candidatesTokenCount": 1130, "candidatesTokensDetails": []},
+            Usage(input_text_tokens=9, input_image_tokens=0),
+        ),
+        ({"promptTokenCount": "9", "candidatesTokensDetails": "many"}, Usage(input_image_tokens=0)),
+    ],
+)
+def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expected: Usage | None) -> None:
+    answer = PROVIDER.parse(make_response({**answer_of(inline()), "usageMetadata": usage}), CALL)
+    assert answer.usage == expected
+
+
+def test_a_picture_may_be_an_address_and_an_unreadable_one_costs_only_itself() -> None:
+    address = {"fileData": {"fileUri": "https://files.example/a.png", "mimeType": "image/png"}}
+    body = answer_of(inline("not base64!"), "no part", address, inline([1]), inline(), {"inlineData": {}})
+    assert PROVIDER.parse(make_response(body), CALL).images == (
+        AnswerImage(),
+        AnswerImage(None, "https://files.example/a.png"),
+        AnswerImage(),
+        AnswerImage(PNG),
+    )
+
+
+def test_the_pictures_of_all_candidates_count_though_one_was_refused() -> None:
+    body = {"candidates": [{"finishReason": "IMAGE_SAFETY"}, *answer_of(inline())["candidates"]]}
+    assert PROVIDER.parse(make_response(body, 203), CALL).images == (AnswerImage(PNG),)
+
+
+NAME = "Google Gemini"
+CHANGE = "Change the prompt or the pictures given."
+BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
+NO_PICTURE = f"The answer of {NAME} holds no picture"
+USAGE_URL = "https://aistudio.google.com/usage"
+FEWER = f"Ask for fewer pictures at once, or see {USAGE_URL}"
+NEW_KEY = "Make a new one at https://aistudio.google.com/apikey and set it with: invokeai-external keys set gemini"
+CHECK_KEY = "Check the restrictions of the key and its project at https://aistudio.google.com/apikey"
+BUSY = "The model is overloaded. Please try again later."
+EXHAUSTED = "Resource has been exhausted (e.g. check quota)."
+MEADOW = "I can paint a meadow instead. Shall I?"
+FREE_TIER = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+    "head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
+    "https://ai.dev/rate-limit. \n* Quota exceeded for metric: "
+    "generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: {limit}, model: gemini-3-pro-image\n"
+    "Please retry in 20.75s."
+)
+FREE_TIER_SHOWN = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+    "head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
+    "https://ai.dev/rate-limit. * Quota exceeded for metric: generativelanguage.googleapis.c…"
+)
+
+
+def error(code: int, message: str, status: str, *details: dict[str, Any]) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "status": status, "details": list(details)}}
+
+
+def exhausted(message: str, *details: dict[str, Any]) -> dict[str, Any]:
+    return error(429, message, "RESOURCE_EXHAUSTED", *details)
+
+
+def retry_info(delay: object) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+
+def quota_failure(*ids: str) -> dict[str, Any]:
+    violations = [{"quotaMetric": "generativelanguage.googleapis.com/requests", "quotaId": quota} for quota in ids]
+    return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}
+
+
+PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
+PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel"
+BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+
+
+def refused(name: str, body: object, message: str) -> Failure:
+    return Failure(name, 200, body, ContentBlockedError, "content_blocked", message, CHANGE)
+
+
+def invalid(name: str, body: object, message: str) -> Failure:
+    return Failure(name, 200, body, InvalidResponseError, "invalid_response", message, BILLED)
+
+
+def quota(name: str, body: object, message: str, hint: str, retry_after: float | None = None) -> Failure:
+    return Failure(name, 429, body, QuotaError, "quota", message, hint, retry_after=retry_after)
+
+
+def limited(name: str, body: object, wait_s: float | None, header: dict[str, str] | None = None) -> Failure:
+    message = f"{NAME} asks to slow down: {EXHAUSTED}"
+    return Failure(
+        name, 429, body, RateLimitedError, "rate_limited", message, FEWER, headers=header or {}, retry_after=wait_s
+    )
+
+
+FAILURES = [
+    # Answers that claim success.
+    invalid("broken JSON", b'{"candidates": [', f"The answer of {NAME} is not whole JSON (16 bytes)."),
+    invalid("no object", "hello", f"{NO_PICTURE} (no reason given)."),
+    invalid("nothing at all", {}, f"{NO_PICTURE} (no reason given)."),
+    invalid("no parts", {"candidates": [{"content": {}}, 5]}, f"{NO_PICTURE} (no reason given)."),
+    invalid("thoughts alone", answer_of({**inline(), "thought": True}, finishReason="STOP"), f"{NO_PICTURE} (STOP)."),
+    invalid("success that holds an error", error(500, "Upstream gave up", "INTERNAL"),
+            f"{NO_PICTURE} (no reason given): Upstream gave up."),
+    invalid("unreadable picture", answer_of(inline("!")), f"The answer of {NAME} holds no picture that can be read."),
+    invalid("NO_IMAGE", answer_of(finishReason="NO_IMAGE"), f"{NO_PICTURE} (NO_IMAGE)."),
+    invalid("OTHER", answer_of(finishReason="OTHER"), f"{NO_PICTURE} (OTHER)."),
+    invalid("IMAGE_OTHER", answer_of(finishReason="IMAGE_OTHER"), f"{NO_PICTURE} (IMAGE_OTHER)."),
+    invalid("a reason that is not known", answer_of(finish_reason="NEW\nONE"), f"{NO_PICTURE} (NEW ONE)."),
+    invalid("MAX_TOKENS", answer_of({"text": "I will paint"}, finishReason="MAX_TOKENS"),
+            f"The answer of {NAME} ran out of tokens before its picture (MAX_TOKENS)."),
+    *(
+        refused(reason, answer_of(finishReason=reason), f"{NAME} refused to make the picture ({reason}).")
+        for reason in (
+            "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "LANGUAGE", "ESCALATION",
+        )
+    ),
+    refused("a refusal with Google's and the model's words",
+            answer_of({"text": "I cannot\npaint that."}, finishReason="IMAGE_SAFETY", finishMessage="Unsafe picture."),
+            f"{NAME} refused to make the picture (IMAGE_SAFETY): Unsafe picture. I cannot paint that."),
+    refused("words in place of a picture", answer_of({"text": MEADOW}, finishReason="STOP"),
+            f"{NAME} answered in words, without a picture: {MEADOW}"),
+    refused("words without a reason", answer_of({"text": MEADOW}),
+            f"{NAME} answered in words, without a picture: {MEADOW}"),
+    refused("words with NO_IMAGE", answer_of(finishReason="NO_IMAGE", finishMessage="Try rephrasing the prompt"),
+            f"{NAME} answered in words, without a picture (NO_IMAGE): Try rephrasing the prompt."),
+    refused("blocked prompt", {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
+            f"{NAME} blocked the prompt (PROHIBITED_CONTENT)."),
+    refused("blocked prompt with words",
+            {"prompt_feedback": {"block_reason": "OTHER", "block_reason_message": "Not this"}, "candidates": []},
+            f"{NAME} blocked the prompt (OTHER): Not this."),
+    # The key.
+    Failure("wrong key", 400, error(400, "API key not valid: AIzaWXYZ.", "INVALID_ARGUMENT", BAD_KEY),
+            AuthenticationError, "authentication", f"{NAME} refused the key.", NEW_KEY),
+    Failure("no key", 401, error(401, "Request had invalid credentials: AIzaWXYZ.", "UNAUTHENTICATED"),
+            AuthenticationError, "authentication", f"{NAME} refused the key.", NEW_KEY),
+    Failure("key without permission", 403, error(403, "Generative Language API is disabled.", "PERMISSION_DENIED"),
+            AuthenticationError, "authentication",
+            f"{NAME} does not allow this key to use gemini-3-pro-image: Generative Language API is disabled.",
+            CHECK_KEY),
+    # Quotas.
+    limited("429", exhausted(EXHAUSTED), None),
+    limited("429, header", exhausted(EXHAUSTED), 7.0, {"retry-after": "7"}),
+    limited("429, seconds", exhausted(EXHAUSTED, retry_info("20.75s")), 20.75, {"retry-after": "7"}),
+    limited("429, milliseconds", [exhausted(EXHAUSTED, retry_info("900ms"))], 0.9),
+    limited("429, no wait at all", exhausted(EXHAUSTED, retry_info("0s")), None),
+    limited("429, unreadable wait", exhausted(EXHAUSTED, retry_info({"seconds": 5}), retry_info("soon")), None),
+    limited("429, longest wait", exhausted(EXHAUSTED, retry_info("300s")), 300.0),
+    limited("429, by the minute", exhausted(EXHAUSTED, quota_failure(PER_MINUTE)), 60.0),
+    limited("429, by the minute, with a delay",
+            exhausted(EXHAUSTED, quota_failure(PER_MINUTE), retry_info("31s")), 31.0),
+    quota("quota of the day", exhausted(EXHAUSTED, quota_failure(PER_MINUTE, PER_DAY), retry_info("20s")),
+          f"{NAME} says that the quota of the day is used up: {EXHAUSTED}",
+          f"Wait for tomorrow, or see {USAGE_URL}", 20.0),
+    quota("daily quota", exhausted(EXHAUSTED, quota_failure("DailyImages")),
+          f"{NAME} says that the quota of the day is used up: {EXHAUSTED}",
+          f"Wait for tomorrow, or see {USAGE_URL}"),
+    quota("a wait beyond 300 s", exhausted(EXHAUSTED, retry_info("86399.4s")),
+          f"{NAME} asks to wait 86,399 s, so a quota is used up: {EXHAUSTED}",
+          f"See your quotas at {USAGE_URL}", 86399.4),
+    quota("no free quota, told far into the message",
+          exhausted(FREE_TIER.format(limit=0), quota_failure(PER_MINUTE), retry_info("20.75s")),
+          f"{NAME} gives this key no quota for this model: {FREE_TIER_SHOWN}",
+          f"Turn on billing at {USAGE_URL}", 20.75),
+    quota("no free quota, in short", exhausted("limit: 0"),
+          f"{NAME} gives this key no quota for this model: limit: 0.", f"Turn on billing at {USAGE_URL}"),
+    Failure("a small free quota", 429, exhausted(FREE_TIER.format(limit="0.5"), retry_info("20.75s")),
+            RateLimitedError, "rate_limited", f"{NAME} asks to slow down: {FREE_TIER_SHOWN}", FEWER, retry_after=20.75),
+    # Everything else.
+    Failure("wrong value", 400, error(400, "Invalid value at 'generation_config.seed'", "INVALID_ARGUMENT"),
+            RejectedRequestError, "invalid_request",
+            f"{NAME} refused the request (HTTP 400): Invalid value at 'generation_config.seed'.", None),
+    Failure("wrong country", 400, error(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
+            RejectedRequestError, "invalid_request",
+            f"{NAME} refused the request (HTTP 400): User location is not supported for the API use.",
+            f"Where Google has no free tier, turn on billing at {USAGE_URL}"),
+    Failure("unknown model", 404, error(404, "models/x is not found for API version v1beta.", "NOT_FOUND"),
+            RejectedRequestError, "invalid_request",
+            f"{NAME} does not serve gemini-3-pro-image: models/x is not found for API version v1beta.",
+            "See 'invokeai-external models' for the models that are known, or check the base URL."),
+    Failure("retired model", 404, error(404, "models/x is not found.", "NOT_FOUND"),
+            ModelRetiredError, "model_retired",
+            "Gemini 3 Pro Image Preview was retired on 2026-06-25.",
+            "Use gemini-3-pro-image instead.", model="gemini/gemini-3-pro-image-preview"),
+    Failure("deprecated model without a day", 404, b"", ModelRetiredError, "model_retired",
+            "Gemini 3.1 Flash Image is no longer served.",
+            "Use gemini-nano-banana-2.1 instead.", model="gemini/gemini-3.1-flash-image"),
+    Failure("too large", 413, b"<html>", RejectedRequestError, "invalid_request",
+            f"The request is too large for {NAME} (HTTP 413).", "Give fewer or smaller pictures."),
+    Failure("overloaded, in a list", 503, [error(503, BUSY, "UNAVAILABLE", retry_info("2s"))],
+            UnavailableError, "unavailable", f"{NAME} is overloaded or out of order (HTTP 503): {BUSY}",
+            "Try again later.", headers={"retry-after": "9"}, retry_after=2.0),
+    Failure("overloaded, header", 503, error(503, BUSY, "UNAVAILABLE", retry_info(f"{'9' * 400}s")),
+            UnavailableError, "unavailable", f"{NAME} is overloaded or out of order (HTTP 503): {BUSY}",
+            "Try again later.", headers={"retry-after": "9"}, retry_after=9.0),
+    Failure("HTML", 502, b"<html>Bad Gateway</html>", UnavailableError, "unavailable",
+            f"{NAME} is overloaded or out of order (HTTP 502).", "Try again later."),
+    Failure("redirect", 307, b"", InvalidResponseError, "invalid_response",
+            f"{NAME} answered with HTTP 307, which is no answer to a request for pictures.", "Check the base URL."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=[failure.name for failure in FAILURES])
+def test_each_failure_tells_the_user_what_happened_and_what_to_do(failure: Failure) -> None:
+    call = make_call(failure.model or "gemini/gemini-3-pro-image")
+    with pytest.raises(ProviderError) as caught:
+        PROVIDER.parse(make_response(failure.body, failure.status, failure.headers), call)
+    failure.check(caught.value)
+    assert (caught.value.provider, caught.value.model) == ("gemini", call.model.id)
+    assert "WXYZ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        ({"responseId": "resp-1", **answer_of(finishReason="SAFETY")}, {}, "resp-1"),
+        ({"response_id": "resp-1", "promptFeedback": {"blockReason": "SAFETY"}}, {"x-request-id": "gw-1"}, "resp-1"),
+        ({}, {"x-request-id": "gw-1"}, "gw-1"),
+        ({"responseId": 5}, {}, None),
+    ],
+)
+def test_an_error_names_its_request_by_googles_id_or_else_by_the_gateways(
+    body: object, headers: dict[str, str], expected: str | None
+) -> None:
+    with pytest.raises(ProviderError) as caught:
+        PROVIDER.parse(make_response(body, 200, headers), CALL)
+    assert caught.value.request_id == expected
+
+
+NAMES = [
+    *("candidates", "content", "parts", "text", "thought", "inlineData", "data", "file_data", "fileUri"),
+    *("promptFeedback", "blockReason", "finishReason", "usageMetadata", "promptTokenCount", "candidatesTokensDetails"),
+    *("error", "code", "message", "status", "details", "retryDelay", "violations", "quotaId", "reason"),
+]
+
+
+@settings(deadline=None)
+@given(response=responses(NAMES))
+@example(make_response(answer_of({"text": "\ud800"}, finishReason="STOP\ud800")))
+@example(make_response(error(503, "", "UNAVAILABLE", retry_info(f"{'9' * 400}s")), 503))
+@example(make_response(b'[{"error": ' + b'{"error": ' * 5000, 500))
+def test_whatever_arrives_becomes_an_answer_or_a_typed_error_that_can_be_shown(response: HttpResponse) -> None:
+    check_outcome(PROVIDER, response, CALL)

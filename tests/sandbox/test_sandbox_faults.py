@@ -1,0 +1,409 @@
+"""The faults that can be ordered, the log of calls, and what the sandbox keeps to itself."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import datetime
+import email.utils
+import io
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from invokeai_external.sandbox import create_app
+from invokeai_external.sandbox.faults import FAULTS, PROVIDERS
+
+Order = Callable[..., None]
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("/openai/v1/images/generations", {"model": "gpt-image-2", "prompt": "a lighthouse"}),
+    "gemini": (
+        "/gemini/v1beta/models/gemini-nano-banana-2.1:generateContent",
+        {"contents": [{"parts": [{"text": "a lighthouse"}]}]},
+    ),
+}
+
+
+def call(http: httpx.Client, provider: str) -> httpx.Response:
+    path, body = CALLS[provider]
+    return http.post(path, json=body)
+
+
+def image_text(answer: httpx.Response, provider: str) -> str:
+    """The picture of an answer as it came: base64 text, it should be."""
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    if provider == "openai":
+        return str(body["data"][0]["b64_json"])
+    return str(body["candidates"][0]["content"]["parts"][-1]["inlineData"]["data"])
+
+
+def fault_error(http: httpx.Client, provider: str, status: int) -> dict[str, Any]:
+    answer = call(http, provider)
+    assert answer.status_code == status, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    if provider == "gemini":
+        assert error["code"] == status
+    else:
+        assert list(error) == ["message", "type", "param", "code"]
+    return error
+
+
+class TestOrders:
+    def test_faults_come_first_in_first_out_and_then_all_is_well(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "server_error", times=2, status=500)
+        order("openai", "moderation")
+        order("gemini", "quota")
+        assert http.get("/sandbox/faults").json()["waiting"] == {"openai": 3, "gemini": 1}
+        assert [call(http, "openai").status_code for _ in range(4)] == [500, 500, 400, 200]
+        assert [call(http, "gemini").status_code for _ in range(2)] == [429, 200]
+
+    def test_they_can_be_taken_back(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "quota", times=5)
+        assert http.delete("/sandbox/faults").status_code == 204
+        assert call(http, "openai").status_code == 200
+
+    def test_only_calls_for_pictures_with_a_good_key_take_one(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "quota")
+        assert http.get("/openai/v1/models").status_code == 200
+        assert http.post(CALLS["openai"][0], headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert call(http, "openai").status_code == 429
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (None, "JSON object"),
+            ([], "JSON object"),
+            ({"provider": "azure", "fault": "quota"}, "provider is one of openai, gemini"),
+            ({"provider": "openai", "fault": "rain"}, "moderation"),
+            ({"provider": "openai", "fault": "blocked_prompt"}, "moderation"),
+            ({"provider": "openai", "fault": "quota", "times": 0}, "times"),
+            ({"provider": "openai", "fault": "quota", "times": True}, "times"),
+            ({"provider": "openai", "fault": "quota", "colour": 1}, "no parameter colour; it has code"),
+            ({"provider": "openai", "fault": "moderation", "violation": 1}, "another type"),
+            ({"provider": "openai", "fault": "server_error", "status": 200}, "one of 408, 409, 500"),
+            ({"provider": "openai", "fault": "slow", "seconds": -1}, "another type"),
+        ],
+        ids=repr,
+    )
+    def test_an_order_that_makes_no_sense_says_why(self, http: httpx.Client, body: Any, words: str) -> None:
+        answer = http.post("/sandbox/faults", json=body)
+        assert answer.status_code == 422
+        assert words in answer.json()["error"]
+
+    def test_an_order_that_is_no_json(self, http: httpx.Client) -> None:
+        assert http.post("/sandbox/faults", content=b"{").status_code == 422
+
+    def test_the_table_can_be_read(self, http: httpx.Client) -> None:
+        table = http.get("/sandbox/faults").json()["faults"]
+        assert set(table) == set(FAULTS)
+        assert table["slow"]["params"] == {"seconds": {"default": 1.0, "choices": []}}
+
+    def test_every_fault_can_be_ordered_as_it_is(self, http: httpx.Client, order: Order) -> None:
+        for name, kind in FAULTS.items():
+            for provider in kind.providers:
+                order(provider, name)
+        assert sum(http.get("/sandbox/faults").json()["waiting"].values()) == sum(
+            len(kind.providers) for kind in FAULTS.values()
+        )
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("form", "headers"),
+        [
+            ("retry-after-ms", {"retry-after-ms": "2500"}),
+            ("retry-after-seconds", {"retry-after": "2.5"}),
+            ("x-should-retry-true", {"x-should-retry": "true"}),
+            ("x-should-retry-false", {"x-should-retry": "false"}),
+            ("none", {}),
+        ],
+    )
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_rate_limited(
+        self, http: httpx.Client, order: Order, provider: str, form: str, headers: dict[str, str]
+    ) -> None:
+        order(provider, "rate_limited", form=form, seconds=2.5)
+        answer = call(http, provider)
+        assert answer.status_code == 429
+        told = {name: value for name, value in answer.headers.items() if "retry" in name}
+        assert told == headers
+
+    def test_rate_limited_until_a_date(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "rate_limited", form="retry-after-date", seconds=100)
+        told = email.utils.parsedate_to_datetime(call(http, "openai").headers["retry-after"])
+        wait = told - datetime.datetime.now(datetime.UTC)
+        assert 90 < wait.total_seconds() <= 100
+
+    @pytest.mark.parametrize(
+        ("params", "delay"), [({"seconds": 20.75}, "20.75s"), ({"delay": "900ms"}, "900ms"), ({"seconds": 3}, "3s")]
+    )
+    def test_retry_info(self, http: httpx.Client, order: Order, params: dict[str, Any], delay: str) -> None:
+        order("gemini", "rate_limited", form="retry-info", **params)
+        error = fault_error(http, "gemini", 429)
+        assert error["status"] == "RESOURCE_EXHAUSTED"
+        assert error["details"] == [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+
+    @pytest.mark.parametrize(
+        "code", ["insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"]
+    )
+    def test_quota_of_openai(self, http: httpx.Client, order: Order, code: str) -> None:
+        order("openai", "quota", code=code)
+        assert fault_error(http, "openai", 429)["code"] == code
+
+    @pytest.mark.parametrize(("limit", "name"), [("per_day", "PerDay"), ("per_minute", "PerMinute")])
+    def test_quota_of_gemini(self, http: httpx.Client, order: Order, limit: str, name: str) -> None:
+        order("gemini", "quota", limit=limit, delay="58.8s")
+        failure, retry = fault_error(http, "gemini", 429)["details"]
+        assert name in failure["violations"][0]["quotaId"]
+        assert retry["retryDelay"] == "58.8s"
+
+    def test_no_free_quota(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "quota", limit="zero")
+        error = fault_error(http, "gemini", 429)
+        assert "limit: 0" in error["message"]
+        assert "details" not in error
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
+    def test_server_errors(self, http: httpx.Client, order: Order, provider: str, status: int) -> None:
+        order(provider, "server_error", status=status)
+        assert fault_error(http, provider, status)["message"]
+        order(provider, "server_error", status=status, body="html")
+        page = call(http, provider)
+        assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (status, "text/html")
+        assert page.text.startswith("<html>")
+
+    def test_moderation(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "moderation", violation="self_harm")
+        answer = call(http, "openai")
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["type"]) == (
+            400,
+            "moderation_blocked",
+            "image_generation_user_error",
+        )
+        assert answer.headers["x-request-id"] in error["message"]
+        assert "safety_violations=[self_harm]" in error["message"]
+
+    def test_organization_not_verified(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "organization_not_verified")
+        assert "must be verified" in fault_error(http, "openai", 403)["message"]
+
+    def test_wrapped_error(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "wrapped_error", status=429)
+        answer = call(http, "gemini")
+        assert answer.status_code == 429
+        assert [item["error"]["status"] for item in answer.json()] == ["RESOURCE_EXHAUSTED"]
+
+
+class TestAnswersWithoutAPicture:
+    def test_blocked_prompt(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "blocked_prompt", reason="BLOCKLIST")
+        body = call(http, "gemini").json()
+        assert body["promptFeedback"] == {"blockReason": "BLOCKLIST"}
+        assert "candidates" not in body
+        assert set(body["usageMetadata"]) == {"promptTokenCount", "totalTokenCount", "promptTokensDetails"}
+
+    def test_refusal_text(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "refusal_text", text="No.")
+        candidate = call(http, "gemini").json()["candidates"][0]
+        assert (candidate["content"]["parts"], candidate["finishReason"]) == ([{"text": "No."}], "STOP")
+
+    @pytest.mark.parametrize(
+        ("params", "told"),
+        [
+            ({"reason": "MAX_TOKENS"}, {"finishReason": "MAX_TOKENS"}),
+            ({"reason": "NO_IMAGE", "message": "None."}, {"finishReason": "NO_IMAGE", "finishMessage": "None."}),
+        ],
+        ids=repr,
+    )
+    def test_finish_reason(
+        self, http: httpx.Client, order: Order, params: dict[str, str], told: dict[str, str]
+    ) -> None:
+        order("gemini", "finish_reason", **params)
+        assert call(http, "gemini").json()["candidates"] == [{"content": {}, "index": 0, **told}]
+
+    def test_no_image(self, http: httpx.Client, order: Order) -> None:
+        for provider in PROVIDERS:
+            order(provider, "no_image")
+        assert call(http, "openai").json()["data"] == []
+        assert call(http, "gemini").json()["candidates"][0]["content"] == {"role": "model"}
+
+
+class TestSpoiltAnswers:
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_pictures(self, http: httpx.Client, order: Order, provider: str) -> None:
+        for fault in ("bad_base64", "not_an_image", "url_safe_base64", "jpeg_answer", "other_size"):
+            order(provider, fault)
+        spoilt = [image_text(call(http, provider), provider) for _ in range(5)]
+        with pytest.raises(ValueError, match="base64"):
+            base64.b64decode(spoilt[0], validate=True)
+        with pytest.raises(OSError, match="cannot identify"):
+            Image.open(io.BytesIO(base64.b64decode(spoilt[1])))
+        assert set("-_") & set(spoilt[2])
+        assert not set("+/") & set(spoilt[2])
+        assert Image.open(io.BytesIO(base64.urlsafe_b64decode(spoilt[2]))).format == "PNG"
+        assert Image.open(io.BytesIO(base64.b64decode(spoilt[3]))).format == "JPEG"
+        assert Image.open(io.BytesIO(base64.b64decode(spoilt[4]))).size == (896, 640)
+
+    def test_url_result(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "url_result")
+        (item,) = call(http, "openai").json()["data"]
+        assert list(item) == ["url"]
+        assert item["url"].startswith(str(http.base_url))
+        fetched = httpx.get(item["url"])
+        assert Image.open(io.BytesIO(fetched.content)).size == (1024, 1024)
+
+    def test_snake_case(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "snake_case")
+        body = call(http, "gemini").json()
+        assert set(body) == {"candidates", "usage_metadata", "model_version", "response_id"}
+        assert body["candidates"][0]["content"]["parts"][-1]["inline_data"]["mime_type"] == "image/png"
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_truncated_json(self, http: httpx.Client, order: Order, provider: str) -> None:
+        order(provider, "truncated_json")
+        answer = call(http, provider)
+        assert answer.status_code == 200
+        with pytest.raises(json.JSONDecodeError):
+            answer.json()
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_connections(self, http: httpx.Client, order: Order, provider: str) -> None:
+        order(provider, "truncated_body")
+        order(provider, "dropped_connection")
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+            call(http, provider)
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            call(http, provider)
+        assert call(http, provider).status_code == 200
+
+    @pytest.mark.parametrize("fault", ["truncated_body", "dropped_connection"])
+    def test_connections_in_process(self, fault: str) -> None:
+        with TestClient(create_app(), headers={"Authorization": "Bearer sk-test"}) as client:
+            client.post("/sandbox/faults", json={"provider": "openai", "fault": fault})
+            path, body = CALLS["openai"]
+            with pytest.raises(ConnectionResetError, match="as ordered"):
+                client.post(path, json=body)
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_slow(self, http: httpx.Client, order: Order, provider: str) -> None:
+        order(provider, "slow", seconds=0.3)
+        started = time.monotonic()
+        assert call(http, provider).status_code == 200
+        assert time.monotonic() - started >= 0.3
+
+    def test_a_slow_answer_can_be_cancelled(self) -> None:
+        async def ask() -> None:
+            transport = httpx.ASGITransport(create_app())
+            async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:
+                order = {"provider": "openai", "fault": "slow", "seconds": 60}
+                await client.post("/sandbox/faults", json=order)
+                path, body = CALLS["openai"]
+                with anyio.move_on_after(0.1) as scope:
+                    await client.post(path, json=body, headers={"Authorization": "Bearer sk-test"})
+                assert scope.cancelled_caught
+
+        started = time.monotonic()
+        anyio.run(ask)
+        assert time.monotonic() - started < 10
+
+    def test_calls_overlap(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "slow", times=5, seconds=0.5)
+        started = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(lambda _: call(http, "openai"), range(5)))
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert time.monotonic() - started < 2.4
+
+
+class TestLog:
+    def test_calls_are_noted_without_keys_and_pictures(
+        self, http: httpx.Client, photo_png: bytes, mask_png: bytes
+    ) -> None:
+        data = base64.b64encode(photo_png).decode()
+        call(http, "openai")
+        http.post(
+            "/openai/v1/images/edits",
+            data={"model": "gpt-image-2", "prompt": "x"},
+            files=[("image[]", ("a.png", photo_png, "image/png")), ("mask", ("m.png", mask_png, "image/png"))],
+        )
+        parts = [{"text": "x"}, {"inline_data": {"mime_type": "image/png", "data": data}}]
+        http.post(CALLS["gemini"][0], json={"contents": [{"parts": parts}]})
+        answer = http.get("/sandbox/requests")
+        generation, edit, content = answer.json()["requests"]
+        assert (generation["method"], generation["path"]) == ("POST", CALLS["openai"][0])
+        assert generation["json"] == CALLS["openai"][1]
+        assert generation["headers"]["authorization"] == generation["headers"]["x-goog-api-key"] == "present"
+        assert edit["fields"][:2] == [{"name": "model", "value": "gpt-image-2"}, {"name": "prompt", "value": "x"}]
+        assert [(f["name"], f["filename"], f["content_type"], f["bytes"]) for f in edit["fields"][2:]] == [
+            ("image[]", "a.png", "image/png", len(photo_png)),
+            ("mask", "m.png", "image/png", len(mask_png)),
+        ]
+        logged = content["json"]["contents"][0]["parts"][1]["inline_data"]["data"]
+        assert logged == {"bytes": len(photo_png), "sha256": edit["fields"][2]["sha256"]}
+        assert "sk-test" not in answer.text
+        assert data not in answer.text
+
+    def test_refused_calls_are_noted_too(self, http: httpx.Client) -> None:
+        http.post(CALLS["openai"][0], content=b"{", headers={"Content-Type": "application/json"})
+        http.get("/gemini/v1/models")
+        assert [c["path"] for c in http.get("/sandbox/requests").json()["requests"]] == [
+            CALLS["openai"][0],
+            "/gemini/v1/models",
+        ]
+
+    def test_it_can_be_cleared(self, http: httpx.Client) -> None:
+        call(http, "openai")
+        assert http.delete("/sandbox/requests").status_code == 204
+        assert http.get("/sandbox/requests").json() == {"requests": []}
+
+    def test_nothing_is_logged_elsewhere(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        with TestClient(create_app(), headers={"Authorization": "Bearer sk-secret"}) as client:
+            client.post(CALLS["openai"][0], json={"model": "gpt-image-2", "prompt": "a private prompt"})
+        # The client of this test logs its own address line; neither holds a prompt or a key.
+        assert "private" not in caplog.text
+        assert "sk-secret" not in caplog.text
+
+
+class TestApps:
+    def test_two_sandboxes_share_nothing(self) -> None:
+        with TestClient(create_app()) as one, TestClient(create_app()) as other:
+            one.post("/sandbox/faults", json={"provider": "openai", "fault": "quota"})
+            one.get("/openai/v1/models")
+            assert other.get("/sandbox/faults").json()["waiting"]["openai"] == 0
+            assert other.get("/sandbox/requests").json()["requests"] == []
+
+    def test_the_admin_routes_can_be_left_out(self) -> None:
+        with TestClient(create_app(admin=False)) as client:
+            for path in ("/sandbox/faults", "/sandbox/requests"):
+                assert client.get(path).status_code == 404
+
+    def test_files_behind_urls_do_not_pile_up(self) -> None:
+        with TestClient(create_app(), headers={"Authorization": "Bearer sk-test"}) as client:
+            client.post("/sandbox/faults", json={"provider": "openai", "fault": "url_result", "times": 7})
+            body = {**CALLS["openai"][1], "n": 10, "size": "816x816"}
+            answers = [client.post(CALLS["openai"][0], json=body).json()["data"] for _ in range(7)]
+            statuses = [client.get(item["url"]).status_code for answer in answers for item in answer]
+        assert statuses == [404] * 6 + [200] * 64
+
+    def test_no_client_library_is_loaded(self) -> None:
+        # Without one the sandbox has no way to the network.
+        script = (
+            "import sys; from invokeai_external.sandbox import create_app; create_app();"
+            "print({'httpx', 'httpx2', 'requests', 'urllib3', 'aiohttp', 'openai', 'google.genai'} & set(sys.modules))"
+        )
+        shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == "set()"

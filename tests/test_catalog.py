@@ -1,0 +1,249 @@
+"""The catalogue says of every model what its provider says; the figures here were copied from the providers' pages."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from pydantic import ValidationError
+
+from invokeai_external import catalog
+from invokeai_external.models import ChoiceOption, ModelConfig, NumberOption
+from invokeai_external.sizing import Size, SizeChoice, SizeRequest
+
+MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+
+# id | status | shutdown | successor | most pictures in | most a call | modes | prices: text in, picture in, text out,
+# picture out
+FACTS = """
+gemini-nano-banana-2.1        | active    |           |                            | 14| 1 | ti | 1.5 1.5 7.5 30
+gemini-3-pro-image            | active    |           |                            | 14| 1 | ti | 2 2 12 120
+gemini-3.1-flash-lite-image   | active    |           |                            | 14| 1 | ti | 0.25 0.25 1.5 30
+gemini-3.1-flash-image        | deprecated|           | gemini-nano-banana-2.1     | 14| 1 | ti | 0.5 0.5 3 60
+gemini-2.5-flash-image        | deprecated|           | gemini-3.1-flash-lite-image| 3 | 1 | ti | 0.3 0.3 2.5 30
+gemini-3-pro-image-preview    | retired   | 2026-06-25| gemini-3-pro-image         | 14| 1 | ti | 2 2 12 120
+gemini-3.1-flash-image-preview| retired   | 2026-06-25| gemini-3.1-flash-image     | 14| 1 | ti | 0.5 0.5 3 60
+gpt-image-2.6-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.6-flare           | active    |           |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.5-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.5-flare           | active    |           |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2                   | active    |           |                            | 16| 10| tim| 5 8 - 30
+gpt-image-1.5                 | deprecated| 2026-12-01| gpt-image-2                | 16| 10| tim| 5 8 10 32
+gpt-image-1-mini              | deprecated| 2026-12-01| gpt-image-2                | 16| 10| tim| 2 2.5 - 8
+gpt-image-1                   | retired   | 2026-10-23| gpt-image-2.5-flare        | 16| 10| tim| 5 10 - 40
+dall-e-3                      | retired   | 2026-05-12| gpt-image-2                | 0 | 1 | t  | - - - -
+dall-e-2                      | retired   | 2026-05-12| gpt-image-2                | 1 | 10| tim| - - - -
+"""
+ROWS = [[cell.strip() for cell in line.split("|")] for line in FACTS.strip().splitlines()]
+
+TEN_RATIOS = "1:1 2:3 3:2 3:4 4:3 4:5 5:4 9:16 16:9 21:9"
+FOURTEEN_RATIOS = f"{TEN_RATIOS} 1:4 4:1 1:8 8:1"
+
+
+def test_the_models_and_their_order_newest_first() -> None:
+    assert list(MODELS) == [row[0] for row in ROWS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_facts_of_a_model(row: list[str]) -> None:
+    model_id, status, shutdown, successor, most_in, most_a_call, modes, prices = row
+    model = MODELS[model_id]
+    assert model.provider == ("gemini" if model_id.startswith("gemini") else "openai")
+    assert model.lifecycle.status == status
+    assert model.lifecycle.shutdown == (datetime.date.fromisoformat(shutdown) if shutdown else None)
+    assert model.lifecycle.successor == (successor or None)
+    assert successor == "" or MODELS[successor].lifecycle.status != "retired"
+    assert model.input_images.max_count == int(most_in)
+    assert model.max_images_per_call == int(most_a_call)
+    assert set(model.modes) == {{"t": "txt2img", "i": "img2img", "m": "inpaint"}[letter] for letter in modes}
+    assert model.seed is (model.provider == "gemini")
+    assert [model.prices.text_in, model.prices.image_in, model.prices.text_out, model.prices.image_out] == [
+        None if price == "-" else float(price) for price in prices.split()
+    ]
+
+
+def test_the_days_of_release_the_aliases_and_the_limits_of_prompts() -> None:
+    assert {m.id: str(m.lifecycle.since) for m in MODELS.values() if m.lifecycle.since} == {
+        "gemini-nano-banana-2.1": "2026-10-06",
+        "gemini-3.1-flash-lite-image": "2026-06-30",
+    }
+    assert {alias: m.id for m in MODELS.values() for alias in m.aliases} == {
+        "nano-banana-pro-preview": "gemini-3-pro-image",
+        "chatgpt-image-latest": "gpt-image-1.5",
+    }
+    limits = {m.max_prompt_characters for m in MODELS.values() if m.id.startswith("gpt-image-")}
+    assert limits == {32000}
+    assert (MODELS["dall-e-3"].max_prompt_characters, MODELS["dall-e-2"].max_prompt_characters) == (4000, 1000)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_people_read_that_a_key_is_needed_and_that_use_costs_money(model: ModelConfig) -> None:
+    assert "Needs a" in model.description
+    assert "API key" in model.description
+    assert model.description.endswith("bills every picture.")
+
+
+@pytest.mark.parametrize(
+    ("ids", "ratios", "image_sizes"),
+    [
+        ("gemini-nano-banana-2.1", FOURTEEN_RATIOS, "1K 2K 4K"),
+        ("gemini-3.1-flash-image gemini-3.1-flash-image-preview", FOURTEEN_RATIOS, "512 1K 2K 4K"),
+        ("gemini-3-pro-image gemini-3-pro-image-preview", TEN_RATIOS, "1K 2K 4K"),
+        ("gemini-3.1-flash-lite-image", TEN_RATIOS, "1K"),
+        ("gemini-2.5-flash-image", TEN_RATIOS, ""),
+    ],
+)
+def test_the_ratios_and_image_sizes_of_gemini(ids: str, ratios: str, image_sizes: str) -> None:
+    for model_id in ids.split():
+        presets = MODELS[model_id].sizing.presets()
+        expected = {(ratio, size) for ratio in ratios.split() for size in image_sizes.split() or (None,)}
+        assert {(preset.aspect_ratio, preset.image_size) for preset in presets} == expected
+        assert len(presets) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "preset"),
+    [
+        ("gemini-3.1-flash-image", "512x512 (1:1 at 512)"),
+        ("gemini-3.1-flash-image", "792x336 (21:9 at 512)"),
+        ("gemini-3.1-flash-image", "848x1264 (2:3 at 1K)"),
+        ("gemini-3.1-flash-image", "896x1200 (3:4 at 1K)"),
+        ("gemini-3.1-flash-image", "1152x928 (5:4 at 1K)"),
+        ("gemini-3.1-flash-image", "3072x384 (8:1 at 1K)"),
+        ("gemini-3.1-flash-image", "1024x4096 (1:4 at 2K)"),
+        ("gemini-3.1-flash-image", "5504x3072 (16:9 at 4K)"),
+        ("gemini-nano-banana-2.1", "2752x1536 (16:9 at 2K)"),
+        ("gemini-nano-banana-2.1", "6336x2688 (21:9 at 4K)"),
+        ("gemini-3-pro-image", "1856x2304 (4:5 at 2K)"),
+        ("gemini-3.1-flash-lite-image", "1376x768 (16:9 at 1K)"),
+        ("gemini-2.5-flash-image", "832x1248 (2:3)"),
+        ("gemini-2.5-flash-image", "1184x864 (4:3)"),
+        ("gemini-2.5-flash-image", "1536x672 (21:9)"),
+        ("gpt-image-1.5", "1536x1024"),
+        ("gpt-image-1-mini", "1024x1536"),
+        ("dall-e-3", "1792x1024"),
+        ("dall-e-2", "256x256"),
+        ("gpt-image-2", "3840x2160"),
+        ("gpt-image-2.6-sunburst", "2048x2048"),
+    ],
+)
+def test_a_size_that_a_model_makes_in_exact_pixels(model: str, preset: str) -> None:
+    assert preset in [str(p) for p in MODELS[model].sizing.presets()]
+
+
+def test_the_fixed_sizes_are_all_there_is() -> None:
+    def sizes(model: str) -> list[str]:
+        return [str(choice) for choice in MODELS[model].sizing.presets()]
+
+    for model in ("gpt-image-1.5", "gpt-image-1-mini", "gpt-image-1"):
+        assert sizes(model) == ["1024x1024", "1536x1024", "1024x1536"]
+    assert sizes("dall-e-3") == ["1024x1024", "1792x1024", "1024x1792"]
+    assert sizes("dall-e-2") == ["256x256", "512x512", "1024x1024"]
+
+
+def test_the_options_and_their_values() -> None:
+    def values(model: ModelConfig) -> dict[str, str]:
+        return {name: " ".join(o.values) for name, o in model.options.items() if isinstance(o, ChoiceOption)}
+
+    gpt = {
+        "quality": "auto low medium high",
+        "background": "auto opaque transparent",
+        "moderation": "auto low",
+        "output_format": "png jpeg webp",
+    }
+    newest = {**gpt, "quality": "auto low medium high xhigh max"}
+    assert {model.id: values(model) for model in MODELS.values()} == {
+        "gemini-nano-banana-2.1": {"thinking_level": "minimal medium high"},
+        "gemini-3-pro-image": {},
+        "gemini-3.1-flash-lite-image": {},
+        "gemini-3.1-flash-image": {"thinking_level": "minimal high"},
+        "gemini-2.5-flash-image": {},
+        "gemini-3-pro-image-preview": {},
+        "gemini-3.1-flash-image-preview": {"thinking_level": "minimal high"},
+        "gpt-image-2.6-sunburst": newest,
+        "gpt-image-2.6-flare": newest,
+        "gpt-image-2.5-sunburst": newest,
+        "gpt-image-2.5-flare": newest,
+        "gpt-image-2": gpt,
+        "gpt-image-1.5": {**gpt, "input_fidelity": "low high"},
+        "gpt-image-1-mini": {**gpt, "input_fidelity": "low"},
+        "gpt-image-1": {**gpt, "input_fidelity": "low high"},
+        "dall-e-3": {"quality": "standard hd", "style": "vivid natural"},
+        "dall-e-2": {"quality": "standard"},
+    }
+    for model in MODELS.values():
+        numbers = {name: option for name, option in model.options.items() if isinstance(option, NumberOption)}
+        assert numbers == ({"temperature": NumberOption(minimum=0, maximum=2)} if model.provider == "gemini" else {})
+
+
+def test_one_fact_belongs_to_one_model_alone() -> None:
+    assert [m.id for m in MODELS.values() if m.input_images.square_rgba] == ["dall-e-2"]
+    previews = {
+        m.id: option.preview
+        for m in MODELS.values()
+        if isinstance(option := m.options.get("background"), ChoiceOption) and option.preview
+    }
+    assert previews == {"gpt-image-2": ("transparent",)}
+
+
+def test_what_providers_are_and_where_they_are_found() -> None:
+    gemini, openai = (page.provider for page in catalog.pages())
+    assert (gemini.id, gemini.name, gemini.base_url) == (
+        "gemini",
+        "Google Gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+    )
+    assert (openai.id, openai.name, openai.base_url) == ("openai", "OpenAI", "https://api.openai.com/v1")
+
+
+def test_fields_are_laid_over_others_at_every_depth_and_neither_is_changed() -> None:
+    base = {"name": "A", "prices": {"text_in": 1, "image_out": 2}, "sizing": {"kind": "fixed", "sizes": ["8x8"]}}
+    over = {"prices": {"image_out": 3}, "sizing": {"kind": "flexible", "max_edge": 9}, "aliases": ["b"]}
+    assert catalog.merge_fields(base, over) == {
+        "name": "A",
+        "prices": {"text_in": 1, "image_out": 3},
+        "sizing": {"kind": "flexible", "max_edge": 9},
+        "aliases": ["b"],
+    }
+    same_kind = {"sizing": {"kind": "fixed", "note": "x"}}
+    assert catalog.merge_fields(base, same_kind)["sizing"] == {"kind": "fixed", "sizes": ["8x8"], "note": "x"}
+    assert base["prices"] == {"text_in": 1, "image_out": 2}
+    assert over["prices"] == {"image_out": 3}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("modes", ["txt2img"], "disagree on whether the model takes pictures"),
+        ("input_images", {"max_count": 0}, "disagree on whether the model takes pictures"),
+        ("max_images_per_call", 0, "greater than or equal to 1"),
+        ("prices", {"image_out": -1}, "greater than or equal to 0"),
+        ("prices", {"image_out": float("inf")}, "finite number"),
+        ("lifecycle", {"status": "dead"}, "'active', 'deprecated' or 'retired'"),
+        ("colour", "red", "not permitted"),
+    ],
+)
+def test_a_model_that_makes_no_sense_is_refused(field: str, value: object, says: str) -> None:
+    fields = {**catalog.page("openai").models["gpt-image-2"], field: value}
+    with pytest.raises(ValidationError) as caught:
+        ModelConfig.model_validate(fields)
+    assert says in str(caught.value)
+
+
+def test_a_profile_lent_to_another_id() -> None:
+    model = MODELS["gpt-image-1.5"]
+    snapshot, unknown = model.as_snapshot("gpt-image-1.5-2026"), model.as_unknown("gpt-image-9")
+    assert (snapshot.reference, snapshot.name) == ("openai/gpt-image-1.5-2026", "GPT Image 1.5 (gpt-image-1.5-2026)")
+    assert (snapshot.prices.image_out, snapshot.lifecycle, snapshot.aliases) == (32, model.lifecycle, ())
+    assert (unknown.reference, unknown.name, unknown.lifecycle.status) == (
+        "openai/gpt-image-9",
+        "gpt-image-9",
+        "active",
+    )
+    assert (unknown.prices.image_out, unknown.image_tokens, unknown.aliases) == (None, {}, ())
+    assert unknown.sizing.choose(_square()) == snapshot.sizing.choose(_square()) == SizeChoice(_square().size)
+    assert "Needs an API key; use costs money." in unknown.description
+
+
+def _square() -> SizeRequest:
+    return SizeRequest(size=Size(1024, 1024))

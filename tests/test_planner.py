@@ -1,0 +1,578 @@
+"""The planner: what a request becomes for a model, what the user is told of it, and what is refused before it costs."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from invokeai_external import catalog
+from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
+from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
+from invokeai_external.planner import Call, Plan, plan
+from invokeai_external.request import GenerationRequest, InputImage, OptionValue
+from invokeai_external.sizing import AspectRatio, Size
+
+MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+FLARE, GPT_2, GPT_15, MINI = (MODELS[f"gpt-image-{name}"] for name in ("2.5-flare", "2", "1.5", "1-mini"))
+BANANA, OLD_BANANA = MODELS["gemini-nano-banana-2.1"], MODELS["gemini-2.5-flash-image"]
+DALLE_3, DALLE_2 = MODELS["dall-e-3"], MODELS["dall-e-2"]
+
+SECRETS = ("2026:01:02", "secret prompt")
+
+
+@cache
+def picture(
+    name: str = "fox.png", size: tuple[int, int] = (64, 48), *, noise: bool = False, orientation: int = 1
+) -> InputImage:
+    """A picture file with a secret in its EXIF; of noise, which does not compress, if it shall be large."""
+    image = Image.new("RGB", size, "teal")
+    if noise:
+        image = Image.frombytes("RGB", size, random.Random(name).randbytes(size[0] * size[1] * 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010E] = SECRETS[1]
+    exif[0x9003] = SECRETS[0]
+    return InputImage(_bytes(image, name, exif), name)
+
+
+def _bytes(image: Image.Image, name: str, exif: Image.Exif) -> bytes:
+    file = io.BytesIO()
+    image.save(file, {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[name.rpartition(".")[2]], exif=exif)
+    return file.getvalue()
+
+
+@cache
+def left_half(size: tuple[int, int] = (64, 48)) -> InputImage:
+    """A mask in the inside form: change the left half."""
+    image = Image.new("L", size)
+    image.paste(255, (0, 0, size[0] // 2, size[1]))
+    return InputImage(_bytes(image, "mask.png", Image.Exif()), "mask.png")
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def planned(model: ModelConfig, **asked: object) -> Plan:
+    return plan(replace(GenerationRequest(prompt="a red fox"), **asked), model)  # type: ignore[arg-type]
+
+
+def only_call(found: Plan) -> Call:
+    (call,) = found.calls
+    return call
+
+
+def told(found: Plan) -> list[str]:
+    """The sentences of a plan, without what every plan of its model says."""
+    return [n.message for n in found.notices if n.code not in ("model_retired", "model_deprecated")]
+
+
+# Any request of any model.
+
+
+@st.composite
+def option_values(draw: st.DrawFn, model: ModelConfig) -> dict[str, OptionValue]:
+    """Options of the model with values that it takes, as a user may write them."""
+    given_: dict[str, OptionValue] = {}
+    for name, option in model.options.items():
+        if isinstance(option, NumberOption):
+            values = st.floats(option.minimum, option.maximum)
+            given_[name] = draw(values | values.map(str))
+        else:
+            given_[name] = draw(st.sampled_from([*option.values, option.values[0].upper(), "", "auto"]))
+    if given_.get("background") == "transparent":
+        given_["output_format"] = "png"
+    return given_
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
+    """A model and a request that it can take."""
+    model = draw(st.sampled_from(list(MODELS.values())))
+    exact = draw(st.booleans())
+    pictures: dict[str, object] = {}
+    if "img2img" in model.modes and draw(st.booleans()):
+        pictures["init_image"] = picture()
+        if "inpaint" in model.modes and draw(st.booleans()):
+            pictures["mask"] = left_half()
+        if model.input_images.max_count > 1:
+            pictures["references"] = (picture("cat.jpg"),) * draw(st.integers(0, 2))
+    request = GenerationRequest(
+        prompt=draw(st.text(min_size=1, max_size=30).filter(str.strip)),
+        n=draw(st.integers(1, 10)),
+        size=draw(st.builds(Size, st.integers(1, 5000), st.integers(1, 5000))) if exact else None,
+        aspect_ratio=None
+        if exact
+        else draw(st.none() | st.builds(AspectRatio, st.integers(1, 30), st.integers(1, 30))),
+        image_size=None if exact else draw(st.sampled_from([None, "", "512", "1K", "2K", "4K"])),
+        seed=draw(st.none() | st.integers(-(2**40), 2**40)),
+        options=draw(option_values(model)),
+    )
+    return model, replace(request, **pictures)  # type: ignore[arg-type]
+
+
+@settings(max_examples=150)
+@given(requests())
+def test_every_plan_is_one_that_its_model_takes(asked: tuple[ModelConfig, GenerationRequest]) -> None:
+    model, request = asked
+    found = plan(request, model)
+    assert sum(call.n for call in found.calls) == request.n
+    for call in found.calls:
+        assert 1 <= call.n <= model.max_images_per_call
+        assert call.mode in model.modes
+        assert call.prompt == request.prompt
+        assert call.size.size is None or model.sizing.allows(call.size.size)
+        assert len(call.images) <= model.input_images.max_count
+        assert call.mode == ("inpaint" if call.mask else "img2img" if call.images else "txt2img")
+        for name, value in call.options.items():
+            option = model.options[name]
+            assert call.mode in option.modes
+            assert value not in ("", "auto")
+            if isinstance(option, ChoiceOption):
+                assert value in option.values
+            else:
+                assert isinstance(value, float)
+                assert option.minimum <= value <= option.maximum
+    seeds = [call.seed for call in found.calls]
+    if request.seed is None or not model.seed:
+        assert set(seeds) == {None}
+    else:
+        assert seeds == [(request.seed + i) & 0x7FFFFFFF for i in range(request.n)]
+
+
+@settings(max_examples=60)
+@given(requests())
+def test_planning_a_plan_s_own_size_changes_nothing(asked: tuple[ModelConfig, GenerationRequest]) -> None:
+    model, request = asked
+    first = plan(request, model)
+    size = first.calls[0].size.size
+    if size is None:
+        return
+    again = plan(replace(request, size=size, aspect_ratio=None, image_size=None), model)
+    assert "size_changed" not in [notice.code for notice in again.notices]
+    assert again.calls == first.calls
+
+
+# Sizes, pictures at once, seeds.
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "says"),
+    [
+        (FLARE, {"size": Size(1536, 864)}, []),
+        (
+            FLARE,
+            {"size": Size(1920, 1080)},
+            ["GPT Image 2.5 Flare does not make 1920x1080; 1920x1088 is sent instead."],
+        ),
+        (
+            FLARE,
+            {"aspect_ratio": AspectRatio(16, 9), "image_size": "4K"},
+            ["GPT Image 2.5 Flare makes 3840x2160 as an experiment: results may vary."],
+        ),
+        (FLARE, {"size": Size(2560, 1440)}, []),
+        (
+            BANANA,
+            {"aspect_ratio": AspectRatio(7, 4), "image_size": "2K"},
+            ["Gemini Nano Banana 2.1 does not make 7:4 at 2K; 2752x1536 (16:9 at 2K) is sent instead."],
+        ),
+        (BANANA, {"image_size": "512"}, ["Gemini Nano Banana 2.1 does not make 512; 1K is sent instead."]),
+        (OLD_BANANA, {"image_size": "2K"}, ["Gemini 2.5 Flash Image does not make 2K; the size is left to it."]),
+        (GPT_15, {}, []),
+    ],
+)
+def test_a_size_that_is_not_made_is_told(model: ModelConfig, asked: Mapping[str, object], says: list[str]) -> None:
+    assert told(planned(model, **asked)) == says
+
+
+def test_a_picture_to_edit_lends_its_ratio_as_it_is_shown() -> None:
+    standing = picture("phone.jpg", (60, 40), orientation=6)
+    assert str(only_call(planned(FLARE, init_image=standing, image_size="1K")).size) == "832x1248"
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "seed", "calls"),
+    [
+        (FLARE, 10, None, [(10, None)]),
+        (DALLE_3, 2, None, [(1, None), (1, None)]),
+        (BANANA, 3, None, [(1, None), (1, None), (1, None)]),
+        (BANANA, 3, 0x7FFFFFFE, [(1, 0x7FFFFFFE), (1, 0x7FFFFFFF), (1, 0)]),
+        (BANANA, 1, -1, [(1, 0x7FFFFFFF)]),
+        (FLARE.model_copy(update={"max_images_per_call": 4}), 10, None, [(4, None), (4, None), (2, None)]),
+        # A call has one seed, so pictures of different seeds need calls of their own.
+        (FLARE.model_copy(update={"max_images_per_call": 4, "seed": True}), 2, 7, [(1, 7), (1, 8)]),
+    ],
+)
+def test_several_pictures_become_the_calls_that_the_model_can_take(
+    model: ModelConfig, n: int, seed: int | None, calls: list[tuple[int, int | None]]
+) -> None:
+    assert [(call.n, call.seed) for call in planned(model, n=n, seed=seed).calls] == calls
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sent", "says"),
+    [
+        (FLARE, {"quality": "auto", "background": "", "moderation": " Auto "}, {}, []),
+        (FLARE, {"quality": " HIGH ", "output_format": "webp"}, {"quality": "high", "output_format": "webp"}, []),
+        (BANANA, {"temperature": "0.5"}, {"temperature": 0.5}, []),
+        (BANANA, {"temperature": 2, "thinking_level": "high"}, {"temperature": 2.0, "thinking_level": "high"}, []),
+        (
+            FLARE,
+            {"temperature": 1.0, "thinking_level": "high"},
+            {},
+            [
+                "GPT Image 2.5 Flare has no temperature; 1.0 was left out.",
+                "GPT Image 2.5 Flare has no thinking level; 'high' was left out.",
+            ],
+        ),
+        (BANANA, {"background": "opaque"}, {}, ["Gemini Nano Banana 2.1 has no background; 'opaque' was left out."]),
+        (
+            GPT_15,
+            {"input_fidelity": "high"},
+            {},
+            ["Input fidelity applies only when a picture is edited; 'high' was left out."],
+        ),
+        (GPT_2, {"input_fidelity": "high"}, {}, ["GPT Image 2 has no input fidelity; 'high' was left out."]),
+        (
+            GPT_2,
+            {"background": "transparent"},
+            {"background": "transparent"},
+            ["Background transparent is a preview on GPT Image 2: results may vary."],
+        ),
+        (DALLE_3, {"style": "vivid", "quality": "hd"}, {"style": "vivid", "quality": "hd"}, []),
+    ],
+)
+def test_options_are_sent_or_left_out_with_a_word(
+    model: ModelConfig, options: dict[str, OptionValue], sent: dict[str, OptionValue], says: list[str]
+) -> None:
+    found = planned(model, options=options)
+    assert only_call(found).options == sent
+    assert told(found) == says
+
+
+def test_options_that_depend_on_whether_a_picture_is_edited() -> None:
+    options: dict[str, OptionValue] = {"input_fidelity": "high", "moderation": "low"}
+    from_words, edit = planned(GPT_15, options=options), planned(GPT_15, options=options, init_image=picture())
+    assert only_call(from_words).options == {"moderation": "low"}
+    assert only_call(edit).options == {"input_fidelity": "high"}
+    assert told(edit) == ["Moderation applies only without pictures; 'low' was left out."]
+    assert only_call(planned(GPT_15, options=options, references=(picture(),))).options == {"input_fidelity": "high"}
+
+
+def test_a_seed_that_a_model_does_not_take_is_left_out_with_a_word() -> None:
+    found = planned(FLARE, seed=7)
+    assert only_call(found).seed is None
+    assert [(notice.code, notice.message) for notice in found.notices] == [
+        ("option_dropped", "GPT Image 2.5 Flare takes no seed; 7 was left out.")
+    ]
+
+
+def test_a_value_is_sent_as_the_model_spells_it() -> None:
+    shouting = FLARE.model_copy(update={"options": {"quality": ChoiceOption(values=("Best",))}})
+    assert only_call(planned(shouting, options={"quality": "best"})).options == {"quality": "Best"}
+
+
+# Pictures and masks.
+
+
+@pytest.mark.parametrize("name", ["fox.png", "fox.jpg", "fox.webp"])
+def test_a_picture_is_sent_upright_and_without_what_it_tells(name: str) -> None:
+    given_ = picture(name, (60, 40), orientation=6)
+    assert SECRETS[1].encode() in given_.data, "the file that goes in does tell"
+    sent = only_call(planned(FLARE, init_image=given_)).init_image
+    assert sent is not None
+    assert opened(sent.data).size == (40, 60)
+    assert not opened(sent.data).getexif()
+    assert not any(secret.encode() in sent.data for secret in SECRETS)
+    assert (sent.name, sent.sha256) == (name, given_.sha256)
+
+
+def test_the_picture_to_edit_goes_first_and_the_references_follow_in_their_order() -> None:
+    references = (picture("a.png"), picture("b.jpg"), picture("c.webp"))
+    call = only_call(planned(FLARE, init_image=picture("base.png"), references=references))
+    assert [image.name for image in call.images] == ["base.png", "a.png", "b.jpg", "c.webp"]
+    assert [image.mime_type for image in call.images] == ["image/png", "image/png", "image/jpeg", "image/webp"]
+    only_references = only_call(planned(FLARE, references=references))
+    assert only_references.init_image is None
+    assert [image.name for image in only_references.images] == ["a.png", "b.jpg", "c.webp"]
+
+
+def test_a_picture_that_is_too_large_is_sent_smaller_with_its_ratio_and_a_word() -> None:
+    tight = FLARE.model_copy(update={"input_images": InputImageLimits(max_count=2, max_bytes=20_000)})
+    found = planned(tight, init_image=picture("big.png", (200, 100), noise=True), references=(picture(),))
+    big, small = only_call(found).images
+    assert len(big.data) <= 20_000
+    width, height = opened(big.data).size
+    assert 100 < width < 200
+    assert width / height == pytest.approx(2, abs=0.03)
+    assert opened(small.data).size == (64, 48)
+    assert told(found) == [f"big.png is too large for GPT Image 2.5 Flare; {width}x{height} is sent."]
+
+
+def test_pictures_share_a_total_and_small_ones_leave_their_share_to_large_ones() -> None:
+    limits = InputImageLimits(max_count=5, max_bytes=90_000, max_total_bytes=100_000)
+    model = BANANA.model_copy(update={"input_images": limits})
+    large = picture("large.png", (160, 150), noise=True)
+    small = tuple(picture(f"{i}.png", (40, 40), noise=True) for i in range(4))
+    assert [72_000 < len(large.data) < 73_000, *(4_800 < len(i.data) < 5_100 for i in small)] == [True] * 5
+    assert told(planned(model, references=(large, *small))) == [], "92 kB of 100 kB, though a fifth of it is 20 kB"
+    other_large = picture("other.png", (160, 150), noise=True)
+    found = planned(model, references=(large, small[0], other_large))
+    sent = only_call(found).images
+    assert sum(len(image.data) for image in sent) <= 100_000
+    assert all(len(image.data) > 35_000 for image in (sent[0], sent[2])), "nearly half each"
+    assert [notice.code for notice in found.notices] == ["image_downscaled"] * 2
+
+
+def test_a_mask_becomes_a_png_whose_transparency_marks_what_to_change_at_the_first_picture_s_size() -> None:
+    call = only_call(planned(FLARE, init_image=picture("wide.jpg", (60, 40), orientation=6), mask=left_half((30, 20))))
+    assert call.mode == "inpaint"
+    assert call.init_image is not None
+    assert call.mask is not None
+    assert (call.mask.mime_type, call.mask.name) == ("image/png", "mask.png")
+    mask = opened(call.mask.data)
+    assert (mask.mode, mask.size) == ("RGBA", opened(call.init_image.data).size) == ("RGBA", (40, 60))
+    alpha = mask.getchannel("A")
+    assert [alpha.getpixel(place) for place in ((0, 0), (19, 59), (20, 0), (39, 59))] == [0, 0, 255, 255]
+
+
+def test_dall_e_2_gets_its_picture_and_its_mask_as_square_pngs_with_alpha() -> None:
+    asked = {"init_image": picture("wide.jpg", (64, 32)), "mask": left_half((64, 32)), "size": Size(256, 256)}
+    call = only_call(planned(DALLE_2, **asked))
+    assert call.init_image is not None
+    assert call.mask is not None
+    base, mask = opened(call.init_image.data), opened(call.mask.data).getchannel("A")
+    assert (call.init_image.mime_type, base.mode, base.size, mask.size) == (
+        "image/png",
+        "RGBA",
+        (256, 256),
+        (256, 256),
+    )
+    top, middle = (128, 10), (128, 128)
+    assert [base.getchannel("A").getpixel(place) for place in (top, middle)] == [0, 255]
+    # Above the picture, in its left and in its right half: change, change, keep.
+    assert [mask.getpixel(place) for place in (top, (20, 128), (230, 128))] == [0, 0, 255]
+    without_mask = only_call(planned(DALLE_2, init_image=picture()))
+    assert without_mask.mask is None
+    assert opened(without_mask.images[0].data).size == (1024, 1024)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "kind", "says"),
+    [
+        (
+            FLARE,
+            {"prompt": " \n "},
+            InvalidRequestError,
+            "The prompt is empty. Say what the picture should show.",
+        ),
+        (
+            FLARE,
+            {"prompt": "x" * 32_001},
+            CapabilityError,
+            "The prompt has 32,001 characters; GPT Image 2.5 Flare takes at most 32,000. Shorten the prompt.",
+        ),
+        (
+            FLARE,
+            {"n": 0},
+            InvalidRequestError,
+            "0 pictures were asked for; a request makes 1 to 10. Choose a number in between.",
+        ),
+        (
+            BANANA,
+            {"n": 11},
+            InvalidRequestError,
+            "11 pictures were asked for; a request makes 1 to 10. Choose a number in between.",
+        ),
+        (
+            FLARE,
+            {"size": Size(64, 64), "image_size": "1K"},
+            InvalidRequestError,
+            "A size was given together with an aspect ratio or an image size. Give one or the other.",
+        ),
+        (
+            FLARE,
+            {"size": Size(64, 64), "aspect_ratio": AspectRatio(1, 1)},
+            InvalidRequestError,
+            "A size was given together with an aspect ratio or an image size. Give one or the other.",
+        ),
+        *(
+            (
+                model,
+                {"image_size": "huge"},
+                InvalidRequestError,
+                "An image size is written like 1K, 2K or 4K, not 'huge'.",
+            )
+            for model in (FLARE, GPT_15, BANANA, OLD_BANANA)
+        ),
+        (
+            FLARE,
+            {"options": {"quality": "best"}},
+            CapabilityError,
+            "'best' is no quality for GPT Image 2.5 Flare. Choose one of: auto, low, medium, high, xhigh, max.",
+        ),
+        (
+            MINI,
+            {"options": {"input_fidelity": "high"}, "init_image": picture()},
+            CapabilityError,
+            "'high' is no input fidelity for GPT Image 1 Mini. Choose one of: low.",
+        ),
+        *(
+            (
+                BANANA,
+                {"options": {"temperature": value}},
+                CapabilityError,
+                f"{value!r} is no temperature for Gemini Nano Banana 2.1. Choose a number from 0 to 2.",
+            )
+            for value in ("hot", 2.1, "nan", -0.1)
+        ),
+        (
+            BANANA,
+            {"options": {"background": "Transparent"}},
+            CapabilityError,
+            "Gemini Nano Banana 2.1 makes no transparent pictures. Choose a model that does, or another background.",
+        ),
+        (
+            FLARE.model_copy(update={"options": {"background": ChoiceOption(values=("auto", "opaque"))}}),
+            {"options": {"background": "transparent"}},
+            CapabilityError,
+            "'transparent' is no background for GPT Image 2.5 Flare. Choose one of: auto, opaque.",
+        ),
+        (
+            FLARE,
+            {"options": {"background": "transparent", "output_format": "jpeg"}},
+            CapabilityError,
+            "JPEG files cannot be transparent. Choose the output format png or webp, or another background.",
+        ),
+        (
+            FLARE,
+            {"mask": left_half()},
+            InvalidRequestError,
+            "A mask was given without a picture to edit. Give the picture that the mask belongs to as well.",
+        ),
+        (
+            FLARE,
+            {"mask": left_half(), "references": (picture(),)},
+            InvalidRequestError,
+            "A mask was given without a picture to edit. Give the picture that the mask belongs to as well.",
+        ),
+        (
+            BANANA,
+            {"mask": left_half(), "init_image": picture()},
+            CapabilityError,
+            "Gemini Nano Banana 2.1 takes no mask. Leave the mask out, or choose a model with the mode inpaint.",
+        ),
+        (
+            DALLE_3,
+            {"references": (picture(),)},
+            CapabilityError,
+            "DALL·E 3 takes no pictures, only words. Leave the pictures out, or choose a model with the mode img2img.",
+        ),
+        (
+            OLD_BANANA,
+            {"init_image": picture(), "references": (picture(),) * 3},
+            CapabilityError,
+            "4 pictures were given; Gemini 2.5 Flash Image takes at most 3. Give fewer pictures.",
+        ),
+        (
+            FLARE,
+            {"init_image": InputImage(b"no picture", "notes.txt")},
+            InvalidRequestError,
+            "notes.txt: This is not a picture that can be read. Give another file.",
+        ),
+        (
+            FLARE,
+            {"references": (InputImage(picture().data[:200], "half.png"),)},
+            InvalidRequestError,
+            "half.png: The picture is cut off: its file ends too early. Give another file.",
+        ),
+        *(
+            (
+                model,
+                {"init_image": picture(), "mask": InputImage(b"no picture", "mask.txt")},
+                InvalidRequestError,
+                "mask.txt: This is not a picture that can be read. Give another file.",
+            )
+            for model in (FLARE, DALLE_2)
+        ),
+        (
+            DALLE_2,
+            {"init_image": InputImage(b"no picture", "notes.txt")},
+            InvalidRequestError,
+            "notes.txt: This is not a picture that can be read. Give another file.",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_with_what_to_do(
+    model: ModelConfig, asked: dict[str, object], kind: type[RequestError], says: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        planned(model, **asked)
+    assert (type(caught.value), str(caught.value)) == (kind, says)
+
+
+def test_the_longest_prompt_is_taken() -> None:
+    assert len(only_call(planned(FLARE, prompt="x" * 32_000)).prompt) == 32_000
+
+
+# How long a model lives.
+
+
+@pytest.mark.parametrize(
+    ("model", "lifecycle", "notice"),
+    [
+        (
+            "gpt-image-1",
+            {},
+            (
+                "model_retired",
+                "GPT Image 1 was retired on 2026-10-23: only a proxy may still serve it. "
+                "Use gpt-image-2.5-flare instead.",
+            ),
+        ),
+        (
+            "gpt-image-1.5",
+            {},
+            ("model_deprecated", "GPT Image 1.5 ends on 2026-12-01. Use gpt-image-2 instead."),
+        ),
+        (
+            "gemini-3.1-flash-image",
+            {},
+            (
+                "model_deprecated",
+                "Gemini 3.1 Flash Image will end, on a day not known for sure. Use gemini-nano-banana-2.1 instead.",
+            ),
+        ),
+        (
+            "gpt-image-1",
+            {"shutdown": None, "successor": None},
+            ("model_retired", "GPT Image 1 was retired: only a proxy may still serve it."),
+        ),
+    ],
+)
+def test_a_model_near_or_behind_its_end_says_so(
+    model: str, lifecycle: dict[str, object], notice: tuple[str, str]
+) -> None:
+    config = MODELS[model]
+    config = config.model_copy(update={"lifecycle": config.lifecycle.model_copy(update=lifecycle)})
+    assert [(n.code, n.message) for n in planned(config).notices] == [notice]
+
+
+def test_a_call_does_not_show_the_pictures_when_it_is_printed() -> None:
+    assert "data" not in repr(planned(FLARE, init_image=picture()).calls[0].images)

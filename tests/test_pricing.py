@@ -1,0 +1,83 @@
+"""Money: from tokens to USD; what is unknown is never taken for zero."""
+
+from __future__ import annotations
+
+import pytest
+
+from invokeai_external import catalog
+from invokeai_external.models import Prices
+from invokeai_external.planner import plan
+from invokeai_external.pricing import cost_usd, estimate_usd
+from invokeai_external.request import GenerationRequest, OptionValue, Usage
+from invokeai_external.sizing import AspectRatio, Size
+
+MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+
+
+def usage(text_in: int | None, image_in: int | None, text_out: int | None, image_out: int | None) -> Usage:
+    return Usage(
+        input_text_tokens=text_in,
+        input_image_tokens=image_in,
+        output_text_tokens=text_out,
+        output_image_tokens=image_out,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prices", "usd"),
+    [
+        (usage(1_000_000, 0, 0, 0), Prices(text_in=5), 5),
+        (usage(20, 300, 0, 4160), Prices(text_in=5, image_in=8, image_out=30), 0.1273),
+        (usage(100, 258, 400, 1120), Prices(text_in=0.5, image_in=0.5, text_out=3, image_out=60), 0.068579),
+        (usage(0, 0, 0, 0), Prices(), 0),
+        (usage(10, 0, 0, 0), Prices(text_in=0), 0),
+        # A kind of token that was used has no price.
+        (usage(10, 0, 1, 10), Prices(text_in=5, image_in=8, image_out=30), None),
+        (usage(10, 0, 0, 10), Prices(), None),
+        # The provider did not count one kind.
+        (usage(10, None, 0, 10), Prices(text_in=1, image_in=1, text_out=1, image_out=1), None),
+        (None, Prices(text_in=1, image_in=1, text_out=1, image_out=1), None),
+    ],
+)
+def test_the_cost_of_tokens(tokens: Usage | None, prices: Prices, usd: float | None) -> None:
+    assert cost_usd(tokens, prices) == (None if usd is None else pytest.approx(usd))
+
+
+def test_a_sum_of_usages_knows_only_what_both_know() -> None:
+    total = usage(1, 2, None, 4) + usage(10, None, 30, 40)
+    assert total == usage(11, None, None, 44)
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "asked", "options", "usd"),
+    [
+        # Gemini prices a picture by its image size; where none is sent it makes 1K.
+        ("gemini-nano-banana-2.1", 1, {}, {}, 0.0336),
+        ("gemini-nano-banana-2.1", 2, {"image_size": "2K"}, {}, 2 * 0.0504),
+        ("gemini-nano-banana-2.1", 1, {"image_size": "4K"}, {}, 0.1134),
+        ("gemini-3-pro-image", 1, {"image_size": "2K"}, {}, 0.1344),
+        ("gemini-3-pro-image", 1, {"aspect_ratio": AspectRatio(16, 9), "image_size": "4K"}, {}, 0.24),
+        ("gemini-3.1-flash-image", 1, {"image_size": "512"}, {}, 0.04482),
+        ("gemini-3.1-flash-image", 1, {"image_size": "4K"}, {}, 0.1512),
+        ("gemini-2.5-flash-image", 3, {}, {}, 3 * 0.0387),
+        # GPT Image by quality and size, known only where both are named.
+        ("gpt-image-1", 1, {"size": Size(1024, 1024)}, {"quality": "high"}, 0.1664),
+        ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * 0.013056),
+        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176),
+        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {}, None),
+        ("gpt-image-1.5", 1, {}, {"quality": "low"}, None),
+        ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "low"}, None),
+        ("gemini-3.1-flash-lite-image", 1, {}, {}, None),
+        ("dall-e-3", 1, {}, {}, None),
+    ],
+)
+def test_what_pictures_will_cost(
+    model: str, n: int, asked: dict[str, Size | AspectRatio | str], options: dict[str, OptionValue], usd: float | None
+) -> None:
+    request = GenerationRequest(prompt="a red fox", n=n, options=options, **asked)  # type: ignore[arg-type]
+    assert estimate_usd(plan(request, MODELS[model])) == (None if usd is None else pytest.approx(usd))
+
+
+def test_an_estimate_needs_a_price_as_well_as_the_tokens() -> None:
+    model = MODELS["gemini-3-pro-image"].model_copy(update={"prices": Prices(text_in=2)})
+    assert estimate_usd(plan(GenerationRequest(prompt="a red fox"), model)) is None

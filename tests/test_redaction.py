@@ -1,0 +1,56 @@
+"""Keys never show: the one in use, and whatever looks like one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invokeai_external.errors import ExternalError, RateLimitedError
+from invokeai_external.redaction import redact, redacted
+
+KEY = "my-own-gateway-key"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"The key {KEY} is wrong.", "The key [key] is wrong."),
+        (f"?key={KEY}&x=1", "?key=[key]&x=1"),
+        ("Incorrect API key provided: sk-proj-abc_DEF-1234567890.", "Incorrect API key provided: [key]."),
+        ("Incorrect API key provided: sk-proj-********************abcd.", "Incorrect API key provided: [key]."),
+        ("API key AIzaSyD-1234567890_abcdef not valid", "API key [key] not valid"),
+        ("token AQ.Ab8RN6K-0123456789_x", "token [key]"),
+        ("Authorization: Bearer eyJhbGciOi.J9-payload_x", "Authorization: [key]"),
+        # Words that only resemble keys.
+        ("A risk-management desk-lamp", "A risk-management desk-lamp"),
+        ("sk-1234", "sk-1234"),
+        ("Bearer auth is missing", "Bearer auth is missing"),
+        ("gpt-image-2 refused task-sketching", "gpt-image-2 refused task-sketching"),
+    ],
+)
+def test_what_is_shown_of_a_text(text: str, shown: str) -> None:
+    assert redact(text, KEY) == shown
+
+
+@given(st.text(max_size=30), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12), st.text())
+def test_no_key_of_any_form_comes_through(before: str, key: str, after: str) -> None:
+    assert key not in redact(f"{before}{key}{after}", key)
+
+
+def test_without_a_key_the_rest_is_still_taken_out() -> None:
+    assert redact("plain words, sk-0123456789abcdef", "") == "plain words, [key]"
+
+
+def test_an_error_is_made_fit_to_be_shown_everywhere() -> None:
+    error = RateLimitedError(
+        f"OpenAI said: {KEY}.", hint=f"Check {KEY}.", request_id=f"req-{KEY}", status=429, retry_after=3
+    )
+    found = redacted(error, KEY)
+    assert found is error
+    assert (error.message, error.hint, error.request_id) == ("OpenAI said: [key].", "Check [key].", "req-[key]")
+    assert (str(error), error.args) == ("OpenAI said: [key]. Check [key].", ("OpenAI said: [key].",))
+    assert KEY not in repr(error)
+    assert (error.status, error.retry_after) == (429, 3)
+    bare = redacted(ExternalError("Nothing in here."), KEY)
+    assert (bare.message, bare.hint, bare.request_id) == ("Nothing in here.", None, None)

@@ -1,0 +1,285 @@
+"""Sizes: what each kind of model makes, and which of it comes nearest to what was asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from invokeai_external import catalog
+from invokeai_external.models import ModelConfig
+from invokeai_external.sizing import (
+    AspectRatio,
+    FlexibleSizing,
+    Size,
+    SizeChoice,
+    SizeRequest,
+    Sizing,
+    image_size_edge,
+)
+
+MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+SIZING: TypeAdapter[Sizing] = TypeAdapter(Sizing)
+
+models = st.sampled_from(list(MODELS.values()))
+sizes = st.builds(Size, st.integers(1, 9000), st.integers(1, 9000))
+ratios = st.builds(AspectRatio, st.integers(1, 40), st.integers(1, 40))
+image_sizes = st.sampled_from(["512", "1K", "2k", "3K", "4K", "8K", "1"])
+
+
+def asked(size: str | None = None, ratio: str | None = None, image_size: str | None = None) -> SizeRequest:
+    return SizeRequest(Size.parse(size) if size else None, AspectRatio.parse(ratio) if ratio else None, image_size)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_every_preset_passes_its_own_check_and_is_chosen_when_asked_for(model: ModelConfig) -> None:
+    presets = model.sizing.presets()
+    assert presets
+    for preset in presets:
+        assert preset.size is not None
+        assert model.sizing.allows(preset.size)
+        request = SizeRequest(size=preset.size)
+        assert model.sizing.choose(request) == preset
+        assert request.is_met_by(preset)
+    assert len({preset.size for preset in presets}) == len(presets)
+
+
+@given(models, sizes)
+def test_any_size_becomes_an_allowed_one_that_stays_as_it_is(model: ModelConfig, size: Size) -> None:
+    choice = model.sizing.choose(SizeRequest(size=size))
+    assert choice.size is not None
+    assert model.sizing.allows(choice.size)
+    again = SizeRequest(size=choice.size)
+    assert model.sizing.choose(again) == choice
+    assert again.is_met_by(choice)
+    assert SizeRequest(size=size).is_met_by(choice) == (size == choice.size)
+
+
+@given(models, ratios | st.none(), image_sizes | st.none(), st.floats(0.01, 100) | st.none())
+def test_any_ratio_and_image_size_become_an_allowed_size(
+    model: ModelConfig, ratio: AspectRatio | None, image_size: str | None, natural: float | None
+) -> None:
+    choice = model.sizing.choose(SizeRequest(None, ratio, image_size, natural))
+    if ratio is None and (image_size is None or model.sizing.kind == "presets"):
+        assert choice.size is None, "the model chooses, or follows the picture that it is given"
+        assert choice.aspect_ratio is None
+    else:
+        assert choice.size is not None
+        assert model.sizing.allows(choice.size)
+
+
+@given(models.filter(lambda m: m.sizing.kind != "flexible"), sizes)
+def test_the_nearest_size_is_nearest_by_ratio_and_then_by_area(model: ModelConfig, size: Size) -> None:
+    choice = model.sizing.choose(SizeRequest(size=size)).size
+    assert choice is not None
+
+    def ratio_distance(other: Size) -> float:
+        """How many times wider or narrower."""
+        factor = Fraction(other.width * size.height, other.height * size.width)
+        return float(max(factor, 1 / factor))
+
+    def area_distance(other: Size) -> float:
+        factor = Fraction(other.pixels, size.pixels)
+        return float(max(factor, 1 / factor))
+
+    for preset in model.sizing.presets():
+        assert preset.size is not None
+        assert ratio_distance(choice) <= ratio_distance(preset.size) * (1 + 1e-8)
+        if Fraction(choice.width, choice.height) == Fraction(preset.size.width, preset.size.height):
+            assert area_distance(choice) <= area_distance(preset.size) * (1 + 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("model", "request_", "sent", "is_met"),
+    [
+        # Any size on a grid: exact, snapped, brought inside the limits; ratios and image sizes by name.
+        ("gpt-image-2.5-flare", asked("1536x864"), "1536x864", True),
+        ("gpt-image-2.5-flare", asked("1920x1080"), "1920x1088", False),
+        ("gpt-image-2.5-flare", asked("512x512"), "816x816", False),
+        ("gpt-image-2.5-flare", asked("8000x8000"), "2880x2880", False),
+        ("gpt-image-2.5-flare", asked("3072x1024"), "3072x1024", True),
+        ("gpt-image-2.5-flare", asked("1024x3072"), "1024x3072", True),
+        ("gpt-image-2.5-flare", asked(ratio="16:9"), "1360x768", True),
+        ("gpt-image-2.5-flare", asked(ratio="16:9", image_size="4K"), "3840x2160", True),
+        ("gpt-image-2.5-flare", asked(ratio="21:9", image_size="4K"), "3840x1648", False),
+        ("gpt-image-2.5-flare", asked(ratio="5:1"), "1776x592", False),
+        ("gpt-image-2.5-flare", asked(image_size="2K"), "2048x2048", True),
+        ("gpt-image-2.5-flare", asked(image_size="512"), "816x816", False),
+        ("gpt-image-2.5-flare", asked(), "auto", True),
+        # A short list of sizes.
+        ("gpt-image-1.5", asked("1920x1080"), "1536x1024", False),
+        ("gpt-image-1.5", asked(ratio="16:9"), "1536x1024", False),
+        ("gpt-image-1.5", asked(ratio="2:3"), "1024x1536", True),
+        ("gpt-image-1.5", asked(ratio="2:3", image_size="4K"), "1024x1536", False),
+        ("gpt-image-1.5", asked(image_size="1K"), "1024x1024", True),
+        ("gpt-image-1.5", asked(), "auto", True),
+        ("dall-e-3", asked(ratio="16:9"), "1792x1024", True),
+        ("dall-e-2", asked("300x300"), "256x256", False),
+        ("dall-e-2", asked(image_size="512"), "512x512", True),
+        # A ratio with an image size.
+        ("gemini-nano-banana-2.1", asked("2752x1536"), "2752x1536 (16:9 at 2K)", True),
+        ("gemini-nano-banana-2.1", asked("1920x1080"), "1376x768 (16:9 at 1K)", False),
+        ("gemini-nano-banana-2.1", asked(ratio="16:9"), "1376x768 (16:9 at 1K)", True),
+        ("gemini-nano-banana-2.1", asked(ratio="14:6"), "1584x672 (21:9 at 1K)", True),
+        ("gemini-nano-banana-2.1", asked(ratio="7:4"), "1376x768 (16:9 at 1K)", False),
+        ("gemini-nano-banana-2.1", asked(ratio="1:20"), "384x3072 (1:8 at 1K)", False),
+        ("gemini-nano-banana-2.1", asked(ratio="9:16", image_size="4k"), "3072x5504 (9:16 at 4K)", True),
+        ("gemini-nano-banana-2.1", asked(ratio="1:1", image_size="3K"), "4096x4096 (1:1 at 4K)", False),
+        ("gemini-nano-banana-2.1", asked(image_size="2048"), "2K", True),
+        ("gemini-nano-banana-2.1", asked(image_size="512"), "1K", False),
+        ("gemini-nano-banana-2.1", asked(), "auto", True),
+        ("gemini-3.1-flash-image", asked(ratio="21:9", image_size="512"), "792x336 (21:9 at 512)", True),
+        ("gemini-3-pro-image", asked(ratio="1:8"), "768x1376 (9:16 at 1K)", False),
+        # A ratio alone.
+        ("gemini-2.5-flash-image", asked(ratio="21:9"), "1536x672 (21:9)", True),
+        ("gemini-2.5-flash-image", asked(ratio="21:9", image_size="1K"), "1536x672 (21:9)", True),
+        ("gemini-2.5-flash-image", asked(ratio="21:9", image_size="2K"), "1536x672 (21:9)", False),
+        ("gemini-2.5-flash-image", asked(image_size="2K"), "auto", False),
+        ("gemini-2.5-flash-image", asked("4096x4096"), "1024x1024 (1:1)", False),
+    ],
+)
+def test_what_is_sent_for_a_size(model: str, request_: SizeRequest, sent: str, is_met: bool) -> None:
+    choice = MODELS[model].sizing.choose(request_)
+    assert str(choice) == sent
+    assert request_.is_met_by(choice) is is_met
+
+
+def test_a_picture_to_edit_lends_its_ratio_where_none_is_asked_for() -> None:
+    flare, mini, banana = (MODELS[m].sizing for m in ("gpt-image-2.5-flare", "gpt-image-1-mini", "gemini-3-pro-image"))
+    wide = SizeRequest(image_size="2K", natural_ratio=2.0)
+    assert flare.choose(wide) == SizeChoice(Size(2896, 1456))
+    assert mini.choose(wide) == SizeChoice(Size(1536, 1024))
+    assert banana.choose(wide) == SizeChoice(None, None, "2K"), "Gemini takes the ratio from the picture itself"
+    square = SizeRequest(aspect_ratio=AspectRatio(1, 1), natural_ratio=2.0)
+    assert mini.choose(square) == SizeChoice(Size(1024, 1024))
+
+
+@pytest.mark.parametrize(
+    ("size", "allowed"),
+    [
+        ("1024x1024", True),
+        ("1024x1032", False),  # off the grid of 16
+        ("3840x2160", True),  # the largest area, 8,294,400
+        ("3840x2176", False),
+        ("3856x1600", False),  # the longest edge
+        ("1024x640", True),  # the smallest area, 655,360
+        ("1024x624", False),
+        ("1536x512", True),  # exactly 3:1
+        ("1552x512", False),
+        ("512x1536", True),
+        ("512x1552", False),
+    ],
+)
+def test_the_rule_of_flexible_sizes(size: str, allowed: bool) -> None:
+    assert MODELS["gpt-image-2"].sizing.allows(Size.parse(size)) is allowed
+
+
+@settings(max_examples=60)
+@given(
+    step=st.integers(1, 9),
+    limits=st.tuples(ratios, ratios).map(lambda pair: sorted(pair, key=lambda ratio: ratio.value)),
+    max_edge=st.integers(1, 60),
+    pixels=st.tuples(st.integers(1, 3000), st.integers(1, 3000)).map(sorted),
+    size=st.builds(Size, st.integers(1, 90), st.integers(1, 90)),
+)
+def test_a_flexible_rule_finds_an_allowed_size_whenever_there_is_one(
+    step: int, limits: list[AspectRatio], max_edge: int, pixels: list[int], size: Size
+) -> None:
+    narrow, wide = limits
+    rule = {
+        "kind": "flexible",
+        "multiple_of": step,
+        "min_ratio": str(narrow),
+        "max_ratio": str(wide),
+        "max_edge": max_edge,
+        "min_pixels": pixels[0],
+        "max_pixels": pixels[1],
+    }
+    edges = range(step, max_edge + 1, step)
+    allowed = {
+        Size(w, h)
+        for w, h in product(edges, edges)
+        if pixels[0] <= w * h <= pixels[1]
+        and Fraction(narrow.width, narrow.height) <= Fraction(w, h) <= Fraction(wide.width, wide.height)
+    }
+    if not allowed:
+        with pytest.raises(ValidationError, match="no size obeys this rule"):
+            SIZING.validate_python(rule)
+        return
+    sizing = SIZING.validate_python(rule)
+    assert isinstance(sizing, FlexibleSizing)
+    choice = sizing.choose(SizeRequest(size=size)).size
+    assert choice in allowed
+    assert choice == size or size not in allowed
+
+
+def test_a_snapped_size_keeps_the_ratio_and_area_as_well_as_the_grid_lets_it() -> None:
+    sizing = MODELS["gpt-image-2"].sizing
+    for width, height in product(range(1000, 2000, 37), range(1000, 2000, 41)):
+        choice = sizing.choose(SizeRequest(size=Size(width, height))).size
+        assert choice is not None
+        assert abs(choice.width - width) <= 8
+        assert abs(choice.height - height) <= 8
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "says"),
+    [
+        (Size.parse, "1536", "a size is written like 1536x864, not '1536'"),
+        (Size.parse, "-1x5", "a size is written like 1536x864, not '-1x5'"),
+        (Size.parse, "0x5", "a size needs a width and a height of at least 1 pixel, not 0x5"),
+        (AspectRatio.parse, "16/9", "an aspect ratio is written like 16:9, not '16/9'"),
+        (AspectRatio.parse, "16:0", "an aspect ratio is written like 16:9, not '16:0'"),
+        (image_size_edge, "big", "an image size is written like 1K, 2K or 4K, not 'big'"),
+        (image_size_edge, "0K", "an image size is written like 1K, 2K or 4K, not '0K'"),
+    ],
+)
+def test_a_text_that_names_no_size_is_told_the_form(read: Callable[[str], object], text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+        read(text)
+
+
+def test_sizes_are_read_in_the_ways_that_people_write_them() -> None:
+    assert Size.parse(" 1536 X 864 ") == Size.parse("1536×864") == Size(1536, 864)  # noqa: RUF001
+    assert AspectRatio.parse("16 : 9") == AspectRatio(16, 9)
+    assert (image_size_edge("2k"), image_size_edge("512"), image_size_edge(" 4K ")) == (2048, 512, 4096)
+    assert math.isclose(AspectRatio(16, 9).value, 1.7778, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"kind": "fixed", "sizes": []}, "at least 1 item"),
+        ({"kind": "fixed", "sizes": ["big"]}, "a size is written like 1536x864"),
+        ({"kind": "fixed", "sizes": [1024]}, "this must be text; put it in quotes"),
+        ({"kind": "presets", "ratios": {"wide": "16x9"}}, "an aspect ratio is written like 16:9"),
+        ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"big": 1}}, "an image size is written like 1K"),
+        ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"1K": 0}}, "greater than 0"),
+        ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"1K": float("inf")}}, "finite number"),
+        ({"kind": "round"}, "'fixed', 'presets', 'flexible'"),
+    ],
+)
+def test_a_sizing_that_makes_no_sense_is_refused_when_it_is_read(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        SIZING.validate_python(fields)
+    assert says in str(caught.value)
+
+
+def test_a_sizing_can_be_written_and_read_again() -> None:
+    sizing = SIZING.validate_python({"kind": "fixed", "sizes": (Size(8, 8), "16x8")})
+    assert SIZING.dump_python(sizing) == {"kind": "fixed", "sizes": ("8x8", "16x8")}
+    for model in MODELS.values():
+        assert SIZING.validate_python(SIZING.dump_python(model.sizing, mode="json")) == model.sizing
+
+
+def test_an_offered_image_size_that_makes_no_sense_is_refused_when_it_is_read() -> None:
+    fields = catalog.page("openai").models["gpt-image-2"]["sizing"]
+    with pytest.raises(ValidationError, match="an image size is written like 1K"):
+        SIZING.validate_python({**fields, "offered": {"image_sizes": ["huge"]}})
