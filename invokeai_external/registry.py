@@ -92,7 +92,9 @@ class Registry:
             UnknownProviderError: No provider has that id.
             InvalidRequestError: A bare id is not known, so that its provider cannot be told.
         """
-        provider_id, slash, model_id = reference.strip().partition("/")
+        # Google lists its ids as models/gemini-..., and so people paste them.
+        provider_id, slash, model_id = reference.strip().removeprefix("models/").partition("/")
+        model_id = model_id.removeprefix("models/")
         if not slash:
             return self._resolve_bare(provider_id)
         self.provider(provider_id)

@@ -155,7 +155,7 @@ def load_settings(
         SettingsError: A file is broken; the message names the file, the line and the field.
     """
     keys_path = root / API_KEYS_FILE
-    entries = _read_keys(keys_path)
+    entries = _read_keys(keys_path, providers)
     credentials = {}
     for provider in providers:
         sources = [
@@ -188,7 +188,7 @@ def set_key(root: Path, provider: str, key: str) -> Path:
 
 def remove_key(root: Path, provider: str) -> bool:
     """Take a provider's key out of ``api_keys.yaml``; returns False if there was none."""
-    if f"external_{provider}_api_key" not in _read_keys(root / API_KEYS_FILE):
+    if YamlFile(root / API_KEYS_FILE).data.get(f"external_{provider}_api_key") is None:
         return False
     _edit_keys(root, provider, None)
     return True
@@ -250,25 +250,22 @@ class YamlFile:
         """The first mistake that pydantic found below a place in the file."""
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = (*under, *(str(step) for step in first["loc"]))
-        # pydantic puts the name of a union's member into the place; the file has no such step.
         line, known = self.find(place)
+        if first["type"] == "missing":
+            known = (*known, place[-1])
         what = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
         return self.error(line, f"{'.'.join(known)}: {what}")
 
     def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
-        """The line of the deepest field on the way to a place, and the way as far as the file has it.
-
-        A field that is missing is named, and the line is that of the field it is missing from.
-        """
+        """The line of the deepest field on the way to a place, and the way as far as the file has it."""
         node, line, known = self.node, 1, []
-        for depth, step in enumerate(place):
+        for step in place:
             below = _child(node, step)
-            if below is None:
-                if depth == len(place) - 1:
-                    known.append(step)
-                continue
-            (key, node), known = below, [*known, step]
-            line = key.start_mark.line + 1
+            # pydantic puts the names of a union's members into the place; the file has no such steps.
+            if below:
+                key, node = below
+                line = key.start_mark.line + 1
+                known.append(step)
         return line, tuple(known)
 
 
@@ -280,17 +277,18 @@ def _child(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | N
     return None
 
 
-def _read_keys(path: Path) -> dict[str, str]:
-    """The text entries of ``api_keys.yaml``; empty entries are left out."""
+def _read_keys(path: Path, providers: Sequence[str]) -> dict[str, str]:
+    """The entries of ``api_keys.yaml`` for these providers; empty ones are left out, all others are Invoke's own."""
     file = YamlFile(path)
     entries = {}
-    for name, value in file.data.items():
-        if value is None or not str(name).startswith("external_"):
+    for name in (f"external_{provider}_{entry}" for provider in providers for entry in ("api_key", "base_url")):
+        value = file.data.get(name)
+        if value is None:
             continue
         if not isinstance(value, str):
-            line, _ = file.find((str(name),))
+            line, _ = file.find((name,))
             raise file.error(line, f"{name} must be text; put it in quotes")
-        entries[str(name)] = value
+        entries[name] = value
     return entries
 
 

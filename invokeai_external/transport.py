@@ -75,7 +75,13 @@ class Transport:
 
     async def fetch(self, url: str) -> HttpResponse:
         """Fetch a picture that a provider serves elsewhere, without a key; raises what ``send`` raises."""
-        return await self._exchange(self._client.build_request("GET", url))
+        try:
+            request = self._client.build_request("GET", url)
+        except (httpx.InvalidURL, UnicodeError):
+            raise InvalidResponseError(
+                "The answer names a picture at an address that is none.", hint="It was billed but not fetched."
+            ) from None
+        return await self._exchange(request)
 
     async def _exchange(self, request: httpx.Request) -> HttpResponse:
         host = request.url.host

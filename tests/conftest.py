@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import sys
@@ -48,7 +49,9 @@ class SandboxServer:
     def __init__(self) -> None:
         from invokeai_external.sandbox import create_app
 
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        # With the protocol named, asyncio sends small packets at once: 40 ms less for each request.
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._listener.bind(("127.0.0.1", 0))
         self._server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -74,11 +77,12 @@ def _sandbox_server() -> Iterator[SandboxServer]:
 @pytest.fixture
 def sandbox_url(_sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The sandbox's address, without faults or calls of other tests; the settings' base URLs point to it."""
-    import httpx
-
     url = _sandbox_server.url
-    httpx.delete(f"{url}/sandbox/faults").raise_for_status()
-    httpx.delete(f"{url}/sandbox/requests").raise_for_status()
+    for path in ("/sandbox/faults", "/sandbox/requests"):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"))
+        connection.request("DELETE", path)
+        assert connection.getresponse().status == 204
+        connection.close()
     monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", f"{url}/openai/v1")
     monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_BASE_URL", f"{url}/gemini/v1beta")
     return url

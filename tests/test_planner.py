@@ -121,7 +121,7 @@ def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
     return model, replace(request, **pictures)  # type: ignore[arg-type]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(requests())
 def test_every_plan_is_one_that_its_model_takes(asked: tuple[ModelConfig, GenerationRequest]) -> None:
     model, request = asked

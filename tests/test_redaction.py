@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invokeai_external.errors import ExternalError, RateLimitedError
-from invokeai_external.redaction import redact, redacted
+from invokeai_external.providers.base import Answer, AnswerImage
+from invokeai_external.redaction import redact, redacted, redacted_answer
 
 KEY = "my-own-gateway-key"
 
@@ -54,3 +55,15 @@ def test_an_error_is_made_fit_to_be_shown_everywhere() -> None:
     assert (error.status, error.retry_after) == (429, 3)
     bare = redacted(ExternalError("Nothing in here."), KEY)
     assert (bare.message, bare.hint, bare.request_id) == ("Nothing in here.", None, None)
+
+
+def test_the_texts_of_an_answer_are_made_fit_to_be_written_into_pictures() -> None:
+    pictures = (AnswerImage(KEY.encode(), revised_prompt=f"a fox, {KEY}"), AnswerImage(url="https://a.example/b"))
+    answer = Answer(images=pictures, request_id=f"r-{KEY}", model_version=KEY, text="sk-0123456789abcdef")
+    assert redacted_answer(answer, KEY) == Answer(
+        images=(AnswerImage(KEY.encode(), revised_prompt="a fox, [key]"), pictures[1]),
+        request_id="r-[key]",
+        model_version="[key]",
+        text="[key]",
+    )
+    assert redacted_answer(Answer(images=()), KEY) == Answer(images=())

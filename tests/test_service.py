@@ -423,6 +423,8 @@ async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_moc
         ("http://pictures.example/1.png", "neither https nor"),
         ("ftp://pictures.example/1.png", "neither https nor"),
         ("http://[broken", "neither https nor"),
+        ("https://xn--a/1.png", "an address that is none"),
+        ("https://pictures.example/\x07.png", "an address that is none"),
         ("https://pictures.example/gone.png", "could not be fetched (HTTP 404)"),
     ],
 )

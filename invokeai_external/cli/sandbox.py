@@ -17,7 +17,8 @@ _HOST = "127.0.0.1"
 
 def run(port: int) -> None:
     """Serve until interrupted; raises InvalidRequestError if the port is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio switches off the delay of small packets only where it sees that the protocol is TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with listener:
         try:

@@ -117,7 +117,12 @@ class Png:
         return self._joined(chunk for chunk in self._chunks if chunk.kind in _SHOWN)
 
     def opened(self) -> ImageFile.ImageFile:
-        """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk."""
+        """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk.
+
+        Raises:
+            ImageError: As in ``verify``; Pillow itself would make black of pixels that are missing.
+        """
+        self.verify()
         return PngImagePlugin.PngImageFile(io.BytesIO(self.stripped()))
 
     def texts(self) -> dict[str, str]:

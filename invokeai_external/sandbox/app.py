@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from invokeai_external.providers.base import SANDBOX_HEADER
 from invokeai_external.sandbox.admin import router as admin_router
+from invokeai_external.sandbox.calls import hide_key_in_query
 from invokeai_external.sandbox.gemini import router as gemini_router
 from invokeai_external.sandbox.openai import router as openai_router
 from invokeai_external.sandbox.refusal import HtmlPage, Refusal, gemini_error, openai_error
@@ -62,6 +63,7 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
 async def _answer_no_such_route(request: Request, error: Exception) -> Response:
     """What each service says of a path or a method that it does not have."""
     assert isinstance(error, HTTPException)
+    hide_key_in_query(request)
     method, path, headers = request.method, request.url.path, error.headers
     if path.startswith("/openai/"):
         path = path.removeprefix("/openai")

@@ -29,7 +29,9 @@ async def meet_wire_fault(fault: Fault | None, request: Request) -> None:
     if fault is None:
         return
     if fault.name == "slow":
-        await anyio.sleep(fault.number("seconds"))
+        with anyio.move_on_after(fault.number("seconds")):
+            await _until_nobody_waits(request.receive)
+            raise Refusal(503, None)
     elif fault.name == "dropped_connection":
         await _close_connection(request.receive)
         # The server throws this answer away, as there is nobody left to get it.
@@ -92,5 +94,10 @@ async def _close_connection(receive: Receive) -> None:
         raise ConnectionResetError("the sandbox dropped the connection, as ordered")
     transport.close()
     # Wait until the server has noticed; it would try to answer with an error page otherwise.
+    await _until_nobody_waits(receive)
+
+
+async def _until_nobody_waits(receive: Receive) -> None:
+    """Return when the client has gone; the rest of what it sends is thrown away."""
     while (await receive())["type"] != "http.disconnect":
         pass

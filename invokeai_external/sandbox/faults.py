@@ -16,7 +16,7 @@ __all__ = ["FAULTS", "PROVIDERS", "Fault", "FaultKind", "FaultQueue", "Param", "
 
 PROVIDERS = ("openai", "gemini")
 
-ParamValue = str | float | bool | None
+ParamValue = str | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,6 @@ class Param:
     def accepts(self, value: object) -> bool:
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
-        if isinstance(self.default, bool):
-            return isinstance(value, bool)
         if isinstance(self.default, int | float):
             return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
         return isinstance(value, str)

@@ -124,8 +124,9 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
         seed=call.seed,
         size=size,
         label=call.model,
-        references=call.images[1:],
-        base=call.images[0] if call.images else None,
+        # Gemini has no field for the picture to edit: one picture alone is taken for that, several for references.
+        references=call.images if len(call.images) > 1 else (),
+        base=call.images[0] if len(call.images) == 1 else None,
     )
     picture = render(scene)
     jpeg = call.config.id == _JPEG_MODEL or (fault is not None and fault.name == "jpeg_answer")

@@ -108,13 +108,13 @@ def _restyled(scene: Scene, base: Image.Image) -> Image.Image:
     """The base in the colours of a palette, as if painted over: its shapes stay, its look changes."""
     palette = _palette_of(scene)
     fitted = ImageOps.fit(base, (scene.size.width, scene.size.height), Image.Resampling.BICUBIC)
-    flat = fitted.convert("RGB")
+    flat = Image.new("RGB", fitted.size, palette.horizon)
+    flat.paste(fitted, mask=fitted.getchannel("A") if fitted.mode == "RGBA" else None)
     tones = ImageOps.autocontrast(flat.convert("L"), cutoff=1)
     tinted = ImageOps.colorize(tones, palette.near, palette.light, mid=palette.sky)
-    painted = ImageOps.posterize(flat.filter(ImageFilter.MedianFilter(5)), 4) if scene.size.pixels < 3e6 else flat
+    painted = ImageOps.posterize(flat.filter(ImageFilter.BoxBlur(math.sqrt(scene.size.pixels) / 600)), 4)
     picture = ImageEnhance.Contrast(Image.blend(painted, tinted, 0.62)).enhance(1.08)
     if scene.transparent:
-        picture = picture.convert("RGBA")
         picture.putalpha(_rounded(picture.size, 0.5))
     Lettering(picture).caption(scene)
     return picture
@@ -254,9 +254,8 @@ def _ridge(canvas: Canvas, heights: Callable[[float], float], colour: Colour, mi
     land = Image.new("L", (2 * width, 2 * height), 0)
     ImageDraw.Draw(land).polygon([(0, 2 * height), *line, (2 * width, 2 * height)], fill=255)
     land = land.reduce(2)
-    top = max(0, math.floor(min(y for _, y in line) / 2))
-    if top >= height:
-        return
+    # Kept inside the picture: in a narrow one the whole line may lie below the bottom edge.
+    top = min(height - 1, max(0, math.floor(min(y for _, y in line) / 2)))
     ramp = Image.linear_gradient("L").resize((1, height - top), Image.Resampling.BICUBIC)
     paint = ImageOps.colorize(ramp, colour, _mix(colour, mist, 0.45)).resize((width, height - top))
     canvas.paste(paint, (0, top), land.crop((0, top, width, height)))

@@ -106,6 +106,8 @@ def test_a_png_that_makes_no_sense(parts: list[tuple[bytes, bytes]]) -> None:
     assert inspect_image(png([(b"IHDR", header()), PIXELS, END]), max_pixels=MOST).size == Size(2, 2)
     with pytest.raises(ImageError, match=r"damaged|cannot be|not a picture"):
         inspect_image(png(parts), max_pixels=1 << 62)
+    with pytest.raises(ImageError):
+        images.mask_from_file(png(parts))
 
 
 def test_interlaced_png() -> None:

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from invokeai_external.sandbox import create_app
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS
@@ -376,6 +377,20 @@ class TestLog:
         # The client of this test logs its own address line; neither holds a prompt or a key.
         assert "private" not in caplog.text
         assert "sk-secret" not in caplog.text
+
+    @pytest.mark.parametrize("path", ["models", "models/x", "models/x:generateContent", "nowhere"])
+    def test_a_key_in_the_address_is_gone_before_the_server_logs_it(self, path: str) -> None:
+        app, seen = create_app(), []
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            # Web servers write the query of the same scope into their access log.
+            seen.append(scope.get("query_string"))
+
+        client = TestClient(watched)
+        for method in ("GET", "POST"):
+            assert client.request(method, f"/gemini/v1/{path}?a=1&key=secret").status_code in (400, 404)
+        assert seen == [b"a=1&key=present"] * 2
 
 
 class TestApps:

@@ -125,7 +125,7 @@ class TestAnswers:
         assert picture(send(http, body)).size == (1376, 768)
 
     def test_a_turn_is_continued(self, http: httpx.Client) -> None:
-        answered = parts(generate(http))
+        answered = parts(generate(http, thinkingConfig={"includeThoughts": True}))
         contents = [
             {"role": "user", "parts": [TEXT]},
             {"role": "model", "parts": answered},

@@ -98,7 +98,16 @@ def test_the_alpha_of_a_base_survives_outside_the_mask(photo: Image.Image) -> No
 
 def test_a_base_without_a_mask_is_painted_over(photo: Image.Image) -> None:
     picture = render(changed(SCENE, size=Size(300, 200), base=photo))
+    assert picture.mode == "RGB"
     assert share_that_differs(picture, photo) > 0.8
+    see_through = photo.convert("RGBA")
+    see_through.putalpha(0)
+    assert render(changed(SCENE, size=Size(300, 200), base=see_through)).mode == "RGB"
+
+
+def test_a_base_can_be_painted_over_and_cut_out(photo: Image.Image) -> None:
+    picture = render(changed(SCENE, size=Size(300, 200), base=photo, transparent=True))
+    assert [picture.getpixel(place)[3] for place in ((299, 0), (150, 100))] == [0, 255]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("count", [1, 6, 20])

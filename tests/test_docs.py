@@ -1,0 +1,347 @@
+"""The README and the docs: what is generated is current, links lead somewhere, examples work."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from PIL import Image
+
+from invokeai_external import Registry, load_settings
+from invokeai_external.cli import main
+from invokeai_external.cli.app import app
+from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.settings import Limits, variable_name
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def _generator() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = _generator()
+PAGES: list[Path] = generate.pages()
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A fenced block of a page, or one line of it."""
+
+    page: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def fenced(language: str) -> list[Example]:
+    """All blocks of a language, with the line on which their text begins."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            found.append(Example(page, text.count("\n", 0, match.start(1)) + 1, match[1]))
+    return found
+
+
+def commands(program: str) -> list[Example]:
+    """All lines of shell blocks that call a program."""
+    return [
+        Example(block.page, block.line + place, line)
+        for block in fenced("sh")
+        for place, line in enumerate(block.text.splitlines())
+        if line.split()[:1] == [program]
+    ]
+
+
+def outside_of_fences(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def examples(found: list[Example]) -> pytest.MarkDecorator:
+    """The parameters of a test; that there are any at all is part of it."""
+    assert found
+    return pytest.mark.parametrize("example", found, ids=str)
+
+
+# What is generated
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_generated_parts_are_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert generate.rewritten(text) == text, "run: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_mark_belongs_to_a_generated_part(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    parts = len(generate._BLOCK.findall(text))
+    assert text.count("<!-- generated: ") == text.count("<!-- end -->") == parts
+
+
+def test_every_kind_of_generated_part_is_used() -> None:
+    used = {name.split()[0] for page in PAGES for name in generate._BLOCK.findall(page.read_text(encoding="utf-8"))}
+    assert used == set(generate.BLOCKS)
+
+
+def test_a_part_that_is_out_of_date_is_written_anew() -> None:
+    old = "before\n<!-- generated: settings -->\n\n| Setting |\n\n<!-- end -->\nafter\n"
+    new = generate.rewritten(old)
+    assert all(f"| `{name}` |" in new for name in Limits.model_fields)
+    assert new.startswith("before\n")
+    assert new.endswith("<!-- end -->\nafter\n")
+    assert generate.rewritten(new) == new
+
+
+def test_a_part_of_an_unknown_name_is_refused() -> None:
+    with pytest.raises(KeyError):
+        generate.rewritten("<!-- generated: nonsense -->\n<!-- end -->")
+
+
+# Links and pictures
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", outside_of_fences(page))
+    assert targets
+    for target in targets:
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.is_relative_to(ROOT), target
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", outside_of_fences(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_pictures_are_small_and_all_of_them_are_used() -> None:
+    pictures = {path.name: path for path in generate.IMAGES.iterdir()}
+    assert set(pictures) == set(generate.DEMO_PICTURES)
+    assert sum(path.stat().st_size for path in pictures.values()) < 600_000
+    shown = {name for page in PAGES for name in re.findall(r"!\[[^\]]+\]\([^)]*?([^/)]+)\)", page.read_text("utf-8"))}
+    assert shown == set(pictures)
+    with Image.open(pictures["transparent.png"]) as picture:
+        assert picture.mode == "RGBA"
+
+
+# What must be told
+
+
+def test_every_error_has_its_section() -> None:
+    headings = re.findall(r"^### (\w+)$", (DOCS / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+    codes = {error.code for error in generate._leaves(generate.ExternalError)}
+    assert set(headings) == codes
+    assert len(headings) == len(codes)
+
+
+def test_every_notice_is_in_the_table() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "invokeai_external").rglob("*.py")]
+    codes = {code for source in sources for code in re.findall(r'\bNotice\(\s*"(\w+)"', source)}
+    section = (DOCS / "errors.md").read_text(encoding="utf-8").partition("## Notices")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == codes
+
+
+def leaf_commands(command: Any, *path: str) -> Iterator[str]:
+    for name, below in getattr(command, "commands", {}).items():
+        yield from leaf_commands(below, *path, name)
+    if not getattr(command, "commands", {}):
+        yield " ".join(path)
+
+
+@pytest.mark.parametrize("command", list(leaf_commands(typer.main.get_command(app))))
+def test_every_command_has_its_help_and_an_example(command: str) -> None:
+    page = DOCS / "command-line.md"
+    assert f"<!-- generated: help {command} -->" in page.read_text(encoding="utf-8")
+    shown = [f"{example.text} " for example in commands("invokeai-external") if example.page == page]
+    assert any(line.startswith(f"invokeai-external {command} ") for line in shown)
+
+
+def test_the_variables_that_are_named_exist() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"INVOKEAI_EXTERNAL_[A-Z]+_[A-Z_]+", page.read_text("utf-8"))
+    }
+    assert named == {variable_name(p, entry) for p in PROVIDER_IDS for entry in ("api_key", "base_url")}
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    told = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in wanted if f"`{re.split('[>=]', name)[0]}`" not in told] == []
+
+
+# Examples for the shell
+
+CLI_EXAMPLES = [e for e in commands("invokeai-external") if shlex.split(e.text, comments=True)[1:2] != ["sandbox"]]
+SERVER_EXAMPLES = [e for e in commands("invokeai-external") if shlex.split(e.text, comments=True)[1:2] == ["sandbox"]]
+
+
+def test_every_line_for_the_shell_is_tested() -> None:
+    lines = [line for block in fenced("sh") for line in block.text.splitlines() if line]
+    assert {line.split()[0] for line in lines} == {"invokeai-external", "curl", "make"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the files that the examples name."""
+    folder = tmp_path / "work"
+    (folder / "out").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    Image.linear_gradient("L").resize((320, 240)).convert("RGB").save("base.png")
+    Image.linear_gradient("L").save("a.png")
+    Image.radial_gradient("L").save("b.jpg")
+    mask = Image.new("L", (320, 240))
+    mask.paste(255, (100, 60, 200, 160))
+    mask.save("mask.png")
+    return folder
+
+
+@examples(CLI_EXAMPLES)
+def test_commands_run(
+    example: Example,
+    folder: Path,
+    sandbox_url: str,
+    canary: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "out/picture.png" in example.text:
+        assert main(["generate", "a fox", "--model", "gemini/gemini-3-pro-image", "--out", "made"]) == 0
+        next(Path("made").iterdir()).rename("out/picture.png")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{canary}\n"))
+    promised = re.search(r"# exits with (\d+)", example.text)
+    words = shlex.split(example.text, comments=True)
+    arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
+    assert main(arguments) == (int(promised[1]) if promised else 0), capsys.readouterr().err
+
+
+@examples(SERVER_EXAMPLES)
+def test_the_sandbox_command_serves_until_it_is_interrupted(example: Example) -> None:
+    # The last --port counts: any that is free, so that nobody's sandbox is in the way.
+    words = [*shlex.split(example.text)[1:], "--port", "0"]
+    program = [sys.executable, "-m", "invokeai_external", *words]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            url = re.search(r"http://127\.0\.0\.1:\d+", server.stderr.readline())
+            assert url is not None
+            # It says its address a moment before it answers there.
+            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:
+                assert client.get(f"{url[0]}/sandbox/faults").status_code == 200
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=10)
+    assert server.returncode == 130
+
+
+@examples(commands("curl"))
+def test_curl_commands_get_an_answer(example: Example, sandbox_url: str) -> None:
+    words = shlex.split(example.text)[1:]
+    url = words.pop().replace("http://127.0.0.1:9393", sandbox_url)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert set(options) <= {"-X", "-d"}
+    method = options.get("-X") or ("POST" if "-d" in options else "GET")
+    response = httpx.request(method, url, content=options.get("-d"))
+    assert response.is_success, response.text
+
+
+@examples(commands("make"))
+def test_make_targets_exist(example: Example) -> None:
+    target = shlex.split(example.text, comments=True)[1]
+    assert re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+# Examples in Python, YAML and JSON
+
+
+@examples(fenced("python"))
+def test_python_examples_run(example: Example, folder: Path, sandbox_url: str) -> None:
+    for module, package in (("openai", "openai"), ("google.genai", "genai")):
+        if f"import {package}" in example.text or f"from {package}" in example.text:
+            pytest.importorskip(module)
+    code = example.text.replace("http://127.0.0.1:9393", sandbox_url)
+    before = set(folder.iterdir())
+    exec(compile(code, str(example), "exec"), {"__name__": "__main__"})
+    made = set(folder.iterdir()) - before
+    assert bool(made) == ("write_bytes" in code)
+    for path in made:
+        with Image.open(path) as picture:
+            picture.verify()
+
+
+@examples(fenced("yaml"))
+def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
+    name = example.text.splitlines()[0].removeprefix("# ")
+    assert name in ("api_keys.yaml", "invokeai_external.yaml")
+    (tmp_path / name).write_text(example.text, encoding="utf-8")
+    (tmp_path / name).chmod(0o600)
+    settings = load_settings(tmp_path, {}, PROVIDER_IDS)
+    registry = Registry(settings.models)
+    assert settings.notices == ()
+    if name == "api_keys.yaml":
+        assert all(credentials.api_key for credentials in settings.credentials.values())
+        return
+    assert settings.limits != Limits() or settings.models.fields
+    for reference, fields in settings.models.fields.items():
+        resolved = registry.resolve(reference)
+        assert resolved.notices == ()
+        assert resolved.model.model_dump(include=set(fields)) != Registry().resolve(reference).model.model_dump(
+            include=set(fields)
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "code"), [("images", "gemini/gemini-nano-banana-2.1", 0), ("error", "openai/dall-e-3", 1)]
+)
+def test_json_examples_have_the_fields_of_a_run(
+    key: str, model: str, code: int, folder: Path, sandbox_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shown,) = [found for block in fenced("json") if key in (found := json.loads(block.text))]
+    assert (
+        main(["generate", "a red fox in snow", "--model", model, "--size", "1000x1000", "--seed", "7", "--json"])
+        == code
+    )
+    assert fields_of(shown) == fields_of(json.loads(capsys.readouterr().out))
+
+
+def fields_of(value: object) -> object:
+    """The names and the kinds of a JSON value; of a list those of its first entry."""
+    if isinstance(value, dict):
+        return {name: fields_of(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [fields_of(below) for below in value[:1]]
+    return type(value).__name__

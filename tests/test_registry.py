@@ -1,0 +1,270 @@
+"""Finding a model by what somebody typed, and laying the user's own models over the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from invokeai_external.errors import InvalidRequestError, NotConfiguredError, RequestError, UnknownProviderError
+from invokeai_external.models import NumberOption
+from invokeai_external.planner import plan
+from invokeai_external.registry import PROVIDER_IDS, Registry
+from invokeai_external.request import GenerationRequest
+from invokeai_external.settings import load_settings
+from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, PresetSizing, Size
+
+
+def with_models(folder: Path, text: str) -> Registry:
+    """A registry with the ``models:`` of a user's file."""
+    (folder / "invokeai_external.yaml").write_text(f"models:\n{text}", encoding="utf-8")
+    return Registry(load_settings(folder, {}, PROVIDER_IDS).models)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("openai/gpt-image-2.5-flare", "openai/gpt-image-2.5-flare"),
+        ("gpt-image-2.5-flare", "openai/gpt-image-2.5-flare"),
+        (" gemini-3-pro-image ", "gemini/gemini-3-pro-image"),
+        ("nano-banana-pro-preview", "gemini/gemini-3-pro-image"),
+        ("gemini/nano-banana-pro-preview", "gemini/gemini-3-pro-image"),
+        ("chatgpt-image-latest", "openai/gpt-image-1.5"),
+        ("dall-e-2", "openai/dall-e-2"),
+        # As Google itself writes its ids.
+        ("models/gemini-3-pro-image", "gemini/gemini-3-pro-image"),
+        ("gemini/models/gemini-3-pro-image", "gemini/gemini-3-pro-image"),
+        # A known id is itself, however it begins.
+        ("gpt-image-1-mini", "openai/gpt-image-1-mini"),
+        ("gemini-3-pro-image-preview", "gemini/gemini-3-pro-image-preview"),
+    ],
+)
+def test_a_known_model_is_found_without_a_word(typed: str, found: str) -> None:
+    resolved = Registry().resolve(typed)
+    assert resolved.model.reference == found
+    assert resolved.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "like", "image_out"),
+    [
+        ("gpt-image-2.5-flare-2026-09-14", "GPT Image 2.5 Flare", 30),
+        ("openai/gpt-image-2-2026-04-21", "GPT Image 2", 30),
+        ("gpt-image-1-mini-2025-10-06", "GPT Image 1 Mini", 8),
+        ("gpt-image-1-2025-04-23", "GPT Image 1", 40),
+        ("gemini/gemini-3-pro-image-preview-11-2025", "Gemini 3 Pro Image Preview", 120),
+    ],
+)
+def test_a_dated_snapshot_borrows_profile_and_prices_of_the_longest_known_id(
+    typed: str, like: str, image_out: float
+) -> None:
+    resolved = Registry().resolve(typed)
+    model_id = typed.rpartition("/")[2]
+    assert resolved.model.id == model_id
+    assert resolved.model.name == f"{like} ({model_id})"
+    assert resolved.model.prices.image_out == image_out
+    assert [(n.code, n.message) for n in resolved.notices] == [
+        ("snapshot", f"{model_id} is not in the catalogue: it is treated as a snapshot of {like}.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "like"),
+    [
+        ("openai/gpt-image-10", "gpt-image-2.6-sunburst"),
+        ("openai/gpt-image-2.50", "gpt-image-2.6-sunburst"),
+        ("openai/my/model", "gpt-image-2.6-sunburst"),
+        ("gemini/imagen-9", "gemini-nano-banana-2.1"),
+        # The id of another provider's model is not this provider's.
+        ("gemini/gpt-image-2", "gemini-nano-banana-2.1"),
+    ],
+)
+def test_an_unknown_id_borrows_the_profile_of_the_newest_model_but_no_prices(typed: str, like: str) -> None:
+    registry = Registry()
+    resolved, newest = registry.resolve(typed), registry.resolve(like).model
+    model_id = typed.partition("/")[2]
+    assert resolved.model.reference == typed
+    assert (resolved.model.sizing, resolved.model.options) == (newest.sizing, newest.options)
+    assert (resolved.model.prices.image_out, resolved.model.prices.text_in) == (None, None)
+    assert [(n.code, n.message) for n in resolved.notices] == [
+        (
+            "unknown_model",
+            f"{model_id} is not in the catalogue: it is treated like {newest.name}, and its prices are unknown.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "says"),
+    [
+        (
+            "gpt-image-10",
+            InvalidRequestError,
+            "No known model is called 'gpt-image-10'. Write it as provider/model-id, with a provider out of gemini, "
+            "openai; see 'invokeai-external models'.",
+        ),
+        (
+            "openai/",
+            InvalidRequestError,
+            "'openai/' names no model. See: invokeai-external models --provider openai",
+        ),
+        (
+            "mistral/paint-1",
+            UnknownProviderError,
+            "There is no provider 'mistral'. Choose one of: gemini, openai.",
+        ),
+    ],
+)
+def test_a_name_that_finds_nothing_is_told_with_what_to_do(typed: str, kind: type[RequestError], says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        Registry().resolve(typed)
+    assert (type(caught.value), str(caught.value)) == (kind, says)
+
+
+@pytest.mark.parametrize(
+    ("keys", "default"),
+    [
+        (["openai"], "gpt-image-2.6-sunburst"),
+        (["gemini"], "gemini-nano-banana-2.1"),
+        (["openai", "gemini"], "gemini-nano-banana-2.1"),
+    ],
+)
+def test_the_default_is_the_newest_active_model_of_a_provider_with_a_key(keys: list[str], default: str) -> None:
+    assert Registry().default_model(keys).id == default
+
+
+def test_without_any_key_the_ways_to_one_are_told() -> None:
+    with pytest.raises(NotConfiguredError) as caught:
+        Registry().default_model([])
+    assert str(caught.value) == (
+        "No provider has a key yet. Set one with 'invokeai-external keys set openai' (or gemini), "
+        "or try everything for nothing with --sandbox."
+    )
+
+
+def test_models_are_listed_by_provider_newest_first() -> None:
+    registry = Registry()
+    assert [len(registry.models(provider)) for provider in (None, "gemini", "openai", "mistral")] == [17, 7, 10, 0]
+    assert registry.models()[0].id == "gemini-nano-banana-2.1"
+    assert [registry.provider(provider).info.name for provider in PROVIDER_IDS] == ["Google Gemini", "OpenAI"]
+
+
+# The user's own models.
+
+
+def test_fields_of_a_known_model_are_overridden_one_by_one(tmp_path: Path) -> None:
+    registry = with_models(
+        tmp_path,
+        """
+  openai/gpt-image-1.5:
+    prices: {image_out: 99}
+    lifecycle: {successor: gpt-image-2.5-flare}
+    options:
+      quality: {values: [low]}
+      strength: {minimum: 0, maximum: 1}
+""",
+    )
+    model, original = registry.resolve("gpt-image-1.5").model, Registry().resolve("gpt-image-1.5").model
+    assert (model.prices.image_out, model.prices.text_in, model.prices.text_out) == (99, 5, 10)
+    assert (str(model.lifecycle.shutdown), model.lifecycle.successor) == ("2026-12-01", "gpt-image-2.5-flare")
+    assert model.options == {
+        **original.options,
+        "quality": original.options["quality"].model_copy(update={"values": ("low",)}),
+        "strength": NumberOption(minimum=0, maximum=1),
+    }
+    changed = {"prices", "lifecycle", "options"}
+    assert model.model_dump(exclude=changed) == original.model_dump(exclude=changed)
+    assert [m.id for m in registry.models("openai")] == [m.id for m in Registry().models("openai")]
+
+
+def test_a_new_model_borrows_what_its_entry_does_not_say(tmp_path: Path) -> None:
+    registry = with_models(
+        tmp_path,
+        """
+  openai/my-proxy-model:
+    name: Mine
+    aliases: [mine]
+    prices: {text_in: 1, image_in: 2, image_out: 3}
+  gemini/gemini-3-pro-image-2027-01-01:
+""",
+    )
+    mine, snapshot = registry.resolve("mine").model, registry.resolve("gemini-3-pro-image-2027-01-01")
+    assert (mine.reference, mine.name, mine.prices.image_out, mine.prices.text_out) == (
+        "openai/my-proxy-model",
+        "Mine",
+        3,
+        None,
+    )
+    assert mine.sizing == registry.resolve("gpt-image-2.6-sunburst").model.sizing
+    assert registry.models()[-2:] == (mine, snapshot.model)
+    assert (snapshot.model.prices.image_out, snapshot.notices) == (120, ())
+    assert registry.default_model(["openai"]).id == "gpt-image-2.6-sunburst"
+
+
+@pytest.mark.parametrize(
+    ("model", "sizing", "kind", "asked", "sent"),
+    [
+        ("openai/gpt-image-2", "{kind: fixed, sizes: [512x512, 8x4]}", FixedSizing, Size(9, 5), "8x4"),
+        ("openai/gpt-image-1", "{sizes: [64x64]}", FixedSizing, Size(1024, 1024), "64x64"),
+        (
+            "openai/gpt-image-2",
+            '{kind: presets, ratios: {"1:1": 64x64, "2:1": 96x48}, image_sizes: {1K: 1, 2K: 2}}',
+            PresetSizing,
+            Size(190, 100),
+            "192x96 (2:1 at 2K)",
+        ),
+        ("openai/gpt-image-2", "{max_edge: 2048}", FlexibleSizing, Size(3840, 2160), "2048x1152"),
+        (
+            "gemini/gemini-3-pro-image",
+            '{kind: flexible, multiple_of: 64, min_ratio: "1:2", max_ratio: "2:1", max_edge: 1024, min_pixels: 1, '
+            "max_pixels: 1048576}",
+            FlexibleSizing,
+            Size(1000, 700),
+            "1024x704",
+        ),
+        (
+            "gemini/gemini-3-pro-image",
+            '{ratios: {"32:9": 2048x576}}',
+            PresetSizing,
+            Size(2048, 576),
+            "2048x576 (32:9 at 1K)",
+        ),
+    ],
+)
+def test_sizes_are_overridden_too_even_by_another_kind(
+    tmp_path: Path, model: str, sizing: str, kind: type, asked: Size, sent: str
+) -> None:
+    found = with_models(tmp_path, f"  {model}:\n    sizing: {sizing}\n").resolve(model).model
+    assert type(found.sizing) is kind
+    assert str(plan(GenerationRequest(prompt="a red fox", size=asked), found).calls[0].size) == sent
+
+
+def test_an_override_leaves_the_sizes_that_it_does_not_name(tmp_path: Path) -> None:
+    text = '  gemini/gemini-3-pro-image:\n    sizing: {ratios: {"32:9": 2048x576}}\n'
+    found = with_models(tmp_path, text).resolve("gemini-3-pro-image").model
+    assert isinstance(found.sizing, PresetSizing)
+    assert len(found.sizing.ratios) == 11
+    request = GenerationRequest(prompt="a red fox", aspect_ratio=AspectRatio(16, 9), image_size="4K")
+    assert str(plan(request, found).calls[0].size) == "5504x3072 (16:9 at 4K)"
+
+
+def test_an_entry_under_an_alias_becomes_the_model_of_that_name(tmp_path: Path) -> None:
+    registry = with_models(tmp_path, "  openai/chatgpt-image-latest:\n    name: The latest\n")
+    latest = registry.resolve("chatgpt-image-latest").model
+    assert (latest.reference, latest.name, latest.prices.image_out) == ("openai/chatgpt-image-latest", "The latest", 32)
+    assert latest.aliases == ()
+    assert registry.resolve("gpt-image-1.5").model.name == "GPT Image 1.5"
+
+
+def test_an_entry_cannot_rename_its_model(tmp_path: Path) -> None:
+    registry = with_models(tmp_path, "  openai/gpt-image-2: {id: other, provider: gemini}\n")
+    assert registry.resolve("gpt-image-2").model.reference == "openai/gpt-image-2"
+
+
+def test_where_no_model_is_active_any_more_the_first_one_is_the_default(tmp_path: Path) -> None:
+    retired = "".join(
+        f"  {model.reference}:\n    lifecycle: {{status: retired}}\n" for model in Registry().models("gemini")
+    )
+    registry = with_models(tmp_path, retired)
+    assert registry.default_model(["gemini"]).id == "gemini-nano-banana-2.1"
+    assert registry.resolve("gemini/unheard-of").model.lifecycle.status == "active"

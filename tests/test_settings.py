@@ -1,0 +1,484 @@
+"""Settings: which source wins, what a broken file says of itself, and what writing a key leaves as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from invokeai_external.errors import NotConfiguredError, SettingsError
+from invokeai_external.registry import PROVIDER_IDS, Registry
+from invokeai_external.settings import (
+    Credentials,
+    Limits,
+    Settings,
+    check_key,
+    load_settings,
+    remove_key,
+    set_key,
+)
+
+REPOSITORY = Path(__file__).parent.parent
+OPENAI_KEY, OPENAI_URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
+posix = pytest.mark.skipif(os.name != "posix", reason="this system has no modes of files")
+
+
+def load(root: Path, environ: Mapping[str, str] | None = None, *, usual: bool = False) -> Settings:
+    return load_settings(root, environ or {}, PROVIDER_IDS, usual_variables=usual)
+
+
+def key_of(credentials: Credentials) -> str | None:
+    return credentials.api_key.get_secret_value() if credentials.api_key else None
+
+
+def write(root: Path, name: str, text: str) -> Path:
+    path = root / name
+    path.write_text(text, encoding="utf-8", newline="")
+    path.chmod(0o600)
+    return path
+
+
+def keys_in(root: Path) -> dict[str, object]:
+    return yaml.safe_load((root / "api_keys.yaml").read_text(encoding="utf-8")) or {}
+
+
+# Which source wins.
+
+
+def test_without_files_and_variables_there_is_nothing_but_the_defaults(tmp_path: Path) -> None:
+    found = load(tmp_path / "nowhere")
+    assert found.credentials == {"gemini": Credentials(), "openai": Credentials()}
+    assert found.limits == Limits(
+        concurrency=8,
+        max_attempts=6,
+        max_wait_s=120,
+        timeout_s=600,
+        max_response_bytes=400_000_000,
+        max_image_pixels=100_000_000,
+    )
+    assert (found.models.fields, found.notices) == ({}, ())
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_environment_wins_over_the_file_and_the_usual_variables_come_last(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "api_keys.yaml",
+        "external_openai_api_key: of-file\nexternal_openai_base_url: https://file.example\nother: 1\n",
+    )
+    environ = {OPENAI_KEY: "of-variable", OPENAI_URL: "https://variable.example", "OPENAI_API_KEY": "of-the-tools"}
+    openai = load(tmp_path, environ, usual=True).credentials["openai"]
+    assert (key_of(openai), openai.base_url, openai.source) == ("of-variable", "https://variable.example", OPENAI_KEY)
+    del environ[OPENAI_KEY], environ[OPENAI_URL]
+    openai = load(tmp_path, environ, usual=True).credentials["openai"]
+    assert (key_of(openai), openai.base_url, openai.source) == ("of-file", "https://file.example", str(path))
+    path.unlink()
+    openai = load(tmp_path, environ, usual=True).credentials["openai"]
+    assert (key_of(openai), openai.base_url, openai.source) == ("of-the-tools", None, "OPENAI_API_KEY")
+    assert load(tmp_path, environ).credentials["openai"] == Credentials()
+
+
+def test_gemini_has_two_usual_variables(tmp_path: Path) -> None:
+    both = {"GEMINI_API_KEY": "first", "GOOGLE_API_KEY": "second"}
+    assert load(tmp_path, both, usual=True).credentials["gemini"].source == "GEMINI_API_KEY"
+    assert key_of(load(tmp_path, {"GOOGLE_API_KEY": "second"}, usual=True).credentials["gemini"]) == "second"
+
+
+def test_blank_values_count_as_none(tmp_path: Path) -> None:
+    write(
+        tmp_path, "api_keys.yaml", "external_openai_api_key: ' of-file '\nexternal_openai_base_url: https://f.example\n"
+    )
+    openai = load(tmp_path, {OPENAI_KEY: "  ", OPENAI_URL: " "}).credentials["openai"]
+    assert (key_of(openai), openai.base_url) == ("of-file", "https://f.example")
+    write(tmp_path, "api_keys.yaml", "external_openai_api_key: ''\nexternal_openai_base_url:\n")
+    assert load(tmp_path).credentials["openai"] == Credentials()
+
+
+def test_entries_that_are_not_ours_are_not_looked_at(tmp_path: Path) -> None:
+    write(tmp_path, "api_keys.yaml", "external_other_api_key: 5\nexternal_openai_timeout: 30\n1: x\n")
+    assert load(tmp_path).credentials == {"gemini": Credentials(), "openai": Credentials()}
+
+
+def test_a_key_does_not_show_when_settings_are_printed(tmp_path: Path, canary: str) -> None:
+    found = load(tmp_path, {OPENAI_KEY: canary})
+    assert key_of(found.credentials["openai"]) == canary
+    assert canary not in f"{found!r} {found}"
+
+
+def test_the_example_file_holds_the_four_entries_and_loads(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "api_keys.example.yaml", tmp_path / "api_keys.yaml")
+    assert keys_in(tmp_path) == {
+        "external_gemini_api_key": None,
+        "external_gemini_base_url": None,
+        "external_openai_api_key": None,
+        "external_openai_base_url": None,
+    }
+    assert load(tmp_path).credentials == {"gemini": Credentials(), "openai": Credentials()}
+    before = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()
+    set_key(tmp_path, "openai", "new-key")
+    after = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()
+    assert [line for line in after if line not in before] == ['external_openai_api_key: "new-key"']
+    assert len(after) == len(before)
+
+
+@posix
+def test_a_file_of_keys_that_others_can_read_gets_a_word(tmp_path: Path) -> None:
+    path = write(tmp_path, "api_keys.yaml", "external_openai_api_key: k\n")
+    assert load(tmp_path).notices == ()
+    for mode in (0o640, 0o604, 0o620):
+        path.chmod(mode)
+        (notice,) = load(tmp_path).notices
+        assert (notice.code, notice.message) == (
+            "keys_readable",
+            f"Others on this machine can read {path}; run: chmod 600 {path}",
+        )
+
+
+# invokeai_external.yaml
+
+
+def test_limits_and_models_are_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "invokeai_external.yaml",
+        "settings: {concurrency: 2, max_wait_s: 0.5}\nmodels:\n  openai/gpt-x:\n    name: X\n  openai/gpt-y:\n",
+    )
+    found = load(tmp_path)
+    assert (found.limits.concurrency, found.limits.max_wait_s, found.limits.max_attempts) == (2, 0.5, 6)
+    assert found.models.fields == {"openai/gpt-x": {"name": "X"}, "openai/gpt-y": {}}
+    write(tmp_path, "invokeai_external.yaml", "settings:\nmodels:\n")
+    assert (load(tmp_path).limits, load(tmp_path).models.fields) == (Limits(), {})
+
+
+SECRET = "sk-secret-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("api_keys.yaml", f"external_openai_api_key: {SECRET}\n  x: ][\n", "line 2: this is not YAML."),
+        ("api_keys.yaml", f"a: 1\n{SECRET}: [\n", "line 3: this is not YAML."),
+        ("api_keys.yaml", f"a: {SECRET}\n---\nb: 1\n", "line 2: this is not YAML."),
+        ("api_keys.yaml", f"a: !secret {SECRET}\n", "line 1: this is not YAML."),
+        ("api_keys.yaml", f"a: {SECRET}\nb: 2026-13-45\n", "line 2: this is not YAML."),
+        ("api_keys.yaml", f"a: {SECRET}\nb: 0x_\n", "line 2: this is not YAML."),
+        ("api_keys.yaml", f"a: 1\nb: {SECRET}\x07\n", "line 2: a character that YAML does not allow."),
+        ("api_keys.yaml", f"- {SECRET}\n", "line 1: the file must hold 'name: value' lines."),
+        ("api_keys.yaml", f"{SECRET}\n", "line 1: the file must hold 'name: value' lines."),
+        (
+            "api_keys.yaml",
+            "# mine\nexternal_openai_api_key: 123456789\n",
+            "line 2: external_openai_api_key must be text; put it in quotes.",
+        ),
+        (
+            "api_keys.yaml",
+            f"external_openai_api_key: [{SECRET}]\n",
+            "line 1: external_openai_api_key must be text; put it in quotes.",
+        ),
+        ("invokeai_external.yaml", "settings:\n  concurrency: [\n", "line 3: this is not YAML."),
+        (
+            "invokeai_external.yaml",
+            "settings: {}\nkeys: 1\n",
+            "line 2: keys is not a section of this file, which has settings and models.",
+        ),
+        ("invokeai_external.yaml", "\nsettings: 5\n", "line 2: settings must hold 'name: value' lines."),
+        ("invokeai_external.yaml", "models: []\n", "line 1: models must hold 'name: value' lines."),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  concurrency: 4\n  concurency: 8\n",
+            "line 3: settings.concurency: there is no such field.",
+        ),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  max_attempts: many\n",
+            "line 2: settings.max_attempts: Input should be a valid integer, unable to parse string as an integer.",
+        ),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  # patient\n  concurrency: 65\n",
+            "line 3: settings.concurrency: Input should be less than or equal to 64.",
+        ),
+        (
+            "invokeai_external.yaml",
+            "models:\n  gpt-x:\n    name: X\n",
+            "line 2: models.gpt-x must be named provider/model-id.",
+        ),
+        (
+            "invokeai_external.yaml",
+            "models:\n  openai/gpt-x: new\n",
+            "line 2: models.openai/gpt-x must hold 'name: value' lines.",
+        ),
+    ],
+)
+def test_a_broken_file_is_told_with_file_line_and_field_and_without_its_values(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    path = write(tmp_path, name, text)
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert caught.value.message == f"{path}, {says}"
+    assert caught.value.hint == "Mend that line and try again."
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "api_keys.yaml"
+    path.write_bytes(b"external_openai_api_key: \xff\xfe\n")
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert caught.value.message == f"{path} cannot be read: it is not UTF-8 text."
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+
+
+# The user's models, whose mistakes only the registry can see.
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "models:\n  openai/gpt-image-2:\n    quallity: 1\n",
+            "line 3: models.openai/gpt-image-2.quallity: there is no such field.",
+        ),
+        (
+            "models:\n  openai/gpt-image-2:\n    prices:\n      text_in: 1\n      picture_in: 2\n",
+            "line 5: models.openai/gpt-image-2.prices.picture_in: there is no such field.",
+        ),
+        (
+            "models:\n  openai/gpt-image-2:\n    options:\n      quality:\n        valuez: [a]\n",
+            "line 5: models.openai/gpt-image-2.options.quality.valuez: there is no such field.",
+        ),
+        (
+            "models:\n  openai/gpt-image-2:\n    aliases:\n      - fine\n      - 7\n",
+            "line 5: models.openai/gpt-image-2.aliases.1: this must be text; put it in quotes.",
+        ),
+        (
+            "models:\n  gemini/new:\n    sizing:\n      ratios:\n        16:9: 1376x768\n",
+            "line 4: models.gemini/new.sizing.ratios: this must be text; put it in quotes.",
+        ),
+        (
+            "models:\n  gemini/new:\n    sizing: {kind: fixed}\n",
+            "line 3: models.gemini/new.sizing.sizes: this field is missing.",
+        ),
+        (
+            "models:\n  gemini/new:\n    sizing:\n      kind: fixed\n      sizes: [8x8, wide]\n",
+            "line 5: models.gemini/new.sizing.sizes.1: a size is written like 1536x864, not 'wide'.",
+        ),
+        (
+            "models:\n  openai/new:\n    input_images: 5\n",
+            "line 3: models.openai/new.input_images: this must hold 'name: value' lines.",
+        ),
+        (
+            "models:\n  openai/new:\n    modes: [txt2img]\n",
+            "line 2: models.openai/new: modes and input_images.max_count disagree on whether the model takes pictures.",
+        ),
+        (
+            "models:\n  openai/new:\n    sizing: {max_edge: 512}\n",
+            "line 3: models.openai/new.sizing: no size obeys this rule.",
+        ),
+        ("models:\n  mistral/new: {}\n", "line 2: models.mistral/new: There is no provider 'mistral'."),
+        ("models:\n  openai/: {}\n", "line 2: models.openai/: 'openai/' names no model."),
+    ],
+)
+def test_a_mistake_in_a_model_is_told_with_file_line_and_field(tmp_path: Path, text: str, says: str) -> None:
+    path = write(tmp_path, "invokeai_external.yaml", text)
+    with pytest.raises(SettingsError) as caught:
+        Registry(load(tmp_path).models)
+    assert caught.value.message == f"{path}, {says}"
+
+
+# Writing keys.
+
+
+@posix
+def test_a_key_is_written_for_its_owner_alone_and_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        modes.append(stat.S_IMODE(self.stat().st_mode))
+        assert self.parent == target.parent, "only within one folder is replacing a file one step"
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    path = set_key(tmp_path / "new" / "root", "openai", "  the-key\n")
+    assert path == tmp_path / "new" / "root" / "api_keys.yaml"
+    assert path.read_text(encoding="utf-8") == 'external_openai_api_key: "the-key"\n'
+    path.chmod(0o644)
+    set_key(path.parent, "gemini", "other-key")
+    assert modes == [0o600, 0o600]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["api_keys.yaml"]
+
+
+@posix
+def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "safe").mkdir()
+    target = write(tmp_path / "safe", "keys.yaml", "other: 1\n")
+    (tmp_path / "api_keys.yaml").symlink_to(target)
+    assert set_key(tmp_path, "openai", "the-key") == target
+    assert (tmp_path / "api_keys.yaml").is_symlink()
+    assert keys_in(tmp_path) == {"other": 1, "external_openai_api_key": "the-key"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", 'external_openai_api_key: "new"\n'),
+        ("a: 1", 'a: 1\nexternal_openai_api_key: "new"\n'),
+        (
+            "# mine\na: 1 # one\n\nexternal_openai_api_key: old # work\n# end\n",
+            '# mine\na: 1 # one\n\nexternal_openai_api_key: "new" # work\n# end\n',
+        ),
+        ("external_openai_api_key:\nb: 2\n", 'external_openai_api_key: "new"\nb: 2\n'),
+        ("external_openai_api_key:   # none yet\nb: 2\n", 'external_openai_api_key: "new"   # none yet\nb: 2\n'),
+        ("'external_openai_api_key' : 'o''ld'\nb: 2\n", 'external_openai_api_key: "new"\nb: 2\n'),
+        ("external_openai_api_key: |\n  old\nb: 2 # two\n", 'external_openai_api_key: "new"\nb: 2 # two\n'),
+        ("external_openai_api_key: >-\n  old\n\n# end\n", 'external_openai_api_key: "new"\n\n# end\n'),
+        ("a: 1\r\nexternal_openai_api_key: old\r\nb: 2\r\n", 'a: 1\r\nexternal_openai_api_key: "new"\r\nb: 2\r\n'),
+        ("\ufeffa: 'ä🦊'\nexternal_openai_api_key: x\n", "\ufeffa: 'ä🦊'\nexternal_openai_api_key: \"new\"\n"),
+        ("{a: 1, external_openai_api_key: old}\n", '{a: 1, external_openai_api_key: "new"}\n'),
+        # Files that cannot be changed line by line are written anew.
+        ("{a: 1}\n", "a: 1\nexternal_openai_api_key: new\n"),
+        ("  a: 1\n", "a: 1\nexternal_openai_api_key: new\n"),
+        ("a: 1\n...\n", "a: 1\nexternal_openai_api_key: new\n"),
+        ("~\n", "external_openai_api_key: new\n"),
+        ("external_openai_api_key: 1\na: 2\nexternal_openai_api_key: 3\n", "a: 2\nexternal_openai_api_key: new\n"),
+        ("a: &k old\nexternal_openai_api_key: *k\n", "a: old\nexternal_openai_api_key: new\n"),
+        ("external_openai_api_key: &k old\nä: *k\n", "ä: old\nexternal_openai_api_key: new\n"),
+    ],
+)
+def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
+    path = write(tmp_path, "api_keys.yaml", before)
+    set_key(tmp_path, "openai", "new")
+    assert path.read_bytes().decode() == after
+    assert key_of(load(tmp_path).credentials["openai"]) == "new"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# mine\nexternal_openai_api_key: old # work\nb: 2\n", "# mine\nb: 2\n"),
+        ("a: 1\nexternal_openai_api_key: old", "a: 1\n"),
+        ("external_openai_api_key: |\n  old\nb: 2 # two\n", "b: 2 # two\n"),
+        ("external_openai_api_key: old\n", ""),
+        ("{a: 1, external_openai_api_key: old}\n", "a: 1\n"),
+        ("external_openai_api_key: x\na: 2\nexternal_openai_api_key: y\n", "a: 2\n"),
+    ],
+)
+def test_removing_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
+    path = write(tmp_path, "api_keys.yaml", before)
+    assert remove_key(tmp_path, "gemini") is False
+    assert path.read_text(encoding="utf-8") == before
+    assert remove_key(tmp_path, "openai") is True
+    assert path.read_text(encoding="utf-8") == after
+    assert remove_key(tmp_path, "openai") is False
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.dates()
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
+    ["remote_api_tokens", "external_openai", "null", "1"]
+)
+keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    others=st.dictionaries(names, scalars, max_size=5),
+    old=st.none() | keys,
+    place=st.integers(0, 5),
+    key=keys,
+    flow=st.sampled_from([False, True, None]),
+    style=st.sampled_from([None, "'", '"', "|", ">"]),
+)
+@example(others={"a": 1}, old=None, place=0, key="#'\"\\{}[]:%@`!&*", flow=False, style=None)
+def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
+    tmp_path: Path,
+    others: dict[str, object],
+    old: str | None,
+    place: int,
+    key: str,
+    flow: bool | None,
+    style: str | None,
+) -> None:
+    entries = list(others.items())
+    if old is not None:
+        entries.insert(place, ("external_openai_api_key", old))
+    text = yaml.safe_dump(
+        dict(entries), default_flow_style=flow, default_style=style, allow_unicode=True, sort_keys=False
+    )
+    write(tmp_path, "api_keys.yaml", text)
+    # What the other entries are is what the file says: some styles write null as text.
+    others = {name: value for name, value in yaml.safe_load(text).items() if name != "external_openai_api_key"}
+
+    set_key(tmp_path, "openai", key)
+    assert keys_in(tmp_path) == {**others, "external_openai_api_key": key}
+    assert key_of(load(tmp_path).credentials["openai"]) == key
+    assert remove_key(tmp_path, "openai") is True
+    assert keys_in(tmp_path) == others
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [("", "is empty"), (" \n", "is empty"), ("two words", "holds blanks or odd characters"), ("schlüssel", "odd")],
+)
+def test_what_cannot_be_a_key_is_not_written(tmp_path: Path, key: str, why: str) -> None:
+    with pytest.raises(NotConfiguredError, match=why) as caught:
+        set_key(tmp_path, "openai", key)
+    assert caught.value.hint == "Copy the whole key and set it with: invokeai-external keys set openai"
+    assert caught.value.provider == "openai"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_with_a_character_that_no_header_carries_is_refused() -> None:
+    with pytest.raises(NotConfiguredError):
+        check_key("openai", "sk-abc\ndef")
+    check_key("openai", "sk-abc_DEF.123")
+
+
+def test_a_broken_file_is_not_overwritten(tmp_path: Path) -> None:
+    path = write(tmp_path, "api_keys.yaml", "a: [\n")
+    with pytest.raises(SettingsError, match="this is not YAML"):
+        set_key(tmp_path, "openai", "the-key")
+    assert path.read_text(encoding="utf-8") == "a: [\n"
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "api_keys.yaml", "a: 1\n")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(SettingsError) as caught:
+        set_key(tmp_path, "openai", "the-key")
+    assert str(caught.value) == (
+        f"{path} cannot be written: No space left on device. Mend the permissions of the folder, or name another root."
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["api_keys.yaml"]
+    assert path.read_text(encoding="utf-8") == "a: 1\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"cannot be (read|written): Not a directory"):
+        set_key(tmp_path / "file" / "root", "openai", "the-key")
