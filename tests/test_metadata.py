@@ -163,7 +163,7 @@ def test_a_png_shows_it_where_invoke_looks() -> None:
         assert json.loads(image.info["invokeai_metadata"])["positive_prompt"] == "a red fox"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200), st.sampled_from(["PNG", "JPEG", "WEBP"]))
 def test_any_prompt_comes_back(prompt: str, kind: str) -> None:
     assert read(embed(picture(kind), {"positive_prompt": prompt})) == {"positive_prompt": prompt}

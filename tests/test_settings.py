@@ -401,7 +401,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     others=st.dictionaries(names, scalars, max_size=5),
     old=st.none() | keys,

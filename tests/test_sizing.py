@@ -51,6 +51,7 @@ def test_every_preset_passes_its_own_check_and_is_chosen_when_asked_for(model: M
     assert len({preset.size for preset in presets}) == len(presets)
 
 
+@settings(deadline=None)
 @given(models, sizes)
 def test_any_size_becomes_an_allowed_one_that_stays_as_it_is(model: ModelConfig, size: Size) -> None:
     choice = model.sizing.choose(SizeRequest(size=size))
@@ -62,6 +63,7 @@ def test_any_size_becomes_an_allowed_one_that_stays_as_it_is(model: ModelConfig,
     assert SizeRequest(size=size).is_met_by(choice) == (size == choice.size)
 
 
+@settings(deadline=None)
 @given(models, ratios | st.none(), image_sizes | st.none(), st.floats(0.01, 100) | st.none())
 def test_any_ratio_and_image_size_become_an_allowed_size(
     model: ModelConfig, ratio: AspectRatio | None, image_size: str | None, natural: float | None
@@ -75,6 +77,7 @@ def test_any_ratio_and_image_size_become_an_allowed_size(
         assert model.sizing.allows(choice.size)
 
 
+@settings(deadline=None)
 @given(models.filter(lambda m: m.sizing.kind != "flexible"), sizes)
 def test_the_nearest_size_is_nearest_by_ratio_and_then_by_area(model: ModelConfig, size: Size) -> None:
     choice = model.sizing.choose(SizeRequest(size=size)).size
@@ -181,7 +184,7 @@ def test_the_rule_of_flexible_sizes(size: str, allowed: bool) -> None:
     assert MODELS["gpt-image-2"].sizing.allows(Size.parse(size)) is allowed
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     step=st.integers(1, 9),
     limits=st.tuples(ratios, ratios).map(lambda pair: sorted(pair, key=lambda ratio: ratio.value)),

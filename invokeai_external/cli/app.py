@@ -47,7 +47,7 @@ Root = Annotated[
         help="The folder of api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT, else your own]",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, errors included.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -203,7 +203,7 @@ def recall(
     command.run(picture, as_json=json)
 
 
-@app.command()
+@app.command(short_help="Make pictures with both sandboxes, for nothing.")
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("demo-pictures"),
     json: Json = False,
@@ -214,7 +214,7 @@ def demo(
     return command.run(out, as_json=json)
 
 
-@app.command()
+@app.command(short_help="Serve both providers' APIs on this machine.")
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0 for any that is free.")] = 9393,
 ) -> None:
@@ -224,7 +224,7 @@ def sandbox(
     command.run(port)
 
 
-@keys_app.command("set")
+@keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
 def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""
     from invokeai_external.cli import keys
@@ -232,7 +232,7 @@ def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")
     keys.set_one(provider.value, root=root)
 
 
-@keys_app.command("list")
+@keys_app.command("list", short_help="Say which providers have a key, and from where.")
 def keys_list(json: Json = False, root: Root = None) -> None:
     """Say which providers have a key and where it comes from; keys are never shown."""
     from invokeai_external.cli import keys

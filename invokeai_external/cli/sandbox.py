@@ -23,6 +23,8 @@ def run(port: int) -> None:
     with listener:
         try:
             listener.bind((_HOST, port))
+            # From here on connections wait until the server takes them, so that nobody who reads the address is refused.
+            listener.listen()
         except OSError as error:
             raise InvalidRequestError(
                 f"Port {port} cannot be used: {error.strerror}.", hint="Name another with --port, or 0 for any."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 from typing import Any
@@ -41,6 +42,11 @@ def painted(mode: str, size: tuple[int, int], seed: int = 0) -> Image.Image:
     if mode == "P":
         image.putpalette([(i * 5) % 256 for i in range(768)])
     return image
+
+
+def noisy(size: tuple[int, int]) -> Image.Image:
+    """Grey noise, which nothing packs well; always the same, unlike that of ``Image.effect_noise``."""
+    return Image.frombytes("L", size, random.Random(0).randbytes(size[0] * size[1]))
 
 
 def shown(data: bytes) -> tuple[str, tuple[int, int], bytes]:

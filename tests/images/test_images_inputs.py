@@ -282,7 +282,7 @@ def test_an_exact_size(size: Size) -> None:
 
 
 def noise(mode: str, kind: str, size: tuple[int, int] = (120, 60)) -> bytes:
-    image = Image.effect_noise(size, 90).convert(mode)
+    image = pictures.noisy(size).convert(mode)
     if mode == "RGBA":
         image.putalpha(Image.linear_gradient("L").resize(size))
     return encoded(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
@@ -292,7 +292,7 @@ def noise(mode: str, kind: str, size: tuple[int, int] = (120, 60)) -> bytes:
 @given(st.sampled_from([("RGB", "PNG"), ("RGBA", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP"), ("RGB", "BMP")]), st.data())
 def test_large_pictures_are_made_smaller(picture: tuple[str, str], choice: st.DataObject) -> None:
     data = noise(*picture)
-    most = choice.draw(st.integers(1200, 5000))
+    most = choice.draw(st.integers(1200, 4000))
     prepared = prepare_input(data, max_bytes=most)
     assert len(prepared.data) <= most
     assert prepared.downscaled

@@ -136,7 +136,7 @@ class TestAlphaMask:
         assert len(set(result.tobytes())) > 3
 
     def test_a_mask_with_too_many_bytes_becomes_hard(self) -> None:
-        mask = Image.effect_noise((64, 64), 60)
+        mask = pictures.noisy((64, 64))
         soft = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=ROOM)
         result = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=len(soft) // 2)
         assert len(result) <= len(soft) // 2
@@ -146,7 +146,7 @@ class TestAlphaMask:
             alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=100)
 
     def test_a_faint_mask_that_becomes_hard_still_marks(self) -> None:
-        mask = Image.effect_noise((64, 64), 60).point([value // 8 for value in range(256)])
+        mask = pictures.noisy((64, 64)).point([value // 8 for value in range(256)])
         soft = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=ROOM)
         assert 0 in image_of(alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=len(soft) - 1)).tobytes()[3::4]
 
