@@ -23,7 +23,7 @@ def run(port: int) -> None:
     with listener:
         try:
             listener.bind((_HOST, port))
-            # From here on connections wait until the server takes them, so that nobody who reads the address is refused.
+            # From here on connections wait for the server, so that nobody who reads the address is refused.
             listener.listen()
         except OSError as error:
             raise InvalidRequestError(

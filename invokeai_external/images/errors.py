@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from PIL import Image
+
 __all__ = ["ImageError", "cut_off", "damaged", "unreadable", "unreadable_on_failure"]
 
 
@@ -35,5 +37,7 @@ def unreadable_on_failure() -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError("The picture has more pixels than are taken.") from None
     except Exception:
         raise unreadable() from None

@@ -34,7 +34,7 @@ class PreparedImage:
     downscaled: bool
 
 
-def prepare_input(data: bytes, *, max_bytes: int, size: Size | None = None) -> PreparedImage:
+def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     """Make a picture ready to be sent.
 
     A PNG, JPEG or WebP keeps its pixels as they are encoded, and loses all that does not show: EXIF with its places
@@ -44,10 +44,8 @@ def prepare_input(data: bytes, *, max_bytes: int, size: Size | None = None) -> P
     unless the colours had to be converted, which makes them sRGB.
 
     Args:
-        data: The file, in any format that Pillow reads, up to 200 million pixels (89 million for formats other than
-            PNG, JPEG and WebP).
+        data: The file, in any format that Pillow reads, up to 200 million pixels.
         max_bytes: The most bytes it may have. A larger one is made smaller in steps, with its ratio and its alpha.
-        size: The pixels it must have, unless that takes too many bytes; by default those it has.
 
     Raises:
         ImageError: It cannot be read, is cut off, has too many pixels, or does not fit however small.
@@ -57,7 +55,7 @@ def prepare_input(data: bytes, *, max_bytes: int, size: Size | None = None) -> P
     if container is not None:
         check_pixels(container.size)
         container.verify()
-        as_it_is = container.is_plain and container.orientation == 1 and size in (None, container.size)
+        as_it_is = container.is_plain and container.orientation == 1
         if as_it_is and len(stripped := container.stripped()) <= max_bytes:
             return PreparedImage(stripped, container.mime_type, container.size, False)
         if container.mime_type == "image/jpeg":
@@ -65,8 +63,6 @@ def prepare_input(data: bytes, *, max_bytes: int, size: Size | None = None) -> P
     pixels = decoded(data)
     image = pixels.image
     original = image.width * image.height
-    if size is not None:
-        image = image.resize((size.width, size.height), Image.Resampling.LANCZOS)
     smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes)
     return PreparedImage(encoded, mime_type, smaller, smaller.pixels < original)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 from PIL import Image, ImageCms, ImageFile
 
-from invokeai_external.images import exif, png
+from invokeai_external.images import exif
 from invokeai_external.images.containers import taken_apart
 from invokeai_external.images.errors import ImageError, unreadable, unreadable_on_failure
 from invokeai_external.sizing import Size
@@ -86,53 +85,13 @@ def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
 def opened_otherwise(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """A file in one of the formats that Pillow alone reads, opened but not decoded.
 
-    This is ``Image.open`` without its check of the pixels, which would warn, where we raise. Several plugins check
-    again inside, so these formats are held to Pillow's own limit, 89 million pixels unless somebody changed it.
+    Pillow has a limit of its own: it warns above 89 million pixels and refuses twice as many.
     """
-    most = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
-    Image.init()
-    for name in Image.ID:
-        if name in _NEVER:
-            continue
-        factory, accept = Image.OPEN[name]
-        try:
-            verdict = True if accept is None else accept(data[:16])
-            if not verdict or isinstance(verdict, str):  # a str says which library Pillow was built without
-                continue
-            for width, height in _DECLARED[name](data) if name in _DECLARED else ():
-                check_pixels(Size(max(width, 1), max(height, 1)), most)
-            image = factory(io.BytesIO(data), "")
-        except ImageError:
-            raise
-        except Exception:  # it is not of this format, in whatever way the plugin says so; Image.open goes on too
-            continue
-        with unreadable_on_failure(), image:
-            check_pixels(Size(*image.size), most)
-            yield image
-        return
-    raise unreadable()
-
-
-def _gif_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """The size of the canvas (GIF89a, section 18)."""
-    yield struct.unpack_from("<HH", data, 6)
-
-
-def _icon_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """The sizes of the pictures in an icon, by their own headers: the icon's directory cannot say more than 256."""
-    (count,) = struct.unpack_from("<H", data, 4)
-    for (start,) in struct.iter_unpack("<12xI", data[6 : 6 + 16 * count]):
-        if data.startswith(png.SIGNATURE, start):
-            yield struct.unpack_from(">II", data, start + 16)
-        elif data.startswith(b"\x0c\0\0\0", start):  # the oldest bitmap header, 12 bytes long
-            yield struct.unpack_from("<HH", data, start + 4)
-        else:
-            width, height = struct.unpack_from("<ii", data, start + 4)
-            yield abs(width), abs(height)
-
-
-_DECLARED = {"GIF": _gif_sizes, "ICO": _icon_sizes}
-"""The sizes in the headers of formats whose plugins make pictures before they say how large."""
+    with unreadable_on_failure(), Image.open(io.BytesIO(data)) as image:
+        if image.format in _NEVER:
+            raise unreadable()
+        check_pixels(Size(*image.size))
+        yield image
 
 
 def _as_rgb(image: Image.Image) -> Pixels:

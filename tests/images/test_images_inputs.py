@@ -273,14 +273,6 @@ def test_a_profile_for_grey_does_not_go_with_rgb() -> None:
         assert pictures.info(prepare_input(data, max_bytes=ROOM).data).get("icc_profile") == kept
 
 
-@pytest.mark.parametrize("size", [Size(20, 10), Size(80, 80), Size(40, 30)])
-def test_an_exact_size(size: Size) -> None:
-    data = png_of("RGBA", (40, 30))
-    prepared = prepare_input(data, max_bytes=ROOM, size=size)
-    assert prepared.size == inspect_image(prepared.data, max_pixels=ROOM).size == size
-    assert prepared.downscaled == (size == Size(20, 10))
-
-
 def noise(mode: str, kind: str, size: tuple[int, int] = (120, 60)) -> bytes:
     image = pictures.noisy(size).convert(mode)
     if mode == "RGBA":
@@ -335,7 +327,7 @@ def test_large_pictures_pass_without_pillows_warning(monkeypatch: pytest.MonkeyP
     for kind in ("PNG", "JPEG", "WEBP"):
         data = encoded(painted("RGB", (40, 40)), kind, exif=pictures.exif(3))
         assert prepare_input(data, max_bytes=ROOM).size == size_of(data) == Size(40, 40)
-    with pytest.raises(ImageError, match="40x40 pixels, which is more than the 1,000"):
+    with pytest.raises(ImageError, match="more pixels than are taken"):
         size_of(encoded(painted("RGB", (40, 40)), "BMP"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert size_of(encoded(painted("RGB", (40, 40)), "BMP")) == Size(40, 40)
