@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from invokeai_external.errors import (
+    from .errors import (
         AuthenticationError,
         CancelledError,
         CapabilityError,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownProviderError,
     )
-    from invokeai_external.models import ModelConfig
-    from invokeai_external.planner import Plan
-    from invokeai_external.registry import Registry
-    from invokeai_external.request import (
+    from .models import ModelConfig
+    from .planner import Plan
+    from .registry import Registry
+    from .request import (
         GeneratedImage,
         GenerationRequest,
         GenerationResult,
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
         Progress,
         Usage,
     )
-    from invokeai_external.service import Service
-    from invokeai_external.settings import Settings, load_settings
-    from invokeai_external.sizing import AspectRatio, Size
-    from invokeai_external.version import VERSION
+    from .service import Service
+    from .settings import Settings, load_settings
+    from .sizing import AspectRatio, Size
+    from .version import VERSION
 
 __all__ = [
     "VERSION",

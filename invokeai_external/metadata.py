@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from invokeai_external import images
-from invokeai_external.images import ImageInfo
-from invokeai_external.models import ModelConfig
-from invokeai_external.planner import Call, CallImage
-from invokeai_external.providers.base import Answer
-from invokeai_external.request import Notice
-from invokeai_external.version import VERSION
+from . import images
+from .images import ImageInfo
+from .models import ModelConfig
+from .planner import Call, CallImage
+from .providers.base import Answer
+from .request import Notice
+from .version import VERSION
 
 __all__ = ["KEYWORD", "describe", "embed", "model_identity", "read", "recall_command"]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from invokeai_external.sizing import Sizing
+from .sizing import Sizing
 
 __all__ = [
     "ChoiceOption",

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from invokeai_external import images
-from invokeai_external.errors import CapabilityError, InvalidRequestError
-from invokeai_external.models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
-from invokeai_external.request import GenerationRequest, InputImage, Notice, OptionValue
-from invokeai_external.sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
+from . import images
+from .errors import CapabilityError, InvalidRequestError
+from .models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
+from .request import GenerationRequest, InputImage, Notice, OptionValue
+from .sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
 
 __all__ = ["MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from invokeai_external.models import Prices
-from invokeai_external.planner import Call, Plan
-from invokeai_external.request import Usage
+from .models import Prices
+from .planner import Call, Plan
+from .request import Usage
 
 __all__ = ["MILLION", "cost_usd", "estimate_usd"]
 

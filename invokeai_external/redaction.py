@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import TypeVar
 
-from invokeai_external.errors import ExternalError
-from invokeai_external.providers.base import Answer
+from .errors import ExternalError
+from .providers.base import Answer
 
 __all__ = ["redact", "redacted", "redacted_answer"]
 

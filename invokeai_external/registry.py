@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from invokeai_external import catalog
-from invokeai_external.errors import (
+from . import catalog
+from .errors import (
     InvalidRequestError,
     NotConfiguredError,
     RequestError,
     UnknownProviderError,
 )
-from invokeai_external.models import ModelConfig
-from invokeai_external.providers.base import Provider
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.providers.openai import OpenAIProvider
-from invokeai_external.request import Notice
-from invokeai_external.settings import UserModels
+from .models import ModelConfig
+from .providers.base import Provider
+from .providers.gemini import GeminiProvider
+from .providers.openai import OpenAIProvider
+from .request import Notice
+from .settings import UserModels
 
 __all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel"]
 

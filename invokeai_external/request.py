@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from invokeai_external.errors import ProviderError
-from invokeai_external.sizing import AspectRatio, Size
+from .errors import ProviderError
+from .sizing import AspectRatio, Size
 
 __all__ = [
     "GeneratedImage",

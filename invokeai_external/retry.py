@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from invokeai_external.errors import (
+from .errors import (
     AuthenticationError,
     ContentBlockedError,
     ModelRetiredError,

@@ -14,10 +14,10 @@ import anyio
 import anyio.to_thread
 from pydantic import SecretStr
 
-from invokeai_external import images, metadata, planner, pricing
-from invokeai_external.errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError
-from invokeai_external.planner import Call, Plan
-from invokeai_external.providers.base import (
+from . import images, metadata, planner, pricing
+from .errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError
+from .planner import Call, Plan
+from .providers.base import (
     SANDBOX_HEADER,
     Answer,
     AnswerImage,
@@ -26,9 +26,9 @@ from invokeai_external.providers.base import (
     Provider,
     is_private_host,
 )
-from invokeai_external.redaction import redacted, redacted_answer
-from invokeai_external.registry import PROVIDER_IDS, Registry, ResolvedModel
-from invokeai_external.request import (
+from .redaction import redacted, redacted_answer
+from .registry import PROVIDER_IDS, Registry, ResolvedModel
+from .request import (
     GeneratedImage,
     GenerationRequest,
     GenerationResult,
@@ -39,9 +39,9 @@ from invokeai_external.request import (
     Sending,
     Usage,
 )
-from invokeai_external.retry import RetryPolicy, seconds_before_retry
-from invokeai_external.settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
-from invokeai_external.transport import Transport
+from .retry import RetryPolicy, seconds_before_retry
+from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
+from .transport import Transport
 
 __all__ = ["Service"]
 
@@ -359,6 +359,6 @@ def _with_sandbox(settings: Settings) -> Settings:
 
 
 def _sandbox_app() -> object:
-    from invokeai_external.sandbox import create_app
+    from .sandbox import create_app
 
     return create_app()

@@ -24,8 +24,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from invokeai_external.errors import NotConfiguredError, RequestError, SettingsError
-from invokeai_external.request import Notice
+from .errors import NotConfiguredError, RequestError, SettingsError
+from .request import Notice
 
 __all__ = [
     "API_KEYS_FILE",
@@ -334,7 +334,8 @@ def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
         wanted[name] = key
     text = _edited(file, name, key)
     if not _holds(text, wanted):
-        text = yaml.safe_dump(wanted, allow_unicode=True, sort_keys=False)
+        # In ASCII, because PyYAML does not read back every other character that it writes (U+0085 for one).
+        text = yaml.safe_dump(wanted, sort_keys=False)
     _write_private(path, text)
     return path
 

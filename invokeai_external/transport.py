@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import httpx
 
-from invokeai_external.errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
-from invokeai_external.providers.base import HttpRequest, HttpResponse
+from .errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
+from .providers.base import HttpRequest, HttpResponse
 
 __all__ = ["Transport"]
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from invokeai_external import catalog
 from invokeai_external.models import ChoiceOption, ModelConfig, NumberOption
-from invokeai_external.sizing import Size, SizeChoice, SizeRequest
+from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 
@@ -139,6 +139,22 @@ def test_the_fixed_sizes_are_all_there_is() -> None:
         assert sizes(model) == ["1024x1024", "1536x1024", "1024x1536"]
     assert sizes("dall-e-3") == ["1024x1024", "1792x1024", "1024x1792"]
     assert sizes("dall-e-2") == ["256x256", "512x512", "1024x1024"]
+
+
+def test_the_rule_of_the_models_that_take_any_size() -> None:
+    flexible = {m.id: m.sizing for m in MODELS.values() if isinstance(m.sizing, FlexibleSizing)}
+    assert list(flexible) == [row[0] for row in ROWS if row[0].startswith("gpt-image-2")]
+    for sizing in flexible.values():
+        assert sizing.model_dump(exclude={"offered"}) == {
+            "kind": "flexible",
+            "multiple_of": 16,
+            "min_ratio": "1:3",
+            "max_ratio": "3:1",
+            "max_edge": 3840,
+            "min_pixels": 655_360,
+            "max_pixels": 8_294_400,
+            "experimental_above": 2560 * 1440,
+        }
 
 
 def test_the_options_and_their_values() -> None:

@@ -357,7 +357,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
         ("~\n", "external_openai_api_key: new\n"),
         ("external_openai_api_key: 1\na: 2\nexternal_openai_api_key: 3\n", "a: 2\nexternal_openai_api_key: new\n"),
         ("a: &k old\nexternal_openai_api_key: *k\n", "a: old\nexternal_openai_api_key: new\n"),
-        ("external_openai_api_key: &k old\nä: *k\n", "ä: old\nexternal_openai_api_key: new\n"),
+        ("external_openai_api_key: &k old\nä: *k\n", '"\\xE4": old\nexternal_openai_api_key: new\n'),
     ],
 )
 def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
@@ -410,6 +410,7 @@ keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, m
     flow=st.sampled_from([False, True, None]),
     style=st.sampled_from([None, "'", '"', "|", ">"]),
 )
+@example(others={"\x85": None}, old="0", place=0, key="0", flow=True, style='"')
 @example(others={"a": 1}, old=None, place=0, key="#'\"\\{}[]:%@`!&*", flow=False, style=None)
 def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
     tmp_path: Path,

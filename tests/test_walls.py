@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Set
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,20 @@ DISK = {"fileinput", "glob", "io", "mmap", "os", "pathlib", "shutil", "tempfile"
 OUTSIDE = {"anyio", "asyncio", "fastapi", "httpx", "requests", "rich", "socket", "ssl", "starlette", "typer", "urllib3"}
 
 
-def imported_by(source: str) -> Iterator[str]:
+def package_of(path: Path) -> str:
+    """The package that a file's relative imports start from."""
+    return ".".join(path.relative_to(PACKAGE.parent).parts[:-1])
+
+
+def imported_by(source: str, package: str = "") -> Iterator[str]:
     """The full names of all that a source imports anywhere, of ``from a import b`` both ``a`` and ``a.b``."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import, which this test does not follow"
-            assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def room(path: Path) -> str:
@@ -34,7 +39,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-IMPORTS = {path: set(imported_by(path.read_text(encoding="utf-8"))) for path in FILES}
+IMPORTS = {path: set(imported_by(path.read_text(encoding="utf-8"), package_of(path))) for path in FILES}
 
 
 def breaches(forbidden: Set[str], *, inside: Set[str] | None = None, outside: Set[str] = frozenset()) -> list[str]:
@@ -51,6 +56,7 @@ def breaches(forbidden: Set[str], *, inside: Set[str] | None = None, outside: Se
 def test_the_test_sees_imports_of_every_form() -> None:
     source = "import os.path\ndef f():\n    from a.b import c, d as e\nif x:\n    import g as h\n"
     assert set(imported_by(source)) == {"os.path", "a.b", "a.b.c", "a.b.d", "g"}
+    assert set(imported_by("from ..b import c\nfrom . import d", "a.e")) == {"a.b", "a.b.c", "a.e", "a.e.d"}
     assert {room(path) for path in FILES} >= {*PURE, "cli", "providers", "transport", "settings", "__main__"}
     assert "transport.py imports httpx" in breaches({"httpx"})
     assert "settings.py imports os" in breaches({"os"}, inside={"settings"})
@@ -105,3 +111,10 @@ def test_the_http_client_is_met_in_the_transport_alone() -> None:
 def test_providers_and_planner_do_not_know_each_other_s_users() -> None:
     assert breaches({"invokeai_external.providers"}, inside={"planner", "retry", "pricing", "catalog", "images"}) == []
     assert breaches({"invokeai_external.sandbox"}, outside={"sandbox", "cli", "service"}) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_package_imports_itself_relatively(path: Path) -> None:
+    """Inside Invoke its name is that of the folder that the repository was cloned into."""
+    absolute = imported_by(path.read_text(encoding="utf-8"), package="relative.relative.relative")
+    assert [name for name in absolute if name.split(".")[0] == "invokeai_external"] == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from invokeai_external.models import ModelConfig, ProviderInfo
+from ..models import ModelConfig, ProviderInfo
 
 __all__ = ["CatalogPage", "merge_fields", "page", "pages"]
 

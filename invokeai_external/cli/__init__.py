@@ -1,5 +1,5 @@
 """The command line. ``app`` holds the commands and their help; what they do is beside it, loaded when it is needed."""
 
-from invokeai_external.cli.app import main
+from .app import main
 
 __all__ = ["main"]

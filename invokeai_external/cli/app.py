@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from invokeai_external.version import VERSION
+from ..version import VERSION
 
 __all__ = ["app", "main"]
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        from invokeai_external.cli import report
+        from . import report
 
         return report.failure(error, as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
@@ -145,7 +145,7 @@ def generate(
 
     The pictures' paths are printed, one a line.
     """
-    from invokeai_external.cli import generate as command
+    from . import generate as command
 
     options = {
         "quality": quality,
@@ -187,7 +187,7 @@ def models(
     root: Root = None,
 ) -> None:
     """List the models: what they can do and what they cost."""
-    from invokeai_external.cli import models as command
+    from . import models as command
 
     command.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
 
@@ -198,7 +198,7 @@ def recall(
     json: Annotated[bool, typer.Option("--json", help="Print the whole metadata as JSON.")] = False,
 ) -> None:
     """Print the command line that made a picture."""
-    from invokeai_external.cli import recall as command
+    from . import recall as command
 
     command.run(picture, as_json=json)
 
@@ -209,7 +209,7 @@ def demo(
     json: Json = False,
 ) -> int:
     """Make pictures with both providers' sandboxes: no key, no account, no cost."""
-    from invokeai_external.cli import demo as command
+    from . import demo as command
 
     return command.run(out, as_json=json)
 
@@ -219,7 +219,7 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0 for any that is free.")] = 9393,
 ) -> None:
     """Serve both providers' APIs on this machine, with pictures that cost nothing."""
-    from invokeai_external.cli import sandbox as command
+    from . import sandbox as command
 
     command.run(port)
 
@@ -227,7 +227,7 @@ def sandbox(
 @keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
 def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""
-    from invokeai_external.cli import keys
+    from . import keys
 
     keys.set_one(provider.value, root=root)
 
@@ -235,7 +235,7 @@ def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")
 @keys_app.command("list", short_help="Say which providers have a key, and from where.")
 def keys_list(json: Json = False, root: Root = None) -> None:
     """Say which providers have a key and where it comes from; keys are never shown."""
-    from invokeai_external.cli import keys
+    from . import keys
 
     keys.list_all(as_json=json, root=root)
 
@@ -243,6 +243,6 @@ def keys_list(json: Json = False, root: Root = None) -> None:
 @keys_app.command("remove")
 def keys_remove(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Take a provider's key out of api_keys.yaml."""
-    from invokeai_external.cli import keys
+    from . import keys
 
     keys.remove_one(provider.value, root=root)

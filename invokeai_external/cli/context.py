@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.settings import Settings, load_settings
+from ..registry import PROVIDER_IDS
+from ..settings import Settings, load_settings
 
 __all__ = ["root_folder", "settings"]
 

@@ -12,15 +12,15 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from invokeai_external.cli import report
-from invokeai_external.cli.app import INTERRUPTED
-from invokeai_external.cli.files import PictureFolder, SavedPicture
-from invokeai_external.cli.generate import Run, make_pictures
-from invokeai_external.cli.live import live_line
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.request import GenerationRequest, GenerationResult, InputImage
-from invokeai_external.settings import load_settings
-from invokeai_external.sizing import AspectRatio, Size
+from ..registry import PROVIDER_IDS
+from ..request import GenerationRequest, GenerationResult, InputImage
+from ..settings import load_settings
+from ..sizing import AspectRatio, Size
+from . import report
+from .app import INTERRUPTED
+from .files import PictureFolder, SavedPicture
+from .generate import Run, make_pictures
+from .live import live_line
 
 __all__ = ["run"]
 

@@ -10,9 +10,9 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from invokeai_external import metadata
-from invokeai_external.errors import ExternalError, InvalidRequestError
-from invokeai_external.request import GeneratedImage, InputImage, Notice
+from .. import metadata
+from ..errors import ExternalError, InvalidRequestError
+from ..request import GeneratedImage, InputImage, Notice
 
 __all__ = ["NotSavedError", "PictureFolder", "SavedPicture", "read_picture"]
 

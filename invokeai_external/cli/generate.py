@@ -10,16 +10,11 @@ from typing import Any
 
 import anyio
 
-from invokeai_external import images, pricing
-from invokeai_external.cli import report
-from invokeai_external.cli.app import INTERRUPTED
-from invokeai_external.cli.context import settings
-from invokeai_external.cli.files import PictureFolder, SavedPicture, read_picture
-from invokeai_external.cli.live import live_line
-from invokeai_external.errors import CancelledError, InvalidRequestError
-from invokeai_external.planner import Plan
-from invokeai_external.providers.base import HttpRequest
-from invokeai_external.request import (
+from .. import images, pricing
+from ..errors import CancelledError, InvalidRequestError
+from ..planner import Plan
+from ..providers.base import HttpRequest
+from ..request import (
     GenerationRequest,
     GenerationResult,
     InputImage,
@@ -28,9 +23,14 @@ from invokeai_external.request import (
     Progress,
     Received,
 )
-from invokeai_external.service import Service
-from invokeai_external.settings import Settings
-from invokeai_external.sizing import AspectRatio, Size
+from ..service import Service
+from ..settings import Settings
+from ..sizing import AspectRatio, Size
+from . import report
+from .app import INTERRUPTED
+from .context import settings
+from .files import PictureFolder, SavedPicture, read_picture
+from .live import live_line
 
 __all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
 

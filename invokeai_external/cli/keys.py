@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from invokeai_external.cli import report
-from invokeai_external.cli.context import root_folder, settings
-from invokeai_external.registry import PROVIDER_IDS, Registry
-from invokeai_external.settings import API_KEYS_FILE, remove_key, set_key, variable_name
+from ..registry import PROVIDER_IDS, Registry
+from ..settings import API_KEYS_FILE, remove_key, set_key, variable_name
+from . import report
+from .context import root_folder, settings
 
 __all__ = ["list_all", "remove_one", "set_one"]
 

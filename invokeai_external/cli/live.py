@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from invokeai_external.request import Progress, Received, Retrying, Sending
+from ..request import Progress, Received, Retrying, Sending
 
 __all__ = ["LiveLine", "live_line"]
 

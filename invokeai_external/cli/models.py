@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from invokeai_external import pricing
-from invokeai_external.cli import report
-from invokeai_external.cli.context import settings
-from invokeai_external.models import ModelConfig
-from invokeai_external.registry import Registry
-from invokeai_external.sizing import FixedSizing, FlexibleSizing
+from .. import pricing
+from ..models import ModelConfig
+from ..registry import Registry
+from ..sizing import FixedSizing, FlexibleSizing
+from . import report
+from .context import settings
 
 __all__ = ["run", "sizes_of", "status_of"]
 

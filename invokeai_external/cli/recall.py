@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from invokeai_external import images, metadata
-from invokeai_external.cli import report
-from invokeai_external.cli.files import read_picture
-from invokeai_external.errors import InvalidRequestError
+from .. import images, metadata
+from ..errors import InvalidRequestError
+from . import report
+from .files import read_picture
 
 __all__ = ["run"]
 

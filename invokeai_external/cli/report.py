@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from invokeai_external.errors import ExternalError, RequestError
-from invokeai_external.request import Notice
+from ..errors import ExternalError, RequestError
+from ..request import Notice
 
 __all__ = ["PROVIDER_FAILED", "WRONG_USAGE", "error_object", "failure", "notices", "print_json", "say"]
 

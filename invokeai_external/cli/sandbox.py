@@ -6,9 +6,9 @@ import socket
 
 import uvicorn
 
-from invokeai_external.cli import report
-from invokeai_external.errors import InvalidRequestError
-from invokeai_external.sandbox import create_app
+from ..errors import InvalidRequestError
+from ..sandbox import create_app
+from . import report
 
 __all__ = ["run"]
 

@@ -16,11 +16,11 @@ inputs      a picture as it may be sent
 masks       what to change, in the forms that providers want
 """
 
-from invokeai_external.images.embed import embed_text, read_text
-from invokeai_external.images.errors import ImageError
-from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
-from invokeai_external.images.inspect import ImageInfo, inspect_image
-from invokeai_external.images.masks import alpha_mask, mask_from_file, square_mask, square_rgba
+from .embed import embed_text, read_text
+from .errors import ImageError
+from .inputs import PreparedImage, prepare_input, size_of
+from .inspect import ImageInfo, inspect_image
+from .masks import alpha_mask, mask_from_file, square_mask, square_rgba
 
 __all__ = [
     "ImageError",

@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 from PIL import ImageFile
 
-from invokeai_external.images import jpeg, png
-from invokeai_external.images.webp import WebP
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import jpeg, png
+from .webp import WebP
 
 __all__ = ["Container", "MimeType", "taken_apart"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from invokeai_external.images.containers import Container, taken_apart
-from invokeai_external.images.errors import ImageError
+from .containers import Container, taken_apart
+from .errors import ImageError
 
 __all__ = ["embed_text", "read_text"]
 

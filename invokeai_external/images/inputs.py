@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from invokeai_external.images import exif
-from invokeai_external.images.containers import MimeType, taken_apart
-from invokeai_external.images.errors import ImageError
-from invokeai_external.images.pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import exif
+from .containers import MimeType, taken_apart
+from .errors import ImageError
+from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from invokeai_external.images.containers import MimeType, taken_apart
-from invokeai_external.images.errors import ImageError
-from invokeai_external.images.pixels import check_pixels, opened_otherwise
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from .containers import MimeType, taken_apart
+from .errors import ImageError
+from .pixels import check_pixels, opened_otherwise
 
 __all__ = ["ImageInfo", "inspect_image"]
 

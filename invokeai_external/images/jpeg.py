@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from PIL import ImageFile, JpegImagePlugin
 
-from invokeai_external.images import exif
-from invokeai_external.images.errors import ImageError, cut_off, damaged, unreadable, unreadable_on_failure
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import exif
+from .errors import ImageError, cut_off, damaged, unreadable, unreadable_on_failure
 
 __all__ = ["Jpeg"]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from invokeai_external.images.errors import ImageError
-from invokeai_external.images.pixels import decoded, encoded_png
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from .errors import ImageError
+from .pixels import decoded, encoded_png
 
 __all__ = ["alpha_mask", "mask_from_file", "square_mask", "square_rgba"]
 

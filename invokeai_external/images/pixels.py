@@ -9,10 +9,10 @@ from typing import NamedTuple, cast
 
 from PIL import Image, ImageCms, ImageFile
 
-from invokeai_external.images import exif
-from invokeai_external.images.containers import taken_apart
-from invokeai_external.images.errors import ImageError, unreadable, unreadable_on_failure
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import exif
+from .containers import taken_apart
+from .errors import ImageError, unreadable, unreadable_on_failure
 
 __all__ = ["MAX_PIXELS", "Pixels", "check_pixels", "decoded", "encoded_png", "opened_otherwise", "upright"]
 

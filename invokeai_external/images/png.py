@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from PIL import ImageFile, PngImagePlugin
 
-from invokeai_external.images import exif
-from invokeai_external.images.errors import cut_off, damaged, unreadable
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import exif
+from .errors import cut_off, damaged, unreadable
 
 __all__ = ["Png"]
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from PIL import ImageFile, WebPImagePlugin
 
-from invokeai_external.images import exif
-from invokeai_external.images.errors import cut_off, unreadable, unreadable_on_failure
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from . import exif
+from .errors import cut_off, unreadable, unreadable_on_failure
 
 __all__ = ["WebP"]
 

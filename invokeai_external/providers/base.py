@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from invokeai_external.errors import (
+from ..errors import (
     InvalidResponseError,
     ModelRetiredError,
     NotConfiguredError,
@@ -23,10 +23,10 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.models import ModelConfig, ProviderInfo
-from invokeai_external.planner import Call
-from invokeai_external.request import Usage
-from invokeai_external.retry import asked_wait, should_retry_header
+from ..models import ModelConfig, ProviderInfo
+from ..planner import Call
+from ..request import Usage
+from ..retry import asked_wait, should_retry_header
 
 __all__ = [
     "SANDBOX_HEADER",

@@ -12,17 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from invokeai_external import catalog
-from invokeai_external.errors import (
+from .. import catalog
+from ..errors import (
     AuthenticationError,
     ContentBlockedError,
     ProviderError,
     QuotaError,
     RateLimitedError,
 )
-from invokeai_external.models import ProviderInfo
-from invokeai_external.planner import Call
-from invokeai_external.providers.base import (
+from ..models import ProviderInfo
+from ..planner import Call
+from ..request import Usage
+from ..retry import asked_wait
+from .base import (
     Answer,
     AnswerImage,
     HttpRequest,
@@ -39,8 +41,6 @@ from invokeai_external.providers.base import (
     said,
     text_of,
 )
-from invokeai_external.request import Usage
-from invokeai_external.retry import asked_wait
 
 __all__ = ["GeminiProvider"]
 

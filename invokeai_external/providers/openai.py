@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from invokeai_external import catalog
-from invokeai_external.errors import (
+from .. import catalog
+from ..errors import (
     AuthenticationError,
     ContentBlockedError,
     ProviderError,
     QuotaError,
     RateLimitedError,
 )
-from invokeai_external.models import ProviderInfo
-from invokeai_external.planner import Call, CallImage
-from invokeai_external.providers.base import (
+from ..models import ProviderInfo
+from ..planner import Call, CallImage
+from ..request import Usage
+from .base import (
     Answer,
     AnswerImage,
     FilePart,
@@ -36,7 +37,6 @@ from invokeai_external.providers.base import (
     said,
     text_of,
 )
-from invokeai_external.request import Usage
 
 __all__ = ["OpenAIProvider"]
 

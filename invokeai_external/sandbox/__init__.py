@@ -8,6 +8,6 @@ leaves the machine, and nothing is billed. Any key is good unless it holds the w
 
 from __future__ import annotations
 
-from invokeai_external.sandbox.app import create_app
+from .app import create_app
 
 __all__ = ["create_app"]

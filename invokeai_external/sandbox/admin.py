@@ -7,8 +7,8 @@ import json
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from invokeai_external.sandbox.faults import FAULTS, read_fault
-from invokeai_external.sandbox.state import state_of
+from .faults import FAULTS, read_fault
+from .state import state_of
 
 __all__ = ["router"]
 

@@ -7,13 +7,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from invokeai_external.providers.base import SANDBOX_HEADER
-from invokeai_external.sandbox.admin import router as admin_router
-from invokeai_external.sandbox.calls import hide_key_in_query
-from invokeai_external.sandbox.gemini import router as gemini_router
-from invokeai_external.sandbox.openai import router as openai_router
-from invokeai_external.sandbox.refusal import HtmlPage, Refusal, gemini_error, openai_error
-from invokeai_external.sandbox.state import SandboxState
+from ..providers.base import SANDBOX_HEADER
+from .admin import router as admin_router
+from .calls import hide_key_in_query
+from .gemini import router as gemini_router
+from .openai import router as openai_router
+from .refusal import HtmlPage, Refusal, gemini_error, openai_error
+from .state import SandboxState
 
 __all__ = ["create_app"]
 

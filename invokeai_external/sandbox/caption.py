@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
-    from invokeai_external.sandbox.picture import Scene
+    from .picture import Scene
 
 __all__ = ["Lettering"]
 

@@ -13,8 +13,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from invokeai_external.sandbox.faults import Fault
-from invokeai_external.sandbox.refusal import Refusal
+from .faults import Fault
+from .refusal import Refusal
 
 __all__ = ["NOT_AN_IMAGE", "base64_text", "deliver", "meet_wire_fault", "rate_limit_headers"]
 

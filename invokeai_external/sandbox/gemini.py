@@ -15,26 +15,26 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from invokeai_external.models import ModelConfig
-from invokeai_external.sandbox.calls import describe_bytes, hide_key_in_query
-from invokeai_external.sandbox.codec import MIME_TYPES, encode
-from invokeai_external.sandbox.delivery import base64_text, deliver, meet_wire_fault
-from invokeai_external.sandbox.faults import Fault
-from invokeai_external.sandbox.gemini_faults import ordered_body, raise_ordered_error
-from invokeai_external.sandbox.gemini_request import (
+from ..models import ModelConfig
+from ..sizing import Size
+from .calls import describe_bytes, hide_key_in_query
+from .codec import MIME_TYPES, encode
+from .delivery import base64_text, deliver, meet_wire_fault
+from .faults import Fault
+from .gemini_faults import ordered_body, raise_ordered_error
+from .gemini_request import (
     ContentCall,
     decode_base64,
     read_call,
     served_config,
     signs_thoughts,
 )
-from invokeai_external.sandbox.gemini_schema import with_snake_case_names
-from invokeai_external.sandbox.picture import Scene, render
-from invokeai_external.sandbox.refusal import gemini_error
-from invokeai_external.sandbox.served import listed_models
-from invokeai_external.sandbox.state import state_of
-from invokeai_external.sandbox.tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
-from invokeai_external.sizing import Size
+from .gemini_schema import with_snake_case_names
+from .picture import Scene, render
+from .refusal import gemini_error
+from .served import listed_models
+from .state import state_of
+from .tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
 
 __all__ = ["router"]
 

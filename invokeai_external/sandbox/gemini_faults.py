@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from invokeai_external.sandbox.delivery import rate_limit_headers
-from invokeai_external.sandbox.faults import Fault
-from invokeai_external.sandbox.refusal import HtmlPage, Refusal, gemini_error
+from .delivery import rate_limit_headers
+from .faults import Fault
+from .refusal import HtmlPage, Refusal, gemini_error
 
 __all__ = ["ordered_body", "raise_ordered_error"]
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from invokeai_external.models import ChoiceOption, ModelConfig
-from invokeai_external.sandbox.codec import UnreadableImageError, decode
-from invokeai_external.sandbox.gemini_schema import read_names, snake_case
-from invokeai_external.sandbox.refusal import Refusal, gemini_error
-from invokeai_external.sandbox.served import find_model
-from invokeai_external.sizing import AspectRatio, PresetSizing, Size, SizeRequest
+from ..models import ChoiceOption, ModelConfig
+from ..sizing import AspectRatio, PresetSizing, Size, SizeRequest
+from .codec import UnreadableImageError, decode
+from .gemini_schema import read_names, snake_case
+from .refusal import Refusal, gemini_error
+from .served import find_model
 
 __all__ = ["ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
 

@@ -13,13 +13,14 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from invokeai_external.models import ModelConfig
-from invokeai_external.sandbox.calls import describe_bytes
-from invokeai_external.sandbox.codec import MIME_TYPES, encode
-from invokeai_external.sandbox.delivery import base64_text, deliver, meet_wire_fault
-from invokeai_external.sandbox.faults import Fault
-from invokeai_external.sandbox.openai_faults import raise_ordered_error
-from invokeai_external.sandbox.openai_request import (
+from ..models import ModelConfig
+from ..sizing import Size
+from .calls import describe_bytes
+from .codec import MIME_TYPES, encode
+from .delivery import base64_text, deliver, meet_wire_fault
+from .faults import Fault
+from .openai_faults import raise_ordered_error
+from .openai_request import (
     ImageCall,
     Upload,
     is_gpt_image,
@@ -27,12 +28,11 @@ from invokeai_external.sandbox.openai_request import (
     read_generation,
     refuse_retired,
 )
-from invokeai_external.sandbox.picture import Scene, render
-from invokeai_external.sandbox.refusal import openai_error, request_id
-from invokeai_external.sandbox.served import find_model, listed_models
-from invokeai_external.sandbox.state import state_of
-from invokeai_external.sandbox.tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
-from invokeai_external.sizing import Size
+from .picture import Scene, render
+from .refusal import openai_error, request_id
+from .served import find_model, listed_models
+from .state import state_of
+from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
 
 __all__ = ["router"]
 

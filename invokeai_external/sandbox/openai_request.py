@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from invokeai_external.models import ChoiceOption, ModelConfig
-from invokeai_external.sandbox.codec import UnreadableImageError, decode
-from invokeai_external.sandbox.refusal import Refusal, openai_error
-from invokeai_external.sandbox.served import find_model
-from invokeai_external.sizing import FlexibleSizing, Size, SizeRequest
+from ..models import ChoiceOption, ModelConfig
+from ..sizing import FlexibleSizing, Size, SizeRequest
+from .codec import UnreadableImageError, decode
+from .refusal import Refusal, openai_error
+from .served import find_model
 
 __all__ = ["ImageCall", "Upload", "is_gpt_image", "read_edit", "read_generation", "refuse_retired"]
 

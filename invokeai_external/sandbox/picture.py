@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from invokeai_external.sandbox.caption import Lettering
-from invokeai_external.sizing import Size
+from ..sizing import Size
+from .caption import Lettering
 
 __all__ = ["Scene", "render"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from invokeai_external.catalog import page
-from invokeai_external.models import ModelConfig
+from ..catalog import page
+from ..models import ModelConfig
 
 __all__ = ["find_model", "listed_models"]
 

@@ -9,8 +9,8 @@ from typing import cast
 
 from starlette.requests import Request
 
-from invokeai_external.sandbox.calls import CallLog
-from invokeai_external.sandbox.faults import FaultQueue
+from .calls import CallLog
+from .faults import FaultQueue
 
 __all__ = ["FileShelf", "SandboxState", "state_of"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from invokeai_external.models import ModelConfig
-from invokeai_external.sizing import Size
+from ..models import ModelConfig
+from ..sizing import Size
 
 __all__ = [
     "gemini_image_tokens",
