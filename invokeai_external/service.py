@@ -352,7 +352,7 @@ def _missing_key(provider: Provider, settings: Settings) -> NotConfiguredError:
 def _with_sandbox(settings: Settings) -> Settings:
     """The settings with every provider's address and key replaced by the sandbox's."""
     credentials: Mapping[str, Credentials] = {
-        provider: Credentials(SecretStr("sandbox"), f"https://sandbox.invalid/{path}", "the sandbox")
+        provider: Credentials(SecretStr("the-sandbox-takes-any-key"), f"https://sandbox.invalid/{path}", "the sandbox")
         for provider, path in (("gemini", "gemini/v1beta"), ("openai", "openai/v1"))
     }
     return replace(settings, credentials=credentials)

@@ -518,3 +518,19 @@ def test_no_command_shows_the_help(run: Any) -> None:
 
 def test_the_choices_of_the_command_line_are_the_registrys() -> None:
     assert tuple(name.value for name in ProviderName) == PROVIDER_IDS
+
+
+def test_a_picture_that_takes_no_settings_is_saved_without_them(
+    run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a JPEG does whose own EXIF fills all the room there is."""
+    from invokeai_external import images, metadata
+
+    def refuse(*_: object) -> bytes:
+        raise images.ImageError("There is no room.")
+
+    monkeypatch.setattr(metadata, "embed", refuse)
+    result = run("generate", "a fox", "--out", out, "--sandbox")
+    assert result.code == 0
+    assert len(list(out.iterdir())) == 1
+    assert "A picture was saved without its settings: There is no room." in result.stderr

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import metadata
+from .. import images, metadata
 from ..errors import ExternalError, InvalidRequestError
 from ..request import GeneratedImage, InputImage, Notice
 
@@ -77,10 +77,14 @@ class PictureFolder:
         Raises:
             NotSavedError: Both failed.
         """
-        data = metadata.embed(image.data, image.metadata)
+        notice = None
+        try:
+            data = metadata.embed(image.data, image.metadata)
+        except images.ImageError as error:
+            data, notice = image.data, Notice("no_metadata", f"A picture was saved without its settings: {error}")
         name = _file_name(image)
         try:
-            return SavedPicture(image, _write_new(self._folder, name, data), len(data))
+            return SavedPicture(image, _write_new(self._folder, name, data), len(data), notice)
         except OSError as error:
             why = f"{self._folder} could not be written ({error.strerror})"
         spare = Path(tempfile.gettempdir())
