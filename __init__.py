@@ -1,4 +1,10 @@
 """Lets this repository be cloned straight into the ``nodes`` folder of an Invoke root.
 
-The invocation nodes come with a later release; until then Invoke finds a pack without nodes here, which does no harm.
+Invoke loads this file under the name of its folder. The package beside it imports itself relatively, so that it lives
+under that name, wherever it was cloned to and whatever is installed beside it.
 """
+
+if __package__:
+    from .invokeai_external.invoke import activate
+
+    activate(__name__)

@@ -125,6 +125,7 @@ class Settings:
         credentials: Keys and addresses by provider id.
         limits: See ``Limits``.
         models: What the user adds to the catalogue.
+        sandbox: True if Invoke is to use the sandbox in place of the providers.
         notices: What the user should know of the files.
     """
 
@@ -132,6 +133,7 @@ class Settings:
     credentials: Mapping[str, Credentials]
     limits: Limits = field(default_factory=Limits)
     models: UserModels = field(default_factory=UserModels)
+    sandbox: bool = False
     notices: tuple[Notice, ...] = ()
 
 
@@ -168,8 +170,8 @@ def load_settings(
         urls = [environ.get(variable_name(provider, "base_url")), entries.get(f"external_{provider}_base_url")]
         url = next((value.strip() for value in urls if value and value.strip()), None)
         credentials[provider] = Credentials(SecretStr(key) if key else None, url, source)
-    limits, models = _read_user_file(root / USER_FILE)
-    return Settings(root, credentials, limits, models, tuple(_permission_notices(keys_path)))
+    limits, models, sandbox = _read_user_file(root / USER_FILE)
+    return Settings(root, credentials, limits, models, sandbox, tuple(_permission_notices(keys_path)))
 
 
 def set_key(root: Path, provider: str, key: str) -> Path:
@@ -292,12 +294,16 @@ def _read_keys(path: Path, providers: Sequence[str]) -> dict[str, str]:
     return entries
 
 
-def _read_user_file(path: Path) -> tuple[Limits, UserModels]:
+def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
     file = YamlFile(path)
+    sandbox = file.data.pop("sandbox", False)
+    if not isinstance(sandbox, bool):
+        line, _ = file.find(("sandbox",))
+        raise file.error(line, "sandbox must be true or false")
     for section, value in file.data.items():
         line, _ = file.find((str(section),))
         if section not in ("settings", "models"):
-            raise file.error(line, f"{section} is not a section of this file, which has settings and models")
+            raise file.error(line, f"{section} is not a section of this file, which has settings, models and sandbox")
         if value is not None and not isinstance(value, dict):
             raise file.error(line, f"{section} must hold 'name: value' lines")
     models = file.data.get("models") or {}
@@ -311,7 +317,7 @@ def _read_user_file(path: Path) -> tuple[Limits, UserModels]:
         limits = Limits.model_validate(file.data.get("settings") or {})
     except ValidationError as error:
         raise file.error_of(error, ("settings",)) from None
-    return limits, UserModels({str(reference): fields or {} for reference, fields in models.items()}, file)
+    return limits, UserModels({str(reference): fields or {} for reference, fields in models.items()}, file), sandbox
 
 
 def _permission_notices(path: Path) -> list[Notice]:

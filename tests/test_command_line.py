@@ -24,8 +24,9 @@ from PIL import Image
 
 from invokeai_external.cli import main
 from invokeai_external.cli.app import ProviderName
-from invokeai_external.cli.live import LiveLine, live_line
+from invokeai_external.cli.live import live_line
 from invokeai_external.errors import RateLimitedError
+from invokeai_external.progress import ProgressLine
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import Received, Retrying, Sending
 
@@ -363,7 +364,7 @@ def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(fault: dict[str, Any], 
 
 def test_the_live_line_says_what_is_going_on() -> None:
     now = 100.0
-    line = LiveLine(clock=lambda: now)
+    line = ProgressLine(clock=lambda: now)
     assert line.text() == "preparing"
     line.on_progress(Sending(1, 2, 1))
     line.on_progress(Sending(2, 2, 1))

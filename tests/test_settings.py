@@ -188,7 +188,7 @@ SECRET = "sk-secret-0123456789"
         (
             "invokeai_external.yaml",
             "settings: {}\nkeys: 1\n",
-            "line 2: keys is not a section of this file, which has settings and models.",
+            "line 2: keys is not a section of this file, which has settings, models and sandbox.",
         ),
         ("invokeai_external.yaml", "\nsettings: 5\n", "line 2: settings must hold 'name: value' lines."),
         ("invokeai_external.yaml", "models: []\n", "line 1: models must hold 'name: value' lines."),
@@ -483,3 +483,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"cannot be (read|written): Not a directory"):
         set_key(tmp_path / "file" / "root", "openai", "the-key")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("sandbox: true\n", True), ("sandbox: false\n", False), ("", False)])
+def test_the_sandbox_is_switched_on_in_the_users_file(text: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(text)
+    assert load_settings(tmp_path, {}, ()).sandbox is expected
+
+
+def test_the_sandbox_switch_takes_true_and_false_alone(tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text("settings: {}\nsandbox: perhaps\n")
+    with pytest.raises(SettingsError, match=r"line 2: sandbox must be true or false"):
+        load_settings(tmp_path, {}, ())

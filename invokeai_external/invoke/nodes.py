@@ -1,0 +1,275 @@
+"""The nodes *OpenAI Image* and *Gemini Image*, under the core's type names and with its fields.
+
+Invoke's Generate and Canvas tabs build their graphs with these names, and workflows saved with the core's nodes run on.
+"""
+
+# No postponed annotations here: Invoke reads a node's output class from the annotation of its invoke method.
+
+import io
+from typing import Any, ClassVar, Literal
+
+from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
+from invokeai.app.invocations.fields import ImageField, InputField, MetadataField, WithBoard, WithMetadata
+from invokeai.app.invocations.model import ModelIdentifierField
+from invokeai.app.invocations.primitives import ImageCollectionOutput
+from invokeai.app.services.shared.invocation_context import InvocationContext
+from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
+from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
+from PIL import Image, ImageOps
+
+from ..errors import InvalidRequestError
+from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, OptionValue
+from ..sizing import AspectRatio, Size
+from . import host, pack
+
+__all__ = ["NODES", "GeminiImageInvocation", "OpenAIImageInvocation"]
+
+
+class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
+    """What both nodes have in common."""
+
+    provider: ClassVar[str]
+
+    prompt: str = InputField(default="", description="What the picture should show", ui_order=1)
+    reference_images: list[ImageField] = InputField(default=[], description="Pictures to look at", ui_order=2)
+    init_image: ImageField | None = InputField(default=None, description="The picture to edit", ui_order=3)
+    mask_image: ImageField | None = InputField(
+        default=None, description="Where to edit it: black is changed, white is kept", ui_order=4
+    )
+    num_images: int = InputField(default=1, description="How many pictures, 1 to 10", ui_order=5)
+    width: int = InputField(default=1024, gt=0, description="Width in pixels, where nothing is edited", ui_order=6)
+    height: int = InputField(default=1024, gt=0, description="Height in pixels, where nothing is edited", ui_order=7)
+    image_size: str | None = InputField(
+        default=None, description="A named size (1K, 2K, 4K); width and height then give the ratio", ui_order=8
+    )
+    seed: int | None = InputField(
+        default=None, description="Makes a picture repeatable, where the model knows seeds", ui_order=9
+    )
+    # What is wired decides; the field is there for graphs that the core's nodes and tabs made.
+    mode: Literal["txt2img", "img2img", "inpaint"] = InputField(
+        default="txt2img", description="Not used: what is wired decides", ui_hidden=True
+    )
+
+    def options(self) -> dict[str, OptionValue | None]:
+        """The provider's own options, by the names that the planner knows."""
+        raise NotImplementedError
+
+    def invoke(self, context: InvocationContext) -> ImageCollectionOutput:
+        record = self._record(context)
+        runtime = pack.runtime()
+        result = runtime.generate(
+            self._request(context, record),
+            is_canceled=context.util.is_canceled,
+            tell=context.util.signal_progress,
+        )
+        for notice in result.notices:
+            context.logger.info(f"{record.name}: {notice.message}")
+        for error in result.errors:
+            context.logger.warning(f"{record.name}: {error}")
+        return ImageCollectionOutput(
+            collection=[self._saved(context, record, result, image) for image in result.images]
+        )
+
+    def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
+        """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones."""
+        cache, key = host.cache_of(services, self)
+        if cache is None:
+            return self.invoke(context)
+        cached = cache.get(key)
+        if isinstance(cached, ImageCollectionOutput) and (again := self._saved_again(context, cached)):
+            return again
+        output = self.invoke(context)
+        cache.save(key, output)
+        return output
+
+    def _record(self, context: InvocationContext) -> ExternalApiModelConfig:
+        model: ModelIdentifierField = self.model  # type: ignore[attr-defined]
+        try:
+            record = context.models.get_config(model)
+        except Exception:
+            # Invoke raises one of several errors here; all mean that the workflow names a model that is not installed.
+            raise InvalidRequestError(
+                f"The model {model.name!r} is not installed.",
+                hint="Choose another, or install it in the model manager.",
+            ) from None
+        if not isinstance(record, ExternalApiModelConfig):
+            raise InvalidRequestError(f"{record.name} is not an external model.", hint="Choose one of this node's.")
+        if record.provider_id != self.provider:
+            raise InvalidRequestError(
+                f"{record.name} is a model of {record.provider_id}, not of {self.provider}.",
+                hint="Choose another model, or use the other node.",
+            )
+        return record
+
+    def _request(self, context: InvocationContext, record: ExternalApiModelConfig) -> GenerationRequest:
+        init_image = _picture(context, self.init_image, "picture to edit") if self.init_image else None
+        size, ratio, image_size = self._size(init_image)
+        return GenerationRequest(
+            model=f"{record.provider_id}/{record.provider_model_id}",
+            prompt=self.prompt or "",
+            n=self.num_images,
+            size=size,
+            aspect_ratio=ratio,
+            image_size=image_size,
+            seed=self.seed,
+            init_image=init_image,
+            mask=_mask(context, self.mask_image) if self.mask_image else None,
+            references=tuple(_picture(context, field, "reference picture") for field in self.reference_images),
+            options={name: value for name, value in self.options().items() if value is not None},
+        )
+
+    def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:
+        """The size to ask for.
+
+        An edit has the size of its picture, whatever the panel says: the Canvas sends the panel's. Otherwise width and
+        height count. A named size counts in workflows alone, since the panel's goes stale when the model is changed;
+        a graph of the panel is known by its metadata.
+        """
+        if init_image:
+            with Image.open(io.BytesIO(init_image.data)) as image:
+                return Size(*image.size), None, None
+        if self.image_size and self.metadata is None:
+            return None, AspectRatio(self.width, self.height), self.image_size
+        return Size(self.width, self.height), None, None
+
+    def _saved(
+        self,
+        context: InvocationContext,
+        record: ExternalApiModelConfig,
+        result: GenerationResult,
+        image: GeneratedImage,
+    ) -> ImageField:
+        metadata = {**(self.metadata.root if self.metadata else {}), **image.metadata}
+        metadata["model"] = {
+            "key": record.key,
+            "hash": record.hash,
+            "name": record.name,
+            "base": record.base.value,
+            "type": record.type.value,
+        }
+        # The panel's size, to which the panel goes back on recall; what came stands under "external".
+        metadata["width"], metadata["height"] = self.width, self.height
+        with Image.open(io.BytesIO(image.data)) as opened:
+            picture = _as_large_as(context, self.init_image, opened) if self.init_image else opened
+            saved = context.images.save(image=picture, metadata=MetadataField(root=metadata))
+        return ImageField(image_name=saved.image_name)
+
+    def _saved_again(self, context: InvocationContext, cached: ImageCollectionOutput) -> ImageCollectionOutput | None:
+        """New entries for the pictures of a cached run; None if one of them is gone, so that it must be run again."""
+        again = []
+        for field in cached.collection:
+            try:
+                metadata = context.images.get_metadata(field.image_name)
+                picture = context.images.get_pil(field.image_name)
+            except Exception:
+                # Invoke raises one of several errors for a picture that was deleted.
+                return None
+            root = dict(metadata.root) if metadata else {}
+            root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
+            saved = context.images.save(image=picture, metadata=MetadataField(root=root))
+            again.append(ImageField(image_name=saved.image_name))
+        return ImageCollectionOutput(collection=again)
+
+
+def _picture(context: InvocationContext, field: ImageField, what: str) -> InputImage:
+    """A picture of the gallery as it lies on the disk, so that nothing is encoded twice and alpha stays."""
+    try:
+        path = context.images.get_path(field.image_name)
+        return InputImage(path.read_bytes(), field.image_name)
+    except Exception:
+        raise InvalidRequestError(
+            f"The {what} {field.image_name} is no longer in the gallery.", hint="Choose another picture."
+        ) from None
+
+
+def _mask(context: InvocationContext, field: ImageField) -> InputImage:
+    """Invoke's mask, in which black is changed, in the form used inside, in which 255 is."""
+    picture = _picture(context, field, "mask")
+    with Image.open(io.BytesIO(picture.data)) as image:
+        inside = ImageOps.invert(image.convert("L"))
+    if inside.getextrema() == (0, 0):
+        raise InvalidRequestError(
+            "The mask is white all over, so nothing would be changed.", hint="Paint the part to change."
+        )
+    file = io.BytesIO()
+    inside.save(file, "PNG")
+    return InputImage(file.getvalue(), field.image_name)
+
+
+def _as_large_as(context: InvocationContext, field: ImageField, picture: Image.Image) -> Image.Image:
+    """An edit at the size of the picture that was edited, which is where the Canvas puts it."""
+    original = context.images.get_pil(field.image_name)
+    return picture if picture.size == original.size else picture.resize(original.size, Image.Resampling.LANCZOS)
+
+
+def _model_field(provider: str) -> Any:
+    return InputField(
+        description="The model",
+        ui_model_base=[BaseModelType.External],
+        ui_model_type=[ModelType.ExternalImageGenerator],
+        ui_model_format=[ModelFormat.ExternalApi],
+        ui_model_provider_id=[provider],
+        ui_order=0,
+    )
+
+
+@invocation(
+    "openai_image_generation",
+    title="OpenAI Image",
+    tags=["external", "openai", "generation", "gpt"],
+    category="image",
+    version="2.0.0",
+    use_cache=False,
+)
+class OpenAIImageInvocation(ExternalImageInvocation):
+    """Make and edit pictures with OpenAI's GPT Image. Needs a key; every picture costs money."""
+
+    provider = "openai"
+
+    model: ModelIdentifierField = _model_field("openai")
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] = InputField(
+        default="auto", description="How much work the model puts in; xhigh and max from 2.5 on", ui_order=10
+    )
+    background: Literal["auto", "transparent", "opaque"] = InputField(
+        default="auto", description="Transparent makes a picture with alpha", ui_order=11
+    )
+    input_fidelity: Literal["low", "high"] | None = InputField(
+        default=None, description="How closely pictures that are given are kept; GPT Image 1.5 and older", ui_order=12
+    )
+    moderation: Literal["auto", "low"] = InputField(
+        default="auto", description="Low is less strict; for pictures from words alone", ui_order=13
+    )
+
+    def options(self) -> dict[str, OptionValue | None]:
+        return {
+            "quality": self.quality,
+            "background": self.background,
+            "input_fidelity": self.input_fidelity,
+            "moderation": self.moderation,
+        }
+
+
+@invocation(
+    "gemini_image_generation",
+    title="Gemini Image",
+    tags=["external", "gemini", "generation", "nano banana"],
+    category="image",
+    version="2.0.0",
+    use_cache=False,
+)
+class GeminiImageInvocation(ExternalImageInvocation):
+    """Make and edit pictures with Google's Gemini image models. Needs a key; every picture costs money."""
+
+    provider = "gemini"
+
+    model: ModelIdentifierField = _model_field("gemini")
+    temperature: float | None = InputField(default=None, ge=0, le=2, description="How varied, 0 to 2", ui_order=10)
+    thinking_level: Literal["minimal", "medium", "high"] | None = InputField(
+        default=None, description="How long the model thinks first, where it does", ui_order=11
+    )
+
+    def options(self) -> dict[str, OptionValue | None]:
+        return {"temperature": self.temperature, "thinking_level": self.thinking_level}
+
+
+NODES: tuple[type[BaseInvocation], ...] = (OpenAIImageInvocation, GeminiImageInvocation)

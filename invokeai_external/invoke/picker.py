@@ -1,0 +1,284 @@
+"""The catalogue in Invoke's own terms: its starter models, and the records of installed models kept right.
+
+What was installed, and in what form, is remembered in ``invokeai_external_models.json`` in the root, so that a model
+that the user deleted stays deleted, and a record that the user edited stays as edited.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
+from invokeai.backend.model_manager.configs.external_api import (
+    ExternalApiModelConfig,
+    ExternalApiModelDefaultSettings,
+    ExternalImageSize,
+    ExternalModelCapabilities,
+    ExternalModelPanelControl,
+    ExternalModelPanelSchema,
+    ExternalResolutionPreset,
+)
+from invokeai.backend.model_manager.starter_models import StarterModel
+from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
+
+from ..errors import ExternalError
+from ..models import ModelConfig
+from ..planner import MAX_IMAGES
+from ..registry import PROVIDER_IDS, Registry
+from ..sizing import AspectRatio, FlexibleSizing, SizeChoice
+from . import host
+
+__all__ = ["ModelSync", "capabilities_of", "starter_model"]
+
+_MEMORY_FILE = "invokeai_external_models.json"
+
+_PANEL_RATIOS = (
+    *("1:1", "16:9", "9:16", "21:9", "9:21", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5"),
+    *("4:1", "1:4", "8:1", "1:8"),
+)
+"""The ratios that Invoke's panel knows (6.14.2)."""
+
+
+def source_of(model: ModelConfig) -> str:
+    """The name by which Invoke installs a model."""
+    return f"external://{model.provider}/{model.id}"
+
+
+def capabilities_of(model: ModelConfig) -> ExternalModelCapabilities:
+    """What Invoke's panel offers for a model: sizes out of its own ratios, so that every offered one works."""
+    presets = _panel_presets(model)
+    named = [(ratio, choice) for ratio, choice in presets if choice.image_size]
+    plain = [(ratio, choice) for ratio, choice in presets if not choice.image_size]
+    widest = max((choice.size.width for _, choice in presets if choice.size), default=None)
+    highest = max((choice.size.height for _, choice in presets if choice.size), default=None)
+    return ExternalModelCapabilities(
+        modes=list(model.modes),
+        supports_reference_images=model.input_images.max_count > 0,
+        supports_negative_prompt=False,
+        supports_seed=model.seed,
+        max_images_per_request=MAX_IMAGES,
+        max_image_size=ExternalImageSize(width=widest, height=highest) if widest and highest else None,
+        allowed_aspect_ratios=list(dict.fromkeys(ratio for ratio, _ in presets)),
+        aspect_ratio_sizes={ratio: _image_size(choice) for ratio, choice in plain} or None,
+        resolution_presets=[
+            ExternalResolutionPreset(
+                label=f"{ratio} ({choice.image_size})",
+                aspect_ratio=ratio,
+                image_size=choice.image_size,
+                width=choice.size.width,
+                height=choice.size.height,
+            )
+            for ratio, choice in named
+            if choice.size and choice.image_size
+        ]
+        or None,
+        max_reference_images=model.input_images.max_count or None,
+        mask_format="binary" if "inpaint" in model.modes else "none",
+    )
+
+
+def _image_size(choice: SizeChoice) -> ExternalImageSize:
+    assert choice.size is not None
+    return ExternalImageSize(width=choice.size.width, height=choice.size.height)
+
+
+def _panel_presets(model: ModelConfig) -> list[tuple[str, SizeChoice]]:
+    """The sizes of a model under the panel's names of their ratios."""
+    sizing = model.sizing
+    if isinstance(sizing, FlexibleSizing):
+        offered = sizing.offered
+        names = [(str(ratio), name) for name in offered.image_sizes for ratio in offered.ratios]
+        return [
+            (ratio, SizeChoice(choice.size, ratio, name))
+            for (ratio, name), choice in zip(names, sizing.presets(), strict=True)
+            if ratio in _PANEL_RATIOS
+        ]
+    return [(_panel_ratio(choice), choice) for choice in sizing.presets()]
+
+
+def _panel_ratio(choice: SizeChoice) -> str:
+    if choice.aspect_ratio in _PANEL_RATIOS:
+        return choice.aspect_ratio
+    assert choice.size is not None
+    ratio = choice.size.ratio
+    return min(_PANEL_RATIOS, key=lambda name: abs(AspectRatio.parse(name).value / ratio - 1))
+
+
+def _default_settings(model: ModelConfig) -> ExternalApiModelDefaultSettings:
+    first = next(choice.size for _, choice in _panel_presets(model) if choice.size)
+    return ExternalApiModelDefaultSettings(width=first.width, height=first.height, num_images=1)
+
+
+def _description(model: ModelConfig) -> str:
+    life = model.lifecycle
+    if life.status == "active":
+        return model.description
+    day = f" on {life.shutdown}" if life.shutdown else ""
+    instead = f", use {life.successor} instead" if life.successor else ""
+    return f"{model.description} {'Retired' if life.status == 'retired' else 'Ends'}{day}{instead}."
+
+
+def starter_model(model: ModelConfig) -> StarterModel:
+    """The entry in the list of starter models.
+
+    Its capabilities stay None: Invoke lays those of an entry over every answer, so that the user's edits would never
+    show. The panel schema has no other way in, and nobody can edit it.
+    """
+    panel = ExternalModelPanelSchema(
+        prompts=[ExternalModelPanelControl(name="reference_images")] if model.input_images.max_count else [],
+        image=[ExternalModelPanelControl(name="dimensions")],
+        generation=[ExternalModelPanelControl(name="seed")] if model.seed else [],
+    )
+    return StarterModel(
+        name=model.name,
+        base=BaseModelType.External,
+        source=source_of(model),
+        description=_description(model),
+        type=ModelType.ExternalImageGenerator,
+        format=ModelFormat.ExternalApi,
+        panel_schema=panel,
+    )
+
+
+Fields = Mapping[str, Any]
+
+
+class ModelSync:
+    """Keeps the installed models what they should be: those of the providers with a key, as the catalogue has them.
+
+    Args:
+        registry: Gives the models; called at each sync.
+        providers: Gives the providers that can be used; called at each sync.
+        built_in: The entries of the core's starter list, whose records are taken over.
+    """
+
+    def __init__(
+        self, registry: Callable[[], Registry], providers: Callable[[], set[str]], built_in: list[StarterModel]
+    ) -> None:
+        self._registry = registry
+        self._providers = providers
+        self._built_in = {entry.source: entry for entry in built_in}
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Install, correct and remove; says in the log what went wrong, and never raises."""
+        try:
+            with self._lock:
+                self._sync()
+        except ExternalError as error:
+            host.log.error("invokeai_external: %s", error)
+        except Exception as error:
+            host.log.exception("invokeai_external could not bring the models up to date: %s", error)
+
+    def _sync(self) -> None:
+        registry, usable, memory = self._registry(), self._providers(), _Memory(host.root() / _MEMORY_FILE)
+        records = {record.source: record for record in host.model_records()}
+        for provider in PROVIDER_IDS:
+            for model in registry.models(provider):
+                source = source_of(model)
+                record, known = records.get(source), memory.get(source)
+                if provider not in usable:
+                    if record and known is not None:
+                        host.models().install.delete(record.key)
+                    memory.forget(source)
+                elif record is None:
+                    if known is None and model.lifecycle.status != "retired":
+                        self._install(model, _wanted(model), memory)
+                else:
+                    merged = self._merged(record, model, known)
+                    if merged != _fields_of(record):
+                        self._install(model, merged, memory)
+                    else:
+                        memory.remember(source, _wanted(model))
+        memory.save()
+
+    def _merged(self, record: ExternalApiModelConfig, model: ModelConfig, known: Fields | None) -> Fields:
+        """The catalogue's fields, but for those that the user has edited."""
+        current, wanted = _fields_of(record), _wanted(model)
+        ours = [known or {}, *_written_by_others(self._built_in.get(source_of(model)), model)]
+        return {
+            name: wanted[name] if any(name in by and by[name] == value for by in ours) else value
+            for name, value in current.items()
+        }
+
+    def _install(self, model: ModelConfig, fields: Fields, memory: _Memory) -> None:
+        """Through Invoke's own installer, which names the model, stores it and tells every open page of it."""
+        source = source_of(model)
+        changes = ModelRecordChanges(
+            **fields,
+            base=BaseModelType.External,
+            type=ModelType.ExternalImageGenerator,
+            format=ModelFormat.ExternalApi,
+        )
+        host.models().install.heuristic_import(source, config=changes)
+        memory.remember(source, _wanted(model))
+
+
+def _wanted(model: ModelConfig) -> Fields:
+    return {
+        "name": model.name,
+        "description": _description(model),
+        "capabilities": capabilities_of(model).model_dump(mode="json"),
+        "default_settings": _default_settings(model).model_dump(mode="json"),
+    }
+
+
+def _fields_of(record: ExternalApiModelConfig) -> Fields:
+    settings = record.default_settings
+    return {
+        "name": record.name,
+        "description": record.description,
+        "capabilities": record.capabilities.model_dump(mode="json"),
+        "default_settings": settings.model_dump(mode="json") if settings else None,
+    }
+
+
+def _written_by_others(entry: StarterModel | None, model: ModelConfig) -> list[Fields]:
+    """What the core and its External Providers page write when nobody has edited anything."""
+    plain = {
+        "name": f"{model.provider} {model.id}",
+        "description": None,
+        "capabilities": ExternalModelCapabilities().model_dump(mode="json"),
+        "default_settings": None,
+    }
+    if entry is None:
+        return [plain]
+    built_in = {"name": entry.name, "description": entry.description}
+    if entry.capabilities:
+        built_in["capabilities"] = entry.capabilities.model_dump(mode="json")
+    if entry.default_settings:
+        built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
+    # The page sends our own starter entries as well, without capabilities.
+    return [plain, built_in, {"name": model.name, "description": _description(model)}]
+
+
+class _Memory:
+    """What was written into which record; None for a record that was never ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._fields: dict[str, Fields] = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            self._fields = {}
+        self._before = dict(self._fields)
+
+    def get(self, source: str) -> Fields | None:
+        return self._fields.get(source)
+
+    def remember(self, source: str, fields: Fields) -> None:
+        self._fields[source] = fields
+
+    def forget(self, source: str) -> None:
+        self._fields.pop(source, None)
+
+    def save(self) -> None:
+        if self._fields == self._before:
+            return
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text(json.dumps(self._fields, indent=1), encoding="utf-8")
+        temporary.replace(self._path)

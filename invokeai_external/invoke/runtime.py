@@ -1,0 +1,117 @@
+"""Runs requests for the nodes: Invoke's threads are synchronous, the service is not.
+
+One event loop in one thread (anyio's blocking portal) serves all runs; it is made for the first and ends with the pack.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ..progress import ProgressLine
+from ..registry import PROVIDER_IDS, Registry
+from ..request import GenerationRequest, GenerationResult
+from ..service import Service
+from ..settings import Settings, load_settings
+from . import host
+
+__all__ = ["Runtime"]
+
+_POLL_S = 0.1
+"""How often a run looks whether it was cancelled."""
+
+_TELL_S = 1.0
+"""How often the progress line is told at most: each telling is an event to every browser."""
+
+
+class Runtime:
+    """The service inside Invoke, with the keys that Invoke holds when a run begins."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._portal: BlockingPortal | None = None
+        self._portal_context: AbstractContextManager[BlockingPortal] | None = None
+        self._services: list[tuple[Settings, bool, Service]] = []
+        self._files: Settings | None = None
+
+    def settings(self) -> Settings:
+        """The files as they were at the first look, and the keys as they are now; raises SettingsError."""
+        if self._files is None:
+            self._files = load_settings(host.root(), {}, ())
+        return replace(self._files, credentials=host.credentials(PROVIDER_IDS), notices=())
+
+    def sandbox(self) -> bool:
+        """True if everything goes to the sandbox in place of the providers."""
+        named = os.environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower()
+        return named not in ("", "0", "false", "no") or self.settings().sandbox
+
+    def registry(self) -> Registry:
+        """The models; raises SettingsError if the user's file is broken."""
+        return Registry(self.settings().models)
+
+    def providers(self) -> set[str]:
+        """The providers that can be used now."""
+        if self.sandbox():
+            return set(PROVIDER_IDS)
+        return {provider for provider, found in self.settings().credentials.items() if found.api_key}
+
+    def generate(
+        self, request: GenerationRequest, *, is_canceled: Callable[[], bool], tell: Callable[[str], None]
+    ) -> GenerationResult:
+        """Run a request to its end, telling what goes on, and stop it within a moment of being cancelled.
+
+        Raises:
+            ExternalError: What ``Service.generate`` raises.
+            CanceledException: The run was cancelled.
+        """
+        line = ProgressLine()
+        service, portal = self._service()
+        future: Future[GenerationResult] = portal.start_task_soon(service.generate, request, line.on_progress)
+        told, told_at = "", 0.0
+        try:
+            while True:
+                try:
+                    return future.result(timeout=_POLL_S)
+                except FutureTimeoutError:
+                    if future.done():
+                        raise
+                if is_canceled():
+                    raise host.CanceledException
+                text, now = line.text(), time.monotonic()
+                if text != told and now - told_at >= _TELL_S:
+                    tell(text)
+                    told, told_at = text, now
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """End the event loop, and with it all that is under way."""
+        with self._lock:
+            context, portal = self._portal_context, self._portal
+            services = self._services
+            self._portal_context, self._portal, self._services = None, None, []
+        if context is None or portal is None:
+            return
+        for _, _, service in services:
+            portal.call(service.__aexit__, None, None, None)
+        portal.call(portal.stop, True)
+        context.__exit__(None, None, None)
+
+    def _service(self) -> tuple[Service, BlockingPortal]:
+        """The service for the settings as they are now; one for older settings goes on for who still uses it."""
+        settings, sandbox = self.settings(), self.sandbox()
+        with self._lock:
+            if self._portal is None:
+                self._portal_context = start_blocking_portal()
+                self._portal = self._portal_context.__enter__()
+            if not self._services or self._services[-1][:2] != (settings, sandbox):
+                self._services.append((settings, sandbox, Service(settings, sandbox=sandbox)))
+            return self._services[-1][2], self._portal

@@ -1,0 +1,53 @@
+"""What each call of a run does right now, in one line for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .request import Progress, Received, Retrying, Sending
+
+__all__ = ["ProgressLine"]
+
+_SENDING_S = 0.5
+"""How long a call counts as being sent; nobody tells when the last byte has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    event: Progress
+    since: float
+
+
+class ProgressLine:
+    """One line on all calls of a run, made anew whenever it is drawn."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._states: dict[int, _State] = {}
+
+    def on_progress(self, event: Progress) -> None:
+        self._states[event.call] = _State(event, self._clock())
+
+    def text(self) -> str:
+        """``1 of 4 received · waiting 12 s · again in 3 s: OpenAI asks to slow down.``"""
+        now = self._clock()
+        states = list(self._states.values())
+        received = [s for s in states if isinstance(s.event, Received)]
+        sending = [s for s in states if isinstance(s.event, Sending)]
+        parts = []
+        if received:
+            saved = sum(len(s.event.images) for s in received if isinstance(s.event, Received))
+            parts.append(f"{len(received)} of {received[0].event.calls} received, {saved} saved")
+        if sending and all(now - s.since < _SENDING_S for s in sending):
+            parts.append("sending")
+        elif sending:
+            parts.append(f"waiting {now - self._started:.0f} s")
+        for state in states:
+            if isinstance(state.event, Retrying):
+                left_s = max(0.0, state.event.wait_s - (now - state.since))
+                parts.append(f"again in {left_s:.0f} s: {state.event.reason.message}")
+                break
+        return " · ".join(parts) or "preparing"
