@@ -221,6 +221,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     (folder / "out").mkdir(parents=True)
     monkeypatch.chdir(folder)
+    Path("my-invoke-root").mkdir()
+    Path("my-invoke-root", "invokeai.yaml").write_text("schema_version: 4.0.2\n", encoding="utf-8")
     Image.linear_gradient("L").resize((320, 240)).convert("RGB").save("base.png")
     Image.linear_gradient("L").save("a.png")
     Image.radial_gradient("L").save("b.jpg")

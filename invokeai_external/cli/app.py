@@ -224,6 +224,24 @@ def sandbox(
     command.run(port)
 
 
+@app.command()
+def install(root: Root = None) -> None:
+    """Put the node pack into an Invoke root."""
+    from . import install as command
+    from .context import root_folder
+
+    command.run(root_folder(root))
+
+
+@app.command()
+def doctor(root: Root = None) -> int:
+    """Say what is installed in an Invoke root, and what is wrong."""
+    from . import doctor as command
+    from .context import root_folder
+
+    return command.run(root_folder(root))
+
+
 @keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
 def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""

@@ -1,0 +1,53 @@
+"""``install``: the node pack in an Invoke root, in the shape in which a clone of the repository lies there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from ..errors import InvalidRequestError
+from . import report
+
+__all__ = ["PACK_FOLDER", "pack_folder", "run"]
+
+PACK_FOLDER = "invokeai_external"
+
+
+def pack_folder(root: Path) -> Path:
+    """Where the pack lies in an Invoke root."""
+    return root / "nodes" / PACK_FOLDER
+
+
+def run(root: Path) -> None:
+    """Copy the pack into a root in one step, in place of an older copy; raises InvalidRequestError."""
+    if not (root / "invokeai.yaml").is_file():
+        raise InvalidRequestError(
+            f"{root} is no Invoke root: it holds no invokeai.yaml.",
+            hint="Name the folder with --root, or start Invoke once.",
+        )
+    target = pack_folder(root)
+    if (target / ".git").exists():
+        raise InvalidRequestError(
+            f"{target} is a git clone, which is not replaced.", hint=f"Update it with: git -C {target} pull"
+        )
+    try:
+        _copy(target)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"The pack cannot be copied to {target}: {error.strerror}.", hint="Mend the permissions of the folder."
+        ) from None
+    report.say(f"The pack is in {target}. Start Invoke (anew); there is nothing else to install.")
+
+
+def _copy(target: Path) -> None:
+    source = Path(__file__).parents[1]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Invoke skips folders that begin with a dot, so that it never loads half a copy.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".installing-") as name:
+        fresh = Path(name) / "fresh"
+        shutil.copytree(source, fresh / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(source / "invoke" / "node_pack_init.txt", fresh / "__init__.py")
+        if target.exists():
+            target.rename(Path(name) / "old")
+        fresh.rename(target)
