@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from invokeai.app.api.routers import app_info
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
 from invokeai.app.services.config.config_default import get_config
 from invokeai.app.services.events.events_common import ModelInstallCompleteEvent, register_events
+from invokeai.app.services.model_records.model_records_base import UnknownModelException
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.starter_models import STARTER_MODELS, StarterModel
@@ -34,6 +35,7 @@ __all__ = [
     "added_routes",
     "cache_of",
     "credentials",
+    "delete_model",
     "log",
     "model_records",
     "models",
@@ -85,6 +87,12 @@ def model_records() -> list[ExternalApiModelConfig]:
         base_model=BaseModelType.External, model_type=ModelType.ExternalImageGenerator
     )
     return [record for record in found if isinstance(record, ExternalApiModelConfig)]
+
+
+def delete_model(record: ExternalApiModelConfig) -> None:
+    """Take a model out; one that is gone already is what was wanted, since Invoke removes them with the key as well."""
+    with suppress(UnknownModelException):
+        models().install.delete(record.key)
 
 
 def cache_of(services: Any, node: BaseInvocation) -> tuple[Any, Any]:

@@ -183,7 +183,7 @@ class ModelSync:
                 record, known = records.get(source), memory.get(source)
                 if provider not in usable:
                     if record and known is not None:
-                        host.models().install.delete(record.key)
+                        host.delete_model(record)
                     memory.forget(source)
                 elif record is None:
                     if known is None and model.lifecycle.status != "retired":
