@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The parts in which a branch that no test takes could cost somebody money.
 MUST_BE_COVERED := "invokeai_external/planner.py,invokeai_external/providers/*,invokeai_external/retry.py,invokeai_external/settings.py"
+# The Invoke that the host tests run on; tests/host/environment.py says how to name one that is there already.
+INVOKE_VERSION ?= 6.14.2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs check clean
+.PHONY: help demo test test-host test-hosts lint types docs check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +25,15 @@ test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --fail-under=95 --include=$(MUST_BE_COVERED)
+
+test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed outside of here (7 GB) where it is missing
+	@echo "== Looking for InvokeAI $(INVOKE_VERSION) ..."
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python tests/host/environment.py
+	@echo "== Running the host tests on it ..."
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host
+
+test-hosts: test-host ## The same on the oldest Invoke that is supported, too
+	@$(MAKE) --no-print-directory test-host INVOKE_VERSION=6.13.0
 
 lint: $(VENV)/.lint ## Check the style with ruff
 	@echo "== Checking the style ..."
@@ -56,6 +67,11 @@ $(VENV)/.package: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.package
 	@echo "== Installing the test tools and the providers' official SDKs ..."
 	@$(PIP) install --editable ".[test,sdk]"
+	@touch $@
+
+$(VENV)/.host: $(VENV)/.test
+	@echo "== Installing what the host tests need ..."
+	@$(PIP) install --editable ".[test,sdk,host]"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.package

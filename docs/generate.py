@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
@@ -29,6 +30,7 @@ from invokeai_external.cli.app import INTERRUPTED, app
 from invokeai_external.cli.models import sizes_of, status_of
 from invokeai_external.errors import CancelledError, ExternalError, RequestError
 from invokeai_external.models import ChoiceOption, ModelConfig, Option
+from invokeai_external.planner import MASK_SENTENCE
 from invokeai_external.pricing import MILLION
 from invokeai_external.registry import Registry
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
@@ -42,6 +44,7 @@ DEMO_PICTURES = ("gemini.jpg", "openai.jpg", "references.jpg", "transparent.png"
 
 _PICTURE_WIDTH = 480
 _TERMINAL_COLUMNS = 80
+_TEXT_COLUMNS = 120
 _BLOCK = re.compile(r"<!-- generated: (?P<name>[^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 _UNKNOWN = "unknown"
 
@@ -208,6 +211,13 @@ def _params(kind: FaultKind) -> str:
     return "; ".join(told) or "-"
 
 
+# The words that we send
+
+
+def mask_sentence() -> str:
+    return _fenced("text", textwrap.wrap(MASK_SENTENCE, _TEXT_COLUMNS))
+
+
 # The layout
 
 
@@ -257,6 +267,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "settings": settings_table,
     "errors": errors_table,
     "faults": faults_table,
+    "mask_sentence": mask_sentence,
     "layout": layout,
 }
 

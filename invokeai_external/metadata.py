@@ -20,6 +20,7 @@ from .models import ModelConfig
 from .planner import Call, CallImage
 from .providers.base import Answer
 from .request import Notice
+from .sizing import Size
 from .version import VERSION
 
 __all__ = ["KEYWORD", "describe", "embed", "model_identity", "read", "recall_command"]
@@ -52,6 +53,7 @@ def describe(
     cost_usd: float | None,
     notices: Sequence[Notice],
     received_at: float,
+    composited: Size | None = None,
 ) -> dict[str, Any]:
     """The metadata of one picture of a call.
 
@@ -63,8 +65,9 @@ def describe(
         cost_usd: The picture's share of the call's cost.
         notices: What was changed or left out.
         received_at: When it arrived, in seconds since the epoch.
+        composited: The pixels of the finished picture, if what arrived was laid into the one to edit.
     """
-    size = call.size.size or image.size
+    size = composited or call.size.size or image.size
     recalled = {
         "generation_mode": call.mode,
         "positive_prompt": call.prompt,
@@ -91,6 +94,8 @@ def describe(
         "text": answer.text,
         "init_image": _file(call.init_image),
         "mask": _file(call.mask),
+        "mask_sentence": call.mask_sentence,
+        "composited": True if composited else None,
         "references": [_file(reference) for reference in call.references],
         "usage": asdict(answer.usage) if answer.usage else None,
         "cost_usd": cost_usd,

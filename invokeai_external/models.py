@@ -68,6 +68,8 @@ class InputImageLimits(_Frozen):
         max_bytes: The largest picture file in bytes.
         max_total_bytes: The most bytes for all pictures of one call together; None if there is no such limit.
         max_mask_bytes: The largest mask file in bytes; only for models with the mode ``inpaint``.
+        mask_format: ``alpha``: a PNG that is transparent where to change, in a field of its own. ``white``: a picture
+            that is white where to change, sent behind the one to edit and counted with the others.
         square_rgba: True if the picture to edit must be a square PNG with alpha (DALL·E 2).
     """
 
@@ -75,6 +77,7 @@ class InputImageLimits(_Frozen):
     max_bytes: int = Field(default=50_000_000, ge=1)
     max_total_bytes: int | None = Field(default=None, ge=1)
     max_mask_bytes: int = Field(default=4_000_000, ge=1)
+    mask_format: Literal["alpha", "white"] = "alpha"
     square_rgba: bool = False
 
 

@@ -17,10 +17,16 @@ from .models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOpt
 from .request import GenerationRequest, InputImage, Notice, OptionValue
 from .sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
 
-__all__ = ["MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
 
 MAX_IMAGES = 10
 """The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
+
+MASK_SENTENCE = (
+    "Edit the first picture only where the second picture, which is its mask, is white; leave everything exactly as it "
+    "is where the mask is black, and answer with the whole first picture, edited."
+)
+"""What goes along with a mask that is sent as a picture, before the prompt and apart from it."""
 
 _SEED_MASK = 0x7FFFFFFF
 """Gemini's seed is an int32 and not negative; every seed is kept inside that."""
@@ -55,7 +61,7 @@ class Call:
         size: What to send for the size, and what it gives.
         seed: The seed to send; None to send none.
         init_image: The picture to edit.
-        mask: Where to edit it: a PNG of the init image's size whose transparency marks what to change.
+        mask: Where to edit it: a PNG of the init image's size in the model's ``mask_format``.
         references: Pictures to look at.
         options: Option values to send, by name.
     """
@@ -73,8 +79,13 @@ class Call:
 
     @property
     def images(self) -> tuple[CallImage, ...]:
-        """All pictures in the order in which they are sent: the one to edit first."""
+        """All pictures in the order in which they are sent, the one to edit first; without the mask."""
         return (self.init_image, *self.references) if self.init_image else self.references
+
+    @property
+    def mask_sentence(self) -> str | None:
+        """The sentence that says what the mask is; None without a mask, and where a field of its own says it."""
+        return MASK_SENTENCE if self.mask and self.model.input_images.mask_format == "white" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,8 @@ def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
     if not request.prompt.strip():
         raise InvalidRequestError("The prompt is empty.", hint="Say what the picture should show.")
     limit = model.max_prompt_characters
+    if limit is not None and request.mask and model.input_images.mask_format == "white":
+        limit -= len(MASK_SENTENCE)
     if limit is not None and len(request.prompt) > limit:
         raise CapabilityError(
             f"The prompt has {len(request.prompt):,} characters; {model.name} takes at most {limit:,}.",
@@ -274,46 +287,62 @@ def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) 
     limits = model.input_images
     if not given:
         return _Pictures(None, None, ()), []
-    if len(given) > limits.max_count:
+    mask_counts = request.mask is not None and limits.mask_format == "white"
+    if len(given) + mask_counts > limits.max_count:
         raise CapabilityError(
-            f"{len(given)} pictures were given; {model.name} takes at most {limits.max_count}.",
+            f"{len(given) + mask_counts} pictures were given{', the mask among them' if mask_counts else ''}; "
+            f"{model.name} takes at most {limits.max_count}.",
             hint="Give fewer pictures.",
         )
+    if request.init_image and request.mask:
+        # What came back could not be laid into it otherwise, and would have been paid for.
+        with _blaming(request.init_image):
+            images.verify_pixels(request.init_image.data)
     if limits.square_rgba:
         return _square_pictures(given[0], request, model, size), []
-    prepared = _prepared(given, limits)
+    prepared, mask = _prepared(given, request.mask, limits)
     notices = [
         Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
         for image, ready in zip(given, prepared, strict=True)
         if ready.downscaled
     ]
-    mask = None
-    if request.mask:
-        with _blaming(request.mask):
-            alpha = images.alpha_mask(request.mask.data, prepared[0].size, max_bytes=limits.max_mask_bytes)
-        mask = _call_image(request.mask, alpha, "image/png")
     sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
         return _Pictures(sent[0], mask, sent[1:]), notices
     return _Pictures(None, None, sent), notices
 
 
-def _prepared(given: Sequence[InputImage], limits: InputImageLimits) -> list[images.PreparedImage]:
-    """The pictures as they may be sent, each and all together within the model's limits."""
+def _prepared(
+    given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
+) -> tuple[list[images.PreparedImage], CallImage | None]:
+    """The pictures as they may be sent and the mask of the first, each and all together within the model's limits."""
+    total = limits.max_total_bytes
+    most_for_mask = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
     def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
         with _blaming(image):
             return images.prepare_input(image.data, max_bytes=max_bytes)
 
     prepared = [prepare(image, limits.max_bytes) for image in given]
+    ready_mask = _prepared_mask(mask, prepared[0].size, most_for_mask, limits)
     sizes = [len(ready.data) for ready in prepared]
-    if limits.max_total_bytes is None or sum(sizes) <= limits.max_total_bytes:
-        return prepared
-    share = _share(sizes, limits.max_total_bytes)
-    return [
+    if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:
+        return prepared, ready_mask
+    share = _share(sizes, total - most_for_mask if ready_mask else total)
+    smaller = [
         ready if len(ready.data) <= share else prepare(image, share)
         for image, ready in zip(given, prepared, strict=True)
     ]
+    return smaller, _prepared_mask(mask, smaller[0].size, most_for_mask, limits)
+
+
+def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
+    """The mask at the size of the picture that is sent, in the form that the model takes."""
+    if mask is None:
+        return None
+    convert = images.white_mask if limits.mask_format == "white" else images.alpha_mask
+    with _blaming(mask):
+        return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
 
 
 def _share(sizes: Sequence[int], total: int) -> int:

@@ -117,9 +117,9 @@ class GeneratedImage:
     """One finished picture.
 
     Attributes:
-        data: The bytes as the provider sent them.
+        data: The bytes as the provider sent them; with a mask, a PNG of the init image with the edit laid in.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
-        size: The pixels that arrived.
+        size: The pixels that arrived; with a mask, those of the init image.
         metadata: What made it, in the form that ``metadata.embed`` writes into the file.
         seed: The seed that was sent; None if none was.
         cost_usd: Its share of its call's cost; None if unknown.

@@ -15,7 +15,7 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from . import images, metadata, planner, pricing
-from .errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError
+from .errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError, TimedOutError
 from .planner import Call, Plan
 from .providers.base import (
     SANDBOX_HEADER,
@@ -39,17 +39,24 @@ from .request import (
     Sending,
     Usage,
 )
-from .retry import RetryPolicy, seconds_before_retry
+from .retry import RetryPolicy, asked_wait, seconds_before_retry
 from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
+from .sizing import Size
 from .transport import Transport
 
 __all__ = ["Service"]
+
+_BILLED = "It was billed all the same."
 
 _log = logging.getLogger(__name__)
 
 _SANDBOX_NOTICE = Notice(
     "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
 )
+
+_UNSEEN_STRETCH = 0.03
+"""How far the ratios of an edit and its original may differ before people are told: the nearest of a model's are within
+that of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,16 @@ class _Outcome:
     cost_usd: float | None
     request_id: str | None
     errors: tuple[ProviderError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A picture as it is handed over; ``composited`` if what arrived was laid into the picture to edit."""
+
+    data: bytes
+    mime_type: str
+    size: Size
+    composited: bool
 
 
 class Service:
@@ -149,7 +166,7 @@ class Service:
 
         async def run(place: int, call: Call) -> None:
             place_of_all = (place + 1, len(plan.calls))
-            outcomes[place] = await self._outcome(access, call, plan.notices, place_of_all, on_progress)
+            outcomes[place] = await self._outcome(access, request, call, plan.notices, place_of_all, on_progress)
 
         try:
             async with anyio.create_task_group() as group:
@@ -176,6 +193,7 @@ class Service:
     async def _outcome(
         self,
         access: _Access,
+        request: GenerationRequest,
         call: Call,
         notices: tuple[Notice, ...],
         place: tuple[int, int],
@@ -184,7 +202,7 @@ class Service:
         try:
             async with self._slots[access.provider.info.id]:
                 answer, response = await self._ask(access, call, place, on_progress)
-                outcome = await self._collect(access, call, answer, response, notices)
+                outcome = await self._collect(access, request, call, answer, response, notices)
         except ProviderError as error:
             error.provider, error.model = access.provider.info.id, call.model.id
             return _Outcome((), (), None, None, error.request_id, (redacted(error, access.api_key),))
@@ -215,54 +233,67 @@ class Service:
             attempt, waited_s = attempt + 1, waited_s + wait_s
 
     async def _collect(
-        self, access: _Access, call: Call, answer: Answer, response: HttpResponse, notices: tuple[Notice, ...]
+        self,
+        access: _Access,
+        request: GenerationRequest,
+        call: Call,
+        answer: Answer,
+        response: HttpResponse,
+        notices: tuple[Notice, ...],
     ) -> _Outcome:
-        """The pictures of an answer, fetched where need be, verified, with their metadata.
+        """The pictures of an answer, fetched where need be, verified, laid into their original, with their metadata.
 
         The notices of the metadata are the plan's and the answer's own: those on the user's files are nobody else's.
         """
         usage = answer.usage
         cost = pricing.cost_usd(usage, call.model.prices)
         share = None if cost is None else cost / len(answer.images)
-        own = [*([_SANDBOX_NOTICE] if SANDBOX_HEADER in response.headers else [])]
-        if len(answer.images) < call.n:
-            own.append(Notice("fewer_images", f"{call.n} pictures were asked for and {len(answer.images)} came."))
-        found: list[tuple[AnswerImage, bytes, images.ImageInfo]] = []
+        common = (*notices, _SANDBOX_NOTICE) if SANDBOX_HEADER in response.headers else notices
+        found: list[tuple[AnswerImage, images.ImageInfo, _Finished]] = []
         errors: list[ProviderError] = []
+        if len(answer.images) < call.n:
+            missing = f"{call.n} pictures were asked for and {len(answer.images)} came."
+            errors.append(InvalidResponseError(missing, hint="Ask again for the rest; the cost is of what came."))
         for image in answer.images:
             try:
                 data = await self._bytes_of(image, access.base_url)
                 info = await anyio.to_thread.run_sync(self._inspect, data, abandon_on_cancel=True)
+                finished = await anyio.to_thread.run_sync(
+                    self._finished, request, call, data, info, abandon_on_cancel=True
+                )
             except ProviderError as error:
-                error.status, error.request_id = response.status, answer.request_id
                 errors.append(error)
                 continue
-            if call.size.size and info.size != call.size.size:
-                own.append(Notice("size_received", f"{call.size.size} was asked for and {info.size} came; it is kept."))
-            found.append((image, data, info))
+            found.append((image, info, finished))
+        for failure in errors:
+            failure.provider, failure.model = access.provider.info.id, call.model.id
+            failure.status, failure.request_id = response.status, answer.request_id
         if not found:
-            raise errors[0]
+            raise errors[-1]
         pictures = tuple(
             GeneratedImage(
-                data=data,
-                mime_type=info.mime_type,
-                size=info.size,
+                data=finished.data,
+                mime_type=finished.mime_type,
+                size=finished.size,
                 metadata=metadata.describe(
                     call,
                     answer,
                     info,
                     revised_prompt=image.revised_prompt,
                     cost_usd=share,
-                    notices=(*notices, *own),
+                    notices=(*common, *_size_notices(call, info.size, finished)),
                     received_at=response.received_at,
+                    composited=finished.size if finished.composited else None,
                 ),
                 seed=call.seed,
                 cost_usd=share,
                 revised_prompt=image.revised_prompt,
             )
-            for image, data, info in found
+            for image, info, finished in found
         )
-        return _Outcome(pictures, tuple(own), usage, cost, answer.request_id, tuple(errors))
+        told = [notice for _, info, finished in found for notice in _size_notices(call, info.size, finished)]
+        told_errors = tuple(redacted(failure, access.api_key) for failure in errors)
+        return _Outcome(pictures, (*common, *told), usage, cost, answer.request_id, told_errors)
 
     async def _bytes_of(self, image: AnswerImage, base_url: str) -> bytes:
         if image.data is not None:
@@ -274,19 +305,69 @@ class Service:
                 "The answer names a picture at an address that is neither https nor the provider's own.",
                 hint="It was billed but not fetched; check the base URL.",
             )
-        response = await self._transport.fetch(image.url)
-        if response.status != 200:
-            raise NetworkError(
-                f"The finished picture could not be fetched (HTTP {response.status}).",
-                hint="It was billed all the same.",
-            )
-        return response.body
+        return await self._fetched(image.url)
+
+    async def _fetched(self, url: str) -> bytes:
+        """A finished picture from its address; tried again after any failure, since fetching costs nothing."""
+        attempt, waited_s = 1, 0.0
+        while True:
+            try:
+                response = await self._transport.fetch(url)
+                if response.status == 200:
+                    return response.body
+                asked_s = asked_wait(response.headers, now=response.received_at)
+                failure = NetworkError(f"HTTP {response.status}.", status=response.status, retry_after=asked_s)
+            except (NetworkError, TimedOutError) as error:
+                failure = NetworkError(error.message, never_sent=True)
+            try:
+                wait_s = seconds_before_retry(
+                    failure, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
+                )
+            except ProviderError as error:
+                # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
+                what = f"The finished picture could not be fetched: {error.message}"
+                raise NetworkError(what, hint=_BILLED) from None
+            await anyio.sleep(wait_s)
+            attempt, waited_s = attempt + 1, waited_s + wait_s
 
     def _inspect(self, data: bytes) -> images.ImageInfo:
+        most = self._settings.limits.max_image_pixels
         try:
-            return images.inspect_image(data, max_pixels=self._settings.limits.max_image_pixels)
+            return images.inspect_image(data, max_pixels=most)
+        except images.TooManyPixelsError as error:
+            hint = "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures."
+            raise InvalidResponseError(f"A picture arrived and was not taken: {error}", hint=hint) from None
         except images.ImageError as error:
             raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
+
+    def _finished(self, request: GenerationRequest, call: Call, data: bytes, info: images.ImageInfo) -> _Finished:
+        """What arrived as it is; with a mask, laid into the picture to edit: a provider takes a mask for guidance."""
+        if request.init_image is None or request.mask is None:
+            return _Finished(data, info.mime_type, info.size, composited=False)
+        original = request.init_image.data
+        try:
+            size = images.size_of(original)
+            if call.model.input_images.square_rgba:
+                data = images.from_square(data, size)
+            feather = self._settings.limits.mask_feather_px
+            made = images.composite(original, data, request.mask.data, feather=feather)
+        except images.ImageError as error:
+            raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
+        return _Finished(made, "image/png", size, composited=True)
+
+
+def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:
+    """What to say of the size that came: that it was not asked for, or that it has not the original's ratio."""
+    notices = []
+    if call.size.size and came != call.size.size:
+        kept = f"it was brought to the picture's {finished.size}" if finished.composited else "it is kept"
+        notices.append(Notice("size_received", f"{call.size.size} was asked for and {came} came; {kept}."))
+    is_stretched = abs(came.ratio / finished.size.ratio - 1) > _UNSEEN_STRETCH
+    if finished.composited and is_stretched and not call.model.input_images.square_rgba:
+        notices.append(
+            Notice("edit_stretched", f"The edit came as {came} and was stretched to the picture's {finished.size}.")
+        )
+    return notices
 
 
 def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], elapsed_s: float) -> GenerationResult:

@@ -70,6 +70,7 @@ class Limits(BaseModel):
         timeout_s: The seconds without a sign of life after which a sent call is given up.
         max_response_bytes: The largest answer that is accepted.
         max_image_pixels: The largest picture that is accepted.
+        mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +81,7 @@ class Limits(BaseModel):
     timeout_s: float = Field(default=600, gt=0, le=3600)
     max_response_bytes: int = Field(default=400_000_000, ge=1_000_000)
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
+    mask_feather_px: int = Field(default=8, ge=0, le=64)
 
 
 @dataclass(frozen=True, slots=True)

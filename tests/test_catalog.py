@@ -16,13 +16,13 @@ MODELS = {config.id: config for page in catalog.pages() for config in page.confi
 # id | status | shutdown | successor | most pictures in | most a call | modes | prices: text in, picture in, text out,
 # picture out
 FACTS = """
-gemini-nano-banana-2.1        | active    |           |                            | 14| 1 | ti | 1.5 1.5 7.5 30
-gemini-3-pro-image            | active    |           |                            | 14| 1 | ti | 2 2 12 120
-gemini-3.1-flash-lite-image   | active    |           |                            | 14| 1 | ti | 0.25 0.25 1.5 30
-gemini-3.1-flash-image        | deprecated|           | gemini-nano-banana-2.1     | 14| 1 | ti | 0.5 0.5 3 60
-gemini-2.5-flash-image        | deprecated|           | gemini-3.1-flash-lite-image| 3 | 1 | ti | 0.3 0.3 2.5 30
-gemini-3-pro-image-preview    | retired   | 2026-06-25| gemini-3-pro-image         | 14| 1 | ti | 2 2 12 120
-gemini-3.1-flash-image-preview| retired   | 2026-06-25| gemini-3.1-flash-image     | 14| 1 | ti | 0.5 0.5 3 60
+gemini-nano-banana-2.1        | active    |           |                            | 14| 1 | tim| 1.5 1.5 7.5 30
+gemini-3-pro-image            | active    |           |                            | 14| 1 | tim| 2 2 12 120
+gemini-3.1-flash-lite-image   | active    |           |                            | 14| 1 | tim| 0.25 0.25 1.5 30
+gemini-3.1-flash-image        | deprecated|           | gemini-nano-banana-2.1     | 14| 1 | tim| 0.5 0.5 3 60
+gemini-2.5-flash-image        | deprecated|           | gemini-3.1-flash-lite-image| 3 | 1 | tim| 0.3 0.3 2.5 30
+gemini-3-pro-image-preview    | retired   | 2026-06-25| gemini-3-pro-image         | 14| 1 | tim| 2 2 12 120
+gemini-3.1-flash-image-preview| retired   | 2026-06-25| gemini-3.1-flash-image     | 14| 1 | tim| 0.5 0.5 3 60
 gpt-image-2.6-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
 gpt-image-2.6-flare           | active    |           |                            | 16| 10| tim| 5 8 - 30
 gpt-image-2.5-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
@@ -192,8 +192,10 @@ def test_the_options_and_their_values() -> None:
         assert numbers == ({"temperature": NumberOption(minimum=0, maximum=2)} if model.provider == "gemini" else {})
 
 
-def test_one_fact_belongs_to_one_model_alone() -> None:
+def test_facts_that_belong_to_one_model_or_to_one_provider_alone() -> None:
     assert [m.id for m in MODELS.values() if m.input_images.square_rgba] == ["dall-e-2"]
+    white = {m.id for m in MODELS.values() if m.input_images.mask_format == "white"}
+    assert white == {m.id for m in MODELS.values() if m.provider == "gemini"}
     previews = {
         m.id: option.preview
         for m in MODELS.values()

@@ -26,6 +26,7 @@ from invokeai_external.cli import main
 from invokeai_external.cli.app import ProviderName
 from invokeai_external.cli.live import live_line
 from invokeai_external.errors import RateLimitedError
+from invokeai_external.planner import MASK_SENTENCE
 from invokeai_external.progress import ProgressLine
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import Received, Retrying, Sending
@@ -156,24 +157,43 @@ def test_generate_tells_a_partial_success(run: Any, out: Path, sandbox_url: str)
     assert "Error: Google Gemini answered in words, without a picture" in result.stderr
 
 
-def test_generate_edits_with_references_and_a_mask(run: Any, out: Path, tmp_path: Path, sandbox_url: str) -> None:
-    base = picture(tmp_path / "base.png", (1024, 1024))
-    mask = Image.new("L", (1024, 1024))
-    mask.paste(255, (256, 256, 512, 512))
+@pytest.mark.parametrize("model", [OPENAI, GEMINI])
+@pytest.mark.parametrize("fault", ["sloppy_mask", "jpeg_answer"])
+def test_generate_edits_inside_a_mask_and_nowhere_else(
+    model: str, fault: str, run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    base = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn).resize((900, 600)) for turn in (0, 90, 180)])
+    base.save(tmp_path / "base.png")
+    mask = Image.new("L", base.size)
+    mask.paste(255, (300, 200, 500, 400))
     mask.save(tmp_path / "mask.png")
     ref = picture(tmp_path / "ref.jpg")
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": model.partition("/")[0], "fault": fault})
     result = run(
-        *("generate", "a fox", "--model", OPENAI, "--out", out, "--json", "--size", "1024x1024"),
-        *("--init", base, "--mask", tmp_path / "mask.png", "--ref", ref, "--ref", ref),
+        *("generate", "a fox", "--model", model, "--out", out, "--json"),
+        *("--init", tmp_path / "base.png", "--mask", tmp_path / "mask.png", "--ref", ref, "--ref", ref),
     )
     assert result.code == 0, result.stdout
-    made = Image.open(result.json["images"][0]["path"]).convert("RGB")
-    changed = Image.new("RGB", (1024, 1024))
-    for box in ((0, 0, 1024, 256), (0, 512, 1024, 1024), (0, 256, 256, 512), (512, 256, 1024, 512)):
-        assert made.crop(box).tobytes() == changed.crop(box).tobytes()
-    assert made.crop((256, 256, 512, 512)).tobytes() != changed.crop((256, 256, 512, 512)).tobytes()
-    recalled = run("recall", result.json["images"][0]["path"]).stdout
+    (told,) = result.json["images"]
+    assert (told["width"], told["height"], told["mime_type"]) == (900, 600, "image/png")
+    made = Image.open(told["path"])
+    assert (made.format, made.mode) == ("PNG", "RGB")
+    black = Image.new("RGB", base.size)
+    keep = mask.point([255 * (value == 0) for value in range(256)])
+    assert Image.composite(made, black, keep).tobytes() == Image.composite(base, black, keep).tobytes()
+    inner = (320, 220, 480, 380)
+    assert made.crop(inner).tobytes() != base.crop(inner).tobytes()
+    recalled = run("recall", told["path"]).stdout
     assert "--init base.png --mask mask.png --ref ref.jpg --ref ref.jpg" in recalled
+    assert run("recall", told["path"], "--json").json["external"]["composited"] is True
+
+
+def test_dry_run_shows_the_sentence_on_a_mask(run: Any, out: Path, tmp_path: Path) -> None:
+    base, mask = picture(tmp_path / "base.png"), picture(tmp_path / "mask.png", mode="L")
+    arguments = ("generate", "a hat", "--model", GEMINI, "--init", base, "--mask", mask, "--dry-run", "--json")
+    *pictures, sentence, prompt = run(*arguments).json["requests"][0]["json"]["contents"][0]["parts"]
+    assert [list(part) for part in pictures] == [["inlineData"]] * 2
+    assert (sentence, prompt) == ({"text": MASK_SENTENCE}, {"text": "a hat"})
 
 
 def test_a_transparent_picture_keeps_its_alpha_and_its_image_data_byte_for_byte(

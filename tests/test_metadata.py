@@ -16,7 +16,7 @@ from PIL import Image
 from invokeai_external import catalog, images
 from invokeai_external.images import ImageInfo
 from invokeai_external.metadata import describe, embed, model_identity, read, recall_command
-from invokeai_external.planner import Call, plan
+from invokeai_external.planner import MASK_SENTENCE, Call, plan
 from invokeai_external.providers.base import Answer, AnswerImage
 from invokeai_external.request import GenerationRequest, InputImage, Notice, Usage
 from invokeai_external.sizing import AspectRatio, Size
@@ -115,6 +115,15 @@ def test_all_that_was_sent_and_received_is_recorded() -> None:
             "notices": [{"code": "option_dropped", "message": "It takes no seed; 7 was left out."}],
         },
     }
+
+
+def test_an_edit_that_was_laid_in_has_the_size_of_its_original_and_says_so() -> None:
+    asked = {"init_image": InputImage(picture(), "base.png"), "mask": InputImage(picture(mode="L"), "mask.png")}
+    found = described(call("gemini-nano-banana-2.1", size=Size(1376, 768), **asked), composited=Size(800, 450))
+    assert (found["width"], found["height"]) == (800, 450)
+    external = found["external"]
+    assert (external["composited"], external["mask_sentence"]) == (True, MASK_SENTENCE)
+    assert (external["size"], external["received"]["width"]) == ("1376x768", 40)
 
 
 def test_what_nobody_knows_is_not_recorded_and_zero_is() -> None:
@@ -233,6 +242,16 @@ def test_a_file_that_holds_no_metadata_or_is_no_picture() -> None:
                 "options": {"input_fidelity": "high"},
             },
             "--model openai/gpt-image-1.5 --init base.png --mask mask.png --input-fidelity high",
+        ),
+        (
+            "gemini-3-pro-image",
+            {
+                "seed": 3,
+                "init_image": InputImage(picture(), "base.png"),
+                "mask": InputImage(picture(mode="L"), "mask.png"),
+                "references": (InputImage(picture(), "a.png"),),
+            },
+            "--model gemini/gemini-3-pro-image --seed 3 --init base.png --mask mask.png --ref a.png",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -16,7 +17,7 @@ from PIL import Image
 from invokeai_external import catalog
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
-from invokeai_external.planner import Call, Plan, plan
+from invokeai_external.planner import MASK_SENTENCE, Call, Plan, plan
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
 
@@ -106,7 +107,7 @@ def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
         if "inpaint" in model.modes and draw(st.booleans()):
             pictures["mask"] = left_half()
         if model.input_images.max_count > 1:
-            pictures["references"] = (picture("cat.jpg"),) * draw(st.integers(0, 2))
+            pictures["references"] = (picture("cat.jpg"),) * draw(st.integers(0, 1 if "mask" in pictures else 2))
     request = GenerationRequest(
         prompt=draw(st.text(min_size=1, max_size=30).filter(str.strip)),
         n=draw(st.integers(1, 10)),
@@ -132,7 +133,9 @@ def test_every_plan_is_one_that_its_model_takes(asked: tuple[ModelConfig, Genera
         assert call.mode in model.modes
         assert call.prompt == request.prompt
         assert call.size.size is None or model.sizing.allows(call.size.size)
-        assert len(call.images) <= model.input_images.max_count
+        mask_counts = call.mask is not None and model.input_images.mask_format == "white"
+        assert len(call.images) + mask_counts <= model.input_images.max_count
+        assert call.mask_sentence == (MASK_SENTENCE if mask_counts else None)
         assert call.mode == ("inpaint" if call.mask else "img2img" if call.images else "txt2img")
         for name, value in call.options.items():
             option = model.options[name]
@@ -350,6 +353,47 @@ def test_a_mask_becomes_a_png_whose_transparency_marks_what_to_change_at_the_fir
     assert [alpha.getpixel(place) for place in ((0, 0), (19, 59), (20, 0), (39, 59))] == [0, 0, 255, 255]
 
 
+def test_a_mask_that_goes_along_as_a_picture_is_white_where_to_change_at_the_first_picture_s_size() -> None:
+    asked = {"init_image": picture("wide.jpg", (60, 40), orientation=6), "references": (picture(),) * 12}
+    call = only_call(planned(BANANA, mask=left_half((30, 20)), **asked))
+    assert call.mode == "inpaint"
+    assert call.mask is not None
+    assert (call.mask.mime_type, call.mask.name) == ("image/png", "mask.png")
+    mask = opened(call.mask.data)
+    assert (mask.mode, mask.size) == ("L", opened(call.images[0].data).size) == ("L", (40, 60))
+    assert [mask.getpixel(place) for place in ((0, 0), (19, 59), (20, 0), (39, 59))] == [255, 255, 0, 0]
+    assert call.prompt == "a red fox"
+    assert call.mask_sentence == MASK_SENTENCE
+    assert planned(BANANA, **asked).calls[0].mask_sentence is None
+    assert only_call(planned(FLARE, mask=left_half((30, 20)), **asked)).mask_sentence is None
+
+
+def test_a_mask_among_the_pictures_counts_towards_their_bytes() -> None:
+    limits = InputImageLimits(max_count=3, max_bytes=90_000, max_total_bytes=76_000, mask_format="white")
+    model = BANANA.model_copy(update={"input_images": limits})
+    large = picture("large.png", (160, 150), noise=True)
+    assert 72_000 < len(large.data) < 73_000
+    soft = Image.frombytes("L", (160, 150), random.Random(1).randbytes(160 * 150))
+    soft_mask = InputImage(_bytes(soft, "mask.png", Image.Exif()), "mask.png")
+    assert told(planned(model, init_image=large)) == []
+    assert told(planned(model, init_image=large, mask=left_half((160, 150)))) == []
+    found = planned(model, init_image=large, mask=soft_mask)
+    assert [notice.code for notice in found.notices] == ["image_downscaled"]
+    call = only_call(found)
+    assert call.mask is not None
+    assert len(call.images[0].data) <= 57_000, "a quarter is left to the mask"
+    assert len(call.mask.data) <= 19_000
+    assert opened(call.mask.data).size == opened(call.images[0].data).size < (160, 150)
+
+
+def test_the_sentence_on_a_mask_counts_towards_the_longest_prompt() -> None:
+    longest = 131_072 - len(MASK_SENTENCE)
+    asked = {"init_image": picture(), "mask": left_half()}
+    assert len(only_call(planned(BANANA, prompt="x" * longest, **asked)).prompt) == longest
+    with pytest.raises(CapabilityError, match=f"takes at most {longest:,}"):
+        planned(BANANA, prompt="x" * (longest + 1), **asked)
+
+
 def test_dall_e_2_gets_its_picture_and_its_mask_as_square_pngs_with_alpha() -> None:
     asked = {"init_image": picture("wide.jpg", (64, 32)), "mask": left_half((64, 32)), "size": Size(256, 256)}
     call = only_call(planned(DALLE_2, **asked))
@@ -475,6 +519,13 @@ def test_dall_e_2_gets_its_picture_and_its_mask_as_square_pngs_with_alpha() -> N
         ),
         (
             BANANA,
+            {"mask": left_half(), "init_image": picture(), "references": (picture(),) * 13},
+            CapabilityError,
+            "15 pictures were given, the mask among them; Gemini Nano Banana 2.1 takes at most 14. "
+            "Give fewer pictures.",
+        ),
+        (
+            BANANA.model_copy(update={"modes": ("txt2img", "img2img")}),
             {"mask": left_half(), "init_image": picture()},
             CapabilityError,
             "Gemini Nano Banana 2.1 takes no mask. Leave the mask out, or choose a model with the mode inpaint.",
@@ -510,7 +561,7 @@ def test_dall_e_2_gets_its_picture_and_its_mask_as_square_pngs_with_alpha() -> N
                 InvalidRequestError,
                 "mask.txt: This is not a picture that can be read. Give another file.",
             )
-            for model in (FLARE, DALLE_2)
+            for model in (FLARE, BANANA, DALLE_2)
         ),
         (
             DALLE_2,
@@ -526,6 +577,17 @@ def test_a_request_that_cannot_be_is_refused_with_what_to_do(
     with pytest.raises(RequestError) as caught:
         planned(model, **asked)
     assert (type(caught.value), str(caught.value)) == (kind, says)
+
+
+@pytest.mark.parametrize("model", [FLARE, BANANA, DALLE_2])
+def test_a_picture_that_an_edit_could_not_be_laid_into_is_refused_before_it_costs(model: ModelConfig) -> None:
+    """A PNG with good checksums whose pixels cannot be inflated."""
+    head, _, tail = picture().data.partition(b"IDAT")
+    length = int.from_bytes(head[-4:])
+    rotten = b"\xff" * length
+    data = head + b"IDAT" + rotten + zlib.crc32(b"IDAT" + rotten).to_bytes(4) + tail[length + 4 :]
+    with pytest.raises(InvalidRequestError, match=r"rotten\.png: .* Give another file\."):
+        planned(model, init_image=InputImage(data, "rotten.png"), mask=left_half())
 
 
 def test_the_longest_prompt_is_taken() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import respx
 from PIL import Image
+from pydantic import SecretStr
 
 from invokeai_external import metadata
 from invokeai_external.errors import (
@@ -31,11 +34,20 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
+from invokeai_external.planner import MASK_SENTENCE
 from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.request import GenerationRequest, GenerationResult, Progress, Received, Retrying, Sending
+from invokeai_external.request import (
+    GenerationRequest,
+    GenerationResult,
+    InputImage,
+    Progress,
+    Received,
+    Retrying,
+    Sending,
+)
 from invokeai_external.service import Service
-from invokeai_external.settings import Settings, load_settings
-from invokeai_external.sizing import Size
+from invokeai_external.settings import Credentials, Settings, load_settings
+from invokeai_external.sizing import AspectRatio, Size
 
 pytestmark = pytest.mark.anyio
 
@@ -263,6 +275,151 @@ async def test_another_size_than_asked_for_is_kept_and_noted(
     assert received == {"width": 640, "height": 480, "mime_type": "image/png"}
 
 
+PHOTO = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn).resize((900, 600)) for turn in (0, 90, 180)])
+MARKED = (300, 200, 500, 400)
+
+
+def png_file(picture: Image.Image, name: str) -> InputImage:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return InputImage(file.getvalue(), name)
+
+
+def marked_box() -> InputImage:
+    mask = Image.new("L", PHOTO.size)
+    mask.paste(255, MARKED)
+    return png_file(mask, "mask.png")
+
+
+def with_hole(picture: Image.Image) -> bytes:
+    """The pixels of a picture that the box does not mark."""
+    picture = picture.copy()
+    picture.paste((0, 0, 0), MARKED)
+    return picture.tobytes()
+
+
+def opened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.copy()
+
+
+@MODELS
+@pytest.mark.parametrize("fault", [None, "sloppy_mask", "jpeg_answer"])
+async def test_an_edit_changes_nothing_outside_of_its_mask_whatever_the_provider_does(
+    model: str, fault: str | None, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    if fault:
+        order(model, fault, times=2)
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box(), "n": 2}
+    result = await generate(settings_of(tmp_path), model, **asked)
+    assert len(result.images) == 2
+    for image in result.images:
+        made = opened(image.data)
+        assert (image.mime_type, image.size, made.size) == ("image/png", Size(900, 600), (900, 600))
+        assert with_hole(made) == with_hole(PHOTO)
+        assert made.crop(MARKED).tobytes() != PHOTO.crop(MARKED).tobytes()
+        told = image.metadata
+        assert (told["generation_mode"], told["width"], told["height"]) == ("inpaint", 900, 600)
+        external: Any = told["external"]
+        assert external["composited"] is True
+        assert external["received"]["mime_type"] == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
+        assert external["received"]["width"] != 900
+        assert external.get("mask_sentence") == (MASK_SENTENCE if model == GEMINI else None)
+        assert metadata.read(metadata.embed(image.data, told)) is not None
+
+
+@MODELS
+async def test_without_a_mask_an_edit_is_handed_over_as_it_came(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "jpeg_answer")
+    (image,) = (await generate(settings_of(tmp_path), model, init_image=png_file(PHOTO, "photo.png"))).images
+    assert image.mime_type == "image/jpeg"
+    assert image.size != Size(900, 600)
+    assert "composited" not in image.metadata["external"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("feather", "mixed"), [(0, False), (16, True)])
+async def test_the_width_of_the_feather_is_a_setting(
+    feather: int, mixed: bool, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    black = Image.new("RGB", (1024, 1024))
+    mask = Image.new("L", black.size)
+    mask.paste(255, (0, 0, 512, 1024))
+    (image,) = (
+        await generate(
+            settings_of(tmp_path, mask_feather_px=feather),
+            OPENAI,
+            size=Size(1024, 1024),
+            init_image=png_file(black, "black.png"),
+            mask=png_file(mask, "mask.png"),
+        )
+    ).images
+    edge = opened(image.data).crop((508, 0, 512, 1024)).convert("L").getextrema()[1]
+    assert (edge < 110) is mixed  # type: ignore[operator]
+
+
+@MODELS
+async def test_an_edit_of_another_shape_is_stretched_and_noted(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "other_size", width=640, height=640)
+    asked: dict[str, Any] = {
+        "init_image": png_file(PHOTO, "photo.png"),
+        "mask": marked_box(),
+        "aspect_ratio": AspectRatio(3, 2),
+    }
+    result = await generate(settings_of(tmp_path), model, **asked)
+    assert result.images[0].size == Size(900, 600)
+    messages = [notice.message for notice in result.notices if notice.code in ("size_received", "edit_stretched")]
+    asked_for = "1248x832" if model == OPENAI else "1264x848"
+    assert messages == [
+        f"{asked_for} was asked for and 640x640 came; it was brought to the picture's 900x600.",
+        "The edit came as 640x640 and was stretched to the picture's 900x600.",
+    ]
+
+
+@respx.mock
+async def test_the_square_of_dall_e_2_is_laid_in_without_what_is_around_the_picture(tmp_path: Path) -> None:
+    square = Image.new("RGB", (512, 512), "blue")
+    square.paste((255, 0, 0), (0, 85, 512, 85 + 341))
+    b64 = base64.b64encode(png_file(square, "x").data).decode()
+    respx.post(path="/v1/images/edits").respond(json={"created": 1, "data": [{"b64_json": b64}]})
+    settings = replace(
+        settings_of(tmp_path, mask_feather_px=0),
+        credentials={"openai": Credentials(SecretStr("sk-test"), "https://proxy.example/v1", "a test")},
+    )
+    asked: dict[str, Any] = {"size": Size(512, 512), "init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
+    result = await generate(settings, "openai/dall-e-2", **asked)
+    made = opened(result.images[0].data)
+    assert with_hole(made) == with_hole(PHOTO)
+    assert made.crop(MARKED) == Image.new("RGB", (200, 200), "red")
+    assert "edit_stretched" not in [notice.code for notice in result.notices]
+
+
+@respx.mock
+@pytest.mark.parametrize("mask", [True, False])
+async def test_a_picture_that_cannot_be_laid_in_is_told_as_a_broken_one(mask: bool, tmp_path: Path) -> None:
+    """Its checksums are good, so that without a mask it is kept; its pixels cannot be inflated."""
+    good = png_file(Image.new("RGB", (8, 8)), "x").data
+    head, _, tail = good.partition(b"IDAT")
+    length = int.from_bytes(head[-4:])
+    rotten = b"\xff" * length
+    data = head + b"IDAT" + rotten + zlib.crc32(b"IDAT" + rotten).to_bytes(4) + tail[length + 4 :]
+    b64 = base64.b64encode(data).decode()
+    respx.post(path="/v1/images/edits").respond(json={"created": 1, "data": [{"b64_json": b64}]})
+    settings = replace(
+        settings_of(tmp_path),
+        credentials={"openai": Credentials(SecretStr("sk-test"), "https://proxy.example/v1", "a test")},
+    )
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), **({"mask": marked_box()} if mask else {})}
+    if mask:
+        with pytest.raises(InvalidResponseError, match="arrived broken"):
+            await generate(settings, OPENAI, **asked)
+    else:
+        assert (await generate(settings, OPENAI, **asked)).images[0].data == data
+
+
 async def test_what_was_paid_for_is_kept_when_other_calls_fail(sandbox_url: str, order: Order, tmp_path: Path) -> None:
     order(GEMINI, "refusal_text", times=2)
     result = await generate(settings_of(tmp_path), GEMINI, n=5)
@@ -423,9 +580,10 @@ async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_moc
         ("http://pictures.example/1.png", "neither https nor"),
         ("ftp://pictures.example/1.png", "neither https nor"),
         ("http://[broken", "neither https nor"),
+        ("https://127.0.0.1:1/1.png", "could not be fetched: No connection to 127.0.0.1"),
         ("https://xn--a/1.png", "an address that is none"),
         ("https://pictures.example/\x07.png", "an address that is none"),
-        ("https://pictures.example/gone.png", "could not be fetched (HTTP 404)"),
+        ("https://pictures.example/gone.png", "could not be fetched: HTTP 404"),
     ],
 )
 @pytest.mark.respx(assert_all_called=False)
@@ -434,6 +592,7 @@ async def test_a_picture_at_an_address_is_fetched_with_care(
 ) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
     respx_mock.get("https://pictures.example/gone.png").mock(return_value=httpx.Response(404))
+    respx_mock.get("https://127.0.0.1:1/1.png").mock(side_effect=httpx.ConnectError("refused"))
     with pytest.raises(ProviderError) as caught:
         await generate(settings_of(tmp_path), OPENAI)
     assert words in str(caught.value)
@@ -472,10 +631,14 @@ async def test_as_many_calls_as_allowed_are_in_flight(tmp_path: Path, respx_mock
     assert result.cost_usd is None
 
 
-async def test_fewer_pictures_than_asked_for_are_kept_and_noted(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+async def test_fewer_pictures_than_asked_for_are_a_partial_success(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json=ANSWER))
     result = await generate(settings_of(tmp_path), OPENAI, n=3)
-    assert "3 pictures were asked for and 1 came." in [notice.message for notice in result.notices]
+    assert len(result.images) == 1
+    assert [error.message for error in result.errors] == ["3 pictures were asked for and 1 came."]
+    assert result.errors[0].provider == "openai"
 
 
 async def test_a_proxy_is_honoured(sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,3 +676,39 @@ async def test_a_proxy_that_quotes_the_key_does_not_bring_it_into_pictures_or_er
     assert result.images[0].revised_prompt == "a fox for [key]"
     with pytest.raises(RejectedRequestError, match=r"no such project for \[key\]"):
         await generate(settings_of(tmp_path), OPENAI)
+
+
+async def test_fetching_a_finished_picture_is_tried_again(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
+    url = "https://pictures.example/1.png"
+    made = respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
+    answers = [
+        httpx.Response(503, headers={"retry-after-ms": "10"}),
+        httpx.ReadTimeout("slow"),
+        httpx.ReadError("gone"),
+        httpx.Response(200, content=base64.b64decode(PNG_1X1)),
+    ]
+    fetched = respx_mock.get(url).mock(side_effect=answers)
+    assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
+    assert (made.call_count, fetched.call_count) == (1, 4)
+
+
+async def test_a_lost_picture_among_others_is_told_with_its_provider(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    answer = {"data": [{"b64_json": PNG_1X1}, {"b64_json": "!"}]}
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json=answer, headers={"x-request-id": "req_1"}))
+    result = await generate(settings_of(tmp_path), OPENAI, n=2)
+    (error,) = result.errors
+    assert (error.provider, error.model, error.status, error.request_id) == (*OPENAI.split("/"), 200, "req_1")
+
+
+async def test_a_picture_records_its_own_notices_alone(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(GEMINI, "other_size", width=640, height=480)
+    result = await generate(settings_of(tmp_path), GEMINI, n=2, size=Size(1024, 1024))
+    codes = sorted([n["code"] for n in image.metadata["external"]["notices"]] for image in result.images)  # type: ignore[index]
+    assert codes == [["sandbox"], ["sandbox", "size_received"]]
+
+
+async def test_a_picture_that_is_too_large_names_the_setting(sandbox_url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidResponseError, match=r"1024x1024.*It was billed. Raise max_image_pixels"):
+        await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))

@@ -1,4 +1,4 @@
-"""Picture files as bytes in, bytes out: inspect them, write text into them, make them ready to send, convert masks.
+"""Picture files as bytes in, bytes out: inspected, with text written in, made ready to send, masked, edits laid in.
 
 Nothing here touches the disk or the network, and nothing but ``ImageError`` comes out of a bad file. PNG, JPEG and
 WebP are taken apart at the level of their chunks and segments, so that pixels stay as they were encoded:
@@ -14,20 +14,26 @@ inspect     is a picture whole, and what is it
 embed       text in and out
 inputs      a picture as it may be sent
 masks       what to change, in the forms that providers want
+composite   an edit laid into its original
 """
 
+from .composite import composite
 from .embed import embed_text, read_text
-from .errors import ImageError
+from .errors import ImageError, TooManyPixelsError
 from .inputs import PreparedImage, prepare_input, size_of
 from .inspect import ImageInfo, inspect_image
-from .masks import alpha_mask, mask_from_file, square_mask, square_rgba
+from .masks import alpha_mask, from_square, mask_from_file, square_mask, square_rgba, white_mask
+from .pixels import verify_pixels
 
 __all__ = [
     "ImageError",
     "ImageInfo",
     "PreparedImage",
+    "TooManyPixelsError",
     "alpha_mask",
+    "composite",
     "embed_text",
+    "from_square",
     "inspect_image",
     "mask_from_file",
     "prepare_input",
@@ -35,4 +41,6 @@ __all__ = [
     "size_of",
     "square_mask",
     "square_rgba",
+    "verify_pixels",
+    "white_mask",
 ]

@@ -7,11 +7,15 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-__all__ = ["ImageError", "cut_off", "damaged", "unreadable", "unreadable_on_failure"]
+__all__ = ["ImageError", "TooManyPixelsError", "cut_off", "damaged", "unreadable", "unreadable_on_failure"]
 
 
 class ImageError(ValueError):
     """A picture that cannot be used; the message is one sentence for people, without the name of the file."""
+
+
+class TooManyPixelsError(ImageError):
+    """A picture that is larger than allowed; nothing else is wrong with it."""
 
 
 def unreadable() -> ImageError:
@@ -38,6 +42,6 @@ def unreadable_on_failure() -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError("The picture has more pixels than are taken.") from None
+        raise TooManyPixelsError("The picture has more pixels than are taken.") from None
     except Exception:
         raise unreadable() from None

@@ -5,13 +5,20 @@ Inside, a mask is a PNG of mode L: 255 = change, 0 = keep, between = partly.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from PIL import Image
 
 from ..sizing import Size
 from .errors import ImageError
 from .pixels import decoded, encoded_png
 
-__all__ = ["alpha_mask", "mask_from_file", "square_mask", "square_rgba"]
+__all__ = ["alpha_mask", "from_square", "mask_from_file", "square_mask", "square_rgba", "stretched", "white_mask"]
+
+
+class _Encode(Protocol):
+    def __call__(self, mask: Image.Image, /, *, compress_level: int) -> bytes: ...
+
 
 _INVERTED = [255 - value for value in range(256)]
 
@@ -51,14 +58,15 @@ def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
     Raises:
         ImageError: The mask cannot be read or does not fit.
     """
-    stretched = _stretched(decoded(mask).image.convert("L"), (size.width, size.height))
-    encoded = _as_alpha(stretched, compress_level=6)
-    if len(encoded) > max_bytes:
-        half = _brightest(stretched) / 2
-        encoded = _as_alpha(stretched.point([255 * (value > half) for value in range(256)]), compress_level=9)
-    if len(encoded) > max_bytes:
-        raise ImageError(f"The mask cannot be made to fit into {max_bytes:,} bytes; paint it with fewer details.")
-    return encoded
+    return _fitting(mask, size, max_bytes, _as_alpha)
+
+
+def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
+    """A mask as a picture to look at: a grey PNG of mode L, white where the picture is to be changed.
+
+    Takes and raises what ``alpha_mask`` does.
+    """
+    return _fitting(mask, size, max_bytes, encoded_png)
 
 
 def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
@@ -95,8 +103,23 @@ def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
     """
     left, top, inner = _contained(image_size, edge)
     square = Image.new("L", (edge, edge), 255)
-    square.paste(_stretched(decoded(mask).image.convert("L"), inner), (left, top))
+    square.paste(stretched(decoded(mask).image.convert("L"), inner), (left, top))
     return encoded_png(square)
+
+
+def from_square(data: bytes, image_size: Size) -> bytes:
+    """The picture that stands in a square such as ``square_rgba`` makes, as PNG: the way back from an edited square.
+
+    Args:
+        data: The square, of any edge.
+        image_size: The pixels of the picture that went in, upright; its ratio says what of the square to take.
+
+    Raises:
+        ImageError: The square cannot be read.
+    """
+    image, profile = decoded(data)
+    left, top, (width, height) = _contained(image_size, image.width)
+    return encoded_png(image.crop((left, top, left + width, top + height)), profile)
 
 
 def _contained(size: Size, edge: int) -> tuple[int, int, tuple[int, int]]:
@@ -106,7 +129,8 @@ def _contained(size: Size, edge: int) -> tuple[int, int, tuple[int, int]]:
     return (edge - width) // 2, (edge - height) // 2, (width, height)
 
 
-def _stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A mask of mode L at another size; one that has only 0 and 255 gets no other values by that."""
     if mask.size == size:
         return mask
     if sum(mask.histogram()[1:255]):
@@ -115,7 +139,19 @@ def _stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
 
 
-def _as_alpha(mask: Image.Image, compress_level: int) -> bytes:
+def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
+    """A mask stretched and encoded; without its greys if it has too many bytes with them."""
+    soft = stretched(decoded(mask).image.convert("L"), (size.width, size.height))
+    encoded = encode(soft, compress_level=6)
+    if len(encoded) > max_bytes:
+        half = _brightest(soft) / 2
+        encoded = encode(soft.point([255 * (value > half) for value in range(256)]), compress_level=9)
+    if len(encoded) > max_bytes:
+        raise ImageError(f"The mask cannot be made to fit into {max_bytes:,} bytes; paint it with fewer details.")
+    return encoded
+
+
+def _as_alpha(mask: Image.Image, *, compress_level: int) -> bytes:
     image = Image.new("RGBA", mask.size)
     image.putalpha(mask.point(_INVERTED))
     return encoded_png(image, compress_level=compress_level)

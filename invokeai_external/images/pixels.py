@@ -12,9 +12,18 @@ from PIL import Image, ImageCms, ImageFile
 from ..sizing import Size
 from . import exif
 from .containers import taken_apart
-from .errors import ImageError, unreadable, unreadable_on_failure
+from .errors import TooManyPixelsError, unreadable, unreadable_on_failure
 
-__all__ = ["MAX_PIXELS", "Pixels", "check_pixels", "decoded", "encoded_png", "opened_otherwise", "upright"]
+__all__ = [
+    "MAX_PIXELS",
+    "Pixels",
+    "check_pixels",
+    "decoded",
+    "encoded_png",
+    "opened_otherwise",
+    "upright",
+    "verify_pixels",
+]
 
 MAX_PIXELS = 200_000_000
 """The largest picture that is decoded; as RGBA it takes 800 MB of memory."""
@@ -44,7 +53,7 @@ class Pixels(NamedTuple):
 def check_pixels(size: Size, most: int = MAX_PIXELS) -> None:
     """Raises ImageError if a picture of that size has more than ``most`` pixels."""
     if size.pixels > most:
-        raise ImageError(f"The picture has {size} pixels, which is more than the {most:,} that are taken.")
+        raise TooManyPixelsError(f"The picture has {size} pixels, which is more than the {most:,} that are taken.")
 
 
 def upright(size: Size, orientation: int) -> Size:
@@ -59,6 +68,11 @@ def decoded(data: bytes) -> Pixels:
         pixels, profile = _as_rgb(image)
         turn = _TURNS.get(orientation)
         return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
+
+
+def verify_pixels(data: bytes) -> None:
+    """Raise ImageError if a picture's pixels cannot be decoded; the checksums of a PNG alone do not tell."""
+    decoded(data)
 
 
 def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_level: int = 6) -> bytes:

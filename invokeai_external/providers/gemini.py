@@ -82,11 +82,14 @@ class GeminiProvider:
         return {"x-goog-api-key": key}
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
+        pictures = list(call.images)
+        if call.mask:
+            pictures.insert(1, call.mask)  # behind the picture to edit, as the sentence on it says
         parts: list[dict[str, Any]] = [
             {"inlineData": {"mimeType": image.mime_type, "data": base64.b64encode(image.data).decode("ascii")}}
-            for image in call.images
+            for image in pictures
         ]
-        parts.append({"text": call.prompt})
+        parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
         return HttpRequest(
             url=f"{base_url}/models/{quote(call.model.id)}:generateContent",
             json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},

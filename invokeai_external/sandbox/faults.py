@@ -110,6 +110,7 @@ FAULTS: Mapping[str, FaultKind] = {
     "snake_case": FaultKind("an answer with snake_case names", providers=("gemini",)),
     "jpeg_answer": FaultKind("a JPEG picture, whatever was asked for"),
     "other_size": FaultKind("a picture of another size than asked for", {"width": Param(896), "height": Param(640)}),
+    "sloppy_mask": FaultKind("an edit that changes a little outside of its mask as well"),
     "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
     "dropped_connection": FaultKind("the connection closes without an answer"),
 }

@@ -119,14 +119,18 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
     size = call.size
     if fault and fault.name == "other_size":
         size = Size(int(fault.number("width")), int(fault.number("height")))
+    # Gemini has no field for the picture to edit: one picture, with or without a mask, is taken for that, several are
+    # taken for references.
+    is_edit = call.mask is not None or len(call.images) == 1
     scene = Scene(
         prompt=call.prompt,
         seed=call.seed,
         size=size,
         label=call.model,
-        # Gemini has no field for the picture to edit: one picture alone is taken for that, several for references.
-        references=call.images if len(call.images) > 1 else (),
-        base=call.images[0] if len(call.images) == 1 else None,
+        references=() if is_edit else call.images,
+        base=call.images[0] if is_edit else None,
+        mask=call.mask,
+        sloppy=fault is not None and fault.name == "sloppy_mask",
     )
     picture = render(scene)
     jpeg = call.config.id == _JPEG_MODEL or (fault is not None and fault.name == "jpeg_answer")

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class ContentCall:
         prompt: The words of the last turn.
         turns_text: The words of all turns together, which are what is counted.
         images: The pictures of the last turn, in their order; the newest picture of the model if it has none.
+        mask: Where to change the first of them (mode L, 255 = change), if the words speak of a mask and the second
+            picture looks like one; it is not among the pictures then.
         image_count: How many pictures all turns hold.
         size: The pixels to make.
         image_size: The size's name; None for models that have none.
@@ -53,6 +56,7 @@ class ContentCall:
     prompt: str
     turns_text: str
     images: tuple[Image.Image, ...]
+    mask: Image.Image | None
     image_count: int
     size: Size
     image_size: str | None
@@ -110,6 +114,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
     images = [picture for picture, _ in last.images]
     if not images:
         images = [picture for turn in read_turns if turn.role == "model" for picture, _ in turn.images][-1:]
+    mask = images.pop(1) if _has_mask(last.text, images) else None
     turns_text = "\n".join(turn.text for turn in read_turns)
     _check_length(turns_text, config)
     size, image_size = _size(_message(settings.get("imageConfig")), config, images[0] if images else None)
@@ -119,6 +124,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
         prompt=last.text or "(a picture without words)",
         turns_text=turns_text,
         images=tuple(images),
+        mask=mask,
         image_count=len(pictures),
         size=size,
         image_size=image_size,
@@ -175,6 +181,16 @@ def _turn(turn: Mapping[str, object], index: int, config: ModelConfig) -> _Turn:
             )
         texts.append(text)
     return _Turn(str(role), " ".join(texts), tuple(images))
+
+
+def _has_mask(words: str, images: Sequence[Image.Image]) -> bool:
+    """Whether the second picture is the mask of the first: the words say so, and it is grey and of the same size."""
+    return (
+        re.search(r"\bmask\b", words, re.IGNORECASE) is not None
+        and len(images) > 1
+        and images[1].mode == "L"
+        and images[1].size == images[0].size
+    )
 
 
 def _inline_image(blob: Mapping[str, object], path: str) -> tuple[Image.Image, int]:

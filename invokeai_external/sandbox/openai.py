@@ -168,6 +168,7 @@ def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
             references=call.images[1:],
             base=base,
             mask=call.mask,
+            sloppy=fault is not None and fault.name == "sloppy_mask",
         )
         files.append(encode(render(scene), _format_of(call, fault), call.output_compression))
     return files

@@ -40,6 +40,7 @@ class Scene:
         references: Pictures to show as thumbnails.
         base: The picture to change; None to start from nothing.
         mask: Where to change it: mode L, 255 = change; needs ``base``. Elsewhere every pixel stays.
+        sloppy: True to change every other pixel a little as well, as models do that take a mask for guidance.
     """
 
     prompt: str
@@ -50,6 +51,7 @@ class Scene:
     references: tuple[Image.Image, ...] = ()
     base: Image.Image | None = None
     mask: Image.Image | None = None
+    sloppy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def render(scene: Scene) -> Image.Image:
     """Draw a scene at exactly its size.
 
     Gives mode RGBA for a transparent scene or a base with alpha, else RGB. With a mask, the pixels where it is 0 are
-    those of the base (scaled to the size if it has another).
+    those of the base (scaled to the size if it has another), unless the scene is a sloppy one.
     """
     if scene.base is None:
         return _from_nothing(scene)
@@ -121,7 +123,7 @@ def _restyled(scene: Scene, base: Image.Image) -> Image.Image:
 
 
 def _repainted(scene: Scene, base: Image.Image, mask: Image.Image) -> Image.Image:
-    """The base, with a new landscape where the mask says so, and nothing else touched."""
+    """The base, with a new landscape where the mask says so, and nothing else touched if all is exact."""
     size = (scene.size.width, scene.size.height)
     if base.size != size:
         base = base.resize(size, Image.Resampling.BICUBIC)
@@ -131,6 +133,8 @@ def _repainted(scene: Scene, base: Image.Image, mask: Image.Image) -> Image.Imag
     box = mask.getbbox()
     if box is None:
         return base
+    if scene.sloppy:
+        base = _smudged(base)
     width, height = box[2] - box[0], box[3] - box[1]
     patch = _landscape(scene, Size(width, height), _contrasting_palette(scene, base)).convert(base.mode)
     Lettering(patch).badge_in_the_middle()
@@ -188,6 +192,15 @@ def _medallion(scene: Scene, palette: _Palette) -> Image.Image:
     outline.paste(_rounded((edge, edge), 0.5), corner)
     picture.putalpha(outline)
     return picture
+
+
+def _smudged(picture: Image.Image) -> Image.Image:
+    """The picture a little softer and greyer; its alpha stays."""
+    soft = picture.convert("RGB").filter(ImageFilter.BoxBlur(1))
+    smudged = Image.blend(soft, Image.new("RGB", picture.size, "grey"), 0.06)
+    if picture.mode == "RGBA":
+        smudged.putalpha(picture.getchannel("A"))
+    return smudged
 
 
 def _rounded(size: tuple[int, int], share: float) -> Image.Image:

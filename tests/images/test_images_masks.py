@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external.images import ImageError, alpha_mask, inspect_image, mask_from_file, square_mask, square_rgba
+from invokeai_external.images import (
+    ImageError,
+    alpha_mask,
+    from_square,
+    inspect_image,
+    mask_from_file,
+    square_mask,
+    square_rgba,
+    white_mask,
+)
 from invokeai_external.sizing import Size
 
 from . import pictures
@@ -151,6 +160,30 @@ class TestAlphaMask:
         assert 0 in image_of(alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=len(soft) - 1)).tobytes()[3::4]
 
 
+class TestWhiteMask:
+    @given(soft_masks)
+    def test_white_is_what_changes(self, mask: tuple[bytes, tuple[int, int]]) -> None:
+        values, size = mask
+        assert grey(white_mask(mask_of(values, size), Size(*size), max_bytes=ROOM)) == values
+
+    @settings(deadline=None)
+    @given(soft_masks, edges, edges)
+    def test_it_is_the_alpha_mask_turned_round(
+        self, mask: tuple[bytes, tuple[int, int]], width: int, height: int
+    ) -> None:
+        white = grey(white_mask(mask_of(*mask), Size(width, height), max_bytes=ROOM))
+        alpha = image_of(alpha_mask(mask_of(*mask), Size(width, height), max_bytes=ROOM)).getchannel("A").tobytes()
+        assert white == bytes(255 - value for value in alpha)
+
+    def test_with_too_many_bytes_it_becomes_hard(self) -> None:
+        mask = encoded(pictures.noisy((64, 64)), "PNG")
+        result = white_mask(mask, Size(64, 64), max_bytes=2000)
+        assert len(result) <= 2000
+        assert set(grey(result)) == {0, 255}
+        with pytest.raises(ImageError, match="cannot be made to fit into 100 bytes"):
+            white_mask(mask, Size(64, 64), max_bytes=100)
+
+
 class TestSquare:
     @settings(deadline=None)
     @given(st.sampled_from(pictures.PNG_MODES), pictures.sizes, st.integers(1, 64))
@@ -170,6 +203,14 @@ class TestSquare:
         square = image_of(square_rgba(encoded(Image.new("RGB", (20, 10), "red"), "JPEG"), edge=40, max_bytes=ROOM))
         assert square.mode == "RGBA"
         assert square.getchannel("A").getbbox() == (0, 10, 40, 30)
+
+    @pytest.mark.parametrize("size", [(8, 8), (20, 10), (10, 20), (40, 3)])
+    def test_there_and_back(self, size: tuple[int, int]) -> None:
+        square = square_rgba(encoded(painted("RGB", size), "PNG"), edge=max(size), max_bytes=ROOM)
+        back = image_of(from_square(square, Size(*size)))
+        assert back.convert("RGB").tobytes() == painted("RGB", size).tobytes()
+        larger = image_of(square).resize((max(size) * 2,) * 2, Image.Resampling.NEAREST)
+        assert image_of(from_square(encoded(larger, "PNG"), Size(*size))).size == (size[0] * 2, size[1] * 2)
 
     def test_its_own_transparency_stays(self) -> None:
         image = painted("RGBA", (8, 8))
@@ -193,6 +234,8 @@ class TestSquare:
     [
         mask_from_file,
         lambda data: alpha_mask(data, Size(1, 1), max_bytes=ROOM),
+        lambda data: white_mask(data, Size(1, 1), max_bytes=ROOM),
+        lambda data: from_square(data, Size(1, 1)),
         lambda data: square_rgba(data, edge=8, max_bytes=ROOM),
         lambda data: square_mask(data, Size(1, 1), edge=8),
     ],

@@ -106,6 +106,34 @@ def test_the_picture_to_edit_goes_first_and_the_words_last_in_standard_base64_wi
     }
 
 
+def test_a_mask_goes_second_and_the_sentence_on_it_before_the_prompt_and_apart_from_it() -> None:
+    call = make_call(
+        "gemini/gemini-3-pro-image",
+        init_image=picture(),
+        mask=picture(b"mask", "image/png"),
+        references=(picture(b"two", "image/jpeg"),),
+    )
+    assert PROVIDER.build(call, BASE).json == {
+        "contents": [
+            {
+                "role": "user",
+                "parts": [
+                    {"inlineData": {"mimeType": "image/png", "data": PNG_BASE64}},
+                    {"inlineData": {"mimeType": "image/png", "data": "bWFzaw=="}},
+                    {"inlineData": {"mimeType": "image/jpeg", "data": "dHdv"}},
+                    {
+                        "text": "Edit the first picture only where the second picture, which is its mask, is white; "
+                        "leave everything exactly as it is where the mask is black, and answer with the whole first "
+                        "picture, edited."
+                    },
+                    {"text": "a red fox"},
+                ],
+            }
+        ],
+        "generationConfig": TEXT_AND_IMAGE,
+    }
+
+
 def test_an_id_cannot_change_the_address_that_it_stands_in() -> None:
     url = PROVIDER.build(make_call("gemini/tuned model?key=#"), BASE).url
     assert url == f"{BASE}/models/tuned%20model%3Fkey%3D%23:generateContent"

@@ -258,6 +258,22 @@ class TestSpoiltAnswers:
         assert Image.open(io.BytesIO(base64.b64decode(spoilt[3]))).format == "JPEG"
         assert Image.open(io.BytesIO(base64.b64decode(spoilt[4]))).size == (896, 640)
 
+    def test_sloppy_mask(self, http: httpx.Client, order: Order, photo_png: bytes, mask_png: bytes) -> None:
+        def edit() -> Image.Image:
+            answer = http.post(
+                "/openai/v1/images/edits",
+                data={"model": "gpt-image-1.5", "prompt": "a lighthouse", "size": "1024x1024"},
+                files=[("image", ("a.png", photo_png, "image/png")), ("mask", ("m.png", mask_png, "image/png"))],
+            )
+            return Image.open(io.BytesIO(base64.b64decode(image_text(answer, "openai"))))
+
+        order("openai", "sloppy_mask")
+        sloppy, exact = edit(), edit()
+        outside = (0, 0, 1024, 200)
+        assert sloppy.crop(outside) != exact.crop(outside)
+        inside = (400, 300, 600, 700)
+        assert sloppy.crop(inside) == exact.crop(inside)
+
     def test_url_result(self, http: httpx.Client, order: Order) -> None:
         order("openai", "url_result")
         (item,) = call(http, "openai").json()["data"]

@@ -93,6 +93,28 @@ class TestAnswers:
     def test_the_shape_follows_the_first_picture(self, http: httpx.Client, photo_png: bytes) -> None:
         assert picture(generate(http, parts=[blob(photo_png), TEXT])).size == (1264, 848)
 
+    def test_a_mask_is_a_grey_second_picture_that_the_words_speak_of(
+        self, http: httpx.Client, photo: Image.Image, photo_png: bytes
+    ) -> None:
+        grey = Image.new("L", photo.size)
+        grey.paste(255, (100, 50, 200, 150))
+        size = (1264, 848)
+        kept = photo.resize(size, Image.Resampling.BICUBIC).crop((0, 0, size[0], 200))
+
+        def outside(words: str, second: Image.Image, *more: dict[str, Any]) -> Image.Image:
+            file = io.BytesIO()
+            second.save(file, "PNG")
+            sent = [blob(photo_png), blob(file.getvalue()), *more, {"text": words}, TEXT]
+            made = picture(generate(http, parts=sent))
+            return made.crop((0, 0, size[0], 200)) if made.size == size else made
+
+        mask_words = "Change the first picture where its mask is white."
+        assert outside(mask_words, grey) == kept
+        assert outside(mask_words, grey, blob(photo_png)) == kept
+        assert outside("Look at both.", grey) != kept
+        assert outside(mask_words, grey.convert("RGB")) != kept
+        assert outside(mask_words, grey.resize((100, 100))) != kept
+
     @pytest.mark.parametrize(("model", "file_format"), [(LITE, "JPEG"), (OLD, "PNG"), (BANANA, "PNG")])
     def test_formats(self, http: httpx.Client, model: str, file_format: str) -> None:
         assert picture(generate(http, model)).format == file_format

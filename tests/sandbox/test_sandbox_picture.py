@@ -81,6 +81,19 @@ def test_a_base_of_another_size_is_scaled_and_then_kept(photo: Image.Image) -> N
     assert picture.crop((0, 0, 290, 400)) == scaled.crop((0, 0, 290, 400))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_sloppy_scene_changes_a_little_outside_of_the_mask_as_well(photo: Image.Image, mode: str) -> None:
+    mask = Image.new("L", photo.size, 0)
+    mask.paste(255, (40, 30, 140, 130))
+    base = photo.convert(mode)
+    picture = render(changed(SCENE, size=Size(300, 200), base=base, mask=mask, sloppy=True))
+    assert picture.mode == mode
+    outside = (0, 140, 300, 200)
+    assert share_that_differs(picture.crop(outside), photo.crop(outside)) > 0.9
+    difference = ImageChops.difference(picture.crop(outside).convert("RGB"), photo.crop(outside))
+    assert max(high for _, high in difference.getextrema()) < 40  # type: ignore[misc]
+
+
 def test_an_empty_mask_changes_nothing(photo: Image.Image) -> None:
     scene = changed(SCENE, size=Size(300, 200), base=photo, mask=Image.new("L", photo.size, 0))
     assert render(scene) == photo

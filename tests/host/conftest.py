@@ -1,0 +1,128 @@
+"""A real Invoke with our pack on the sandbox, for all host tests; and roots of their own for those that need one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from . import environment, packing
+from .invoke import PROVIDERS, Invoke, wait_for
+from .sandbox import Sandbox
+
+# As it was before the tests' own settings come into it.
+_ENVIRON = dict(os.environ)
+
+NewInvoke = Callable[..., Invoke]
+
+
+@pytest.fixture(scope="session")
+def host_python(pytestconfig: pytest.Config) -> Path:
+    """The interpreter of an environment with the real Invoke."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        return environment.python_of(_ENVIRON)
+
+
+@pytest.fixture(scope="session")
+def host_sandbox(_sandbox_server: Any) -> Iterator[Sandbox]:
+    """The sandbox that every Invoke of the tests sends to."""
+    sandbox = Sandbox(_sandbox_server.url)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture
+def sandbox(host_sandbox: Sandbox) -> Sandbox:
+    """The sandbox, without the faults and the calls of other tests."""
+    host_sandbox.clear()
+    return host_sandbox
+
+
+@pytest.fixture(scope="session")
+def clone_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with our pack, for the node manager."""
+    return packing.clone_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def new_invoke(
+    host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NewInvoke]:
+    """Makes roots, each with an Invoke that is not started yet: ``new_invoke(keys=["openai"], pack=True)``."""
+    made: list[Invoke] = []
+
+    def make(*, keys: tuple[str, ...] = (), pack: bool = True) -> Invoke:
+        invoke = _new(host_python, host_sandbox, tmp_path_factory, keys=keys, pack=pack)
+        made.append(invoke)
+        return invoke
+
+    yield make
+    _close(made)
+
+
+@pytest.fixture(scope="session")
+def invoke(host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
+    """The one that most tests share: our pack in it, and keys for both providers before the start."""
+    made = _new(host_python, host_sandbox, tmp_path_factory, keys=PROVIDERS, pack=True)
+    try:
+        made.start()
+        wait_for(made.models)
+        made.settled_models()
+        yield made
+    finally:
+        _close([made])
+
+
+def _new(
+    python: Path, sandbox: Sandbox, folders: pytest.TempPathFactory, *, keys: tuple[str, ...], pack: bool
+) -> Invoke:
+    invoke = Invoke(python, folders.mktemp("host") / "root", sandbox.url, keys)
+    if pack:
+        packing.copy_to(invoke.root / "nodes")
+    return invoke
+
+
+def _close(made: list[Invoke]) -> None:
+    """Stop all of them, and only then say which did not stop as it should."""
+    problems = []
+    for invoke in made:
+        try:
+            invoke.close()
+        except AssertionError as error:
+            problems.append(error)
+    if problems:
+        raise ExceptionGroup("not every Invoke ended well", problems)
+
+
+@pytest.fixture
+def gpt(invoke: Invoke) -> dict[str, Any]:
+    """OpenAI's model that takes any size."""
+    return invoke.model("openai/gpt-image-2.5-flare")
+
+
+@pytest.fixture
+def banana(invoke: Invoke) -> dict[str, Any]:
+    """Gemini's newest model."""
+    return invoke.model("gemini/gemini-nano-banana-2.1")
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A picture of a size that no model makes."""
+    ramp = Image.linear_gradient("L")
+    bands = (ramp, ramp.rotate(90), Image.radial_gradient("L"))
+    return Image.merge("RGB", [band.resize((1000, 700)) for band in bands])
+
+
+@pytest.fixture(scope="session")
+def hole() -> Image.Image:
+    """Invoke's mask for the photo: black, which means change, in the box 200, 100 to 600, 500."""
+    mask = Image.new("L", (1000, 700), 255)
+    mask.paste(0, (200, 100, 600, 500))
+    return mask

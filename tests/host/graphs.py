@@ -1,0 +1,71 @@
+"""Graphs as Invoke's tabs and its workflow editor send them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .invoke import NODE_TYPES, Json
+
+PROMPT = "a red fox in snow"
+_IDENTITY = ("key", "hash", "name", "base", "type")
+
+
+def identifier(model: Json) -> Json:
+    """A model as a graph and the metadata name it."""
+    return {name: model[name] for name in _IDENTITY}
+
+
+def workflow_graph(model: Json, *, node: str | None = None, **fields: Any) -> Json:
+    """One node alone, as a workflow without metadata has it; the node of the model's provider if none is named."""
+    node_type = node or NODE_TYPES[model["provider_id"]]
+    values = {"prompt": PROMPT, "use_cache": False, **fields}
+    return {
+        "id": "graph",
+        "nodes": {"picture": {"id": "picture", "type": node_type, "model": identifier(model), **values}},
+        "edges": [],
+    }
+
+
+def panel_graph(model: Json, *, prompt: str = PROMPT, seed: int = 42, **fields: Any) -> Json:
+    """What the Generate tab sends (6.14.2): the whole model record, prompt, seed and metadata over edges."""
+    node_type = NODE_TYPES[model["provider_id"]]
+    has_seed = model["capabilities"]["supports_seed"]
+    node = {
+        "id": "picture",
+        "type": node_type,
+        "model": model,
+        "mode": "txt2img",
+        "image_size": None,
+        "num_images": 1,
+        "width": 1024,
+        "height": 1024,
+        "is_intermediate": False,
+        **fields,
+    }
+    metadata = {
+        "id": "metadata",
+        "type": "core_metadata",
+        "model": identifier(model),
+        "width": node["width"],
+        "height": node["height"],
+    }
+    edges = [
+        ("prompt", "value", "picture", "prompt"),
+        ("prompt", "value", "metadata", "positive_prompt"),
+        ("metadata", "metadata", "picture", "metadata"),
+    ]
+    nodes: Json = {
+        "prompt": {"id": "prompt", "type": "string", "value": prompt},
+        "picture": node,
+        "metadata": metadata,
+    }
+    if has_seed:
+        nodes["seed"] = {"id": "seed", "type": "integer", "value": seed}
+        edges += [("seed", "value", "picture", "seed"), ("seed", "value", "metadata", "seed")]
+    return {
+        "id": "graph",
+        "nodes": nodes,
+        "edges": [
+            {"source": {"node_id": a, "field": b}, "destination": {"node_id": c, "field": d}} for a, b, c, d in edges
+        ],
+    }

@@ -1,0 +1,349 @@
+"""A real Invoke with a root of its own: started, driven over REST, stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+import yaml
+from canary import CANARY
+from PIL import Image
+
+PROVIDERS = ("openai", "gemini")
+NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}
+
+_START_S = 180.0
+_STOP_S = 15.0
+_MAY_HOLD_A_KEY = {"api_keys.yaml", "canary.py"}
+_ENDED = ("completed", "failed", "canceled")
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+
+class LogLine(NamedTuple):
+    """A line of Invoke's own log; what follows it without a time (a traceback) belongs to its text."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+class Picture(NamedTuple):
+    """A picture of the gallery: its record, its metadata, its file."""
+
+    name: str
+    record: Json
+    metadata: Json
+    data: bytes
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture itself, fully read."""
+        image = Image.open(io.BytesIO(self.data))
+        image.load()
+        return image
+
+
+class Invoke:
+    """An Invoke with a root folder of its own, which may be stopped and started again.
+
+    Args:
+        python: The interpreter of Invoke's environment.
+        root: The root folder; made if it is not there.
+        sandbox_url: Where both providers' addresses point to.
+        keys: The providers that have a key before the start.
+    """
+
+    def __init__(self, python: Path, root: Path, sandbox_url: str, keys: Sequence[str] = ()) -> None:
+        self.root = root
+        self.log_file = root.parent / f"{root.name}.log"
+        self._python = python
+        self._sandbox_url = sandbox_url
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        # No certificates are needed for this machine, and to load them takes longer than most calls.
+        self._http = httpx.Client(base_url=self.url, timeout=60, verify=False)
+        self.root.mkdir(parents=True)
+        settings = {"schema_version": "4.0.2", "host": "127.0.0.1", "port": self._port}
+        (root / "invokeai.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        if keys:
+            held = {f"external_{provider}_api_key": CANARY for provider in keys}
+            (root / "api_keys.yaml").write_text(yaml.safe_dump(held), encoding="utf-8")
+
+    @property
+    def threads(self) -> int:
+        """How many threads the running process has, as Linux counts them."""
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
+
+    # Coming and going
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raises AssertionError with the end of its log if it does not."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._python.parent / "invokeai-web", "--root", self.root],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in the terminal ends the tests, and they end this.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"Invoke did not start:\n{self.log_text()[-4000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it as Ctrl-C does, and hold that it ends soon, that no thread lives on and no file holds a key."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(
+                f"Invoke still ran {_STOP_S:g} s after it was told to stop:\n{self.log_text()[-4000:]}"
+            ) from None
+        self._process = None
+        assert "still alive after shutdown" not in self.log_text(), self.log_text()[-4000:]
+        assert self.files_with_key() == []
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """Stop it if it runs; the end of every fixture."""
+        try:
+            if self._process:
+                self.stop()
+        finally:
+            self.kill()
+            self._http.close()
+
+    def _environment(self) -> dict[str, str]:
+        """This one's, without the settings of the person who runs the tests; the guard is in ``PYTHONPATH``."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_", "COVERAGE_"))
+            and not name.lower().endswith("_proxy")
+        }
+        return {
+            **kept,
+            "HOME": str(self.root.parent),
+            "NO_COLOR": "1",
+            "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{self._sandbox_url}/openai/v1",
+            "INVOKEAI_EXTERNAL_GEMINI_BASE_URL": f"{self._sandbox_url}/gemini",
+        }
+
+    def _answers(self) -> bool:
+        try:
+            return self._http.get("/api/v1/app/version").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # What it wrote
+
+    def log_text(self) -> str:
+        """All that it has printed, over all starts."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def log(self) -> list[LogLine]:
+        """The lines of its own log, over all starts."""
+        head = re.compile(r"(?:\x1b\[[\d;]*m)?\[([\d-]+ [\d:]+,\d+)\]::\[[^\]]+\]::(\w+) --> ")
+        parts = head.split(self.log_text())
+        return [
+            LogLine(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f"), level, re.sub(r"\x1b\[[\d;]*m", "", text).strip())
+            for at, level, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+        ]
+
+    def files_with_key(self) -> list[str]:
+        """The files that hold a key and must not; the log among them, and our own tests not, which lie in the pack."""
+        return [
+            str(path)
+            for path in [self.log_file, *self.root.rglob("*")]
+            if path.is_file() and path.name not in _MAY_HOLD_A_KEY and CANARY.encode() in path.read_bytes()
+        ]
+
+    # REST
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The JSON at a path below ``/api``; raises httpx.HTTPStatusError."""
+        return self._json(self._http.get(f"/api{path}", params=parameters))
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Any request below ``/api``, whatever comes back."""
+        return self._http.request(method, f"/api{path}", **options)
+
+    def send(self, method: str, path: str, **options: Any) -> Any:
+        """Any request below ``/api``, with the JSON that comes back; raises httpx.HTTPStatusError."""
+        return self._json(self.request(method, path, **options))
+
+    @staticmethod
+    def _json(answer: httpx.Response) -> Any:
+        answer.raise_for_status()
+        if not answer.content:
+            return None
+        # An unknown path gives Invoke's web page, with 200.
+        assert "json" in answer.headers["content-type"], f"no JSON at {answer.url}"
+        return answer.json()
+
+    def set_key(self, provider: str, key: str = CANARY) -> None:
+        """As the External Providers page does, without what its JavaScript does afterwards."""
+        self.send("POST", f"/v1/app/external_providers/config/{provider}", json={"api_key": key})
+
+    def remove_key(self, provider: str) -> None:
+        self.send("DELETE", f"/v1/app/external_providers/config/{provider}")
+
+    def models(self, provider: str | None = None) -> list[Json]:
+        """The installed external models of one provider or of all."""
+        found: list[Json] = self.get("/v2/models/", base_models="external")["models"]
+        return [model for model in found if provider in (None, model["provider_id"])]
+
+    def model(self, reference: str) -> Json:
+        """The installed model of a reference such as ``openai/gpt-image-2``; raises LookupError."""
+        provider, _, model_id = reference.partition("/")
+        found = [model for model in self.models(provider) if model["provider_model_id"] == model_id]
+        if len(found) != 1:
+            raise LookupError(f"{reference} is installed {len(found)} times")
+        return found[0]
+
+    def install_model(self, reference: str, config: Mapping[str, Any] | None = None) -> Json:
+        """Install a model as the page does and wait for it."""
+        source = f"external://{reference}"
+        self.send("POST", "/v2/models/install", params={"source": source}, json=dict(config or {}))
+        return wait_for(lambda: self._installed(reference))
+
+    def settled_models(self) -> list[Json]:
+        """The installed external models once nothing has come or gone for a second."""
+        models, since = self.models(), time.monotonic()
+        while time.monotonic() - since < 1:
+            time.sleep(0.1)
+            if (now := self.models()) != models:
+                models, since = now, time.monotonic()
+        return models
+
+    def _installed(self, reference: str) -> Json | None:
+        try:
+            return self.model(reference)
+        except LookupError:
+            return None
+
+    def delete_model(self, key: str) -> None:
+        self.send("DELETE", f"/v2/models/i/{key}")
+
+    def starter_models(self, provider: str) -> list[Json]:
+        """The provider's entries in the list of starter models."""
+        found: list[Json] = self.get("/v2/models/starter_models")["starter_models"]
+        return [model for model in found if model["source"].startswith(f"external://{provider}/")]
+
+    def schema(self, node_type: str) -> Json:
+        """What Invoke's own API page says of a node type."""
+        schemas = self._json(self._http.get("/openapi.json"))["components"]["schemas"]
+        found: list[Json] = [
+            schema
+            for schema in schemas.values()
+            if schema.get("class") == "invocation" and schema["properties"]["type"].get("const") == node_type
+        ]
+        assert len(found) == 1, f"{len(found)} nodes of the type {node_type}"
+        return found[0]
+
+    def upload(self, image: Image.Image, *, intermediate: bool = False) -> str:
+        """Put a picture into the gallery; gives its name."""
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        answer = self.send(
+            "POST",
+            "/v1/images/upload",
+            params={"image_category": "user", "is_intermediate": intermediate},
+            files={"file": ("picture.png", file.getvalue(), "image/png")},
+        )
+        name: str = answer["image_name"]
+        return name
+
+    def picture(self, name: str) -> Picture:
+        """A picture of the gallery."""
+        path = f"/v1/images/i/{name}"
+        answer = self.request("GET", f"{path}/full")
+        answer.raise_for_status()
+        return Picture(name, self.get(path), self.get(f"{path}/metadata") or {}, answer.content)
+
+    def gallery(self) -> list[str]:
+        """The names of the pictures in the gallery that were made or uploaded and are not intermediate."""
+        found = self.get("/v1/images/names", is_intermediate=False)
+        names: list[str] = found["image_names"]
+        return names
+
+    # Runs
+
+    def enqueue(self, graph: Json, **batch: Any) -> int:
+        """Put a graph into the queue; gives the number of its item."""
+        answer = self.send("POST", "/v1/queue/default/enqueue_batch", json={"batch": {"graph": graph, **batch}})
+        number: int = answer["item_ids"][0]
+        return number
+
+    def item(self, number: int) -> Json:
+        found: Json = self.get(f"/v1/queue/default/i/{number}")
+        return found
+
+    def cancel(self, number: int) -> None:
+        self.send("PUT", f"/v1/queue/default/i/{number}/cancel")
+
+    def ended(self, number: int, timeout_s: float = 60) -> Json:
+        """Wait for the end of a queue item, whichever; gives the item."""
+        return wait_for(lambda: item if (item := self.item(number))["status"] in _ENDED else None, timeout_s)
+
+    def run(self, graph: Json, **batch: Any) -> list[Picture]:
+        """Run a graph to its good end; gives the pictures that its external nodes made."""
+        item = self.ended(self.enqueue(graph, **batch))
+        assert item["status"] == "completed", item["error_message"]
+        return [self.picture(name) for name in output_names(item)]
+
+    def failure(self, graph: Json) -> Json:
+        """Run a graph that must fail; gives its queue item."""
+        item = self.ended(self.enqueue(graph))
+        assert item["status"] == "failed", f"it {item['status']}"
+        return item
+
+
+def output_names(item: Json) -> Iterator[str]:
+    """The pictures that the external nodes of a queue item put out."""
+    for output in item["session"]["results"].values():
+        if output["type"] == "image_collection_output":
+            yield from (field["image_name"] for field in output["collection"])
+
+
+def wait_for(look: Callable[[], Found | None], timeout_s: float = 30) -> Found:
+    """Look ten times a second until something is found."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing came within {timeout_s:g} s"
+        time.sleep(0.1)
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,71 @@
+"""What an open page is told while a run goes on, over socket.io."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from canary import CANARY
+
+from .events import Listener
+from .graphs import panel_graph, workflow_graph
+from .invoke import Invoke, Json
+from .sandbox import Sandbox
+
+
+def progress_of(listener: Listener) -> list[str]:
+    return [content["message"] for content in listener.named("invocation_progress")]
+
+
+def test_the_progress_line_says_that_it_waits(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "slow", seconds=4)
+    with Listener(invoke) as listener:
+        invoke.run(workflow_graph(gpt))
+    told = progress_of(listener)
+    assert any("wait" in line for line in told)
+    # A line a second at most, for it goes to every browser; and each says something new.
+    assert 2 <= len(told) <= 6
+    assert len(set(told)) == len(told)
+
+
+def test_the_progress_line_says_that_it_will_try_again(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "rate_limited", form="retry-after-seconds", seconds=3)
+    with Listener(invoke) as listener:
+        invoke.run(workflow_graph(gpt))
+    assert any("again in" in line for line in progress_of(listener))
+
+
+def test_a_page_hears_of_the_end_of_a_run(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    with Listener(invoke) as listener:
+        number = invoke.enqueue(panel_graph(banana))
+        invoke.ended(number)
+        listener.wait_for("queue_item_status_changed", item_id=number, status="completed")
+    [done] = [c for c in listener.named("invocation_complete") if c["result"]["type"] == "image_collection_output"]
+    assert len(done["result"]["collection"]) == 1
+
+
+def test_a_page_hears_of_a_failure_in_a_sentence(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    sandbox.order("gemini", "blocked_prompt")
+    with Listener(invoke) as listener:
+        number = invoke.enqueue(workflow_graph(banana))
+        invoke.ended(number)
+        heard = listener.wait_for("invocation_error", item_id=number)
+    assert "{" not in heard["error_message"]
+
+
+def test_no_event_holds_a_key(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "server_error", status=503)
+    with Listener(invoke) as listener:
+        invoke.run(workflow_graph(gpt))
+        invoke.failure(workflow_graph(gpt, prompt=""))
+    assert listener.heard
+    assert CANARY not in json.dumps(listener.heard)
+
+
+def test_the_guard_holds_in_invoke_s_python_too(host_python: Path) -> None:
+    """Else the host tests could reach a provider, with a key that is none, but all the same."""
+    program = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=2)"
+    result = subprocess.run([host_python, "-c", program], capture_output=True, text=True, env=dict(os.environ))
+    assert "tests talk to this machine alone" in result.stderr

@@ -1,0 +1,253 @@
+"""What goes wrong ends in one clear sentence, gives the queue back at once, and never shows a key."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from canary import CANARY
+from PIL import Image
+
+from .conftest import NewInvoke
+from .graphs import identifier, panel_graph, workflow_graph
+from .invoke import Invoke, Json, wait_for
+from .sandbox import Sandbox
+
+SOMETHING_QUICK = {"id": "quick", "nodes": {"one": {"id": "one", "type": "integer", "value": 1}}, "edges": []}
+"""A graph that is done as soon as the queue gets to it."""
+
+
+def sentence_of(item: Json) -> str:
+    """The words of a failed queue item, held to be words for people and free of keys."""
+    message: str = item["error_message"]
+    assert message
+    assert "\n" not in message
+    for sign in ("Traceback", 'File "', "{", "Error:", "Exception", "object at 0x", "validation error"):
+        assert sign not in message
+    assert len(message) < 600
+    assert not message[0].islower()
+    # A hint may end in an address or in a command, to which a full stop would stick.
+    assert message.endswith((".", "!", "?")) or re.search(r"(https://\S+|: invokeai-external [a-z ]+)$", message)
+    assert CANARY not in json.dumps(item)
+    return message
+
+
+def test_the_queue_item_of_an_empty_prompt(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    assert "prompt is empty" in sentence_of(invoke.failure(workflow_graph(gpt, prompt="  ")))
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_a_prompt_that_is_too_long(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    assert "32000" in sentence_of(invoke.failure(workflow_graph(gpt, prompt="x" * 32001))).replace(",", "")
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_the_queue_item_of_a_wrong_number_of_pictures(invoke: Invoke, sandbox: Sandbox, gpt: Json, count: int) -> None:
+    message = sentence_of(invoke.failure(workflow_graph(gpt, num_images=count)))
+    assert "1" in message
+    assert "10" in message
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_the_other_provider_s_model(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    message = sentence_of(invoke.failure(workflow_graph(gpt, node="gemini_image_generation")))
+    assert gpt["name"] in message
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_a_model_that_is_not_installed(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    unknown = {**gpt, "key": "00000000-0000-0000-0000-000000000000", "name": "A model of yore", "hash": "external:x:y"}
+    assert "A model of yore" in sentence_of(invoke.failure(workflow_graph(unknown)))
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_without_a_model(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    graph = workflow_graph(gpt)
+    del graph["nodes"]["picture"]["model"]
+    assert "model" in sentence_of(invoke.failure(graph))
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_a_mask_without_a_picture(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json, hole: Image.Image
+) -> None:
+    mask = invoke.upload(hole)
+    assert "mask" in sentence_of(invoke.failure(workflow_graph(gpt, mask_image={"image_name": mask})))
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_a_reference_that_was_deleted(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image
+) -> None:
+    name = invoke.upload(photo)
+    invoke.send("DELETE", f"/v1/images/i/{name}")
+    message = sentence_of(invoke.failure(workflow_graph(gpt, reference_images=[{"image_name": name}])))
+    assert "gallery" in message
+    assert sandbox.calls() == []
+
+
+def test_the_queue_item_of_a_retired_model(invoke: Invoke, sandbox: Sandbox) -> None:
+    retired = invoke.install_model("openai/gpt-image-1")
+    try:
+        invoke.settled_models()
+        message = sentence_of(invoke.failure(workflow_graph(invoke.model("openai/gpt-image-1"))))
+        assert "2026-10-23" in message
+        assert "gpt-image-2.5-flare" in message
+    finally:
+        invoke.delete_model(retired["key"])
+
+
+def test_a_rate_limit_is_waited_out(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "rate_limited", form="retry-after-seconds", seconds=1)
+    begun = time.monotonic()
+    assert len(invoke.run(workflow_graph(gpt))) == 1
+    assert 1 <= time.monotonic() - begun < 15
+    assert len(sandbox.calls()) == 2
+
+
+def test_limit_zero_fails_at_once_and_tells_where_to_pay(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    sandbox.order("gemini", "quota", limit="zero")
+    begun = time.monotonic()
+    message = sentence_of(invoke.failure(workflow_graph(banana)))
+    assert time.monotonic() - begun < 5
+    assert "billing" in message.lower()
+    assert len(sandbox.calls()) == 1
+
+
+def test_used_up_money_fails_at_once(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "quota", code="insufficient_quota")
+    message = sentence_of(invoke.failure(workflow_graph(gpt)))
+    assert "billing" in message.lower() or "credit" in message.lower()
+    assert len(sandbox.calls()) == 1
+
+
+FAULTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("openai", "moderation", {}),
+    ("openai", "organization_not_verified", {}),
+    ("openai", "not_an_image", {}),
+    ("openai", "bad_base64", {}),
+    ("gemini", "blocked_prompt", {}),
+    ("gemini", "refusal_text", {}),
+    ("gemini", "finish_reason", {"reason": "IMAGE_SAFETY"}),
+    ("gemini", "no_image", {}),
+    ("gemini", "truncated_json", {}),
+]
+
+
+@pytest.mark.parametrize(("provider", "fault", "parameters"), FAULTS, ids=[fault for _, fault, _ in FAULTS])
+def test_every_fault_ends_in_a_sentence(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json, banana: Json, provider: str, fault: str, parameters: dict[str, Any]
+) -> None:
+    sandbox.order(provider, fault, times=20, **parameters)
+    item = invoke.ended(invoke.enqueue(workflow_graph(gpt if provider == "openai" else banana)), 120)
+    assert item["status"] == "failed"
+    sentence_of(item)
+
+
+def test_a_failure_names_no_folder_of_this_machine_in_its_words(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    message = sentence_of(invoke.failure(workflow_graph(gpt, reference_images=[{"image_name": "../../etc/passwd"}])))
+    assert str(invoke.root) not in message
+
+
+class TestCancel:
+    """Cancel frees the queue within a second, in flight or waiting."""
+
+    @pytest.mark.parametrize("provider", ["openai", "gemini"])
+    def test_a_long_call(self, invoke: Invoke, sandbox: Sandbox, gpt: Json, banana: Json, provider: str) -> None:
+        sandbox.order(provider, "slow", seconds=30)
+        self._cancel(invoke, sandbox, gpt if provider == "openai" else banana)
+
+    def test_a_long_wait(self, invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+        sandbox.order("openai", "rate_limited", times=5, form="retry-after-seconds", seconds=30)
+        self._cancel(invoke, sandbox, gpt)
+
+    def _cancel(self, invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+        before = set(invoke.gallery())
+        number = invoke.enqueue(panel_graph(model))
+        behind = invoke.enqueue(SOMETHING_QUICK)
+        wait_for(sandbox.calls)
+        time.sleep(0.5)
+        assert invoke.item(behind)["status"] == "pending"
+        begun = time.monotonic()
+        invoke.cancel(number)
+        wait_for(lambda: invoke.item(behind)["status"] == "completed", 40)
+        assert time.monotonic() - begun < 1
+        item = invoke.item(number)
+        assert item["status"] == "canceled"
+        assert item.get("error_message") is None
+        assert set(invoke.gallery()) == before
+
+
+@pytest.fixture(scope="module")
+def bad(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke whose ``invokeai_external.yaml`` is broken at the start."""
+    invoke = new_invoke(keys=("openai", "gemini"))
+    (invoke.root / "invokeai_external.yaml").write_text("settings: [not, a, mapping]\n", encoding="utf-8")
+    invoke.start()
+    return invoke
+
+
+class TestBadSettings:
+    """One root whose settings are bad in turn; its tests build on each other, from top to bottom."""
+
+    def test_a_broken_file_breaks_nothing_else(self, bad: Invoke) -> None:
+        line = wait_for(lambda: next((line for line in bad.log() if "invokeai_external.yaml" in line.text), None))
+        assert "line 1" in line.text
+        assert "Traceback" not in line.text
+        assert bad.starter_models("openai")
+
+    def test_a_run_with_it_says_which_line(self, bad: Invoke, sandbox: Sandbox) -> None:
+        record = bad.install_model("openai/gpt-image-2.5-flare")
+        message = sentence_of(bad.failure(workflow_graph(record)))
+        assert "invokeai_external.yaml" in message
+        assert "line 1" in message
+
+    def test_mended_it_works_after_a_restart(self, bad: Invoke, sandbox: Sandbox) -> None:
+        (bad.root / "invokeai_external.yaml").write_text("settings: {}\n", encoding="utf-8")
+        bad.stop()
+        bad.start()
+        wait_for(lambda: len(bad.models()) > 1)
+        bad.settled_models()
+        assert len(bad.run(workflow_graph(bad.model("openai/gpt-image-2.5-flare")))) == 1
+
+    def test_a_wrong_key(self, bad: Invoke, sandbox: Sandbox) -> None:
+        record = bad.model("openai/gpt-image-2.5-flare")
+        bad.set_key("openai", f"{CANARY}-wrong")
+        assert "key" in sentence_of(bad.failure(workflow_graph(record)))
+        bad.set_key("openai")
+        assert len(bad.run(workflow_graph(record))) == 1
+
+    def test_an_address_that_nobody_listens_at(self, bad: Invoke, sandbox: Sandbox) -> None:
+        record = bad.model("gemini/gemini-nano-banana-2.1")
+        settings = "/v1/app/external_providers/config/gemini"
+        bad.send("POST", settings, json={"base_url": "http://127.0.0.1:9/"})
+        try:
+            item = bad.ended(bad.enqueue(workflow_graph(record)), 120)
+            assert item["status"] == "failed"
+            assert "127.0.0.1" in sentence_of(item)
+        finally:
+            bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
+
+    def test_stopped_in_the_middle_of_a_call_it_ends_soon(self, bad: Invoke, sandbox: Sandbox) -> None:
+        sandbox.order("openai", "slow", seconds=30)
+        bad.enqueue(workflow_graph(bad.model("openai/gpt-image-2.5-flare")))
+        wait_for(sandbox.calls)
+        # The stock Invoke needs 4 s; stopping holds that it does not wait for the call.
+        bad.stop()
+
+
+def test_metadata_of_the_model_is_an_identity_and_no_more(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    """The page sends the whole record, with its capabilities; the picture keeps what recall needs."""
+    [picture] = invoke.run(panel_graph(gpt))
+    assert picture.metadata["model"] == identifier(gpt)
+
+
+def test_no_log_file_database_or_queue_item_holds_a_key(invoke: Invoke) -> None:
+    """The last of this file, when all has gone wrong that can; every stop looks again."""
+    assert invoke.files_with_key() == []
+    for item in invoke.get("/v1/queue/default/list_all"):
+        assert CANARY not in json.dumps(item)

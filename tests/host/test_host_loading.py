@@ -1,0 +1,75 @@
+"""The pack in a root's ``nodes`` folder: Invoke starts with it, and its nodes stand in for the core's."""
+
+from __future__ import annotations
+
+import pytest
+
+from .invoke import NODE_TYPES, PROVIDERS, Invoke, LogLine
+from .packing import PACK
+
+# What the tabs of Invoke send, and what workflows saved with the core's nodes hold (6.13.0 to 6.14.2).
+SHARED_FIELDS = {
+    *("model", "mode", "prompt", "seed", "num_images", "width", "height", "image_size"),
+    *("init_image", "mask_image", "reference_images", "board", "metadata", "is_intermediate", "use_cache"),
+}
+OWN_FIELDS = {
+    "openai": {"quality", "background", "input_fidelity"},
+    "gemini": {"temperature", "thinking_level"},
+}
+
+
+def line_with(invoke: Invoke, text: str) -> tuple[int, LogLine]:
+    found = [(number, line) for number, line in enumerate(invoke.log()) if text in line.text]
+    assert found, f"no line with {text!r} in:\n{invoke.log_text()[:4000]}"
+    return found[0]
+
+
+def test_invoke_starts_without_an_error_line(invoke: Invoke) -> None:
+    lines = invoke.log()
+    served, _ = line_with(invoke, "Invoke running on")
+    assert [line.text for line in lines[:served] if line.level in ("ERROR", "CRITICAL")] == []
+    assert "Traceback" not in "\n".join(line.text for line in lines[:served])
+    line_with(invoke, "Loaded 1 node pack")
+
+
+def test_the_pack_loads_within_three_tenths_of_a_second(invoke: Invoke) -> None:
+    _, begun = line_with(invoke, f"Loading node pack {PACK}")
+    _, ended = line_with(invoke, "Loaded 1 node pack")
+    assert (ended.at - begun.at).total_seconds() < 0.3
+
+
+def test_nothing_is_installed_before_the_address_is_served(invoke: Invoke) -> None:
+    served, _ = line_with(invoke, "Invoke running on")
+    installed, _ = line_with(invoke, "Model install started: external://")
+    assert installed > served
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_node_stands_in_for_the_core_s(invoke: Invoke, provider: str) -> None:
+    schema = invoke.schema(NODE_TYPES[provider])
+    assert schema["node_pack"] == PACK
+    assert set(schema["properties"]) >= SHARED_FIELDS | OWN_FIELDS[provider]
+    assert schema["output"]["$ref"].endswith("/ImageCollectionOutput")
+    assert schema["properties"]["use_cache"]["default"] is False
+    assert schema["properties"]["mode"]["ui_hidden"] is True
+    assert schema["properties"]["model"]["ui_model_provider_id"] == [provider]
+
+
+def test_the_list_of_packs_counts_its_nodes(invoke: Invoke) -> None:
+    packs = {pack["name"]: pack for pack in invoke.get("/v2/custom_nodes/")["node_packs"]}
+    assert set(packs) == {PACK}
+    assert set(packs[PACK]["node_types"]) == set(NODE_TYPES.values())
+
+
+def test_its_routes_are_in_the_api_page_and_tell_no_key(invoke: Invoke, canary: str) -> None:
+    status = invoke.request("GET", "/v1/external/status")
+    assert status.headers["content-type"] == "application/json"
+    assert canary not in status.text
+    page = invoke.request("GET", "/../openapi.json")
+    assert "/api/v1/external/status" in page.json()["paths"]
+
+
+def test_it_answers_the_web_page_too(invoke: Invoke) -> None:
+    page = invoke.request("GET", "/../")
+    assert page.status_code == 200
+    assert "<html" in page.text

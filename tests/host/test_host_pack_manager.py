@@ -1,0 +1,137 @@
+"""Invoke's own node manager: the pack comes and goes in the running Invoke, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import NewInvoke
+from .graphs import workflow_graph
+from .invoke import NODE_TYPES, PROVIDERS, Invoke, wait_for
+from .packing import PACK
+from .sandbox import Sandbox
+from .test_host_models import offered, references
+
+MODEL = "openai/gpt-image-2.5-flare"
+
+
+@pytest.fixture(scope="module")
+def stock(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke without our pack, with keys; the tests here build on each other, from top to bottom."""
+    invoke = new_invoke(pack=False)
+    invoke.start()
+    # With keys before its start the built-in installs models beside its database's clean-up, and can die of it.
+    for provider in PROVIDERS:
+        invoke.set_key(provider)
+    return invoke
+
+
+@pytest.fixture(scope="module")
+def built_in(stock: Invoke) -> dict[str, list[str]]:
+    """The starter models of the built-in feature."""
+    return {provider: sorted(entry["source"] for entry in stock.starter_models(provider)) for provider in PROVIDERS}
+
+
+def install(invoke: Invoke, source: Path) -> None:
+    answer = invoke.send("POST", "/v2/custom_nodes/install", json={"source": str(source)})
+    assert answer["success"], answer["message"]
+
+
+def uninstall(invoke: Invoke) -> None:
+    answer = invoke.send("DELETE", f"/v2/custom_nodes/{PACK}")
+    assert answer["success"], answer["message"]
+
+
+def node_packs(invoke: Invoke) -> set[str]:
+    return {invoke.schema(node_type)["node_pack"] for node_type in NODE_TYPES.values()}
+
+
+def test_it_installs_in_the_running_invoke(
+    stock: Invoke, sandbox: Sandbox, clone_source: Path, built_in: dict[str, list[str]]
+) -> None:
+    assert node_packs(stock) == {"invokeai"}
+    stock.settled_models()
+    install(stock, clone_source)
+    assert node_packs(stock) == {PACK}
+    assert wait_for(lambda: set(references(stock.models())) >= offered(*PROVIDERS))
+    stock.settled_models()
+    assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
+    assert len(sandbox.calls()) == 1
+
+
+def test_uninstalled_it_gives_the_built_in_back_at_once(
+    stock: Invoke, sandbox: Sandbox, built_in: dict[str, list[str]]
+) -> None:
+    record = stock.model(MODEL)
+    uninstall(stock)
+    assert node_packs(stock) == {"invokeai"}
+    for provider in PROVIDERS:
+        assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
+    # The built-in's own node runs; what it makes of it is its own affair.
+    item = stock.ended(stock.enqueue(workflow_graph(record)))
+    assert item["status"] in ("completed", "failed")
+    answer = stock.request("GET", "/v1/external/status")
+    assert "json" not in answer.headers["content-type"]
+    assert "/api/v1/external/status" not in stock.request("GET", "/../openapi.json").json()["paths"]
+
+
+def test_uninstalled_it_no_longer_follows_the_keys(stock: Invoke) -> None:
+    stock.remove_key("gemini")
+    stock.set_key("gemini")
+    assert [model for model in stock.settled_models() if model["provider_id"] == "gemini"] == []
+
+
+def test_it_can_be_installed_again(stock: Invoke, sandbox: Sandbox, clone_source: Path) -> None:
+    install(stock, clone_source)
+    assert node_packs(stock) == {PACK}
+    assert wait_for(lambda: set(references(stock.models())) >= offered("openai"))
+    stock.settled_models()
+    assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
+    assert stock.request("GET", "/v1/external/status").headers["content-type"] == "application/json"
+
+
+def test_models_that_went_with_their_key_while_it_was_away_are_back(stock: Invoke) -> None:
+    """Nobody has deleted those: Invoke itself removed them with the key, which has come again since."""
+    assert set(references(stock.models())) >= offered("gemini")
+
+
+def test_reload_keeps_it_working(stock: Invoke, sandbox: Sandbox) -> None:
+    stock.send("POST", "/v2/custom_nodes/reload")
+    assert node_packs(stock) == {PACK}
+    assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
+    assert len(sandbox.calls()) == 1
+
+
+def test_no_thread_stays_behind(stock: Invoke, sandbox: Sandbox, clone_source: Path) -> None:
+    uninstall(stock)
+    before = stock.threads
+    for _ in range(3):
+        install(stock, clone_source)
+        wait_for(lambda: stock.schema(NODE_TYPES["openai"])["node_pack"] == PACK)
+        stock.settled_models()
+        stock.run(workflow_graph(stock.model(MODEL)))
+        uninstall(stock)
+    stock.settled_models()
+    # A pool of Invoke's own may have grown by a thread; three of ours would be three.
+    assert stock.threads - before < 3
+
+
+def test_it_left_no_error_line(stock: Invoke) -> None:
+    lines = [line.text for line in stock.log() if line.level in ("ERROR", "CRITICAL")]
+    assert [line for line in lines if PACK in line] == []
+
+
+def test_models_are_not_doubled_by_all_of_this(stock: Invoke, clone_source: Path) -> None:
+    install(stock, clone_source)
+    found = references(stock.settled_models())
+    assert found == sorted(set(found))
+    assert set(found) >= offered("openai")
+
+
+def test_it_starts_again_with_what_the_node_manager_installed(stock: Invoke, sandbox: Sandbox) -> None:
+    stock.stop()
+    stock.start()
+    wait_for(lambda: stock.starter_models("openai"))
+    assert node_packs(stock) == {PACK}
+    assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1

@@ -1,0 +1,229 @@
+"""Graphs through the real queue: the right picture in the gallery, with metadata that recalls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .graphs import PROMPT, identifier, panel_graph, workflow_graph
+from .invoke import Invoke, Json, wait_for
+from .sandbox import Sandbox
+
+MODELS = ("gpt", "banana")
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> Json:
+    """A model of each provider."""
+    found: Json = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_panel_graph_puts_a_picture_into_the_gallery(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    [picture] = invoke.run(panel_graph(model, width=1024, height=1024))
+    assert picture.name in invoke.gallery()
+    assert picture.image.size == (1024, 1024)
+    assert picture.record["image_category"] == "general"
+    assert picture.record["is_intermediate"] is False
+    assert len(sandbox.calls()) == 1
+
+
+def test_the_metadata_of_a_panel_graph_recalls(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    [picture] = invoke.run(panel_graph(model, prompt="a lighthouse", seed=7, width=1024, height=1024))
+    metadata = picture.metadata
+    assert metadata["positive_prompt"] == "a lighthouse"
+    assert metadata["model"] == identifier(model)
+    assert (metadata["width"], metadata["height"]) == (1024, 1024)
+    assert metadata.get("seed") == (7 if model["capabilities"]["supports_seed"] else None)
+    assert metadata["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": "image/png"}
+
+
+def test_a_workflow_without_metadata_recalls_as_well(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    graph = workflow_graph(model, width=1024, height=1024, seed=7)
+    [picture] = invoke.run(graph)
+    metadata = picture.metadata
+    assert metadata["positive_prompt"] == PROMPT
+    assert metadata["model"] == identifier(model)
+    assert (metadata["width"], metadata["height"]) == (1024, 1024)
+    assert metadata.get("seed") == (7 if model["capabilities"]["supports_seed"] else None)
+    assert metadata["external"]["received"]["width"] == 1024
+    assert metadata["external"]["model"] == model["provider_model_id"]
+
+
+def test_openai_s_options_are_sent_and_recorded(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    [picture] = invoke.run(workflow_graph(gpt, quality="low", background="opaque"))
+    [call] = sandbox.calls()
+    assert (call["json"]["quality"], call["json"]["background"]) == ("low", "opaque")
+    assert (picture.metadata["openai_quality"], picture.metadata["openai_background"]) == ("low", "opaque")
+    assert picture.metadata["external"]["options"]["quality"] == "low"
+
+
+def test_gemini_s_options_are_sent_and_recorded(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    [picture] = invoke.run(workflow_graph(banana, temperature=0.5, thinking_level="high"))
+    assert picture.metadata["gemini_temperature"] == 0.5
+    assert picture.metadata["gemini_thinking_level"] == "high"
+    [call] = sandbox.calls()
+    assert call["json"]["generationConfig"]["temperature"] == 0.5
+
+
+def test_an_option_that_the_model_lacks_is_dropped_and_told(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    [picture] = invoke.run(panel_graph(gpt, input_fidelity="high"))
+    assert "openai_input_fidelity" not in picture.metadata
+    assert picture.metadata["external"]["notices"]
+
+
+def test_a_transparent_picture_is_rgba_in_the_gallery(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    [picture] = invoke.run(workflow_graph(gpt, background="transparent"))
+    assert picture.image.mode == "RGBA"
+    assert picture.image.getchannel("A").getextrema()[0] == 0
+
+
+def test_a_picture_is_kept_at_the_size_that_came(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "other_size", width=896, height=640)
+    [picture] = invoke.run(panel_graph(gpt, width=1024, height=1024))
+    assert picture.image.size == (896, 640)
+    received = picture.metadata["external"]["received"]
+    assert (received["width"], received["height"]) == (896, 640)
+    # The panel's size, or the panel locks wrong on recall.
+    assert (picture.metadata["width"], picture.metadata["height"]) == (1024, 1024)
+
+
+def test_a_size_off_the_rule_snaps_with_a_notice(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    [picture] = invoke.run(workflow_graph(gpt, width=1001, height=777))
+    assert picture.image.width % 16 == picture.image.height % 16 == 0
+    assert picture.metadata["external"]["notices"]
+
+
+def test_a_stale_named_size_of_the_panel_is_ignored(invoke: Invoke, sandbox: Sandbox) -> None:
+    three_sizes = invoke.model("openai/gpt-image-1.5")
+    [picture] = invoke.run(panel_graph(three_sizes, image_size="1K", width=1536, height=1024))
+    assert picture.image.size == (1536, 1024)
+
+
+def test_it_goes_to_the_chosen_board(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    board = invoke.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
+    [picture] = invoke.run(panel_graph(banana, board={"board_id": board}))
+    assert picture.record["board_id"] == board
+
+
+def test_three_pictures_are_three_entries(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    pictures = invoke.run(workflow_graph(model, num_images=3))
+    assert len({picture.name for picture in pictures}) == 3
+    assert all(picture.metadata["positive_prompt"] == PROMPT for picture in pictures)
+    assert {picture.name for picture in pictures} <= set(invoke.gallery())
+
+
+def test_of_three_pictures_those_that_came_are_kept(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    sandbox.order("gemini", "finish_reason", reason="IMAGE_SAFETY")
+    pictures = invoke.run(workflow_graph(banana, num_images=3))
+    assert len(pictures) == 2
+
+
+def test_references_are_sent(invoke: Invoke, sandbox: Sandbox, model: Json, photo: Image.Image) -> None:
+    names = [invoke.upload(photo), invoke.upload(photo.rotate(180))]
+    [picture] = invoke.run(workflow_graph(model, reference_images=[{"image_name": name} for name in names]))
+    assert [reference["name"] for reference in picture.metadata["external"]["references"]] == names
+    [call] = sandbox.calls()
+    assert str(call).count("sha256") == 2
+
+
+def test_fields_of_a_newer_page_do_not_break_a_run(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    [picture] = invoke.run(panel_graph(model, a_field_of_tomorrow="x", another={"deep": [1, 2]}))
+    assert picture.metadata["positive_prompt"] == PROMPT
+
+
+def test_a_graph_that_the_core_s_node_saved_runs(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    """Every field that the core's node has, with the values that it writes for what was left alone."""
+    own: dict[str, Any] = (
+        {"quality": "auto", "background": "auto", "input_fidelity": None}
+        if model["provider_id"] == "openai"
+        else {"temperature": None, "thinking_level": None}
+    )
+    empty = dict.fromkeys(("seed", "image_size", "init_image", "mask_image", "board", "metadata"))
+    graph = workflow_graph(
+        model, mode="txt2img", num_images=1, width=1024, height=1024, reference_images=[], **empty, **own
+    )
+    [picture] = invoke.run(graph)
+    assert picture.image.size == (1024, 1024)
+
+
+def test_no_scheme_of_batch_is_lost(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    """The Generate tab sends one batch for several prompts and seeds."""
+    data = [[{"node_path": "prompt", "field_name": "value", "items": ["a fox", "an owl"]}]]
+    answer = invoke.send(
+        "POST", "/v1/queue/default/enqueue_batch", json={"batch": {"graph": panel_graph(banana), "data": data}}
+    )
+    items = [invoke.ended(number) for number in answer["item_ids"]]
+    assert [item["status"] for item in items] == ["completed", "completed"]
+    assert {call["json"]["contents"][-1]["parts"][-1]["text"] for call in sandbox.calls()} == {"a fox", "an owl"}
+
+
+class TestCache:
+    """*Use cache*: a repeated run calls nobody, and saves its pictures as new entries."""
+
+    def test_a_repeated_run_is_a_new_entry_and_no_call(self, invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+        graph = workflow_graph(gpt, prompt="a cached sprite", background="transparent", use_cache=True)
+        [first] = invoke.run(graph)
+        calls = len(sandbox.calls())
+        [second] = invoke.run(graph)
+        assert len(sandbox.calls()) == calls == 1
+        assert second.name != first.name
+        assert second.name in invoke.gallery()
+        assert second.image.mode == "RGBA"
+        assert second.image.tobytes() == first.image.tobytes()
+        for name in ("positive_prompt", "model", "width", "height", "openai_background"):
+            assert second.metadata[name] == first.metadata[name]
+        assert second.metadata["external"]["received"] == first.metadata["external"]["received"]
+        assert second.metadata["external"]["cost_usd"] == 0
+        assert second.metadata["external"] != first.metadata["external"]
+
+    def test_a_third_run_and_several_pictures_too(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+        graph = workflow_graph(banana, prompt="cached three times", num_images=2, use_cache=True)
+        runs = [invoke.run(graph) for _ in range(3)]
+        assert len({picture.name for pictures in runs for picture in pictures}) == 6
+        assert len(sandbox.calls()) == 2
+
+    def test_the_provider_is_called_when_the_cached_picture_is_gone(
+        self, invoke: Invoke, sandbox: Sandbox, banana: Json
+    ) -> None:
+        graph = workflow_graph(banana, prompt="soon deleted", use_cache=True)
+        [first] = invoke.run(graph)
+        invoke.send("DELETE", f"/v1/images/i/{first.name}")
+        [second] = invoke.run(graph)
+        assert len(sandbox.calls()) == 2
+        assert second.metadata["positive_prompt"] == "soon deleted"
+
+    def test_without_it_every_run_calls(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+        graph = workflow_graph(banana, prompt="never cached", use_cache=False)
+        for _ in range(2):
+            invoke.run(graph)
+        assert len(sandbox.calls()) == 2
+
+
+def test_every_size_of_the_panel_arrives_as_asked(invoke: Invoke, sandbox: Sandbox) -> None:
+    """All sizes that the panel offers for every installed model, in one batch a model."""
+    numbers: list[tuple[str, int, int, int]] = []
+    for model in invoke.models():
+        can = model["capabilities"]
+        offered = [
+            *((size["width"], size["height"], size["image_size"]) for size in can["resolution_presets"] or []),
+            *((size["width"], size["height"], None) for size in (can["aspect_ratio_sizes"] or {}).values()),
+        ]
+        # The large ones take the sandbox long to draw; the smallest and the one after it show the rule.
+        for width, height, name in sorted(set(offered), key=lambda size: size[0] * size[1])[:12]:
+            graph = panel_graph(model, width=width, height=height, image_size=name)
+            numbers.append((model["name"], width, height, invoke.enqueue(graph)))
+    wrong = []
+    for name, width, height, number in numbers:
+        item = invoke.ended(number, 300)
+        if item["status"] != "completed":
+            wrong.append(f"{name} {width}x{height}: {item['error_message']}")
+            continue
+        [output] = [o for o in item["session"]["results"].values() if o["type"] == "image_collection_output"]
+        record = invoke.get(f"/v1/images/i/{output['collection'][0]['image_name']}")
+        if (record["width"], record["height"]) != (width, height):
+            wrong.append(f"{name} {width}x{height}: came as {record['width']}x{record['height']}")
+    assert wrong == []
+    assert wait_for(lambda: invoke.get("/v1/queue/default/status")["queue"]["pending"] == 0)
