@@ -299,7 +299,7 @@ def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) 
         with _blaming(request.init_image):
             images.verify_pixels(request.init_image.data)
     if limits.square_rgba:
-        return _square_pictures(given[0], request, model, size), []
+        return _square_pictures(given[0], request, model, size)
     prepared, mask = _prepared(given, request.mask, limits)
     notices = [
         Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
@@ -354,19 +354,24 @@ def _share(sizes: Sequence[int], total: int) -> int:
     return left // len(largest_first)
 
 
-def _square_pictures(image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> _Pictures:
+def _square_pictures(
+    image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
+) -> tuple[_Pictures, list[Notice]]:
     """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
     edge = size.size.width if size.size else DEFAULT_EDGE
     limits = model.input_images
     with _blaming(image):
         square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
         shown = images.size_of(image.data)
+    notices = []
+    if max(shown.width, shown.height) > edge:
+        notices.append(Notice("image_downscaled", f"{image.name} is sent within a square of {edge}x{edge}."))
     if request.mask is None:
-        return _Pictures(square, None, ())
+        return _Pictures(square, None, ()), notices
     with _blaming(request.mask):
         inside = images.square_mask(request.mask.data, shown, edge=edge)
         alpha = images.alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
-    return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ())
+    return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ()), notices
 
 
 def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:

@@ -26,7 +26,8 @@ def cost_usd(usage: Usage | None, prices: Prices) -> float | None:
         if tokens is None or (tokens and price is None):
             return None
         total += tokens * (price or 0.0)
-    return total / MILLION
+    # Rounded where binary fractions would show; a token of the cheapest model costs a quarter of a millionth.
+    return round(total / MILLION, 9)
 
 
 def estimate_usd(plan: Plan) -> float | None:

@@ -10,6 +10,7 @@ from .errors import ProviderError
 from .sizing import AspectRatio, Size
 
 __all__ = [
+    "Failed",
     "GeneratedImage",
     "GenerationRequest",
     "GenerationResult",
@@ -190,5 +191,14 @@ class Received:
     images: tuple[GeneratedImage, ...]
 
 
-Progress = Sending | Retrying | Received
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call is given up, for this reason."""
+
+    call: int
+    calls: int
+    reason: ProviderError
+
+
+Progress = Sending | Retrying | Received | Failed
 """What happens while a request runs."""

@@ -15,7 +15,15 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from . import images, metadata, planner, pricing
-from .errors import InvalidResponseError, NetworkError, NotConfiguredError, ProviderError, TimedOutError
+from .errors import (
+    AuthenticationError,
+    InvalidResponseError,
+    NetworkError,
+    NotConfiguredError,
+    ProviderError,
+    RequestError,
+    TimedOutError,
+)
 from .planner import Call, Plan
 from .providers.base import (
     SANDBOX_HEADER,
@@ -29,6 +37,7 @@ from .providers.base import (
 from .redaction import redacted, redacted_answer
 from .registry import PROVIDER_IDS, Registry, ResolvedModel
 from .request import (
+    Failed,
     GeneratedImage,
     GenerationRequest,
     GenerationResult,
@@ -66,6 +75,7 @@ class _Access:
     provider: Provider
     base_url: str
     api_key: str
+    key_source: str | None
     notices: tuple[Notice, ...]
 
 
@@ -130,7 +140,11 @@ class Service:
     def plan(self, request: GenerationRequest) -> Plan:
         """What would be sent; nothing is. Raises a RequestError if the model cannot take it."""
         resolved = self.resolve(request.model)
-        plan = planner.plan(request, resolved.model)
+        try:
+            plan = planner.plan(request, resolved.model)
+        except RequestError as error:
+            error.provider, error.model = resolved.model.provider, resolved.model.id
+            raise
         return replace(plan, notices=(*resolved.notices, *plan.notices))
 
     def preview(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
@@ -188,7 +202,7 @@ class Service:
         key = credentials.api_key.get_secret_value()
         check_key(provider_id, key)
         base_url = provider.normalise_base_url(credentials.base_url or provider.info.base_url)
-        return _Access(provider, base_url, key, _base_url_notices(base_url))
+        return _Access(provider, base_url, key, credentials.source, _base_url_notices(base_url))
 
     async def _outcome(
         self,
@@ -205,7 +219,9 @@ class Service:
                 outcome = await self._collect(access, request, call, answer, response, notices)
         except ProviderError as error:
             error.provider, error.model = access.provider.info.id, call.model.id
-            return _Outcome((), (), None, None, error.request_id, (redacted(error, access.api_key),))
+            _name_source(error, access)
+            on_progress(Failed(*place, redacted(error, access.api_key)))
+            return _Outcome((), (), None, None, error.request_id, (error,))
         on_progress(Received(*place, outcome.images))
         return outcome
 
@@ -247,7 +263,7 @@ class Service:
         """
         usage = answer.usage
         cost = pricing.cost_usd(usage, call.model.prices)
-        share = None if cost is None else cost / len(answer.images)
+        share = None if cost is None else round(cost / len(answer.images), 9)
         common = (*notices, _SANDBOX_NOTICE) if SANDBOX_HEADER in response.headers else notices
         found: list[tuple[AnswerImage, images.ImageInfo, _Finished]] = []
         errors: list[ProviderError] = []
@@ -386,7 +402,7 @@ def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], e
         # The same notice from several calls is told once.
         notices=tuple(dict.fromkeys((*notices, *(n for outcome in answered for n in outcome.notices)))),
         usage=_total_usage(usages),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=None if None in costs else round(sum(cost for cost in costs if cost is not None), 9),
         request_ids=tuple(outcome.request_id for outcome in answered if outcome.request_id),
         errors=errors,
         elapsed_s=elapsed_s,
@@ -418,6 +434,12 @@ def _base_url_notices(base_url: str) -> tuple[Notice, ...]:
     if not base_url.startswith("http:") or not is_private_host(host):
         return ()
     return (Notice("plain_http", f"{host} is reached by plain http: the key and the prompt travel unencrypted."),)
+
+
+def _name_source(error: ProviderError, access: _Access) -> None:
+    """Say of a refused key where it came from, since a new one elsewhere would change nothing."""
+    if isinstance(error, AuthenticationError) and access.key_source:
+        error.hint = f"{error.hint} (the one in use is from {access.key_source})"
 
 
 def _missing_key(provider: Provider, settings: Settings) -> NotConfiguredError:

@@ -85,10 +85,12 @@ class Transport:
 
     async def _exchange(self, request: httpx.Request) -> HttpResponse:
         host = request.url.host
+        response: httpx.Response | None = None
+        body = bytearray()
         try:
             response = await self._client.send(request, stream=True)
             try:
-                body = await self._read(response)
+                await self._read(response, into=body)
             finally:
                 await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -97,21 +99,35 @@ class Transport:
                 hint="Check the network and the base URL; nothing was sent.",
                 never_sent=True,
             ) from None
-        except httpx.TimeoutException:
-            raise TimedOutError(f"{host} gave no answer within {self._timeout_s:g} s.", hint=_MAY_BE_BILLED) from None
         except httpx.HTTPError as error:
-            raise NetworkError(f"The connection to {host} was lost ({_reason(error)}).", hint=_MAY_BE_BILLED) from None
+            # An error is told by its status, whatever became of its body.
+            if response is None or response.status_code < 400:
+                raise _lost(error, host, self._timeout_s, response) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status_code, headers, body, time.time())
+        return HttpResponse(response.status_code, headers, bytes(body), time.time())
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, *, into: bytearray) -> None:
         """The body, decompressed; given up as soon as it is larger than allowed."""
-        body = bytearray()
         async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > self._max_response_bytes:
+            into += chunk
+            if len(into) > self._max_response_bytes:
                 raise _too_large(self._max_response_bytes)
-        return bytes(body)
+
+
+def _lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Response | None) -> ProviderError:
+    """What was sent and not wholly answered."""
+    kind: type[ProviderError] = NetworkError
+    message = f"The connection to {host} was lost ({_reason(error)})."
+    if isinstance(error, httpx.TimeoutException):
+        kind, message = TimedOutError, f"{host} gave no answer within {timeout_s:g} s."
+    elif isinstance(error, httpx.DecodingError):
+        kind, message = InvalidResponseError, f"The answer of {host} cannot be decompressed."
+    return kind(
+        message,
+        hint=_MAY_BE_BILLED,
+        status=response.status_code if response else None,
+        request_id=response.headers.get("x-request-id") if response else None,
+    )
 
 
 def _reason(error: httpx.HTTPError) -> str:
@@ -123,6 +139,8 @@ def _reason(error: httpx.HTTPError) -> str:
     text = str(error).lower()
     if "certificate" in text:
         return "its certificate is not trusted"
+    if "ssl" in text:
+        return "it does not speak https"
     if "name" in text or "getaddrinfo" in text or "nodename" in text:
         return "the host is not known"
     if isinstance(error, httpx.ConnectError):

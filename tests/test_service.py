@@ -681,7 +681,7 @@ async def test_a_proxy_that_quotes_the_key_does_not_bring_it_into_pictures_or_er
 async def test_fetching_a_finished_picture_is_tried_again(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
     url = "https://pictures.example/1.png"
     made = respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
-    answers = [
+    answers: list[httpx.Response | Exception] = [
         httpx.Response(503, headers={"retry-after-ms": "10"}),
         httpx.ReadTimeout("slow"),
         httpx.ReadError("gone"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -55,15 +56,22 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(arguments, standalone_mode=False)
-    except typer.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as error:
         from . import report
 
         return report.failure(error, as_json="--json" in arguments)
+    if code == INTERRUPTED:
+        _leave_at_once()
     return code if isinstance(code, int) else 0
+
+
+def _leave_at_once() -> NoReturn:
+    """End the program although a thread may still prepare a picture: it cannot be stopped, and would be waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def _version(shown: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from .. import images, pricing
 from ..errors import CancelledError, InvalidRequestError
@@ -22,6 +23,7 @@ from ..request import (
     OptionValue,
     Progress,
     Received,
+    Sending,
 )
 from ..service import Service
 from ..settings import Settings
@@ -58,6 +60,7 @@ class Run:
     """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted."""
 
     saved: list[SavedPicture] = field(default_factory=list)
+    under_way: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
 
 
@@ -95,6 +98,10 @@ async def make_pictures(
     """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived."""
 
     def save(progress: Progress) -> None:
+        if isinstance(progress, Sending):
+            done.under_way.add(progress.call)
+        else:
+            done.under_way.discard(progress.call)
         if isinstance(progress, Received):
             done.saved.extend(folder.save(image) for image in progress.images)
         on_progress(progress)
@@ -138,18 +145,28 @@ def _read_mask(path: Path) -> InputImage:
 
 
 def _interrupted(done: Run, *, as_json: bool) -> int:
-    kept = len(done.saved)
-    error = CancelledError(
-        "Interrupted.", hint=f"{kept} finished pictures were kept." if kept else "What was under way may be billed."
-    )
+    error = CancelledError("Interrupted.", hint=_left_behind(done))
     if as_json:
-        images_kept = {"images": [_image_object(saved) for saved in done.saved]} if kept else {}
+        images_kept = {"images": [_image_object(saved) for saved in done.saved]} if done.saved else {}
         report.print_json({"error": report.error_object(error), **images_kept})
     else:
         for saved in done.saved:
             print(saved.path)
         report.say(f"{error}")
     return INTERRUPTED
+
+
+def _left_behind(done: Run) -> str:
+    """What an interrupted run has kept, and what of it may still be billed."""
+    kept, under_way = len(done.saved), len(done.under_way)
+    parts = [f"{kept} finished picture{'s were' if kept > 1 else ' was'} kept."] if kept else []
+    if under_way:
+        parts.append(
+            f"{under_way} call{'s were' if under_way > 1 else ' was'} under way and may be billed all the same."
+        )
+    else:
+        parts.append("Nothing was under way.")
+    return " ".join(parts)
 
 
 def _tell(result: GenerationResult, saved: list[SavedPicture]) -> None:
@@ -201,7 +218,8 @@ def _saving_notices(saved: list[SavedPicture]) -> list[Notice]:
 
 async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
     async with Service(current, sandbox=sandbox) as service:
-        plan, requests = service.preview(request)
+        # Pictures may take a while to prepare; in a thread, so that Ctrl-C works meanwhile.
+        plan, requests = await anyio.to_thread.run_sync(service.preview, request, abandon_on_cancel=True)
     cost = pricing.estimate_usd(plan)
     shown = [_shown(http_request) for http_request in requests]
     if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ..registry import PROVIDER_IDS, Registry
-from ..settings import API_KEYS_FILE, remove_key, set_key, variable_name
+from ..settings import API_KEYS_FILE, remove_key, set_key
 from . import report
 from .context import root_folder, settings
 
@@ -23,8 +23,12 @@ def set_one(provider: str, *, root: Path | None) -> None:
         key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
     else:
         key = sys.stdin.readline()
-    path = set_key(root_folder(root), provider, key)
+    folder = root_folder(root)
+    path = set_key(folder, provider, key)
     report.say(f"The key for {info.name} is in {path}")
+    used = settings(root).credentials[provider]
+    if used.source != str(folder / API_KEYS_FILE):
+        report.say(f"Note: the one in {used.source} wins over it.")
 
 
 def list_all(*, as_json: bool, root: Path | None) -> None:
@@ -61,4 +65,4 @@ def remove_one(provider: str, *, root: Path | None) -> None:
         report.say(f"There is no key for {provider} in {path}")
     still = settings(root).credentials[provider]
     if still.api_key:
-        report.say(f"Note: {still.source} still holds one (see {variable_name(provider, 'api_key')}).")
+        report.say(f"Note: {still.source} still holds one.")

@@ -25,5 +25,10 @@ def run(path: Path, *, as_json: bool) -> None:
         )
     if as_json:
         report.print_json(found)
+    elif not found.get("positive_prompt") or not isinstance(found.get("external"), dict):
+        raise InvalidRequestError(
+            f"{path} was not made by an external model, so no command makes it again.",
+            hint="--json shows the settings that it holds.",
+        )
     else:
         print(shlex.join(metadata.recall_command(found)))

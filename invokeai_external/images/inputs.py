@@ -17,6 +17,10 @@ from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, uprigh
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 
 
+_SLOW_PIXELS = 4_000_000
+"""Above this many pixels encoding a PNG takes more than a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
     """A picture that can be sent.
@@ -63,7 +67,10 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     pixels = decoded(data)
     image = pixels.image
     original = image.width * image.height
-    smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes)
+    # A file of the same format tells how far to go down; encoding a large picture once for nothing takes seconds.
+    is_slow = original > _SLOW_PIXELS and container is not None and container.mime_type == mime_type
+    scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_slow else 1.0
+    smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes, scale)
     return PreparedImage(encoded, mime_type, smaller, smaller.pixels < original)
 
 
@@ -81,9 +88,10 @@ def size_of(data: bytes) -> Size:
         return upright(Size(*image.size), exif.orientation(image.info.get("exif", b"")))
 
 
-def _fitting(image: Image.Image, profile: bytes | None, mime_type: MimeType, max_bytes: int) -> tuple[Size, bytes]:
-    """The image encoded, as large as fits within ``max_bytes``."""
-    scale = 1.0
+def _fitting(
+    image: Image.Image, profile: bytes | None, mime_type: MimeType, max_bytes: int, scale: float
+) -> tuple[Size, bytes]:
+    """The image encoded, as large as fits within ``max_bytes``, tried from a scale downwards."""
     while True:
         size = Size(max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         smaller = image if scale == 1 else image.resize((size.width, size.height), Image.Resampling.LANCZOS)

@@ -203,7 +203,8 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
     def refuse(why: str) -> NotConfiguredError:
         return NotConfiguredError(
             f"The base URL of {provider.name} {why}.",
-            hint=f"Set external_{provider.id}_base_url to an address like {provider.base_url}, or remove it.",
+            hint=f"Make it an address like {provider.base_url}, or remove it: external_{provider.id}_base_url in "
+            f"api_keys.yaml, or INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment.",
             provider=provider.id,
         )
 

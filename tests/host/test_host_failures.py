@@ -30,7 +30,7 @@ def sentence_of(item: Json) -> str:
     assert len(message) < 600
     assert not message[0].islower()
     # A hint may end in an address or in a command, to which a full stop would stick.
-    assert message.endswith((".", "!", "?")) or re.search(r"(https://\S+|: invokeai-external [a-z ]+)$", message)
+    assert message.endswith((".", "!", "?", ")")) or re.search(r"(https://\S+|: invokeai-external [a-z ]+)$", message)
     assert CANARY not in json.dumps(item)
     return message
 

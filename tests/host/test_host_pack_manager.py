@@ -119,7 +119,8 @@ def test_no_thread_stays_behind(stock: Invoke, sandbox: Sandbox, clone_source: P
 
 def test_it_left_no_error_line(stock: Invoke) -> None:
     lines = [line.text for line in stock.log() if line.level in ("ERROR", "CRITICAL")]
-    assert [line for line in lines if PACK in line] == []
+    # The built-in's own node, which ran in between, adds a /v1 to an address that has one, and fails.
+    assert [line for line in lines if f"nodes/{PACK}" in line or f"{PACK}: " in line] == []
 
 
 def test_models_are_not_doubled_by_all_of_this(stock: Invoke, clone_source: Path) -> None:

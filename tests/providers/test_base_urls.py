@@ -97,8 +97,8 @@ def test_a_base_url_that_cannot_be_used_says_why_and_never_what_it_held(written:
     error = caught.value
     assert (error.message, error.code, error.provider) == (message, "not_configured", "gemini")
     assert error.hint == (
-        "Set external_gemini_base_url to an address like https://generativelanguage.googleapis.com/v1beta, "
-        "or remove it."
+        "Make it an address like https://generativelanguage.googleapis.com/v1beta, or remove it: "
+        "external_gemini_base_url in api_keys.yaml, or INVOKEAI_EXTERNAL_GEMINI_BASE_URL in the environment."
     )
 
 
