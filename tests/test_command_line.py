@@ -364,11 +364,16 @@ def test_a_full_disk_loses_no_picture(run: Any, out: Path, tmp_path: Path, monke
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize(
-    "fault",
-    [{"fault": "slow", "seconds": 30}, {"fault": "rate_limited", "seconds": 60}],
+    ("fault", "told"),
+    [
+        ({"fault": "slow", "seconds": 30}, "1 call was under way and may be billed all the same."),
+        ({"fault": "rate_limited", "seconds": 60}, "Nothing was under way."),
+    ],
     ids=["in flight", "in a wait"],
 )
-def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(fault: dict[str, Any], out: Path, sandbox_url: str) -> None:
+def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(
+    fault: dict[str, Any], told: str, out: Path, sandbox_url: str
+) -> None:
     httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", **fault}).raise_for_status()
     process = program("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 2, "--json")
     deadline = time.monotonic() + 30
@@ -379,6 +384,7 @@ def test_ctrl_c_stops_at_once_and_keeps_what_has_arrived(fault: dict[str, Any], 
     assert result.code == 130
     assert result.stderr == ""
     assert result.json["error"]["code"] == "cancelled"
+    assert result.json["error"]["hint"] == f"1 finished picture was kept. {told}"
     assert [Path(image["path"]) for image in result.json["images"]] == list(out.iterdir())
 
 

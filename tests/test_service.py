@@ -6,7 +6,7 @@ import base64
 import io
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from invokeai_external import metadata
 from invokeai_external.errors import (
     AuthenticationError,
+    CapabilityError,
     ContentBlockedError,
     ExternalError,
     InvalidResponseError,
@@ -37,6 +38,7 @@ from invokeai_external.errors import (
 from invokeai_external.planner import MASK_SENTENCE
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import (
+    Failed,
     GenerationRequest,
     GenerationResult,
     InputImage,
@@ -712,3 +714,67 @@ async def test_a_picture_records_its_own_notices_alone(sandbox_url: str, order: 
 async def test_a_picture_that_is_too_large_names_the_setting(sandbox_url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidResponseError, match=r"1024x1024.*It was billed. Raise max_image_pixels"):
         await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
+
+
+class Broken(httpx.AsyncByteStream):
+    """A body that begins and then fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"data": ['
+        raise self._error
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_error_whose_body_breaks_off_is_still_told_by_its_status(
+    status: int, tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    cut_short = httpx.Response(status, headers={"retry-after-ms": "10"}, stream=Broken(httpx.ReadError("gone")))
+    route = respx_mock.post(URL).mock(side_effect=[cut_short, httpx.Response(200, json=ANSWER)])
+    assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
+    assert route.call_count == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx.ReadError, NetworkError, "was lost"),
+        (httpx.ReadTimeout, TimedOutError, "gave no answer"),
+        (httpx.DecodingError, InvalidResponseError, "cannot be decompressed"),
+    ],
+)
+async def test_an_answer_that_breaks_off_keeps_its_request_id(
+    error: type[httpx.RequestError], kind: type[ProviderError], words: str, tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    answer = httpx.Response(200, headers={"x-request-id": "req_7"}, stream=Broken(error("gone")))
+    route = respx_mock.post(URL).mock(return_value=answer)
+    with pytest.raises(kind, match=words) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert (caught.value.status, caught.value.request_id, route.call_count) == (200, "req_7", 1)
+    assert "may have been billed" in str(caught.value)
+
+
+@MODELS
+async def test_a_refused_key_names_where_it_came_from(
+    model: str, sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"INVOKEAI_EXTERNAL_{model.partition('/')[0].upper()}_API_KEY"
+    monkeypatch.setenv(variable, "sk-wrong-1234567890")
+    with pytest.raises(AuthenticationError) as caught:
+        await generate(settings_of(tmp_path), model)
+    assert f"(the one in use is from {variable})" in str(caught.value)
+
+
+async def test_a_call_that_fails_is_told_as_it_happens(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(GEMINI, "refusal_text")
+    seen: list[Progress] = []
+    await generate(settings_of(tmp_path), GEMINI, n=2, seen=seen)
+    assert [type(event) for event in seen].count(Failed) == 1
+
+
+async def test_what_the_model_cannot_do_is_told_with_the_model(tmp_path: Path) -> None:
+    with pytest.raises(CapabilityError) as caught:
+        await generate(settings_of(tmp_path), GEMINI, options={"background": "transparent"})
+    assert (caught.value.provider, caught.value.model) == tuple(GEMINI.split("/"))
