@@ -83,7 +83,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         return output
 
     def _record(self, context: InvocationContext) -> ExternalApiModelConfig:
-        model: ModelIdentifierField = self.model  # type: ignore[attr-defined]
+        model: ModelIdentifierField | None = self.model  # type: ignore[attr-defined]
+        if model is None:
+            raise InvalidRequestError("The node has no model.", hint="Choose one.")
         try:
             record = context.models.get_config(model)
         except Exception:

@@ -130,8 +130,10 @@ def starter_model(model: ModelConfig) -> StarterModel:
     """
     panel = ExternalModelPanelSchema(
         prompts=[ExternalModelPanelControl(name="reference_images")] if model.input_images.max_count else [],
-        image=[ExternalModelPanelControl(name="dimensions")],
-        generation=[ExternalModelPanelControl(name="seed")] if model.seed else [],
+        # The panel looks for the seed among the controls of the image (6.14.2).
+        image=[
+            ExternalModelPanelControl(name=name) for name in (["dimensions", "seed"] if model.seed else ["dimensions"])
+        ],
     )
     return StarterModel(
         name=model.name,
@@ -178,6 +180,11 @@ class ModelSync:
         registry, usable, memory = self._registry(), self._providers(), _Memory(host.root() / _MEMORY_FILE)
         records = {record.source: record for record in host.model_records()}
         for provider in PROVIDER_IDS:
+            sources = [source_of(model) for model in registry.models(provider)]
+            if not any(source in records for source in sources):
+                # All gone at once went with their key, maybe while the pack was away; nobody deleted them one by one.
+                for source in sources:
+                    memory.forget(source)
             for model in registry.models(provider):
                 source = source_of(model)
                 record, known = records.get(source), memory.get(source)

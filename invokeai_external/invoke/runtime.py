@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ..errors import AuthenticationError, NotConfiguredError
 from ..progress import ProgressLine
 from ..registry import PROVIDER_IDS, Registry
 from ..request import GenerationRequest, GenerationResult
@@ -83,6 +84,10 @@ class Runtime:
                 except FutureTimeoutError:
                     if future.done():
                         raise
+                except (AuthenticationError, NotConfiguredError) as error:
+                    # The core's hint names the command line, which is not what people have here.
+                    error.hint = "Set the key on Invoke's External Providers page."
+                    raise
                 if is_canceled():
                     raise host.CanceledException
                 text, now = line.text(), time.monotonic()
