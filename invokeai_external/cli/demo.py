@@ -49,7 +49,7 @@ def run(out: Path, *, as_json: bool) -> int:
     for row in rows:
         table.add_row(*_cells(row))
     console = Console()
-    Console(width=max(console.width, 100) if console.is_terminal else 180).print(table)
+    Console(width=max(console.width, 100) if console.is_terminal else 230).print(table)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from .context import settings
 __all__ = ["run", "sizes_of", "status_of"]
 
 
+_WIDE = 140
+"""A terminal of so many columns shows every detail; a narrower one what people choose by."""
+
+
 def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
     """Print the models; retired ones only where they are asked for."""
     current = settings(root)
@@ -30,22 +35,29 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     if as_json:
         report.print_json([_model_object(model) for model in found])
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Model", "Status", "From", "Sizes", "Pictures in", "Seed", "USD per picture"):
-        table.add_column(heading, no_wrap=heading == "Model")
-    for model in found:
-        table.add_row(
-            model.reference,
-            status_of(model),
-            ", ".join(model.modes),
-            sizes_of(model),
-            str(model.input_images.max_count or "-"),
-            "yes" if model.seed else "no",
-            _price_of(model),
-        )
     # Without a terminal there is no width to fit, so nothing is wrapped.
     console = Console()
-    Console(width=console.width if console.is_terminal else 200).print(table)
+    width = console.width if console.is_terminal else 200
+    Console(width=width).print(_table(found, details=width >= _WIDE))
+
+
+def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    columns: dict[str, Callable[[ModelConfig], str]] = {
+        "Model": lambda model: model.reference,
+        "Status": status_of,
+        "Sizes": sizes_of,
+        "USD per picture": _price_of,
+    }
+    if details:
+        columns["From"] = lambda model: ", ".join(model.modes)
+        columns["Pictures in"] = lambda model: str(model.input_images.max_count or "-")
+        columns["Seed"] = lambda model: "yes" if model.seed else "no"
+    for heading in columns:
+        table.add_column(heading, no_wrap=heading == "Model")
+    for model in models:
+        table.add_row(*(cell(model) for cell in columns.values()))
+    return table
 
 
 def status_of(model: ModelConfig) -> str:
