@@ -91,7 +91,7 @@ class GeminiProvider:
         ]
         parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
         return HttpRequest(
-            url=f"{base_url}/models/{quote(call.model.id)}:generateContent",
+            url=f"{base_url}/models/{quote(call.model.id, safe='')}:generateContent",
             json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},
         )
 

@@ -134,9 +134,12 @@ def test_a_mask_goes_second_and_the_sentence_on_it_before_the_prompt_and_apart_f
     }
 
 
-def test_an_id_cannot_change_the_address_that_it_stands_in() -> None:
-    url = PROVIDER.build(make_call("gemini/tuned model?key=#"), BASE).url
-    assert url == f"{BASE}/models/tuned%20model%3Fkey%3D%23:generateContent"
+@pytest.mark.parametrize(
+    ("model_id", "in_address"), [("tuned model?key=#", "tuned%20model%3Fkey%3D%23"), ("../x", "..%2Fx")]
+)
+def test_an_id_cannot_change_the_address_that_it_stands_in(model_id: str, in_address: str) -> None:
+    url = PROVIDER.build(make_call(f"gemini/{model_id}"), BASE).url
+    assert url == f"{BASE}/models/{in_address}:generateContent"
 
 
 def test_the_key_travels_in_googles_header() -> None:
