@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -21,6 +21,7 @@ from .errors import (
     NetworkError,
     NotConfiguredError,
     ProviderError,
+    RateLimitedError,
     RequestError,
     TimedOutError,
 )
@@ -54,6 +55,8 @@ from .sizing import Size
 from .transport import Transport
 
 __all__ = ["Service"]
+
+_Answered = TypeVar("_Answered")
 
 _BILLED = "It was billed all the same."
 
@@ -231,20 +234,39 @@ class Service:
         """Send one call until it is answered or it is no use any more."""
         request = access.provider.build(call, access.base_url)
         headers = access.provider.auth_headers(access.api_key)
+
+        async def once(attempt: int) -> tuple[Answer, HttpResponse]:
+            on_progress(Sending(*place, attempt))
+            response = await self._transport.send(request, headers)
+            # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
+            answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
+            return redacted_answer(answer, access.api_key), response
+
+        def tell(wait_s: float, error: ProviderError) -> None:
+            _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
+            on_progress(Retrying(*place, wait_s, error))
+
+        return await self._patiently(once, tell)
+
+    async def _patiently(
+        self,
+        once: Callable[[int], Awaitable[_Answered]],
+        tell: Callable[[float, ProviderError], None] = lambda wait_s, error: None,
+    ) -> _Answered:
+        """Try until it works or is no use any more; ``once`` is given the count of tries, ``tell`` every wait.
+
+        Raises:
+            ProviderError: What the last try met.
+        """
         attempt, waited_s = 1, 0.0
         while True:
-            on_progress(Sending(*place, attempt))
             try:
-                response = await self._transport.send(request, headers)
-                # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
-                answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
-                return redacted_answer(answer, access.api_key), response
+                return await once(attempt)
             except ProviderError as error:
                 wait_s = seconds_before_retry(
                     error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
                 )
-                _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
-                on_progress(Retrying(*place, wait_s, error))
+                tell(wait_s, error)
             await anyio.sleep(wait_s)
             attempt, waited_s = attempt + 1, waited_s + wait_s
 
@@ -325,26 +347,23 @@ class Service:
 
     async def _fetched(self, url: str) -> bytes:
         """A finished picture from its address; tried again after any failure, since fetching costs nothing."""
-        attempt, waited_s = 1, 0.0
-        while True:
+
+        async def once(_: int) -> bytes:
             try:
                 response = await self._transport.fetch(url)
-                if response.status == 200:
-                    return response.body
-                asked_s = asked_wait(response.headers, now=response.received_at)
-                failure = NetworkError(f"HTTP {response.status}.", status=response.status, retry_after=asked_s)
             except (NetworkError, TimedOutError) as error:
-                failure = NetworkError(error.message, never_sent=True)
-            try:
-                wait_s = seconds_before_retry(
-                    failure, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
-                )
-            except ProviderError as error:
-                # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
-                what = f"The finished picture could not be fetched: {error.message}"
-                raise NetworkError(what, hint=_BILLED) from None
-            await anyio.sleep(wait_s)
-            attempt, waited_s = attempt + 1, waited_s + wait_s
+                raise NetworkError(error.message, never_sent=True) from None
+            if response.status == 200:
+                return response.body
+            asked_s = asked_wait(response.headers, now=response.received_at)
+            raise NetworkError(f"HTTP {response.status}.", status=response.status, retry_after=asked_s)
+
+        try:
+            return await self._patiently(once)
+        except (NetworkError, RateLimitedError) as error:
+            # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
+            what = f"The finished picture could not be fetched: {error.message}"
+            raise NetworkError(what, hint=_BILLED) from None
 
     def _inspect(self, data: bytes) -> images.ImageInfo:
         most = self._settings.limits.max_image_pixels
