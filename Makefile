@@ -9,7 +9,7 @@ INVOKE_VERSION ?= 6.14.2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-hosts lint types docs check clean
+.PHONY: help demo invoke test test-host test-hosts lint types docs check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ help: ## List the targets
 demo: $(VENV)/.package ## Make pictures with both providers' sandboxes: no key, no account, no cost
 	@echo "== Making pictures with the sandbox, in demo-pictures/ ..."
 	@$(BIN)/invokeai-external demo
+
+invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .invoke/; installs Invoke (7 GB) where it is missing
+	@$(BIN)/python -m tests.host.scratch
 
 test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@echo "== Running the tests ..."
@@ -51,7 +54,7 @@ docs: $(VENV)/.test ## Write the generated parts of the docs and of the README a
 check: lint types test ## Everything that must hold: style, types, tests, docs (the tests read the docs)
 
 clean: ## Remove all that the other targets made
-	rm -rf $(VENV) build demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
+	rm -rf $(VENV) .invoke build demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
 
 $(VENV)/.venv:
 	@echo "== Making a Python environment in $(VENV)/ ..."
@@ -69,9 +72,14 @@ $(VENV)/.test: $(VENV)/.package
 	@$(PIP) install --editable ".[test,sdk]"
 	@touch $@
 
-$(VENV)/.host: $(VENV)/.test
+$(VENV)/.invoke: $(VENV)/.package
+	@echo "== Installing uv, which installs Invoke ..."
+	@$(PIP) install --editable ".[invoke]"
+	@touch $@
+
+$(VENV)/.host: $(VENV)/.test $(VENV)/.invoke
 	@echo "== Installing what the host tests need ..."
-	@$(PIP) install --editable ".[test,sdk,host]"
+	@$(PIP) install --editable ".[test,sdk,invoke,host]"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.package

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .planner import Plan
     from .registry import Registry
     from .request import (
+        ConnectionCheck,
         GeneratedImage,
         GenerationRequest,
         GenerationResult,
@@ -53,6 +54,7 @@ __all__ = [
     "AuthenticationError",
     "CancelledError",
     "CapabilityError",
+    "ConnectionCheck",
     "ContentBlockedError",
     "ExternalError",
     "GeneratedImage",
@@ -90,6 +92,7 @@ _HOMES = {
     "planner": ("Plan",),
     "registry": ("Registry",),
     "request": (
+        "ConnectionCheck",
         "GeneratedImage",
         "GenerationRequest",
         "GenerationResult",

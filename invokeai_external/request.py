@@ -10,6 +10,7 @@ from .errors import ProviderError
 from .sizing import AspectRatio, Size
 
 __all__ = [
+    "ConnectionCheck",
     "Failed",
     "GeneratedImage",
     "GenerationRequest",
@@ -161,6 +162,28 @@ class GenerationResult:
     request_ids: tuple[str, ...]
     errors: tuple[ProviderError, ...]
     elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCheck:
+    """A provider that answered and took the key.
+
+    Attributes:
+        provider: Its name, for people.
+        listed: The ids of the models known here that it lists; those that are retired here count if it lists them.
+        missing: The ids of the models known here, not retired, that it does not list.
+    """
+
+    provider: str
+    listed: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """What was found, in one sentence."""
+        known = len(self.listed) + len(self.missing)
+        lacking = f"; not {', '.join(self.missing)}" if self.missing else ""
+        return f"{self.provider} took the key and lists {len(self.listed)} of the {known} models known here{lacking}."
 
 
 @dataclass(frozen=True, slots=True)

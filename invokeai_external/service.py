@@ -38,6 +38,7 @@ from .providers.base import (
 from .redaction import redacted, redacted_answer
 from .registry import PROVIDER_IDS, Registry, ResolvedModel
 from .request import (
+    ConnectionCheck,
     Failed,
     GeneratedImage,
     GenerationRequest,
@@ -59,6 +60,9 @@ __all__ = ["Service"]
 _Answered = TypeVar("_Answered")
 
 _BILLED = "It was billed all the same."
+
+_CHECK_TIMEOUT_S = 15.0
+"""A list of models is there at once; who tests a connection does not want to wait as long as for a picture."""
 
 _log = logging.getLogger(__name__)
 
@@ -196,6 +200,36 @@ class Service:
         for notice in result.notices:
             _log.info("%s: %s", plan.model.reference, notice.message)
         return result
+
+    async def check_connection(self, provider_id: str) -> ConnectionCheck:
+        """Ask a provider for its list of models, once, which costs nothing and shows whether the key is taken.
+
+        Raises:
+            RequestError: There is no such provider, no key, or no base URL that can be used.
+            ProviderError: The provider refused, or did not answer within 15 seconds.
+        """
+        access = self._access(provider_id)
+        provider = access.provider
+        try:
+            with anyio.fail_after(_CHECK_TIMEOUT_S):
+                request = provider.build_listing(access.base_url)
+                response = await self._transport.send(request, provider.auth_headers(access.api_key))
+            listed = provider.parse_listing(response)
+        except (NetworkError, TimedOutError, TimeoutError) as error:
+            # What a lost call says of money is not true of a list.
+            what = f"{provider.info.name} did not answer within {_CHECK_TIMEOUT_S:g} s."
+            message = error.message if isinstance(error, ProviderError) else what
+            raise NetworkError(message, hint="Check the network and the base URL.", provider=provider_id) from None
+        except ProviderError as error:
+            error.provider = provider_id
+            _name_source(error, access)
+            raise redacted(error, access.api_key) from None
+        known = self.registry.models(provider_id)
+        return ConnectionCheck(
+            provider.info.name,
+            listed=tuple(model.id for model in known if model.id in listed),
+            missing=tuple(m.id for m in known if m.id not in listed and m.lifecycle.status != "retired"),
+        )
 
     def _access(self, provider_id: str) -> _Access:
         provider = self.registry.provider(provider_id)

@@ -71,7 +71,8 @@ class Transport:
         elif request.files:
             body["data"] = dict(request.form)
             body["files"] = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
-        return await self._exchange(self._client.build_request("POST", request.url, headers=auth_headers, **body))
+        built = self._client.build_request(request.method, request.url, headers=auth_headers, **body)
+        return await self._exchange(built)
 
     async def fetch(self, url: str) -> HttpResponse:
         """Fetch a picture that a provider serves elsewhere, without a key; raises what ``send`` raises."""

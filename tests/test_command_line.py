@@ -485,6 +485,21 @@ def test_keys_are_set_listed_and_removed_and_never_shown(
     assert "OPENAI_API_KEY still holds one" in run("keys", "remove", "openai").stderr
 
 
+def test_a_key_is_tested_without_making_a_picture(run: Any, sandbox_url: str) -> None:
+    result = run("keys", "test", "openai")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith("OpenAI took the key and lists ")
+    assert "gpt-image-2" in run("keys", "test", "openai", "--json").json["listed"]
+    assert {call["method"] for call in httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]} == {"GET"}
+
+
+def test_a_key_that_is_not_taken_fails_its_test(run: Any, sandbox_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY", "invalid-key")
+    result = run("keys", "test", "gemini")
+    assert (result.code, result.stdout) == (1, "")
+    assert "refused the key" in result.stderr
+
+
 def test_the_usual_variables_come_last(run: Any, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", canary)
     assert "gemini: key from INVOKEAI_EXTERNAL_GEMINI_API_KEY" in run("keys", "list").stdout

@@ -11,8 +11,8 @@ import pytest
 import invokeai_external
 
 NAMES = """
-AspectRatio AuthenticationError CancelledError CapabilityError ContentBlockedError ExternalError GeneratedImage
-GenerationRequest GenerationResult InputImage InvalidRequestError InvalidResponseError ModelConfig ModelRetiredError
+AspectRatio AuthenticationError CancelledError CapabilityError ConnectionCheck ContentBlockedError ExternalError
+GeneratedImage GenerationRequest GenerationResult InputImage InvalidRequestError InvalidResponseError ModelConfig ModelRetiredError
 NetworkError NotConfiguredError Notice Plan Progress ProviderError QuotaError RateLimitedError Registry
 RejectedRequestError RequestError Service Settings SettingsError Size TimedOutError UnavailableError
 UnknownProviderError Usage VERSION load_settings

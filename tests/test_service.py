@@ -778,3 +778,83 @@ async def test_what_the_model_cannot_do_is_told_with_the_model(tmp_path: Path) -
     with pytest.raises(CapabilityError) as caught:
         await generate(settings_of(tmp_path), GEMINI, options={"background": "transparent"})
     assert (caught.value.provider, caught.value.model) == tuple(GEMINI.split("/"))
+
+
+# The connection test
+
+
+@pytest.mark.parametrize("provider", PROVIDER_IDS)
+async def test_a_connection_test_asks_for_the_list_of_models_and_no_more(
+    provider: str, sandbox_url: str, tmp_path: Path
+) -> None:
+    async with Service(settings_of(tmp_path)) as service:
+        check = await service.check_connection(provider)
+        active = [m.id for m in service.registry.models(provider) if m.lifecycle.status == "active"]
+    assert set(active) <= set(check.listed)
+    assert check.missing == ()
+    assert f"lists {len(check.listed)} of the {len(check.listed)} models known here." in check.message
+    (call,) = received_calls(sandbox_url)
+    assert call["method"] == "GET"
+    assert call["path"].endswith("/models")
+
+
+@pytest.mark.parametrize("provider", PROVIDER_IDS)
+async def test_a_connection_test_tells_a_key_that_is_refused(provider: str, sandbox_url: str, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    credentials = replace(settings.credentials[provider], api_key=SecretStr("invalid-key"), source="a test")
+    settings = replace(settings, credentials={**settings.credentials, provider: credentials})
+    async with Service(settings) as service:
+        with pytest.raises(
+            AuthenticationError, match=r"refused the key\..*\(the one in use is from a test\)"
+        ) as caught:
+            await service.check_connection(provider)
+    assert caught.value.provider == provider
+    assert "invalid-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "told"),
+    [
+        ({"status_code": 404}, RejectedRequestError, "does not serve its list of models. Check the base URL."),
+        ({"status_code": 403}, AuthenticationError, "does not allow this key to use its list of models."),
+        ({"status_code": 503}, UnavailableError, "is overloaded or out of order (HTTP 503). Try again later."),
+        ({"status_code": 200, "text": "<html>"}, InvalidResponseError, "is not whole JSON (6 bytes). Try again"),
+        ({"status_code": 200, "json": {}}, InvalidResponseError, "holds no list of models. Try again"),
+    ],
+)
+@pytest.mark.parametrize("provider", PROVIDER_IDS)
+@respx.mock
+async def test_a_connection_test_tells_what_came_in_place_of_a_list(
+    provider: str, answer: dict[str, Any], kind: type[ProviderError], told: str, tmp_path: Path
+) -> None:
+    respx.get(path__regex="/models$").respond(**answer)
+    async with Service(settings_of(tmp_path)) as service:
+        with pytest.raises(kind) as caught:
+            await service.check_connection(provider)
+    assert told in str(caught.value)
+    assert "billed" not in str(caught.value)
+
+
+@respx.mock
+async def test_a_connection_test_names_models_that_are_not_listed(tmp_path: Path) -> None:
+    respx.get(path__regex="/models$").respond(json={"data": [{"id": "gpt-image-2"}, {"id": "dall-e-3"}, "?", {}]})
+    async with Service(settings_of(tmp_path)) as service:
+        check = await service.check_connection("openai")
+        retired = {m.id for m in service.registry.models("openai") if m.lifecycle.status == "retired"}
+    assert check.listed == ("gpt-image-2", "dall-e-3")
+    assert "gpt-image-2.5-flare" in check.missing
+    assert retired.isdisjoint(check.missing)
+    assert "; not " in check.message
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("cut"), TimeoutError()]
+)
+@respx.mock
+async def test_a_connection_test_that_meets_nobody_says_nothing_of_money(failure: Exception, tmp_path: Path) -> None:
+    respx.get(path__regex="/models$").mock(side_effect=failure)
+    async with Service(settings_of(tmp_path)) as service:
+        with pytest.raises(NetworkError) as caught:
+            await service.check_connection("gemini")
+    assert str(caught.value).endswith("Check the network and the base URL.")
+    assert "billed" not in str(caught.value)

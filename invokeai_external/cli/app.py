@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys_app = typer.Typer(
-    help="Set, list and remove the providers' keys.", invoke_without_command=True, rich_markup_mode=None
+    help="Set, list, test and remove the providers' keys.", invoke_without_command=True, rich_markup_mode=None
 )
 app.add_typer(keys_app, name="keys")
 
@@ -93,7 +93,7 @@ def _app(
 
 @keys_app.callback()
 def _keys(context: typer.Context) -> None:
-    """Set, list and remove the providers' keys."""
+    """Set, list, test and remove the providers' keys."""
     _help_without_command(context)
 
 
@@ -264,6 +264,16 @@ def keys_list(json: Json = False, root: Root = None) -> None:
     from . import keys
 
     keys.list_all(as_json=json, root=root)
+
+
+@keys_app.command("test", short_help="Ask a provider whether it takes the key; costs nothing.")
+def keys_test(
+    provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], json: Json = False, root: Root = None
+) -> None:
+    """Ask a provider for its list of models, which costs nothing and shows whether it answers and takes the key."""
+    from . import keys
+
+    keys.test_one(provider.value, as_json=json, root=root)
 
 
 @keys_app.command("remove")

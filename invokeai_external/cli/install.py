@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InvalidRequestError
 from . import report
 
-__all__ = ["PACK_FOLDER", "pack_folder", "run"]
+__all__ = ["PACK_FOLDER", "install_pack", "pack_folder", "run"]
 
 PACK_FOLDER = "invokeai_external"
 
@@ -20,7 +20,12 @@ def pack_folder(root: Path) -> Path:
 
 
 def run(root: Path) -> None:
-    """Copy the pack into a root in one step, in place of an older copy; raises InvalidRequestError."""
+    """Install the pack, and say what comes next; raises InvalidRequestError."""
+    report.say(f"The pack is in {install_pack(root)}. Start Invoke (anew); there is nothing else to install.")
+
+
+def install_pack(root: Path) -> Path:
+    """Copy the pack into a root in one step, over an older copy; gives its folder, raises InvalidRequestError."""
     if not (root / "invokeai.yaml").is_file():
         raise InvalidRequestError(
             f"{root} is no Invoke root: it holds no invokeai.yaml.",
@@ -37,7 +42,7 @@ def run(root: Path) -> None:
         raise InvalidRequestError(
             f"The pack cannot be copied to {target}: {error.strerror}.", hint="Mend the permissions of the folder."
         ) from None
-    report.say(f"The pack is in {target}. Start Invoke (anew); there is nothing else to install.")
+    return target
 
 
 def _copy(target: Path) -> None:

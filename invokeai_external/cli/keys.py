@@ -1,18 +1,21 @@
-"""``keys``: set, list and remove the providers' keys. A key is read without echo and never shown."""
+"""``keys``: set, list, test and remove the providers' keys. A key is read without echo and never shown."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import anyio
 import typer
 
 from ..registry import PROVIDER_IDS, Registry
+from ..request import ConnectionCheck
+from ..service import Service
 from ..settings import API_KEYS_FILE, remove_key, set_key
 from . import report
 from .context import root_folder, settings
 
-__all__ = ["list_all", "remove_one", "set_one"]
+__all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
 
 def set_one(provider: str, *, root: Path | None) -> None:
@@ -53,6 +56,20 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
     for row in rows:
         what = f"key from {row['source']}" if row["key"] else "no key"
         print(f"{row['provider']}: {what}, at {row['base_url']}")
+
+
+def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
+    """Ask the provider for its list of models with the key that is set, and say what it answered."""
+    check = anyio.run(_check, provider, root)
+    if as_json:
+        report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
+    else:
+        print(check.message)
+
+
+async def _check(provider: str, root: Path | None) -> ConnectionCheck:
+    async with Service(settings(root)) as service:
+        return await service.check_connection(provider)
 
 
 def remove_one(provider: str, *, root: Path | None) -> None:

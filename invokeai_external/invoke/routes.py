@@ -1,20 +1,23 @@
-"""The routes under ``/api/v1/external``: which providers can be used, and the catalogue with its prices."""
+"""The routes under ``/api/v1/external``: the providers' status, the catalogue with its prices, a connection test."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
-from invokeai.app.api.auth_dependencies import CurrentUserOrDefault
+from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
+from ..errors import ExternalError
 from ..registry import PROVIDER_IDS
 from .runtime import Runtime
 
 __all__ = ["router_of"]
 
+ProviderId = Literal["gemini", "openai"]
+
 
 def router_of(runtime: Runtime) -> APIRouter:
-    """The routes of one pack; any user of Invoke may read them, and none of them holds a key."""
+    """The routes of one pack; none of them holds a key. Any user may read them; who may set keys may test them."""
     router = APIRouter(prefix="/v1/external", tags=["external"])
 
     def status(_: CurrentUserOrDefault) -> dict[str, Any]:
@@ -27,6 +30,21 @@ def router_of(runtime: Runtime) -> APIRouter:
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
         return [model.model_dump(mode="json") for model in runtime.registry().models()]
 
+    def test(provider: ProviderId, _: AdminUserOrDefault) -> dict[str, Any]:
+        """Ask the provider for its list of models: no picture is made, and nothing is paid."""
+        try:
+            check = runtime.check_connection(provider)
+        except ExternalError as error:
+            return {"provider": provider, "ok": False, "message": error.message, "hint": error.hint}
+        return {"provider": provider, "ok": True, "message": check.message, "hint": None}
+
     router.add_api_route("/status", status, operation_id="get_external_status", summary="Which providers can be used")
     router.add_api_route("/models", catalogue, operation_id="list_external_models", summary="The catalogue with prices")
+    router.add_api_route(
+        "/test/{provider}",
+        test,
+        methods=["POST"],
+        operation_id="test_external_connection",
+        summary="Whether a provider answers and takes the key",
+    )
     return router

@@ -16,10 +16,10 @@ from dataclasses import replace
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ..errors import AuthenticationError, NotConfiguredError
+from ..errors import AuthenticationError, ExternalError, NotConfiguredError
 from ..progress import ProgressLine
 from ..registry import PROVIDER_IDS, Registry
-from ..request import GenerationRequest, GenerationResult
+from ..request import ConnectionCheck, GenerationRequest, GenerationResult
 from ..service import Service
 from ..settings import Settings, load_settings
 from . import host
@@ -84,10 +84,8 @@ class Runtime:
                 except FutureTimeoutError:
                     if future.done():
                         raise
-                except (AuthenticationError, NotConfiguredError) as error:
-                    # The core's hint names the command line, which is not what people have here.
-                    error.hint = "Set the key on Invoke's External Providers page."
-                    raise
+                except ExternalError as error:
+                    raise _with_invokes_hint(error) from None
                 if is_canceled():
                     raise host.CanceledException
                 text, now = line.text(), time.monotonic()
@@ -96,6 +94,14 @@ class Runtime:
                     told, told_at = text, now
         finally:
             future.cancel()
+
+    def check_connection(self, provider: str) -> ConnectionCheck:
+        """What ``Service.check_connection`` gives or raises."""
+        service, portal = self._service()
+        try:
+            return portal.call(service.check_connection, provider)
+        except ExternalError as error:
+            raise _with_invokes_hint(error) from None
 
     def close(self) -> None:
         """End the event loop, and with it all that is under way."""
@@ -120,3 +126,10 @@ class Runtime:
             if not self._services or self._services[-1][:2] != (settings, sandbox):
                 self._services.append((settings, sandbox, Service(settings, sandbox=sandbox)))
             return self._services[-1][2], self._portal
+
+
+def _with_invokes_hint(error: ExternalError) -> ExternalError:
+    """The error with a hint for people in Invoke, where the core's names the command line."""
+    if isinstance(error, AuthenticationError | NotConfiguredError):
+        error.hint = "Set the key on Invoke's External Providers page."
+    return error

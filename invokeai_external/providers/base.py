@@ -37,6 +37,7 @@ __all__ = [
     "HttpResponse",
     "Provider",
     "answer_image",
+    "asked_for",
     "count",
     "decode_base64",
     "error_fields",
@@ -84,7 +85,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request without its key: either ``json``, or ``form`` and ``files`` (multipart), or none of them.
+    """A request without its key: a POST of either ``json`` or ``form`` and ``files`` (multipart), or a GET of neither.
 
     Attributes:
         url: The whole address; never a key in it.
@@ -97,6 +98,10 @@ class HttpRequest:
     json: Mapping[str, Any] | None = None
     form: Mapping[str, str] = field(default_factory=dict)
     files: tuple[FilePart, ...] = ()
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.json is None and not self.files else "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,14 @@ class Provider(Protocol):
         """The pictures of an answer; raises a ProviderError if there are none."""
         ...
 
+    def build_listing(self, base_url: str) -> HttpRequest:
+        """The HTTP request for the list of models, which costs nothing."""
+        ...
+
+    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
+        """The ids of an answer's list of models; raises a ProviderError if it holds none."""
+        ...
+
 
 def is_private_host(host: str) -> bool:
     """True for names and addresses that do not leave the own machine or network."""
@@ -230,7 +243,7 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call) -> object:
+def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call | None) -> object:
     """The JSON of a successful answer; raises InvalidResponseError."""
     try:
         return _loaded(response.body)
@@ -301,18 +314,20 @@ def error_from(
     message: str,
     hint: str | None,
     response: HttpResponse,
-    call: Call,
+    call: Call | None,
     request_id: str | None = None,
 ) -> ErrorKind:
     """An error that tells where it happened and what its answer says of trying again.
+
+    Without a call it is the list of models that was asked for, here and in the functions below.
 
     The request id is OpenAI's header, which many gateways send too, unless another is given.
     """
     return kind(
         message,
         hint=hint,
-        provider=call.model.provider,
-        model=call.model.id,
+        provider=call.model.provider if call else None,
+        model=call.model.id if call else None,
         status=response.status,
         request_id=request_id or response.headers.get("x-request-id"),
         retry_after=asked_wait(response.headers, now=response.received_at),
@@ -321,15 +336,17 @@ def error_from(
 
 
 def invalid_answer(
-    provider: ProviderInfo, what: str, response: HttpResponse, call: Call, request_id: str | None = None
+    provider: ProviderInfo, what: str, response: HttpResponse, call: Call | None, request_id: str | None = None
 ) -> InvalidResponseError:
-    """The error of an answer that claims success and has no picture in it; quotes the error that it may hold."""
+    """The error of an answer that claims success and has not in it what it must; quotes the error that it may hold."""
     message = f"The answer of {provider.name} {what}{said(one_line(error_fields(response).get('message')))}"
-    hint = "It may have been billed. Try again, or check the base URL if this happens every time."
+    hint = "Try again, or check the base URL if this happens every time."
+    if call:
+        hint = f"It may have been billed. {hint}"
     return error_from(InvalidResponseError, message, hint, response, call, request_id)
 
 
-def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, call: Call) -> ProviderError:
+def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, call: Call | None) -> ProviderError:
     """The error of an HTTP status that means the same with every provider.
 
     Args:
@@ -338,15 +355,17 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
         response: The answer.
         call: What was asked.
     """
-    status, model = response.status, call.model
+    status, model = response.status, call.model if call else None
     kind: type[ProviderError] = RejectedRequestError
     hint: str | None = None
-    if status == 404 and model.lifecycle.status != "active":
+    if status == 404 and model and model.lifecycle.status != "active":
         # What replaced the model matters more than the provider's words, which only say that it is not there.
         kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
     elif status == 404:
-        message = f"{provider.name} does not serve {model.id}{said(words)}"
+        message = f"{provider.name} does not serve {asked_for(call)}{said(words)}"
         hint = "See 'invokeai-external models' for the models that are known, or check the base URL."
+        if not model:
+            hint = "Check the base URL."
     elif status == 408:
         kind, message = TimedOutError, f"{provider.name} gave up waiting (HTTP 408){said(words)}"
         hint = "Try again later."
@@ -360,9 +379,14 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
         message = f"{provider.name} refused the request (HTTP {status}){said(words)}"
     else:
         kind = InvalidResponseError
-        message = f"{provider.name} answered with HTTP {status}, which is no answer to a request for pictures."
+        message = f"{provider.name} answered with HTTP {status}, which is no answer to such a request."
         hint = "Check the base URL."
     return error_from(kind, message, hint, response, call)
+
+
+def asked_for(call: Call | None) -> str:
+    """What a call uses, as an error names it: its model, or the list of models where there is no call."""
+    return call.model.id if call else "its list of models"
 
 
 def said(words: str) -> str:

@@ -30,6 +30,7 @@ from .base import (
     HttpRequest,
     HttpResponse,
     answer_image,
+    asked_for,
     count,
     error_fields,
     error_from,
@@ -49,6 +50,9 @@ _PER_MINUTE_WAIT_S = 60.0
 
 _TERMINAL_WAIT_S = 300.0
 """A delay above this is a quota that will not come back while somebody waits."""
+
+_LONGEST_PAGE = 1000
+"""The most models that one answer lists (Google's API reference)."""
 
 _BLOCKED = frozenset(
     {
@@ -140,7 +144,19 @@ class GeminiProvider:
         message = f"{self.info.name} {what}{said(words)}"
         return error_from(ContentBlockedError, message, hint, response, call, request_id)
 
-    def _error(self, response: HttpResponse, call: Call) -> ProviderError:
+    def build_listing(self, base_url: str) -> HttpRequest:
+        return HttpRequest(url=f"{base_url}/models?pageSize={_LONGEST_PAGE}")
+
+    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
+        if not response.is_success:
+            raise self._error(response, None)
+        entries = _get(_mapping(parse_json(self.info, response, None)), "models")
+        if not isinstance(entries, list):
+            raise invalid_answer(self.info, "holds no list of models", response, None)
+        names = (text_of(entry.get("name")) for entry in _mappings(entries))
+        return frozenset(name.removeprefix("models/") for name in names if name)
+
+    def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
         details = _mappings(fields.get("details"))
         words = text_of(fields.get("message")) or ""
@@ -148,7 +164,7 @@ class GeminiProvider:
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set gemini"
             return error_from(AuthenticationError, f"{self.info.name} refused the key.", hint, response, call)
         if response.status == 403:
-            message = f"{self.info.name} does not allow this key to use {call.model.id}{said(one_line(words))}"
+            message = f"{self.info.name} does not allow this key to use {asked_for(call)}{said(one_line(words))}"
             hint = f"Check the restrictions of the key and its project at {self.info.key_url}"
             return error_from(AuthenticationError, message, hint, response, call)
         if response.status == 429:
@@ -161,7 +177,7 @@ class GeminiProvider:
         return error
 
     def _quota_error(
-        self, words: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call
+        self, words: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call | None
     ) -> ProviderError:
         """A 429: a quota that comes back while one waits, or one that does not."""
         quota = " ".join(_quota_ids(details))

@@ -26,6 +26,7 @@ from .base import (
     HttpRequest,
     HttpResponse,
     answer_image,
+    asked_for,
     count,
     error_fields,
     error_from,
@@ -87,7 +88,20 @@ class OpenAIProvider:
             raise invalid_answer(self.info, "holds no picture that can be read", response, call)
         return Answer(images=images, usage=_usage(body.get("usage")), request_id=response.headers.get("x-request-id"))
 
-    def _error(self, response: HttpResponse, call: Call) -> ProviderError:
+    def build_listing(self, base_url: str) -> HttpRequest:
+        return HttpRequest(url=f"{base_url}/models")
+
+    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
+        if not response.is_success:
+            raise self._error(response, None)
+        body = parse_json(self.info, response, None)
+        entries = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(entries, list):
+            raise invalid_answer(self.info, "holds no list of models", response, None)
+        ids = (text_of(entry.get("id")) for entry in entries if isinstance(entry, dict))
+        return frozenset(name for name in ids if name)
+
+    def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
         words = one_line(fields.get("message"))
         # Some servers leave the code empty and name it as the type.
@@ -96,7 +110,7 @@ class OpenAIProvider:
         kind: type[ProviderError]
         if not _BLOCKED.isdisjoint(codes):
             kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
-            hint = f"Change the prompt or the pictures given.{_less_strict(call)}"
+            hint = f"Change the prompt or the pictures given.{_less_strict(call) if call else ''}"
         elif unpaid:
             kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
             hint = _NO_MONEY[unpaid].format(billing=self.info.billing_url, limits=_LIMITS_URL)
@@ -108,10 +122,10 @@ class OpenAIProvider:
             kind, message = AuthenticationError, "OpenAI refused the key."
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set openai"
         elif response.status == 403 and "verif" in words.lower():
-            kind, message = QuotaError, f"OpenAI serves {call.model.id} to verified organisations only."
+            kind, message = QuotaError, f"OpenAI serves {asked_for(call)} to verified organisations only."
             hint = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
         elif response.status == 403:
-            kind, message = AuthenticationError, f"OpenAI does not allow this key to use {call.model.id}{said(words)}"
+            kind, message = AuthenticationError, f"OpenAI does not allow this key to use {asked_for(call)}{said(words)}"
             hint = f"Check the permissions of the key and its project at {self.info.key_url}"
         else:
             return error_of_status(self.info, words, response, call)

@@ -32,8 +32,12 @@ class Sandbox:
 
     def calls(self) -> list[dict[str, Any]]:
         """The calls for pictures so far, oldest first; listing the models is none."""
+        return [call for call in self.all_calls() if call["method"] == "POST"]
+
+    def all_calls(self) -> list[dict[str, Any]]:
+        """All calls so far, oldest first."""
         answer: list[dict[str, Any]] = self._http.get("/requests").raise_for_status().json()["requests"]
-        return [call for call in answer if call["method"] == "POST"]
+        return answer
 
     def close(self) -> None:
         self._http.close()

@@ -61,14 +61,6 @@ def test_the_list_of_packs_counts_its_nodes(invoke: Invoke) -> None:
     assert set(packs[PACK]["node_types"]) == set(NODE_TYPES.values())
 
 
-def test_its_routes_are_in_the_api_page_and_tell_no_key(invoke: Invoke, canary: str) -> None:
-    status = invoke.request("GET", "/v1/external/status")
-    assert status.headers["content-type"] == "application/json"
-    assert canary not in status.text
-    page = invoke.request("GET", "/../openapi.json")
-    assert "/api/v1/external/status" in page.json()["paths"]
-
-
 def test_it_answers_the_web_page_too(invoke: Invoke) -> None:
     page = invoke.request("GET", "/../")
     assert page.status_code == 200

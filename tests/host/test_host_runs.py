@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from .graphs import PROMPT, identifier, panel_graph, workflow_graph
-from .invoke import Invoke, Json, wait_for
+from .invoke import Invoke, Json
 from .sandbox import Sandbox
 
 MODELS = ("gpt", "banana")
@@ -200,30 +200,3 @@ class TestCache:
         for _ in range(2):
             invoke.run(graph)
         assert len(sandbox.calls()) == 2
-
-
-def test_every_size_of_the_panel_arrives_as_asked(invoke: Invoke, sandbox: Sandbox) -> None:
-    """All sizes that the panel offers for every installed model, in one batch a model."""
-    numbers: list[tuple[str, int, int, int]] = []
-    for model in invoke.models():
-        can = model["capabilities"]
-        offered = [
-            *((size["width"], size["height"], size["image_size"]) for size in can["resolution_presets"] or []),
-            *((size["width"], size["height"], None) for size in (can["aspect_ratio_sizes"] or {}).values()),
-        ]
-        # The large ones take the sandbox long to draw; the smallest and the one after it show the rule.
-        for width, height, name in sorted(set(offered), key=lambda size: size[0] * size[1])[:12]:
-            graph = panel_graph(model, width=width, height=height, image_size=name)
-            numbers.append((model["name"], width, height, invoke.enqueue(graph)))
-    wrong = []
-    for name, width, height, number in numbers:
-        item = invoke.ended(number, 300)
-        if item["status"] != "completed":
-            wrong.append(f"{name} {width}x{height}: {item['error_message']}")
-            continue
-        [output] = [o for o in item["session"]["results"].values() if o["type"] == "image_collection_output"]
-        record = invoke.get(f"/v1/images/i/{output['collection'][0]['image_name']}")
-        if (record["width"], record["height"]) != (width, height):
-            wrong.append(f"{name} {width}x{height}: came as {record['width']}x{record['height']}")
-    assert wrong == []
-    assert wait_for(lambda: invoke.get("/v1/queue/default/status")["queue"]["pending"] == 0)

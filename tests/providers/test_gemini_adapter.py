@@ -423,7 +423,7 @@ FAILURES = [
     Failure("HTML", 502, b"<html>Bad Gateway</html>", UnavailableError, "unavailable",
             f"{NAME} is overloaded or out of order (HTTP 502).", "Try again later."),
     Failure("redirect", 307, b"", InvalidResponseError, "invalid_response",
-            f"{NAME} answered with HTTP 307, which is no answer to a request for pictures.", "Check the base URL."),
+            f"{NAME} answered with HTTP 307, which is no answer to such a request.", "Check the base URL."),
 ]  # fmt: skip
 
 

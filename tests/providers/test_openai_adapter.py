@@ -280,7 +280,7 @@ FAILURES = [
     ),
     Failure(
         "no answer to a POST", 302, b"", InvalidResponseError, "invalid_response",
-        "OpenAI answered with HTTP 302, which is no answer to a request for pictures.", "Check the base URL.",
+        "OpenAI answered with HTTP 302, which is no answer to such a request.", "Check the base URL.",
     ),
     Failure(
         "wrong value", 400, error("Invalid value: 'huge'. Supported values are: 'low' and 'high'", "invalid_value"),

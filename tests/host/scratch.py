@@ -1,0 +1,126 @@
+"""A scratch Invoke to try the pack in: ``make invoke``.
+
+Its root is ``.invoke/`` in the repository, and stays, pictures and all, until ``make clean``. The pack is put into
+it anew at each start, and everything goes to the sandbox, so that no key is needed and nothing costs anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from invokeai_external.cli.install import install_pack
+
+from .environment import python_of
+
+_ROOT = Path(__file__).resolve().parents[2] / ".invoke"
+_USUAL_PORT = 9090
+_START_S = 300.0
+_STOP_S = 15.0
+
+
+def main() -> int:
+    """Start it, say where it is, and wait until it ends or Ctrl-C is pressed; gives the exit code."""
+    # Who ends this program in another way than by Ctrl-C does not want an Invoke to live on, either.
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)
+    try:
+        python = python_of(os.environ)
+        port = _free_port()
+        _ROOT.mkdir(exist_ok=True)
+        (_ROOT / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: 127.0.0.1\nport: {port}\n", "utf-8")
+        install_pack(_ROOT)
+        log = _ROOT / "invoke.log"
+        _say(f"Starting Invoke, which takes half a minute; what it says goes to {log} ...")
+        with log.open("wb") as out:
+            process = _started(python, out.fileno())
+        try:
+            return _served(process, f"http://127.0.0.1:{port}", log)
+        finally:
+            _stop(process)
+    except KeyboardInterrupt:
+        _say("Ended.")
+        return 0
+    except subprocess.CalledProcessError:
+        _say("The environment with Invoke could not be made; the reason is above.")
+        return 1
+
+
+def _started(python: Path, out: int) -> subprocess.Popen[bytes]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("INVOKEAI_")}
+    return subprocess.Popen(
+        [python.parent / "invokeai-web", "--root", _ROOT],
+        env={**environ, "INVOKEAI_EXTERNAL_SANDBOX": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        # Ctrl-C reaches this program alone, which then ends that one.
+        start_new_session=True,
+    )
+
+
+def _served(process: subprocess.Popen[bytes], address: str, log: Path) -> int:
+    """Say the address once the models are there, and wait for the end, which only an accident brings."""
+    deadline, before = time.monotonic() + _START_S, 0
+    while process.poll() is None and time.monotonic() < deadline:
+        count = _models_at(address)
+        if 0 < count == before:
+            _say(f"{count} models are there, and every picture comes from the sandbox: no key, no cost.")
+            _say(f"Open {address} - choose a model under External, write a prompt, press Invoke.")
+            _say("Ctrl-C ends it.")
+            process.wait()
+            break
+        before = count
+        time.sleep(0.5)
+    _say(f"Invoke {'ended by itself' if process.poll() is not None else 'did not start'}; see {log}")
+    return 1
+
+
+def _models_at(address: str) -> int:
+    """How many external models are installed at an address; 0 while nobody answers there."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/v2/models/?base_models=external", timeout=5) as answer:
+            return len(json.load(answer)["models"])
+    except (OSError, ValueError):
+        return 0
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    """Invoke's usual port; any other if somebody has it."""
+    for port in (_USUAL_PORT, 0):
+        with socket.socket() as listener:
+            # Or the port would count as taken for a minute after the last Ctrl-C.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            free: int = listener.getsockname()[1]
+            return free
+    raise OSError("no port is free")
+
+
+def _say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

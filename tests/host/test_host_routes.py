@@ -1,0 +1,60 @@
+"""The routes under ``/api/v1/external``."""
+
+from __future__ import annotations
+
+import pytest
+
+from .invoke import PROVIDERS, Invoke
+from .sandbox import Sandbox
+
+
+def test_its_routes_are_in_the_api_page(invoke: Invoke) -> None:
+    paths = invoke.request("GET", "/../openapi.json").json()["paths"]
+    ours = {path: set(paths[path]) for path in paths if path.startswith("/api/v1/external/")}
+    assert ours == {
+        "/api/v1/external/status": {"get"},
+        "/api/v1/external/models": {"get"},
+        "/api/v1/external/test/{provider}": {"post"},
+    }
+
+
+def test_the_status_says_which_providers_can_be_used_and_tells_no_key(invoke: Invoke, canary: str) -> None:
+    status = invoke.request("GET", "/v1/external/status")
+    assert canary not in status.text
+    assert status.json() == {
+        "sandbox": False,
+        "providers": [{"provider": "gemini", "configured": True}, {"provider": "openai", "configured": True}],
+    }
+
+
+def test_the_catalogue_has_its_prices(invoke: Invoke) -> None:
+    models = {model["id"]: model for model in invoke.get("/v1/external/models")}
+    assert models["gpt-image-2.5-flare"]["prices"]["image_out"] > 0
+    assert set(models) >= {model["provider_model_id"] for model in invoke.models()}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_connection_test_makes_no_picture(invoke: Invoke, sandbox: Sandbox, provider: str) -> None:
+    answer = invoke.send("POST", f"/v1/external/test/{provider}")
+    assert answer["ok"] is True
+    assert " took the key and lists " in answer["message"]
+    assert sandbox.calls() == []
+    assert [call["path"].rsplit("/", 1)[1] for call in sandbox.all_calls()] == ["models"]
+
+
+def test_a_connection_test_tells_a_wrong_key_in_a_sentence(invoke: Invoke, sandbox: Sandbox) -> None:
+    invoke.set_key("openai", "invalid-key")
+    try:
+        answer = invoke.send("POST", "/v1/external/test/openai")
+    finally:
+        invoke.set_key("openai")
+    assert answer == {
+        "provider": "openai",
+        "ok": False,
+        "message": "OpenAI refused the key.",
+        "hint": "Set the key on Invoke's External Providers page.",
+    }
+
+
+def test_a_provider_that_is_none_is_refused(invoke: Invoke) -> None:
+    assert invoke.request("POST", "/v1/external/test/nobody").status_code == 422

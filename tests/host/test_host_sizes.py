@@ -1,0 +1,49 @@
+"""Every size that Invoke's panel offers, for every model of the catalogue, arrives as asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from invokeai_external.registry import Registry
+
+from .graphs import panel_graph
+from .invoke import Invoke, Json, output_names
+from .sandbox import Sandbox
+
+MODELS = [model.reference for model in Registry().models() if model.lifecycle.status != "retired"]
+
+Offered = tuple[int, int, str | None]
+
+
+def test_no_model_of_the_catalogue_is_left_out(invoke: Invoke) -> None:
+    installed = {f"{model['provider_id']}/{model['provider_model_id']}" for model in invoke.models()}
+    assert installed == set(MODELS)
+
+
+@pytest.mark.parametrize("reference", MODELS)
+def test_every_size_of_the_panel_arrives_as_asked(invoke: Invoke, sandbox: Sandbox, reference: str) -> None:
+    model = invoke.model(reference)
+    offered = offered_sizes(model)
+    assert len(offered) >= 3
+    numbers = {
+        size: invoke.enqueue(panel_graph(model, width=size[0], height=size[1], image_size=size[2])) for size in offered
+    }
+    came = {size: received_size(invoke, invoke.ended(number, 300)) for size, number in numbers.items()}
+    assert {size: what for size, what in came.items() if what != size[:2]} == {}
+    assert len(sandbox.calls()) == len(offered)
+
+
+def offered_sizes(model: Json) -> list[Offered]:
+    """Width, height and name of each preset and size that a model's record offers to the panel."""
+    can = model["capabilities"]
+    presets = [(size["width"], size["height"], size["image_size"]) for size in can["resolution_presets"] or []]
+    return [*presets, *((size["width"], size["height"], None) for size in (can["aspect_ratio_sizes"] or {}).values())]
+
+
+def received_size(invoke: Invoke, item: Json) -> tuple[int, int] | str:
+    """The pixels of the picture that a run put into the gallery, or what the run says of its failure."""
+    if item["status"] != "completed":
+        return str(item["error_message"])
+    [name] = output_names(item)
+    record = invoke.get(f"/v1/images/i/{name}")
+    return record["width"], record["height"]
