@@ -9,7 +9,7 @@ INVOKE_VERSION ?= 6.14.2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-host test-hosts lint types docs check clean
+.PHONY: help demo invoke test test-host test-hosts lint types docs compare screenshots check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ types: $(VENV)/.test $(VENV)/.lint ## Check the types with mypy, strictly
 docs: $(VENV)/.test ## Write the generated parts of the docs and of the README anew
 	@echo "== Writing the generated parts of the docs ..."
 	@$(BIN)/python docs/generate.py
+
+compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
+	@$(BIN)/python -m tests.host.side_by_side
 
 check: lint types test ## Everything that must hold: style, types, tests, docs (the tests read the docs)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -44,15 +45,17 @@ def canary() -> str:
 
 
 class SandboxServer:
-    """The sandbox on a port of this machine, in a thread."""
+    """The sandbox on a port of this machine, in a thread; another application in its place if one is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Any = None) -> None:
         from invokeai_external.sandbox import create_app
 
         # With the protocol named, asyncio sends small packets at once: 40 ms less for each request.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.bind(("127.0.0.1", 0))
-        self._server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", timeout_graceful_shutdown=1))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app or create_app(), log_level="error", timeout_graceful_shutdown=1)
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
