@@ -33,10 +33,15 @@ test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed o
 	@echo "== Looking for InvokeAI $(INVOKE_VERSION) ..."
 	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python tests/host/environment.py
 	@echo "== Running the host tests on it ..."
-	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host --ignore tests/host/browser
+	@echo "== Running the browser tests on it ..."
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host/browser
 
 test-hosts: test-host ## The same on the oldest Invoke that is supported, too
 	@$(MAKE) --no-print-directory test-host INVOKE_VERSION=6.13.0
+
+screenshots: $(VENV)/.host ## Take the pictures of docs/invoke.md anew, with Chromium
+	@INVOKEAI_EXTERNAL_SCREENSHOTS=docs/images/invoke $(BIN)/python -m pytest tests/host/browser
 
 lint: $(VENV)/.lint ## Check the style with ruff
 	@echo "== Checking the style ..."
