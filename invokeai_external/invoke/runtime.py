@@ -77,6 +77,7 @@ class Runtime:
         service, portal = self._service()
         future: Future[GenerationResult] = portal.start_task_soon(service.generate, request, line.on_progress)
         told, told_at = "", 0.0
+        where = "SANDBOX · " if self.sandbox() else ""
         try:
             while True:
                 try:
@@ -88,7 +89,7 @@ class Runtime:
                     raise _with_invokes_hint(error) from None
                 if is_canceled():
                     raise host.CanceledException
-                text, now = line.text(), time.monotonic()
+                text, now = where + line.text(), time.monotonic()
                 if text != told and now - told_at >= _TELL_S:
                     tell(text)
                     told, told_at = text, now

@@ -183,8 +183,13 @@ class GeminiProvider:
         quota = " ".join(_quota_ids(details))
         wait_s = _retry_delay(details) or asked_wait(response.headers, now=response.received_at)
         kind: type[ProviderError] = QuotaError
+        # Google's words are long and push what to do out of Invoke's notice; they are quoted where they add to it.
+        quoted = ""
         if re.search(r"\blimit: 0(?![\d.]*[1-9])", words):
-            what, hint = "gives this key no quota for this model", f"Turn on billing at {self.info.billing_url}"
+            what, hint = (
+                "gives this key no quota for this model (limit: 0)",
+                f"Turn on billing at {self.info.billing_url}",
+            )
         elif "PerDay" in quota or "Daily" in quota:
             what, hint = (
                 "says that the quota of the day is used up",
@@ -192,13 +197,13 @@ class GeminiProvider:
             )
         elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
             what = f"asks to wait {wait_s:,.0f} s, so a quota is used up"
-            hint = f"See your quotas at {self.info.billing_url}"
+            hint, quoted = f"See your quotas at {self.info.billing_url}", one_line(words)
         else:
-            kind = RateLimitedError
+            kind, quoted = RateLimitedError, one_line(words)
             what, hint = "asks to slow down", f"Ask for fewer pictures at once, or see {self.info.billing_url}"
             if wait_s is None and "PerMinute" in quota:
                 wait_s = _PER_MINUTE_WAIT_S
-        error = error_from(kind, f"{self.info.name} {what}{said(one_line(words))}", hint, response, call)
+        error = error_from(kind, f"{self.info.name} {what}{said(quoted)}", hint, response, call)
         error.retry_after = wait_s
         return error
 

@@ -67,7 +67,9 @@ def _make(folder: Path, python: Path, requirements: list[str]) -> None:
 def _uv(*arguments: str) -> None:
     # uv may run a build backend, for which the tests' guard against the internet is not meant.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-m", "uv", *arguments], check=True, env=environ)
+    # Its progress is worth seeing while it downloads; its list of 150 packages is not worth a log.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    subprocess.run([sys.executable, "-m", "uv", *quiet, *arguments], check=True, env=environ)
 
 
 def _say(text: str) -> None:
