@@ -1,16 +1,19 @@
 """The one seam: everything of Invoke that is not its public node API is touched here and nowhere else.
 
-Each function says why it is needed and which version it was seen in. Those that change Invoke are context managers that
-change it back, so that an uninstall leaves nothing behind. Seen in 6.14.2; ``tests/host`` holds it to what is used.
+Each function says why it is needed; all of it was seen in 6.13.0 and in 6.14.2 where nothing else is said. Those that
+change Invoke are context managers that change it back, so that an uninstall leaves nothing behind. The contract test
+(``tests/host/test_host_contract.py``) reads here what is used of Invoke, and looks for it in a running one; it follows
+what hangs on an imported name or on an argument of an imported type.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter
 from fastapi_events.handlers.local import local_handler
@@ -18,41 +21,53 @@ from invokeai.app import api_app
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
-from invokeai.app.services.config.config_default import get_config
+from invokeai.app.invocations.fields import MetadataField
+from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
 from invokeai.app.services.events.events_common import ModelInstallCompleteEvent, register_events
-from invokeai.app.services.model_records.model_records_base import UnknownModelException
+from invokeai.app.services.invocation_services import InvocationServices
+from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
+from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
+from invokeai.app.services.session_queue.session_queue_common import SessionQueueItemNotFoundError
+from invokeai.app.services.shared.invocation_context import InvocationContext
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.starter_models import STARTER_MODELS, StarterModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
 from invokeai.backend.util.logging import InvokeAILogger
+from PIL import Image
 from pydantic import SecretStr
 
 from ..settings import Credentials
 
 __all__ = [
     "CanceledException",
+    "NodeCache",
     "added_routes",
     "cache_of",
     "credentials",
     "delete_model",
+    "install_model",
+    "is_stopping",
     "log",
     "model_records",
-    "models",
     "node_pack_of",
     "on_key_change",
     "on_model_installed",
     "on_unregister",
-    "registered",
+    "plain_failures",
     "replaced_nodes",
     "replaced_starter_models",
     "root",
+    "save",
     "services_exist",
     "started",
     "starter_models",
 ]
 
 log = InvokeAILogger.get_logger("InvokeAI")
+
+_RECENT = 100
+"""How many of the newest images are looked through for what a failed save left; other runs may save meanwhile."""
 
 
 def root() -> Path:
@@ -62,7 +77,7 @@ def root() -> Path:
 
 def credentials(providers: Sequence[str]) -> dict[str, Credentials]:
     """The keys and addresses that Invoke holds now: its settings page changes the live object, not only the file."""
-    config = get_config()
+    config: InvokeAIAppConfig = get_config()
     found = {}
     for provider in providers:
         key = getattr(config, f"external_{provider}_api_key", None)
@@ -76,58 +91,158 @@ def services_exist() -> bool:
     return getattr(ApiDependencies, "invoker", None) is not None
 
 
-def models() -> Any:
-    """The model manager, whose ``install`` names, stores and announces models; no node context has it."""
-    return ApiDependencies.invoker.services.model_manager
-
-
 def model_records() -> list[ExternalApiModelConfig]:
-    """All external models that are installed."""
-    found = models().store.search_by_attr(
+    """All external models that are installed; no node context gives more than one by its key."""
+    found = ApiDependencies.invoker.services.model_manager.store.search_by_attr(
         base_model=BaseModelType.External, model_type=ModelType.ExternalImageGenerator
     )
     return [record for record in found if isinstance(record, ExternalApiModelConfig)]
 
 
+def install_model(source: str, changes: ModelRecordChanges) -> None:
+    """Have Invoke's installer name a model, store it and tell every open page; again for one that is installed."""
+    ApiDependencies.invoker.services.model_manager.install.heuristic_import(source, config=changes)
+
+
 def delete_model(record: ExternalApiModelConfig) -> None:
     """Take a model out; one that is gone already is what was wanted, since Invoke removes them with the key as well."""
     with suppress(UnknownModelException):
-        models().install.delete(record.key)
+        ApiDependencies.invoker.services.model_manager.install.delete(record.key)
 
 
-def cache_of(services: Any, node: BaseInvocation) -> tuple[Any, Any]:
-    """The invocation cache and a node's key in it; (None, None) where Invoke's settings or the node switch it off."""
+class NodeCache(NamedTuple):
+    """Invoke's cache of what nodes put out, and the key of one node in it."""
+
+    services: InvocationServices
+    key: str
+
+    def get(self) -> object | None:
+        """What the node put out before; None if it is not known, or the cache is switched off for now."""
+        found: object | None = self.services.invocation_cache.get(self.key)
+        return found
+
+    def replace(self, output: Any) -> None:
+        """Keep what the node put out; Invoke's own ``save`` keeps what is there already."""
+        self.services.invocation_cache.delete(self.key)
+        self.services.invocation_cache.save(self.key, output)
+
+
+def cache_of(context: InvocationContext, services: InvocationServices, node: BaseInvocation) -> NodeCache | None:
+    """The place of a node in the cache; None where Invoke's settings or the node switch it off.
+
+    No node context gives it. Invoke's own keys are the same for all users; these are not, so that nobody gets what
+    another user has paid for.
+    """
     if services.configuration.node_cache_size == 0 or not node.use_cache:
-        return None, None
-    return services.invocation_cache, services.invocation_cache.create_key(node)
+        return None
+    key = services.invocation_cache.create_key(node)
+    return NodeCache(services, f"{context._data.queue_item.user_id} {key}")
 
 
-def registered(node_types: Sequence[str]) -> list[type[BaseInvocation]]:
-    """The node classes that are registered under these types."""
-    known = InvocationRegistry.get_invocations_map()
-    return [known[name] for name in node_types if name in known]
+def save(context: InvocationContext, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+    """Put a picture into the gallery; gives its name there.
+
+    A save that failed leaves a record and a part of a file (6.13.0; 6.14.2 if the disk is too full to note that it must
+    clean up). They are taken out here; no node context can.
+
+    Args:
+        context: The run's.
+        picture: Is changed by this: Invoke writes its own texts into it.
+        metadata: What recalls the picture.
+        before: The names of the pictures that the node has saved so far.
+
+    Raises:
+        Exception: Whatever Invoke raises.
+    """
+    try:
+        return str(context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name)
+    except Exception:
+        try:
+            _remove_unfinished(context, before)
+        except Exception as error:
+            log.error("invokeai_external could not remove what a failed save left in the gallery: %s", error)
+        raise
+
+
+def _remove_unfinished(context: InvocationContext, finished: Container[str]) -> None:
+    """Take out the node's records that are not among the finished ones, and their files."""
+    records = context._services.image_records.get_many(limit=_RECENT, starred_first=False)
+    for record in records.items:
+        if record.node_id == context._data.invocation.id and record.image_name not in finished:
+            # The files first: on a full disk they make the room that the database needs.
+            for thumbnail in (False, True):
+                # The folder may be what is missing, or be no folder.
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    Path(context._services.images.get_path(record.image_name, thumbnail)).unlink()
+            context._services.image_records.delete(record.image_name)
+
+
+def is_stopping(context: InvocationContext) -> bool:
+    """True if a run is to end because Invoke does, and not because somebody has cancelled it.
+
+    6.13.0 takes a run for completed that ends as cancelled and was not; 6.14.2 leaves it for its next start to cancel.
+    """
+    with suppress(SessionQueueItemNotFoundError):
+        item = context._services.session_queue.get_queue_item(context._data.queue_item.item_id)
+        return bool(item.status == "in_progress")
+    return False
+
+
+@contextmanager
+def plain_failures(expected: type[Exception]) -> Iterator[None]:
+    """Keep the tracebacks of errors that are made for people out of the log, the queue item and the events.
+
+    Invoke takes the traceback of whatever a node raises, and a node cannot raise without one.
+    """
+    original = DefaultSessionRunner._on_node_error
+
+    def on_node_error(runner: DefaultSessionRunner, *arguments: Any, **named: Any) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, expected) and "error_traceback" in named:
+            # The log and the page's queue tab show this in place of the message, so it cannot be empty.
+            named["error_traceback"] = str(error)
+        original(runner, *arguments, **named)
+
+    DefaultSessionRunner._on_node_error = on_node_error
+    try:
+        yield
+    finally:
+        DefaultSessionRunner._on_node_error = original
 
 
 def node_pack_of(node_type: str) -> str | None:
     """The pack that a node type comes from now: ``invokeai`` for the core."""
-    found = registered([node_type])
-    return found[0].UIConfig.node_pack if found else None
+    found = _registered([node_type])
+    return str(found[0].UIConfig.node_pack) if found else None
 
 
 @contextmanager
-def replaced_nodes(ours: Sequence[type[BaseInvocation]], core: Sequence[type[BaseInvocation]]) -> Iterator[None]:
-    """Register our classes in place of the core's of the same types, and the core's again at the end.
+def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[BaseInvocation]]]) -> Iterator[None]:
+    """Register our classes in place of the core's of these types, and the core's again at the end.
 
-    Registering over a core node is the supported way to replace it; unregistering alone leaves a hole (6.14.2).
+    Registering over a core node is the supported way to replace it; unregistering alone leaves a hole.
+
+    Args:
+        node_types: The types of the nodes.
+        load: Gives our classes; may register them itself, as the first import of their module does.
     """
-    current = set(registered([node.get_type() for node in ours]))
-    for node in ours:
-        if node not in current:
-            InvocationRegistry.register_invocation(node)
+    core = _registered(node_types)
     try:
+        _register(load())
         yield
     finally:
-        for node in core:
+        _register(core)
+
+
+def _registered(node_types: Sequence[str]) -> list[type[BaseInvocation]]:
+    known = InvocationRegistry.get_invocations_map()
+    return [known[name] for name in node_types if name in known]
+
+
+def _register(nodes: Sequence[type[BaseInvocation]]) -> None:
+    current = _registered([node.get_type() for node in nodes])
+    for node in nodes:
+        if node not in current:
             InvocationRegistry.register_invocation(node)
 
 
@@ -141,7 +256,7 @@ def replaced_starter_models(providers: Sequence[str], ours: Sequence[StarterMode
     """Put our entries into the list of starter models in place of these providers' own.
 
     The list is changed in place, since other modules hold it. Nothing of ours may stand in it while Invoke starts: its
-    own sync would install models beside the database's clean-up, and can die of it (6.13.0, 6.14.2).
+    own sync would install models beside the database's clean-up, and can die of it.
     """
     theirs = starter_models(providers)
     _keep_starter_models(lambda entry: entry not in theirs)
@@ -159,7 +274,7 @@ def _keep_starter_models(wanted: Callable[[StarterModel], bool]) -> None:
 
 def _provider_of(entry: StarterModel) -> str | None:
     scheme, _, rest = entry.source.partition("://")
-    return rest.partition("/")[0] if scheme == "external" else None
+    return str(rest.partition("/")[0]) if scheme == "external" else None
 
 
 @contextmanager
@@ -168,8 +283,7 @@ def started(callback: Callable[[], None]) -> Iterator[None]:
 
     Packs load before any service exists, and there is no event for it: the application's lifespan is wrapped.
     """
-    router = api_app.app.router
-    original = router.lifespan_context
+    original = api_app.app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
@@ -179,12 +293,12 @@ def started(callback: Callable[[], None]) -> Iterator[None]:
             loop.call_later(0.5, lambda: loop.run_in_executor(None, callback))
             yield state
 
-    router.lifespan_context = lifespan
+    api_app.app.router.lifespan_context = lifespan
     try:
         yield
     finally:
-        if router.lifespan_context is lifespan:
-            router.lifespan_context = original
+        if api_app.app.router.lifespan_context is lifespan:
+            api_app.app.router.lifespan_context = original
 
 
 @contextmanager
@@ -206,6 +320,8 @@ def on_key_change(callback: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
     """Call back in a thread whenever an external model was installed, by whomever: the page does it without details."""
+    # fastapi-events has no way to unregister a handler; looked at first, so that nothing is registered in vain.
+    registry = local_handler._registry
 
     async def handle(event: tuple[str, ModelInstallCompleteEvent]) -> None:
         if isinstance(event[1].config, ExternalApiModelConfig):
@@ -215,8 +331,7 @@ def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        # fastapi-events has no way to unregister a handler.
-        for handlers in local_handler._registry.values():
+        for handlers in registry.values():
             if handle in handlers:
                 handlers.remove(handle)
 

@@ -9,7 +9,7 @@ import io
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
-from invokeai.app.invocations.fields import ImageField, InputField, MetadataField, WithBoard, WithMetadata
+from invokeai.app.invocations.fields import ImageField, InputField, WithBoard, WithMetadata
 from invokeai.app.invocations.model import ModelIdentifierField
 from invokeai.app.invocations.primitives import ImageCollectionOutput
 from invokeai.app.services.shared.invocation_context import InvocationContext
@@ -17,10 +17,10 @@ from invokeai.backend.model_manager.configs.external_api import ExternalApiModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
 from PIL import Image, ImageOps
 
-from ..errors import InvalidRequestError
+from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, OptionValue
 from ..sizing import AspectRatio, Size
-from . import host, pack
+from . import host, pack, rescue
 
 __all__ = ["NODES", "GeminiImageInvocation", "OpenAIImageInvocation"]
 
@@ -39,47 +39,61 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     num_images: int = InputField(default=1, description="How many pictures, 1 to 10", ui_order=5)
     width: int = InputField(default=1024, gt=0, description="Width in pixels, where nothing is edited", ui_order=6)
     height: int = InputField(default=1024, gt=0, description="Height in pixels, where nothing is edited", ui_order=7)
+    # The workflow editor shows no box for a field without a value: so the text is empty and the choices are "auto".
     image_size: str | None = InputField(
-        default=None, description="A named size (1K, 2K, 4K); width and height then give the ratio", ui_order=8
+        default="", description="A named size (1K, 2K, 4K); width and height then give the ratio", ui_order=8
     )
     seed: int | None = InputField(
         default=None, description="Makes a picture repeatable, where the model knows seeds", ui_order=9
     )
-    # What is wired decides; the field is there for graphs that the core's nodes and tabs made.
-    mode: Literal["txt2img", "img2img", "inpaint"] = InputField(
-        default="txt2img", description="Not used: what is wired decides", ui_hidden=True
-    )
+    # What is wired decides; the field is there for graphs that the core's nodes and tabs made. Any word is taken, so
+    # that one of a newer page does not break a run, and so that outpainting ends in a sentence.
+    mode: str = InputField(default="txt2img", description="Not used: what is wired decides", ui_hidden=True)
 
     def options(self) -> dict[str, OptionValue | None]:
         """The provider's own options, by the names that the planner knows."""
         raise NotImplementedError
 
     def invoke(self, context: InvocationContext) -> ImageCollectionOutput:
+        if self.mode == "outpaint":
+            raise CapabilityError(
+                "External models cannot outpaint.",
+                hint="Make the box no larger than the picture, or paint a mask inside the picture.",
+            )
         record = self._record(context)
-        runtime = pack.runtime()
-        result = runtime.generate(
-            self._request(context, record),
-            is_canceled=context.util.is_canceled,
-            tell=context.util.signal_progress,
-        )
+        request = self._request(context, record)
+        try:
+            result = pack.runtime().generate(
+                request, is_canceled=context.util.is_canceled, tell=context.util.signal_progress
+            )
+        except host.CanceledException:
+            if host.is_stopping(context):
+                raise CancelledError(
+                    "Invoke was stopped before the picture was there.",
+                    hint="Run it again; the provider may bill the first time as well.",
+                ) from None
+            raise
         for notice in result.notices:
             context.logger.info(f"{record.name}: {notice.message}")
         for error in result.errors:
             context.logger.warning(f"{record.name}: {error}")
-        return ImageCollectionOutput(
-            collection=[self._saved(context, record, result, image) for image in result.images]
-        )
+        # Asked before and not now: the picture that was edited may be gone by now.
+        size = request.size if self.init_image else None
+        return _output(self._saved(context, record, result, size))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
-        """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones."""
-        cache, key = host.cache_of(services, self)
+        """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
+
+        The core's own also refuses a node without a required input; here only the model is, see ``_record``.
+        """
+        cache = host.cache_of(context, services, self)
         if cache is None:
             return self.invoke(context)
-        cached = cache.get(key)
+        cached = cache.get()
         if isinstance(cached, ImageCollectionOutput) and (again := self._saved_again(context, cached)):
             return again
         output = self.invoke(context)
-        cache.save(key, output)
+        cache.replace(output)
         return output
 
     def _record(self, context: InvocationContext) -> ExternalApiModelConfig:
@@ -135,12 +149,30 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         return Size(self.width, self.height), None, None
 
     def _saved(
-        self,
-        context: InvocationContext,
-        record: ExternalApiModelConfig,
-        result: GenerationResult,
-        image: GeneratedImage,
-    ) -> ImageField:
+        self, context: InvocationContext, record: ExternalApiModelConfig, result: GenerationResult, size: Size | None
+    ) -> list[str]:
+        """The names of the pictures in the gallery.
+
+        What cannot be saved there is kept elsewhere; that is an error only if it befell all of them.
+        """
+        saved: list[str] = []
+        unsaved: list[GeneratedImage] = []
+        for image in result.images:
+            try:
+                with Image.open(io.BytesIO(image.data)) as opened:
+                    picture = _as_large_as(size, opened)
+                    saved.append(self._saved_one(context, picture, self._metadata(record, image), saved))
+            except rescue.NotSavedError as error:
+                unsaved.append(image)
+                message = error.message
+        if unsaved:
+            failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()))
+            if not saved:
+                raise failure
+            context.logger.error(f"{record.name}: {failure}")
+        return saved
+
+    def _metadata(self, record: ExternalApiModelConfig, image: GeneratedImage) -> dict[str, Any]:
         metadata = {**(self.metadata.root if self.metadata else {}), **image.metadata}
         metadata["model"] = {
             "key": record.key,
@@ -151,26 +183,41 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         }
         # The panel's size, to which the panel goes back on recall; what came stands under "external".
         metadata["width"], metadata["height"] = self.width, self.height
-        with Image.open(io.BytesIO(image.data)) as opened:
-            picture = _as_large_as(context, self.init_image, opened) if self.init_image else opened
-            saved = context.images.save(image=picture, metadata=MetadataField(root=metadata))
-        return ImageField(image_name=saved.image_name)
+        return metadata
 
     def _saved_again(self, context: InvocationContext, cached: ImageCollectionOutput) -> ImageCollectionOutput | None:
         """New entries for the pictures of a cached run; None if one of them is gone, so that it must be run again."""
-        again = []
-        for field in cached.collection:
-            try:
-                metadata = context.images.get_metadata(field.image_name)
-                picture = context.images.get_pil(field.image_name)
-            except Exception:
-                # Invoke raises one of several errors for a picture that was deleted.
-                return None
+        names = [field.image_name for field in cached.collection]
+        try:
+            found = [(context.images.get_pil(name), context.images.get_metadata(name)) for name in names]
+        except Exception:
+            # Invoke raises one of several errors for a picture that was deleted.
+            return None
+        saved: list[str] = []
+        for picture, metadata in found:
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
-            saved = context.images.save(image=picture, metadata=MetadataField(root=root))
-            again.append(ImageField(image_name=saved.image_name))
-        return ImageCollectionOutput(collection=again)
+            saved.append(self._saved_one(context, picture, root, saved))
+        return _output(saved)
+
+    def _saved_one(
+        self, context: InvocationContext, picture: Image.Image, metadata: dict[str, Any], before: list[str]
+    ) -> str:
+        """Put one picture into the gallery; gives its name there, or raises NotSavedError."""
+        try:
+            return host.save(context, picture, metadata, before=before)
+        except Exception as error:
+            reason = rescue.reason_of(error)
+        if self.board:  # type: ignore[has-type]
+            # With several users, Invoke refuses a board that is gone or somebody else's only now.
+            context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
+            self.board = None
+            return self._saved_one(context, picture, metadata, before)
+        raise rescue.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
+
+
+def _output(names: list[str]) -> ImageCollectionOutput:
+    return ImageCollectionOutput(collection=[ImageField(image_name=name) for name in names])
 
 
 def _picture(context: InvocationContext, field: ImageField, what: str) -> InputImage:
@@ -178,6 +225,11 @@ def _picture(context: InvocationContext, field: ImageField, what: str) -> InputI
     try:
         path = context.images.get_path(field.image_name)
         return InputImage(path.read_bytes(), field.image_name)
+    except PermissionError:
+        # With several users (6.14.2).
+        raise InvalidRequestError(
+            f"The {what} {field.image_name} belongs to another user.", hint="Choose a picture of your own."
+        ) from None
     except Exception:
         raise InvalidRequestError(
             f"The {what} {field.image_name} is no longer in the gallery.", hint="Choose another picture."
@@ -198,10 +250,11 @@ def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     return InputImage(file.getvalue(), field.image_name)
 
 
-def _as_large_as(context: InvocationContext, field: ImageField, picture: Image.Image) -> Image.Image:
-    """An edit at the size of the picture that was edited, which is where the Canvas puts it."""
-    original = context.images.get_pil(field.image_name)
-    return picture if picture.size == original.size else picture.resize(original.size, Image.Resampling.LANCZOS)
+def _as_large_as(size: Size | None, picture: Image.Image) -> Image.Image:
+    """An edit at the size of the picture that was edited, which is where the Canvas puts it; None changes nothing."""
+    if size is None or picture.size == (size.width, size.height):
+        return picture
+    return picture.resize((size.width, size.height), Image.Resampling.LANCZOS)
 
 
 def _model_field(provider: str) -> Any:
@@ -235,8 +288,8 @@ class OpenAIImageInvocation(ExternalImageInvocation):
     background: Literal["auto", "transparent", "opaque"] = InputField(
         default="auto", description="Transparent makes a picture with alpha", ui_order=11
     )
-    input_fidelity: Literal["low", "high"] | None = InputField(
-        default=None, description="How closely pictures that are given are kept; GPT Image 1.5 and older", ui_order=12
+    input_fidelity: Literal["auto", "low", "high"] | None = InputField(
+        default="auto", description="How closely pictures that are given are kept; GPT Image 1.5 and older", ui_order=12
     )
     moderation: Literal["auto", "low"] = InputField(
         default="auto", description="Low is less strict; for pictures from words alone", ui_order=13
@@ -266,8 +319,8 @@ class GeminiImageInvocation(ExternalImageInvocation):
 
     model: ModelIdentifierField = _model_field("gemini")
     temperature: float | None = InputField(default=None, ge=0, le=2, description="How varied, 0 to 2", ui_order=10)
-    thinking_level: Literal["minimal", "medium", "high"] | None = InputField(
-        default=None, description="How long the model thinks first, where it does", ui_order=11
+    thinking_level: Literal["auto", "minimal", "medium", "high"] | None = InputField(
+        default="auto", description="How long the model thinks first, where it does", ui_order=11
     )
 
     def options(self) -> dict[str, OptionValue | None]:

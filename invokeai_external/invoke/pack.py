@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS, Registry
@@ -25,7 +26,11 @@ def activate(pack_name: str) -> None:
     global _active
     other = host.node_pack_of(_NODE_TYPES[0])
     if other not in (None, "invokeai", pack_name):
-        host.log.error("invokeai_external is loaded already, from the pack %s; %s stays off.", other, pack_name)
+        host.log.error(
+            "%s stays off: invokeai_external is there already, as the node pack %s. Remove one of the two folders.",
+            pack_name,
+            other,
+        )
         return
     if _active:
         _active.close()
@@ -39,31 +44,29 @@ def runtime() -> Runtime:
 
 
 class Pack:
-    """Everything that the pack puts into Invoke."""
+    """Everything that the pack puts into Invoke: all of it, or if something is missing there nothing."""
 
     def __init__(self, name: str) -> None:
-        core = host.registered(_NODE_TYPES)
-        # The first import registers our nodes, so it must come after the look at the core's.
-        from .nodes import NODES
-
         self.runtime = Runtime()
-        self._stack = ExitStack()
-        self._stack.callback(self.runtime.close)
-        enter = self._stack.enter_context
-        enter(host.replaced_nodes(NODES, core))
-        built_in = host.starter_models(PROVIDER_IDS)
-        # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
-        self._starters = enter(ExitStack())
-        self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, []))
-        self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
-        enter(host.on_key_change(lambda: _in_background(self.sync.run)))
-        enter(host.on_model_installed(self.sync.run))
-        enter(host.on_unregister(name, self.close))
-        enter(host.added_routes(router_of(self.runtime)))
+        with ExitStack() as stack:
+            stack.callback(self.runtime.close)
+            built_in = host.starter_models(PROVIDER_IDS)
+            self._starters = stack.enter_context(ExitStack())
+            # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
+            self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, []))
+            self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
+            stack.enter_context(host.on_key_change(lambda: _in_background(self.sync.run)))
+            stack.enter_context(host.on_model_installed(self.sync.run))
+            stack.enter_context(host.on_unregister(name, self.close))
+            stack.enter_context(host.added_routes(router_of(self.runtime)))
+            stack.enter_context(host.plain_failures(ExternalError))
+            if not host.services_exist():
+                stack.enter_context(host.started(self._begin))
+            # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
+            stack.enter_context(host.replaced_nodes(_NODE_TYPES, _our_nodes))
+            self._stack = stack.pop_all()
         if host.services_exist():
             _in_background(self._begin)
-        else:
-            enter(host.started(self._begin))
 
     def close(self) -> None:
         """Take everything out again."""
@@ -82,6 +85,13 @@ class Pack:
             shown = [starter_model(m) for m in Registry().models() if m.lifecycle.status != "retired"]
         self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
         self.sync.run()
+
+
+def _our_nodes() -> Sequence[type[Any]]:
+    # Their first import registers them, so it comes when all else is in.
+    from .nodes import NODES
+
+    return NODES
 
 
 def _in_background(work: Callable[[], None]) -> None:

@@ -119,7 +119,8 @@ def _description(model: ModelConfig) -> str:
         return model.description
     day = f" on {life.shutdown}" if life.shutdown else ""
     instead = f", use {life.successor} instead" if life.successor else ""
-    return f"{model.description} {'Retired' if life.status == 'retired' else 'Ends'}{day}{instead}."
+    end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
+    return f"{model.description} {end}{day}{instead}."
 
 
 def starter_model(model: ModelConfig) -> StarterModel:
@@ -173,6 +174,8 @@ class ModelSync:
                 self._sync()
         except ExternalError as error:
             host.log.error("invokeai_external: %s", error)
+        except OSError as error:
+            host.log.error("invokeai_external could not note which models it installed: %s.", error.strerror)
         except Exception as error:
             host.log.exception("invokeai_external could not bring the models up to date: %s", error)
 
@@ -213,7 +216,6 @@ class ModelSync:
         }
 
     def _install(self, model: ModelConfig, fields: Fields, memory: _Memory) -> None:
-        """Through Invoke's own installer, which names the model, stores it and tells every open page of it."""
         source = source_of(model)
         changes = ModelRecordChanges(
             **fields,
@@ -221,7 +223,7 @@ class ModelSync:
             type=ModelType.ExternalImageGenerator,
             format=ModelFormat.ExternalApi,
         )
-        host.models().install.heuristic_import(source, config=changes)
+        host.install_model(source, changes)
         memory.remember(source, _wanted(model))
 
 

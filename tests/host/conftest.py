@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,15 @@ def clone_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_invoke(
     host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NewInvoke]:
-    """Makes roots, each with an Invoke that is not started yet: ``new_invoke(keys=["openai"], pack=True)``."""
+    """Makes roots, each with an Invoke that is not started yet: ``new_invoke(keys=["openai"], pack=True)``.
+
+    ``settings`` goes into its ``invokeai.yaml``.
+    """
     made: list[Invoke] = []
 
-    def make(*, keys: tuple[str, ...] = (), pack: bool = True) -> Invoke:
+    def make(*, keys: tuple[str, ...] = (), pack: bool = True, settings: Mapping[str, object] | None = None) -> Invoke:
         invoke = _new(host_python, host_sandbox, tmp_path_factory, keys=keys, pack=pack)
+        invoke.configure(settings or {})
         made.append(invoke)
         return invoke
 

@@ -65,6 +65,24 @@ def test_the_queue_item_of_a_model_that_is_not_installed(invoke: Invoke, sandbox
     assert sandbox.calls() == []
 
 
+def test_the_queue_item_of_a_model_that_nobody_knows(invoke: Invoke, sandbox: Sandbox) -> None:
+    """One with a name like none: the nearest one's rules are for it, and the provider has the last word."""
+    record = invoke.install_model("gemini/gemini-of-tomorrow")
+    try:
+        invoke.settled_models()
+        message = sentence_of(invoke.failure(workflow_graph(invoke.model("gemini/gemini-of-tomorrow"))))
+        assert "gemini-of-tomorrow" in message
+    finally:
+        invoke.delete_model(record["key"])
+
+
+def test_the_queue_item_of_an_outpainting(invoke: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image) -> None:
+    name = invoke.upload(photo)
+    message = sentence_of(invoke.failure(panel_graph(gpt, mode="outpaint", init_image={"image_name": name})))
+    assert "outpaint" in message
+    assert sandbox.calls() == []
+
+
 def test_the_queue_item_without_a_model(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     graph = workflow_graph(gpt)
     del graph["nodes"]["picture"]["model"]
@@ -80,14 +98,45 @@ def test_the_queue_item_of_a_mask_without_a_picture(
     assert sandbox.calls() == []
 
 
-def test_the_queue_item_of_a_reference_that_was_deleted(
+def test_the_queue_item_of_a_mask_that_changes_nothing(
     invoke: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image
 ) -> None:
-    name = invoke.upload(photo)
-    invoke.send("DELETE", f"/v1/images/i/{name}")
-    message = sentence_of(invoke.failure(workflow_graph(gpt, reference_images=[{"image_name": name}])))
-    assert "gallery" in message
+    white = invoke.upload(Image.new("L", photo.size, 255))
+    fields: Json = {"init_image": {"image_name": invoke.upload(photo)}, "mask_image": {"image_name": white}}
+    assert "mask is white" in sentence_of(invoke.failure(workflow_graph(gpt, **fields)))
     assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("field", ["reference_images", "init_image", "mask_image"])
+def test_the_queue_item_of_a_picture_that_was_deleted(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image, field: str
+) -> None:
+    name = invoke.upload(photo)
+    fields: Json = {"init_image": {"image_name": invoke.upload(photo)}}
+    fields[field] = [{"image_name": name}] if field == "reference_images" else {"image_name": name}
+    invoke.send("DELETE", f"/v1/images/i/{name}")
+    message = sentence_of(invoke.failure(workflow_graph(gpt, **fields)))
+    assert f"{name} is no longer in the gallery" in message
+    assert sandbox.calls() == []
+
+
+def test_a_failure_is_a_sentence_in_the_log_and_in_the_queue_tab_too(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
+    before = len(invoke.log())
+    item = invoke.failure(workflow_graph(gpt, prompt=""))
+    # The queue tab shows this in place of the message.
+    assert item["error_traceback"] == item["error_message"]
+    lines = [line.text for line in invoke.log()[before:] if line.level == "ERROR"]
+    assert len(lines) == 2
+    assert all(line.endswith(item["error_message"]) for line in lines)
+
+
+def test_the_traceback_of_what_is_not_ours_stays(invoke: Invoke) -> None:
+    """An error of another node, or one that nobody expected, is told as Invoke tells it."""
+    nodes = {"one": {"id": "one", "type": "img_blur", "image": {"image_name": "no such picture"}}}
+    item = invoke.failure({"id": "graph", "nodes": nodes, "edges": []})
+    assert item["error_traceback"].startswith("Traceback")
 
 
 def test_the_queue_item_of_a_retired_model(invoke: Invoke, sandbox: Sandbox) -> None:
@@ -214,6 +263,19 @@ class TestBadSettings:
         bad.settled_models()
         assert len(bad.run(workflow_graph(bad.model("openai/gpt-image-2.5-flare")))) == 1
 
+    def test_no_key(self, bad: Invoke, sandbox: Sandbox) -> None:
+        """Without a key there is no model, but for one that the user has installed meanwhile."""
+        bad.remove_key("openai")
+        bad.settled_models()
+        record = bad.install_model("openai/gpt-image-2.5-flare")
+        message = sentence_of(bad.failure(workflow_graph(record)))
+        assert "key" in message
+        assert "External Providers" in message
+        assert sandbox.calls() == []
+        bad.set_key("openai")
+        wait_for(lambda: len(bad.models("openai")) > 1)
+        bad.settled_models()
+
     def test_a_wrong_key(self, bad: Invoke, sandbox: Sandbox) -> None:
         record = bad.model("openai/gpt-image-2.5-flare")
         bad.set_key("openai", f"{CANARY}-wrong")
@@ -231,13 +293,6 @@ class TestBadSettings:
             assert "127.0.0.1" in sentence_of(item)
         finally:
             bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
-
-    def test_stopped_in_the_middle_of_a_call_it_ends_soon(self, bad: Invoke, sandbox: Sandbox) -> None:
-        sandbox.order("openai", "slow", seconds=30)
-        bad.enqueue(workflow_graph(bad.model("openai/gpt-image-2.5-flare")))
-        wait_for(sandbox.calls)
-        # The stock Invoke needs 4 s; stopping holds that it does not wait for the call.
-        bad.stop()
 
 
 def test_metadata_of_the_model_is_an_identity_and_no_more(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:

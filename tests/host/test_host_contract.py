@@ -1,0 +1,155 @@
+"""What the pack uses of Invoke is there in a running one; where it is not, the failure names it and who needs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from .conftest import NewInvoke
+from .contract import Reader, Use, distinct
+from .invoke import NODE_TYPES, PROVIDERS, Invoke
+from .packing import REPOSITORY
+
+PACKAGE = REPOSITORY / "invokeai_external" / "invoke"
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+_IMAGES = "invokeai.app.services.image_records.image_records_common:ImageRecord"
+_EVENT = "invokeai.app.services.events.events_common:ModelInstallCompleteEvent"
+_CONFIG = "invokeai.app.services.config.config_default:InvokeAIAppConfig"
+_NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
+_RUNNER = "invokeai.app.services.session_processor.session_processor_default:DefaultSessionRunner"
+
+# What host.py reads of things whose type its text does not show: what they are, or None for what is not Invoke's.
+UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
+    "context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name": (
+        "invokeai.app.services.images.images_common:ImageDTO",
+        ("image_name",),
+    ),
+    "event[1].config": (_EVENT, ("config",)),
+    "found[0].UIConfig": (_NODE, ("UIConfig",)),
+    "found[0].UIConfig.node_pack": ("invokeai.app.invocations.baseinvocation:UIConfigBase", ("node_pack",)),
+    "get_config().root_path": (_CONFIG, ("root_path",)),
+    "item.status": ("invokeai.app.services.session_queue.session_queue_common:SessionQueueItem", ("status",)),
+    "node.get_type": (_NODE, ("get_type",)),
+    "record.image_name": (_IMAGES, ("image_name",)),
+    "record.node_id": (_IMAGES, ("node_id",)),
+    "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
+    **dict.fromkeys(("handlers.remove", "key.strip", "rest.partition"), None),
+    **dict.fromkeys(("log.error", "loop.call_later", "loop.run_in_executor"), None),
+}
+
+# What host.py names in a string, or takes as a keyword.
+BY_NAME = [
+    *(
+        Use(_CONFIG, True, (f"external_{provider}_{what}",), None, "host.credentials")
+        for provider in PROVIDERS
+        for what in ("api_key", "base_url")
+    ),
+    Use(
+        _RUNNER,
+        False,
+        ("_on_node_error",),
+        (1, ("invocation", "queue_item", "error_type", "error_message", "error_traceback")),
+        "host.plain_failures",
+    ),
+]
+
+
+def uses_of(modules: Sequence[Path]) -> list[Use]:
+    """All that some modules use of Invoke, each thing once."""
+    return list(distinct([use for path in modules for use in Reader(path.read_text("utf-8"), path.stem).uses]))
+
+
+@pytest.fixture(scope="module")
+def stock(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke without our pack, so that what is looked at is Invoke's own."""
+    invoke = new_invoke(pack=False)
+    invoke.start()
+    return invoke
+
+
+def missing_from(invoke: Invoke, uses: list[Use]) -> list[str]:
+    """What a running Invoke lacks, one sentence each."""
+    folder = invoke.root / "nodes" / "probe"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copyfile(Path(__file__).with_name("probe.py"), folder / "__init__.py")
+    (folder / "uses.json").write_text(json.dumps([use._asdict() for use in uses]), encoding="utf-8")
+    invoke.send("POST", "/v2/custom_nodes/reload")
+    found = folder / "missing.json"
+    assert found.is_file(), invoke.log_text()[-4000:]
+    return [
+        f"{uses[number].dotted} {wrong}: {uses[number].where} needs it"
+        for number, wrong in json.loads(found.read_text(encoding="utf-8"))
+    ]
+
+
+def test_all_that_the_pack_uses_of_invoke_is_there(stock: Invoke) -> None:
+    followed = [Use(*known, None, "host") for known in map(_instance, UNFOLLOWED.values()) if known]
+    assert missing_from(stock, [*uses_of(MODULES), *followed, *BY_NAME]) == []
+
+
+def _instance(known: tuple[str, tuple[str, ...]] | None) -> tuple[str, bool, tuple[str, ...]] | None:
+    return (known[0], True, known[1]) if known else None
+
+
+def test_what_a_release_moved_is_named(stock: Invoke) -> None:
+    gone = Use("invokeai.app.api.routers.app_info:_apply_moved", False, (), None, "host.on_key_change")
+    deep = Use("invokeai.app.api.dependencies:ApiDependencies", False, ("invoker", "services", "nothing"), None, "f")
+    runs = "invokeai.app.services.shared.invocation_context:InvocationContext"
+    called = Use(runs, True, ("images", "save"), (0, ("image", "title")), "host.save")
+    found = missing_from(stock, [gone, deep, called])
+    assert found[:2] == [
+        "invokeai.app.api.routers.app_info._apply_moved is gone: host.on_key_change needs it",
+        "invokeai.app.api.dependencies.ApiDependencies.invoker.services.nothing is gone: f needs it",
+    ]
+    assert "images.save is called in another way" in found[2]
+    assert "title" in found[2]
+
+
+def test_the_core_has_nodes_of_these_types(stock: Invoke) -> None:
+    assert {stock.schema(node_type)["node_pack"] for node_type in NODE_TYPES.values()} == {"invokeai"}
+
+
+def test_nothing_that_the_seam_reads_is_left_out() -> None:
+    """A new use in host.py is followed from its import, or has to be added to the table above."""
+    source = (PACKAGE / "host.py").read_text("utf-8")
+    assert Reader(source, "host").unfollowed == set(UNFOLLOWED)
+
+
+def test_the_reader_follows_what_is_used() -> None:
+    source = """
+from invokeai.a import b, C, registry
+def f(x: C, y):
+    z = b.c
+    z.d(1, k=2)
+    x.e.g()
+    y.h
+    for entry in registry:
+        entry.i
+class D(NamedTuple):
+    field: C
+    def m(self):
+        self.field.j
+"""
+    reader = Reader(source, "m")
+    called = {(use.dotted, use.instance, use.arguments, use.where) for use in reader.uses}
+    assert called >= {
+        ("invokeai.a.b", False, None, "m"),
+        ("invokeai.a.b.c.d", False, (1, ("k",)), "m.f"),
+        ("invokeai.a.C.e.g", True, (0, ()), "m.f"),
+        ("invokeai.a.C.j", True, None, "m.D.m"),
+    }
+    assert reader.unfollowed == {"y.h", "entry.i"}
+
+
+def test_the_seam_is_the_one_place_for_what_is_not_public() -> None:
+    """The other modules read no private name of Invoke's, and none of its services."""
+    others = [path for path in MODULES if path.name != "host.py"]
+    private = [use for use in uses_of(others) if any(name.startswith("_") for name in use.chain)]
+    assert [use.dotted for use in private] == []
+    assert not any("ApiDependencies" in use.dotted or "invocation_services" in use.dotted for use in uses_of(others))

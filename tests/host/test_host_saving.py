@@ -1,0 +1,175 @@
+"""When a picture cannot be saved: nothing half done stays, one sentence tells of it, and what was paid for is kept."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from invokeai_external import metadata
+
+from .conftest import NewInvoke
+from .graphs import PROMPT, workflow_graph
+from .invoke import Invoke, Json, output_names, wait_for
+from .sandbox import Sandbox
+from .test_host_failures import sentence_of
+
+_MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def saving(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke of its own, whose folders may be tampered with."""
+    invoke = new_invoke(keys=("openai",))
+    invoke.start()
+    wait_for(invoke.models)
+    invoke.settled_models()
+    return invoke
+
+
+class Gallery(NamedTuple):
+    """What there is of pictures: the names in the database and the files."""
+
+    records: set[str]
+    files: set[str]
+
+
+def gallery_of(invoke: Invoke) -> Gallery:
+    with closing(sqlite3.connect(f"file:{invoke.root}/databases/invokeai.db?mode=ro", uri=True)) as database:
+        records = {name for (name,) in database.execute("SELECT image_name FROM images")}
+    outputs = invoke.root / "outputs" / "images"
+    return Gallery(records, {str(path.relative_to(outputs)) for path in outputs.rglob("*") if path.is_file()})
+
+
+def rescued(invoke: Invoke) -> set[Path]:
+    return set((invoke.root / "invokeai_external_rescued").glob("*"))
+
+
+@pytest.fixture
+def large(saving: Invoke) -> Iterator[Json]:
+    """An edit whose picture is larger than all that Invoke writes beside it: noise, of which little is changed."""
+    noise = Image.merge("RGB", [Image.effect_noise((2400, 1800), 120) for _ in range(3)])
+    mask = Image.new("L", noise.size, 255)
+    mask.paste(0, (100, 100, 300, 300))
+    images: Json = {
+        "init_image": {"image_name": saving.upload(noise, intermediate=True)},
+        "mask_image": {"image_name": saving.upload(mask, intermediate=True)},
+    }
+    yield workflow_graph(saving.model("openai/gpt-image-2.5-flare"), **images)
+    saving.limit_files(None)
+
+
+def fill_up(invoke: Invoke) -> None:
+    """Leave room for what Invoke notes down, and not for a large picture."""
+    written = [invoke.log_file, *(invoke.root / "databases").iterdir()]
+    invoke.limit_files(max(path.stat().st_size for path in written) + 3 * _MIB)
+
+
+def test_a_save_that_breaks_off_leaves_nothing_half_done(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+    before = gallery_of(saving)
+    fill_up(saving)
+    message = sentence_of(saving.failure(large))
+    assert "could not be saved in the gallery" in message
+    assert "too large" in message
+    # Nothing of that size can be written anywhere by now, and that is said.
+    assert "1 of 1 is lost" in message
+    saving.limit_files(None)
+    assert gallery_of(saving) == before
+    assert rescued(saving) == set()
+    assert len(sandbox.calls()) == 1
+
+
+def test_with_room_again_it_works(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+    before = gallery_of(saving)
+    [picture] = saving.run(large)
+    assert picture.image.size == (2400, 1800)
+    after = gallery_of(saving)
+    assert after.records - before.records == {picture.name}
+    assert len(after.files - before.files) == 2
+
+
+def test_of_several_pictures_those_that_were_saved_stay(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+    before = gallery_of(saving)
+    large["nodes"]["picture"]["num_images"] = 4
+    number = saving.enqueue(large)
+    # A picture and its thumbnail: the first is whole.
+    deadline = time.monotonic() + 60
+    while len(gallery_of(saving).files - before.files) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    fill_up(saving)
+    item = saving.ended(number)
+    saving.limit_files(None)
+    assert item["status"] == "completed", item["error_message"]
+    names = set(output_names(item))
+    assert 1 <= len(names) < 4
+    after = gallery_of(saving)
+    assert after.records - before.records == names
+    assert len(after.files - before.files) == 2 * len(names)
+    for name in names:
+        assert saving.picture(name).image.size == (2400, 1800)
+    [line] = [
+        line for line in saving.log() if "could not be saved" in line.text and f"of {4 - len(names)}" in line.text
+    ]
+    assert line.level == "ERROR"
+
+
+@pytest.fixture
+def blocked(saving: Invoke) -> Iterator[None]:
+    """Where the folder of the pictures was, stands a file."""
+    folder = saving.root / "outputs" / "images"
+    folder.rename(folder.with_name("away"))
+    folder.write_bytes(b"")
+    yield
+    folder.unlink()
+    folder.with_name("away").rename(folder)
+
+
+def test_a_picture_that_the_gallery_does_not_take_is_kept_elsewhere(
+    saving: Invoke, sandbox: Sandbox, blocked: None, canary: str
+) -> None:
+    records = gallery_of(saving).records
+    graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), num_images=2)
+    message = sentence_of(saving.failure(graph))
+    kept = rescued(saving)
+    assert len(kept) == 2
+    for path in kept:
+        assert str(path.relative_to(saving.root)) in message
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+        found = metadata.read(data)
+        assert found is not None
+        assert found["positive_prompt"] == PROMPT
+        assert canary.encode() not in data
+    assert str(saving.root) not in message
+    assert gallery_of(saving).records == records
+
+
+def test_a_cached_picture_that_cannot_be_saved_again_is_told_as_well(saving: Invoke, sandbox: Sandbox) -> None:
+    graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), prompt="cached", use_cache=True)
+    saving.run(graph)
+    thumbnails = saving.root / "outputs" / "images" / "thumbnails"
+    thumbnails.rename(thumbnails.with_name("away"))
+    thumbnails.write_bytes(b"")
+    before = gallery_of(saving)
+    try:
+        message = sentence_of(saving.failure(graph))
+    finally:
+        thumbnails.unlink()
+        thumbnails.with_name("away").rename(thumbnails)
+    assert "could not be saved in the gallery" in message
+    assert gallery_of(saving).records == before.records
+    assert len(sandbox.calls()) == 1
+
+
+def test_every_record_has_its_file_after_all_of_this(saving: Invoke) -> None:
+    gallery = gallery_of(saving)
+    # Beside them 6.14.2 may have a note of what it could not remove, for its next start.
+    assert {name for name in gallery.files if name.endswith(".png")} == gallery.records
