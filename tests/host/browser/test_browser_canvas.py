@@ -1,0 +1,212 @@
+"""The Canvas with an external model: editing and inpainting run, and what such a model cannot do is locked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from PIL import Image, ImageChops
+from playwright.sync_api import Locator, expect
+
+from ..conftest import NewInvoke
+from ..invoke import NODE_TYPES, PROVIDERS, Invoke, Json, Picture, output_names
+from ..sandbox import Sandbox
+from .conftest import OpenPage
+from .page import InvokePage
+
+MODELS = {"openai": "GPT Image 2.5 Flare", "gemini": "Gemini Nano Banana 2.1"}
+# Where the middle of the picture lies on the page when the Canvas is fitted to its layers.
+MIDDLE = (743, 480)
+FAR = 60
+"""How far the mouse is dragged, in pixels of the page: a stroke of the brush, or a picture out of the box."""
+
+
+class CanvasRun(NamedTuple):
+    """A run of the Canvas: the external node as the page filled it in, and what it made."""
+
+    node: Json
+    picture: Picture
+
+
+@pytest.fixture(scope="module")
+def invoke(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke with keys and all models."""
+    made = new_invoke(keys=PROVIDERS)
+    made.start()
+    made.settled_models()
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(invoke: Invoke, open_page: OpenPage) -> InvokePage:
+    """The page with a picture of OpenAI's in the viewer, in a size of the panel."""
+    page = open_page(invoke)
+    page.open_tab("Generate")
+    page.choose_model(MODELS["openai"])
+    page.choose("Resolution", "3:2 (1K)")
+    page.write_prompt("a house by a lake")
+    page.generate()
+    return page
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def canvas(page: InvokePage, sandbox: Sandbox, provider: str) -> Iterator[InvokePage]:
+    """The Canvas as *Edit* makes it of the picture in the viewer, with a model of one provider and no calls so far."""
+    yield edited(page, provider)
+    # The page locks nearly all while a result waits there to be accepted.
+    if button(page, "Discard All").is_visible():
+        button(page, "Discard All").click()
+        expect(button(page, "Discard All")).to_have_count(0)
+
+
+def edited(page: InvokePage, provider: str) -> InvokePage:
+    page.open_tab("Generate")
+    page.open_picture(page.gallery()[0])
+    page.choose_model(MODELS[provider])
+    page.raw.get_by_role("button", name="Edit", exact=True).click()
+    expect(layers(page).get_by_text("Raster Layer", exact=True)).to_be_visible()
+    expect(layers(page).get_by_text("Inpaint Mask", exact=True)).to_be_visible()
+    page.close_notices()
+    return page
+
+
+def layers(page: InvokePage) -> Locator:
+    """The list of the Canvas' layers."""
+    return page.raw.get_by_test_id("control-layers-layer-list")
+
+
+def button(page: InvokePage, name: str) -> Locator:
+    return page.raw.get_by_role("button", name=name, exact=True)
+
+
+def fit(page: InvokePage) -> None:
+    """Make the box as large as the picture."""
+    button(page, "Fit Bbox To Layers").click()
+    button(page, "Fit Layers to Canvas").click()
+
+
+def drag(page: InvokePage, start: tuple[float, float], by: int) -> None:
+    x, y = start
+    page.raw.mouse.move(x, y)
+    page.raw.mouse.down()
+    page.raw.mouse.move(x + by, y + by / 2, steps=12)
+    page.raw.mouse.up()
+
+
+def paint_mask(page: InvokePage) -> None:
+    """A few strokes of the brush in the middle of the picture, on the inpaint mask."""
+    layers(page).get_by_text("Inpaint Mask", exact=True).click()
+    button(page, "Brush (B)").click()
+    for row in range(3):
+        drag(page, (MIDDLE[0], MIDDLE[1] + 20 * row), FAR)
+    expect(button(page, "Undo")).to_be_enabled()
+
+
+def run(page: InvokePage, invoke: Invoke) -> CanvasRun:
+    """Press *Invoke*, and wait until the result is staged on the Canvas."""
+    page.invoke_button.click()
+    expect(button(page, "Accept (Enter)")).to_be_enabled()
+    page.wait_for_queue_idle()
+    newest: int = invoke.get("/v1/queue/default/list_all")[-1]["item_id"]
+    item = invoke.item(newest)
+    assert item["status"] == "completed", item["error_message"]
+    nodes = item["session"]["graph"]["nodes"].values()
+    [node] = [node for node in nodes if node["type"] in NODE_TYPES.values()]
+    [name] = output_names(item)
+    return CanvasRun(node, invoke.picture(name))
+
+
+def test_what_external_models_do_not_have_is_locked_on_the_canvas(page: InvokePage) -> None:
+    edited(page, "openai")
+    expect(page.raw.get_by_text("Not supported by model", exact=False)).to_be_visible()
+    for field in ("Width", "Height"):
+        expect(page.number(field)).to_be_disabled()
+    expect(page.raw.get_by_role("combobox", name="Aspect", exact=True)).to_be_disabled()
+    for name in ("Swap Dimensions", "Lock Aspect Ratio", "Optimize size for model"):
+        expect(button(page, name)).to_be_disabled()
+    button(page, "Add Layer").click()
+    offered = {"Inpaint Mask": False, "Regional Guidance": False, "Regional Reference Image": False}
+    offered |= {"Control Layer": False, "Raster Layer": True}
+    for name, enabled in offered.items():
+        item = page.raw.get_by_role("menuitem", name=name, exact=True)
+        expect(item).to_be_visible()
+        expect(item).to_be_enabled(enabled=enabled)
+    page.screenshot("canvas-locked")
+    page.raw.keyboard.press("Escape")
+
+
+def test_image_to_image_comes_back_at_the_size_of_the_box_and_not_of_the_panel(
+    canvas: InvokePage, invoke: Invoke, sandbox: Sandbox, provider: str
+) -> None:
+    canvas.write_prompt("the same in winter")
+    made = run(canvas, invoke)
+    init = invoke.picture(made.node["init_image"]["image_name"])
+    # *Edit* makes the box smaller than the picture, and of no size that the model makes.
+    assert init.image.size == (624, 416)
+    assert made.node["mode"] == "img2img"
+    assert made.picture.image.size == init.image.size
+    assert made.picture.metadata["external"]["received"]["width"] > 624
+    [call] = sandbox.calls()
+    assert ("edits" in call["path"]) == (provider == "openai")
+    assert made.picture.metadata["external"]["init_image"]["name"] == init.name
+
+
+def test_inpainting_changes_what_was_painted_and_nothing_else(
+    canvas: InvokePage, invoke: Invoke, sandbox: Sandbox, provider: str
+) -> None:
+    fit(canvas)
+    paint_mask(canvas)
+    canvas.screenshot(f"canvas-mask-{provider}")
+    canvas.write_prompt("a red balloon")
+    made = run(canvas, invoke)
+    assert made.node["mode"] == "inpaint"
+    init = invoke.picture(made.node["init_image"]["image_name"]).image.convert("RGB")
+    mask = invoke.picture(made.node["mask_image"]["image_name"]).image.convert("L")
+    assert init.size == (1248, 832)
+    assert mask.getextrema() == (0, 255)
+    changed = ImageChops.difference(made.picture.image.convert("RGB"), init)
+    kept = Image.composite(changed, Image.new("RGB", changed.size), mask.point(lambda value: 255 * (value == 255)))
+    assert made.picture.image.size == init.size
+    assert kept.getbbox() is None
+    assert changed.getbbox() is not None
+    [call] = sandbox.calls()
+    if provider == "openai":
+        assert [field["name"] for field in call["fields"]].count("mask") == 1
+    assert made.picture.metadata["external"]["mask"]
+    canvas.close_notices()
+    canvas.screenshot(f"canvas-{provider}")
+
+
+def test_an_accepted_result_becomes_a_layer(page: InvokePage, invoke: Invoke, sandbox: Sandbox) -> None:
+    edited(page, "openai")
+    run(page, invoke)
+    button(page, "Accept (Enter)").click()
+    expect(button(page, "Accept (Enter)")).to_have_count(0)
+    expect(layers(page).get_by_text("Raster Layer", exact=True)).to_have_count(2)
+
+
+def test_outpainting_is_refused_by_the_page_and_nothing_is_sent(
+    canvas: InvokePage, invoke: Invoke, sandbox: Sandbox
+) -> None:
+    fit(canvas)
+    layers(canvas).get_by_text("Raster Layer", exact=True).click()
+    button(canvas, "Move (V)").click()
+    drag(canvas, MIDDLE, FAR)
+    items = len(invoke.get("/v1/queue/default/list_all"))
+    canvas.invoke_button.click()
+    expect(canvas.notice("Outpainting is not supported for external API models.")).to_be_visible()
+    assert len(invoke.get("/v1/queue/default/list_all")) == items
+    assert sandbox.calls() == []
+    canvas.close_notices()
+
+
+def test_the_page_complained_of_nothing(page: InvokePage) -> None:
+    # To refuse outpainting is an error to the page, which it tells its console as well.
+    assert [error for error in page.errors if "Failed to build graph" not in error] == []

@@ -1,0 +1,207 @@
+"""The example workflows: in Invoke's library as the page and the node manager put them there, and run as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import ImageChops
+
+from .conftest import NewInvoke
+from .graphs import identifier
+from .invoke import Invoke, Json, Picture, output_names
+from .packing import PACK, REPOSITORY
+from .sandbox import Sandbox
+
+FILES = sorted((REPOSITORY / "workflows").glob("*.json"))
+EXAMPLES: dict[str, Json] = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+def in_library(invoke: Invoke, workflow: Json) -> Json:
+    """A workflow as it comes back from Invoke's library after the page has saved it there."""
+    saved = invoke.send("POST", "/v1/workflows/", json={"workflow": workflow})
+    found: Json = invoke.get(f"/v1/workflows/i/{saved['workflow_id']}")["workflow"]
+    invoke.send("DELETE", f"/v1/workflows/i/{saved['workflow_id']}")
+    return found
+
+
+def graph_of(workflow: Json) -> Json:
+    """The graph that the page makes of a workflow: what its fields hold, but for those that a line leads to."""
+    nodes: Json = {}
+    for node in (node["data"] for node in workflow["nodes"] if node["type"] == "invocation"):
+        values = {name: field["value"] for name, field in node["inputs"].items() if "value" in field}
+        nodes[node["id"]] = {
+            **values,
+            "id": node["id"],
+            "type": node["type"],
+            "is_intermediate": node["isIntermediate"],
+            "use_cache": node["useCache"],
+        }
+    edges = []
+    for line in workflow["edges"]:
+        nodes[line["target"]].pop(line["targetHandle"], None)
+        edges.append(
+            {
+                "source": {"node_id": line["source"], "field": line["sourceHandle"]},
+                "destination": {"node_id": line["target"], "field": line["targetHandle"]},
+            }
+        )
+    return {"id": "graph", "nodes": nodes, "edges": edges}
+
+
+def run(invoke: Invoke, name: str) -> dict[str, list[Picture]]:
+    """Run an example by way of the library; gives the pictures of its external nodes, by the nodes' ids."""
+    workflow = in_library(invoke, EXAMPLES[name])
+    item = invoke.ended(invoke.enqueue(graph_of(workflow), workflow=workflow))
+    assert item["status"] == "completed", item["error_message"]
+    session = item["session"]
+    made: dict[str, list[Picture]] = {}
+    for prepared, output in session["results"].items():
+        names = list(output_names({"session": {"results": {prepared: output}}}))
+        if names and output["type"] == "image_collection_output":
+            made[session["prepared_source_mapping"][prepared]] = [invoke.picture(found) for found in names]
+    return made
+
+
+def node_of(workflow: str, node_id: str) -> Json:
+    [node] = [node["data"] for node in EXAMPLES[workflow]["nodes"] if node["id"] == node_id]
+    return {name: field.get("value") for name, field in node["inputs"].items()}
+
+
+def holds_what_made_it(
+    invoke: Invoke, workflow: str, node_id: str, picture: Picture, prompt: str | None = None
+) -> None:
+    """Hold that a picture says which prompt and model made it, and carries its workflow."""
+    node = node_of(workflow, node_id)
+    assert picture.metadata["positive_prompt"] == (prompt or node["prompt"])
+    assert picture.metadata["model"] == node["model"]
+    assert picture.metadata["external"]["model"] in node["model"]["key"]
+    carried = invoke.get(f"/v1/images/i/{picture.name}/workflow")["workflow"]
+    assert json.loads(carried)["name"] == EXAMPLES[workflow]["name"]
+    assert picture.name in invoke.gallery()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_library_keeps_an_example_as_it_is(invoke: Invoke, name: str) -> None:
+    kept = in_library(invoke, EXAMPLES[name])
+    del kept["id"]
+    assert kept == EXAMPLES[name]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_field_and_line_of_an_example_is_one_that_invoke_knows(invoke: Invoke, name: str) -> None:
+    for node in (node["data"] for node in EXAMPLES[name]["nodes"] if node["type"] == "invocation"):
+        schema = invoke.schema(node["type"])
+        assert node["version"] == schema["version"], node["type"]
+        # The page warns of a field that it does not know, and one of those is the index of Iterate, which is hidden.
+        shown = {field for field, told in schema["properties"].items() if not told.get("ui_hidden")}
+        assert node["inputs"].keys() == shown - {"id", "type", "is_intermediate", "use_cache"}, node["type"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_models_of_an_example_are_installed_under_the_names_in_it(invoke: Invoke, name: str) -> None:
+    named = [
+        node["data"]["inputs"]["model"]["value"]
+        for node in EXAMPLES[name]["nodes"]
+        if "model" in node["data"].get("inputs", ())
+    ]
+    installed = {model["key"]: identifier(model) for model in invoke.models()}
+    assert named == [installed[model["key"]] for model in named]
+
+
+def test_text_to_picture(invoke: Invoke, sandbox: Sandbox) -> None:
+    made = run(invoke, "text-to-picture")
+    [picture] = made["picture"]
+    assert made.keys() == {"picture"}
+    assert picture.image.size == (1264, 848)
+    assert [notice["code"] for notice in picture.metadata["external"]["notices"]] == ["sandbox"]
+    holds_what_made_it(invoke, "text-to-picture", "picture", picture)
+    assert len(sandbox.calls()) == 1
+
+
+def test_edit_with_references_sends_the_picture_first_and_the_references_in_their_order(
+    invoke: Invoke, sandbox: Sandbox
+) -> None:
+    made = run(invoke, "edit-with-references")
+    assert made.keys() == {"room", "edit"}
+    [room], [edit] = made["room"], made["edit"]
+    assert edit.image.size == room.image.size
+    assert edit.metadata["external"]["init_image"]["name"] == room.name
+    colours = [
+        invoke.picture(reference["name"]).image.getpixel((0, 0))
+        for reference in edit.metadata["external"]["references"]
+    ]
+    wanted = [node_of("edit-with-references", node)["color"] for node in ("wall", "chair")]
+    assert colours == [(colour["r"], colour["g"], colour["b"]) for colour in wanted]
+    holds_what_made_it(invoke, "edit-with-references", "room", room)
+    holds_what_made_it(invoke, "edit-with-references", "edit", edit)
+    *_, call = sandbox.calls()
+    parts = call["json"]["contents"][-1]["parts"]
+    assert ["text" in part for part in parts] == [False, False, False, True]
+
+
+def test_a_second_run_of_an_edit_does_not_pay_for_the_picture_to_edit_again(invoke: Invoke, sandbox: Sandbox) -> None:
+    for name, base in (("edit-with-references", "room"), ("inpaint", "table")):
+        [before] = run(invoke, name)[base]
+        sandbox.clear()
+        [after] = run(invoke, name)[base]
+        assert len(sandbox.calls()) == 1, name
+        assert (after.metadata["external"]["from_cache"], after.metadata["external"]["cost_usd"]) == (True, 0)
+        assert after.image.tobytes() == before.image.tobytes()
+
+
+def test_inpaint_changes_the_rectangle_and_nothing_else(invoke: Invoke, sandbox: Sandbox) -> None:
+    made = run(invoke, "inpaint")
+    assert made.keys() == {"table", "edit"}
+    [table], [edit] = made["table"], made["edit"]
+    rectangle = node_of("inpaint", "rectangle")
+    left, top = rectangle["x_left"], rectangle["y_top"]
+    box = (left, top, left + rectangle["rectangle_width"], top + rectangle["rectangle_height"])
+    assert edit.metadata["external"]["mask"]
+    changed = ImageChops.difference(edit.image.convert("RGB"), table.image.convert("RGB"))
+    inside = changed.crop(box)
+    assert inside.getbbox() is not None
+    changed.paste(0, box)
+    assert changed.getbbox() is None
+    holds_what_made_it(invoke, "inpaint", "table", table)
+    holds_what_made_it(invoke, "inpaint", "edit", edit)
+
+
+def test_two_providers_get_the_same_prompt(invoke: Invoke, sandbox: Sandbox) -> None:
+    made = run(invoke, "two-providers")
+    prompt = node_of("two-providers", "prompt")["value"]
+    assert made.keys() == {"gemini", "openai"}
+    for node, [picture] in made.items():
+        assert picture.metadata["external"]["provider"] == node
+        assert picture.image.size == (1024, 1024)
+        holds_what_made_it(invoke, "two-providers", node, picture, prompt)
+    assert len(sandbox.calls()) == 2
+
+
+def test_the_sprite_is_transparent(invoke: Invoke, sandbox: Sandbox) -> None:
+    [sprite] = run(invoke, "transparent-sprite")["sprite"]
+    assert sprite.image.mode == "RGBA"
+    assert sprite.image.getchannel("A").getextrema() == (0, 255)
+    assert sprite.metadata["openai_background"] == "transparent"
+    holds_what_made_it(invoke, "transparent-sprite", "sprite", sprite)
+
+
+def library(invoke: Invoke) -> dict[str, str]:
+    """The user's workflows in the library and the tags of each."""
+    return {entry["name"]: entry["tags"] for entry in invoke.get("/v1/workflows/", categories="user")["items"]}
+
+
+def test_the_node_manager_brings_exactly_the_examples_and_takes_them_away_again(
+    new_invoke: NewInvoke, clone_source: Path
+) -> None:
+    invoke = new_invoke(pack=False)
+    invoke.start()
+    mine = invoke.send("POST", "/v1/workflows/", json={"workflow": {**EXAMPLES["inpaint"], "name": "My own"}})
+    answer = invoke.send("POST", "/v2/custom_nodes/install", json={"source": str(clone_source)})
+    assert (answer["success"], answer["workflows_imported"]) == (True, len(EXAMPLES)), answer["message"]
+    found = library(invoke)
+    tagged = {example["name"]: f"{example['tags']}, node-pack:{PACK}" for example in EXAMPLES.values()}
+    assert found == {**tagged, "My own": mine["workflow"]["tags"]}
+    invoke.send("DELETE", f"/v2/custom_nodes/{PACK}")
+    assert library(invoke).keys() == {"My own"}
