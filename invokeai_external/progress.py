@@ -32,15 +32,14 @@ class ProgressLine:
         self._states[event.call] = _State(event, self._clock())
 
     def text(self) -> str:
-        """``1 of 4 received, 1 saved · 1 failed · waiting 12 s · again in 3 s: OpenAI asks to slow down.``"""
+        """``1 of 4 received · 1 failed · waiting 12 s · again in 3 s: OpenAI asks to slow down.``"""
         now = self._clock()
         states = list(self._states.values())
         received = [s for s in states if isinstance(s.event, Received)]
         sending = [s for s in states if isinstance(s.event, Sending)]
         parts = []
         if received:
-            saved = sum(len(s.event.images) for s in received if isinstance(s.event, Received))
-            parts.append(f"{len(received)} of {received[0].event.calls} received, {saved} saved")
+            parts.append(f"{len(received)} of {received[0].event.calls} received")
         if failed := sum(isinstance(s.event, Failed) for s in states):
             parts.append(f"{failed} failed")
         if sending and all(now - s.since < _SENDING_S for s in sending):

@@ -403,7 +403,7 @@ def test_the_live_line_says_what_is_going_on() -> None:
     line.on_progress(Received(1, 2, ()))
     line.on_progress(Sending(2, 2, 2))
     now = 116.0
-    assert line.text() == "1 of 2 received, 0 saved · waiting 16 s"
+    assert line.text() == "1 of 2 received · waiting 16 s"
 
 
 def test_there_is_no_live_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ Invoke's Generate and Canvas tabs build their graphs with these names, and workf
 # No postponed annotations here: Invoke reads a node's output class from the annotation of its invoke method.
 
 import io
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
@@ -18,7 +19,7 @@ from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, 
 from PIL import Image, ImageOps
 
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
-from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, OptionValue
+from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
 
@@ -62,12 +63,22 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             )
         record = self._record(context)
         request = self._request(context, record)
+        # Asked before and not after: the pictures that go in may be gone by then.
+        size = request.size if self.init_image else None
+        recalled = self._recalled(context, record)
+        arrived: list[GeneratedImage] = []
         try:
             result = pack.runtime().generate(
-                request, is_canceled=context.util.is_canceled, tell=context.util.signal_progress
+                request,
+                is_canceled=context.util.is_canceled,
+                tell=context.util.signal_progress,
+                on_images=arrived.extend,
             )
-        except host.CanceledException:
-            if host.is_stopping(context):
+        except (host.CanceledException, CancelledError) as error:
+            # Those that are there are paid for.
+            if arrived:
+                self._saved(context, arrived, size, recalled)
+            if isinstance(error, host.CanceledException) and host.is_stopping(context):
                 raise CancelledError(
                     "Invoke was stopped before the picture was there.",
                     hint="Run it again; the provider may bill the first time as well.",
@@ -75,11 +86,10 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             raise
         for notice in result.notices:
             context.logger.info(f"{record.name}: {notice.message}")
-        for error in result.errors:
-            context.logger.warning(f"{record.name}: {error}")
-        # Asked before and not now: the picture that was edited may be gone by now.
-        size = request.size if self.init_image else None
-        return _output(self._saved(context, record, result, size))
+        for failure in result.errors:
+            context.logger.warning(f"{record.name}: {failure}")
+        context.util.signal_progress("saving")
+        return _output(self._saved(context, result.images, size, recalled))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
         """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
@@ -93,7 +103,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         if isinstance(cached, ImageCollectionOutput) and (again := self._saved_again(context, cached)):
             return again
         output = self.invoke(context)
-        cache.replace(output)
+        # What is missing is to be made by the next run.
+        if len(output.collection) == self.num_images:
+            cache.replace(output)
         return output
 
     def _record(self, context: InvocationContext) -> ExternalApiModelConfig:
@@ -144,12 +156,20 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         if init_image:
             with Image.open(io.BytesIO(init_image.data)) as image:
                 return Size(*image.size), None, None
-        if self.image_size and self.metadata is None:
+        if self._size_is_named:
             return None, AspectRatio(self.width, self.height), self.image_size
         return Size(self.width, self.height), None, None
 
+    @property
+    def _size_is_named(self) -> bool:
+        return bool(self.image_size) and self.metadata is None
+
     def _saved(
-        self, context: InvocationContext, record: ExternalApiModelConfig, result: GenerationResult, size: Size | None
+        self,
+        context: InvocationContext,
+        images: Sequence[GeneratedImage],
+        size: Size | None,
+        recalled: dict[str, Any],
     ) -> list[str]:
         """The names of the pictures in the gallery.
 
@@ -157,11 +177,12 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
-        for image in result.images:
+        for image in images:
             try:
                 with Image.open(io.BytesIO(image.data)) as opened:
-                    picture = _as_large_as(size, opened)
-                    saved.append(self._saved_one(context, picture, self._metadata(record, image), saved))
+                    panel = self.metadata.root if self.metadata else {}
+                    metadata = {**panel, **image.metadata, **recalled}
+                    saved.append(self._saved_one(context, _as_large_as(size, opened), metadata, saved))
             except rescue.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
@@ -169,20 +190,26 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()))
             if not saved:
                 raise failure
-            context.logger.error(f"{record.name}: {failure}")
+            context.logger.error(str(failure))
         return saved
 
-    def _metadata(self, record: ExternalApiModelConfig, image: GeneratedImage) -> dict[str, Any]:
-        metadata = {**(self.metadata.root if self.metadata else {}), **image.metadata}
-        metadata["model"] = {
-            "key": record.key,
-            "hash": record.hash,
-            "name": record.name,
-            "base": record.base.value,
-            "type": record.type.value,
+    def _recalled(self, context: InvocationContext, record: ExternalApiModelConfig) -> dict[str, Any]:
+        """What Invoke's page recalls a picture by, beside what the core writes."""
+        metadata: dict[str, Any] = {
+            "model": {
+                "key": record.key,
+                "hash": record.hash,
+                "name": record.name,
+                "base": record.base.value,
+                "type": record.type.value,
+            }
         }
-        # The panel's size, to which the panel goes back on recall; what came stands under "external".
-        metadata["width"], metadata["height"] = self.width, self.height
+        # The panel's size, to which the panel goes back on recall; what came stands under "external". Where a named
+        # size counted, the panel needs the pixels that it stood for.
+        if not self._size_is_named or self.init_image:
+            metadata["width"], metadata["height"] = self.width, self.height
+        if self.reference_images:
+            metadata["ref_images"] = [_recallable(context, field) for field in self.reference_images]
         return metadata
 
     def _saved_again(self, context: InvocationContext, cached: ImageCollectionOutput) -> ImageCollectionOutput | None:
@@ -206,9 +233,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """Put one picture into the gallery; gives its name there, or raises NotSavedError."""
         try:
             return host.save(context, picture, metadata, before=before)
-        except Exception as error:
-            reason = rescue.reason_of(error)
-        if self.board:  # type: ignore[has-type]
+        except Exception as failure:
+            cause = rescue.cause_of(failure)
+        reason = rescue.reason_of(cause)
+        # An error of the system has a number, and nothing to do with the board.
+        if self.board and getattr(cause, "errno", None) is None:  # type: ignore[has-type]
             # With several users, Invoke refuses a board that is gone or somebody else's only now.
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
@@ -218,6 +247,14 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
 
 def _output(names: list[str]) -> ImageCollectionOutput:
     return ImageCollectionOutput(collection=[ImageField(image_name=name) for name in names])
+
+
+def _recallable(context: InvocationContext, field: ImageField) -> dict[str, Any]:
+    """A reference picture in the form that Invoke's page reads back (6.14.2); this type needs no model beside it."""
+    size = context.images.get_dto(field.image_name)
+    image = {"image_name": field.image_name, "width": size.width, "height": size.height}
+    config = {"type": "flux2_reference_image", "image": {"original": {"image": image}}}
+    return {"id": f"reference_image:{field.image_name}", "isEnabled": True, "config": config}
 
 
 def _picture(context: InvocationContext, field: ImageField, what: str) -> InputImage:

@@ -11,7 +11,7 @@ from .. import images, metadata
 from ..errors import ExternalError
 from ..request import GeneratedImage
 
-__all__ = ["FOLDER", "NotSavedError", "keep_elsewhere", "reason_of"]
+__all__ = ["FOLDER", "NotSavedError", "cause_of", "keep_elsewhere", "reason_of"]
 
 FOLDER = "invokeai_external_rescued"
 """The folder in Invoke's root, made when it is needed."""
@@ -23,10 +23,13 @@ class NotSavedError(ExternalError):
     code = "not_saved"
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """The first error of a chain; Invoke's own, which is the last, says only that it could not save."""
+    return cause_of(error.__cause__) if error.__cause__ else error
+
+
 def reason_of(error: BaseException) -> str:
-    """Why Invoke could not save, in the words of the system if it has some; Invoke's own error says only that."""
-    while error.__cause__:
-        error = error.__cause__
+    """Why something could not be saved, in the words of the system if it has some."""
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return words.strip().rstrip(".").replace("\n", " ")
 
@@ -41,8 +44,12 @@ def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> str:
     lost = len(pictures) - len(kept)
     told = []
     if kept:
-        names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in kept)
-        told.append(f"What came is kept on the computer that runs Invoke: {names} (below Invoke's root folder).")
+        inside = [path.relative_to(root) for path in kept if path.is_relative_to(root)]
+        outside = [path for path in kept if not path.is_relative_to(root)]
+        names = ", ".join(
+            [*(f"{path} (below Invoke's root folder)" for path in inside), *(str(path) for path in outside)]
+        )
+        told.append(f"What came is kept on the computer that runs Invoke: {names}.")
     if lost:
         told.append(f"No other folder took it either, so that {lost} of {len(pictures)} is lost: make room first.")
     return " ".join(told)
@@ -53,8 +60,10 @@ def _kept(picture: GeneratedImage, root: Path) -> Path | None:
         data = metadata.embed(picture.data, picture.metadata)
     except images.ImageError:
         data = picture.data
-    for folder in (root / FOLDER, Path(tempfile.gettempdir())):
+    # The second is looked for only when it is needed: where no folder can be written to there is none.
+    for inside in (True, False):
         try:
+            folder = root / FOLDER if inside else Path(tempfile.gettempdir())
             folder.mkdir(exist_ok=True)
             return _written(folder, data, picture.mime_type.removeprefix("image/"))
         except OSError:

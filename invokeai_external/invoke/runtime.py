@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
@@ -16,10 +17,10 @@ from dataclasses import replace
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ..errors import AuthenticationError, ExternalError, NotConfiguredError
+from ..errors import CancelledError, ExternalError
 from ..progress import ProgressLine
 from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck, GenerationRequest, GenerationResult
+from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Progress, Received
 from ..service import Service
 from ..settings import Settings, load_settings
 from . import host
@@ -41,6 +42,7 @@ class Runtime:
         self._portal: BlockingPortal | None = None
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
         self._services: list[tuple[Settings, bool, Service]] = []
+        self._running: set[Future[GenerationResult]] = set()
         self._files: Settings | None = None
 
     def settings(self) -> Settings:
@@ -65,28 +67,55 @@ class Runtime:
         return {provider for provider, found in self.settings().credentials.items() if found.api_key}
 
     def generate(
-        self, request: GenerationRequest, *, is_canceled: Callable[[], bool], tell: Callable[[str], None]
+        self,
+        request: GenerationRequest,
+        *,
+        is_canceled: Callable[[], bool],
+        tell: Callable[[str], None],
+        on_images: Callable[[tuple[GeneratedImage, ...]], None],
     ) -> GenerationResult:
         """Run a request to its end, telling what goes on, and stop it within a moment of being cancelled.
 
+        Args:
+            request: What to make.
+            is_canceled: Asked ten times a second.
+            tell: Given the progress line, once a second at most.
+            on_images: Given pictures as they come, in another thread; those of a run that is cancelled are paid for.
+
         Raises:
-            ExternalError: What ``Service.generate`` raises.
+            ExternalError: What ``Service.generate`` raises, or a CancelledError if the pack was taken out meanwhile.
             CanceledException: The run was cancelled.
         """
         line = ProgressLine()
+
+        def on_progress(progress: Progress) -> None:
+            line.on_progress(progress)
+            if isinstance(progress, Received):
+                on_images(progress.images)
+
         service, portal = self._service()
-        future: Future[GenerationResult] = portal.start_task_soon(service.generate, request, line.on_progress)
+        future: Future[GenerationResult] = portal.start_task_soon(service.generate, request, on_progress)
+        self._running.add(future)
         told, told_at = "", 0.0
         where = "SANDBOX · " if self.sandbox() else ""
         try:
             while True:
                 try:
-                    return future.result(timeout=_POLL_S)
+                    result = future.result(timeout=_POLL_S)
+                    for failure in result.errors:
+                        _give_invokes_hint(failure)
+                    return result
                 except FutureTimeoutError:
                     if future.done():
                         raise
+                except FutureCancelledError:
+                    raise CancelledError(
+                        "The plugin was removed before the picture was there.",
+                        hint="Install it again and run again; the provider may bill the first time as well.",
+                    ) from None
                 except ExternalError as error:
-                    raise _with_invokes_hint(error) from None
+                    _give_invokes_hint(error)
+                    raise
                 if is_canceled():
                     raise host.CanceledException
                 text, now = where + line.text(), time.monotonic()
@@ -95,6 +124,7 @@ class Runtime:
                     told, told_at = text, now
         finally:
             future.cancel()
+            self._running.discard(future)
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` gives or raises."""
@@ -102,7 +132,8 @@ class Runtime:
         try:
             return portal.call(service.check_connection, provider)
         except ExternalError as error:
-            raise _with_invokes_hint(error) from None
+            _give_invokes_hint(error)
+            raise
 
     def close(self) -> None:
         """End the event loop, and with it all that is under way."""
@@ -112,6 +143,9 @@ class Runtime:
             self._portal_context, self._portal, self._services = None, None, []
         if context is None or portal is None:
             return
+        # The runs first: with their client closed under them, they would take it for a failure and try again.
+        for future in list(self._running):
+            future.cancel()
         for _, _, service in services:
             portal.call(service.__aexit__, None, None, None)
         portal.call(portal.stop, True)
@@ -129,8 +163,7 @@ class Runtime:
             return self._services[-1][2], self._portal
 
 
-def _with_invokes_hint(error: ExternalError) -> ExternalError:
-    """The error with a hint for people in Invoke, where the core's names the command line."""
-    if isinstance(error, AuthenticationError | NotConfiguredError):
+def _give_invokes_hint(error: ExternalError) -> None:
+    """Where the core's hint is to set the key on the command line, name Invoke's own place for it."""
+    if error.hint and "invokeai-external keys set" in error.hint:
         error.hint = "Set the key on Invoke's External Providers page."
-    return error

@@ -295,6 +295,19 @@ class TestBadSettings:
             bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
 
 
+    def test_an_address_that_is_none(self, bad: Invoke, sandbox: Sandbox) -> None:
+        """The hint is of the address and not of the key."""
+        record = bad.model("gemini/gemini-nano-banana-2.1")
+        settings = "/v1/app/external_providers/config/gemini"
+        bad.send("POST", settings, json={"base_url": "http://pictures.example/"})
+        try:
+            message = sentence_of(bad.failure(workflow_graph(record)))
+            assert "plain http to a public host" in message
+            assert "Make it an address like" in message
+        finally:
+            bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
+
+
 def test_metadata_of_the_model_is_an_identity_and_no_more(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     """The page sends the whole record, with its capabilities; the picture keeps what recall needs."""
     [picture] = invoke.run(panel_graph(gpt))

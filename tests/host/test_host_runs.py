@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from .events import Listener
 from .graphs import PROMPT, identifier, panel_graph, workflow_graph
-from .invoke import Invoke, Json
+from .invoke import Invoke, Json, wait_for
 from .sandbox import Sandbox
 
 MODELS = ("gpt", "banana")
@@ -121,6 +122,37 @@ def test_of_three_pictures_those_that_came_are_kept(invoke: Invoke, sandbox: San
     assert len(pictures) == 2
 
 
+def test_pictures_that_came_before_a_cancel_are_kept(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    before = set(invoke.gallery())
+    sandbox.order("gemini", "slow", seconds=30)
+    number = invoke.enqueue(workflow_graph(banana, num_images=3))
+    with Listener(invoke) as page:
+        wait_for(lambda: any("2 of 3 received" in event["message"] for event in page.named("invocation_progress")))
+    invoke.cancel(number)
+    assert invoke.ended(number)["status"] == "canceled"
+    came = wait_for(lambda: found if len(found := set(invoke.gallery()) - before) == 2 else None)
+    assert {invoke.picture(name).metadata["positive_prompt"] for name in came} == {PROMPT}
+
+
+def test_references_are_recalled_as_the_page_reads_them(
+    invoke: Invoke, sandbox: Sandbox, model: Json, photo: Image.Image
+) -> None:
+    name = invoke.upload(photo)
+    [picture] = invoke.run(panel_graph(model, reference_images=[{"image_name": name}]))
+    [reference] = picture.metadata["ref_images"]
+    assert reference["isEnabled"] is True
+    image = {"image_name": name, "width": photo.width, "height": photo.height}
+    assert reference["config"]["image"] == {"original": {"image": image}}
+
+
+def test_a_named_size_is_recalled_as_the_pixels_that_it_stood_for(
+    invoke: Invoke, sandbox: Sandbox, model: Json
+) -> None:
+    [picture] = invoke.run(workflow_graph(model, image_size="2K", width=1024, height=1024))
+    assert picture.metadata["width"] == picture.metadata["height"] == picture.image.width
+    assert picture.image.width > 1024
+
+
 def test_references_are_sent(invoke: Invoke, sandbox: Sandbox, model: Json, photo: Image.Image) -> None:
     names = [invoke.upload(photo), invoke.upload(photo.rotate(180))]
     [picture] = invoke.run(workflow_graph(model, reference_images=[{"image_name": name} for name in names]))
@@ -194,6 +226,12 @@ class TestCache:
         [second] = invoke.run(graph)
         assert len(sandbox.calls()) == 2
         assert second.metadata["positive_prompt"] == "soon deleted"
+
+    def test_a_run_that_succeeded_in_part_is_not_cached(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+        graph = workflow_graph(banana, num_images=3, use_cache=True, prompt="two of three")
+        sandbox.order("gemini", "finish_reason", reason="IMAGE_SAFETY")
+        assert len(invoke.run(graph)) == 2
+        assert len(invoke.run(graph)) == 3
 
     def test_without_it_every_run_calls(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
         graph = workflow_graph(banana, prompt="never cached", use_cache=False)
