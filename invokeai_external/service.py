@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -44,6 +44,7 @@ from .request import (
     GenerationRequest,
     GenerationResult,
     Notice,
+    Preview,
     Progress,
     Received,
     Retrying,
@@ -84,6 +85,10 @@ class _Access:
     api_key: str
     key_source: str | None
     notices: tuple[Notice, ...]
+
+
+class _StreamRefusedError(Exception):
+    """A call was refused, perhaps only because it asked for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,7 @@ class Service:
             max_response_bytes=limits.max_response_bytes,
             asgi_app=_sandbox_app() if sandbox else None,
         )
+        self._without_streams: set[str] = set()
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
 
     async def __aenter__(self) -> Self:
@@ -252,8 +258,8 @@ class Service:
     ) -> _Outcome:
         try:
             async with self._slots[access.provider.info.id]:
-                answer, response = await self._ask(access, call, place, on_progress)
-                outcome = await self._collect(access, request, call, answer, response, notices)
+                answer, response, more = await self._ask(access, call, place, on_progress)
+                outcome = await self._collect(access, request, call, answer, response, (*notices, *more))
         except ProviderError as error:
             error.provider, error.model = access.provider.info.id, call.model.id
             _name_source(error, access)
@@ -264,16 +270,62 @@ class Service:
 
     async def _ask(
         self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
+    ) -> tuple[Answer, HttpResponse, tuple[Notice, ...]]:
+        """Send one call until it is answered; without its previews if the server knows no streams."""
+        info = access.provider.info
+        if not call.previews:
+            return *await self._answered(access, call, place, on_progress), ()
+        if info.id not in self._without_streams:
+            try:
+                return *await self._answered(access, call, place, on_progress), ()
+            except _StreamRefusedError:
+                _log.info("%s refused a call that asked for previews; it is sent again without.", info.name)
+        answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
+        # Only now it is certain that the stream was what the server did not like.
+        self._without_streams.add(info.id)
+        notice = Notice("option_dropped", f"The server of {info.name} takes no calls with previews; there are none.")
+        return answer, response, (notice,)
+
+    async def _answered(
+        self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
     ) -> tuple[Answer, HttpResponse]:
-        """Send one call until it is answered or it is no use any more."""
-        request = access.provider.build(call, access.base_url)
+        """Send one call until it is answered or it is no use any more.
+
+        Raises:
+            ProviderError: What the last try met.
+            _StreamRefusedError: It was refused, and asked for previews, which may be why; nothing was billed.
+        """
+        provider = access.provider
+        request = provider.build(call, access.base_url)
         headers = access.provider.auth_headers(access.api_key)
 
         async def once(attempt: int) -> tuple[Answer, HttpResponse]:
             on_progress(Sending(*place, attempt))
-            response = await self._transport.send(request, headers)
+            bodies: list[Mapping[str, Any]] = []
+            index = 0
+
+            async def read(head: HttpResponse, data: bytes) -> None:
+                nonlocal index
+                event = await anyio.to_thread.run_sync(provider.read_event, data, head, call, abandon_on_cancel=True)
+                if event.body is not None:
+                    bodies.append(event.body)
+                for preview in event.previews:
+                    mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
+                    if mime_type:
+                        index += 1
+                        count = max(index, call.previews) if provider.counts_previews else None
+                        on_progress(Preview(*place, index, count, preview, mime_type))
+
+            response = await self._transport.send(request, headers, read if call.previews else None)
+            if call.previews and provider.refuses_stream(response):
+                raise _StreamRefusedError
             # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
-            answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
+            if call.previews and response.is_stream:
+                answer = await anyio.to_thread.run_sync(
+                    provider.join_events, bodies, response, call, abandon_on_cancel=True
+                )
+            else:
+                answer = await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
@@ -398,6 +450,13 @@ class Service:
             # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
             what = f"The finished picture could not be fetched: {error.message}"
             raise NetworkError(what, hint=_BILLED) from None
+
+    def _type_of(self, preview: bytes) -> str | None:
+        """The MIME type of a preview; None if it is no whole picture, which is no loss."""
+        try:
+            return images.inspect_image(preview, max_pixels=self._settings.limits.max_image_pixels).mime_type
+        except images.ImageError:
+            return None
 
     def _inspect(self, data: bytes) -> images.ImageInfo:
         most = self._settings.limits.max_image_pixels
