@@ -51,7 +51,8 @@ def deliver(body: object, fault: Fault | None, headers: Mapping[str, str] | None
 def deliver_events(events: Sequence[bytes], fault: Fault | None, headers: Mapping[str, str] | None = None) -> Response:
     """A stream of events with status 200, one write each; cut short in the middle if that was ordered."""
     name = fault.name if fault else ""
-    whole = list(events)
+    # A stream in which nothing comes is an empty line.
+    whole = list(events) or [b"\n"]
     if name == "truncated_json":
         last = whole.pop()
         whole.append(last[: len(last) // 2] + b"\n\n")

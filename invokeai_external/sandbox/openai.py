@@ -172,7 +172,7 @@ def _events(
         common["safety_identifier"] = call.safety_identifier
     completed = [{"type": f"{kind}.completed", **picture, **common, "usage": _usage(call)} for picture in data]
     if fault and fault.name == "stream_ends_early":
-        return [_event(event) for event in partial] or [b"\n"]
+        return [_event(event) for event in partial]
     if fault and fault.name == "stream_error":
         completed = [error_event(fault)]
     last = [] if fault and fault.name in ("truncated_body", "truncated_json") else [b"data: [DONE]\n\n"]
