@@ -18,6 +18,7 @@ from invokeai_external import catalog
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
 from invokeai_external.planner import MASK_SENTENCE, Call, Plan, plan
+from invokeai_external.registry import Registry
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
 

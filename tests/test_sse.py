@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_a_stream_is_read_as_the_standard_says(stream: bytes, events: list[bytes
 def test_where_the_pieces_end_makes_no_difference(data: list[bytes], end: bytes, cuts: list[int]) -> None:
     stream = b"".join(b"data: " + line + end + end for line in data)
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    assert events_of(*(stream[a:b] for a, b in zip(places, places[1:], strict=False))) == data
+    assert events_of(*(stream[a:b] for a, b in pairwise(places))) == data
 
 
 def test_a_line_of_many_pieces_takes_time_in_proportion_to_its_length() -> None:

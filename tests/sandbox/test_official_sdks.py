@@ -112,10 +112,14 @@ class TestOpenAI:
     )
     def test_faults_of_a_stream(self, openai_client: Any, order: Callable[..., None], fault: str, error: str) -> None:
         order("openai", fault)
-        seen = []
-        with pytest.raises(getattr(openai, error)) as caught:
+        seen: list[str] = []
+
+        def read() -> None:
             for event in openai_client.images.generate(model=GPT, prompt="x", stream=True, partial_images=2):
                 seen.append(event.type)
+
+        with pytest.raises(getattr(openai, error)) as caught:
+            read()
         assert type(caught.value) is getattr(openai, error)
         assert seen == ([] if fault == "stream_refused" else ["image_generation.partial_image"] * 2)
 
