@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import time
@@ -297,34 +298,19 @@ class Service:
         """
         provider = access.provider
         request = provider.build(call, access.base_url)
-        headers = access.provider.auth_headers(access.api_key)
+        headers = provider.auth_headers(access.api_key)
+
+        def show(index: int, data: bytes, mime_type: str) -> None:
+            count = max(index, call.previews) if provider.counts_previews else None
+            on_progress(Preview(*place, index, count, data, mime_type))
 
         async def once(attempt: int) -> tuple[Answer, HttpResponse]:
             on_progress(Sending(*place, attempt))
-            bodies: list[Mapping[str, Any]] = []
-            index = 0
-
-            async def read(head: HttpResponse, data: bytes) -> None:
-                nonlocal index
-                event = await anyio.to_thread.run_sync(provider.read_event, data, head, call, abandon_on_cancel=True)
-                if event.body is not None:
-                    bodies.append(event.body)
-                for preview in event.previews:
-                    mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
-                    if mime_type:
-                        index += 1
-                        count = max(index, call.previews) if provider.counts_previews else None
-                        on_progress(Preview(*place, index, count, preview, mime_type))
-
-            response = await self._transport.send(request, headers, read if call.previews else None)
-            if call.previews and provider.refuses_stream(response):
-                raise _StreamRefusedError
-            # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
-            if call.previews and response.is_stream:
-                answer = await anyio.to_thread.run_sync(
-                    provider.join_events, bodies, response, call, abandon_on_cancel=True
-                )
+            if call.previews:
+                answer, response = await self._streamed(provider, call, request, headers, show)
             else:
+                response = await self._transport.send(request, headers)
+                # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
                 answer = await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
             return redacted_answer(answer, access.api_key), response
 
@@ -333,6 +319,52 @@ class Service:
             on_progress(Retrying(*place, wait_s, error))
 
         return await self._patiently(once, tell)
+
+    async def _streamed(
+        self,
+        provider: Provider,
+        call: Call,
+        request: HttpRequest,
+        headers: Mapping[str, str],
+        show: Callable[[int, bytes, str], None],
+    ) -> tuple[Answer, HttpResponse]:
+        """Send a call that asks for a stream, once; ``show`` is given each preview: its number, its bytes, their type.
+
+        Raises what ``_answered`` does.
+        """
+        bodies: list[Mapping[str, Any]] = []
+        heads: list[HttpResponse] = []
+        numbers = itertools.count(1)
+        lost: ProviderError | None = None
+
+        async def read(head: HttpResponse, data: bytes) -> None:
+            event = await anyio.to_thread.run_sync(provider.read_event, data, head, call, abandon_on_cancel=True)
+            heads.append(head)
+            if event.body is not None:
+                bodies.append(event.body)
+            for preview in event.previews:
+                mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
+                if mime_type:
+                    show(next(numbers), preview, mime_type)
+
+        try:
+            response = await self._transport.send(request, headers, read)
+        except (NetworkError, TimedOutError) as error:
+            if not heads:
+                raise
+            # The picture may have come whole before the connection was lost.
+            response, lost = heads[0], error
+        if provider.refuses_stream(response):
+            raise _StreamRefusedError
+        if not response.is_stream:
+            return await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True), response
+        try:
+            answer = await anyio.to_thread.run_sync(
+                provider.join_events, bodies, response, call, abandon_on_cancel=True
+            )
+        except ProviderError as error:
+            raise lost or error from None
+        return answer, response
 
     async def _patiently(
         self,

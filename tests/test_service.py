@@ -1030,13 +1030,14 @@ async def test_a_preview_that_is_no_picture_is_passed_over(
     assert [(p.index, p.count) for p in previews_in(seen)] == [(1, 2)]
 
 
-async def test_keep_alives_and_events_in_pieces_make_a_stream(sandbox_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\r\n\r\ndata: [DONE]\r\n\r\n", "\r\n\r\n", "\r\n"])
+async def test_keep_alives_and_events_in_pieces_make_a_stream(end: str, sandbox_url: str, tmp_path: Path) -> None:
     file = base64.b64encode(png_file(PHOTO, "x").data).decode()
     stream = (
         ": keep-alive\r\n\r\n"
         f'event: image_generation.partial_image\r\ndata: {{"type": "image_generation.partial_image",\r\n'
         f'data: "b64_json": "{file}"}}\r\n\r\n'
-        f'data: {{"type": "image_generation.completed", "b64_json": "{file}"}}\r\n\r\ndata: [DONE]\r\n\r\n'
+        f'data: {{"type": "image_generation.completed", "b64_json": "{file}"}}{end}'
     ).encode()
 
     class InPieces(httpx.AsyncByteStream):
@@ -1050,6 +1051,24 @@ async def test_keep_alives_and_events_in_pieces_make_a_stream(sandbox_url: str, 
         respx.post(url__regex=r".*/images/generations").mock(return_value=answer)
         result = await generate(settings_of(tmp_path), OPENAI, seen=seen, previews=1)
     assert len(previews_in(seen)) == len(result.images) == 1
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError, httpx.ReadTimeout])
+async def test_a_picture_that_came_before_the_connection_was_lost_is_kept(
+    error: type[httpx.TransportError], sandbox_url: str, tmp_path: Path
+) -> None:
+    file = base64.b64encode(png_file(PHOTO, "x").data).decode()
+
+    class LostAtTheEnd(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield f'data: {{"type": "image_generation.completed", "b64_json": "{file}"}}\n\n'.encode()
+            raise error("gone")
+
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=LostAtTheEnd())
+    with respx.mock:
+        route = respx.post(url__regex=r".*/images/generations").mock(return_value=answer)
+        result = await generate(settings_of(tmp_path), OPENAI, previews=1)
+    assert len(result.images) == route.call_count == 1
 
 
 async def test_cancelling_in_the_middle_of_a_stream_ends_it(sandbox_url: str, tmp_path: Path) -> None:
