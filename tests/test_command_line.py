@@ -494,14 +494,13 @@ def test_there_is_no_live_line_without_a_terminal(capsys: pytest.CaptureFixture[
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
-def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
+def on_a_terminal(*arguments: object) -> tuple[str, str]:
+    """What a program prints, and what it shows on a terminal meanwhile."""
     import pty
 
-    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "invokeai_external", "generate", "a fox", "--model", OPENAI, "--out", str(out)],
+        [sys.executable, "-m", "invokeai_external", *map(str, arguments)],
         stderr=theirs,
         stdout=subprocess.PIPE,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
@@ -515,8 +514,25 @@ def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
         pass  # Linux reports the closed terminal like this.
     stdout, _ = process.communicate(timeout=20)
     os.close(ours)
-    assert b"waiting 1 s" in shown
-    assert str(out) in stdout.decode()
+    return stdout.decode(), shown.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
+def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
+    stdout, shown = on_a_terminal("generate", "a fox", "--model", OPENAI, "--out", out)
+    assert "waiting 1 s" in shown
+    assert str(out) in stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
+def test_the_live_line_counts_the_previews_on_a_terminal(out: Path, tmp_path: Path, sandbox_url: str) -> None:
+    order = {"provider": "openai", "fault": "slow_stream", "seconds": 0.6}
+    httpx.post(f"{sandbox_url}/sandbox/faults", json=order).raise_for_status()
+    stdout, shown = on_a_terminal("generate", "a fox", "--model", OPENAI, "--out", out, "--previews", tmp_path / "seen")
+    places = [shown.find(f"preview {index} of 3") for index in (1, 2, 3)]
+    assert -1 < places[0] < places[1] < places[2]
+    assert len(stdout.splitlines()) == len(list(out.iterdir())) == 1
 
 
 # models, keys, sandbox, demo, help

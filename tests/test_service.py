@@ -899,6 +899,20 @@ async def test_a_streamed_gemini_picture_is_the_one_that_comes_without_a_stream(
     assert streamed.usage == at_once.usage
 
 
+@MODELS
+async def test_a_preview_is_shown_as_soon_as_it_is_there(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "slow_stream", seconds=0.3)
+    seen: list[tuple[type[Progress], float]] = []
+    async with Service(settings_of(tmp_path)) as service:
+        request = GenerationRequest(model=model, prompt="a red fox", previews=1)
+        await service.generate(request, lambda event: seen.append((type(event), anyio.current_time())))
+    times = dict(seen)
+    assert list(times) == [Sending, Preview, Received]
+    assert times[Received] - times[Preview] > 0.25
+
+
 async def test_each_partial_image_of_openai_is_paid_for(sandbox_url: str, tmp_path: Path) -> None:
     tokens = []
     for previews in (0, 2):

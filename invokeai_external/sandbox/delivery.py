@@ -56,7 +56,8 @@ def deliver_events(events: Sequence[bytes], fault: Fault | None, headers: Mappin
     if name == "truncated_json":
         last = whole.pop()
         whole.append(last[: len(last) // 2] + b"\n\n")
-    return _EventStream(whole, dict(headers or {}), cut_short=name == "truncated_body")
+    pause_s = fault.number("seconds") if fault and name == "slow_stream" else 0.0
+    return _EventStream(whole, dict(headers or {}), pause_s=pause_s, cut_short=name == "truncated_body")
 
 
 def rate_limit_headers(fault: Fault) -> dict[str, str]:
@@ -88,10 +89,11 @@ def base64_text(data: bytes, fault: Fault | None) -> str:
 class _EventStream(Response):
     """Server-sent events without an announced length; cut short, half of the last one and no end."""
 
-    def __init__(self, events: Sequence[bytes], headers: Mapping[str, str], *, cut_short: bool) -> None:
+    def __init__(self, events: Sequence[bytes], headers: Mapping[str, str], *, pause_s: float, cut_short: bool) -> None:
         super().__init__(media_type="text/event-stream", headers=dict(headers))
         del self.headers["content-length"]
         self._events = events
+        self._pause_s = pause_s
         self._cut_short = cut_short
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,6 +101,7 @@ class _EventStream(Response):
         *before, last = self._events
         for event in before:
             await send({"type": "http.response.body", "body": event, "more_body": True})
+            await anyio.sleep(self._pause_s)
         body = last[: len(last) // 2] if self._cut_short else last
         await send({"type": "http.response.body", "body": body, "more_body": self._cut_short})
         if self._cut_short:

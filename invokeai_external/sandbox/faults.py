@@ -113,6 +113,7 @@ FAULTS: Mapping[str, FaultKind] = {
     "sloppy_mask": FaultKind("an edit that changes a little outside of its mask as well"),
     "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
     "dropped_connection": FaultKind("the connection closes without an answer"),
+    "slow_stream": FaultKind("so many seconds between the events of a stream", {"seconds": _SECONDS}),
     "stream_ends_early": FaultKind("a stream that ends before its picture is finished"),
     "stream_error": FaultKind(
         "an error object in the stream, behind the previews; OpenAI: code, Gemini: status",
