@@ -1085,6 +1085,21 @@ async def test_a_picture_that_came_before_the_connection_was_lost_is_kept(
     assert len(result.images) == route.call_count == 1
 
 
+async def test_a_stream_for_which_no_connection_could_be_made_is_tried_again(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 1.0)
+    file = base64.b64encode(png_file(PHOTO, "x").data).decode()
+    event = f'data: {{"type": "image_generation.completed", "b64_json": "{file}"}}\n\n'
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=event.encode())
+    seen: list[Progress] = []
+    with respx.mock:
+        route = respx.post(url__regex=r".*/images/generations").mock(side_effect=[httpx.ConnectError("no"), answer])
+        await generate(settings_of(tmp_path), OPENAI, seen=seen, previews=1)
+    assert route.call_count == 2
+    assert [type(event) for event in seen] == [Sending, Retrying, Sending, Received]
+
+
 async def test_cancelling_in_the_middle_of_a_stream_ends_it(sandbox_url: str, tmp_path: Path) -> None:
     file = base64.b64encode(png_file(PHOTO, "x").data).decode()
     closed = anyio.Event()
