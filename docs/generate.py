@@ -88,11 +88,12 @@ def models_table(provider: str) -> str:
             {"txt2img": "words", "img2img": "words, pictures", "inpaint": "words, pictures, mask"}[model.modes[-1]],
             str(model.input_images.max_count),
             str(model.max_images_per_call),
+            "yes" if model.previews else "-",
             f"{model.max_prompt_characters:,}" if model.max_prompt_characters else _UNKNOWN,
         )
         for model in Registry().models(provider)
     ]
-    headings = ("Model", "Status", "Sizes", "Made from", "Pictures in", "Pictures a call", "Longest prompt")
+    headings = ("Model", "Status", "Sizes", "Made from", "Pictures in", "Pictures a call", "Previews", "Longest prompt")
     return _table(headings, rows)
 
 

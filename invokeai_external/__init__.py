@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         GenerationResult,
         InputImage,
         Notice,
+        Preview,
         Progress,
         Usage,
     )
@@ -69,6 +70,7 @@ __all__ = [
     "NotConfiguredError",
     "Notice",
     "Plan",
+    "Preview",
     "Progress",
     "ProviderError",
     "QuotaError",
@@ -98,6 +100,7 @@ _HOMES = {
         "GenerationResult",
         "InputImage",
         "Notice",
+        "Preview",
         "Progress",
         "Usage",
     ),

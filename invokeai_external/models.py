@@ -118,6 +118,7 @@ class ModelConfig(_Frozen):
         aliases: Other names for it; the id is what is sent.
         modes: What it can make pictures from.
         seed: True if it takes a seed.
+        previews: True if it shows a picture while it makes it, over a stream of events.
         input_images: What pictures it takes.
         max_images_per_call: The most pictures that one call gives; more become several calls.
         max_prompt_characters: The longest prompt.
@@ -136,6 +137,7 @@ class ModelConfig(_Frozen):
     aliases: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ("txt2img",)
     seed: bool = False
+    previews: bool = False
     input_images: InputImageLimits = InputImageLimits()
     max_images_per_call: int = Field(default=1, ge=1)
     max_prompt_characters: int | None = Field(default=None, ge=1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from . import images
 from .errors import CapabilityError, InvalidRequestError
 from .models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
-from .request import GenerationRequest, InputImage, Notice, OptionValue
+from .request import MAX_PREVIEWS, GenerationRequest, InputImage, Notice, OptionValue
 from .sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
@@ -64,6 +64,7 @@ class Call:
         mask: Where to edit it: a PNG of the init image's size in the model's ``mask_format``.
         references: Pictures to look at.
         options: Option values to send, by name.
+        previews: How many previews to ask for, over a stream; 0 for an answer in one piece.
     """
 
     model: ModelConfig
@@ -76,6 +77,7 @@ class Call:
     mask: CallImage | None
     references: tuple[CallImage, ...]
     options: Mapping[str, OptionValue]
+    previews: int = 0
 
     @property
     def images(self) -> tuple[CallImage, ...]:
@@ -110,8 +112,10 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
     size, size_notices = _size(request, model)
     options, option_notices = _options(request, model, mode)
     seeds, seed_notices = _seeds(request, model)
+    previews, preview_notices = _previews(request, model)
     pictures, picture_notices = _pictures(request, model, size)
-    per_call = 1 if seeds else model.max_images_per_call
+    # No event of a stream says which of several pictures it belongs to.
+    per_call = 1 if seeds or previews else model.max_images_per_call
     calls = tuple(
         Call(
             model=model,
@@ -124,10 +128,18 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
             mask=pictures.mask,
             references=pictures.references,
             options=options,
+            previews=previews,
         )
         for first in range(0, request.n, per_call)
     )
-    notices = (*_lifecycle_notices(model), *size_notices, *option_notices, *seed_notices, *picture_notices)
+    notices = (
+        *_lifecycle_notices(model),
+        *size_notices,
+        *option_notices,
+        *seed_notices,
+        *preview_notices,
+        *picture_notices,
+    )
     return Plan(model, calls, notices)
 
 
@@ -273,6 +285,18 @@ def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, .
     if not model.seed:
         return (), [Notice("option_dropped", f"{model.name} takes no seed; {request.seed} was left out.")]
     return tuple((request.seed + i) & _SEED_MASK for i in range(request.n)), []
+
+
+def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list[Notice]]:
+    """How many previews of each picture to ask for."""
+    if not 0 <= request.previews <= MAX_PREVIEWS:
+        raise InvalidRequestError(
+            f"{request.previews} previews were asked for; there are 0 to {MAX_PREVIEWS} of a picture.",
+            hint="Choose a number in between.",
+        )
+    if request.previews and not model.previews:
+        return 0, [Notice("option_dropped", f"{model.name} shows no previews; {request.previews} were left out.")]
+    return request.previews, []
 
 
 @dataclass(frozen=True, slots=True)

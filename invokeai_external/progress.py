@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .request import Failed, Progress, Received, Retrying, Sending
+from .request import Failed, Preview, Progress, Received, Retrying, Sending
 
 __all__ = ["ProgressLine"]
 
@@ -32,17 +32,19 @@ class ProgressLine:
         self._states[event.call] = _State(event, self._clock())
 
     def text(self) -> str:
-        """``1 of 4 received · 1 failed · waiting 12 s · again in 3 s: OpenAI asks to slow down.``"""
+        """``1 of 4 received · 1 failed · preview 2 of 3 · waiting 12 s · again in 3 s: It is busy.``"""
         now = self._clock()
         states = list(self._states.values())
         received = [s for s in states if isinstance(s.event, Received)]
-        sending = [s for s in states if isinstance(s.event, Sending)]
+        sending = [s for s in states if isinstance(s.event, Sending | Preview)]
         parts = []
         if received:
             parts.append(f"{len(received)} of {received[0].event.calls} received")
         if failed := sum(isinstance(s.event, Failed) for s in states):
             parts.append(f"{failed} failed")
-        if sending and all(now - s.since < _SENDING_S for s in sending):
+        if shown := self._newest_preview():
+            parts.append(f"preview {shown.index}{f' of {shown.count}' if shown.count else ''}")
+        if sending and all(isinstance(s.event, Sending) and now - s.since < _SENDING_S for s in sending):
             parts.append("sending")
         elif sending:
             parts.append(f"waiting {now - self._started:.0f} s")
@@ -52,3 +54,8 @@ class ProgressLine:
                 parts.append(f"again in {left_s:.0f} s: {state.event.reason.message}")
                 break
         return " · ".join(parts) or "preparing"
+
+    def _newest_preview(self) -> Preview | None:
+        """The last preview of a call that is still under way."""
+        shown = [(s.since, s.event) for s in self._states.values() if isinstance(s.event, Preview)]
+        return max(shown, key=lambda entry: entry[0])[1] if shown else None

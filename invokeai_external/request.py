@@ -10,6 +10,7 @@ from .errors import ProviderError
 from .sizing import AspectRatio, Size
 
 __all__ = [
+    "MAX_PREVIEWS",
     "ConnectionCheck",
     "Failed",
     "GeneratedImage",
@@ -18,6 +19,7 @@ __all__ = [
     "InputImage",
     "Notice",
     "OptionValue",
+    "Preview",
     "Progress",
     "Received",
     "Retrying",
@@ -26,6 +28,9 @@ __all__ = [
 ]
 
 OptionValue = str | float
+
+MAX_PREVIEWS = 3
+"""The most previews of one picture: OpenAI's own limit for ``partial_images``, kept for every model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class GenerationRequest:
         mask: Where to edit it: a PNG of mode L, 255 = change.
         references: Pictures to look at.
         options: Values by option name; ``auto`` and empty mean the provider's own choice.
+        previews: How often to be shown each picture while it is made, 0 to 3; OpenAI is reported to bill for them.
     """
 
     prompt: str
@@ -74,6 +80,7 @@ class GenerationRequest:
     mask: InputImage | None = None
     references: tuple[InputImage, ...] = ()
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    previews: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,27 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """A call shows the picture that it is making; only to look at, never a result.
+
+    Attributes:
+        call: Which call, from 1 to ``calls``.
+        calls: How many calls there are.
+        index: Which preview of that call, from 1.
+        count: How many were asked for; None where the model decides that.
+        data: A whole picture file, smaller or coarser than the finished one.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
+    """
+
+    call: int
+    calls: int
+    index: int
+    count: int | None
+    data: bytes = field(repr=False)
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """A call failed and goes out again after ``wait_s`` seconds; ``reason`` is the error that it met."""
 
@@ -223,5 +251,5 @@ class Failed:
     reason: ProviderError
 
 
-Progress = Sending | Retrying | Received | Failed
+Progress = Sending | Preview | Retrying | Received | Failed
 """What happens while a request runs."""

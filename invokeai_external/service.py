@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -44,6 +45,7 @@ from .request import (
     GenerationRequest,
     GenerationResult,
     Notice,
+    Preview,
     Progress,
     Received,
     Retrying,
@@ -84,6 +86,10 @@ class _Access:
     api_key: str
     key_source: str | None
     notices: tuple[Notice, ...]
+
+
+class _StreamRefusedError(Exception):
+    """A call was refused, perhaps only because it asked for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class Service:
             max_response_bytes=limits.max_response_bytes,
             asgi_app=_sandbox_app() if sandbox else None,
         )
+        self._without_streams: set[str] = set()
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
 
     async def __aenter__(self) -> Self:
@@ -252,8 +259,8 @@ class Service:
     ) -> _Outcome:
         try:
             async with self._slots[access.provider.info.id]:
-                answer, response = await self._ask(access, call, place, on_progress)
-                outcome = await self._collect(access, request, call, answer, response, notices)
+                answer, response, more = await self._ask(access, call, place, on_progress)
+                outcome = await self._collect(access, request, call, answer, response, (*notices, *more))
         except ProviderError as error:
             error.provider, error.model = access.provider.info.id, call.model.id
             _name_source(error, access)
@@ -264,16 +271,47 @@ class Service:
 
     async def _ask(
         self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
+    ) -> tuple[Answer, HttpResponse, tuple[Notice, ...]]:
+        """Send one call until it is answered; without its previews if the server knows no streams."""
+        info = access.provider.info
+        if not call.previews:
+            return *await self._answered(access, call, place, on_progress), ()
+        if info.id not in self._without_streams:
+            try:
+                return *await self._answered(access, call, place, on_progress), ()
+            except _StreamRefusedError:
+                _log.info("%s refused a call that asked for previews; it is sent again without.", info.name)
+        answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
+        # Only now it is certain that the stream was what the server did not like.
+        self._without_streams.add(info.id)
+        notice = Notice("option_dropped", f"The server of {info.name} takes no calls with previews; there are none.")
+        return answer, response, (notice,)
+
+    async def _answered(
+        self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
     ) -> tuple[Answer, HttpResponse]:
-        """Send one call until it is answered or it is no use any more."""
-        request = access.provider.build(call, access.base_url)
-        headers = access.provider.auth_headers(access.api_key)
+        """Send one call until it is answered or it is no use any more.
+
+        Raises:
+            ProviderError: What the last try met.
+            _StreamRefusedError: It was refused, and asked for previews, which may be why; nothing was billed.
+        """
+        provider = access.provider
+        request = provider.build(call, access.base_url)
+        headers = provider.auth_headers(access.api_key)
+
+        def show(index: int, data: bytes, mime_type: str) -> None:
+            count = max(index, call.previews) if provider.counts_previews else None
+            on_progress(Preview(*place, index, count, data, mime_type))
 
         async def once(attempt: int) -> tuple[Answer, HttpResponse]:
             on_progress(Sending(*place, attempt))
-            response = await self._transport.send(request, headers)
-            # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
-            answer = await anyio.to_thread.run_sync(access.provider.parse, response, call, abandon_on_cancel=True)
+            if call.previews:
+                answer, response = await self._streamed(provider, call, request, headers, show)
+            else:
+                response = await self._transport.send(request, headers)
+                # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
+                answer = await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
@@ -281,6 +319,52 @@ class Service:
             on_progress(Retrying(*place, wait_s, error))
 
         return await self._patiently(once, tell)
+
+    async def _streamed(
+        self,
+        provider: Provider,
+        call: Call,
+        request: HttpRequest,
+        headers: Mapping[str, str],
+        show: Callable[[int, bytes, str], None],
+    ) -> tuple[Answer, HttpResponse]:
+        """Send a call that asks for a stream, once; ``show`` is given each preview: its number, its bytes, their type.
+
+        Raises what ``_answered`` does.
+        """
+        bodies: list[Mapping[str, Any]] = []
+        heads: list[HttpResponse] = []
+        numbers = itertools.count(1)
+        lost: ProviderError | None = None
+
+        async def read(head: HttpResponse, data: bytes) -> None:
+            event = await anyio.to_thread.run_sync(provider.read_event, data, head, call, abandon_on_cancel=True)
+            heads.append(head)
+            if event.body is not None:
+                bodies.append(event.body)
+            for preview in event.previews:
+                mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
+                if mime_type:
+                    show(next(numbers), preview, mime_type)
+
+        try:
+            response = await self._transport.send(request, headers, read)
+        except (NetworkError, TimedOutError) as error:
+            if not heads:
+                raise
+            # The picture may have come whole before the connection was lost.
+            response, lost = heads[0], error
+        if provider.refuses_stream(response):
+            raise _StreamRefusedError
+        if not response.is_stream:
+            return await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True), response
+        try:
+            answer = await anyio.to_thread.run_sync(
+                provider.join_events, bodies, response, call, abandon_on_cancel=True
+            )
+        except ProviderError as error:
+            raise lost or error from None
+        return answer, response
 
     async def _patiently(
         self,
@@ -398,6 +482,13 @@ class Service:
             # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
             what = f"The finished picture could not be fetched: {error.message}"
             raise NetworkError(what, hint=_BILLED) from None
+
+    def _type_of(self, preview: bytes) -> str | None:
+        """The MIME type of a preview; None if it is no whole picture, which is no loss."""
+        try:
+            return images.inspect_image(preview, max_pixels=self._settings.limits.max_image_pixels).mime_type
+        except images.ImageError:
+            return None
 
     def _inspect(self, data: bytes) -> images.ImageInfo:
         most = self._settings.limits.max_image_pixels

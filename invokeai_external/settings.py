@@ -25,7 +25,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from .errors import NotConfiguredError, RequestError, SettingsError
-from .request import Notice
+from .request import MAX_PREVIEWS, Notice
 
 __all__ = [
     "API_KEYS_FILE",
@@ -71,6 +71,7 @@ class Limits(BaseModel):
         max_response_bytes: The largest answer that is accepted.
         max_image_pixels: The largest picture that is accepted.
         mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
+        previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +83,7 @@ class Limits(BaseModel):
     max_response_bytes: int = Field(default=400_000_000, ge=1_000_000)
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
     mask_feather_px: int = Field(default=8, ge=0, le=64)
+    previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,19 @@ Keys enter here as headers and leave only on the wire: no error or log of this m
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import httpx
 
 from .errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
 from .providers.base import HttpRequest, HttpResponse
+from .sse import EventReader
 
-__all__ = ["Transport"]
+__all__ = ["EventHandler", "Transport"]
+
+EventHandler = Callable[[HttpResponse, bytes], Awaitable[None]]
+"""Is told of an event of a stream: the head of the answer, its body empty, and the event's data."""
 
 _CONNECT_TIMEOUT_S = 5.0
 """The official OpenAI SDK's figure (openai 3.54.0)."""
@@ -24,6 +28,9 @@ _LOOPBACK_WITHOUT_PROXY: Mapping[str, None] = {
     "all://127.0.0.1": None,
     "all://[::1]": None,
 }
+
+_LAST_WORD = b"[DONE]"
+"""What OpenAI sends as the last event of a stream; no JSON."""
 
 _MAY_BE_BILLED = "It may have been billed all the same: look at your usage before you send it again."
 
@@ -57,8 +64,16 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def send(self, request: HttpRequest, auth_headers: Mapping[str, str]) -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, auth_headers: Mapping[str, str], on_event: EventHandler | None = None
+    ) -> HttpResponse:
         """Send a request and read the whole answer, whatever its status.
+
+        Args:
+            request: What to send.
+            auth_headers: The headers that carry the key.
+            on_event: Told of each event as it arrives, if the answer is a success and a stream of events; the body
+                that is given back is empty then. The limits are those of any answer. What it raises ends the call.
 
         Raises:
             NetworkError: No connection (``never_sent``), or it was lost.
@@ -72,7 +87,7 @@ class Transport:
             body["data"] = dict(request.form)
             body["files"] = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
         built = self._client.build_request(request.method, request.url, headers=auth_headers, **body)
-        return await self._exchange(built)
+        return await self._exchange(built, on_event)
 
     async def fetch(self, url: str) -> HttpResponse:
         """Fetch a picture that a provider serves elsewhere, without a key; raises what ``send`` raises."""
@@ -84,14 +99,18 @@ class Transport:
             ) from None
         return await self._exchange(request)
 
-    async def _exchange(self, request: httpx.Request) -> HttpResponse:
+    async def _exchange(self, request: httpx.Request, on_event: EventHandler | None = None) -> HttpResponse:
         host = request.url.host
         response: httpx.Response | None = None
         body = bytearray()
         try:
             response = await self._client.send(request, stream=True)
             try:
-                await self._read(response, into=body)
+                head = _received(response, b"")
+                if on_event and head.is_stream:
+                    await self._read_events(response, head, on_event)
+                else:
+                    await self._read(response, into=body)
             finally:
                 await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -104,8 +123,7 @@ class Transport:
             # An error is told by its status, whatever became of its body.
             if response is None or response.status_code < 400:
                 raise _lost(error, host, self._timeout_s, response) from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status_code, headers, bytes(body), time.time())
+        return _received(response, bytes(body))
 
     async def _read(self, response: httpx.Response, *, into: bytearray) -> None:
         """The body, decompressed; given up as soon as it is larger than allowed."""
@@ -113,6 +131,28 @@ class Transport:
             into += chunk
             if len(into) > self._max_response_bytes:
                 raise _too_large(self._max_response_bytes)
+
+    async def _read_events(self, response: httpx.Response, head: HttpResponse, on_event: EventHandler) -> None:
+        """The events of the body, one by one; given up as soon as all of it is larger than allowed."""
+        reader, size = EventReader(), 0
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self._max_response_bytes:
+                raise _too_large(self._max_response_bytes)
+            for data in reader.feed(chunk):
+                await _tell(on_event, head, data)
+        for data in reader.end():
+            await _tell(on_event, head, data)
+
+
+async def _tell(on_event: EventHandler, head: HttpResponse, data: bytes) -> None:
+    if data != _LAST_WORD:
+        await on_event(head, data)
+
+
+def _received(response: httpx.Response, body: bytes) -> HttpResponse:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return HttpResponse(response.status_code, headers, body, time.time())
 
 
 def _lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Response | None) -> ProviderError:

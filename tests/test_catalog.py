@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from invokeai_external import catalog
 from invokeai_external.models import ChoiceOption, ModelConfig, NumberOption
+from invokeai_external.registry import Registry
 from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
@@ -265,3 +266,9 @@ def test_a_profile_lent_to_another_id() -> None:
 
 def _square() -> SizeRequest:
     return SizeRequest(size=Size(1024, 1024))
+
+
+def test_the_models_that_show_a_picture_while_they_make_it() -> None:
+    registry = Registry()
+    without = [model.id for name in ("openai", "gemini") for model in registry.models(name) if not model.previews]
+    assert without == ["dall-e-3", "dall-e-2", "gemini-3.1-flash-lite-image", "gemini-2.5-flash-image"]

@@ -29,7 +29,7 @@ from invokeai_external.errors import RateLimitedError
 from invokeai_external.planner import MASK_SENTENCE
 from invokeai_external.progress import ProgressLine
 from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.request import Received, Retrying, Sending
+from invokeai_external.request import Preview, Received, Retrying, Sending
 
 OPENAI = "openai/gpt-image-2.5-flare"
 GEMINI = "gemini/gemini-nano-banana-2.1"
@@ -291,6 +291,7 @@ WRONG: list[tuple[str, list[str], list[str]]] = [
     ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], ["from 0 to 2"]),
     ("transparent", ["generate", "x", "--model", GEMINI, "--background", "transparent"], ["no transparent pictures"]),
     ("unwritable", ["generate", "x", "--out", "text.txt/below"], ["cannot be saved", "--out"]),
+    ("previews", ["generate", "x", "--previews", "text.txt/below"], ["cannot be saved", "--previews"]),
     ("usage", ["generate", "x", "--siez", "1x1"], ["--siez", "--help"]),
     ("not a number", ["generate", "x", "-n", "two"], ["two", "--help"]),
     ("no command", ["gnerate"], ["gnerate"]),
@@ -406,20 +407,100 @@ def test_the_live_line_says_what_is_going_on() -> None:
     assert line.text() == "1 of 2 received · waiting 16 s"
 
 
+def test_the_live_line_says_which_preview_was_shown_last() -> None:
+    now = 100.0
+    line = ProgressLine(clock=lambda: now)
+    for call in (1, 2):
+        line.on_progress(Sending(call, 2, 1))
+    line.on_progress(Preview(1, 2, 2, 3, b"", "image/png"))
+    assert line.text() == "preview 2 of 3 · waiting 0 s"
+    now = 110.0
+    line.on_progress(Preview(2, 2, 1, None, b"", "image/png"))
+    assert line.text() == "preview 1 · waiting 10 s"
+    line.on_progress(Received(2, 2, ()))
+    assert line.text() == "1 of 2 received, 0 saved · preview 2 of 3 · waiting 10 s"
+    line.on_progress(Received(1, 2, ()))
+    assert line.text() == "2 of 2 received, 0 saved"
+
+
+@pytest.mark.parametrize(("model", "count"), [(OPENAI, 3), (GEMINI, 1)])
+def test_previews_are_kept_as_files_beside_the_results(
+    model: str, count: int, run: Any, out: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "previews"
+    arguments = ("generate", "a fox", "--model", model, "--out", out, "--previews", folder, "-n", 2, "--sandbox")
+    result = run(*arguments, "--json")
+    assert result.code == 0, result.stdout
+    names = [f"call-{call}-preview-{index}.png" for call in (1, 2) for index in range(1, count + 1)]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert sorted(Path(image["path"]) for image in result.json["images"]) == sorted(out.iterdir())
+    for name in names:
+        with Image.open(folder / name) as preview:
+            assert preview.text == {}  # type: ignore[attr-defined]
+    assert "--previews" not in run("recall", result.json["images"][0]["path"]).stdout
+    run(*arguments)
+    assert len(list(folder.iterdir())) == 4 * count
+
+
+def test_the_setting_says_how_many_previews_are_asked_for(run: Any, out: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir(exist_ok=True)
+    (root / "invokeai_external.yaml").write_text("settings:\n  previews: 1\n")
+    folder = tmp_path / "previews"
+    arguments = ("generate", "a fox", "--model", OPENAI, "--out", out, "--sandbox", "--root", root)
+    assert run(*arguments, "--previews", folder).code == 0
+    assert [path.name for path in folder.iterdir()] == ["call-1-preview-1.png"]
+
+
+def test_previews_that_cannot_be_kept_stop_nothing(
+    run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder goes away after the check and before the first preview is there."""
+    from invokeai_external.cli import files
+
+    folder, original = tmp_path / "previews", files.PreviewFolder.keep
+
+    def keep_in_nothing(self: files.PreviewFolder, preview: Preview) -> None:
+        if folder.exists():
+            folder.rmdir()
+        original(self, preview)
+
+    monkeypatch.setattr(files.PreviewFolder, "keep", keep_in_nothing)
+    result = run("generate", "a fox", "--model", OPENAI, "--out", out, "--sandbox", "--previews", folder)
+    assert result.code == 0
+    assert len(list(out.iterdir())) == 1
+    assert not folder.exists()
+
+
+def test_dry_run_shows_the_request_for_a_stream_and_makes_no_folder(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    arguments = ("generate", "a fox", "--out", out, "--dry-run", "--json", "--previews", tmp_path / "previews")
+    request = run(*arguments, "--model", OPENAI).json["requests"][0]["json"]
+    assert (request["stream"], request["partial_images"]) == (True, 3)
+    assert run(*arguments, "--model", GEMINI).json["requests"][0]["url"].endswith(":streamGenerateContent?alt=sse")
+    told = run(*arguments, "--model", "gemini/gemini-2.5-flash-image").json
+    assert told["requests"][0]["url"].endswith(":generateContent")
+    assert [notice["message"] for notice in told["notices"] if "preview" in notice["message"]] == [
+        "Gemini 2.5 Flash Image shows no previews; 3 were left out."
+    ]
+    assert not (tmp_path / "previews").exists()
+    assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
+
+
 def test_there_is_no_live_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with live_line() as on_progress:
         on_progress(Sending(1, 1, 1))
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
-def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
+def on_a_terminal(*arguments: object) -> tuple[str, str]:
+    """What a program prints, and what it shows on a terminal meanwhile."""
     import pty
 
-    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "invokeai_external", "generate", "a fox", "--model", OPENAI, "--out", str(out)],
+        [sys.executable, "-m", "invokeai_external", *map(str, arguments)],
         stderr=theirs,
         stdout=subprocess.PIPE,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
@@ -433,8 +514,25 @@ def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
         pass  # Linux reports the closed terminal like this.
     stdout, _ = process.communicate(timeout=20)
     os.close(ours)
-    assert b"waiting 1 s" in shown
-    assert str(out) in stdout.decode()
+    return stdout.decode(), shown.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
+def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
+    stdout, shown = on_a_terminal("generate", "a fox", "--model", OPENAI, "--out", out)
+    assert "waiting 1 s" in shown
+    assert str(out) in stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
+def test_the_live_line_counts_the_previews_on_a_terminal(out: Path, tmp_path: Path, sandbox_url: str) -> None:
+    order = {"provider": "openai", "fault": "slow_stream", "seconds": 0.6}
+    httpx.post(f"{sandbox_url}/sandbox/faults", json=order).raise_for_status()
+    stdout, shown = on_a_terminal("generate", "a fox", "--model", OPENAI, "--out", out, "--previews", tmp_path / "seen")
+    places = [shown.find(f"preview {index} of 3") for index in (1, 2, 3)]
+    assert -1 < places[0] < places[1] < places[2]
+    assert len(stdout.splitlines()) == len(list(out.iterdir())) == 1
 
 
 # models, keys, sandbox, demo, help

@@ -18,6 +18,7 @@ from invokeai_external import catalog
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
 from invokeai_external.planner import MASK_SENTENCE, Call, Plan, plan
+from invokeai_external.registry import Registry
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
 
@@ -639,3 +640,27 @@ def test_a_model_near_or_behind_its_end_says_so(
 
 def test_a_call_does_not_show_the_pictures_when_it_is_printed() -> None:
     assert "data" not in repr(planned(FLARE, init_image=picture()).calls[0].images)
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-image-2", "gemini/gemini-3-pro-image"])
+def test_previews_are_asked_for_with_a_call_for_each_picture(name: str) -> None:
+    model = Registry().resolve(name).model
+    found = planned(model, n=2, previews=3)
+    assert [(call.n, call.previews) for call in found.calls] == [(1, 3), (1, 3)]
+    assert told(found) == told(planned(model, n=2))
+    assert {call.previews for call in planned(model, n=2).calls} == {0}
+
+
+@pytest.mark.parametrize("name", ["openai/dall-e-2", "gemini/gemini-2.5-flash-image"])
+def test_previews_that_a_model_does_not_show_are_left_out_with_a_word(name: str) -> None:
+    model = Registry().resolve(name).model
+    found = planned(model, n=2, previews=2)
+    assert found.calls == planned(model, n=2).calls
+    assert f"{model.name} shows no previews; 2 were left out." in told(found)
+
+
+@pytest.mark.parametrize("previews", [-1, 4])
+@pytest.mark.parametrize("name", ["openai/gpt-image-2", "openai/dall-e-2"])
+def test_more_or_fewer_previews_than_there_are_make_no_sense(name: str, previews: int) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{previews} previews were asked for; there are 0 to 3"):
+        planned(Registry().resolve(name).model, previews=previews)

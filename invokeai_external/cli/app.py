@@ -140,6 +140,10 @@ def generate(
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 2.")] = None,
     thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
+    previews: Annotated[
+        Path | None,
+        typer.Option(help="A folder to keep previews in: the picture while it is made. They may cost a little."),
+    ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Make sandbox pictures: no key, no network, no cost.")
     ] = False,
@@ -179,6 +183,7 @@ def generate(
             init=init,
             mask=mask,
             options={name: value for name, value in options.items() if value is not None},
+            previews=previews,
         ),
         root=root,
         sandbox=sandbox,

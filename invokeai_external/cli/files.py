@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from .. import images, metadata
 from ..errors import ExternalError, InvalidRequestError
-from ..request import GeneratedImage, InputImage, Notice
+from ..request import GeneratedImage, InputImage, Notice, Preview
 
-__all__ = ["NotSavedError", "PictureFolder", "SavedPicture", "read_picture"]
+__all__ = ["NotSavedError", "PictureFolder", "PreviewFolder", "SavedPicture", "read_picture"]
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
@@ -61,15 +62,7 @@ class PictureFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise InvalidRequestError(
-                f"Pictures cannot be saved in {folder}: {error.strerror}.", hint="Name another folder with --out."
-            ) from None
+        self._folder = _writable(folder, "--out")
 
     def save(self, image: GeneratedImage) -> SavedPicture:
         """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
@@ -95,6 +88,32 @@ class PictureFolder:
                 f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
             ) from None
         return SavedPicture(image, path, len(data), Notice("saved_elsewhere", f"{why}: a picture is in {path}."))
+
+
+class PreviewFolder:
+    """A folder to keep previews in; raises what ``PictureFolder`` raises."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = _writable(folder, "--previews")
+
+    def keep(self, preview: Preview) -> None:
+        """Write ``call-1-preview-2.png`` and the like. A failure is passed over: the picture itself must not suffer."""
+        name = f"call-{preview.call}-preview-{preview.index}.{_EXTENSIONS[preview.mime_type]}"
+        with contextlib.suppress(OSError):
+            _write_new(self._folder, name, preview.data)
+
+
+def _writable(folder: Path, flag: str) -> Path:
+    """The folder, made if need be and tried; raises InvalidRequestError, which names the option that it came by."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidRequestError(
+            f"Pictures cannot be saved in {folder}: {error.strerror}.", hint=f"Name another folder with {flag}."
+        ) from None
+    return folder
 
 
 def _file_name(image: GeneratedImage) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from ..errors import CancelledError, InvalidRequestError
 from ..planner import Plan
 from ..providers.base import HttpRequest
 from ..request import (
+    MAX_PREVIEWS,
     GenerationRequest,
     GenerationResult,
     InputImage,
     Notice,
     OptionValue,
+    Preview,
     Progress,
     Received,
     Sending,
@@ -31,7 +33,7 @@ from ..sizing import AspectRatio, Size
 from . import report
 from .app import INTERRUPTED
 from .context import settings
-from .files import PictureFolder, SavedPicture, read_picture
+from .files import PictureFolder, PreviewFolder, SavedPicture, read_picture
 from .live import live_line
 
 __all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
@@ -53,6 +55,7 @@ class Arguments:
     init: Path | None = None
     mask: Path | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    previews: Path | None = None
 
 
 @dataclass(slots=True)
@@ -68,14 +71,19 @@ def run(arguments: Arguments, *, root: Path | None, sandbox: bool, dry_run: bool
     """Make the pictures, or show what would be sent; returns the exit code."""
     request = request_of(arguments)
     current = settings(root)
+    if arguments.previews:
+        request = replace(request, previews=current.limits.previews or MAX_PREVIEWS)
     if dry_run:
         anyio.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
         return 0
     folder = PictureFolder(arguments.out)
+    previews = PreviewFolder(arguments.previews) if arguments.previews else None
     done = Run()
     try:
         with live_line() as on_progress:
-            anyio.run(partial(make_pictures, current, request, folder, done, on_progress, sandbox=sandbox))
+            anyio.run(
+                partial(make_pictures, current, request, folder, done, on_progress, sandbox=sandbox, previews=previews)
+            )
     except KeyboardInterrupt:
         return _interrupted(done, as_json=as_json)
     assert done.result is not None
@@ -94,16 +102,19 @@ async def make_pictures(
     on_progress: Callable[[Progress], None],
     *,
     sandbox: bool,
+    previews: PreviewFolder | None = None,
 ) -> None:
     """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived."""
 
     def save(progress: Progress) -> None:
-        if isinstance(progress, Sending):
+        if isinstance(progress, Sending | Preview):
             done.under_way.add(progress.call)
         else:
             done.under_way.discard(progress.call)
         if isinstance(progress, Received):
             done.saved.extend(folder.save(image) for image in progress.images)
+        if isinstance(progress, Preview) and previews:
+            previews.keep(progress)
         on_progress(progress)
 
     async with Service(current, sandbox=sandbox) as service:

@@ -9,7 +9,7 @@ import base64
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -36,12 +36,15 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "Provider",
+    "StreamEvent",
     "answer_image",
     "asked_for",
+    "broken_off",
     "count",
     "decode_base64",
     "error_fields",
     "error_from",
+    "error_in",
     "error_of_status",
     "invalid_answer",
     "is_private_host",
@@ -124,6 +127,12 @@ class HttpResponse:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def is_stream(self) -> bool:
+        """True for an answer that comes as a stream of events, which its body leaves out."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return self.is_success and media_type == "text/event-stream"
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerImage:
@@ -157,11 +166,29 @@ class Answer:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """What one event of a stream holds.
+
+    Attributes:
+        previews: Picture files that show how far the picture is; never a result.
+        body: What it says of the answer; None if nothing.
+    """
+
+    previews: tuple[bytes, ...] = field(default=(), repr=False)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
 class Provider(Protocol):
-    """One provider: a few facts and two pure functions."""
+    """One provider: a few facts and a few pure functions."""
 
     @property
     def info(self) -> ProviderInfo: ...
+
+    @property
+    def counts_previews(self) -> bool:
+        """True if it sends as many previews as were asked for; False if the model decides how many."""
+        ...
 
     def normalise_base_url(self, url: str) -> str:
         """The base URL in the form that ``build`` takes; raises NotConfiguredError if it cannot be used."""
@@ -172,11 +199,23 @@ class Provider(Protocol):
         ...
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
-        """The HTTP request of a call."""
+        """The HTTP request of a call, for a stream of events if the call asks for previews."""
         ...
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         """The pictures of an answer; raises a ProviderError if there are none."""
+        ...
+
+    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
+        """What an event of a stream holds; raises a ProviderError for an error and for what is no JSON."""
+        ...
+
+    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
+        """The answer of a stream at its end, the same as ``parse`` gives; a ProviderError if the stream broke off."""
+        ...
+
+    def refuses_stream(self, response: HttpResponse) -> bool:
+        """True if an answer may mean that a call is only refused because it asks for a stream."""
         ...
 
     def build_listing(self, base_url: str) -> HttpRequest:
@@ -289,6 +328,11 @@ def error_fields(response: HttpResponse) -> Mapping[str, Any]:
         body = _loaded(response.body)
     except ValueError:
         return {}
+    return error_in(body)
+
+
+def error_in(body: object) -> Mapping[str, Any]:
+    """The ``error`` object of a body, also where it is only text; empty if there is none."""
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, str):
         return {"message": error}
@@ -382,6 +426,13 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
         message = f"{provider.name} answered with HTTP {status}, which is no answer to such a request."
         hint = "Check the base URL."
     return error_from(kind, message, hint, response, call)
+
+
+def broken_off(provider: ProviderInfo, words: str, head: HttpResponse, call: Call) -> ProviderError:
+    """The error of a stream that ended without its picture, for the reason that the provider gives, if any."""
+    kind = UnavailableError if words else InvalidResponseError
+    message = f"{provider.name} broke off before the picture was finished{said(words)}"
+    return error_from(kind, message, "It may have been billed. Try again later.", head, call)
 
 
 def asked_for(call: Call | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -29,11 +30,14 @@ from .base import (
     AnswerImage,
     HttpRequest,
     HttpResponse,
+    StreamEvent,
     answer_image,
     asked_for,
+    broken_off,
     count,
     error_fields,
     error_from,
+    error_in,
     error_of_status,
     invalid_answer,
     normalise_base_url,
@@ -79,6 +83,10 @@ class GeminiProvider:
     def info(self) -> ProviderInfo:
         return catalog.page("gemini").provider
 
+    @property
+    def counts_previews(self) -> bool:
+        return False
+
     def normalise_base_url(self, url: str) -> str:
         return normalise_base_url(url, provider=self.info, version="v1beta")
 
@@ -94,15 +102,43 @@ class GeminiProvider:
             for image in pictures
         ]
         parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
+        method = "streamGenerateContent?alt=sse" if call.previews else "generateContent"
         return HttpRequest(
-            url=f"{base_url}/models/{quote(call.model.id, safe='')}:generateContent",
+            url=f"{base_url}/models/{quote(call.model.id, safe='')}:{method}",
             json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},
         )
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
-        body = _mapping(parse_json(self.info, response, call))
+        return self._answer(_mapping(parse_json(self.info, response, call)), response, call)
+
+    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
+        body = _mapping(parse_json(self.info, replace(head, body=data), call))
+        if fields := error_in(body):
+            raise self._event_error(fields, head, call)
+        parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _parts(candidate)]
+        thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
+        return StreamEvent(tuple(data for data in thought if data), body)
+
+    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
+        whole = {name: value for body in bodies for name, value in body.items()}
+        candidates = [candidate for body in bodies for candidate in _mappings(_get(body, "candidates"))]
+        candidate = {name: value for part in candidates for name, value in part.items()}
+        is_blocked = _get(_mapping(_get(whole, "promptFeedback")), "blockReason")
+        if not is_blocked and not _get(candidate, "finishReason"):
+            raise broken_off(self.info, "", head, call)
+        if candidates:
+            # One call makes one picture, so all are one candidate.
+            whole["candidates"] = [{**candidate, "content": {"parts": _joined_parts(candidates)}}]
+        return self._answer(whole, head, call)
+
+    def refuses_stream(self, response: HttpResponse) -> bool:
+        # A gateway may lack the method, or refuse the thoughts in which previews come.
+        is_refused = response.status == 400 and re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE)
+        return response.status in (404, 405, 501) or bool(is_refused)
+
+    def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _final_parts(candidate)]
         text = " ".join(words for part in parts if (words := text_of(part.get("text")))) or None
         images = tuple(image for part in parts if (image := _image(part)))
@@ -157,7 +193,18 @@ class GeminiProvider:
         return frozenset(name.removeprefix("models/") for name in names if name)
 
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
-        fields = error_fields(response)
+        return self._error_of(error_fields(response), response, call)
+
+    def _event_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError:
+        """The error of an event, which names the status that the answer would have had."""
+        status = count(fields.get("code")) or 0
+        if status < 400:
+            return broken_off(self.info, one_line(fields.get("message")) or "no reason given", head, call)
+        error = self._error_of(fields, replace(head, status=status), call)
+        error.status = head.status
+        return error
+
+    def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
         details = _mappings(fields.get("details"))
         words = text_of(fields.get("message")) or ""
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
@@ -220,6 +267,8 @@ def _generation_config(call: Call) -> dict[str, Any]:
         config["imageConfig"] = {name: value for name, value in image_config.items() if value}
     if "thinking_level" in call.options:
         config["thinkingConfig"] = {"thinkingLevel": str(call.options["thinking_level"]).upper()}
+    if call.previews:
+        config.setdefault("thinkingConfig", {})["includeThoughts"] = True
     return config
 
 
@@ -239,9 +288,25 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _mappings(_mapping(candidate.get("content")).get("parts"))
+
+
 def _final_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The parts of a candidate without its thoughts: an interim picture is a preview, never a result."""
-    return (part for part in _mappings(_mapping(candidate.get("content")).get("parts")) if not part.get("thought"))
+    return (part for part in _parts(candidate) if not part.get("thought"))
+
+
+def _joined_parts(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The final parts of a streamed candidate; words that came in pieces become one part again."""
+    joined: list[Mapping[str, Any]] = []
+    for part in (part for candidate in candidates for part in _final_parts(candidate)):
+        text, before = text_of(part.get("text")), text_of(joined[-1].get("text")) if joined else None
+        if text and before:
+            joined[-1] = {"text": before + text}
+        else:
+            joined.append(part)
+    return joined
 
 
 def _image(part: Mapping[str, Any]) -> AnswerImage | None:

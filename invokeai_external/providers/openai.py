@@ -5,7 +5,10 @@ Source of the wire facts: the types of the official SDK (openai 3.54.0) and Open
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .. import catalog
@@ -25,11 +28,14 @@ from .base import (
     FilePart,
     HttpRequest,
     HttpResponse,
+    StreamEvent,
     answer_image,
     asked_for,
+    broken_off,
     count,
     error_fields,
     error_from,
+    error_in,
     error_of_status,
     invalid_answer,
     normalise_base_url,
@@ -63,6 +69,10 @@ class OpenAIProvider:
     def info(self) -> ProviderInfo:
         return catalog.page("openai").provider
 
+    @property
+    def counts_previews(self) -> bool:
+        return True
+
     def normalise_base_url(self, url: str) -> str:
         return normalise_base_url(url, provider=self.info, version="v1")
 
@@ -73,15 +83,41 @@ class OpenAIProvider:
         fields = _fields(call)
         if not call.images:
             return HttpRequest(url=f"{base_url}/images/generations", json=fields)
-        form = {name: str(value) for name, value in fields.items()}
+        form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
         return HttpRequest(url=f"{base_url}/images/edits", form=form, files=_files(call))
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
         body = parse_json(self.info, response, call)
-        entries = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(body, dict) or not isinstance(entries, list) or not entries:
+        return self._answer(body if isinstance(body, dict) else {}, response, call)
+
+    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
+        event = parse_json(self.info, replace(head, body=data), call)
+        if not isinstance(event, dict):
+            return StreamEvent()
+        kind = text_of(event.get("type")) or ""
+        if fields := error_in(event) or (event if kind == "error" else {}):
+            limited = fields.get("code") == "rate_limit_exceeded"
+            error = self._known_error(fields, 429 if limited else head.status, head, call)
+            raise error or broken_off(self.info, one_line(fields.get("message")) or "no reason given", head, call)
+        if kind.endswith(".partial_image"):
+            preview = _image(event).data
+            return StreamEvent((preview,) if preview else ())
+        return StreamEvent(body=event) if kind.endswith(".completed") else StreamEvent()
+
+    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
+        if not bodies:
+            raise broken_off(self.info, "", head, call)
+        return self._answer({"data": list(bodies), "usage": bodies[-1].get("usage")}, head, call)
+
+    def refuses_stream(self, response: HttpResponse) -> bool:
+        # Servers say it each in their own way; that a prompt speaks of a stream costs one more call that costs nothing.
+        return response.status in (400, 422) and re.search(rb"stream|partial_image", response.body) is not None
+
+    def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
+        entries = body.get("data")
+        if not isinstance(entries, list) or not entries:
             raise invalid_answer(self.info, "holds no pictures", response, call)
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
@@ -103,6 +139,13 @@ class OpenAIProvider:
 
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
+        known = self._known_error(fields, response.status, response, call)
+        return known or error_of_status(self.info, one_line(fields.get("message")), response, call)
+
+    def _known_error(
+        self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
+    ) -> ProviderError | None:
+        """The error that OpenAI's codes and statuses name; None for what means the same with every provider."""
         words = one_line(fields.get("message"))
         # Some servers leave the code empty and name it as the type.
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
@@ -114,21 +157,21 @@ class OpenAIProvider:
         elif unpaid:
             kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
             hint = _NO_MONEY[unpaid].format(billing=self.info.billing_url, limits=_LIMITS_URL)
-        elif response.status == 429:
+        elif status == 429:
             kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
             hint = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
-        elif response.status == 401:
+        elif status == 401:
             # The words of a 401 quote a part of the key, so they are not shown.
             kind, message = AuthenticationError, "OpenAI refused the key."
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set openai"
-        elif response.status == 403 and "verif" in words.lower():
+        elif status == 403 and "verif" in words.lower():
             kind, message = QuotaError, f"OpenAI serves {asked_for(call)} to verified organisations only."
             hint = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
-        elif response.status == 403:
+        elif status == 403:
             kind, message = AuthenticationError, f"OpenAI does not allow this key to use {asked_for(call)}{said(words)}"
             hint = f"Check the permissions of the key and its project at {self.info.key_url}"
         else:
-            return error_of_status(self.info, words, response, call)
+            return None
         return error_from(kind, message, hint, response, call)
 
 
@@ -155,6 +198,8 @@ def _fields(call: Call) -> dict[str, Any]:
     if _is_dalle(call.model.id):
         # DALL·E answers with an address unless asked for the data; GPT image models refuse the parameter.
         fields["response_format"] = "b64_json"
+    if call.previews:
+        fields |= {"stream": True, "partial_images": call.previews}
     return fields
 
 

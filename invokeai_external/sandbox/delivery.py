@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import format_datetime
 
 import anyio
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from .faults import Fault
 from .refusal import Refusal
 
-__all__ = ["NOT_AN_IMAGE", "base64_text", "deliver", "meet_wire_fault", "rate_limit_headers"]
+__all__ = ["NOT_AN_IMAGE", "base64_text", "deliver", "deliver_events", "meet_wire_fault", "rate_limit_headers"]
 
 NOT_AN_IMAGE = b"These bytes are no picture, as ordered."
 
@@ -48,6 +48,18 @@ def deliver(body: object, fault: Fault | None, headers: Mapping[str, str] | None
     return kind(content, media_type="application/json; charset=utf-8", headers=dict(headers or {}))
 
 
+def deliver_events(events: Sequence[bytes], fault: Fault | None, headers: Mapping[str, str] | None = None) -> Response:
+    """A stream of events with status 200, one write each; cut short in the middle if that was ordered."""
+    name = fault.name if fault else ""
+    # A stream in which nothing comes is an empty line.
+    whole = list(events) or [b"\n"]
+    if name == "truncated_json":
+        last = whole.pop()
+        whole.append(last[: len(last) // 2] + b"\n\n")
+    pause_s = fault.number("seconds") if fault and name == "slow_stream" else 0.0
+    return _EventStream(whole, dict(headers or {}), pause_s=pause_s, cut_short=name == "truncated_body")
+
+
 def rate_limit_headers(fault: Fault) -> dict[str, str]:
     """The headers that tell how long to wait, in the ordered form."""
     form, seconds = fault.text("form"), fault.number("seconds")
@@ -72,6 +84,28 @@ def base64_text(data: bytes, fault: Fault | None) -> str:
         return base64.urlsafe_b64encode(data).decode()
     text = base64.b64encode(data).decode()
     return f"{text[:40]}*** this is not base64 ***" if name == "bad_base64" else text
+
+
+class _EventStream(Response):
+    """Server-sent events without an announced length; cut short, half of the last one and no end."""
+
+    def __init__(self, events: Sequence[bytes], headers: Mapping[str, str], *, pause_s: float, cut_short: bool) -> None:
+        super().__init__(media_type="text/event-stream", headers=dict(headers))
+        del self.headers["content-length"]
+        self._events = events
+        self._pause_s = pause_s
+        self._cut_short = cut_short
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        *before, last = self._events
+        for event in before:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await anyio.sleep(self._pause_s)
+        body = last[: len(last) // 2] if self._cut_short else last
+        await send({"type": "http.response.body", "body": body, "more_body": self._cut_short})
+        if self._cut_short:
+            await _close_connection(receive)
 
 
 class _CutShortResponse(Response):

@@ -113,6 +113,17 @@ FAULTS: Mapping[str, FaultKind] = {
     "sloppy_mask": FaultKind("an edit that changes a little outside of its mask as well"),
     "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
     "dropped_connection": FaultKind("the connection closes without an answer"),
+    "slow_stream": FaultKind("so many seconds between the events of a stream", {"seconds": _SECONDS}),
+    "stream_ends_early": FaultKind("a stream that ends before its picture is finished"),
+    "stream_error": FaultKind(
+        "an error object in the stream, behind the previews; OpenAI: code, Gemini: status",
+        {
+            "code": Param("server_error", ("server_error", "rate_limit_exceeded", "moderation_blocked")),
+            "status": Param(503, (400, 429, *_STATUSES)),
+        },
+    ),
+    "stream_ignored": FaultKind("the answer in one piece, as of a server that knows no streams and does not mind"),
+    "stream_refused": FaultKind("a call for a stream is refused, as by a server that knows none"),
 }
 
 

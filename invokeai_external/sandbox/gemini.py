@@ -19,9 +19,9 @@ from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes, hide_key_in_query
 from .codec import MIME_TYPES, encode
-from .delivery import base64_text, deliver, meet_wire_fault
+from .delivery import base64_text, deliver, deliver_events, meet_wire_fault
 from .faults import Fault
-from .gemini_faults import ordered_body, raise_ordered_error
+from .gemini_faults import error_chunk, ordered_body, raise_ordered_error
 from .gemini_request import (
     ContentCall,
     decode_base64,
@@ -52,6 +52,27 @@ _JPEG_MODEL = "gemini-3.1-flash-lite-image"
 @router.post("/{version}/models/{model}:generateContent")
 async def generate_content(request: Request, version: str, model: str) -> Response:
     """One picture with words; JSON in, ``GenerateContentResponse`` out."""
+    whole, fault = await _whole_answer(request, version, model)
+    return deliver(_spelt(whole, fault), fault)
+
+
+@router.post("/{version}/models/{model}:streamGenerateContent")
+async def stream_generate_content(request: Request, version: str, model: str) -> Response:
+    """The same in pieces: as events with ``?alt=sse``, else as a list in one piece."""
+    as_events = parse_qs(request.scope["query_string"].decode("latin-1")).get("alt") == ["sse"]
+    whole, fault = await _whole_answer(request, version, model)
+    if fault and fault.name == "stream_refused":
+        raise gemini_error(404, f"The requested URL {request.url.path.removeprefix('/gemini')} was not found.")
+    if fault and fault.name == "stream_ignored":
+        return deliver(whole, fault)
+    chunks = [_spelt(chunk, fault) for chunk in _chunks(whole, fault)]
+    if not as_events:
+        return deliver(chunks, fault)
+    return deliver_events([_event(chunk) for chunk in chunks], fault)
+
+
+async def _whole_answer(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:
+    """The answer to a call in one piece, and the fault that it met on its way."""
     state = state_of(request)
     query_key = _take_query_key(request)
     raw = await request.body()
@@ -80,7 +101,41 @@ async def generate_content(request: Request, version: str, model: str) -> Respon
         "modelVersion": model,
         "responseId": secrets.token_urlsafe(16),
     }
-    return deliver(with_snake_case_names(whole) if fault and fault.name == "snake_case" else whole, fault)
+    return whole, fault
+
+
+def _spelt(body: dict[str, Any], fault: Fault | None) -> Any:
+    return with_snake_case_names(body) if fault and fault.name == "snake_case" else body
+
+
+def _chunks(whole: dict[str, Any], fault: Fault | None) -> list[dict[str, Any]]:
+    """An answer in pieces: its parts one by one, words in two, and at last how it ended and what it took."""
+    candidates = whole.get("candidates", [])
+    common = {name: whole[name] for name in ("modelVersion", "responseId")}
+    chunks = [
+        {"candidates": [{"content": {"parts": [piece], "role": "model"}, "index": 0}], **common}
+        for candidate in candidates
+        for part in candidate["content"].get("parts", ())
+        for piece in _pieces(part)
+    ]
+    if fault and fault.name == "stream_ends_early":
+        return [chunk for chunk in chunks if chunk["candidates"][0]["content"]["parts"][0].get("thought")]
+    if fault and fault.name == "stream_error":
+        thoughts = [chunk for chunk in chunks if chunk["candidates"][0]["content"]["parts"][0].get("thought")]
+        return [*thoughts, error_chunk(fault)]
+    last = {**whole, "candidates": [{**candidate, "content": {"role": "model"}} for candidate in candidates]}
+    return [*chunks, last if candidates else whole]
+
+
+def _pieces(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """Words in two pieces, as they come while the model writes; all else in one."""
+    text = part.get("text", "")
+    half = len(text) // 2
+    return [{**part, "text": text[:half]}, {**part, "text": text[half:]}] if half else [part]
+
+
+def _event(chunk: object) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\r\n\r\n"
 
 
 @router.get("/{version}/models")
@@ -195,7 +250,12 @@ def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
         "description": config.name,
         "inputTokenLimit": (config.max_prompt_characters or 131072) // 4,
         "outputTokenLimit": 32768,
-        "supportedGenerationMethods": ["generateContent", "countTokens", "batchGenerateContent"],
+        "supportedGenerationMethods": [
+            "generateContent",
+            "streamGenerateContent",
+            "countTokens",
+            "batchGenerateContent",
+        ],
         "temperature": 1,
         "topP": 0.95,
         "topK": 64,

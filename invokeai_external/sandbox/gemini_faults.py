@@ -6,7 +6,7 @@ from .delivery import rate_limit_headers
 from .faults import Fault
 from .refusal import HtmlPage, Refusal, gemini_error
 
-__all__ = ["ordered_body", "raise_ordered_error"]
+__all__ = ["error_chunk", "ordered_body", "raise_ordered_error"]
 
 _SERVER_MESSAGES = {
     400: "Request contains an invalid argument.",
@@ -46,6 +46,14 @@ def raise_ordered_error(fault: Fault | None) -> None:
     if fault.name == "wrapped_error":
         status = int(fault.number("status"))
         raise Refusal(status, [gemini_error(status, _SERVER_MESSAGES[status]).body])
+
+
+def error_chunk(fault: Fault) -> dict[str, object]:
+    """The error that a stream breaks off with."""
+    status = int(fault.number("status"))
+    error = gemini_error(status, _SERVER_MESSAGES[status]).body
+    assert isinstance(error, dict)
+    return error
 
 
 def _rate_limited(fault: Fault) -> Refusal:

@@ -67,7 +67,7 @@ class ContentCall:
 
     @property
     def thinks(self) -> bool:
-        return "thinking_level" in self.config.options
+        return self.config.previews
 
 
 def served_config(model: str, version: str, *, serve_retired: bool) -> ModelConfig:

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes
-from .codec import MIME_TYPES, encode
-from .delivery import base64_text, deliver, meet_wire_fault
+from .codec import MIME_TYPES, decode, encode
+from .delivery import base64_text, deliver, deliver_events, meet_wire_fault
 from .faults import Fault
-from .openai_faults import raise_ordered_error
+from .openai_faults import error_event, raise_ordered_error, refuse_stream
 from .openai_request import (
     ImageCall,
     Upload,
@@ -37,6 +37,12 @@ from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_
 __all__ = ["router"]
 
 router = APIRouter(prefix="/openai")
+
+_TOKENS_OF_A_PREVIEW = 100
+"""What third parties report that a partial picture costs in output tokens."""
+
+_COARSEST = 64
+"""Into how many parts the longer edge of the first partial picture is cut; each further one has twice as many."""
 
 _MOST_PARTS = 64
 """The most files and the most fields of a form; well above the 16 pictures and a mask that a call may bring."""
@@ -122,6 +128,8 @@ async def _take_fault(request: Request) -> Fault | None:
 
 
 async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Response:
+    if call.previews is not None:
+        refuse_stream(fault)
     files = await anyio.to_thread.run_sync(_paint, call, fault)
     output_format = _format_of(call, fault)
     state = state_of(request)
@@ -132,14 +140,14 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
             data.append({"url": str(request.url_for("get_file", name=name))})
         else:
             data.append({"b64_json": base64_text(file, fault)})
+    if call.previews is not None and not (fault and fault.name == "stream_ignored"):
+        previews = await anyio.to_thread.run_sync(_previews, files[0], call.previews, output_format)
+        return deliver_events(_events(call, previews, data, fault), fault, {"x-request-id": request_id()})
     body: dict[str, object] = {"created": int(time.time())}
     if is_gpt_image(call.model):
         body |= {
-            "background": "transparent" if call.transparent else "opaque",
+            **_look(call, fault),
             "data": data,
-            "output_format": output_format,
-            "quality": call.quality,
-            "size": str(_size_of(call, fault)),
             "usage": _usage(call),
         }
         if call.safety_identifier:
@@ -148,6 +156,53 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
         revised = {"revised_prompt": call.prompt} if call.config.id == "dall-e-3" else {}
         body["data"] = [{**revised, **item} for item in data]
     return deliver(body, fault, {"x-request-id": request_id()})
+
+
+def _events(
+    call: ImageCall, previews: Sequence[bytes], data: Sequence[dict[str, object]], fault: Fault | None
+) -> list[bytes]:
+    """The partial pictures, the finished one with its usage, and the last word."""
+    kind = "image_edit" if call.images else "image_generation"
+    common: dict[str, object] = {"created_at": int(time.time()), **_look(call, fault)}
+    partial = [
+        {"type": f"{kind}.partial_image", "b64_json": base64_text(file, None), "partial_image_index": i, **common}
+        for i, file in enumerate(previews)
+    ]
+    if call.safety_identifier:
+        common["safety_identifier"] = call.safety_identifier
+    completed = [{"type": f"{kind}.completed", **picture, **common, "usage": _usage(call)} for picture in data]
+    if fault and fault.name == "stream_ends_early":
+        return [_event(event) for event in partial]
+    if fault and fault.name == "stream_error":
+        completed = [error_event(fault)]
+    last = [] if fault and fault.name in ("truncated_body", "truncated_json") else [b"data: [DONE]\n\n"]
+    return [_event(event) for event in (*partial, *completed)] + last
+
+
+def _event(body: dict[str, object]) -> bytes:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {body['type']}\ndata: {text}\n\n".encode()
+
+
+def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
+    """The finished picture as it might have looked before: at its size, first in coarse parts, then in finer ones."""
+    whole = decode(file)
+    previews = []
+    for i in range(count):
+        coarse = whole.copy()
+        coarse.thumbnail((_COARSEST << i, _COARSEST << i))
+        previews.append(encode(coarse.resize(whole.size), output_format))
+    return previews
+
+
+def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
+    """What an answer says of how its pictures were made."""
+    return {
+        "background": "transparent" if call.transparent else "opaque",
+        "output_format": _format_of(call, fault),
+        "quality": call.quality,
+        "size": str(_size_of(call, fault)),
+    }
 
 
 def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
@@ -188,6 +243,7 @@ def _usage(call: ImageCall) -> dict[str, object]:
     text = text_tokens(call.prompt)
     image = sum(openai_input_image_tokens(picture.size) for picture in call.images)
     output = call.n * openai_output_image_tokens(call.config, call.quality, call.size)
+    output += _TOKENS_OF_A_PREVIEW * (call.previews or 0)
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},

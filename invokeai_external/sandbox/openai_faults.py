@@ -6,7 +6,7 @@ from .delivery import rate_limit_headers
 from .faults import Fault
 from .refusal import HtmlPage, Refusal, openai_error, request_id
 
-__all__ = ["raise_ordered_error"]
+__all__ = ["error_event", "raise_ordered_error", "refuse_stream"]
 
 _QUOTA_MESSAGES = {
     "insufficient_quota": (
@@ -59,6 +59,26 @@ def raise_ordered_error(fault: Fault | None) -> None:
         )
     if fault.name == "moderation":
         raise _moderation_blocked(fault.text("violation"))
+
+
+def refuse_stream(fault: Fault | None) -> None:
+    """Raise what a server says that knows no streams, if that was ordered."""
+    if fault and fault.name == "stream_refused":
+        raise openai_error(400, "Unknown parameter: 'stream'.", param="stream", code="unknown_parameter")
+
+
+_EVENT_ERRORS = {
+    "server_error": ("server_error", _SERVER_MESSAGES[500]),
+    "rate_limit_exceeded": ("requests", "Rate limit reached for images per minute (IPM)."),
+    "moderation_blocked": ("image_generation_user_error", "Your request was rejected by the safety system."),
+}
+
+
+def error_event(fault: Fault) -> dict[str, object]:
+    """The error that a stream breaks off with."""
+    code = fault.text("code")
+    kind, message = _EVENT_ERRORS[code]
+    return {"type": "error", "error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _moderation_blocked(violation: str) -> Refusal:

@@ -89,6 +89,7 @@ class ImageCall:
         transparent: True for a see-through background.
         output_format: ``png``, ``jpeg`` or ``webp``.
         output_compression: 0 to 100, where 100 is the best.
+        previews: How many partial pictures to stream before the whole one; None for an answer in one piece.
         wants_url: True if the picture is to be answered as a URL (DALL·E alone).
         safety_identifier: The caller's name for its user; None if it gave none.
         images: The pictures to edit and to look at.
@@ -106,6 +107,7 @@ class ImageCall:
     transparent: bool
     output_format: str
     output_compression: int
+    previews: int | None
     wants_url: bool
     safety_identifier: str | None
     images: tuple[Image.Image, ...] = ()
@@ -168,7 +170,7 @@ def _read(values: Mapping[str, object], uploads: Sequence[Upload], *, editing: b
     _choice(given, config, "style", default="vivid")
     _check_input_fidelity(given, config, model)
     _check_complexity(given)
-    _check_streaming(given)
+    previews = _previews(given)
     output_format, compression, transparent = _output(given, config)
     first_image, images, mask, markup = _pictures(uploads, config, editing=editing)
     return ImageCall(
@@ -181,6 +183,7 @@ def _read(values: Mapping[str, object], uploads: Sequence[Upload], *, editing: b
         transparent=transparent,
         output_format=output_format,
         output_compression=compression,
+        previews=previews,
         wants_url=not is_gpt_image(model) and given.get("response_format", "url") == "url",
         safety_identifier=_text(given, "safety_identifier") or _text(given, "user") or None,
         images=images,
@@ -261,13 +264,22 @@ def _check_complexity(given: Mapping[str, object]) -> None:
         raise _unsupported_value("complexity", _text(given, "complexity"), _COMPLEXITY)
 
 
-def _check_streaming(given: Mapping[str, object]) -> None:
-    _integer(given, "partial_images", 0, 3, default=0)
-    for name in ("stream", "partial_images"):
-        if given.get(name):
-            raise openai_error(
-                400, f"'{name}' is not supported by the sandbox yet.", param=name, code="unsupported_parameter"
-            )
+def _previews(given: Mapping[str, object]) -> int | None:
+    """How many partial pictures to stream; None without a stream."""
+    count = _integer(given, "partial_images", 0, 3, default=0)
+    if given.get("stream"):
+        if given.get("n", 1) != 1:
+            # What the service does is not known; no event says which of several pictures it belongs to.
+            raise openai_error(400, "The sandbox streams one picture a call.", param="n", code="invalid_value")
+        return count
+    if count:
+        raise openai_error(
+            400,
+            "'partial_images' is only supported when 'stream' is true.",
+            param="partial_images",
+            code="unsupported_parameter",
+        )
+    return None
 
 
 def _output(given: Mapping[str, object], config: ModelConfig) -> tuple[str, int, bool]:

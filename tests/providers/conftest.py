@@ -55,6 +55,7 @@ def make_call(
     mask: CallImage | None = None,
     references: tuple[CallImage, ...] = (),
     options: Mapping[str, OptionValue] | None = None,
+    previews: int = 0,
 ) -> Call:
     """A call as the planner makes them, without asking whether the model can do it."""
     return Call(
@@ -68,6 +69,7 @@ def make_call(
         mask=mask,
         references=references,
         options=options or {},
+        previews=previews,
     )
 
 

@@ -75,6 +75,67 @@ class TestOpenAI:
         assert (picture.format, picture.mode, picture.size) == ("WEBP", "RGBA", (1024, 1024))
         assert answer.safety_identifier == "user-1"
 
+    def test_a_stream_with_partial_images(self, openai_client: Any) -> None:
+        *partial, completed = openai_client.images.generate(
+            model=GPT, prompt="a lighthouse", size="1536x864", stream=True, partial_images=3, user="user-2"
+        )
+        assert [type(event).__name__ for event in partial] == ["ImageGenPartialImageEvent"] * 3
+        assert [event.partial_image_index for event in partial] == [0, 1, 2]
+        assert type(completed).__name__ == "ImageGenCompletedEvent"
+        pictures = [opened(event.b64_json) for event in (*partial, completed)]
+        assert {picture.size for picture in pictures} == {(1536, 864)}
+        assert len({picture.tobytes() for picture in pictures}) == 4
+        usage = completed.usage
+        assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+        assert completed.safety_identifier == "user-2"
+        for event in (*partial, completed):
+            assert (event.size, event.output_format, event.background) == ("1536x864", "png", "opaque")
+            assert event.to_dict().keys() <= set(type(event).model_fields)
+
+    def test_a_stream_of_an_edit(self, openai_client: Any, photo_png: bytes) -> None:
+        partial, completed = openai_client.images.edit(
+            model=GPT, prompt="at night", image=("photo.png", photo_png, "image/png"), stream=True, partial_images=1
+        )
+        assert (type(partial).__name__, type(completed).__name__) == (
+            "ImageEditPartialImageEvent",
+            "ImageEditCompletedEvent",
+        )
+        assert opened(completed.b64_json).size == (1248, 832)
+
+    def test_a_stream_without_partial_images(self, openai_client: Any) -> None:
+        (completed,) = openai_client.images.generate(model=GPT, prompt="a lighthouse", stream=True)
+        assert completed.type == "image_generation.completed"
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [("stream_error", "APIError"), ("truncated_body", "APIConnectionError"), ("stream_refused", "BadRequestError")],
+    )
+    def test_faults_of_a_stream(self, openai_client: Any, order: Callable[..., None], fault: str, error: str) -> None:
+        order("openai", fault)
+        seen: list[str] = []
+
+        def read() -> None:
+            for event in openai_client.images.generate(model=GPT, prompt="x", stream=True, partial_images=2):
+                seen.append(event.type)
+
+        with pytest.raises(getattr(openai, error)) as caught:
+            read()
+        assert type(caught.value) is getattr(openai, error)
+        assert seen == ([] if fault == "stream_refused" else ["image_generation.partial_image"] * 2)
+
+    def test_a_stream_that_ends_early(self, openai_client: Any, order: Callable[..., None]) -> None:
+        order("openai", "stream_ends_early")
+        events = openai_client.images.generate(model=GPT, prompt="x", stream=True, partial_images=2)
+        assert [event.type for event in events] == ["image_generation.partial_image"] * 2
+
+    def test_an_async_stream(self, sandbox_url: str) -> None:
+        async def generate() -> list[str]:
+            async with openai.AsyncOpenAI(base_url=f"{sandbox_url}/openai/v1", api_key="sk-test") as client:
+                stream = await client.images.generate(model=GPT, prompt="x", stream=True, partial_images=1)
+                return [event.type async for event in stream]
+
+        assert asyncio.run(generate()) == ["image_generation.partial_image", "image_generation.completed"]
+
     def test_edit_with_one_image(self, openai_client: Any, photo_png: bytes) -> None:
         answer = openai_client.images.edit(model=GPT, prompt="at night", image=("photo.png", photo_png, "image/png"))
         assert opened(answer.data[0].b64_json).size == (1248, 832)
@@ -188,6 +249,46 @@ class TestGemini:
             usage.prompt_token_count + usage.candidates_token_count + usage.thoughts_token_count
         )
         assert (answer.model_version, bool(answer.response_id)) == (BANANA, True)
+
+    def test_a_stream(self, gemini_client: Any) -> None:
+        chunks = list(
+            gemini_client.models.generate_content_stream(
+                model=BANANA,
+                contents="a lighthouse",
+                config=types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True), seed=7),
+            )
+        )
+        parts = [part for chunk in chunks for part in chunk.parts or ()]
+        kinds = [("thought " if part.thought else "") + ("image" if part.inline_data else "words") for part in parts]
+        assert kinds == ["thought words", "thought words", "thought image", "words", "words", "image"]
+        whole = gemini_client.models.generate_content(
+            model=BANANA,
+            contents="a lighthouse",
+            config=types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True), seed=7),
+        )
+        assert parts[-1].inline_data.data == whole.parts[-1].inline_data.data
+        assert "".join(part.text for part in parts[3:5]) == whole.text
+        assert [chunk.candidates[0].finish_reason for chunk in chunks[:-1]] == [None] * 6
+        assert chunks[-1].candidates[0].finish_reason == types.FinishReason.STOP
+        assert chunks[-1].usage_metadata == whole.usage_metadata
+        assert len({chunk.response_id for chunk in chunks}) == 1
+
+    def test_a_stream_that_breaks_off_with_an_error(self, gemini_client: Any, order: Callable[..., None]) -> None:
+        order("gemini", "stream_error", status=503)
+        with pytest.raises(errors.APIError) as caught:
+            list(gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse"))
+        assert (caught.value.code, caught.value.status) == (503, "UNAVAILABLE")
+
+    def test_a_refused_stream(self, gemini_client: Any, order: Callable[..., None]) -> None:
+        order("gemini", "stream_refused")
+        with pytest.raises(errors.ClientError) as caught:
+            list(gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse"))
+        assert caught.value.code == 404
+
+    def test_a_blocked_prompt_of_a_stream(self, gemini_client: Any, order: Callable[..., None]) -> None:
+        order("gemini", "blocked_prompt", reason="SAFETY")
+        (chunk,) = gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse")
+        assert chunk.prompt_feedback.block_reason == types.BlockedReason.SAFETY
 
     def test_pictures_go_in(self, gemini_client: Any, photo: Image.Image, photo_png: bytes) -> None:
         # The SDK sends bytes in the URL-safe alphabet.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import Any
 
 import httpx
@@ -131,7 +132,8 @@ class TestAnswers:
 
         assert thoughts(BANANA, includeThoughts=True, thinkingLevel="HIGH") == ["text", "inlineData"]
         assert thoughts(BANANA, thinkingLevel="minimal") == []
-        assert thoughts("gemini-3-pro-image", includeThoughts=True) == []
+        assert thoughts("gemini-3-pro-image", includeThoughts=True) == ["text", "inlineData"]
+        assert thoughts("gemini-3.1-flash-lite-image", includeThoughts=True) == []
 
     def test_snake_case_goes_in(self, http: httpx.Client, photo_png: bytes) -> None:
         body = {
@@ -332,7 +334,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("method", "path"),
         [
-            ("POST", f"/gemini/v1beta/models/{BANANA}:streamGenerateContent"),
+            ("POST", f"/gemini/v1beta/models/{BANANA}:streamContent"),
             ("POST", f"/gemini/v2/models/{BANANA}:generateContent"),
             ("GET", "/gemini/v2/models"),
             ("GET", "/gemini/v1/files"),
@@ -344,3 +346,20 @@ class TestRefusals:
     def test_a_body_that_is_no_json(self, http: httpx.Client) -> None:
         answer = http.post(f"/gemini/v1/models/{BANANA}:generateContent", content=b"{")
         assert error(answer).startswith("Invalid JSON payload received.")
+
+
+STREAM = f"/gemini/v1beta/models/{BANANA}:streamGenerateContent"
+
+
+def test_a_stream_is_framed_as_the_service_frames_it(http: httpx.Client) -> None:
+    answer = http.post(f"{STREAM}?alt=sse", json={"contents": [{"parts": [TEXT]}]})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *events, rest = answer.text.split("\r\n\r\n")
+    assert rest == ""
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert ["finishReason" in chunk["candidates"][0] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+def test_without_alt_sse_a_stream_is_a_list(http: httpx.Client) -> None:
+    chunks = http.post(STREAM, json={"contents": [{"parts": [TEXT]}]}).json()
+    assert [bool(chunk.get("usageMetadata")) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]

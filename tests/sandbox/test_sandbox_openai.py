@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -210,7 +211,8 @@ class TestRefusals:
             ({"svg": {}}, "invalid_value", "svg"),
             ({"svg": 1}, "invalid_type", "svg"),
             ({"stream": "yes"}, "invalid_type", "stream"),
-            ({"stream": True}, "unsupported_parameter", "stream"),
+            ({"stream": True, "n": 2}, "invalid_value", "n"),
+            ({"stream": True, "partial_images": 4}, "integer_above_max_value", "partial_images"),
             ({"partial_images": 2}, "unsupported_parameter", "partial_images"),
             ({"partial_images": 4}, "integer_above_max_value", "partial_images"),
             ({"seed": 1}, "unknown_parameter", "seed"),
@@ -230,7 +232,7 @@ class TestRefusals:
             ({"moderation": "low"}, "unknown_parameter", "moderation"),
             ({"n": "two"}, "invalid_type", "n"),
             ({"n": "11"}, "integer_above_max_value", "n"),
-            ({"stream": "true"}, "unsupported_parameter", "stream"),
+            ({"stream": "true", "n": "2"}, "invalid_value", "n"),
             ({"input_fidelity": "high"}, "invalid_input_fidelity_model", "input_fidelity"),
             ({"model": "gpt-image-1-mini", "input_fidelity": "high"}, "invalid_value", "input_fidelity"),
             ({"quality": "standard"}, "invalid_value", "quality"),
@@ -342,3 +344,17 @@ class TestRetiredModels:
 
     def test_the_list_names_them(self, http: Any) -> None:
         assert "dall-e-3" in [model["id"] for model in http.get("/openai/v1/models").json()["data"]]
+
+
+def test_a_stream_is_framed_as_the_service_frames_it(http: httpx.Client) -> None:
+    body = {"model": "gpt-image-2", "prompt": "a lighthouse", "stream": True, "partial_images": 1}
+    answer = http.post("/openai/v1/images/generations", json=body)
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert "content-length" not in answer.headers
+    assert answer.headers["x-request-id"].startswith("req_sandbox_")
+    partial, completed, last, rest = answer.text.split("\n\n")
+    assert (last, rest) == ("data: [DONE]", "")
+    for event, name in ((partial, "image_generation.partial_image"), (completed, "image_generation.completed")):
+        first, second = event.split("\n")
+        assert first == f"event: {name}"
+        assert json.loads(second.removeprefix("data: "))["type"] == name

@@ -1,0 +1,235 @@
+"""Streams of both providers: what is asked for, what each event holds, and how a stream ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invokeai_external.errors import (
+    ContentBlockedError,
+    InvalidResponseError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    UnavailableError,
+)
+from invokeai_external.planner import Call
+from invokeai_external.providers.base import Answer, Provider, StreamEvent
+from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.providers.openai import OpenAIProvider
+from invokeai_external.retry import RetryPolicy, seconds_before_retry
+
+from .conftest import PNG, PNG_BASE64, make_call, make_response, picture
+
+OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
+OPENAI_CALL = make_call("openai/gpt-image-2", previews=2)
+GEMINI_CALL = make_call("gemini/gemini-nano-banana-2.1", previews=2)
+HEAD = make_response(b"", headers={"content-type": "text/event-stream; charset=utf-8", "x-request-id": "req_7"})
+BOTH = pytest.mark.parametrize(("provider", "call"), [(OPENAI, OPENAI_CALL), (GEMINI, GEMINI_CALL)], ids=["O", "G"])
+
+USAGE = {"input_tokens": 5, "input_tokens_details": {"text_tokens": 5, "image_tokens": 0}, "output_tokens": 300}
+GOOGLE_USAGE = {
+    "promptTokenCount": 5,
+    "candidatesTokenCount": 1124,
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
+}
+IMAGE = {"inlineData": {"mimeType": "image/png", "data": PNG_BASE64}}
+THOUGHT = {**IMAGE, "thought": True}
+
+
+def data(event: object) -> bytes:
+    return event if isinstance(event, bytes) else json.dumps(event).encode()
+
+
+def read(provider: Provider, call: Call, *events: object) -> list[StreamEvent]:
+    return [provider.read_event(data(event), HEAD, call) for event in events]
+
+
+def joined(provider: Provider, call: Call, *events: object) -> Answer:
+    bodies = [event.body for event in read(provider, call, *events) if event.body is not None]
+    return provider.join_events(bodies, HEAD, call)
+
+
+def chunk(*parts: object, **candidate: object) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": list(parts), "role": "model"}, **candidate}], "responseId": "r1"}
+
+
+def test_openai_is_asked_for_a_stream_and_so_many_partial_images() -> None:
+    asked = OPENAI.build(OPENAI_CALL, "https://x.test/v1").json
+    assert asked is not None
+    assert (asked["stream"], asked["partial_images"]) == (True, 2)
+    edit = make_call("openai/gpt-image-2", previews=3, references=(picture(),))
+    form = OPENAI.build(edit, "https://x.test/v1").form
+    assert (form["stream"], form["partial_images"]) == ("true", "3")
+
+
+@pytest.mark.parametrize("options", [{}, {"thinking_level": "high"}])
+def test_gemini_is_asked_for_a_stream_of_events_with_its_thoughts(options: dict[str, Any]) -> None:
+    request = GEMINI.build(make_call("gemini/gemini-nano-banana-2.1", previews=1, options=options), "https://x.test/v1")
+    assert request.url == "https://x.test/v1/models/gemini-nano-banana-2.1:streamGenerateContent?alt=sse"
+    assert request.json is not None
+    level = {"thinkingLevel": "HIGH"} if options else {}
+    assert request.json["generationConfig"]["thinkingConfig"] == {**level, "includeThoughts": True}
+
+
+@pytest.mark.parametrize("kind", ["image_generation", "image_edit"])
+def test_openai_events_are_previews_and_at_last_the_answer(kind: str) -> None:
+    partial = {"type": f"{kind}.partial_image", "b64_json": PNG_BASE64, "partial_image_index": 0}
+    completed = {"type": f"{kind}.completed", "b64_json": PNG_BASE64, "usage": USAGE}
+    events = read(OPENAI, OPENAI_CALL, partial, completed, {"type": "new.kind"}, {"error": None}, [1, 2])
+    assert events == [StreamEvent((PNG,)), StreamEvent(body=completed), *[StreamEvent()] * 3]
+    whole = make_response({"data": [{"b64_json": PNG_BASE64}], "usage": USAGE}, headers=HEAD.headers)
+    assert joined(OPENAI, OPENAI_CALL, partial, completed) == OPENAI.parse(whole, OPENAI_CALL)
+
+
+def test_gemini_events_are_previews_and_parts_of_the_answer() -> None:
+    chunks = [
+        chunk({"text": "I sketch.", "thought": True}, THOUGHT),
+        chunk({"text": "Here is "}),
+        chunk({"text": "the fox."}, IMAGE),
+        {**chunk(finishReason="STOP"), "usageMetadata": GOOGLE_USAGE, "modelVersion": "m"},
+    ]
+    assert [event.previews for event in read(GEMINI, GEMINI_CALL, *chunks)] == [(PNG,), (), (), ()]
+    whole = {
+        **chunk({"text": "Here is the fox."}, IMAGE, finishReason="STOP"),
+        "usageMetadata": GOOGLE_USAGE,
+        "modelVersion": "m",
+    }
+    assert joined(GEMINI, GEMINI_CALL, *chunks) == GEMINI.parse(make_response(whole), GEMINI_CALL)
+
+
+@BOTH
+def test_a_preview_that_cannot_be_read_is_no_preview(provider: Provider, call: Call) -> None:
+    broken = {"type": "image_edit.partial_image", "b64_json": "***"}
+    broken |= chunk({"inlineData": {"data": "***"}, "thought": True}, {"text": "words", "thought": True})
+    assert read(provider, call, broken)[0].previews == ()
+
+
+@pytest.mark.parametrize(
+    ("provider", "call", "events"),
+    [
+        (OPENAI, OPENAI_CALL, []),
+        (OPENAI, OPENAI_CALL, [{"type": "image_generation.partial_image", "b64_json": PNG_BASE64}]),
+        (GEMINI, GEMINI_CALL, []),
+        (GEMINI, GEMINI_CALL, [chunk(THOUGHT)]),
+        (GEMINI, GEMINI_CALL, [chunk(THOUGHT), chunk({"text": "Here"})]),
+        (GEMINI, GEMINI_CALL, [chunk(IMAGE)]),
+    ],
+)
+def test_a_stream_that_ends_early_is_an_error_that_is_never_tried_again(
+    provider: Provider, call: Call, events: Sequence[object]
+) -> None:
+    with pytest.raises(InvalidResponseError, match="broke off before the picture was finished") as caught:
+        joined(provider, call, *events)
+    assert caught.value.hint == "It may have been billed. Try again later."
+    assert (caught.value.status, caught.value.request_id, caught.value.model) == (200, "req_7", call.model.id)
+    assert_final(caught.value)
+
+
+def assert_final(error: ProviderError) -> None:
+    """Nothing is sent again after a first event."""
+    with pytest.raises(ProviderError):
+        seconds_before_retry(error, attempt=1, waited_s=0, policy=RetryPolicy(), dice=0)
+
+
+def openai_error(code: str | None, message: str = "Too bad", **more: object) -> dict[str, object]:
+    return {"type": "error", "error": {"message": message, "type": "x", "code": code, **more}}
+
+
+def google_error(code: object, message: str = "Too bad", **more: object) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, **more}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "call", "event", "kind", "words"),
+    [
+        (OPENAI, OPENAI_CALL, openai_error("moderation_blocked"), ContentBlockedError, "blocked the picture: Too bad"),
+        (OPENAI, OPENAI_CALL, openai_error("rate_limit_exceeded"), RateLimitedError, "asks to slow down: Too bad"),
+        (OPENAI, OPENAI_CALL, openai_error("insufficient_quota"), QuotaError, "lack of money"),
+        (OPENAI, OPENAI_CALL, openai_error("server_error"), UnavailableError, "broke off .* finished: Too bad"),
+        (OPENAI, OPENAI_CALL, openai_error(None, message=""), UnavailableError, "broke off .*: no reason given"),
+        (OPENAI, OPENAI_CALL, {"error": "Too bad"}, UnavailableError, "broke off .* finished: Too bad"),
+        (OPENAI, OPENAI_CALL, {"type": "error", "message": "Too bad"}, UnavailableError, "finished: Too bad"),
+        (OPENAI, OPENAI_CALL, b"{", InvalidResponseError, r"is not whole JSON \(1 bytes\)"),
+        (GEMINI, GEMINI_CALL, google_error(503), UnavailableError, r"out of order \(HTTP 503\): Too bad"),
+        (GEMINI, GEMINI_CALL, google_error(429), RateLimitedError, "asks to slow down: Too bad"),
+        (GEMINI, GEMINI_CALL, google_error(None), UnavailableError, "broke off .* finished: Too bad"),
+        (GEMINI, GEMINI_CALL, google_error(200, message=""), UnavailableError, "finished: no reason given"),
+        (GEMINI, GEMINI_CALL, b"{", InvalidResponseError, r"is not whole JSON \(1 bytes\)"),
+    ],
+)
+def test_an_error_inside_a_stream_is_the_usual_one_and_final(
+    provider: Provider, call: Call, event: object, kind: type[ProviderError], words: str
+) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        read(provider, call, event)
+    assert type(caught.value) is kind
+    assert caught.value.status == 200
+    assert_final(caught.value)
+
+
+def test_gemini_says_in_a_stream_why_there_is_no_picture() -> None:
+    with pytest.raises(ContentBlockedError, match=r"blocked the prompt \(SAFETY\)"):
+        joined(GEMINI, GEMINI_CALL, {"promptFeedback": {"blockReason": "SAFETY"}})
+    with pytest.raises(ContentBlockedError, match=r"refused to make the picture \(IMAGE_SAFETY\): It is unsafe"):
+        joined(GEMINI, GEMINI_CALL, chunk(THOUGHT), chunk(finishReason="IMAGE_SAFETY", finishMessage="It is unsafe"))
+    with pytest.raises(ContentBlockedError, match="I cannot draw that"):
+        joined(GEMINI, GEMINI_CALL, chunk({"text": "I cannot "}), chunk({"text": "draw that."}, finishReason="STOP"))
+    with pytest.raises(InvalidResponseError, match="holds no picture"):
+        joined(GEMINI, GEMINI_CALL, chunk(THOUGHT, finishReason="STOP"))
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "body", "refuses"),
+    [
+        (OPENAI, 400, {"error": {"param": "stream", "message": "Unknown parameter"}}, True),
+        (OPENAI, 400, {"error": {"param": None, "message": "partial_images: not supported"}}, True),
+        (OPENAI, 422, {"detail": [{"loc": ["body", "stream"]}]}, True),
+        (OPENAI, 400, {"error": {"param": "size", "message": "Bad size"}}, False),
+        (OPENAI, 404, {"error": {"message": "no stream here"}}, False),
+        (OPENAI, 500, {"error": {"message": "stream broke"}}, False),
+        (GEMINI, 404, {}, True),
+        (GEMINI, 405, {}, True),
+        (GEMINI, 400, google_error(400, "Unknown name streamGenerateContent"), True),
+        (GEMINI, 400, google_error(400, "Thinking is not enabled"), True),
+        (GEMINI, 400, google_error(400, "API key not valid"), False),
+        (GEMINI, 503, google_error(503, "stream broke"), False),
+        (GEMINI, 200, {"text": "stream"}, False),
+    ],
+)
+def test_what_may_mean_that_a_server_knows_no_streams(
+    provider: Provider, status: int, body: object, refuses: bool
+) -> None:
+    assert provider.refuses_stream(make_response(body, status)) is refuses
+
+
+NAMES = "candidates content parts thought inlineData data text finishReason promptFeedback blockReason error code"
+NAMES += " message type b64_json usage partial_image"
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["x.completed", "x.partial_image", "STOP"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES.split()), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@BOTH
+@settings(max_examples=150)
+@given(events=st.lists(_JSON | st.binary(max_size=50), max_size=4))
+def test_whatever_a_stream_holds_becomes_an_answer_or_a_typed_error(
+    provider: Provider, call: Call, events: list[object]
+) -> None:
+    try:
+        outcome: Answer | ProviderError = joined(provider, call, *events)
+    except ProviderError as error:
+        outcome = error
+    if isinstance(outcome, Answer):
+        assert any(image.is_readable for image in outcome.images)
+        return
+    assert outcome.message.isprintable()
+    assert outcome.status == 200
+    assert_final(outcome)
