@@ -179,7 +179,9 @@ def errors_table() -> str:
 
 
 def _leaves(error: type[ExternalError]) -> Iterator[type[ExternalError]]:
-    below = [kind for kind in error.__subclasses__() if kind.__module__.startswith("invokeai_external.")]
+    # The one of Invoke's side has the code and the section of the command line's, and is loaded by a test alone.
+    ours = [kind for kind in error.__subclasses__() if kind.__module__.startswith("invokeai_external.")]
+    below = [kind for kind in ours if not kind.__module__.startswith("invokeai_external.invoke.")]
     for kind in below:
         yield from _leaves(kind)
     if not below:

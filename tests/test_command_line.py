@@ -418,9 +418,9 @@ def test_the_live_line_says_which_preview_was_shown_last() -> None:
     line.on_progress(Preview(2, 2, 1, None, b"", "image/png"))
     assert line.text() == "preview 1 · waiting 10 s"
     line.on_progress(Received(2, 2, ()))
-    assert line.text() == "1 of 2 received, 0 saved · preview 2 of 3 · waiting 10 s"
+    assert line.text() == "1 of 2 received · preview 2 of 3 · waiting 10 s"
     line.on_progress(Received(1, 2, ()))
-    assert line.text() == "2 of 2 received, 0 saved"
+    assert line.text() == "2 of 2 received"
 
 
 @pytest.mark.parametrize(("model", "count"), [(OPENAI, 3), (GEMINI, 1)])
