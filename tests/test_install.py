@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -77,6 +82,98 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     told = capsys.readouterr().out
     assert "is 0.0.1, not" in told
     assert "invokeai_external.yaml, line 1: settings.concurrency" in told
+
+
+def put_copy(root: Path, name: str, version: str = VERSION) -> Path:
+    """What the doctor knows a copy of the pack by, in a folder of the root's nodes."""
+    folder = root / "nodes" / name
+    (folder / "invokeai_external").mkdir(parents=True)
+    (folder / "invokeai_external" / "version.py").write_text(f'VERSION = "{version}"\n')
+    return folder
+
+
+def test_the_doctor_finds_a_clone_of_another_name(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = put_copy(root, "a-fork")
+    # Invoke skips these.
+    put_copy(root, ".installing-it")
+    put_copy(root, "_off")
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert f"ok     the pack {VERSION} is in {folder}\n" in capsys.readouterr().out
+
+
+def test_the_doctor_does_not_have_a_second_copy_made_of_an_old_clone(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put_copy(root, "a-fork", "0.0.1")
+    assert main(["doctor", "--root", str(root)]) == 2
+    told = capsys.readouterr().out
+    assert f"WRONG  the pack in {folder} is 0.0.1, not {VERSION}; update it there, or remove it and run: " in told
+
+
+def test_the_doctor_finds_a_second_copy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [put_copy(root, "a-fork"), put_copy(root, "invokeai_external")]
+    assert main(["doctor", "--root", str(root)]) == 2
+    told = capsys.readouterr().out
+    assert f"WRONG  the pack is there 2 times, remove all but one: {folders[0]}, {folders[1]}\n" in told
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[int]:
+    """A server that says the same to whatever it is asked; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/api/v1/app/version" else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "line"),
+    [
+        (json.dumps({"version": "6.14.2"}), 0, "ok     the Invoke at {address} is 6.14.2\n"),
+        (json.dumps({"version": "6.9.0rc1"}), 2, "WRONG  the Invoke at {address} is 6.9.0rc1; the pack needs 6.13 or"),
+        ("<html>", 0, "ok     no Invoke answers at {address}, so its version is not known\n"),
+        ("[]", 0, "ok     no Invoke answers at {address}, so its version is not known\n"),
+    ],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_doctor_asks_the_running_invoke_for_its_version(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    body: str,
+    code: int,
+    line: str,
+) -> None:
+    put_copy(root, "invokeai_external")
+    # Nothing listens there: who asks over the proxy learns nothing.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with answering(body.encode()) as port:
+        (root / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: {host}\nport: {port}\n")
+        assert main(["doctor", "--root", str(root)]) == code
+    assert line.format(address=f"http://127.0.0.1:{port}") in capsys.readouterr().out
+
+
+def test_the_doctor_says_that_no_invoke_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_copy(root, "invokeai_external")
+    with answering(b"") as port:
+        (root / "invokeai.yaml").write_text(f"port: {port}\n")
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert f"no Invoke answers at http://127.0.0.1:{port}, so its version is not known" in capsys.readouterr().out
 
 
 def test_the_doctor_knows_what_is_no_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+
+import yaml
 
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS, Registry
@@ -14,6 +19,12 @@ from .context import settings
 from .install import pack_folder
 
 __all__ = ["run"]
+
+_OLDEST_INVOKE = (6, 13)
+_ANSWER_S = 2.0
+_VERSION_FILE = "invokeai_external/version.py"
+_EVERYWHERE = ("0.0.0.0", "::")
+"""The addresses of all interfaces, at which nothing can be asked."""
 
 
 def run(root: Path) -> int:
@@ -31,6 +42,8 @@ def run(root: Path) -> int:
         is_root,
         "invokeai.yaml is there" if is_root else "no invokeai.yaml: this is no Invoke root; name one with --root",
     )
+    if is_root:
+        tell(*_invoke_state(root))
     tell(*_pack_state(root))
     try:
         current = settings(root)
@@ -50,13 +63,57 @@ def run(root: Path) -> int:
     return report.WRONG_USAGE if problems else 0
 
 
+def _invoke_state(root: Path) -> tuple[bool, str]:
+    address = _address(root)
+    version = _version_at(address)
+    if version is None:
+        return True, f"no Invoke answers at {address}, so its version is not known"
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < _OLDEST_INVOKE:
+        return False, f"the Invoke at {address} is {version}; the pack needs 6.13 or newer"
+    return True, f"the Invoke at {address} is {version}"
+
+
+def _address(root: Path) -> str:
+    """Where the root's Invoke is when it runs; where its settings cannot be read, Invoke's usual address."""
+    try:
+        found = yaml.safe_load((root / "invokeai.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    config = found if isinstance(found, dict) else {}
+    host = str(config.get("host") or "127.0.0.1")
+    scheme = "https" if config.get("ssl_certfile") else "http"
+    return f"{scheme}://{'127.0.0.1' if host in _EVERYWHERE else host}:{config.get('port') or 9090}"
+
+
+def _version_at(address: str) -> str | None:
+    """What Invoke says of its version at an address; None if none answers there."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{address}/api/v1/app/version", timeout=_ANSWER_S) as answer:
+            return str(json.load(answer)["version"])
+    # Whatever else may be at that address.
+    except (OSError, ValueError, LookupError, TypeError, HTTPException):
+        return None
+
+
 def _pack_state(root: Path) -> tuple[bool, str]:
-    folder = pack_folder(root)
-    version_file = folder / "invokeai_external" / "version.py"
-    if not version_file.is_file():
+    copies = _copies(root)
+    if not copies:
         return False, f"the pack is not installed; run: invokeai-external install --root {root}"
-    match = re.search(r'VERSION = "([^"]+)"', version_file.read_text(encoding="utf-8"))
+    if len(copies) > 1:
+        return False, f"the pack is there {len(copies)} times, remove all but one: {', '.join(map(str, copies))}"
+    [folder] = copies
+    match = re.search(r'VERSION = "([^"]+)"', (folder / _VERSION_FILE).read_text(encoding="utf-8"))
     version = match[1] if match else "unknown"
     if version != VERSION:
-        return False, f"the pack in {folder} is {version}, not {VERSION}; run: invokeai-external install --root {root}"
+        install = f"run: invokeai-external install --root {root}"
+        mend = install if folder == pack_folder(root) else f"update it there, or remove it and {install}"
+        return False, f"the pack in {folder} is {version}, not {VERSION}; {mend}"
     return True, f"the pack {version} is in {folder}"
+
+
+def _copies(root: Path) -> list[Path]:
+    """The folders that Invoke would load the pack from, whatever their names: a clone may have any."""
+    found = [path.parents[1] for path in (root / "nodes").glob(f"*/{_VERSION_FILE}")]
+    return sorted(folder for folder in found if not folder.name.startswith((".", "_")))

@@ -1,5 +1,8 @@
 """The one seam: everything of Invoke that is not its public node API is touched here and nowhere else.
 
+The other modules may import names of the node API and of data types, from the modules that the contract test lists;
+every touch of a running service, a registry, a router or a private attribute is here.
+
 Each function says why it is needed; all of it was seen in 6.13.0 and in 6.14.2 where nothing else is said. Those that
 change Invoke are context managers that change it back, so that an uninstall leaves nothing behind. The contract test
 (``tests/host/test_host_contract.py``) reads here what is used of Invoke, and looks for it in a running one; it follows
@@ -25,6 +28,7 @@ from invokeai.app.invocations.fields import MetadataField
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
 from invokeai.app.services.events.events_common import ModelInstallCompleteEvent, register_events
 from invokeai.app.services.invocation_services import InvocationServices
+from invokeai.app.services.model_install.model_install_default import ModelInstallService
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
 from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
@@ -52,6 +56,7 @@ __all__ = [
     "model_records",
     "node_pack_of",
     "on_key_change",
+    "on_model_deleted",
     "on_model_installed",
     "on_unregister",
     "plain_failures",
@@ -334,6 +339,24 @@ def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
         for handlers in registry.values():
             if handle in handlers:
                 handlers.remove(handle)
+
+
+@contextmanager
+def on_model_deleted(callback: Callable[[str], None]) -> Iterator[None]:
+    """Call back with the source of an external model after it was deleted, by whomever: there is no event for it."""
+    original = ModelInstallService.delete
+
+    def delete(service: ModelInstallService, key: str) -> None:
+        sources = [record.source for record in model_records() if record.key == key]
+        original(service, key)
+        for source in sources:
+            callback(source)
+
+    ModelInstallService.delete = delete
+    try:
+        yield
+    finally:
+        ModelInstallService.delete = original
 
 
 @contextmanager

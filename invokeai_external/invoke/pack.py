@@ -27,8 +27,9 @@ def activate(pack_name: str) -> None:
     other = host.node_pack_of(_NODE_TYPES[0])
     if other not in (None, "invokeai", pack_name):
         host.log.error(
-            "%s stays off: invokeai_external is there already, as the node pack %s. Remove one of the two folders.",
+            "%s stays off: the node %s is replaced by the node pack %s already. Remove one of the two folders.",
             pack_name,
+            _NODE_TYPES[0],
             other,
         )
         return
@@ -48,6 +49,8 @@ class Pack:
 
     def __init__(self, name: str) -> None:
         self.runtime = Runtime()
+        self._lock = threading.Lock()
+        self._closed = False
         with ExitStack() as stack:
             stack.callback(self.runtime.close)
             built_in = host.starter_models(PROVIDER_IDS)
@@ -57,6 +60,7 @@ class Pack:
             self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
             stack.enter_context(host.on_key_change(lambda: _in_background(self.sync.run)))
             stack.enter_context(host.on_model_installed(self.sync.run))
+            stack.enter_context(host.on_model_deleted(self.sync.deleted))
             stack.enter_context(host.on_unregister(name, self.close))
             stack.enter_context(host.added_routes(router_of(self.runtime)))
             stack.enter_context(host.plain_failures(ExternalError))
@@ -71,19 +75,26 @@ class Pack:
     def close(self) -> None:
         """Take everything out again."""
         global _active
+        with self._lock:
+            self._closed = True
+        self.sync.close()
         self._stack.close()
         if _active is self:
             _active = None
 
     def _begin(self) -> None:
         """Show our models in the list of starter models, and bring the installed ones up to date."""
-        self._starters.close()
         try:
             shown = [starter_model(m) for m in self.runtime.registry().models() if m.lifecycle.status != "retired"]
         except ExternalError as error:
             host.log.error("invokeai_external: %s", error)
             shown = [starter_model(m) for m in Registry().models() if m.lifecycle.status != "retired"]
-        self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
+        with self._lock:
+            # Uninstalled right after it was installed: nobody would take the list out again.
+            if self._closed:
+                return
+            self._starters.close()
+            self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
         self.sync.run()
 
 

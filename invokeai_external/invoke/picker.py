@@ -165,13 +165,29 @@ class ModelSync:
         self._registry = registry
         self._providers = providers
         self._built_in = {entry.source: entry for entry in built_in}
-        self._lock = threading.Lock()
+        # Who deletes a model in a sync is called back on it.
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
 
     def run(self) -> None:
         """Install, correct and remove; says in the log what went wrong, and never raises."""
+        self._safely(self._sync)
+
+    def deleted(self, source: str) -> None:
+        """Note that a model was deleted; if its provider has a key, somebody did that by hand. Never raises."""
+        self._safely(lambda: self._note_deleted(source))
+
+    def close(self) -> None:
+        """Let a sync that is under way end after its current model, and wait for that; none comes after it."""
+        self._closed.set()
+        with self._lock:
+            pass
+
+    def _safely(self, work: Callable[[], None]) -> None:
         try:
             with self._lock:
-                self._sync()
+                if not self._closed.is_set():
+                    work()
         except ExternalError as error:
             host.log.error("invokeai_external: %s", error)
         except OSError as error:
@@ -185,10 +201,12 @@ class ModelSync:
         for provider in PROVIDER_IDS:
             sources = [source_of(model) for model in registry.models(provider)]
             if not any(source in records for source in sources):
-                # All gone at once went with their key, maybe while the pack was away; nobody deleted them one by one.
-                for source in sources:
+                # All gone, and not noted one by one: they went with their key, maybe while the pack was away.
+                for source in filter(memory.get, sources):
                     memory.forget(source)
             for model in registry.models(provider):
+                if self._closed.is_set():
+                    break
                 source = source_of(model)
                 record, known = records.get(source), memory.get(source)
                 if provider not in usable:
@@ -205,6 +223,13 @@ class ModelSync:
                     else:
                         memory.remember(source, _wanted(model))
         memory.save()
+
+    def _note_deleted(self, source: str) -> None:
+        provider = source.removeprefix("external://").partition("/")[0]
+        if provider in self._providers():
+            memory = _Memory(host.root() / _MEMORY_FILE)
+            memory.remember(source, {})
+            memory.save()
 
     def _merged(self, record: ExternalApiModelConfig, model: ModelConfig, known: Fields | None) -> Fields:
         """The catalogue's fields, but for those that the user has edited."""
@@ -266,7 +291,7 @@ def _written_by_others(entry: StarterModel | None, model: ModelConfig) -> list[F
 
 
 class _Memory:
-    """What was written into which record; None for a record that was never ours."""
+    """What was written into which record; None for a record that was never ours, nothing for one deleted by hand."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

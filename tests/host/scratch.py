@@ -1,7 +1,8 @@
-"""A scratch Invoke to try the pack in: ``make invoke``.
+"""A scratch Invoke to try the pack in: ``make invoke``, which is ``python -m tests.host.scratch [ROOT]``.
 
-Its root is ``.invoke/`` in the repository, and stays, pictures and all, until ``make clean``. The pack is put into
-it anew at each start, and everything goes to the sandbox, so that no key is needed and nothing costs anything.
+Its root is ``.invoke/`` in the repository if no other is named, and stays, pictures and all, until ``make clean``. The
+pack is put into it anew at each start, and everything goes to the sandbox, so that no key is needed and nothing costs
+anything.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -26,22 +26,25 @@ _USUAL_PORT = 9090
 _START_S = 300.0
 _STOP_S = 15.0
 
+# A proxy knows nothing of this machine's own addresses.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-def main() -> int:
-    """Start it, say where it is, and wait until it ends or Ctrl-C is pressed; gives the exit code."""
+
+def main(root: Path) -> int:
+    """Start it in a root folder, say where it is, and wait until it ends or Ctrl-C is pressed; gives the exit code."""
     # Who ends this program in another way than by Ctrl-C does not want an Invoke to live on, either.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     try:
         python = python_of(os.environ)
         port = _free_port()
-        _ROOT.mkdir(exist_ok=True)
-        (_ROOT / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: 127.0.0.1\nport: {port}\n", "utf-8")
-        install_pack(_ROOT)
-        log = _ROOT / "invoke.log"
+        root.mkdir(exist_ok=True)
+        (root / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: 127.0.0.1\nport: {port}\n", "utf-8")
+        install_pack(root)
+        log = root / "invoke.log"
         _say(f"Starting Invoke, which takes half a minute; what it says goes to {log} ...")
         with log.open("wb") as out:
-            process = _started(python, out.fileno())
+            process = _started(python, root, out.fileno())
         try:
             return _served(process, f"http://127.0.0.1:{port}", log)
         finally:
@@ -54,10 +57,10 @@ def main() -> int:
         return 1
 
 
-def _started(python: Path, out: int) -> subprocess.Popen[bytes]:
+def _started(python: Path, root: Path, out: int) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("INVOKEAI_")}
     return subprocess.Popen(
-        [python.parent / "invokeai-web", "--root", _ROOT],
+        [python.parent / "invokeai-web", "--root", root],
         env={**environ, "INVOKEAI_EXTERNAL_SANDBOX": "1"},
         stdin=subprocess.DEVNULL,
         stdout=out,
@@ -87,7 +90,7 @@ def _served(process: subprocess.Popen[bytes], address: str, log: Path) -> int:
 def _models_at(address: str) -> int:
     """How many external models are installed at an address; 0 while nobody answers there."""
     try:
-        with urllib.request.urlopen(f"{address}/api/v2/models/?base_models=external", timeout=5) as answer:
+        with _direct.open(f"{address}/api/v2/models/?base_models=external", timeout=5) as answer:
             return len(json.load(answer)["models"])
     except (OSError, ValueError):
         return 0
@@ -99,6 +102,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         try:
             process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
+            _say("It does not end by itself, and is killed.")
+        finally:
+            # After a second Ctrl-C as well, which ends the wait above.
             process.kill()
             process.wait()
 
@@ -123,4 +129,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else _ROOT))

@@ -21,6 +21,7 @@ _IMAGES = "invokeai.app.services.image_records.image_records_common:ImageRecord"
 _EVENT = "invokeai.app.services.events.events_common:ModelInstallCompleteEvent"
 _CONFIG = "invokeai.app.services.config.config_default:InvokeAIAppConfig"
 _NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
+_MODEL = "invokeai.backend.model_manager.configs.external_api:ExternalApiModelConfig"
 _RUNNER = "invokeai.app.services.session_processor.session_processor_default:DefaultSessionRunner"
 
 # What host.py reads of things whose type its text does not show: what they are, or None for what is not Invoke's.
@@ -36,7 +37,9 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "item.status": ("invokeai.app.services.session_queue.session_queue_common:SessionQueueItem", ("status",)),
     "node.get_type": (_NODE, ("get_type",)),
     "record.image_name": (_IMAGES, ("image_name",)),
+    "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),
+    "record.source": (_MODEL, ("source",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     **dict.fromkeys(("handlers.remove", "key.strip", "rest.partition"), None),
     **dict.fromkeys(("log.error", "loop.call_later", "loop.run_in_executor"), None),
@@ -57,6 +60,20 @@ BY_NAME = [
         "host.plain_failures",
     ),
 ]
+
+# The modules of Invoke that files other than host.py may import: the public node API, and names of data types.
+OF_OTHERS = {
+    "invokeai.app.api.auth_dependencies",
+    "invokeai.app.invocations.baseinvocation",
+    "invokeai.app.invocations.fields",
+    "invokeai.app.invocations.model",
+    "invokeai.app.invocations.primitives",
+    "invokeai.app.services.model_records.model_records_base",
+    "invokeai.app.services.shared.invocation_context",
+    "invokeai.backend.model_manager.configs.external_api",
+    "invokeai.backend.model_manager.starter_models",
+    "invokeai.backend.model_manager.taxonomy",
+}
 
 
 def uses_of(modules: Sequence[Path]) -> list[Use]:
@@ -152,4 +169,7 @@ def test_the_seam_is_the_one_place_for_what_is_not_public() -> None:
     others = [path for path in MODULES if path.name != "host.py"]
     private = [use for use in uses_of(others) if any(name.startswith("_") for name in use.chain)]
     assert [use.dotted for use in private] == []
-    assert not any("ApiDependencies" in use.dotted or "invocation_services" in use.dotted for use in uses_of(others))
+    assert {use.root.partition(":")[0] for use in uses_of(others)} == OF_OTHERS
+    # Of the module of the registry and that of the starter models, the types alone.
+    names = {use.root.partition(":")[2] for use in uses_of(others)}
+    assert names.isdisjoint({"InvocationRegistry", "STARTER_MODELS"})

@@ -294,7 +294,6 @@ class TestBadSettings:
         finally:
             bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
 
-
     def test_an_address_that_is_none(self, bad: Invoke, sandbox: Sandbox) -> None:
         """The hint is of the address and not of the key."""
         record = bad.model("gemini/gemini-nano-banana-2.1")

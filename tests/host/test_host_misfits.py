@@ -40,6 +40,18 @@ finally:
 """Stands around the pack's own first file: for as long as it loads, this Invoke lacks something."""
 
 
+_FOREIGN = """
+from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationContext, invocation
+from invokeai.app.invocations.primitives import IntegerOutput
+
+@invocation("openai_image_generation", title="Another", version="1.0.0")
+class Another(BaseInvocation):
+    def invoke(self, context: InvocationContext) -> IntegerOutput:
+        return IntegerOutput(value=1)
+"""
+"""A node pack of somebody else's that replaces one of the core's nodes as well."""
+
+
 def take_away(folder: Path, where: str, name: str, original: str) -> None:
     pack = "\n".join(f"    {line}" for line in original.splitlines())
     (folder / "__init__.py").write_text(_TAKE_AWAY.format(where=where, name=name, pack=pack), encoding="utf-8")
@@ -129,8 +141,9 @@ class TestTwice:
         [first] = packs_of_the_nodes(twice)
         [second] = {PACK, "another_copy"} - {first}
         [line] = lines_on_it(twice)
-        assert line.text.startswith(f"{second} stays off")
-        assert first in line.text
+        assert line.text.startswith(
+            f"{second} stays off: the node openai_image_generation is replaced by the node pack {first} already."
+        )
         assert "Remove one" in line.text
         assert "Traceback" not in twice.log_text()
         assert len(twice.run(workflow_graph(twice.model(_MODEL)))) == 1
@@ -148,3 +161,16 @@ class TestTwice:
         [first] = packs_of_the_nodes(twice)
         assert twice.send("DELETE", f"/v2/custom_nodes/{first}")["success"]
         assert packs_of_the_nodes(twice) == {"invokeai"}
+
+    def test_beside_somebody_else_s_plugin_for_the_same_node_it_stays_off_and_names_it(self, twice: Invoke) -> None:
+        foreign = twice.root / "nodes" / "somebodys_plugin"
+        foreign.mkdir()
+        (foreign / "__init__.py").write_text(_FOREIGN, encoding="utf-8")
+        twice.send("POST", "/v2/custom_nodes/reload")
+        packing.copy_to(twice.root / "nodes")
+        twice.send("POST", "/v2/custom_nodes/reload")
+        line = lines_on_it(twice)[-1]
+        assert line.text.startswith(
+            f"{PACK} stays off: the node openai_image_generation is replaced by the node pack somebodys_plugin already."
+        )
+        assert packs_of_the_nodes(twice) == {"invokeai", "somebodys_plugin"}

@@ -164,16 +164,26 @@ class TestKeysOverRest:
 
     def test_what_the_user_deleted_stays_deleted_over_a_restart(self, keyless: Invoke) -> None:
         keyless.delete_model(keyless.model("openai/gpt-image-1-mini")["key"])
+        # All of a provider's, one by one: they did not go with its key.
+        for model in keyless.models("gemini"):
+            keyless.delete_model(model["key"])
         keyless.stop()
         keyless.start()
         assert wait_for(lambda: keyless.starter_models("openai"))
-        expected = offered(*PROVIDERS) - {"openai/gpt-image-1-mini"}
+        expected = offered("openai") - {"openai/gpt-image-1-mini"}
         assert references(keyless.settled_models()) == sorted(expected)
 
     def test_a_deleted_model_can_be_installed_again(self, keyless: Invoke) -> None:
         keyless.install_model("openai/gpt-image-1-mini")
         keyless.settled_models()
         assert sizes_of(keyless.model("openai/gpt-image-1-mini")["capabilities"])
+        # Which made the plugin look at all models.
+        assert references(keyless.models()) == sorted(offered("openai"))
+
+    def test_a_key_that_comes_again_brings_back_what_was_deleted(self, keyless: Invoke) -> None:
+        keyless.remove_key("gemini")
+        keyless.set_key("gemini")
+        assert wait_for(lambda: has_models(keyless, *PROVIDERS))
 
     def test_removing_a_key_removes_the_models_of_its_provider(self, keyless: Invoke) -> None:
         gone = keyless.model("openai/gpt-image-2.5-flare")

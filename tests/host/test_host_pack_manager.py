@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from . import packing
 from .conftest import NewInvoke
 from .graphs import workflow_graph
 from .invoke import NODE_TYPES, PROVIDERS, Invoke, wait_for
@@ -14,6 +16,20 @@ from .sandbox import Sandbox
 from .test_host_models import offered, references
 
 MODEL = "openai/gpt-image-2.5-flare"
+
+_SLOWED = """
+import time
+from .invokeai_external.invoke import host, pack
+
+_at_once = {slow}
+
+def _later(*arguments, **named):
+    time.sleep(2)
+    return _at_once(*arguments, **named)
+
+{slow} = _later
+"""
+"""Stands before the pack's own first file: a part of the pack takes two seconds more than it does."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +96,37 @@ def test_uninstalled_it_no_longer_follows_the_keys(stock: Invoke) -> None:
     stock.remove_key("gemini")
     stock.set_key("gemini")
     assert [model for model in stock.settled_models() if model["provider_id"] == "gemini"] == []
+
+
+def slowed(stock: Invoke, slow: str) -> None:
+    """Load the pack with a part of it slowed down; uninstalled, it is gone again."""
+    first = packing.copy_to(stock.root / "nodes") / "__init__.py"
+    first.write_text(_SLOWED.format(slow=slow) + first.read_text(encoding="utf-8"), encoding="utf-8")
+    stock.send("POST", "/v2/custom_nodes/reload")
+    # The pages that tell of the nodes would take too long here.
+    assert stock.get("/v1/external/status")["providers"]
+
+
+def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
+    stock: Invoke, built_in: dict[str, list[str]]
+) -> None:
+    before = references(stock.models())
+    slowed(stock, "pack.Pack._begin")
+    uninstall(stock)
+    time.sleep(3)
+    assert references(stock.settled_models()) == before
+    for provider in PROVIDERS:
+        assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
+
+
+def test_uninstalled_while_it_installs_models_it_stops(stock: Invoke, built_in: dict[str, list[str]]) -> None:
+    slowed(stock, "host.install_model")
+    uninstall(stock)
+    time.sleep(3)
+    # At most the one that it was at.
+    assert len([model for model in stock.settled_models() if model["provider_id"] == "gemini"]) < 2
+    for provider in PROVIDERS:
+        assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
 
 
 def test_it_can_be_installed_again(stock: Invoke, sandbox: Sandbox, clone_source: Path) -> None:
