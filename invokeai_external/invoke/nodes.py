@@ -88,7 +88,6 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             context.logger.info(f"{record.name}: {notice.message}")
         for failure in result.errors:
             context.logger.warning(f"{record.name}: {failure}")
-        context.util.signal_progress("saving")
         return _output(self._saved(context, result.images, size, recalled))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
