@@ -17,7 +17,7 @@ from .models import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOpt
 from .request import MAX_PREVIEWS, GenerationRequest, InputImage, Notice, OptionValue
 from .sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
 
-__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "plan"]
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "count_calls", "plan"]
 
 MAX_IMAGES = 10
 """The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
@@ -114,8 +114,7 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
     seeds, seed_notices = _seeds(request, model)
     previews, preview_notices = _previews(request, model)
     pictures, picture_notices = _pictures(request, model, size)
-    # No event of a stream says which of several pictures it belongs to.
-    per_call = 1 if seeds or previews else model.max_images_per_call
+    per_call = _images_per_call(request, model)
     calls = tuple(
         Call(
             model=model,
@@ -141,6 +140,17 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
         *picture_notices,
     )
     return Plan(model, calls, notices)
+
+
+def count_calls(request: GenerationRequest, model: ModelConfig) -> int:
+    """How many calls ``plan`` makes of a request, without a look at its pictures, which takes time."""
+    return -(-request.n // _images_per_call(request, model))
+
+
+def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
+    # Each picture has a seed of its own, and no event of a stream says which of several pictures it belongs to.
+    one_by_one = (request.seed is not None and model.seed) or (request.previews and model.previews)
+    return 1 if one_by_one else model.max_images_per_call
 
 
 def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:

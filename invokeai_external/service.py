@@ -105,6 +105,14 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class _Hold:
+    """No call may go to a model before ``until`` (of the monotonic clock), for this reason."""
+
+    until: float
+    reason: ProviderError
+
+
+@dataclass(frozen=True, slots=True)
 class _Finished:
     """A picture as it is handed over; ``composited`` if what arrived was laid into the picture to edit."""
 
@@ -136,6 +144,7 @@ class Service:
             asgi_app=_sandbox_app() if sandbox else None,
         )
         self._without_streams: set[str] = set()
+        self._holds: dict[str, _Hold] = {}
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
 
     async def __aenter__(self) -> Self:
@@ -318,7 +327,7 @@ class Service:
             _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
             on_progress(Retrying(*place, wait_s, error))
 
-        return await self._patiently(once, tell)
+        return await self._patiently(once, tell, call.model.reference)
 
     async def _streamed(
         self,
@@ -370,23 +379,35 @@ class Service:
         self,
         once: Callable[[int], Awaitable[_Answered]],
         tell: Callable[[float, ProviderError], None] = lambda wait_s, error: None,
+        model: str | None = None,
     ) -> _Answered:
         """Try until it works or is no use any more; ``once`` is given the count of tries, ``tell`` every wait.
+
+        What one call of a ``model`` is asked to wait, all calls of that model wait.
 
         Raises:
             ProviderError: What the last try met.
         """
         attempt, waited_s = 1, 0.0
         while True:
+            await self._held(model, tell)
             try:
                 return await once(attempt)
             except ProviderError as error:
                 wait_s = seconds_before_retry(
                     error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
                 )
+                if model and error.retry_after is not None:
+                    self._holds[model] = _Hold(time.monotonic() + wait_s, error)
                 tell(wait_s, error)
             await anyio.sleep(wait_s)
             attempt, waited_s = attempt + 1, waited_s + wait_s
+
+    async def _held(self, model: str | None, tell: Callable[[float, ProviderError], None]) -> None:
+        """Wait for as long as another call of the model was asked to wait, which may grow meanwhile."""
+        while model and (hold := self._holds.get(model)) and (left_s := hold.until - time.monotonic()) > 0:
+            tell(left_s, hold.reason)
+            await anyio.sleep(left_s)
 
     async def _collect(
         self,

@@ -17,7 +17,7 @@ from PIL import Image
 from invokeai_external import catalog
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
-from invokeai_external.planner import MASK_SENTENCE, Call, Plan, plan
+from invokeai_external.planner import MASK_SENTENCE, Call, Plan, count_calls, plan
 from invokeai_external.registry import Registry
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
@@ -129,6 +129,7 @@ def test_every_plan_is_one_that_its_model_takes(asked: tuple[ModelConfig, Genera
     model, request = asked
     found = plan(request, model)
     assert sum(call.n for call in found.calls) == request.n
+    assert len(found.calls) == count_calls(request, model)
     for call in found.calls:
         assert 1 <= call.n <= model.max_images_per_call
         assert call.mode in model.modes

@@ -158,6 +158,31 @@ async def test_a_rate_limit_is_waited_out(
     assert len(received_calls(sandbox_url)) == 2
 
 
+async def test_what_one_call_is_asked_to_wait_all_calls_of_its_model_wait(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(OPENAI, "rate_limited", form="retry-after-ms", seconds=0.5)
+    first: list[Progress] = []
+    second: list[Progress] = []
+    other: list[Progress] = []
+
+    async with Service(settings_of(tmp_path)) as service, anyio.create_task_group() as group:
+        group.start_soon(service.generate, GenerationRequest(model=OPENAI, prompt="a red fox"), first.append)
+        while len(first) < 2:
+            await anyio.sleep(0.01)
+        group.start_soon(service.generate, GenerationRequest(model=OPENAI, prompt="a blue fox"), second.append)
+        await service.generate(GenerationRequest(model="openai/gpt-image-2", prompt="a fox"), other.append)
+        assert [type(event) for event in other] == [Sending, Received]
+    assert [type(event) for event in first] == [Sending, Retrying, Sending, Received]
+    assert [type(event) for event in second] == [Retrying, Sending, Received]
+    retrying, sending = second[:2]
+    assert isinstance(retrying, Retrying)
+    assert 0 < retrying.wait_s < 0.5
+    assert "asks to slow down" in retrying.reason.message
+    assert isinstance(sending, Sending)
+    assert sending.attempt == 1
+
+
 @pytest.mark.parametrize(
     ("model", "fault", "params", "kind", "words", "calls"),
     [
