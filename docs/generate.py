@@ -19,6 +19,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import typer
@@ -158,13 +159,19 @@ def settings_table() -> str:
     """The settings; what each means is read from the docstring of ``Limits``."""
     meanings = dict(re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", inspect.getdoc(Limits) or "", re.MULTILINE))
     rows = [
-        (f"`{name}`", f"{field['default']:,}", _range(field), " ".join(meanings[name].split()))
+        (f"`{name}`", _value(field["default"]), _range(field), " ".join(meanings[name].replace("``", "`").split()))
         for name, field in Limits.model_json_schema()["properties"].items()
     ]
     return _table(("Setting", "Default", "Range", "Meaning"), rows)
 
 
-def _range(field: dict[str, float]) -> str:
+def _value(value: bool | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:,}"
+
+
+def _range(field: dict[str, Any]) -> str:
+    if field["type"] == "boolean":
+        return "true or false"
     least = f"{field['minimum']:,} or more" if "minimum" in field else f"above {field['exclusiveMinimum']:,}"
     return f"{least}, at most {field['maximum']:,}" if "maximum" in field else least
 

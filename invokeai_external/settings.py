@@ -72,6 +72,8 @@ class Limits(BaseModel):
         max_image_pixels: The largest picture that is accepted.
         mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
         previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
+        look_ahead: In Invoke, start the calls of queued runs before their turn, as far as ``concurrency`` allows.
+        freeze_gc: In Invoke, take what is in memory after its start out of the garbage collections between its runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +86,8 @@ class Limits(BaseModel):
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
+    look_ahead: bool = True
+    freeze_gc: bool = True
 
 
 @dataclass(frozen=True, slots=True)

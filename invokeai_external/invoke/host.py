@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,14 +26,29 @@ from invokeai.app.api.routers import app_info
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
 from invokeai.app.invocations.fields import MetadataField
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
-from invokeai.app.services.events.events_common import ModelInstallCompleteEvent, register_events
+from invokeai.app.services.events.events_common import (
+    BatchEnqueuedEvent,
+    ModelInstallCompleteEvent,
+    QueueClearedEvent,
+    QueueItemsRetriedEvent,
+    QueueItemStatusChangedEvent,
+    register_events,
+)
 from invokeai.app.services.invocation_services import InvocationServices
 from invokeai.app.services.model_install.model_install_default import ModelInstallService
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
 from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
-from invokeai.app.services.session_queue.session_queue_common import SessionQueueItemNotFoundError
-from invokeai.app.services.shared.invocation_context import InvocationContext
+from invokeai.app.services.session_queue.session_queue_common import (
+    SessionQueueItem,
+    SessionQueueItemNotFoundError,
+)
+from invokeai.app.services.shared.graph import Graph, GraphExecutionState, NodeInputError
+from invokeai.app.services.shared.invocation_context import (
+    InvocationContext,
+    InvocationContextData,
+    build_invocation_context,
+)
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.starter_models import STARTER_MODELS, StarterModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
@@ -42,24 +57,33 @@ from PIL import Image
 from pydantic import SecretStr
 
 from ..settings import Credentials
+from .runs import Place
 
 __all__ = [
     "CanceledException",
     "NodeCache",
+    "QueuedItem",
     "added_routes",
     "cache_of",
     "credentials",
     "delete_model",
     "install_model",
     "is_stopping",
+    "known_nodes",
     "log",
     "model_records",
     "node_pack_of",
     "on_key_change",
     "on_model_deleted",
     "on_model_installed",
+    "on_queue_change",
+    "on_stop",
     "on_unregister",
+    "place_of",
     "plain_failures",
+    "queue_is_paused",
+    "queue_item",
+    "queued_items",
     "replaced_nodes",
     "replaced_starter_models",
     "root",
@@ -180,6 +204,95 @@ def _remove_unfinished(context: InvocationContext, finished: Container[str]) -> 
                 with suppress(FileNotFoundError, NotADirectoryError):
                     Path(context._services.images.get_path(record.image_name, thumbnail)).unlink()
             context._services.image_records.delete(record.image_name)
+
+
+def place_of(context: InvocationContext) -> Place:
+    """Where in the queue a node runs; no node context gives it."""
+    item = context._data.queue_item
+    return Place(item.item_id, context._data.source_invocation_id, item.user_id)
+
+
+def queue_is_paused() -> bool:
+    """True while nothing new is taken from the queue."""
+    return not ApiDependencies.invoker.services.session_processor.get_status().is_started
+
+
+class QueuedItem(NamedTuple):
+    """An item that runs or waits.
+
+    Attributes:
+        number: Its number.
+        batch: The id of its batch.
+        is_running: False while it waits.
+    """
+
+    number: int
+    batch: str
+    is_running: bool
+
+
+def queued_items() -> list[QueuedItem]:
+    """The items that run, and behind them those that wait, in their order.
+
+    Invoke's own lists read the whole graph of each item, which takes a millisecond or two, and cannot tell the items of
+    those that have ended without that.
+    """
+    services = ApiDependencies.invoker.services
+    with services.session_queue._db.transaction() as cursor:
+        cursor.execute(
+            "SELECT item_id, batch_id, status = 'in_progress', user_id FROM session_queue"
+            " WHERE status IN ('in_progress', 'pending') ORDER BY status = 'pending', priority DESC, item_id ASC"
+        )
+        rows = [tuple(row) for row in cursor.fetchall()]
+    if services.configuration.multiuser:
+        # Invoke refuses the items of a user who was locked out when it comes to them.
+        owners = {owner: services.users.get(owner) for *_, owner in rows}
+        rows = [row for row in rows if (user := owners[row[3]]) and user.is_active]
+    return [QueuedItem(number, batch, bool(is_running)) for number, batch, is_running, _ in rows]
+
+
+def queue_item(number: int) -> SessionQueueItem | None:
+    """A queue item with its graph; None if it is gone."""
+    with suppress(SessionQueueItemNotFoundError):
+        return ApiDependencies.invoker.services.session_queue.get_queue_item(number)
+    return None
+
+
+def known_nodes(
+    item: SessionQueueItem, wanted: type[BaseInvocation], carriers: Container[str]
+) -> Iterator[tuple[InvocationContext, BaseInvocation]]:
+    """The nodes of an item that will run and whose inputs are known, each with its inputs and its context.
+
+    The item's graph is run by Invoke's own scheduler, without its executor: nodes that only carry values are run for
+    real, all others never end, so that nothing behind them is ever ready.
+
+    Args:
+        item: The item; is not changed.
+        wanted: The class of the nodes to find.
+        carriers: The types of the nodes that only carry values.
+    """
+    services = ApiDependencies.invoker.services
+    state = GraphExecutionState(graph=item.session.graph)
+    uncertain = _before_a_choice(state.graph)
+    with suppress(NodeInputError):
+        while node := state.next():
+            source = state.prepared_source_mapping[node.id]
+            data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
+            context = build_invocation_context(services, data, lambda: False)
+            if node.get_type() in carriers:
+                # What fails here fails again when it is its turn, and is told then.
+                with suppress(Exception):
+                    state.complete(node.id, node.invoke(context))
+            elif isinstance(node, wanted) and source not in uncertain:
+                yield context, node
+
+
+def _before_a_choice(graph: Graph) -> set[str]:
+    """The nodes on the way to an *if*, which Invoke may skip: it picks the branch late."""
+    found = {name for name, node in graph.nodes.items() if node.get_type() == "if"}
+    while before := {e.source.node_id for e in graph.edges if e.destination.node_id in found} - found:
+        found |= before
+    return found
 
 
 def is_stopping(context: InvocationContext) -> bool:
@@ -325,20 +438,58 @@ def on_key_change(callback: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
     """Call back in a thread whenever an external model was installed, by whomever: the page does it without details."""
-    # fastapi-events has no way to unregister a handler; looked at first, so that nothing is registered in vain.
-    registry = local_handler._registry
 
     async def handle(event: tuple[str, ModelInstallCompleteEvent]) -> None:
         if isinstance(event[1].config, ExternalApiModelConfig):
             await asyncio.to_thread(callback)
 
-    register_events(ModelInstallCompleteEvent, handle)
+    with _handled({ModelInstallCompleteEvent}, handle):
+        yield
+
+
+@contextmanager
+def on_queue_change(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back whenever the queue has changed; must not take long.
+
+    Not all is announced: 6.13.0 says nothing of pending items that are cancelled in bulk, and no version says anything
+    of deleted ones.
+    """
+
+    async def handle(_: object) -> None:
+        callback()
+
+    with _handled({BatchEnqueuedEvent, QueueClearedEvent, QueueItemsRetriedEvent, QueueItemStatusChangedEvent}, handle):
+        yield
+
+
+@contextmanager
+def _handled(events: set[type[Any]], handle: Callable[[Any], Awaitable[None]]) -> Iterator[None]:
+    """Handle Invoke's events of these types."""
+    # fastapi-events has no way to unregister a handler; looked at first, so that nothing is registered in vain.
+    registry = local_handler._registry
+    register_events(events, handle)
     try:
         yield
     finally:
         for handlers in registry.values():
             if handle in handlers:
                 handlers.remove(handle)
+
+
+@contextmanager
+def on_stop(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back after Invoke has told its services to stop: there is no event for it."""
+    original = ApiDependencies.shutdown
+
+    def shutdown() -> None:
+        original()
+        callback()
+
+    ApiDependencies.shutdown = staticmethod(shutdown)
+    try:
+        yield
+    finally:
+        ApiDependencies.shutdown = staticmethod(original)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
 
-__all__ = ["NODES", "GeminiImageInvocation", "OpenAIImageInvocation"]
+__all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
 
 
 class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
@@ -55,29 +55,27 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """The provider's own options, by the names that the planner knows."""
         raise NotImplementedError
 
+    def asked(self, context: InvocationContext) -> GenerationRequest:
+        """What the node asks for, its inputs being known; the same before its turn and when it runs.
+
+        Raises:
+            RequestError: The node, its model or its pictures cannot be used.
+        """
+        return self._request(context, self._record(context))
+
     def invoke(self, context: InvocationContext) -> ImageCollectionOutput:
-        if self.mode == "outpaint":
-            raise CapabilityError(
-                "External models cannot outpaint.",
-                hint="Make the box no larger than the picture, or paint a mask inside the picture.",
-            )
         record = self._record(context)
         request = self._request(context, record)
         # Asked before and not after: the pictures that go in may be gone by then.
         size = request.size if self.init_image else None
         recalled = self._recalled(context, record)
-        arrived: list[GeneratedImage] = []
+        run = pack.runtime().run(request, host.place_of(context))
         try:
-            result = pack.runtime().generate(
-                request,
-                is_canceled=context.util.is_canceled,
-                tell=context.util.signal_progress,
-                on_images=arrived.extend,
-            )
+            result = pack.runtime().follow(run, is_canceled=context.util.is_canceled, tell=context.util.signal_progress)
         except (host.CanceledException, CancelledError) as error:
             # Those that are there are paid for.
-            if arrived:
-                self._saved(context, arrived, size, recalled)
+            if run.arrived:
+                self._saved(context, run.arrived, size, recalled)
             if isinstance(error, host.CanceledException) and host.is_stopping(context):
                 raise CancelledError(
                     "Invoke was stopped before the picture was there.",
@@ -129,6 +127,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         return record
 
     def _request(self, context: InvocationContext, record: ExternalApiModelConfig) -> GenerationRequest:
+        if self.mode == "outpaint":
+            raise CapabilityError(
+                "External models cannot outpaint.",
+                hint="Make the box no larger than the picture, or paint a mask inside the picture.",
+            )
         init_image = _picture(context, self.init_image, "picture to edit") if self.init_image else None
         size, ratio, image_size = self._size(init_image)
         return GenerationRequest(

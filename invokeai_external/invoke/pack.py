@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..errors import ExternalError
@@ -55,6 +56,7 @@ class Pack:
             stack.callback(self.runtime.close)
             built_in = host.starter_models(PROVIDER_IDS)
             self._starters = stack.enter_context(ExitStack())
+            self._later = stack.enter_context(ExitStack())
             # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
             self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, []))
             self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
@@ -96,6 +98,49 @@ class Pack:
             self._starters.close()
             self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
         self.sync.run()
+        self._speed_up()
+
+    def _speed_up(self) -> None:
+        """Keep the queue from waiting for more than it must, as far as the settings say so."""
+        try:
+            limits = self.runtime.settings().limits
+        except ExternalError:
+            # Told above; every run tells it as well.
+            return
+        with self._lock:
+            if self._closed:
+                return
+            if limits.freeze_gc:
+                self._later.enter_context(_frozen_gc())
+            if limits.look_ahead:
+                self._later.enter_context(_looking_ahead(self.runtime))
+
+
+@contextmanager
+def _frozen_gc() -> Iterator[None]:
+    """Take all that is in memory now out of the garbage collections to come.
+
+    Invoke collects before each item of its queue, and its million objects from the start cost half a second each time.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def _looking_ahead(runtime: Runtime) -> Iterator[None]:
+    # It imports the nodes, see below.
+    from .look_ahead import LookAhead
+
+    with ExitStack() as stack:
+        look_ahead = LookAhead(runtime)
+        stack.callback(look_ahead.close)
+        stack.enter_context(host.on_stop(look_ahead.close))
+        stack.enter_context(host.on_queue_change(look_ahead.wake))
+        yield
 
 
 def _our_nodes() -> Sequence[type[Any]]:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..providers.base import SANDBOX_HEADER
 from .admin import router as admin_router
-from .calls import hide_key_in_query
+from .calls import Outcome, hide_key_in_query
 from .gemini import router as gemini_router
 from .openai import router as openai_router
 from .refusal import HtmlPage, Refusal, gemini_error, openai_error
@@ -39,15 +39,22 @@ def create_app(*, admin: bool = True, serve_retired: bool = False) -> FastAPI:
 
 
 class _SaySandbox:
-    """Marks every answer, so that nobody takes its cost for money that was spent."""
+    """Marks every answer, so that nobody takes its cost for money that was spent, and notes its status."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outcome, status = Outcome(), 0
+        outcome.attach(scope)
+
         async def send_marked(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], (SANDBOX_HEADER.encode(), b"1")]
+            elif not message.get("more_body"):
+                outcome.note(status)
             await send(message)
 
         await self._app(scope, receive, send_marked)

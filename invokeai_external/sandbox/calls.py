@@ -8,11 +8,41 @@ from collections import deque
 from collections.abc import Mapping
 
 from starlette.requests import Request
+from starlette.types import Scope
 
-__all__ = ["CallLog", "describe_bytes", "hide_key_in_query"]
+__all__ = ["ABANDONED", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query"]
 
 _CREDENTIALS = {"authorization", "x-goog-api-key", "api-key", "x-api-key", "proxy-authorization", "cookie"}
 _MOST_CALLS = 1000
+
+ABANDONED = "abandoned"
+"""The outcome of a call whose client did not wait for the answer."""
+
+
+class Outcome:
+    """What becomes of a request; hangs on its scope, from before it is known to be a call.
+
+    Attributes:
+        entry: Its entry in the log of calls; None for what is no call.
+    """
+
+    _KEY = "invokeai_external.outcome"
+
+    def __init__(self) -> None:
+        self.entry: dict[str, object] | None = None
+
+    def attach(self, scope: Scope) -> None:
+        scope[self._KEY] = self
+
+    @classmethod
+    def of(cls, scope: Scope) -> Outcome:
+        found: Outcome = scope[cls._KEY]
+        return found
+
+    def note(self, outcome: int | str) -> None:
+        """Write down the status of the answer, or that it was abandoned; the first word counts."""
+        if self.entry and self.entry["outcome"] is None:
+            self.entry["outcome"] = outcome
 
 
 class CallLog:
@@ -22,16 +52,20 @@ class CallLog:
         self._calls: deque[dict[str, object]] = deque(maxlen=_MOST_CALLS)
 
     def record(self, request: Request, **content: object) -> None:
-        """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of picture bytes."""
-        self._calls.append(
-            {
-                "method": request.method,
-                "path": request.url.path,
-                "query": request.url.query,
-                "headers": _without_credentials(request.headers),
-                **content,
-            }
-        )
+        """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of picture bytes.
+
+        Its ``outcome`` is the status of the answer, ``abandoned``, or None while it is open.
+        """
+        entry: dict[str, object] = {
+            "method": request.method,
+            "path": request.url.path,
+            "query": request.url.query,
+            "headers": _without_credentials(request.headers),
+            "outcome": None,
+            **content,
+        }
+        Outcome.of(request.scope).entry = entry
+        self._calls.append(entry)
 
     def all(self) -> list[dict[str, object]]:
         return list(self._calls)

@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .calls import ABANDONED, Outcome
 from .faults import Fault
 from .refusal import Refusal
 
@@ -31,6 +32,7 @@ async def meet_wire_fault(fault: Fault | None, request: Request) -> None:
     if fault.name == "slow":
         with anyio.move_on_after(fault.number("seconds")):
             await _until_nobody_waits(request.receive)
+            Outcome.of(request.scope).note(ABANDONED)
             raise Refusal(503, None)
     elif fault.name == "dropped_connection":
         await _close_connection(request.receive)

@@ -34,6 +34,10 @@ class Sandbox:
         """The calls for pictures so far, oldest first; listing the models is none."""
         return [call for call in self.all_calls() if call["method"] == "POST"]
 
+    def in_flight(self) -> int:
+        """How many calls for pictures wait for their answer."""
+        return sum(call["outcome"] is None for call in self.calls())
+
     def all_calls(self) -> list[dict[str, Any]]:
         """All calls so far, oldest first."""
         answer: list[dict[str, Any]] = self._http.get("/requests").raise_for_status().json()["requests"]

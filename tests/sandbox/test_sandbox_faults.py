@@ -373,6 +373,18 @@ class TestLog:
         assert "sk-test" not in answer.text
         assert data not in answer.text
 
+    def test_what_became_of_a_call_is_noted(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "rate_limited", form="none")
+        order("openai", "slow", seconds=30)
+        assert call(http, "openai").status_code == 429
+        with pytest.raises(httpx.ReadTimeout):
+            http.post(CALLS["openai"][0], json=CALLS["openai"][1], timeout=0.2)
+        assert call(http, "gemini").status_code == 200
+        deadline = time.monotonic() + 5
+        while None in (noted := [c["outcome"] for c in http.get("/sandbox/requests").json()["requests"]]):
+            assert time.monotonic() < deadline
+        assert noted == [429, "abandoned", 200]
+
     def test_refused_calls_are_noted_too(self, http: httpx.Client) -> None:
         http.post(CALLS["openai"][0], content=b"{", headers={"Content-Type": "application/json"})
         http.get("/gemini/v1/models")

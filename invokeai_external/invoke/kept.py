@@ -1,0 +1,222 @@
+"""Results that were paid for and that no node has fetched: kept on disk for a day, for who asks for the same.
+
+Each is a folder below ``invokeai_external_kept`` in Invoke's root: the pictures as files, and ``result.json`` with what
+else is known of them. It is written under another name and then renamed, so that there is never half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..errors import ProviderError
+from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, Notice, Usage
+from ..sizing import Size
+
+__all__ = ["FOLDER", "KEEP_S", "KeptResults", "fingerprint", "told_as_kept"]
+
+FOLDER = "invokeai_external_kept"
+"""The folder in Invoke's root, made when it is needed."""
+
+KEEP_S = 24 * 60 * 60.0
+"""How long a result is kept."""
+
+_RESULT_FILE = "result.json"
+_UNFINISHED = ".unfinished-"
+_KINDS: Mapping[str, type[ProviderError]] = {
+    kind.code: kind
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if issubclass(kind, ProviderError) and kind is not ProviderError
+}
+
+
+def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
+    """Names a request by all that it asks for, who asks, and whom: equal for those that may share one result.
+
+    Args:
+        user: The id of the user; nobody gets what another has paid for.
+        where: The address of the provider, so that no picture of a sandbox passes for a real one.
+        request: The request.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+    """
+    asked = {entry.name: _plain(getattr(request, entry.name)) for entry in fields(request)}
+    text = json.dumps([user, where, asked], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def told_as_kept(result: GenerationResult) -> GenerationResult:
+    """A result that is handed to another run than its own: it says so, in its notices and in its pictures' metadata."""
+    notice = Notice("kept_result", "It was made and paid for earlier, for a run that was ended; nothing was sent now.")
+    images = tuple(replace(image, metadata=_with_notice(image.metadata, notice)) for image in result.images)
+    return replace(result, images=images, notices=(*result.notices, notice))
+
+
+def _with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
+    external = metadata.get("external", {})
+    return {**metadata, "external": {**external, "notices": [*external.get("notices", []), asdict(notice)]}}
+
+
+def _plain(value: object) -> object:
+    """A field of a request as JSON has it; a picture is its name, which the metadata hold, and its hash."""
+    if isinstance(value, InputImage):
+        return [value.name, value.sha256]
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+class KeptResults:
+    """The folder of kept results. Each result is held by at most one run at a time; may be used from any thread.
+
+    Args:
+        root: Invoke's root folder.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = root / FOLDER
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: set[Path] = set()
+        self._clean_up(unfinished=True)
+
+    def keep(self, name: str, result: GenerationResult) -> Path:
+        """Write a result down under the fingerprint of its request; whoever does holds it.
+
+        Raises:
+            OSError: It could not be written; nothing is left of it.
+        """
+        self._clean_up()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+        try:
+            for place, image in enumerate(result.images):
+                (unfinished / _image_file(place, image.mime_type)).write_bytes(image.data)
+            (unfinished / _RESULT_FILE).write_text(json.dumps(_written(result)), encoding="utf-8")
+            with self._lock:
+                entry = self._free_place(name)
+                unfinished.rename(entry)
+                self._held.add(entry)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        return entry
+
+    def hold(self, name: str) -> Path | None:
+        """Take hold of a kept result that nobody holds, the oldest first; None if there is none."""
+        oldest = self._clock() - KEEP_S
+        with self._lock:
+            for entry in sorted(self._folder.glob(f"{name}-*")):
+                if entry not in self._held and _written_at(entry) > oldest:
+                    self._held.add(entry)
+                    return entry
+        return None
+
+    def read(self, entry: Path) -> GenerationResult | None:
+        """A result that is held; None if it cannot be read any more, as if it had never been there."""
+        try:
+            return _read(entry)
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def release(self, entry: Path) -> None:
+        """Leave a result to whoever asks next."""
+        with self._lock:
+            self._held.discard(entry)
+
+    def discard(self, entry: Path) -> None:
+        """Remove a result, which was handed over."""
+        shutil.rmtree(entry, ignore_errors=True)
+        self.release(entry)
+
+    def _free_place(self, name: str) -> Path:
+        return next(
+            place for number in range(1_000_000) if not (place := self._folder / f"{name}-{number:06}").exists()
+        )
+
+    def _clean_up(self, *, unfinished: bool = False) -> None:
+        """Remove what is older than a day, and at the start what an earlier Invoke left half written."""
+        oldest = self._clock() - KEEP_S
+        with self._lock:
+            for entry in self._folder.glob("*") if self._folder.is_dir() else ():
+                is_unfinished = entry.name.startswith(_UNFINISHED)
+                is_old = entry not in self._held and not is_unfinished and _written_at(entry) <= oldest
+                if is_old or (is_unfinished and unfinished):
+                    shutil.rmtree(entry, ignore_errors=True)
+
+
+def _image_file(place: int, mime_type: str) -> str:
+    return f"picture-{place + 1}.{mime_type.removeprefix('image/')}"
+
+
+def _written_at(entry: Path) -> float:
+    with suppress(OSError):
+        return entry.stat().st_mtime
+    return 0.0
+
+
+def _written(result: GenerationResult) -> dict[str, Any]:
+    """A result as JSON has it, without the bytes of its pictures."""
+    return {
+        "provider": result.provider,
+        "model": result.model,
+        "images": [
+            {
+                "mime_type": image.mime_type,
+                "size": asdict(image.size),
+                "metadata": dict(image.metadata),
+                "seed": image.seed,
+                "cost_usd": image.cost_usd,
+                "revised_prompt": image.revised_prompt,
+            }
+            for image in result.images
+        ],
+        "notices": [asdict(notice) for notice in result.notices],
+        "usage": asdict(result.usage) if result.usage else None,
+        "cost_usd": result.cost_usd,
+        "request_ids": list(result.request_ids),
+        "errors": [{"code": error.code, "message": error.message, "hint": error.hint} for error in result.errors],
+        "elapsed_s": result.elapsed_s,
+    }
+
+
+def _read(entry: Path) -> GenerationResult:
+    held = json.loads((entry / _RESULT_FILE).read_text(encoding="utf-8"))
+    images = tuple(
+        GeneratedImage(
+            **{
+                **image,
+                "size": Size(**image["size"]),
+                "data": (entry / _image_file(place, image["mime_type"])).read_bytes(),
+            }
+        )
+        for place, image in enumerate(held["images"])
+    )
+    return GenerationResult(
+        **{
+            **held,
+            "images": images,
+            "notices": tuple(Notice(**notice) for notice in held["notices"]),
+            "usage": Usage(**held["usage"]) if held["usage"] else None,
+            "request_ids": tuple(held["request_ids"]),
+            "errors": tuple(_error(**error) for error in held["errors"]),
+        }
+    )
+
+
+def _error(code: str, message: str, hint: str | None) -> ProviderError:
+    return _KINDS.get(code, ProviderError)(message, hint=hint)

@@ -1,0 +1,154 @@
+"""Starts the calls of queued runs before their turn: Invoke runs one item at a time, and a provider takes many calls.
+
+A thread looks at the queue whenever it changes. Of the items that run or wait it finds the external nodes whose inputs
+are known by now, and starts their calls as far as the provider's ``concurrency`` allows; a result that waits for its
+turn counts as a call that is out. The node fetches its run when it is its turn (``Runtime.run``). A run whose item was
+cancelled, cleared or deleted is given up; what had come of it by then is kept on disk.
+
+Never more is paid for than the queue would have: each thing that an item asks for is started once, and what an *if* may
+skip, a node that takes its result from a cache, and whatever is not certain, wait for their turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from ..errors import ExternalError
+from ..request import GenerationRequest
+from . import host
+from .nodes import ExternalImageInvocation
+from .runs import Asked, Place
+from .runtime import Runtime
+
+__all__ = ["LookAhead"]
+
+CARRIERS = frozenset(
+    {
+        *("boolean", "float", "image", "integer", "string"),
+        *("boolean_collection", "float_collection", "image_collection", "integer_collection", "string_collection"),
+        *("collect", "core_metadata", "iterate"),
+    }
+)
+"""The types of the nodes that do nothing but carry values, so that what they put out is known before they run."""
+
+_POLL_S = 0.5
+"""How often the queue is looked at without being told, while anything may change unannounced."""
+
+_HORIZON = 64
+"""How many items of the queue are looked at; each is read once, which takes some milliseconds."""
+
+_END_S = 5.0
+"""How long a stop waits for what is being written."""
+
+
+@dataclass
+class _Prospects:
+    """What an item will ask for, as far as that is known: read on only as far as there is room to start it.
+
+    Attributes:
+        rest: The places and requests that were not looked at yet.
+        first: The one that is to be started next; None at the end.
+        met: How often each thing was met so far.
+    """
+
+    rest: Iterator[tuple[Place, GenerationRequest]]
+    first: tuple[Place, GenerationRequest] | None
+    met: Counter[Asked] = field(default_factory=Counter)
+
+
+class LookAhead:
+    """Watches the queue in a thread of its own, from now on until it is closed."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._ledger = runtime.ledger
+        self._concurrency = runtime.settings().limits.concurrency
+        self._changed = threading.Event()
+        self._closed = False
+        self._prospects: dict[int, _Prospects] = {}
+        # The nodes of what runs already may have run before anybody kept books on it.
+        self._strangers = {item.number for item in host.queued_items() if item.is_running}
+        self._ledger.is_watched = True
+        self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have it look at the queue, which has changed."""
+        self._changed.set()
+
+    def close(self) -> None:
+        """Give up all that waits for its turn, and wait until what has come of it is written."""
+        self._closed = True
+        self._changed.set()
+        self._thread.join(_END_S)
+        self._ledger.is_watched = False
+        left = self._ledger.forget_all_but(())
+        for run in left:
+            self._runtime.give_up(run)
+        deadline = time.monotonic() + _END_S
+        for run in left:
+            run.ended.wait(max(0.0, deadline - time.monotonic()))
+
+    def _watch(self) -> None:
+        timeout_s: float | None = 0.0
+        while True:
+            self._changed.wait(timeout_s)
+            self._changed.clear()
+            if self._closed:
+                return
+            try:
+                timeout_s = _POLL_S if self._look() else None
+            # Without this thread the queue goes on, as slowly as it would without a plugin.
+            except Exception as error:
+                host.log.warning("invokeai_external could not look ahead: %s", error)
+                timeout_s = _POLL_S
+
+    def _look(self) -> bool:
+        """Give up what has lost its item, start what can be started; True if anything may change unannounced."""
+        queue = host.queued_items()
+        alive = {item.number for item in queue}
+        for run in self._ledger.forget_all_but(alive):
+            self._runtime.give_up(run)
+        self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
+        if not host.queue_is_paused():
+            batches = {item.batch for item in queue if item.is_running}
+            # Stable: running items stay first, and those of one kind in their order.
+            for item in sorted(queue, key=lambda item: item.batch not in batches)[:_HORIZON]:
+                if not self._closed and item.number not in self._strangers:
+                    self._start(item.number)
+        return bool(queue)
+
+    def _start(self, number: int) -> None:
+        """Start what is known of an item, as far as there is room."""
+        if number not in self._prospects and self._has_room_at_all():
+            rest = self._known(number)
+            self._prospects[number] = _Prospects(rest, next(rest, None))
+        prospects = self._prospects.get(number)
+        while prospects and prospects.first and self._has_room(request := prospects.first[1]):
+            asked = self._runtime.asked(request, prospects.first[0])
+            prospects.met[asked] += 1
+            self._ledger.start(asked, prospects.met[asked], partial(self._runtime.run_ahead, request, asked.name))
+            prospects.first = next(prospects.rest, None)
+
+    def _known(self, number: int) -> Iterator[tuple[Place, GenerationRequest]]:
+        item = host.queue_item(number)
+        for context, node in host.known_nodes(item, ExternalImageInvocation, CARRIERS) if item else ():
+            # What cannot be asked for is told by the node when it is its turn.
+            if not node.use_cache:
+                with suppress(ExternalError):
+                    yield host.place_of(context), node.asked(context)
+
+    def _has_room_at_all(self) -> bool:
+        return any(self._ledger.calls(provider) < self._concurrency for provider in self._runtime.providers())
+
+    def _has_room(self, request: GenerationRequest) -> bool:
+        """True if the calls of a request may go out now; alone, one may have more of them than are let out at once."""
+        provider, calls = self._runtime.provider_and_calls(request)
+        out = self._ledger.calls(provider)
+        return out == 0 or out + calls <= self._concurrency

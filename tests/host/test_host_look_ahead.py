@@ -1,0 +1,283 @@
+"""Queued runs start before their turn; each is paid for once, and each picture reaches the run that asked for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .graphs import panel_graph, workflow_graph
+from .invoke import Invoke, Json, output_names, wait_for
+from .sandbox import Sandbox
+
+Edge = tuple[str, str, str, str]
+
+
+def wired(graph: Json, nodes: Json, edges: list[Edge]) -> Json:
+    """A graph with further nodes and edges."""
+    added = [{"source": {"node_id": a, "field": b}, "destination": {"node_id": c, "field": d}} for a, b, c, d in edges]
+    named = {name: {"id": name, **fields} for name, fields in nodes.items()}
+    return {**graph, "nodes": {**graph["nodes"], **named}, "edges": [*graph["edges"], *added]}
+
+
+def batch(invoke: Invoke, graph: Json, prompts: list[str], *, node: str = "prompt", field: str = "value") -> list[int]:
+    """Queue a graph once for each prompt, as the batch counter does; gives the numbers of the items."""
+    data = [[{"node_path": node, "field_name": field, "items": prompts}]]
+    body = {"batch": {"graph": graph, "data": data}}
+    numbers: list[int] = invoke.send("POST", "/v1/queue/default/enqueue_batch", json=body)["item_ids"]
+    return sorted(numbers)
+
+
+def prompts_of(invoke: Invoke, item: Json) -> list[str]:
+    return [invoke.picture(name).metadata["positive_prompt"] for name in output_names(item)]
+
+
+def calls_soon(sandbox: Sandbox, count: int) -> list[Json]:
+    """The calls once there are so many, and half a second later, when there are no more."""
+    wait_for(lambda: len(sandbox.calls()) >= count, 10)
+    time.sleep(0.7)
+    calls = sandbox.calls()
+    assert len(calls) == count
+    return calls
+
+
+@pytest.fixture
+def paused(invoke: Invoke) -> Iterator[Invoke]:
+    """An Invoke that takes nothing from its queue."""
+    invoke.send("PUT", "/v1/queue/default/processor/pause")
+    yield invoke
+    invoke.send("PUT", "/v1/queue/default/clear")
+    invoke.send("PUT", "/v1/queue/default/processor/resume")
+
+
+@pytest.fixture(autouse=True)
+def _empty(invoke: Invoke) -> Iterator[None]:
+    yield
+    invoke.send("PUT", "/v1/queue/default/clear")
+
+
+def resume(invoke: Invoke) -> None:
+    invoke.send("PUT", "/v1/queue/default/processor/resume")
+
+
+def test_a_batch_takes_the_time_of_one_and_each_item_gets_its_own_picture(
+    invoke: Invoke, sandbox: Sandbox, banana: Json
+) -> None:
+    prompts = [f"fox {number}" for number in range(6)]
+    sandbox.order("gemini", "slow", times=6, seconds=4)
+    started = time.monotonic()
+    numbers = batch(invoke, panel_graph(banana), prompts)
+    items = [invoke.ended(number) for number in numbers]
+    # One after the other they take 24 s.
+    assert time.monotonic() - started < 16
+    assert [item["status"] for item in items] == ["completed"] * 6
+    assert [prompts_of(invoke, item) for item in items] == [[prompt] for prompt in prompts]
+    assert len(sandbox.calls()) == 6
+
+
+def test_what_an_iterate_makes_of_one_node_starts_at_once(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    prompts = ["one fox", "two foxes", "two foxes"]
+    graph = wired(
+        workflow_graph(gpt),
+        {"words": {"type": "string_collection", "collection": prompts}, "each": {"type": "iterate"}},
+        [("words", "collection", "each", "collection"), ("each", "item", "picture", "prompt")],
+    )
+    sandbox.order("openai", "slow", times=3, seconds=3)
+    number = invoke.enqueue(graph)
+    assert sorted(call["json"]["prompt"] for call in calls_soon(sandbox, 3)) == sorted(prompts)
+    item = invoke.ended(number)
+    assert sorted(prompts_of(invoke, item)) == sorted(prompts)
+    assert len(sandbox.calls()) == 3
+
+
+def test_no_more_calls_are_out_than_allowed_and_waiting_results_count(new_invoke: Any, sandbox: Sandbox) -> None:
+    limited = new_invoke(keys=("openai",))
+    (limited.root / "invokeai_external.yaml").write_text("settings: {concurrency: 3}\n", encoding="utf-8")
+    limited.start()
+    wait_for(limited.models)
+    limited.settled_models()
+    gpt = limited.model("openai/gpt-image-2.5-flare")
+    # The first one runs; the results of the two others have to wait for it.
+    sandbox.order("openai", "slow", times=1, seconds=4)
+    numbers = batch(limited, panel_graph(gpt), [f"fox {number}" for number in range(6)])
+    wait_for(lambda: len(sandbox.calls()) == 3)
+    time.sleep(2)
+    assert len(sandbox.calls()) == 3
+    assert [limited.ended(number)["status"] for number in numbers] == ["completed"] * 6
+    assert len(sandbox.calls()) == 6
+
+
+def test_a_paused_queue_starts_nothing(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    numbers = batch(paused, panel_graph(gpt), ["a fox", "a hare"])
+    time.sleep(1.5)
+    assert sandbox.calls() == []
+    resume(paused)
+    assert [paused.ended(number)["status"] for number in numbers] == ["completed"] * 2
+    assert len(sandbox.calls()) == 2
+
+
+@pytest.mark.parametrize("way", ["one", "batch", "all but the current", "delete", "clear"])
+def test_a_call_ends_with_its_item_however_that_is_cancelled(
+    way: str, invoke: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
+    sandbox.order("openai", "slow", times=3, seconds=60)
+    first = batch(invoke, panel_graph(gpt), ["first"])
+    others = batch(invoke, panel_graph(gpt), ["second", "third"])
+    calls_soon(sandbox, 3)
+    if way == "one":
+        for number in others:
+            invoke.cancel(number)
+    elif way == "batch":
+        invoke.send(
+            "PUT",
+            "/v1/queue/default/cancel_by_batch_ids",
+            json={"batch_ids": [invoke.item(others[0])["batch_id"]]},
+        )
+    elif way == "all but the current":
+        invoke.send("PUT", "/v1/queue/default/cancel_all_except_current")
+    elif way == "delete":
+        for number in others:
+            invoke.send("DELETE", f"/v1/queue/default/i/{number}")
+    else:
+        invoke.send("PUT", "/v1/queue/default/clear")
+    started = time.monotonic()
+    left = 0 if way == "clear" else 1
+    wait_for(lambda: sandbox.in_flight() == left, 5)
+    assert time.monotonic() - started < 2
+    for number in [] if way == "clear" else first:
+        invoke.cancel(number)
+    wait_for(lambda: sandbox.in_flight() == 0, 5)
+
+
+def test_a_result_that_nobody_fetched_is_taken_once_by_the_next_that_asks_for_the_same(
+    paused: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
+    graph = panel_graph(gpt, prompt="a kept fox")
+    sandbox.order("openai", "slow", seconds=3)
+    [first, second] = batch(paused, graph, ["another fox", "a kept fox"])
+    resume(paused)
+    calls_soon(sandbox, 2)
+    # The second one's picture is there by now, and waits for the first.
+    paused.cancel(second)
+    assert paused.ended(first)["status"] == "completed"
+    assert prompts_of(paused, paused.item(first)) == ["another fox"]
+    [again] = paused.run(graph)
+    assert len(sandbox.calls()) == 2
+    notices = [notice["code"] for notice in again.metadata["external"]["notices"]]
+    assert notices[-1] == "kept_result"
+    assert again.metadata["external"]["cost_usd"] > 0
+    [new] = paused.run(graph)
+    assert len(sandbox.calls()) == 3
+    assert "kept_result" not in [notice["code"] for notice in new.metadata["external"]["notices"]]
+
+
+def test_what_a_stop_leaves_behind_is_not_paid_for_again(new_invoke: Any, sandbox: Sandbox) -> None:
+    invoke = new_invoke(keys=("openai",))
+    invoke.start()
+    wait_for(invoke.models)
+    invoke.settled_models()
+    gpt = invoke.model("openai/gpt-image-2.5-flare")
+    sandbox.order("openai", "slow", seconds=60)
+    numbers = batch(invoke, panel_graph(gpt), ["first", "second", "third"])
+    calls_soon(sandbox, 3)
+    invoke.stop()
+    wait_for(lambda: sandbox.in_flight() == 0, 5)
+    kept = invoke.root / "invokeai_external_kept"
+    assert len(list(kept.iterdir())) == 2
+    assert list(kept.rglob(".*")) == []
+    invoke.start()
+    items = [invoke.ended(number) for number in numbers[1:]]
+    assert [item["status"] for item in items] == ["completed"] * 2
+    assert [prompts_of(invoke, item) for item in items] == [["second"], ["third"]]
+    assert len(sandbox.calls()) == 3
+    assert list(kept.iterdir()) == []
+
+
+def test_a_retried_item_that_failed_is_asked_for_anew(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "moderation")
+    [number] = batch(invoke, panel_graph(gpt), ["a fox"])
+    assert invoke.ended(number)["status"] == "failed"
+    answer = invoke.send("PUT", "/v1/queue/default/retry_items_by_id", json=[number])
+    [again] = answer["retried_item_ids"]
+    newest = max(invoke.get("/v1/queue/default/item_ids")["item_ids"])
+    assert again == number
+    assert invoke.ended(newest)["status"] == "completed"
+    assert len(sandbox.calls()) == 2
+
+
+def test_the_failure_of_a_call_made_ahead_is_told_by_its_own_item(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "slow", seconds=2)
+    numbers = batch(paused, panel_graph(gpt), ["first", "second"])
+    resume(paused)
+    wait_for(lambda: sandbox.calls())
+    assert paused.ended(numbers[0])["status"] == "completed"
+    assert paused.ended(numbers[1])["status"] == "completed"
+    sandbox.order("openai", "slow", seconds=2)
+    sandbox.order("openai", "moderation")
+    before = len(sandbox.calls())
+    items = [paused.ended(number) for number in batch(paused, panel_graph(gpt), ["third", "fourth"])]
+    assert sorted(item["status"] for item in items) == ["completed", "failed"]
+    [failed] = [item for item in items if item["status"] == "failed"]
+    assert "safety system" in failed["error_message"]
+    assert len(sandbox.calls()) == before + 2
+
+
+def test_what_an_if_may_skip_waits_for_its_turn(paused: Invoke, sandbox: Sandbox, gpt: Json, banana: Json) -> None:
+    chosen = workflow_graph(gpt)
+    other = workflow_graph(banana)["nodes"]["picture"]
+    graph = wired(
+        chosen,
+        {
+            "other": {**other, "id": "other"},
+            "condition": {"type": "boolean", "value": True},
+            "choice": {"type": "if"},
+        },
+        [
+            ("condition", "value", "choice", "condition"),
+            ("picture", "collection", "choice", "true_input"),
+            ("other", "collection", "choice", "false_input"),
+        ],
+    )
+    sandbox.order("openai", "slow", seconds=2)
+    numbers = [paused.enqueue(workflow_graph(gpt)), paused.enqueue(graph)]
+    resume(paused)
+    assert [paused.ended(number)["status"] for number in numbers] == ["completed"] * 2
+    assert [call["path"].split("/")[1] for call in sandbox.calls()] == ["openai", "openai"]
+
+
+def test_an_input_that_is_not_known_yet_waits_for_its_turn(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    graph = wired(
+        workflow_graph(gpt),
+        {"edit": {**workflow_graph(gpt)["nodes"]["picture"], "id": "edit"}},
+        [("picture", "collection", "edit", "reference_images")],
+    )
+    sandbox.order("openai", "slow", seconds=1)
+    item = invoke.ended(invoke.enqueue(graph))
+    assert item["status"] == "completed"
+    assert [call["path"].rpartition("/")[2] for call in sandbox.calls()] == ["generations", "edits"]
+
+
+def test_a_cached_node_is_not_asked_for_ahead(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    graph = workflow_graph(gpt, use_cache=True, prompt="a fox in a cache")
+    sandbox.order("openai", "slow", seconds=1)
+    numbers = [paused.enqueue(graph) for _ in range(3)]
+    resume(paused)
+    assert [paused.ended(number)["status"] for number in numbers] == ["completed"] * 3
+    assert len(sandbox.calls()) == 1
+
+
+def test_with_the_setting_off_calls_wait_for_their_turn(new_invoke: Any, sandbox: Sandbox) -> None:
+    invoke = new_invoke(keys=("openai",))
+    (invoke.root / "invokeai_external.yaml").write_text("settings: {look_ahead: false}\n", encoding="utf-8")
+    invoke.start()
+    wait_for(invoke.models)
+    invoke.settled_models()
+    gpt = invoke.model("openai/gpt-image-2.5-flare")
+    sandbox.order("openai", "slow", seconds=2)
+    numbers = batch(invoke, panel_graph(gpt), ["first", "second"])
+    wait_for(lambda: len(sandbox.calls()) == 1)
+    time.sleep(1)
+    assert len(sandbox.calls()) == 1
+    assert [invoke.ended(number)["status"] for number in numbers] == ["completed"] * 2

@@ -1,0 +1,128 @@
+"""The books on runs: everything that is asked for is started once, and fetched by who asked for it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from invokeai_external.invoke.runs import Asked, Ledger, Place, Run
+from invokeai_external.request import GenerationResult, Received, Sending
+
+RESULT = GenerationResult(
+    provider="openai",
+    model="x",
+    images=(),
+    notices=(),
+    usage=None,
+    cost_usd=None,
+    request_ids=(),
+    errors=(),
+    elapsed_s=0.0,
+)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    made = Ledger()
+    made.is_watched = True
+    return made
+
+
+def asked(item: int = 1, node: str = "node", user: str = "user", name: str = "name") -> Asked:
+    return Asked(Place(item, node, user), name)
+
+
+def ahead(provider: str = "openai", calls: int = 1) -> Run:
+    return Run(provider, calls, is_fetched=False)
+
+
+def test_a_run_is_fetched_by_who_asks_for_the_same(ledger: Ledger) -> None:
+    run = ahead()
+    assert ledger.start(asked(), 1, lambda: run)
+    for other in (asked(item=2), asked(node="other"), asked(user="other"), asked(name="edited")):
+        assert ledger.fetch(other) is None
+    was_fetched = run.is_fetched
+    assert ledger.fetch(asked()) is run
+    assert (was_fetched, run.is_fetched) == (False, True)
+    assert ledger.fetch(asked()) is None
+
+
+def test_what_was_started_is_not_started_again(ledger: Ledger) -> None:
+    assert ledger.start(asked(), 1, ahead)
+    assert not ledger.start(asked(), 1, ahead)
+    ledger.fetch(asked())
+    assert not ledger.start(asked(), 1, ahead)
+
+
+def test_what_its_node_has_started_is_not_started_ahead(ledger: Ledger) -> None:
+    assert ledger.fetch(asked()) is None
+    assert not ledger.start(asked(), 1, ahead)
+    assert ledger.start(asked(), 2, ahead)
+
+
+def test_equal_runs_of_one_node_are_each_started_and_fetched_once(ledger: Ledger) -> None:
+    runs = [ahead(), ahead()]
+    for number, run in enumerate(runs, start=1):
+        assert ledger.start(asked(), number, lambda run=run: run)  # type: ignore[misc]
+    assert [ledger.fetch(asked()), ledger.fetch(asked())] == runs
+
+
+def test_calls_count_while_they_are_out_and_while_their_result_waits(ledger: Ledger) -> None:
+    waits, is_out, of_another = ahead(calls=2), Run("openai", 3, is_fetched=True), ahead("gemini", calls=5)
+    ledger.start(asked(item=1), 1, lambda: waits)
+    ledger.start(asked(item=2), 1, lambda: of_another)
+    ledger.add(is_out)
+    waits.future.set_result(RESULT)
+    assert (ledger.calls("openai"), ledger.calls("gemini")) == (5, 5)
+    is_out.future.set_result(RESULT)
+    assert ledger.calls("openai") == 2
+    ledger.fetch(asked(item=1))
+    assert ledger.calls("openai") == 0
+
+
+def test_runs_of_items_that_have_ended_are_left(ledger: Ledger) -> None:
+    runs = {item: ahead() for item in (1, 2)}
+    for item, run in runs.items():
+        ledger.start(asked(item=item), 1, lambda run=run: run)  # type: ignore[misc]
+    assert list(ledger.forget_all_but({2})) == [runs[1]]
+    assert ledger.calls("openai") == 1
+    assert ledger.fetch(asked(item=1)) is None
+    assert ledger.fetch(asked(item=2)) is runs[2]
+    assert list(ledger.forget_all_but(())) == []
+
+
+def test_without_a_watcher_no_books_are_kept() -> None:
+    ledger = Ledger()
+    assert ledger.fetch(asked()) is None
+    ledger.is_watched = True
+    assert ledger.start(asked(), 1, ahead)
+
+
+def test_a_node_and_a_look_ahead_never_start_the_same_twice(ledger: Ledger) -> None:
+    started: list[str] = []
+
+    def as_node(item: int) -> None:
+        if ledger.fetch(asked(item=item)) is None:
+            started.append(f"node {item}")
+
+    def as_look_ahead(item: int) -> None:
+        if ledger.start(asked(item=item), 1, ahead):
+            started.append(f"ahead {item}")
+
+    for item in range(200):
+        threads = [threading.Thread(target=work, args=(item,)) for work in (as_node, as_look_ahead)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(started) == 200
+
+
+def test_a_run_knows_what_has_arrived() -> None:
+    run = ahead()
+    run.on_progress(Sending(1, 1, 1))
+    assert run.line.text() == "sending"
+    run.on_progress(Received(1, 1, ()))
+    assert run.line.text() == "1 of 1 received"
+    assert run.arrived == []
