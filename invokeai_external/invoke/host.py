@@ -272,7 +272,7 @@ def known_nodes(
         carriers: The types of the nodes that only carry values.
     """
     services = ApiDependencies.invoker.services
-    state = GraphExecutionState(graph=item.session.graph)
+    state: GraphExecutionState = GraphExecutionState(graph=item.session.graph)
     uncertain = _before_a_choice(state.graph)
     with suppress(NodeInputError):
         while node := state.next():
@@ -290,7 +290,7 @@ def known_nodes(
 def _before_a_choice(graph: Graph) -> set[str]:
     """The nodes on the way to an *if*, which Invoke may skip: it picks the branch late."""
     found = {name for name, node in graph.nodes.items() if node.get_type() == "if"}
-    while before := {e.source.node_id for e in graph.edges if e.destination.node_id in found} - found:
+    while before := {edge.source.node_id for edge in graph.edges if edge.destination.node_id in found} - found:
         found |= before
     return found
 

@@ -24,24 +24,36 @@ _NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
 _MODEL = "invokeai.backend.model_manager.configs.external_api:ExternalApiModelConfig"
 _RUNNER = "invokeai.app.services.session_processor.session_processor_default:DefaultSessionRunner"
 
+_GRAPH = "invokeai.app.services.shared.graph"
+_STATUS = "invokeai.app.services.session_processor.session_processor_common:SessionProcessorStatus"
+
 # What host.py reads of things whose type its text does not show: what they are, or None for what is not Invoke's.
 UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
+    "ApiDependencies.invoker.services.session_processor.get_status().is_started": (_STATUS, ("is_started",)),
     "context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name": (
         "invokeai.app.services.images.images_common:ImageDTO",
         ("image_name",),
     ),
+    "edge.destination": (f"{_GRAPH}:Edge", ("destination",)),
+    "edge.destination.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
+    "edge.source": (f"{_GRAPH}:Edge", ("source",)),
+    "edge.source.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
     "event[1].config": (_EVENT, ("config",)),
     "found[0].UIConfig": (_NODE, ("UIConfig",)),
     "found[0].UIConfig.node_pack": ("invokeai.app.invocations.baseinvocation:UIConfigBase", ("node_pack",)),
     "get_config().root_path": (_CONFIG, ("root_path",)),
     "item.status": ("invokeai.app.services.session_queue.session_queue_common:SessionQueueItem", ("status",)),
     "node.get_type": (_NODE, ("get_type",)),
+    "node.id": (_NODE, ("id",)),
+    "node.invoke": (_NODE, ("invoke",)),
     "record.image_name": (_IMAGES, ("image_name",)),
     "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),
     "record.source": (_MODEL, ("source",)),
+    "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     **dict.fromkeys(("handlers.remove", "key.strip", "rest.partition"), None),
+    **dict.fromkeys(("cursor.execute", "cursor.fetchall"), None),
     **dict.fromkeys(("log.error", "loop.call_later", "loop.run_in_executor"), None),
 }
 
