@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,16 @@ def step(where: Any, name: str) -> Any:
 
 def what_is_wrong(use: dict[str, Any], objects: dict[str, Any]) -> str | None:
     try:
-        found = beginning(use["root"], use["instance"], objects)
+        owner = found = beginning(use["root"], use["instance"], objects)
         for name in use["chain"]:
-            found = step(found, name)
+            owner, found = found, step(found, name)
     except (ImportError, AttributeError):
         return "is gone"
     if use["arguments"] is None or isinstance(found, Unknown):
         return None
+    if use["instance"] and isinstance(owner, type) and inspect.isfunction(found):
+        # Of an object it is called without the object.
+        found = partial(found, None)
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
