@@ -17,6 +17,7 @@ from .errors import TooManyPixelsError, unreadable, unreadable_on_failure
 __all__ = [
     "MAX_PIXELS",
     "Pixels",
+    "as_encoded",
     "check_pixels",
     "decoded",
     "encoded_png",
@@ -68,6 +69,17 @@ def decoded(data: bytes) -> Pixels:
         pixels, profile = _as_rgb(image)
         turn = _TURNS.get(orientation)
         return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
+
+
+def as_encoded(data: bytes) -> Image.Image:
+    """The picture in the mode that it is encoded in, neither converted nor turned; of an animation the first.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
+    with _opened(data) as (image, _), unreadable_on_failure():
+        image.load()
+        return image
 
 
 def verify_pixels(data: bytes) -> None:

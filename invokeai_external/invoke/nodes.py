@@ -22,6 +22,7 @@ from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
+from .stored import StoredImage
 
 __all__ = ["NODES", "GeminiImageInvocation", "OpenAIImageInvocation"]
 
@@ -166,7 +167,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _saved(
         self,
         context: InvocationContext,
-        images: Sequence[GeneratedImage],
+        pictures: Sequence[GeneratedImage],
         size: Size | None,
         recalled: dict[str, Any],
     ) -> list[str]:
@@ -176,12 +177,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
-        for image in images:
+        panel = self.metadata.root if self.metadata else {}
+        for image in pictures:
+            metadata = {**panel, **image.metadata, **recalled}
             try:
-                with Image.open(io.BytesIO(image.data)) as opened:
-                    panel = self.metadata.root if self.metadata else {}
-                    metadata = {**panel, **image.metadata, **recalled}
-                    saved.append(self._saved_one(context, _as_large_as(size, opened), metadata, saved))
+                saved.append(self._saved_one(context, image.data, size, metadata, saved))
             except rescue.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
@@ -215,23 +215,25 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """New entries for the pictures of a cached run; None if one of them is gone, so that it must be run again."""
         names = [field.image_name for field in cached.collection]
         try:
-            found = [(context.images.get_pil(name), context.images.get_metadata(name)) for name in names]
+            found = [(context.images.get_path(name).read_bytes(), context.images.get_metadata(name)) for name in names]
         except Exception:
             # Invoke raises one of several errors for a picture that was deleted.
             return None
         saved: list[str] = []
-        for picture, metadata in found:
+        for file, metadata in found:
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
-            saved.append(self._saved_one(context, picture, root, saved))
+            saved.append(self._saved_one(context, file, None, root, saved))
         return _output(saved)
 
     def _saved_one(
-        self, context: InvocationContext, picture: Image.Image, metadata: dict[str, Any], before: list[str]
+        self, context: InvocationContext, file: bytes, size: Size | None, metadata: dict[str, Any], before: list[str]
     ) -> str:
         """Put one picture into the gallery; gives its name there, or raises NotSavedError."""
         try:
-            return host.save(context, picture, metadata, before=before)
+            # Whatever texts of Invoke's it came with, they tell of another run.
+            picture = StoredImage.of_file(file, dropped=host.TEXTS)
+            return host.save(context, _as_large_as(size, picture), metadata, before=before)
         except Exception as failure:
             cause = rescue.cause_of(failure)
         reason = rescue.reason_of(cause)
@@ -240,7 +242,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # With several users, Invoke refuses a board that is gone or somebody else's only now.
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
-            return self._saved_one(context, picture, metadata, before)
+            return self._saved_one(context, file, size, metadata, before)
         raise rescue.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
 
 
@@ -286,11 +288,11 @@ def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     return InputImage(file.getvalue(), field.image_name)
 
 
-def _as_large_as(size: Size | None, picture: Image.Image) -> Image.Image:
+def _as_large_as(size: Size | None, picture: StoredImage) -> StoredImage:
     """An edit at the size of the picture that was edited, which is where the Canvas puts it; None changes nothing."""
     if size is None or picture.size == (size.width, size.height):
         return picture
-    return picture.resize((size.width, size.height), Image.Resampling.LANCZOS)
+    return picture.resized((size.width, size.height))
 
 
 def _model_field(provider: str) -> Any:
