@@ -23,7 +23,7 @@ from .errors import ImageError, TooManyPixelsError
 from .inputs import PreparedImage, prepare_input, size_of
 from .inspect import ImageInfo, inspect_image
 from .masks import alpha_mask, from_square, mask_from_file, square_mask, square_rgba, white_mask
-from .pixels import as_encoded, verify_pixels
+from .pixels import as_encoded, glance, verify_pixels
 
 __all__ = [
     "ImageError",
@@ -36,6 +36,7 @@ __all__ = [
     "embed_text",
     "embed_text_chunks",
     "from_square",
+    "glance",
     "inspect_image",
     "mask_from_file",
     "prepare_input",

@@ -21,6 +21,7 @@ __all__ = [
     "check_pixels",
     "decoded",
     "encoded_png",
+    "glance",
     "opened_otherwise",
     "upright",
     "verify_pixels",
@@ -80,6 +81,23 @@ def as_encoded(data: bytes) -> Image.Image:
     with _opened(data) as (image, _), unreadable_on_failure():
         image.load()
         return image
+
+
+def glance(data: bytes, *, longest_px: int) -> Image.Image:
+    """A picture to be looked at while a better one is awaited: RGB, on white where it is see-through.
+
+    Args:
+        data: The file, in any format that Pillow reads.
+        longest_px: What its longer side may have; a larger one is made smaller.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
+    image = decoded(data).image
+    image.thumbnail((longest_px, longest_px))
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def verify_pixels(data: bytes) -> None:

@@ -7,6 +7,7 @@ Invoke's Generate and Canvas tabs build their graphs with these names, and workf
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
@@ -18,13 +19,17 @@ from invokeai.backend.model_manager.configs.external_api import ExternalApiModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
 from PIL import Image, ImageOps
 
+from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
-from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue
+from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue, Preview
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
 from .stored import StoredImage
 
 __all__ = ["NODES", "GeminiImageInvocation", "OpenAIImageInvocation"]
+
+_PREVIEW_PX = 1024
+"""The longer side of a preview at most: each goes to every open page, a large one with megabytes."""
 
 
 class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
@@ -47,6 +52,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     )
     seed: int | None = InputField(
         default=None, description="Makes a picture repeatable, where the model knows seeds", ui_order=9
+    )
+    previews: Literal["setting", "0", "1", "2", "3"] = InputField(
+        default="setting",
+        description="How often to show each picture while it is made; costs a little with OpenAI",
+        ui_order=20,
     )
     # What is wired decides; the field is there for graphs that the core's nodes and tabs made. Any word is taken, so
     # that one of a newer page does not break a run, and so that outpainting ends in a sentence.
@@ -72,7 +82,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             result = pack.runtime().generate(
                 request,
                 is_canceled=context.util.is_canceled,
-                tell=context.util.signal_progress,
+                tell=lambda text, preview: _tell(context, text, preview, size),
                 on_images=arrived.extend,
             )
         except (host.CanceledException, CancelledError) as error:
@@ -132,8 +142,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _request(self, context: InvocationContext, record: ExternalApiModelConfig) -> GenerationRequest:
         init_image = _picture(context, self.init_image, "picture to edit") if self.init_image else None
         size, ratio, image_size = self._size(init_image)
+        model = f"{record.provider_id}/{record.provider_model_id}"
         return GenerationRequest(
-            model=f"{record.provider_id}/{record.provider_model_id}",
+            model=model,
             prompt=self.prompt or "",
             n=self.num_images,
             size=size,
@@ -144,6 +155,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(_picture(context, field, "reference picture") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
+            previews=pack.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:
@@ -244,6 +256,21 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             self.board = None
             return self._saved_one(context, file, size, metadata, before)
         raise rescue.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
+
+
+def _tell(context: InvocationContext, line: str, preview: Preview | None, size: Size | None) -> None:
+    """Show the progress line, and a preview at the size that the picture will have: that of an edit, if it is one.
+
+    Invoke sends it as JPEG at its own pixels, and fails the node over one with alpha.
+    """
+    if preview is not None:
+        # One that is broken is no loss.
+        with suppress(images.ImageError):
+            picture = images.glance(preview.data, longest_px=_PREVIEW_PX)
+            size = size or preview.size or Size(*picture.size)
+            context.util.signal_progress(line, image=picture, image_size=(size.width, size.height))
+            return
+    context.util.signal_progress(line)
 
 
 def _output(names: list[str]) -> ImageCollectionOutput:

@@ -20,7 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ..errors import CancelledError, ExternalError
 from ..progress import ProgressLine
 from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Progress, Received
+from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Preview, Progress, Received
 from ..service import Service
 from ..settings import Settings, load_settings
 from . import host
@@ -66,12 +66,17 @@ class Runtime:
             return set(PROVIDER_IDS)
         return {provider for provider, found in self.settings().credentials.items() if found.api_key}
 
+    def previews(self, model: str) -> int:
+        """How many previews of each picture the settings ask for; none of a model that shows none."""
+        wanted = self.settings().limits.previews
+        return wanted if wanted and self.registry().resolve(model).model.previews else 0
+
     def generate(
         self,
         request: GenerationRequest,
         *,
         is_canceled: Callable[[], bool],
-        tell: Callable[[str], None],
+        tell: Callable[[str, Preview | None], None],
         on_images: Callable[[tuple[GeneratedImage, ...]], None],
     ) -> GenerationResult:
         """Run a request to its end, telling what goes on, and stop it within a moment of being cancelled.
@@ -79,7 +84,7 @@ class Runtime:
         Args:
             request: What to make.
             is_canceled: Asked ten times a second.
-            tell: Given the progress line, once a second at most.
+            tell: Given the progress line, once a second at most, and when a preview has come, that as well.
             on_images: Given pictures as they come, in another thread; those of a run that is cancelled are paid for.
 
         Raises:
@@ -97,6 +102,7 @@ class Runtime:
         future: Future[GenerationResult] = portal.start_task_soon(service.generate, request, on_progress)
         self._running.add(future)
         told, told_at = "", 0.0
+        shown: Preview | None = None
         where = "SANDBOX · " if self.sandbox() else ""
         try:
             while True:
@@ -118,10 +124,11 @@ class Runtime:
                     raise
                 if is_canceled():
                     raise host.CanceledException
-                text, now = where + line.text(), time.monotonic()
-                if text != told and now - told_at >= _TELL_S:
-                    tell(text)
-                    told, told_at = text, now
+                text, preview, now = where + line.text(), line.newest_preview(), time.monotonic()
+                is_new = preview is not None and preview is not shown
+                if is_new or (text != told and now - told_at >= _TELL_S):
+                    tell(text, preview if is_new else None)
+                    told, told_at, shown = text, now, preview
         finally:
             future.cancel()
             self._running.discard(future)
