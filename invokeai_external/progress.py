@@ -42,7 +42,7 @@ class ProgressLine:
             parts.append(f"{len(received)} of {received[0].event.calls} received")
         if failed := sum(isinstance(s.event, Failed) for s in states):
             parts.append(f"{failed} failed")
-        if shown := self._newest_preview():
+        if shown := self.newest_preview():
             parts.append(f"preview {shown.index}{f' of {shown.count}' if shown.count else ''}")
         if sending and all(isinstance(s.event, Sending) and now - s.since < _SENDING_S for s in sending):
             parts.append("sending")
@@ -55,7 +55,7 @@ class ProgressLine:
                 break
         return " · ".join(parts) or "preparing"
 
-    def _newest_preview(self) -> Preview | None:
+    def newest_preview(self) -> Preview | None:
         """The last preview of a call that is still under way."""
         shown = [(s.since, s.event) for s in self._states.values() if isinstance(s.event, Preview)]
         return max(shown, key=lambda entry: entry[0])[1] if shown else None

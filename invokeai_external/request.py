@@ -213,6 +213,7 @@ class Preview:
         count: How many were asked for; None where the model decides that.
         data: A whole picture file, smaller or coarser than the finished one.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
+        size: The pixels that the finished picture was asked to have; None where the model decides that.
     """
 
     call: int
@@ -221,6 +222,7 @@ class Preview:
     count: int | None
     data: bytes = field(repr=False)
     mime_type: str
+    size: Size | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,7 @@ class Service:
 
         def show(index: int, data: bytes, mime_type: str) -> None:
             count = max(index, call.previews) if provider.counts_previews else None
-            on_progress(Preview(*place, index, count, data, mime_type))
+            on_progress(Preview(*place, index, count, data, mime_type, call.size.size))
 
         async def once(attempt: int) -> tuple[Answer, HttpResponse]:
             on_progress(Sending(*place, attempt))

@@ -18,12 +18,12 @@ composite   an edit laid into its original
 """
 
 from .composite import composite
-from .embed import embed_text, read_text
+from .embed import embed_text, embed_text_chunks, read_text
 from .errors import ImageError, TooManyPixelsError
 from .inputs import PreparedImage, prepare_input, size_of
 from .inspect import ImageInfo, inspect_image
 from .masks import alpha_mask, from_square, mask_from_file, square_mask, square_rgba, white_mask
-from .pixels import verify_pixels
+from .pixels import as_encoded, glance, verify_pixels
 
 __all__ = [
     "ImageError",
@@ -31,9 +31,12 @@ __all__ = [
     "PreparedImage",
     "TooManyPixelsError",
     "alpha_mask",
+    "as_encoded",
     "composite",
     "embed_text",
+    "embed_text_chunks",
     "from_square",
+    "glance",
     "inspect_image",
     "mask_from_file",
     "prepare_input",

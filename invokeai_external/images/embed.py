@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .containers import Container, taken_apart
 from .errors import ImageError
+from .png import Png
 
-__all__ = ["embed_text", "read_text"]
+__all__ = ["embed_text", "embed_text_chunks", "read_text"]
 
 _KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 """A keyword as PNG has it (third edition, 11.3.3.1): printable Latin-1, no space at either end, no two in a row."""
@@ -40,6 +41,24 @@ def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
         except UnicodeEncodeError:
             raise ImageError(f"The text {keyword} holds half a character, which cannot be stored.") from None
     return container.with_texts(texts) if texts else data
+
+
+def embed_text_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]], *, dropped: Iterable[str] = ()) -> bytes:
+    """The PNG with text chunks in it as somebody else has made them, everything else byte for byte as it was.
+
+    Args:
+        png: A PNG file; only its outline is checked here.
+        chunks: The kind of each (``tEXt``, ``zTXt``, ``iTXt``) and its body, the keyword first. They replace the file's
+            own texts with their keywords.
+        dropped: Keywords whose texts in the file go without another in their place.
+
+    Raises:
+        ImageError: The file is no PNG or cut off, or a chunk is no text.
+    """
+    container = _container(png)
+    if not isinstance(container, Png):
+        raise ImageError("This is no PNG.")
+    return container.with_text_chunks(chunks, dropped)
 
 
 def read_text(data: bytes) -> dict[str, str]:

@@ -17,9 +17,11 @@ from .errors import TooManyPixelsError, unreadable, unreadable_on_failure
 __all__ = [
     "MAX_PIXELS",
     "Pixels",
+    "as_encoded",
     "check_pixels",
     "decoded",
     "encoded_png",
+    "glance",
     "opened_otherwise",
     "upright",
     "verify_pixels",
@@ -68,6 +70,34 @@ def decoded(data: bytes) -> Pixels:
         pixels, profile = _as_rgb(image)
         turn = _TURNS.get(orientation)
         return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
+
+
+def as_encoded(data: bytes) -> Image.Image:
+    """The picture in the mode that it is encoded in, neither converted nor turned; of an animation the first.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
+    with _opened(data) as (image, _), unreadable_on_failure():
+        image.load()
+        return image
+
+
+def glance(data: bytes, *, longest_px: int) -> Image.Image:
+    """A picture to be looked at while a better one is awaited: RGB, on white where it is see-through.
+
+    Args:
+        data: The file, in any format that Pillow reads.
+        longest_px: What its longer side may have; a larger one is made smaller.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
+    image = decoded(data).image
+    image.thumbnail((longest_px, longest_px))
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def verify_pixels(data: bytes) -> None:

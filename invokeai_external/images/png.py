@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from PIL import ImageFile, PngImagePlugin
 
 from ..sizing import Size
 from . import exif
-from .errors import cut_off, damaged, unreadable
+from .errors import ImageError, cut_off, damaged, unreadable
 
 __all__ = ["Png"]
 
@@ -143,7 +143,19 @@ class Png:
 
     def with_texts(self, texts: Mapping[str, str]) -> bytes:
         """The file with these texts right before its pixels, in place of those that have the same keywords."""
-        keywords = {keyword.encode("latin-1") for keyword in texts}
+        return self.with_text_chunks([_text_chunk(*text) for text in texts.items()])
+
+    def with_text_chunks(self, texts: Sequence[tuple[bytes, bytes]], dropped: Iterable[str] = ()) -> bytes:
+        """The file with these text chunks, each its kind and its body, right before its pixels.
+
+        They take the place of its own texts that have their keywords or one of the dropped keywords.
+
+        Raises:
+            ImageError: One is no text chunk.
+        """
+        if any(kind not in _TEXTS for kind, _ in texts):
+            raise ImageError("Only texts can be written into a PNG.")
+        keywords = {keyword.encode("latin-1") for keyword in dropped} | {_keyword(body) for _, body in texts}
         kept = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
         first = next(i for i, chunk in enumerate(kept) if chunk.kind == b"IDAT")
         trailer = self._view[self._chunks[-1].end :]
@@ -151,7 +163,7 @@ class Png:
             (
                 SIGNATURE,
                 *(self._view[chunk.start : chunk.end] for chunk in kept[:first]),
-                *(_text_chunk(keyword, text) for keyword, text in texts.items()),
+                *(_chunk(*text) for text in texts),
                 *(self._view[chunk.start : chunk.end] for chunk in kept[first:]),
                 trailer,
             )
@@ -165,6 +177,7 @@ class Png:
 
 
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+"""The kinds of chunks that hold a text behind its keyword."""
 
 
 def _walk(data: bytes) -> Iterator[_Chunk]:
@@ -208,11 +221,14 @@ def _inflated(data: bytes, room: int) -> bytes:
     return inflated
 
 
-def _text_chunk(keyword: str, text: str) -> bytes:
+def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
     """ASCII as ``tEXt``, which every reader knows and none can take for another encoding, the rest as ``iTXt``."""
     if text.isascii():
         kind, body = b"tEXt", text.encode("ascii")
     else:
         kind, body = b"iTXt", b"\0\0\0\0" + text.encode("utf-8")
-    body = keyword.encode("latin-1") + b"\0" + body
+    return kind, keyword.encode("latin-1") + b"\0" + body
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

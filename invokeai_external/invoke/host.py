@@ -60,6 +60,7 @@ from ..settings import Credentials
 from .runs import Place
 
 __all__ = [
+    "TEXTS",
     "CanceledException",
     "NodeCache",
     "QueuedItem",
@@ -94,6 +95,9 @@ __all__ = [
 ]
 
 log = InvokeAILogger.get_logger("InvokeAI")
+
+TEXTS = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph")
+"""The keywords under which Invoke writes its own texts into a picture's file."""
 
 _RECENT = 100
 """How many of the newest images are looked through for what a failed save left; other runs may save meanwhile."""

@@ -7,6 +7,7 @@ Invoke's Generate and Canvas tabs build their graphs with these names, and workf
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
@@ -18,12 +19,17 @@ from invokeai.backend.model_manager.configs.external_api import ExternalApiModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
 from PIL import Image, ImageOps
 
+from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
-from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue
+from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue, Preview
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
+from .stored import StoredImage
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
+
+_PREVIEW_PX = 1024
+"""The longer side of a preview at most: each goes to every open page, a large one with megabytes."""
 
 
 class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
@@ -46,6 +52,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     )
     seed: int | None = InputField(
         default=None, description="Makes a picture repeatable, where the model knows seeds", ui_order=9
+    )
+    previews: Literal["setting", "0", "1", "2", "3"] = InputField(
+        default="setting",
+        description="How often to show each picture while it is made; costs a little with OpenAI",
+        ui_order=20,
     )
     # What is wired decides; the field is there for graphs that the core's nodes and tabs made. Any word is taken, so
     # that one of a newer page does not break a run, and so that outpainting ends in a sentence.
@@ -71,7 +82,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         recalled = self._recalled(context, record)
         run = pack.runtime().run(request, host.place_of(context))
         try:
-            result = pack.runtime().follow(run, is_canceled=context.util.is_canceled, tell=context.util.signal_progress)
+            result = pack.runtime().follow(
+                run,
+                is_canceled=context.util.is_canceled,
+                tell=lambda text, preview: _tell(context, text, preview, size),
+            )
         except (host.CanceledException, CancelledError) as error:
             # Those that are there are paid for.
             if run.arrived:
@@ -134,8 +149,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             )
         init_image = _picture(context, self.init_image, "picture to edit") if self.init_image else None
         size, ratio, image_size = self._size(init_image)
+        model = f"{record.provider_id}/{record.provider_model_id}"
         return GenerationRequest(
-            model=f"{record.provider_id}/{record.provider_model_id}",
+            model=model,
             prompt=self.prompt or "",
             n=self.num_images,
             size=size,
@@ -146,6 +162,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(_picture(context, field, "reference picture") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
+            previews=pack.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:
@@ -169,7 +186,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _saved(
         self,
         context: InvocationContext,
-        images: Sequence[GeneratedImage],
+        pictures: Sequence[GeneratedImage],
         size: Size | None,
         recalled: dict[str, Any],
     ) -> list[str]:
@@ -179,12 +196,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
-        for image in images:
+        panel = self.metadata.root if self.metadata else {}
+        for image in pictures:
+            metadata = {**panel, **image.metadata, **recalled}
             try:
-                with Image.open(io.BytesIO(image.data)) as opened:
-                    panel = self.metadata.root if self.metadata else {}
-                    metadata = {**panel, **image.metadata, **recalled}
-                    saved.append(self._saved_one(context, _as_large_as(size, opened), metadata, saved))
+                saved.append(self._saved_one(context, image.data, size, metadata, saved))
             except rescue.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
@@ -218,23 +234,25 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """New entries for the pictures of a cached run; None if one of them is gone, so that it must be run again."""
         names = [field.image_name for field in cached.collection]
         try:
-            found = [(context.images.get_pil(name), context.images.get_metadata(name)) for name in names]
+            found = [(context.images.get_path(name).read_bytes(), context.images.get_metadata(name)) for name in names]
         except Exception:
             # Invoke raises one of several errors for a picture that was deleted.
             return None
         saved: list[str] = []
-        for picture, metadata in found:
+        for file, metadata in found:
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
-            saved.append(self._saved_one(context, picture, root, saved))
+            saved.append(self._saved_one(context, file, None, root, saved))
         return _output(saved)
 
     def _saved_one(
-        self, context: InvocationContext, picture: Image.Image, metadata: dict[str, Any], before: list[str]
+        self, context: InvocationContext, file: bytes, size: Size | None, metadata: dict[str, Any], before: list[str]
     ) -> str:
         """Put one picture into the gallery; gives its name there, or raises NotSavedError."""
         try:
-            return host.save(context, picture, metadata, before=before)
+            # Whatever texts of Invoke's it came with, they tell of another run.
+            picture = StoredImage.of_file(file, dropped=host.TEXTS)
+            return host.save(context, _as_large_as(size, picture), metadata, before=before)
         except Exception as failure:
             cause = rescue.cause_of(failure)
         reason = rescue.reason_of(cause)
@@ -243,8 +261,23 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # With several users, Invoke refuses a board that is gone or somebody else's only now.
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
-            return self._saved_one(context, picture, metadata, before)
+            return self._saved_one(context, file, size, metadata, before)
         raise rescue.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
+
+
+def _tell(context: InvocationContext, line: str, preview: Preview | None, size: Size | None) -> None:
+    """Show the progress line, and a preview at the size that the picture will have: that of an edit, if it is one.
+
+    Invoke sends it as JPEG at its own pixels, and fails the node over one with alpha.
+    """
+    if preview is not None:
+        # One that is broken is no loss.
+        with suppress(images.ImageError):
+            picture = images.glance(preview.data, longest_px=_PREVIEW_PX)
+            size = size or preview.size or Size(*picture.size)
+            context.util.signal_progress(line, image=picture, image_size=(size.width, size.height))
+            return
+    context.util.signal_progress(line)
 
 
 def _output(names: list[str]) -> ImageCollectionOutput:
@@ -289,11 +322,11 @@ def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     return InputImage(file.getvalue(), field.image_name)
 
 
-def _as_large_as(size: Size | None, picture: Image.Image) -> Image.Image:
+def _as_large_as(size: Size | None, picture: StoredImage) -> StoredImage:
     """An edit at the size of the picture that was edited, which is where the Canvas puts it; None changes nothing."""
     if size is None or picture.size == (size.width, size.height):
         return picture
-    return picture.resize((size.width, size.height), Image.Resampling.LANCZOS)
+    return picture.resized((size.width, size.height))
 
 
 def _model_field(provider: str) -> Any:

@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ..errors import CancelledError, ExternalError, RequestError
 from ..planner import count_calls
 from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck, GenerationRequest, GenerationResult
+from ..request import ConnectionCheck, GenerationRequest, GenerationResult, Preview
 from ..service import Service
 from ..settings import Settings, load_settings
 from . import host
@@ -105,19 +105,27 @@ class Runtime:
         model = service.resolve(request.model).model
         return model.provider, count_calls(request, model)
 
-    def follow(self, run: Run, *, is_canceled: Callable[[], bool], tell: Callable[[str], None]) -> GenerationResult:
+    def previews(self, model: str) -> int:
+        """How many previews of each picture the settings ask for; none of a model that shows none."""
+        wanted = self.settings().limits.previews
+        return wanted if wanted and self.registry().resolve(model).model.previews else 0
+
+    def follow(
+        self, run: Run, *, is_canceled: Callable[[], bool], tell: Callable[[str, Preview | None], None]
+    ) -> GenerationResult:
         """Follow a run to its end, telling what goes on, and stop it within a moment of being cancelled.
 
         Args:
             run: The run.
             is_canceled: Asked ten times a second.
-            tell: Given the progress line, once a second at most.
+            tell: Given the progress line, once a second at most, and when a preview has come, that as well.
 
         Raises:
             ExternalError: What ``Service.generate`` raises, or a CancelledError if the pack was taken out meanwhile.
             CanceledException: The run was cancelled; what had arrived of it is paid for.
         """
         told, told_at = "", 0.0
+        shown: Preview | None = None
         where = "SANDBOX · " if self.sandbox() else ""
         try:
             while True:
@@ -139,10 +147,11 @@ class Runtime:
                     raise
                 if is_canceled():
                     raise host.CanceledException
-                text, now = where + run.line.text(), time.monotonic()
-                if text != told and now - told_at >= _TELL_S:
-                    tell(text)
-                    told, told_at = text, now
+                text, preview, now = where + run.line.text(), run.line.newest_preview(), time.monotonic()
+                is_new = preview is not None and preview is not shown
+                if is_new or (text != told and now - told_at >= _TELL_S):
+                    tell(text, preview if is_new else None)
+                    told, told_at, shown = text, now, preview
         finally:
             run.future.cancel()
             if run.kept:

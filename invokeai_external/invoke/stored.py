@@ -1,0 +1,96 @@
+"""The image that Invoke is given to save: its file is the one that came, not encoded again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .. import images
+
+__all__ = ["StoredImage"]
+
+_LOOK = ("icc_profile", "transparency")
+"""What Pillow keeps beside the pixels, in ``info``, and that changes how they look."""
+
+_OPTIONS = frozenset({"pnginfo", "compress_level", "compress_type", "optimize"})
+"""The options of Pillow's PNG writer that do not change what the picture shows."""
+
+
+class StoredImage(Image.Image):
+    """An image whose ``save`` as PNG writes the PNG that it was read from, with the texts that are to go in.
+
+    The compressed pixels stay byte for byte, and so do all other chunks but texts of the same keywords. Pillow's own
+    encoder does the work after any edit, for other formats and options, and where there is no PNG to write. While
+    nothing was edited, ICC profile and transparent colour are written even if ``info`` was emptied before, which Invoke
+    does.
+
+    With the first save the file's bytes are let go: Invoke keeps the objects of the last ten.
+    """
+
+    def __init__(self, image: Image.Image, file: bytes = b"", dropped: Iterable[str] = ()) -> None:
+        """Take over the pixels of an image, which is not to be used any more.
+
+        Args:
+            image: The pixels.
+            file: The file that shows them, if there is one.
+            dropped: Keywords whose texts in the file are not written again.
+        """
+        super().__init__()
+        self.im, self._mode, self._size, self.palette = image.im, image.mode, image.size, image.palette
+        self.info = dict(image.info)
+        self._look: dict[Any, Any] = {name: value for name, value in image.info.items() if name in _LOOK}
+        # Pillow copies what cannot be written to before it changes a pixel, so that an edit shows as another object.
+        self.readonly = 1
+        self._read = (self.im, self._mode, self.palette)
+        self._file, self._dropped = file, tuple(dropped)
+
+    @classmethod
+    def of_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> StoredImage:
+        """A PNG, JPEG or WebP file, decoded; raises ImageError if that does not work."""
+        return cls(images.as_encoded(file), file, dropped)
+
+    def resized(self, size: tuple[int, int]) -> StoredImage:
+        """Another one of this size in pixels, which there is no file of."""
+        return StoredImage(self.resize(size, Image.Resampling.LANCZOS))
+
+    def frombytes(self, *arguments: Any, **options: Any) -> None:
+        """As Pillow's, which alone would change pixels in place that cannot be written to."""
+        self._ensure_mutable()
+        super().frombytes(*arguments, **options)
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """As Pillow's; see the class."""
+        spliced = None
+        if self._is_as_read():
+            self.info = {**self._look, **self.info}
+            spliced = self._spliced(format, params)
+        if spliced is None:
+            super().save(fp, format, **params)
+        elif isinstance(fp, str | bytes | os.PathLike):
+            Path(os.fsdecode(fp)).write_bytes(spliced)
+        else:
+            fp.write(spliced)
+        self._file = b""
+        self.readonly = 0
+
+    def _is_as_read(self) -> bool:
+        im, mode, palette = self._read
+        return self.im is im and self.mode == mode and self.palette is palette
+
+    def _spliced(self, format: str | None, params: dict[str, Any]) -> bytes | None:
+        """The file with the texts; None if it is for Pillow to encode."""
+        if not self._file or format is None or format.upper() != "PNG" or not params.keys() <= _OPTIONS:
+            return None
+        info = params.get("pnginfo") or PngInfo()
+        # It may be in another format, or something else than texts is to go in.
+        with suppress(images.ImageError):
+            return images.embed_text_chunks(
+                self._file, [(kind, body) for kind, body, *_ in info.chunks], dropped=self._dropped
+            )
+        return None

@@ -1,0 +1,35 @@
+"""A provider that answers every call for pictures with one given file, and keeps the files that it was sent."""
+
+from __future__ import annotations
+
+import base64
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import UploadFile
+
+
+class Canned:
+    """OpenAI's API as far as it takes to serve one picture; ``app`` is to be served, under ``/openai``.
+
+    Attributes:
+        picture: The file that every call is answered with.
+        sent: The files of the last edit, in the order of the form.
+    """
+
+    def __init__(self) -> None:
+        self.picture = b""
+        self.sent: list[bytes] = []
+        self.calls = 0
+        self.app = FastAPI()
+        self.app.add_api_route("/openai/v1/models", self._models, methods=["GET"])
+        for path in ("generations", "edits"):
+            self.app.add_api_route(f"/openai/v1/images/{path}", self._pictures, methods=["POST"])
+
+    async def _models(self) -> dict[str, object]:
+        return {"object": "list", "data": []}
+
+    async def _pictures(self, request: Request) -> dict[str, object]:
+        async with request.form() as form:
+            self.sent = [await file.read() for _, file in form.multi_items() if isinstance(file, UploadFile)]
+        self.calls += 1
+        return {"created": 1, "data": [{"b64_json": base64.b64encode(self.picture).decode("ascii")}]}
