@@ -18,7 +18,7 @@ composite   an edit laid into its original
 """
 
 from .composite import composite
-from .embed import embed_text, read_text
+from .embed import embed_text, parts_with_text, read_text
 from .errors import ImageError, TooManyPixelsError
 from .inputs import PreparedImage, prepare_input, size_of
 from .inspect import ImageInfo, inspect_image
@@ -36,6 +36,7 @@ __all__ = [
     "from_square",
     "inspect_image",
     "mask_from_file",
+    "parts_with_text",
     "prepare_input",
     "read_text",
     "size_of",

@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from .containers import Container, taken_apart
 from .errors import ImageError
 
-__all__ = ["embed_text", "read_text"]
+__all__ = ["embed_text", "parts_with_text", "read_text"]
 
 _KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 """A keyword as PNG has it (third edition, 11.3.3.1): printable Latin-1, no space at either end, no two in a row."""
 
 
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The file of ``parts_with_text`` as one; raises what it raises."""
+    return b"".join(parts_with_text(data, texts)) if texts else data
+
+
+def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memoryview]:
     """The file with texts in it, its compressed pixels byte for byte as they were.
+
+    It comes in parts to be written one behind the other: those that were there are views of ``data``, not copies.
 
     A PNG gets ``tEXt`` chunks, or ``iTXt`` where a text is not ASCII: Pillow shows either in ``Image.info``. JPEG and
     WebP get a JSON object of all texts as EXIF user comment; their other EXIF tags stay. Texts that are there under
@@ -39,7 +46,7 @@ def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ImageError(f"The text {keyword} holds half a character, which cannot be stored.") from None
-    return container.with_texts(texts) if texts else data
+    return container.parts_with_texts(texts) if texts else [data]
 
 
 def read_text(data: bytes) -> dict[str, str]:
