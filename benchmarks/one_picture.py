@@ -52,7 +52,10 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
 
 def _costs(rounds: int, provider: str, address: str, size: str, folder: Path) -> dict[str, list[Cost]]:
     with ExitStack() as stack:
-        peers = {peer: stack.enter_context(Peer("peers", peer, provider, address, size, str(folder))) for peer in PEERS}
+        peers = {}
+        for name in PEERS:
+            own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
+            peers[name] = stack.enter_context(Peer("peers", name, provider, address, size, own))
         return interleaved(rounds, {name: peer.work for name, peer in peers.items()})
 
 

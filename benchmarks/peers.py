@@ -36,6 +36,8 @@ def _plugin(provider: str, address: str, folder: Path, *, size: str) -> Callable
     runner = asyncio.Runner()
 
     def work() -> None:
+        for old in folder.iterdir():
+            old.unlink()  # the others write over theirs
         request = GenerationRequest(prompt=PROMPT, model=f"{provider}/{MODELS[provider]}")
         for image in runner.run(service.generate(request)).images:
             pictures.save(image)
@@ -110,7 +112,7 @@ def _litellm(provider: str, address: str, folder: Path, *, size: str) -> Callabl
 
 
 def _built_in(provider: str, address: str, folder: Path, *, size: str) -> Callable[[], None]:
-    """What Invoke's own adapter and its image store do: post, decode, and encode again at Invoke's default level of 1."""
+    """What Invoke's own adapter and image store do: post, decode, and encode again at Invoke's default level of 1."""
     import requests
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo

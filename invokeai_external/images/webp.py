@@ -108,7 +108,7 @@ class WebP:
     def _built(
         self, flags: int, chunks: list[_Chunk], exif_chunk: bytes = b"", trailer: bytes | memoryview = b""
     ) -> list[bytes | memoryview]:
-        """A file of these chunks in parts, the EXIF chunk in its place: behind the pixels, before XMP and the unknown."""
+        """A file of these chunks, the EXIF chunk in its place: behind the pixels, before XMP and the unknown."""
         parts = [self._view[chunk.start : chunk.end] for chunk in chunks]
         if exif_chunk:
             last = max(i for i, chunk in enumerate(chunks) if chunk.kind in _PIXELS)
