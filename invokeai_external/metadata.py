@@ -12,16 +12,18 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import images
-from .images import ImageInfo
 from .models import ModelConfig
 from .planner import Call, CallImage
 from .providers.base import Answer
 from .request import Notice
 from .sizing import Size
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from .images import ImageInfo
 
 __all__ = ["KEYWORD", "describe", "embed", "model_identity", "parts_with", "read", "recall_command"]
 

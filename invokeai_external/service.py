@@ -55,7 +55,6 @@ from .request import (
 from .retry import RetryPolicy, asked_wait, seconds_before_retry
 from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
 from .sizing import Size
-from .transport import Transport
 
 __all__ = ["Service"]
 
@@ -133,6 +132,9 @@ class Service:
         self._settings = _with_sandbox(settings) if sandbox else settings
         limits = settings.limits
         self._policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
+        # The HTTP client takes longer to load than all the rest, and many a program only plans.
+        from .transport import Transport
+
         self._transport = Transport(
             timeout_s=limits.timeout_s,
             max_response_bytes=limits.max_response_bytes,

@@ -74,7 +74,7 @@ class Limits(BaseModel):
         previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     concurrency: int = Field(default=8, ge=1, le=64)
     max_attempts: int = Field(default=6, ge=1, le=20)
