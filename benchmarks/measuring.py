@@ -11,12 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["MIB", "Part", "Table", "interleaved", "machine", "median", "versions"]
+__all__ = ["Part", "Table", "interleaved", "machine", "median", "versions"]
 
 _Name = TypeVar("_Name", bound=str)
 _Figure = TypeVar("_Figure")
-
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .peers import PEERS
 from .processes import Cost, Peer
 from .provider import make_answers, served
 
-__all__ = ["measure"]
+__all__ = ["TITLE", "measure"]
 
 TITLE = "One picture, on the client's side"
 
@@ -55,7 +55,7 @@ def _costs(rounds: int, provider: str, address: str, size: str, folder: Path) ->
         peers = {}
         for name in PEERS:
             own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-            peers[name] = stack.enter_context(Peer("peers", name, provider, address, size, own))
+            peers[name] = stack.enter_context(Peer("peers", name, provider, f"{address}/{size}/0", "1", own))
         return interleaved(rounds, {name: peer.work for name, peer in peers.items()})
 
 

@@ -7,12 +7,12 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Self, cast
 
-__all__ = ["Cost", "Peer", "answer_requests"]
+__all__ = ["Cost", "Peer", "answer_requests", "run"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def _memory(field: str) -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 
-def run(command: Sequence[str]) -> float:
+def run(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """The seconds that a process takes from its start to its end."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - start
