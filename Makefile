@@ -9,7 +9,7 @@ INVOKE_VERSION ?= 6.14.2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-host test-hosts lint types docs compare screenshots check clean
+.PHONY: help demo invoke test test-host test-hosts lint types docs compare bench screenshots check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ docs: $(VENV)/.test ## Write the generated parts of the docs and of the README a
 compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side
 
+bench: $(VENV)/.bench ## Measure it beside what one would use instead, and write docs/benchmarks.md anew
+	@$(BIN)/python -m benchmarks
+
 check: lint types test ## Everything that must hold: style, types, tests, docs (the tests read the docs)
 
 clean: ## Remove all that the other targets made
@@ -88,6 +91,11 @@ $(VENV)/.invoke: $(VENV)/.package
 $(VENV)/.host: $(VENV)/.test $(VENV)/.invoke
 	@echo "== Installing what the host tests need ..."
 	@$(PIP) install --editable ".[test,sdk,invoke,host]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	@echo "== Installing what the plugin is measured against ..."
+	@$(PIP) install --editable ".[test,sdk,bench]"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.package

@@ -12,10 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import images
-from .images import ImageInfo
 from .models import ModelConfig
 from .planner import Call, CallImage
 from .providers.base import Answer
@@ -23,7 +22,10 @@ from .request import Notice
 from .sizing import Size
 from .version import VERSION
 
-__all__ = ["KEYWORD", "describe", "embed", "model_identity", "read", "recall_command"]
+if TYPE_CHECKING:
+    from .images import ImageInfo
+
+__all__ = ["KEYWORD", "describe", "embed", "model_identity", "parts_with", "read", "recall_command"]
 
 KEYWORD = "invokeai_metadata"
 """The PNG text chunk in which Invoke looks for metadata."""
@@ -105,7 +107,12 @@ def describe(
 
 
 def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """Write metadata into a PNG, JPEG or WebP without touching its image data.
+    """A PNG, JPEG or WebP with metadata in it, as one; raises what ``parts_with`` raises."""
+    return b"".join(parts_with(data, metadata))
+
+
+def parts_with(data: bytes, metadata: Mapping[str, Any]) -> list[bytes | memoryview]:
+    """A PNG, JPEG or WebP with metadata in it and its image data untouched, in parts to be written in this order.
 
     Raises:
         ImageError: The file is none of these.
@@ -113,8 +120,8 @@ def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
     # Only EXIF has a limit, and only a prompt can be as long as that.
     for text in (metadata, *(_shortened(metadata, characters) for characters in _PROMPTS_IN_EXIF[:-1])):
         with suppress(images.ImageError):
-            return images.embed_text(data, {KEYWORD: _dumps(text)})
-    return images.embed_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
+            return images.parts_with_text(data, {KEYWORD: _dumps(text)})
+    return images.parts_with_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
 
 
 def read(data: bytes) -> dict[str, Any] | None:

@@ -32,7 +32,8 @@ ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators take a while to build: they are when the first one is needed.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Lifecycle(_Frozen):
@@ -133,17 +134,17 @@ class ModelConfig(_Frozen):
     provider: str = Field(min_length=1)
     name: str
     description: str
-    lifecycle: Lifecycle = Lifecycle()
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
     aliases: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ("txt2img",)
     seed: bool = False
     previews: bool = False
-    input_images: InputImageLimits = InputImageLimits()
+    input_images: InputImageLimits = Field(default_factory=InputImageLimits)
     max_images_per_call: int = Field(default=1, ge=1)
     max_prompt_characters: int | None = Field(default=None, ge=1)
     sizing: Sizing
     options: dict[str, Option] = {}
-    prices: Prices = Prices()
+    prices: Prices = Field(default_factory=Prices)
     image_tokens: dict[str, int] = {}
 
     @model_validator(mode="after")

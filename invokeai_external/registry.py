@@ -23,7 +23,8 @@ from .settings import UserModels
 
 __all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel"]
 
-_PROVIDERS: Mapping[str, Provider] = {p.info.id: p for p in (GeminiProvider(), OpenAIProvider())}
+_PROVIDERS: Mapping[str, Provider] = {"gemini": GeminiProvider(), "openai": OpenAIProvider()}
+"""By the id of their catalogue page, which takes a while to read and is not needed to know them."""
 
 PROVIDER_IDS: tuple[str, ...] = tuple(_PROVIDERS)
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from .errors import (
     AuthenticationError,
@@ -91,6 +90,9 @@ def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
         except (KeyError, ValueError):
             continue
         return _positive(seconds)
+    # Loads half the standard library, for a header that is hardly ever a date.
+    from email.utils import parsedate_to_datetime
+
     try:
         date = parsedate_to_datetime(headers["retry-after"])
     except (KeyError, ValueError, OverflowError):

@@ -55,7 +55,6 @@ from .request import (
 from .retry import RetryPolicy, asked_wait, seconds_before_retry
 from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
 from .sizing import Size
-from .transport import Transport
 
 __all__ = ["Service"]
 
@@ -67,6 +66,9 @@ _CHECK_TIMEOUT_S = 15.0
 """A list of models is there at once; who tests a connection does not want to wait as long as for a picture."""
 
 _log = logging.getLogger(__name__)
+
+_QUICK_BYTES = 1 << 16
+"""A body of so many bytes is read faster than a thread is started."""
 
 _SANDBOX_NOTICE = Notice(
     "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
@@ -138,6 +140,9 @@ class Service:
         self._settings = _with_sandbox(settings) if sandbox else settings
         limits = settings.limits
         self._policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
+        # The HTTP client takes longer to load than all the rest, and many a program only plans.
+        from .transport import Transport
+
         self._transport = Transport(
             timeout_s=limits.timeout_s,
             max_response_bytes=limits.max_response_bytes,
@@ -319,8 +324,7 @@ class Service:
                 answer, response = await self._streamed(provider, call, request, headers, show)
             else:
                 response = await self._transport.send(request, headers)
-                # A large answer takes a while to decode; meanwhile other calls go on and cancelling works.
-                answer = await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
+                answer = await _parsed(provider, response, call)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
@@ -366,7 +370,7 @@ class Service:
         if provider.refuses_stream(response):
             raise _StreamRefusedError
         if not response.is_stream:
-            return await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True), response
+            return await _parsed(provider, response, call), response
         try:
             answer = await anyio.to_thread.run_sync(
                 provider.join_events, bodies, response, call, abandon_on_cancel=True
@@ -434,9 +438,8 @@ class Service:
         for image in answer.images:
             try:
                 data = await self._bytes_of(image, access.base_url)
-                info = await anyio.to_thread.run_sync(self._inspect, data, abandon_on_cancel=True)
-                finished = await anyio.to_thread.run_sync(
-                    self._finished, request, call, data, info, abandon_on_cancel=True
+                info, finished = await anyio.to_thread.run_sync(
+                    self._checked, request, call, data, abandon_on_cancel=True
                 )
             except ProviderError as error:
                 errors.append(error)
@@ -511,6 +514,10 @@ class Service:
         except images.ImageError:
             return None
 
+    def _checked(self, request: GenerationRequest, call: Call, data: bytes) -> tuple[images.ImageInfo, _Finished]:
+        info = self._inspect(data)
+        return info, self._finished(request, call, data, info)
+
     def _inspect(self, data: bytes) -> images.ImageInfo:
         most = self._settings.limits.max_image_pixels
         try:
@@ -549,6 +556,13 @@ def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:
             Notice("edit_stretched", f"The edit came as {came} and was stretched to the picture's {finished.size}.")
         )
     return notices
+
+
+async def _parsed(provider: Provider, response: HttpResponse, call: Call) -> Answer:
+    """What a provider makes of an answer; in a thread if a large body takes a while, so that cancelling works."""
+    if len(response.body) <= _QUICK_BYTES:
+        return provider.parse(response, call)
+    return await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
 
 
 def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], elapsed_s: float) -> GenerationResult:

@@ -76,7 +76,7 @@ class Limits(BaseModel):
         freeze_gc: In Invoke, take what is in memory after its start out of the garbage collections between its runs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     concurrency: int = Field(default=8, ge=1, le=64)
     max_attempts: int = Field(default=6, ge=1, le=20)

@@ -225,7 +225,8 @@ def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators take a while to build: they are when the first one is needed.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class FixedSizing(_Frozen):
@@ -330,7 +331,7 @@ class FlexibleSizing(_Frozen):
     min_pixels: int = Field(ge=1)
     max_pixels: int = Field(ge=1)
     experimental_above: int | None = None
-    offered: FlexiblePresets = FlexiblePresets()
+    offered: FlexiblePresets = Field(default_factory=FlexiblePresets)
 
     @model_validator(mode="after")
     def _rule_can_be_obeyed(self) -> Self:

@@ -5,12 +5,15 @@ Keys enter here as headers and leave only on the wire: no error or log of this m
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx
 
+from .blobs import AnswerReader
 from .errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
 from .providers.base import HttpRequest, HttpResponse
 from .sse import EventReader
@@ -19,6 +22,9 @@ __all__ = ["EventHandler", "Transport"]
 
 EventHandler = Callable[[HttpResponse, bytes], Awaitable[None]]
 """Is told of an event of a stream: the head of the answer, its body empty, and the event's data."""
+
+_BodyReader = Callable[[httpx.Response, HttpResponse], Awaitable[None]]
+"""Reads the body of an answer, given its head as well."""
 
 _CONNECT_TIMEOUT_S = 5.0
 """The official OpenAI SDK's figure (openai 3.54.0)."""
@@ -67,7 +73,7 @@ class Transport:
     async def send(
         self, request: HttpRequest, auth_headers: Mapping[str, str], on_event: EventHandler | None = None
     ) -> HttpResponse:
-        """Send a request and read the whole answer, whatever its status.
+        """Send a request and read the whole answer, whatever its status; a success's pictures are decoded on the way.
 
         Args:
             request: What to send.
@@ -87,7 +93,17 @@ class Transport:
             body["data"] = dict(request.form)
             body["files"] = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
         built = self._client.build_request(request.method, request.url, headers=auth_headers, **body)
-        return await self._exchange(built, on_event)
+        reader = AnswerReader()
+
+        async def read(response: httpx.Response, head: HttpResponse) -> None:
+            if on_event and head.is_stream:
+                await self._read_events(response, head, on_event)
+            else:
+                await self._read(response, reader.feed)
+
+        head = await self._exchange(built, read)
+        document = reader.document() if head.is_success else None
+        return replace(head, document=document, body=reader.body() if document is None else b"")
 
     async def fetch(self, url: str) -> HttpResponse:
         """Fetch a picture that a provider serves elsewhere, without a key; raises what ``send`` raises."""
@@ -97,20 +113,23 @@ class Transport:
             raise InvalidResponseError(
                 "The answer names a picture at an address that is none.", hint="It was billed but not fetched."
             ) from None
-        return await self._exchange(request)
+        body = io.BytesIO()
 
-    async def _exchange(self, request: httpx.Request, on_event: EventHandler | None = None) -> HttpResponse:
+        async def read(response: httpx.Response, head: HttpResponse) -> None:
+            await self._read(response, body.write)
+
+        head = await self._exchange(request, read)
+        # The buffer becomes the body without being copied.
+        return replace(head, body=body.getvalue())
+
+    async def _exchange(self, request: httpx.Request, read: _BodyReader) -> HttpResponse:
+        """Send a request and have the body of its answer read; gives the head of the answer."""
         host = request.url.host
         response: httpx.Response | None = None
-        body = bytearray()
         try:
             response = await self._client.send(request, stream=True)
             try:
-                head = _received(response, b"")
-                if on_event and head.is_stream:
-                    await self._read_events(response, head, on_event)
-                else:
-                    await self._read(response, into=body)
+                await read(response, _head(response))
             finally:
                 await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -123,14 +142,16 @@ class Transport:
             # An error is told by its status, whatever became of its body.
             if response is None or response.status_code < 400:
                 raise _lost(error, host, self._timeout_s, response) from None
-        return _received(response, bytes(body))
+        return _head(response)
 
-    async def _read(self, response: httpx.Response, *, into: bytearray) -> None:
-        """The body, decompressed; given up as soon as it is larger than allowed."""
-        async for chunk in response.aiter_bytes():
-            into += chunk
-            if len(into) > self._max_response_bytes:
+    async def _read(self, response: httpx.Response, take: Callable[[bytes], object]) -> None:
+        """The body, decompressed, piece by piece; given up as soon as it is larger than allowed."""
+        size = 0
+        async for piece in response.aiter_bytes():
+            size += len(piece)
+            if size > self._max_response_bytes:
                 raise _too_large(self._max_response_bytes)
+            take(piece)
 
     async def _read_events(self, response: httpx.Response, head: HttpResponse, on_event: EventHandler) -> None:
         """The events of the body, one by one; given up as soon as all of it is larger than allowed."""
@@ -150,9 +171,9 @@ async def _tell(on_event: EventHandler, head: HttpResponse, data: bytes) -> None
         await on_event(head, data)
 
 
-def _received(response: httpx.Response, body: bytes) -> HttpResponse:
+def _head(response: httpx.Response) -> HttpResponse:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return HttpResponse(response.status_code, headers, body, time.time())
+    return HttpResponse(response.status_code, headers, b"", time.time())
 
 
 def _lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Response | None) -> ProviderError:

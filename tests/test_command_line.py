@@ -669,7 +669,7 @@ def test_a_picture_that_takes_no_settings_is_saved_without_them(
     def refuse(*_: object) -> bytes:
         raise images.ImageError("There is no room.")
 
-    monkeypatch.setattr(metadata, "embed", refuse)
+    monkeypatch.setattr(metadata, "parts_with", refuse)
     result = run("generate", "a fox", "--out", out, "--sandbox")
     assert result.code == 0
     assert len(list(out.iterdir())) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -34,7 +34,7 @@ class CatalogPage:
 @cache
 def page(provider_id: str) -> CatalogPage:
     """The catalogue file of one provider."""
-    raw = yaml.safe_load(files(__name__).joinpath(f"{provider_id}.yaml").read_text(encoding="utf-8"))
+    raw = yaml.safe_load(Path(__file__).with_name(f"{provider_id}.yaml").read_text(encoding="utf-8"))
     provider = ProviderInfo.model_validate(raw["provider"])
     models = {
         fields["id"]: {

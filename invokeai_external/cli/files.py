@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,22 +73,22 @@ class PictureFolder:
         """
         notice = None
         try:
-            data = metadata.embed(image.data, image.metadata)
+            parts = metadata.parts_with(image.data, image.metadata)
         except images.ImageError as error:
-            data, notice = image.data, Notice("no_metadata", f"A picture was saved without its settings: {error}")
-        name = _file_name(image)
+            parts, notice = [image.data], Notice("no_metadata", f"A picture was saved without its settings: {error}")
+        name, size = _file_name(image), sum(map(len, parts))
         try:
-            return SavedPicture(image, _write_new(self._folder, name, data), len(data), notice)
+            return SavedPicture(image, _write_new(self._folder, name, parts), size, notice)
         except OSError as error:
             why = f"{self._folder} could not be written ({error.strerror})"
         spare = Path(tempfile.gettempdir())
         try:
-            path = _write_new(spare, name, data)
+            path = _write_new(spare, name, parts)
         except OSError as error:
             raise NotSavedError(
                 f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
             ) from None
-        return SavedPicture(image, path, len(data), Notice("saved_elsewhere", f"{why}: a picture is in {path}."))
+        return SavedPicture(image, path, size, Notice("saved_elsewhere", f"{why}: a picture is in {path}."))
 
 
 class PreviewFolder:
@@ -100,7 +101,7 @@ class PreviewFolder:
         """Write ``call-1-preview-2.png`` and the like. A failure is passed over: the picture itself must not suffer."""
         name = f"call-{preview.call}-preview-{preview.index}.{_EXTENSIONS[preview.mime_type]}"
         with contextlib.suppress(OSError):
-            _write_new(self._folder, name, preview.data)
+            _write_new(self._folder, name, [preview.data])
 
 
 def _writable(folder: Path, flag: str) -> Path:
@@ -133,13 +134,13 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w.]+|_", "-", plain)[:_LONGEST_SLUG].strip("-.")
 
 
-def _write_new(folder: Path, name: str, data: bytes) -> Path:
+def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
     """Write a file that was not there before, in one step; a number is added to a name that is taken."""
     handle, name_of_temporary = tempfile.mkstemp(dir=folder, prefix=".saving-")
     temporary = Path(name_of_temporary)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
         temporary.chmod(0o666 & ~_umask())
         path = _reserve(folder, name)
         temporary.replace(path)

@@ -9,14 +9,21 @@ from .containers import Container, taken_apart
 from .errors import ImageError
 from .png import Png
 
-__all__ = ["embed_text", "embed_text_chunks", "read_text"]
+__all__ = ["embed_text", "parts_with_text", "parts_with_text_chunks", "read_text"]
 
 _KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 """A keyword as PNG has it (third edition, 11.3.3.1): printable Latin-1, no space at either end, no two in a row."""
 
 
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The file of ``parts_with_text`` as one; raises what it raises."""
+    return b"".join(parts_with_text(data, texts)) if texts else data
+
+
+def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memoryview]:
     """The file with texts in it, its compressed pixels byte for byte as they were.
+
+    It comes in parts to be written one behind the other: those that were there are views of ``data``, not copies.
 
     A PNG gets ``tEXt`` chunks, or ``iTXt`` where a text is not ASCII: Pillow shows either in ``Image.info``. JPEG and
     WebP get a JSON object of all texts as EXIF user comment; their other EXIF tags stay. Texts that are there under
@@ -40,11 +47,15 @@ def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ImageError(f"The text {keyword} holds half a character, which cannot be stored.") from None
-    return container.with_texts(texts) if texts else data
+    return container.parts_with_texts(texts) if texts else [data]
 
 
-def embed_text_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]], *, dropped: Iterable[str] = ()) -> bytes:
+def parts_with_text_chunks(
+    png: bytes, chunks: Sequence[tuple[bytes, bytes]], *, dropped: Iterable[str] = ()
+) -> list[bytes | memoryview]:
     """The PNG with text chunks in it as somebody else has made them, everything else byte for byte as it was.
+
+    In parts like ``parts_with_text``.
 
     Args:
         png: A PNG file; only its outline is checked here.
@@ -58,7 +69,7 @@ def embed_text_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]], *, drop
     container = _container(png)
     if not isinstance(container, Png):
         raise ImageError("This is no PNG.")
-    return container.with_text_chunks(chunks, dropped)
+    return container.parts_with_text_chunks(chunks, dropped)
 
 
 def read_text(data: bytes) -> dict[str, str]:

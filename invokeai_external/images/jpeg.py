@@ -96,7 +96,7 @@ class Jpeg:
         """The texts by keyword in the EXIF user comment."""
         return exif.read_texts(self._exif())
 
-    def with_texts(self, texts: Mapping[str, str]) -> bytes:
+    def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]:
         """The file with these texts in its EXIF user comment.
 
         Raises:
@@ -111,16 +111,13 @@ class Jpeg:
         segment = struct.pack(">BBH", 0xFF, _APP1, 2 + len(body)) + body
         # EXIF stands first, or right behind the JFIF header, which wants to be first too.
         first = next(i for i, s in enumerate(self._segments) if s.marker != _APP0)
-        trailer = self._view[self._segments[-1].end :]
-        return b"".join(
-            (
-                b"\xff\xd8",
-                *self._slices(self._segments[:first]),
-                segment,
-                *self._slices(s for s in self._segments[first:] if not self._is_exif(s)),
-                trailer,
-            )
-        )
+        return [
+            b"\xff\xd8",
+            *self._slices(self._segments[:first]),
+            segment,
+            *self._slices(s for s in self._segments[first:] if not self._is_exif(s)),
+            self._view[self._segments[-1].end :],
+        ]
 
     def _exif(self) -> bytes:
         """The EXIF block; one that is spread over several segments is put together as Pillow does it."""

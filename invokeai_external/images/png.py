@@ -114,7 +114,7 @@ class Png:
 
     def stripped(self) -> bytes:
         """The file with nothing but what shows: no texts, no EXIF, no dates, no further pictures of an animation."""
-        return self._joined(chunk for chunk in self._chunks if chunk.kind in _SHOWN)
+        return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if chunk.kind in _SHOWN)))
 
     def opened(self) -> ImageFile.ImageFile:
         """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk.
@@ -141,11 +141,13 @@ class Png:
                     continue
         return texts
 
-    def with_texts(self, texts: Mapping[str, str]) -> bytes:
+    def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]:
         """The file with these texts right before its pixels, in place of those that have the same keywords."""
-        return self.with_text_chunks([_text_chunk(*text) for text in texts.items()])
+        return self.parts_with_text_chunks([_text_chunk(*text) for text in texts.items()])
 
-    def with_text_chunks(self, texts: Sequence[tuple[bytes, bytes]], dropped: Iterable[str] = ()) -> bytes:
+    def parts_with_text_chunks(
+        self, texts: Sequence[tuple[bytes, bytes]], dropped: Iterable[str] = ()
+    ) -> list[bytes | memoryview]:
         """The file with these text chunks, each its kind and its body, right before its pixels.
 
         They take the place of its own texts that have their keywords or one of the dropped keywords.
@@ -158,22 +160,26 @@ class Png:
         keywords = {keyword.encode("latin-1") for keyword in dropped} | {_keyword(body) for _, body in texts}
         kept = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
         first = next(i for i, chunk in enumerate(kept) if chunk.kind == b"IDAT")
-        trailer = self._view[self._chunks[-1].end :]
-        return b"".join(
-            (
-                SIGNATURE,
-                *(self._view[chunk.start : chunk.end] for chunk in kept[:first]),
-                *(_chunk(*text) for text in texts),
-                *(self._view[chunk.start : chunk.end] for chunk in kept[first:]),
-                trailer,
-            )
-        )
+        return [
+            SIGNATURE,
+            *self._slices(kept[:first]),
+            *(_chunk(*text) for text in texts),
+            *self._slices(kept[first:]),
+            self._view[self._chunks[-1].end :],
+        ]
 
     def _body(self, chunk: _Chunk) -> memoryview:
         return self._view[chunk.start + 8 : chunk.end - 4]
 
-    def _joined(self, chunks: Iterator[_Chunk]) -> bytes:
-        return b"".join((SIGNATURE, *(self._view[chunk.start : chunk.end] for chunk in chunks)))
+    def _slices(self, chunks: Iterable[_Chunk]) -> Iterator[memoryview]:
+        """The chunks as they are, those that lie one behind the other as one: pixels may be in thousands of them."""
+        start = end = 0
+        for chunk in chunks:
+            if chunk.start != end:
+                yield self._view[start:end]
+                start = chunk.start
+            end = chunk.end
+        yield self._view[start:end]
 
 
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})

@@ -80,7 +80,8 @@ class WebP:
 
     def stripped(self) -> bytes:
         """The file with nothing but what shows: no EXIF, no XMP, no unknown chunks, nothing behind its end."""
-        return self._built(self._flags & ~(_HAS_EXIF | _HAS_XMP), [c for c in self._chunks if c.kind in _SHOWN])
+        flags = self._flags & ~(_HAS_EXIF | _HAS_XMP)
+        return b"".join(self._built(flags, [c for c in self._chunks if c.kind in _SHOWN]))
 
     def opened(self) -> ImageFile.ImageFile:
         """The picture for Pillow to decode."""
@@ -90,7 +91,7 @@ class WebP:
         """The texts by keyword in the EXIF user comment."""
         return exif.read_texts(self._exif())
 
-    def with_texts(self, texts: Mapping[str, str]) -> bytes:
+    def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]:
         """The file with these texts in its EXIF user comment; a simple file becomes an extended one."""
         block = exif.with_texts(self._exif(), texts)
         chunk = struct.pack("<4sI", b"EXIF", len(block)) + block + bytes(len(block) % 2)
@@ -106,8 +107,8 @@ class WebP:
 
     def _built(
         self, flags: int, chunks: list[_Chunk], exif_chunk: bytes = b"", trailer: bytes | memoryview = b""
-    ) -> bytes:
-        """A file of these chunks, with the EXIF chunk in its place: behind the pixels, before XMP and the unknown."""
+    ) -> list[bytes | memoryview]:
+        """A file of these chunks, the EXIF chunk in its place: behind the pixels, before XMP and the unknown."""
         parts = [self._view[chunk.start : chunk.end] for chunk in chunks]
         if exif_chunk:
             last = max(i for i, chunk in enumerate(chunks) if chunk.kind in _PIXELS)
@@ -118,7 +119,7 @@ class WebP:
             canvas = (self.size.width - 1).to_bytes(3, "little") + (self.size.height - 1).to_bytes(3, "little")
             parts.insert(0, memoryview(struct.pack("<4sII", b"VP8X", 10, flags) + canvas))
         length = 4 + sum(len(part) for part in parts)
-        return b"".join((struct.pack("<4sI4s", b"RIFF", length, b"WEBP"), *parts, trailer))
+        return [struct.pack("<4sI4s", b"RIFF", length, b"WEBP"), *parts, trailer]
 
 
 def _walk(data: bytes, end: int) -> Iterator[_Chunk]:

@@ -73,9 +73,10 @@ class StoredImage(Image.Image):
         if spliced is None:
             super().save(fp, format, **params)
         elif isinstance(fp, str | bytes | os.PathLike):
-            Path(os.fsdecode(fp)).write_bytes(spliced)
+            with Path(os.fsdecode(fp)).open("wb") as file:
+                file.writelines(spliced)
         else:
-            fp.write(spliced)
+            fp.writelines(spliced)
         self._file = b""
         self.readonly = 0
 
@@ -83,14 +84,14 @@ class StoredImage(Image.Image):
         im, mode, palette = self._read
         return self.im is im and self.mode == mode and self.palette is palette
 
-    def _spliced(self, format: str | None, params: dict[str, Any]) -> bytes | None:
-        """The file with the texts; None if it is for Pillow to encode."""
+    def _spliced(self, format: str | None, params: dict[str, Any]) -> list[bytes | memoryview] | None:
+        """The parts of the file with the texts; None if it is for Pillow to encode."""
         if not self._file or format is None or format.upper() != "PNG" or not params.keys() <= _OPTIONS:
             return None
         info = params.get("pnginfo") or PngInfo()
         # It may be in another format, or something else than texts is to go in.
         with suppress(images.ImageError):
-            return images.embed_text_chunks(
+            return images.parts_with_text_chunks(
                 self._file, [(kind, body) for kind, body, *_ in info.chunks], dropped=self._dropped
             )
         return None

@@ -114,14 +114,16 @@ class HttpResponse:
     Attributes:
         status: The HTTP status.
         headers: Names in lower case.
-        body: The whole body, decompressed.
+        body: The whole body, decompressed; empty if there is a document.
         received_at: Seconds since the epoch, to read dates in the headers by.
+        document: The JSON of the body, where its pictures were decoded while it arrived: they are bytes in it.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     received_at: float
+    document: object | None = field(default=None, repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -285,7 +287,7 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
 def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call | None) -> object:
     """The JSON of a successful answer; raises InvalidResponseError."""
     try:
-        return _loaded(response.body)
+        return _loaded(response)
     except ValueError:
         raise invalid_answer(provider, f"is not whole JSON ({len(response.body):,} bytes)", response, call) from None
 
@@ -302,9 +304,9 @@ def decode_base64(text: str) -> bytes:
 
 
 def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:
-    """A picture from the fields of an answer: base64 text, else an address; neither where none can be read."""
+    """A picture from the fields of an answer: bytes or base64 text, else an address; neither where none can be read."""
     try:
-        data = decode_base64(encoded) if isinstance(encoded, str) else b""
+        data = decode_base64(encoded) if isinstance(encoded, str) else encoded if isinstance(encoded, bytes) else b""
     except ValueError:
         data = b""
     return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
@@ -325,7 +327,7 @@ def one_line(words: object) -> str:
 def error_fields(response: HttpResponse) -> Mapping[str, Any]:
     """The ``error`` object of a failed answer, also from inside a list of one; empty if there is none."""
     try:
-        body = _loaded(response.body)
+        body = _loaded(response)
     except ValueError:
         return {}
     return error_in(body)
@@ -339,10 +341,10 @@ def error_in(body: object) -> Mapping[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def _loaded(body: bytes) -> object:
+def _loaded(response: HttpResponse) -> object:
     """JSON; some gateways, and Google's own stream endpoint, wrap it in a list of one. Raises ValueError."""
     try:
-        loaded: object = json.loads(body)
+        loaded = json.loads(response.body) if response.document is None else response.document
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded

@@ -1,0 +1,30 @@
+"""``python -m benchmarks [QUESTION ...] [--rounds N]``: measures, shows the tables, writes docs/benchmarks.md anew."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from . import eight, loading, one_picture, page
+
+QUESTIONS = {"one-picture": one_picture, "eight": eight, "loading": loading}
+"""By the names of their places in docs/benchmarks.md."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures, and writes docs/benchmarks.md."
+    )
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of: {', '.join(QUESTIONS)} [default: all]")
+    parser.add_argument("--rounds", type=int, default=7, help="how often everything is measured [default: 7]")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.questions) - set(QUESTIONS):
+        parser.error(f"there is no question {', '.join(sorted(unknown))}")
+    for name in arguments.questions or QUESTIONS:
+        part = QUESTIONS[name].measure(arguments.rounds, lambda what: print(f"... {what}", file=sys.stderr))
+        page.write(name, part, arguments.rounds)
+        print(f"\n## {part.title}\n\n{page.shown(part)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The tables on the terminal and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from invokeai_external.version import VERSION
+
+from .measuring import Part, machine, versions
+
+__all__ = ["shown", "write"]
+
+PACKAGES = ("httpx", "openai", "google-genai", "litellm", "requests", "pillow", "pydantic", "pybase64")
+"""Those on whose versions the figures depend."""
+
+_PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+def shown(part: Part) -> str:
+    """A part in Markdown, which a terminal shows as well."""
+    tables = [f"**{table.title}**\n\n{table.markdown()}" if table.title else table.markdown() for table in part.tables]
+    return "\n\n".join((part.text, *tables))
+
+
+def made_with(rounds: int) -> str:
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return f"Made on {day} with invokeai_external {VERSION}, {rounds} rounds, on {machine()}; {versions(PACKAGES)}."
+
+
+def write(name: str, part: Part, rounds: int) -> None:
+    """Put a part into the page, between the marks of its name."""
+    begin, end = f"<!-- measured: {name} -->\n", "<!-- end of measured -->"
+    before, mark, rest = _PAGE.read_text(encoding="utf-8").partition(begin)
+    if not mark:
+        raise ValueError(f"{_PAGE} has no place for {name}")
+    _, _, after = rest.partition(end)
+    _PAGE.write_text(f"{before}{begin}\n{made_with(rounds)}\n\n{shown(part)}\n\n{end}{after}", encoding="utf-8")

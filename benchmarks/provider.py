@@ -1,0 +1,120 @@
+"""Both providers' answers, made beforehand and served by a process of its own, so that no time of making them counts.
+
+``python -m benchmarks.provider FOLDER`` prints its port and serves until its standard input ends. The address says what
+is answered and how late: ``/4K/0/openai/v1/images/generations`` at once, ``/1K/2/gemini/...`` after two seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import io
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+__all__ = ["SIZES", "make_answers", "served"]
+
+SIZES = {"small": 64, "1K": 1024, "4K": 4096}
+"""The edges of the pictures in pixels, by what the providers call them."""
+
+_GRAIN = 4.0
+"""The noise on each colour: with it a PNG of 1024x1024 has 1.4 MB and one of 4096x4096 23 MB, as of a photograph."""
+
+
+def make_answers(folder: Path) -> dict[str, int]:
+    """Write each provider's answer for each size; gives the sizes of the PNG files in them, in bytes."""
+    sizes = {}
+    for name, edge in SIZES.items():
+        file = io.BytesIO()
+        _picture(edge).save(file, "PNG")
+        sizes[name] = len(file.getvalue())
+        encoded = base64.b64encode(file.getvalue()).decode()
+        (folder / f"{name}-openai").write_text(json.dumps(_openai(encoded)), encoding="ascii")
+        (folder / f"{name}-gemini").write_text(json.dumps(_gemini(encoded)), encoding="ascii")
+    return sizes
+
+
+def _picture(edge: int) -> Image.Image:
+    """Like a photograph: slow changes of light, with grain on each colour."""
+    light = Image.radial_gradient("L").resize((edge, edge))
+    grains = (Image.effect_noise((edge, edge), _GRAIN) for _ in range(3))
+    return Image.merge("RGB", [ImageChops.add(light, grain, scale=2) for grain in grains])
+
+
+def _openai(encoded: str) -> object:
+    details = {"text_tokens": 10, "image_tokens": 0}
+    usage = {"input_tokens": 10, "output_tokens": 1000, "total_tokens": 1010, "input_tokens_details": details}
+    rest = {"background": "opaque", "output_format": "png", "quality": "high", "size": "1024x1024", "usage": usage}
+    return {"created": 1_760_000_000, "data": [{"b64_json": encoded}], **rest}
+
+
+def _gemini(encoded: str) -> object:
+    content = {"role": "model", "parts": [{"inlineData": {"mimeType": "image/png", "data": encoded}}]}
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 1290, "totalTokenCount": 1300}
+    return {
+        "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": usage,
+        "modelVersion": "gemini-2.5-flash-image",
+        "responseId": "an-answer",
+    }
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of the answers in a folder, which runs while the context is open."""
+    command = [sys.executable, "-m", "benchmarks.provider", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    by_name: dict[str, bytes]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        _, size, seconds, provider, *_ = self.path.split("/")
+        time.sleep(float(seconds))
+        body = self.by_name[f"{size}-{provider}"]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is logged."""
+
+
+class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+def _serve(folder: Path) -> None:
+    _Answers.by_name = {file.name: file.read_bytes() for file in folder.iterdir()}
+    server = _Server(("127.0.0.1", 0), _Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))

@@ -1,0 +1,200 @@
+"""Takes the pictures out of a JSON answer while it arrives: their base64 is never in memory as a whole.
+
+Pure: bytes in, bytes out. A picture costs the memory of its file and no more, and is decoded when its last byte comes.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+
+__all__ = ["AnswerReader"]
+
+_OPENING = re.compile(rb'(?<!\\)"(?:b64_json|data)"[ \t\r\n]*:[ \t\r\n]*"')
+"""What stands in front of a picture: OpenAI's name for it or Gemini's, and the quote that opens the text."""
+
+_LONGEST_OPENING = 64
+"""How many bytes are looked at again when the next piece comes; behind more spaces a picture is read plainly."""
+
+_STAND_IN = b"-Infinity"
+"""Stands in the JSON where a picture was. JSON has no such number, but Python reads it and tells of each, in order."""
+
+_FOR_URLS, _STANDARD = b"-_", b"+/"
+_TO_STANDARD = bytes.maketrans(_FOR_URLS, _STANDARD)
+_FROM_STANDARD = bytes.maketrans(_STANDARD, _FOR_URLS)
+
+
+def _decoder() -> partial[bytes]:
+    """What decodes base64 in the standard alphabet and raises ValueError for anything else.
+
+    pybase64 does it several times faster than Python itself; it is used where it happens to be installed.
+    """
+    try:
+        module = import_module("pybase64")
+    except ImportError:
+        return partial(binascii.a2b_base64, strict_mode=True)
+    return partial(module.b64decode, altchars=None, validate=True)
+
+
+_decode = _decoder()
+
+
+class AnswerReader:
+    """Reads the body of an answer in pieces of any size.
+
+    Whatever is not as expected (an escape or a space in a picture, a wrong character, two alphabets, a body that is
+    cut off or no JSON) makes it a plain reader: the body that it gives then is to the byte what arrived. For that
+    nothing has to be kept: what was decoded is encoded again.
+    """
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        """The body without its pictures."""
+        self._searched = 0
+        """Where in the text the next opening can begin at the earliest."""
+        self._pictures: list[_Picture] = []
+        self._is_in_picture = False
+        self._is_plain = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the body."""
+        while piece:
+            piece = self._read_picture(piece) if self._is_in_picture else self._read_text(piece)
+
+    def document(self) -> object | None:
+        """The JSON of the whole body, each picture as bytes in place of its text; None if ``body`` is to be read."""
+        if self._is_in_picture or _STAND_IN in self._text:
+            self._read_plainly()
+        if not self._pictures:
+            return None
+        pictures = iter(self._pictures)
+
+        def constant(name: str) -> bytes | float:
+            return next(pictures).decoded() if name.encode() == _STAND_IN else float(name)
+
+        try:
+            document: object = json.loads(b"".join(self._parts(lambda _: _STAND_IN)), parse_constant=constant)
+        except (ValueError, RecursionError):
+            document = None
+        if document is None or next(pictures, None):
+            # The plain reader says what is wrong with it.
+            self._read_plainly()
+            return None
+        return document
+
+    def body(self) -> bytes:
+        """The body as it arrived."""
+        self._read_plainly()
+        return bytes(self._text)
+
+    def _read_text(self, piece: bytes) -> bytes:
+        """Take text up to the next picture; what is left is given back."""
+        self._text += piece
+        opening = None if self._is_plain else _OPENING.search(self._text, self._searched)
+        if opening is None:
+            self._searched = max(self._searched, len(self._text) - _LONGEST_OPENING)
+            return b""
+        # The picture takes both quotes with it.
+        rest = bytes(self._text[opening.end() :])
+        del self._text[opening.end() - 1 :]
+        self._searched = len(self._text)
+        self._pictures.append(_Picture(self._searched))
+        self._is_in_picture = True
+        return rest
+
+    def _read_picture(self, piece: bytes) -> bytes:
+        """Take base64 up to the quote that closes it; what is left is given back."""
+        picture, end = self._pictures[-1], piece.find(b'"')
+        try:
+            if end < 0:
+                picture.add(piece)
+                return b""
+            picture.add_last(piece[:end])
+        except ValueError:
+            self._read_plainly()
+            return piece
+        self._is_in_picture = False
+        return piece[end + 1 :]
+
+    def _read_plainly(self) -> None:
+        """Put back what was taken out, and take out nothing more."""
+        self._is_plain = True
+        if self._pictures:
+            open_one = self._pictures[-1] if self._is_in_picture else None
+            self._text = bytearray().join(
+                self._parts(lambda picture: picture.encoded() if picture is open_one else picture.encoded() + b'"')
+            )
+            self._pictures, self._is_in_picture = [], False
+
+    def _parts(self, instead: Callable[[_Picture], bytes]) -> Iterator[bytes]:
+        """The text with something in place of each picture and its quotes."""
+        position = 0
+        for picture in self._pictures:
+            yield bytes(self._text[position : picture.place])
+            yield instead(picture)
+            position = picture.place
+        yield bytes(self._text[position:])
+
+
+class _Picture:
+    """One picture while it is decoded.
+
+    Attributes:
+        place: Where in the text it was.
+    """
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self._decoded = io.BytesIO()
+        """Its buffer becomes the picture's bytes without being copied."""
+        self._count = 0
+        """How many bytes came of the text that is no longer kept."""
+        self._rest = b""
+        """The end of the text: one to four characters that may be its last, or all of its last piece."""
+        self._is_for_urls = False
+
+    def add(self, text: bytes) -> None:
+        """Take more of the text. Raises ValueError, and takes nothing, if that is not base64 or the end of it."""
+        text = self._rest + text
+        whole = (len(text) - 1) // 4 * 4
+        decoded = self._decoded_from(text[:whole])
+        if len(decoded) != whole // 4 * 3:
+            raise ValueError("padded before the end")
+        self._count += self._decoded.write(decoded)
+        self._rest = text[whole:]
+
+    def add_last(self, text: bytes) -> None:
+        """Take the end of the text, padded or not. Raises ValueError, and takes nothing, if that is not base64."""
+        last = self._rest + text
+        self._decoded.write(self._decoded_from(last + b"=" * (-len(last) % 4)))
+        self._rest = last
+
+    def decoded(self) -> bytes:
+        return self._decoded.getvalue()
+
+    def encoded(self) -> bytes:
+        """The opening quote and the text as it arrived."""
+        text = binascii.b2a_base64(self._decoded.getbuffer()[: self._count], newline=False)
+        return b'"' + (text.translate(_FROM_STANDARD) if self._is_for_urls else text) + self._rest
+
+    def _decoded_from(self, text: bytes) -> bytes:
+        if not self._is_for_urls:
+            try:
+                return _decode(text)
+            except ValueError:
+                if _has_any(_STANDARD, self.encoded()):
+                    raise
+        if _has_any(_STANDARD, text):
+            raise ValueError("two alphabets")
+        decoded = _decode(text.translate(_TO_STANDARD))
+        self._is_for_urls = True
+        return decoded
+
+
+def _has_any(signs: bytes, text: bytes) -> bool:
+    return any(sign in text for sign in signs)

@@ -1,0 +1,202 @@
+"""Pictures taken out of answers while they arrive: the same as a plain reader gives, whatever comes in what pieces."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pybase64
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invokeai_external import blobs
+from invokeai_external.blobs import AnswerReader
+from invokeai_external.providers.base import decode_base64
+
+PICTURE = bytes(range(256)) * 3 + b"\xff\xfe"
+STANDARD = base64.b64encode(PICTURE).decode()
+FOR_URLS = base64.urlsafe_b64encode(PICTURE).decode()
+
+
+@pytest.fixture(params=["binascii", "pybase64"], autouse=True, scope="module")
+def _decoder(request: pytest.FixtureRequest) -> Iterator[None]:
+    decode: dict[str, Callable[[bytes], bytes]] = {
+        "binascii": partial(binascii.a2b_base64, strict_mode=True),
+        "pybase64": partial(pybase64.b64decode, altchars=None, validate=True),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blobs, "_decode", decode[request.param])
+        yield
+
+
+def read(pieces: list[bytes]) -> AnswerReader:
+    reader = AnswerReader()
+    for piece in pieces:
+        reader.feed(piece)
+    return reader
+
+
+def cut(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def same(found: Any, plain: Any) -> bool:
+    """True if a document is what a plain reader gives, but for pictures that are decoded already."""
+    if isinstance(found, bytes):
+        return isinstance(plain, str) and decode_base64(plain) == found
+    if isinstance(found, dict):
+        return list(found) == list(plain) and all(same(value, plain[name]) for name, value in found.items())
+    if isinstance(found, list):
+        return len(found) == len(plain) and all(map(same, found, plain))
+    if isinstance(found, float) and math.isnan(found):
+        return isinstance(plain, float) and math.isnan(plain)
+    return type(found) is type(plain) and bool(found == plain)
+
+
+def held(body: bytes, pieces: list[bytes]) -> None:
+    reader = read(pieces)
+    document = reader.document()
+    if document is not None:
+        assert same(document, json.loads(body))
+    assert reader.body() == body
+    assert reader.document() is None
+
+
+@st.composite
+def cuts(draw: st.DrawFn, body: bytes) -> list[bytes]:
+    places = sorted(draw(st.sets(st.integers(0, len(body)), max_size=12)))
+    return [body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True)]
+
+
+# Base64 as providers and others write it, and what only looks like it.
+encoded = st.builds(
+    lambda data, encode, padding: encode(data).decode().rstrip("=") + padding,
+    st.binary(max_size=60),
+    st.sampled_from([base64.b64encode, base64.urlsafe_b64encode]),
+    st.sampled_from(["", "=", "==", "==="]),
+)
+values = st.one_of(
+    st.builds(lambda data: base64.b64encode(data).decode(), st.binary(max_size=60)),
+    encoded,
+    st.text(alphabet='ABab01+/-_= \n"\\,:ü=', max_size=12),
+    st.builds("{}{}".format, st.just("data:image/png;base64,"), encoded),
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), values)
+documents = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["data", "b64_json", "inlineData", '"data', "text"]), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+bodies = st.builds(
+    lambda document, indent, colon, ascii_only: json.dumps(
+        document, indent=indent, separators=(",", colon), ensure_ascii=ascii_only
+    ).encode("utf-8"),
+    documents,
+    st.sampled_from([None, 1]),
+    st.sampled_from([":", ": ", " \n:\t "]),
+    st.booleans(),
+)
+
+
+@given(st.data(), bodies)
+def test_any_json_reads_as_it_does_plainly(data: st.DataObject, body: bytes) -> None:
+    held(body, data.draw(cuts(body)))
+
+
+@given(st.data(), bodies, st.binary(max_size=3), st.integers(0, 3))
+def test_any_damage_is_left_to_the_plain_reader(data: st.DataObject, body: bytes, put_in: bytes, left_out: int) -> None:
+    place = data.draw(st.integers(0, len(body)))
+    damaged = body[:place] + put_in + body[place + left_out :]
+    pieces = data.draw(cuts(damaged))
+    reader = read(pieces)
+    try:
+        plain = json.loads(damaged)
+    except ValueError:
+        assert reader.document() is None
+        assert reader.body() == damaged
+    else:
+        assert (document := reader.document()) is None or same(document, plain)
+        held(damaged, pieces)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 100, 10_000])
+@pytest.mark.parametrize("text", [STANDARD, FOR_URLS, STANDARD.rstrip("="), FOR_URLS.rstrip("="), "AAAA" + FOR_URLS])
+def test_a_picture_is_decoded_on_the_way_in_pieces_of_any_size(text: str, size: int) -> None:
+    answer = {"created": 1, "data": [{"b64_json": text, "url": None}, {"b64_json": STANDARD}], "usage": {"n": 2}}
+    document = read(cut(json.dumps(answer).encode(), size)).document()
+    first = decode_base64(text)
+    assert document == {**answer, "data": [{"b64_json": first, "url": None}, {"b64_json": PICTURE}]}
+
+
+def test_the_picture_of_gemini_is_decoded_and_what_it_signs_is_not() -> None:
+    part = {"thoughtSignature": STANDARD, "inlineData": {"mimeType": "image/png", "data": STANDARD}}
+    document: Any = read([json.dumps({"candidates": [{"content": {"parts": [part]}}]}, indent=2).encode()]).document()
+    found = document["candidates"][0]["content"]["parts"][0]
+    assert found == {"thoughtSignature": STANDARD, "inlineData": {"mimeType": "image/png", "data": PICTURE}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"data:image/png;base64,{STANDARD}",
+        STANDARD[:100] + " " + STANDARD[100:],
+        STANDARD[:100] + "\n" + STANDARD[100:],
+        STANDARD[:100] + "ü" + STANDARD[100:],
+        STANDARD + FOR_URLS,
+        FOR_URLS + STANDARD,
+        STANDARD + "=A",
+        STANDARD[:102] + "==" + STANDARD[102:],
+        STANDARD + "A",
+        "no base64",
+    ],
+)
+def test_what_is_not_plain_base64_is_given_as_it_arrived(value: str) -> None:
+    body = json.dumps({"b64_json": STANDARD, "data": value}).encode()
+    for size in (1, 64, 10_000):
+        reader = read(cut(body, size))
+        assert reader.document() is None
+        assert reader.body() == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":"' + STANDARD.encode(),
+        b'{"data":"' + STANDARD.encode() + b'"',
+        b'{"data":"' + STANDARD.encode() + b'"}}',
+        b'{"data":"' + STANDARD.encode() + b'","x":-Infinity}',
+        b'{"data":"' + STANDARD.encode() + b'","x":"\xff"}',
+        '{"data":"AAAA"}'.encode("utf-16"),
+        b'{"x":"\\"data":"AAAA"}',
+        b'{"data":"AAAA","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b"",
+        b"<html>",
+    ],
+)
+def test_a_body_that_is_cut_off_or_odd_is_given_as_it_arrived(body: bytes) -> None:
+    for size in (1, 64, 1_000_000):
+        reader = read(cut(body, size))
+        assert reader.document() is None
+        assert reader.body() == body
+
+
+def test_numbers_that_only_python_knows_are_read_as_ever() -> None:
+    document: Any = read([b'{"a": NaN, "data": "AAAA", "b": Infinity}']).document()
+    assert math.isnan(document["a"])
+    assert (document["data"], document["b"]) == (bytes(3), math.inf)
+
+
+def test_the_decoder_is_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert blobs._decoder().func is pybase64.b64decode
+    monkeypatch.setitem(sys.modules, "pybase64", None)
+    assert blobs._decoder().func is binascii.a2b_base64
