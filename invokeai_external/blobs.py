@@ -24,6 +24,11 @@ _LONGEST_OPENING = 64
 _STAND_IN = b"-Infinity"
 """Stands in the JSON where a picture was. JSON has no such number, but Python reads it and tells of each, in order."""
 
+_ROOM = 33 << 20
+"""How many bytes a picture's buffer begins with. Linux gives memory when it is written to, and what is left over is
+given back. Above 32 MB glibc never takes it from the heap (malloc's M_MMAP_THRESHOLD), where a buffer that grows is
+copied from place to place and leaves holes behind."""
+
 _FOR_URLS, _STANDARD = b"-_", b"+/"
 _TO_STANDARD = bytes.maketrans(_FOR_URLS, _STANDARD)
 _FROM_STANDARD = bytes.maketrans(_STANDARD, _FOR_URLS)
@@ -150,7 +155,7 @@ class _Picture:
 
     def __init__(self, place: int) -> None:
         self.place = place
-        self._decoded = io.BytesIO()
+        self._decoded = io.BytesIO(bytes(_ROOM))
         """Its buffer becomes the picture's bytes without being copied."""
         self._count = 0
         """How many bytes came of the text that is no longer kept."""
@@ -172,6 +177,7 @@ class _Picture:
         """Take the end of the text, padded or not. Raises ValueError, and takes nothing, if that is not base64."""
         last = self._rest + text
         self._decoded.write(self._decoded_from(last + b"=" * (-len(last) % 4)))
+        self._decoded.truncate()
         self._rest = last
 
     def decoded(self) -> bytes:
