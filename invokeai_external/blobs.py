@@ -21,6 +21,9 @@ _OPENING = re.compile(rb'(?<!\\)"(?:b64_json|data)"[ \t\r\n]*:[ \t\r\n]*"')
 _LONGEST_OPENING = 64
 """How many bytes are looked at again when the next piece comes; behind more spaces a picture is read plainly."""
 
+_MOST_PICTURES = 100
+"""An answer with more than these is none of a picture model, and is left to plain reading."""
+
 _STAND_IN = b"-Infinity"
 """Stands in the JSON where a picture was. JSON has no such number, but Python reads it and tells of each, in order."""
 
@@ -103,6 +106,9 @@ class AnswerReader:
         opening = None if self._is_plain else _OPENING.search(self._text, self._searched)
         if opening is None:
             self._searched = max(self._searched, len(self._text) - _LONGEST_OPENING)
+            return b""
+        if len(self._pictures) == _MOST_PICTURES:
+            self._read_plainly()
             return b""
         # The picture takes both quotes with it.
         rest = bytes(self._text[opening.end() :])
