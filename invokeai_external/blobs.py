@@ -21,8 +21,16 @@ _OPENING = re.compile(rb'(?<!\\)"(?:b64_json|data)"[ \t\r\n]*:[ \t\r\n]*"')
 _LONGEST_OPENING = 64
 """How many bytes are looked at again when the next piece comes; behind more spaces a picture is read plainly."""
 
+_MOST_PICTURES = 100
+"""An answer with more than these is none of a picture model, and is left to plain reading."""
+
 _STAND_IN = b"-Infinity"
 """Stands in the JSON where a picture was. JSON has no such number, but Python reads it and tells of each, in order."""
+
+_ROOM = 33 << 20
+"""How many bytes a picture's buffer begins with. Linux gives memory when it is written to, and what is left over is
+given back. Above 32 MB glibc never takes it from the heap (malloc's M_MMAP_THRESHOLD), where a buffer that grows is
+copied from place to place and leaves holes behind."""
 
 _FOR_URLS, _STANDARD = b"-_", b"+/"
 _TO_STANDARD = bytes.maketrans(_FOR_URLS, _STANDARD)
@@ -99,6 +107,9 @@ class AnswerReader:
         if opening is None:
             self._searched = max(self._searched, len(self._text) - _LONGEST_OPENING)
             return b""
+        if len(self._pictures) == _MOST_PICTURES:
+            self._read_plainly()
+            return b""
         # The picture takes both quotes with it.
         rest = bytes(self._text[opening.end() :])
         del self._text[opening.end() - 1 :]
@@ -150,7 +161,7 @@ class _Picture:
 
     def __init__(self, place: int) -> None:
         self.place = place
-        self._decoded = io.BytesIO()
+        self._decoded = io.BytesIO(bytes(_ROOM))
         """Its buffer becomes the picture's bytes without being copied."""
         self._count = 0
         """How many bytes came of the text that is no longer kept."""
@@ -172,6 +183,7 @@ class _Picture:
         """Take the end of the text, padded or not. Raises ValueError, and takes nothing, if that is not base64."""
         last = self._rest + text
         self._decoded.write(self._decoded_from(last + b"=" * (-len(last) % 4)))
+        self._decoded.truncate()
         self._rest = last
 
     def decoded(self) -> bytes:

@@ -190,6 +190,15 @@ def test_a_body_that_is_cut_off_or_odd_is_given_as_it_arrived(body: bytes) -> No
         assert reader.body() == body
 
 
+def test_an_answer_with_hundreds_of_pictures_is_given_as_it_arrived() -> None:
+    body = json.dumps({"data": [{"b64_json": "AAAA"}] * 101}).encode()
+    for size in (7, 10_000):
+        assert read(cut(body, size)).document() is None
+        assert read(cut(body, size)).body() == body
+    document: Any = read([json.dumps({"data": [{"b64_json": "AAAA"}] * 100}).encode()]).document()
+    assert len(document["data"]) == 100
+
+
 def test_numbers_that_only_python_knows_are_read_as_ever() -> None:
     document: Any = read([b'{"a": NaN, "data": "AAAA", "b": Infinity}']).document()
     assert math.isnan(document["a"])

@@ -650,6 +650,19 @@ def test_help_comes_without_loading_what_it_does_not_need() -> None:
     assert shown.splitlines()[-1] == "[]"
 
 
+def test_a_command_is_completed_without_loading_what_it_does_not_need() -> None:
+    code = (
+        "import atexit, sys; from invokeai_external.cli import main;"
+        "names = ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml');"
+        "atexit.register(lambda: print([name for name in names if name in sys.modules]));"
+        "sys.argv[0] = 'invokeai-external'; main([])"
+    )
+    asked = {"_INVOKEAI_EXTERNAL_COMPLETE": "complete_bash", "COMP_WORDS": "invokeai-external ge", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **asked}, check=True).stdout
+    assert shown.splitlines() == ["generate", "[]"]
+
+
 def test_no_command_shows_the_help(run: Any) -> None:
     assert "Commands:" in run().stdout
     assert "remove" in run("keys").stdout

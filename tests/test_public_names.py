@@ -51,6 +51,11 @@ def test_importing_the_package_loads_nothing_that_takes_time() -> None:
     assert [name for name in loaded if name.startswith("invokeai_external.")] == []
 
 
+@pytest.mark.parametrize("name", ["Registry", "Service", "load_settings"])
+def test_a_name_loads_no_client_and_no_pixels_before_they_are_needed(name: str) -> None:
+    assert not {"httpx", "PIL", "fastapi", "typer", "rich"} & loaded_after(f"from invokeai_external import {name}")
+
+
 def test_the_pure_core_loads_no_client_no_server_and_no_command_line() -> None:
     loaded = loaded_after("import invokeai_external.registry, invokeai_external.retry, invokeai_external.metadata")
     assert "pydantic" in loaded
