@@ -188,6 +188,14 @@ class TestTouched:
         assert shown(result)[1] == (20, 10)
         assert pictures.info(result)["icc_profile"] == PROFILE
 
+    def test_pixels_that_are_broken_raise_when_they_are_needed(self) -> None:
+        parts = [(kind, b"no zlib" if kind == b"IDAT" else body) for kind, body in chunks(png_of("RGB", SIZE))]
+        image = StoredImage.of_file(pictures.png(parts))
+        assert image.size == SIZE
+        for _ in range(2):
+            with pytest.raises(OSError, match="broken"):
+                saved(image)
+
     @pytest.mark.parametrize("data", [b"", b"GIF89a", png_of("RGB", SIZE)[:-20]])
     def test_what_cannot_be_read_raises(self, data: bytes) -> None:
         with pytest.raises(ImageError):

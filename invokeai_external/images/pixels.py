@@ -72,15 +72,20 @@ def decoded(data: bytes) -> Pixels:
         return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
 
 
-def as_encoded(data: bytes) -> Image.Image:
-    """The picture in the mode that it is encoded in, neither converted nor turned; of an animation the first.
+def as_encoded(data: bytes) -> ImageFile.ImageFile:
+    """A PNG, JPEG or WebP opened by Pillow in the mode that it is encoded in, neither decoded nor converted nor turned.
+
+    Of an animation it is the first picture.
 
     Raises:
-        ImageError: It cannot be read or has too many pixels.
+        ImageError: It is in another format, cut off or damaged, or has too many pixels.
     """
-    with _opened(data) as (image, _), unreadable_on_failure():
-        image.load()
-        return image
+    container = taken_apart(data)
+    if container is None:
+        raise unreadable()
+    check_pixels(container.size)
+    with unreadable_on_failure():
+        return container.opened()
 
 
 def glance(data: bytes, *, longest_px: int) -> Image.Image:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,30 +32,42 @@ class StoredImage(Image.Image):
     nothing was edited, ICC profile and transparent colour are written even if ``info`` was emptied before, which Invoke
     does.
 
+    It is decoded in a thread of its own while Invoke writes the picture's record and, in 6.13.0, its file; whoever
+    needs pixels waits for it, and gets the error if they cannot be decoded.
+
     With the first save the file's bytes are let go: Invoke keeps the objects of the last ten.
     """
 
     def __init__(self, image: Image.Image, file: bytes = b"", dropped: Iterable[str] = ()) -> None:
-        """Take over the pixels of an image, which is not to be used any more.
+        """Take over an image, which is not to be used any more.
 
         Args:
-            image: The pixels.
+            image: The pixels, which may still have to be decoded.
             file: The file that shows them, if there is one.
             dropped: Keywords whose texts in the file are not written again.
         """
         super().__init__()
-        self.im, self._mode, self._size, self.palette = image.im, image.mode, image.size, image.palette
-        self.info = dict(image.info)
+        self._mode, self._size, self.palette, self.info = image.mode, image.size, image.palette, dict(image.info)
         self._look: dict[Any, Any] = {name: value for name, value in image.info.items() if name in _LOOK}
         # Pillow copies what cannot be written to before it changes a pixel, so that an edit shows as another object.
         self.readonly = 1
-        self._read = (self.im, self._mode, self.palette)
+        self._read_as = (self.mode, self.palette)
+        self._read_im: object = None
+        self._decoded: Future[Image.Image] | None = Future()
         self._file, self._dropped = file, tuple(dropped)
+        threading.Thread(target=_decode, args=(image, self._decoded), name="invokeai_external decoder").start()
 
     @classmethod
     def of_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> StoredImage:
-        """A PNG, JPEG or WebP file, decoded; raises ImageError if that does not work."""
+        """A PNG, JPEG or WebP file; raises ImageError if it is none, or is not whole."""
         return cls(images.as_encoded(file), file, dropped)
+
+    def load(self) -> Any:
+        """As Pillow's, which calls it before it touches a pixel."""
+        if self._decoded:
+            self.im = self._read_im = self._decoded.result().im
+            self._decoded = None
+        return super().load()
 
     def resized(self, size: tuple[int, int]) -> StoredImage:
         """Another one of this size in pixels, which there is no file of."""
@@ -81,8 +95,8 @@ class StoredImage(Image.Image):
         self.readonly = 0
 
     def _is_as_read(self) -> bool:
-        im, mode, palette = self._read
-        return self.im is im and self.mode == mode and self.palette is palette
+        mode, palette = self._read_as
+        return self.mode == mode and self.palette is palette and (self._decoded is not None or self.im is self._read_im)
 
     def _spliced(self, format: str | None, params: dict[str, Any]) -> list[bytes | memoryview] | None:
         """The parts of the file with the texts; None if it is for Pillow to encode."""
@@ -95,3 +109,12 @@ class StoredImage(Image.Image):
                 self._file, [(kind, body) for kind, body, *_ in info.chunks], dropped=self._dropped
             )
         return None
+
+
+def _decode(image: Image.Image, decoded: Future[Image.Image]) -> None:
+    try:
+        image.load()
+        decoded.set_result(image)
+    # Whatever Pillow's plugins raise over a broken file, it is for who needs the pixels.
+    except BaseException as error:
+        decoded.set_exception(error)
