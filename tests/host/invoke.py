@@ -25,7 +25,7 @@ PROVIDERS = ("openai", "gemini")
 NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}
 
 _START_S = 180.0
-_STOP_S = 15.0
+_STOP_S = 30.0
 _MAY_HOLD_A_KEY = {"api_keys.yaml", "canary.py"}
 _ENDED = ("completed", "failed", "canceled")
 
