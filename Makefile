@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 MUST_BE_COVERED := "invokeai_external/planner.py,invokeai_external/providers/*,invokeai_external/retry.py,invokeai_external/settings.py"
 # The Invoke that the host tests run on; tests/host/environment.py says how to name one that is there already.
 INVOKE_VERSION ?= 6.14.2
+# Two files of tests at a time, each with an Invoke: it takes a core and 1.2 GB. In their order, so that no long one is last.
+TWO_INVOKES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .i
 test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@echo "== Running the tests ..."
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage run -m pytest --numprocesses auto
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --fail-under=95 --include=$(MUST_BE_COVERED)
@@ -33,9 +35,9 @@ test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed o
 	@echo "== Looking for InvokeAI $(INVOKE_VERSION) ..."
 	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python tests/host/environment.py
 	@echo "== Running the host tests on it ..."
-	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host --ignore tests/host/browser
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host --ignore tests/host/browser
 	@echo "== Running the browser tests on it ..."
-	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest tests/host/browser
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host/browser
 
 test-hosts: test-host ## The same on the oldest Invoke that is supported, too
 	@$(MAKE) --no-print-directory test-host INVOKE_VERSION=6.13.0

@@ -22,8 +22,6 @@ from canary import CANARY  # noqa: E402
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
 
-_leaks: list[str] = []
-
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -95,13 +93,17 @@ def sandbox_url(_sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Look for the canary in whatever a test printed, logged or raised, and in the files that it left."""
+    """Fail a test if the canary is in what it printed, logged or raised, or in the files that it left."""
     report = yield
+    leaks = []
     text = "\n".join([report.longreprtext, *(content for _, content in report.sections)])
     if CANARY in text:
-        _leaks.append(f"{item.nodeid} ({call.when}): shown or logged")
+        leaks.append("KEY LEAKED: shown or logged")
     if call.when == "teardown" and (folder := getattr(item, "funcargs", {}).get("tmp_path")):
-        _leaks.extend(f"{item.nodeid}: in {path}" for path in _files_with_canary(folder))
+        leaks.extend(f"KEY LEAKED: in {path}" for path in _files_with_canary(folder))
+    if leaks:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(filter(None, [report.longreprtext, *leaks]))
     return report
 
 
@@ -109,13 +111,3 @@ def _files_with_canary(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and path.name != "api_keys.yaml" and CANARY.encode() in path.read_bytes():
             yield path
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _leaks:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for leak in _leaks:
-        terminalreporter.write_line(f"KEY LEAKED by {leak}", red=True)

@@ -24,8 +24,14 @@ from PIL import Image
 PROVIDERS = ("openai", "gemini")
 NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}
 
+ENDING_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Stands before a command: the kernel ends it with the process that started it, however that ends (Linux).
+
+Ctrl-C kills the workers of the tests, and what they started would live on.
+"""
+
 _START_S = 180.0
-_STOP_S = 15.0
+_STOP_S = 30.0
 _MAY_HOLD_A_KEY = {"api_keys.yaml", "canary.py"}
 _ENDED = ("completed", "failed", "canceled")
 
@@ -111,7 +117,7 @@ class Invoke:
         """Start it and wait until it answers; raises AssertionError with the end of its log if it does not."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python.parent / "invokeai-web", "--root", self.root],
+                [*ENDING_WITH_US, self._python.parent / "invokeai-web", "--root", self.root],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

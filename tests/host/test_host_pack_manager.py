@@ -14,6 +14,7 @@ from .invoke import NODE_TYPES, PROVIDERS, Invoke, wait_for
 from .packing import PACK
 from .sandbox import Sandbox
 from .test_host_models import offered, references
+from .test_host_workflows import EXAMPLES
 
 MODEL = "openai/gpt-image-2.5-flare"
 
@@ -52,11 +53,17 @@ def built_in(stock: Invoke) -> dict[str, list[str]]:
 def install(invoke: Invoke, source: Path) -> None:
     answer = invoke.send("POST", "/v2/custom_nodes/install", json={"source": str(source)})
     assert answer["success"], answer["message"]
+    assert answer["workflows_imported"] == len(EXAMPLES)
 
 
 def uninstall(invoke: Invoke) -> None:
     answer = invoke.send("DELETE", f"/v2/custom_nodes/{PACK}")
     assert answer["success"], answer["message"]
+
+
+def library(invoke: Invoke) -> dict[str, str]:
+    """The user's workflows in the library and the tags of each."""
+    return {entry["name"]: entry["tags"] for entry in invoke.get("/v1/workflows/", categories="user")["items"]}
 
 
 def node_packs(invoke: Invoke) -> set[str]:
@@ -67,6 +74,7 @@ def test_it_installs_in_the_running_invoke(
     stock: Invoke, sandbox: Sandbox, clone_source: Path, built_in: dict[str, list[str]]
 ) -> None:
     assert node_packs(stock) == {"invokeai"}
+    stock.send("POST", "/v1/workflows/", json={"workflow": {**EXAMPLES["inpaint"], "name": "My own"}})
     stock.settled_models()
     install(stock, clone_source)
     assert node_packs(stock) == {PACK}
@@ -74,6 +82,11 @@ def test_it_installs_in_the_running_invoke(
     stock.settled_models()
     assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
     assert len(sandbox.calls()) == 1
+
+
+def test_it_brings_exactly_the_examples_into_the_library(stock: Invoke) -> None:
+    tagged = {example["name"]: f"{example['tags']}, node-pack:{PACK}" for example in EXAMPLES.values()}
+    assert library(stock) == {**tagged, "My own": EXAMPLES["inpaint"]["tags"]}
 
 
 def test_uninstalled_it_gives_the_built_in_back_at_once(
@@ -90,6 +103,10 @@ def test_uninstalled_it_gives_the_built_in_back_at_once(
     answer = stock.request("GET", "/v1/external/status")
     assert "json" not in answer.headers["content-type"]
     assert "/api/v1/external/status" not in stock.request("GET", "/../openapi.json").json()["paths"]
+
+
+def test_uninstalled_it_takes_the_examples_along_and_nothing_else(stock: Invoke) -> None:
+    assert library(stock).keys() == {"My own"}
 
 
 def test_uninstalled_it_no_longer_follows_the_keys(stock: Invoke) -> None:

@@ -50,7 +50,7 @@ def test_a_start_after_a_request_that_was_broken_off(
     """Each start has keys, a model that is not installed yet and one that was changed: the built-in can die of that."""
     restarted.run(workflow_graph(restarted.model(_MODEL)))
     before, pictures = outputs(restarted), restarted.gallery()
-    sandbox.order("openai", "slow", seconds=30)
+    sandbox.order("openai", "slow", seconds=90)
     item = restarted.enqueue(workflow_graph(restarted.model(_MODEL)))
     wait_for(lambda: len(sandbox.calls()) == 2)
     if how == "stopped":

@@ -15,7 +15,7 @@ import pytest
 
 from . import scratch
 from .graphs import panel_graph
-from .invoke import PROVIDERS, Json, output_names, wait_for
+from .invoke import ENDING_WITH_US, PROVIDERS, Json, output_names, wait_for
 from .packing import REPOSITORY
 from .test_host_models import offered, references
 
@@ -32,7 +32,7 @@ class Scratch:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         with self._said.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.host.scratch", self.root],
+                [*ENDING_WITH_US, sys.executable, "-m", "tests.host.scratch", self.root],
                 cwd=REPOSITORY,
                 # Nothing listens there: who asks this machine over the proxy finds no Invoke.
                 env={**environ, "INVOKEAI_EXTERNAL_HOST_PYTHON": str(python), "http_proxy": "http://127.0.0.1:9"},

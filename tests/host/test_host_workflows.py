@@ -1,17 +1,15 @@
-"""The example workflows: in Invoke's library as the page and the node manager put them there, and run as they are."""
+"""The example workflows: in Invoke's library as the page puts them there, and run as they are."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from PIL import ImageChops
 
-from .conftest import NewInvoke
 from .graphs import identifier
 from .invoke import Invoke, Json, Picture, output_names
-from .packing import PACK, REPOSITORY
+from .packing import REPOSITORY
 from .sandbox import Sandbox
 
 FILES = sorted((REPOSITORY / "workflows").glob("*.json"))
@@ -185,23 +183,3 @@ def test_the_sprite_is_transparent(invoke: Invoke, sandbox: Sandbox) -> None:
     assert sprite.image.getchannel("A").getextrema() == (0, 255)
     assert sprite.metadata["openai_background"] == "transparent"
     holds_what_made_it(invoke, "transparent-sprite", "sprite", sprite)
-
-
-def library(invoke: Invoke) -> dict[str, str]:
-    """The user's workflows in the library and the tags of each."""
-    return {entry["name"]: entry["tags"] for entry in invoke.get("/v1/workflows/", categories="user")["items"]}
-
-
-def test_the_node_manager_brings_exactly_the_examples_and_takes_them_away_again(
-    new_invoke: NewInvoke, clone_source: Path
-) -> None:
-    invoke = new_invoke(pack=False)
-    invoke.start()
-    mine = invoke.send("POST", "/v1/workflows/", json={"workflow": {**EXAMPLES["inpaint"], "name": "My own"}})
-    answer = invoke.send("POST", "/v2/custom_nodes/install", json={"source": str(clone_source)})
-    assert (answer["success"], answer["workflows_imported"]) == (True, len(EXAMPLES)), answer["message"]
-    found = library(invoke)
-    tagged = {example["name"]: f"{example['tags']}, node-pack:{PACK}" for example in EXAMPLES.values()}
-    assert found == {**tagged, "My own": mine["workflow"]["tags"]}
-    invoke.send("DELETE", f"/v2/custom_nodes/{PACK}")
-    assert library(invoke).keys() == {"My own"}

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from canary import CANARY
+from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from ..conftest import NewInvoke
+from ..graphs import panel_graph
 from ..invoke import NODE_TYPES, Invoke
 from ..packing import PACK
 from ..sandbox import Sandbox
@@ -216,6 +218,23 @@ def failure(page: InvokePage, words: str) -> Locator:
     expect(notice).not_to_contain_text(CANARY)
     page.wait_for_queue_idle()
     return notice
+
+
+def test_recall_brings_back_the_reference_pictures(
+    page: InvokePage, stock: Invoke, sandbox: Sandbox, photo: Image.Image
+) -> None:
+    reference = stock.upload(photo)
+    model = stock.model("gemini/gemini-nano-banana-2.1")
+    [picture] = stock.run(panel_graph(model, reference_images=[{"image_name": reference}]))
+    page.open_tab("Generate")
+    page.wait_for(lambda: picture.name in page.gallery())
+    page.open_picture(picture.name)
+    page.raw.get_by_role("button", name="Use All (A)").click()
+    expect(page.panel.locator(f"img[src*='{reference}']")).to_be_visible()
+    again = stock.picture(page.generate())
+    assert [each["name"] for each in again.metadata["external"]["references"]] == [reference]
+    first, second = sandbox.calls()
+    assert first["json"]["contents"] == second["json"]["contents"]
 
 
 def test_the_page_holds_no_key(page: InvokePage) -> None:
