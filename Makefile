@@ -95,9 +95,9 @@ $(VENV)/.host: $(VENV)/.test $(VENV)/.invoke
 	@$(PIP) install --editable ".[test,sdk,invoke,host]"
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.test
+$(VENV)/.bench: $(VENV)/.host
 	@echo "== Installing what the plugin is measured against ..."
-	@$(PIP) install --editable ".[test,sdk,bench]"
+	@$(PIP) install --editable ".[test,sdk,invoke,host,bench]"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.package

@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import eight, loading, one_picture, page
+from . import batches, cancelling, eight, gallery, loading, one_picture, page, starting
 
-QUESTIONS = {"one-picture": one_picture, "eight": eight, "loading": loading}
+QUESTIONS = {
+    "one-picture": one_picture,
+    "gallery": gallery,
+    "batches": batches,
+    "eight": eight,
+    "loading": loading,
+    "starting": starting,
+    "cancelling": cancelling,
+}
 """By the names of their places in docs/benchmarks.md."""
 
 

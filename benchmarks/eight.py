@@ -1,4 +1,4 @@
-"""Question 2: how long do eight pictures from Gemini take, which makes one a call, at two seconds each?"""
+"""How long do eight pictures from Gemini take, which makes one a call, at two seconds each?"""
 
 from __future__ import annotations
 

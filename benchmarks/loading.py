@@ -1,4 +1,4 @@
-"""Question 3: how long does it take to load?"""
+"""How long does it take to load?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Question 1: what does one picture take, from the prompt to a PNG file, on the client's side?"""
+"""What does one picture take, from the prompt to a PNG file, on the client's side?"""
 
 from __future__ import annotations
 

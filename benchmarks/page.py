@@ -14,7 +14,8 @@ __all__ = ["shown", "write"]
 PACKAGES = ("httpx", "openai", "google-genai", "litellm", "requests", "pillow", "pydantic", "pybase64")
 """Those on whose versions the figures depend."""
 
-_PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+_DOCS = Path(__file__).resolve().parent.parent / "docs"
+_PAGE = _DOCS / "benchmarks.md"
 
 
 def shown(part: Part) -> str:
@@ -29,10 +30,12 @@ def made_with(rounds: int) -> str:
 
 
 def write(name: str, part: Part, rounds: int) -> None:
-    """Put a part into the page, between the marks of its name."""
+    """Put a part into the page, between the marks of its name, and its pictures beside the others."""
     begin, end = f"<!-- measured: {name} -->\n", "<!-- end of measured -->"
     before, mark, rest = _PAGE.read_text(encoding="utf-8").partition(begin)
     if not mark:
         raise ValueError(f"{_PAGE} has no place for {name}")
     _, _, after = rest.partition(end)
     _PAGE.write_text(f"{before}{begin}\n{made_with(rounds)}\n\n{shown(part)}\n\n{end}{after}", encoding="utf-8")
+    for file, data in part.pictures.items():
+        (_DOCS / "images" / file).write_bytes(data)

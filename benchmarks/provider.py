@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageChops
 
-__all__ = ["SIZES", "make_answers", "served"]
+__all__ = ["SIZES", "last_byte_at", "make_answers", "served"]
 
 SIZES = {"small": 64, "1K": 1024, "4K": 4096}
 """The edges of the pictures in pixels, by what the providers call them."""
@@ -69,6 +70,13 @@ def _gemini(encoded: str) -> object:
     }
 
 
+def last_byte_at(address: str) -> float:
+    """When the last answer of a server was handed to the system whole, in seconds since the epoch."""
+    with urllib.request.urlopen(address) as answer:
+        moment: float = json.load(answer)
+        return moment
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of a server of the answers in a folder, which runs while the context is open."""
@@ -87,6 +95,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     by_name: dict[str, bytes]
+    answered_at = 0.0
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -95,6 +104,15 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         body = self.by_name[f"{size}-{provider}"]
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        type(self).answered_at = time.time()
+
+    def do_GET(self) -> None:
+        """When the last answer was out."""
+        body = json.dumps(self.answered_at).encode()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

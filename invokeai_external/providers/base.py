@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -305,10 +306,10 @@ def decode_base64(text: str) -> bytes:
 
 def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:
     """A picture from the fields of an answer: bytes or base64 text, else an address; neither where none can be read."""
-    try:
-        data = decode_base64(encoded) if isinstance(encoded, str) else encoded if isinstance(encoded, bytes) else b""
-    except ValueError:
-        data = b""
+    data = encoded if isinstance(encoded, bytes) else b""
+    if isinstance(encoded, str):
+        with suppress(ValueError):
+            data = decode_base64(encoded)
     return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
 
 
