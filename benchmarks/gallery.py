@@ -8,9 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.host.invoke import Invoke
-
-from .invokes import BUILT_IN, PLUGIN, Timed, batch_of, both, send_to
+from .invokes import BUILT_IN, PLUGIN, Invoke, Timed, batch_of, both, send_to
 from .measuring import Part, Table, interleaved, median
 from .provider import last_byte_at, make_answers, served
 

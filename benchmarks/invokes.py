@@ -21,7 +21,7 @@ from tests.host.events import Listener
 from tests.host.graphs import panel_graph
 from tests.host.invoke import Invoke, Json, wait_for
 
-__all__ = ["BUILT_IN", "PLUGIN", "Timed", "batch_of", "both", "new_invoke", "send_to"]
+__all__ = ["BUILT_IN", "PLUGIN", "Invoke", "Timed", "batch_of", "both", "new_invoke", "send_to"]
 
 PLUGIN, BUILT_IN = "the plugin", "the built-in"
 

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from tests.host.invoke import Invoke
-
-from .invokes import BUILT_IN, PLUGIN, new_invoke
+from .invokes import BUILT_IN, PLUGIN, Invoke, new_invoke
 from .measuring import Part, Table, interleaved, median
 
 __all__ = ["TITLE", "measure"]
@@ -17,8 +15,8 @@ __all__ = ["TITLE", "measure"]
 TITLE = "Invoke's start"
 
 _TEXT = """\
-From the command to the first answer of Invoke's address, with a key set; roots that were started before, so that nothing
-is compiled or made anew; in turns; medians."""
+From the command to the first answer of Invoke's address, with a key set, in roots that were started before, so that
+nothing is compiled or made anew; in turns; medians."""
 
 
 def measure(rounds: int, told: Callable[[str], None]) -> Part:
