@@ -15,8 +15,8 @@ __all__ = ["TITLE", "measure"]
 TITLE = "Invoke's start"
 
 _TEXT = """\
-From the command to the first answer of Invoke's address, with a key set, in roots that were started before, so that
-nothing is compiled or made anew; in turns; medians."""
+From the command to the first answer of Invoke's address, in roots that were started before, so that nothing is compiled
+or made anew; in turns; medians."""
 
 
 def measure(rounds: int, told: Callable[[str], None]) -> Part:
