@@ -1,6 +1,6 @@
 """The figures: how long things take and how much they need, beside what people would use instead.
 
-``python -m benchmarks`` from the repository's folder, after ``make .venv/.bench``, or ``make bench``:
+``make bench``, which is ``python -m benchmarks`` in an environment of its own, from the repository's folder:
 
 measuring    rounds, medians, tables, and what a machine is
 processes    one child process for each peer, so that nobody's memory or imports are another's
