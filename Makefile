@@ -12,7 +12,7 @@ TWO_INVOKES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-host test-hosts lint types docs compare bench screenshots check clean
+.PHONY: help demo invoke test test-host test-hosts lint types docs compare soak bench screenshots check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ docs: $(VENV)/.test ## Write the generated parts of the docs and of the README a
 
 compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side
+
+soak: $(VENV)/.host ## Two hundred queued runs with random faults, cancels, pauses and clears in a real Invoke
+	@$(BIN)/python -m tests.host.soak
 
 bench: $(BENCH_VENV)/.bench ## Measure it beside what one would use instead, and write docs/benchmarks.md anew
 	@$(BENCH_VENV)/bin/python -m benchmarks

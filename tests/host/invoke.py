@@ -105,6 +105,13 @@ class Invoke:
         assert self._process is not None
         return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
 
+    @property
+    def memory(self) -> int:
+        """How many bytes of memory the running process has, as Linux counts them."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS:"))
+
     def limit_files(self, size: int | None) -> None:
         """Let no file that the running process writes grow beyond so many bytes, as on a full disk; None ends it."""
         assert self._process is not None
