@@ -85,11 +85,14 @@ def test_runs_of_items_that_have_ended_are_left(ledger: Ledger) -> None:
     runs = {item: ahead() for item in (1, 2)}
     for item, run in runs.items():
         ledger.start(asked(item=item), 1, lambda run=run: run)  # type: ignore[misc]
-    assert list(ledger.forget_all_but({2})) == [runs[1]]
+    assert ledger.items() == {1, 2}
+    assert list(ledger.forget([1])) == [runs[1]]
+    assert ledger.items() == {2}
     assert ledger.calls("openai") == 1
     assert ledger.fetch(asked(item=1)) is None
     assert ledger.fetch(asked(item=2)) is runs[2]
-    assert list(ledger.forget_all_but(())) == []
+    assert list(ledger.forget(ledger.items())) == []
+    assert ledger.items() == set()
 
 
 def test_without_a_watcher_no_books_are_kept() -> None:

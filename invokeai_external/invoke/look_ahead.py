@@ -88,7 +88,7 @@ class LookAhead:
         self._changed.set()
         self._thread.join(_END_S)
         self._ledger.is_watched = False
-        left = self._ledger.forget_all_but(())
+        left = self._ledger.forget(self._ledger.items())
         for run in left:
             self._runtime.give_up(run)
         deadline = time.monotonic() + _END_S
@@ -111,9 +111,11 @@ class LookAhead:
 
     def _look(self) -> bool:
         """Give up what has lost its item, start what can be started; True if anything may change unannounced."""
+        # Asked first: what is queued and run behind the queue's back must not be taken for ended, and started again.
+        known = self._ledger.items()
         queue = host.queued_items()
         alive = {item.number for item in queue}
-        for run in self._ledger.forget_all_but(alive):
+        for run in self._ledger.forget(known - alive):
             self._runtime.give_up(run)
         self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
         if not host.queue_is_paused():

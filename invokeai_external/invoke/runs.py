@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,11 +146,16 @@ class Ledger:
             self._runs = {run for run in self._runs if not (run.is_fetched and run.future.done())}
             return sum(run.calls for run in self._runs if run.provider == provider)
 
-    def forget_all_but(self, alive: Container[int]) -> Sequence[Run]:
-        """Close the books on all other items; gives their runs that nobody will fetch."""
+    def items(self) -> set[int]:
+        """The numbers of the items of which anything is known."""
         with self._lock:
-            gone = [number for number in self._items if number not in alive]
-            left = [run for number in gone for runs in self._items.pop(number).waiting.values() for run in runs]
+            return set(self._items)
+
+    def forget(self, ended: Iterable[int]) -> Sequence[Run]:
+        """Close the books on items that have ended; gives their runs that nobody will fetch."""
+        with self._lock:
+            gone = [self._items.pop(number) for number in self._items.keys() & set(ended)]
+            left = [run for item in gone for runs in item.waiting.values() for run in runs]
             self._runs.difference_update(left)
             return left
 
