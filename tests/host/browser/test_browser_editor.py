@@ -20,8 +20,8 @@ FIELDS_OF_BOTH = [
     *("Num Images", "Width", "Height", "Image Size", "Seed"),
 ]
 FIELDS = {
-    "gemini": [*FIELDS_OF_BOTH, "Temperature", "Thinking Level"],
-    "openai": [*FIELDS_OF_BOTH, "Quality", "Background", "Input Fidelity", "Moderation"],
+    "gemini": [*FIELDS_OF_BOTH, "Temperature", "Thinking Level", "Previews"],
+    "openai": [*FIELDS_OF_BOTH, "Quality", "Background", "Input Fidelity", "Moderation", "Previews"],
 }
 PROMPT = "a brass lantern"
 TITLES = {"gemini": "Gemini Image", "openai": "OpenAI Image"}
@@ -154,7 +154,7 @@ def test_a_node_lists_its_own_provider_s_models_alone(nodes: InvokePage, invoke:
 def test_every_choice_of_a_node_has_a_box(nodes: InvokePage, provider: str) -> None:
     """The page shows none for a field without a value, so that it could only be wired."""
     found = node(nodes, provider)
-    choices = {"gemini": 1, "openai": 4}
+    choices = {"gemini": 2, "openai": 5}
     expect(found.locator("select")).to_have_count(choices[provider])
     expect(found.get_by_role("textbox")).to_have_count(1)
     nodes.screenshot(f"node-{provider}", of=found)
