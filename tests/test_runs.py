@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -120,6 +122,19 @@ def test_a_node_and_a_look_ahead_never_start_the_same_twice(ledger: Ledger) -> N
         for thread in threads:
             thread.join()
     assert len(started) == 200
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_what_is_over_is_let_go(ledger: Ledger, is_watched: bool) -> None:
+    ledger.is_watched = is_watched
+    over = Run("openai", 1, is_fetched=True)
+    over.future.set_result(RESULT)
+    ledger.add(over)
+    gone = weakref.ref(over)
+    del over
+    ledger.add(Run("openai", 1, is_fetched=True))
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_run_knows_what_has_arrived() -> None:

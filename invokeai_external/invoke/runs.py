@@ -104,6 +104,7 @@ class Ledger:
     def add(self, run: Run) -> None:
         """Count a run that its node has started itself."""
         with self._lock:
+            self._forget_what_is_over()
             self._runs.add(run)
 
     def fetch(self, asked: Asked) -> Run | None:
@@ -143,7 +144,7 @@ class Ledger:
     def calls(self, provider: str) -> int:
         """How many calls are out to a provider, those counted whose result waits for its turn."""
         with self._lock:
-            self._runs = {run for run in self._runs if not (run.is_fetched and run.future.done())}
+            self._forget_what_is_over()
             return sum(run.calls for run in self._runs if run.provider == provider)
 
     def items(self) -> set[int]:
@@ -163,3 +164,7 @@ class Ledger:
         """All runs that are not over."""
         with self._lock:
             return [run for run in self._runs if not run.future.done()]
+
+    def _forget_what_is_over(self) -> None:
+        """Let go the runs whose nodes have what came of them, and with them their pictures."""
+        self._runs = {run for run in self._runs if not (run.is_fetched and run.future.done())}
