@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image, ImageChops
@@ -106,7 +106,9 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        # Who cancels is gone before the answer.
+        with suppress(ConnectionError):
+            self.wfile.write(body)
         type(self).answered_at = time.time()
 
     def do_GET(self) -> None:

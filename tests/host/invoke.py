@@ -325,9 +325,14 @@ class Invoke:
         return name
 
     def picture(self, name: str) -> Picture:
-        """A picture of the gallery."""
+        """A picture of the gallery; waits for its file, as Invoke lists a picture just before it writes that."""
         path = f"/v1/images/i/{name}"
-        answer = self.request("GET", f"{path}/full")
+
+        def file() -> httpx.Response | None:
+            answer = self.request("GET", f"{path}/full")
+            return None if answer.status_code == httpx.codes.NOT_FOUND else answer
+
+        answer = wait_for(file)
         answer.raise_for_status()
         return Picture(name, self.get(path), self.get(f"{path}/metadata") or {}, answer.content)
 
