@@ -24,7 +24,7 @@ _SECONDS = 1
 _TEXT = f"""\
 A run of the Generate tab in a real Invoke, warm: from the moment when the provider has sent its last byte to the event
 that tells every open page of the picture's entry. The provider takes {_SECONDS} second. Both Invokes stand side by side
-and take turns; medians. In Invoke's environment there is no `pybase64`, so Python's own decoder is at work."""
+and take turns; medians. In Invoke's environment there is no `pybase64`, so pydantic decodes."""
 
 
 def measure(rounds: int, told: Callable[[str], None]) -> Part:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,18 +17,33 @@ from .errors import (
     UnknownProviderError,
 )
 from .models import ModelConfig
-from .providers.base import Provider
-from .providers.gemini import GeminiProvider
-from .providers.openai import OpenAIProvider
 from .request import Notice
 from .settings import UserModels
 
+if TYPE_CHECKING:
+    from .providers.base import Provider
+
 __all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel"]
 
-_PROVIDERS: Mapping[str, Provider] = {"gemini": GeminiProvider(), "openai": OpenAIProvider()}
-"""By the id of their catalogue page, which takes a while to read and is not needed to know them."""
 
-PROVIDER_IDS: tuple[str, ...] = tuple(_PROVIDERS)
+@cache
+def _gemini() -> Provider:
+    from .providers.gemini import GeminiProvider
+
+    return GeminiProvider()
+
+
+@cache
+def _openai() -> Provider:
+    from .providers.openai import OpenAIProvider
+
+    return OpenAIProvider()
+
+
+_ADAPTERS: Mapping[str, Callable[[], Provider]] = {"gemini": _gemini, "openai": _openai}
+"""By the id of their catalogue page. They load when they are first used: many a program only looks at the models."""
+
+PROVIDER_IDS: tuple[str, ...] = tuple(_ADAPTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +90,12 @@ class Registry:
     def provider(self, provider_id: str) -> Provider:
         """The provider of that id; raises UnknownProviderError."""
         try:
-            return _PROVIDERS[provider_id]
+            adapter = _ADAPTERS[provider_id]
         except KeyError:
             raise UnknownProviderError(
                 f"There is no provider {provider_id!r}.", hint=f"Choose one of: {', '.join(PROVIDER_IDS)}."
             ) from None
+        return adapter()
 
     def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
         """All models, or one provider's, newest first, the user's own last."""
