@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import images
 from .errors import CapabilityError, InvalidRequestError
@@ -309,8 +310,7 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
     return request.previews, []
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
+class _Pictures(NamedTuple):
     init_image: CallImage | None
     mask: CallImage | None
     references: tuple[CallImage, ...]

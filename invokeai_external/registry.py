@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
@@ -46,8 +45,7 @@ _ADAPTERS: Mapping[str, Callable[[], Provider]] = {"gemini": _gemini, "openai": 
 PROVIDER_IDS: tuple[str, ...] = tuple(_ADAPTERS)
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedModel:
+class ResolvedModel(NamedTuple):
     """A model that was found, and what the user should know of how."""
 
     model: ModelConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .errors import ProviderError
 from .sizing import AspectRatio, Size
@@ -193,8 +194,7 @@ class ConnectionCheck:
         return f"{self.provider} took the key and lists {len(self.listed)} of the {known} models known here{lacking}."
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(NamedTuple):
     """A call goes out. ``call`` counts from 1 to ``calls``; ``attempt`` from 1."""
 
     call: int
@@ -225,8 +225,7 @@ class Preview:
     size: Size | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(NamedTuple):
     """A call failed and goes out again after ``wait_s`` seconds; ``reason`` is the error that it met."""
 
     call: int
@@ -235,8 +234,7 @@ class Retrying:
     reason: ProviderError
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A call answered with these pictures."""
 
     call: int
@@ -244,8 +242,7 @@ class Received:
     images: tuple[GeneratedImage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A call is given up, for this reason."""
 
     call: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC
+from typing import NamedTuple
 
 from .errors import (
     AuthenticationError,
@@ -28,8 +28,7 @@ _TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaE
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How patient to be with one call.
 
     Attributes:

@@ -7,8 +7,8 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -85,7 +85,7 @@ class _Access:
 
     provider: Provider
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     key_source: str | None
     notices: tuple[Notice, ...]
 
@@ -94,8 +94,7 @@ class _StreamRefusedError(Exception):
     """A call was refused, perhaps only because it asked for a stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What one call gave: its pictures, and the pictures of it that were lost."""
 
     images: tuple[GeneratedImage, ...]
@@ -106,16 +105,14 @@ class _Outcome:
     errors: tuple[ProviderError, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hold:
+class _Hold(NamedTuple):
     """No call may go to a model before ``until`` (of the monotonic clock), for this reason."""
 
     until: float
     reason: ProviderError
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
+class _Finished(NamedTuple):
     """A picture as it is handed over; ``composited`` if what arrived was laid into the picture to edit."""
 
     data: bytes

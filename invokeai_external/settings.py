@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -382,6 +381,9 @@ def _holds(text: str, wanted: Mapping[str, Any]) -> bool:
 def _write_private(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Keys are seldom written, and it loads much.
+        import tempfile
+
         # mkstemp makes the file with mode 0600, before a key is in it.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -121,8 +121,7 @@ def image_size_edge(image_size: str) -> int:
     return int(match[1]) * (1024 if match[2] else 1)
 
 
-@dataclass(frozen=True, slots=True)
-class SizeRequest:
+class SizeRequest(NamedTuple):
     """What somebody asks for: an exact size, or a ratio or an image size or both, or (all None) the model's choice.
 
     Attributes:
@@ -179,8 +178,7 @@ class SizeRequest:
         return str(self.size) if self.size else " at ".join(str(p) for p in (self.aspect_ratio, self.image_size) if p)
 
 
-@dataclass(frozen=True, slots=True)
-class SizeChoice:
+class SizeChoice(NamedTuple):
     """What is sent, and what it gives.
 
     Attributes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,8 +19,7 @@ _PROVIDER_IDS = ("gemini", "openai")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogPage:
+class CatalogPage(NamedTuple):
     """One provider's file: what is known of the provider, and its models as raw fields by id, newest first.
 
     The fields are kept raw so that the user's own can be laid over them before they are checked.

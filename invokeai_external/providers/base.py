@@ -64,16 +64,16 @@ SANDBOX_HEADER = "x-invokeai-external-sandbox"
 _LONGEST_QUOTE = 300
 """How many characters of a provider's own words are shown."""
 
-_VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
+_VERSION = r"v\d+(?:(?:alpha|beta)\d*)?"
 """An API version at the end of a base URL."""
 
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 """Turns base64's alphabet for URLs into the standard one."""
 
-_HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
+_HOST_AND_PORT = r"(?ai:(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?)"
 """A name in ASCII (others are written in punycode) or an address."""
 
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_NUMBER = r"[0-9]+|0x[0-9a-f]*"
 """An IPv4 address as one number, which systems resolve too."""
 
 
@@ -236,7 +236,7 @@ def is_private_host(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         # A name without a dot can only be resolved locally; a bare number is an address in disguise.
-        without_dot = "." not in host and not _NUMBER.fullmatch(host)
+        without_dot = "." not in host and not re.fullmatch(_NUMBER, host)
         return without_dot or host.endswith((".local", ".localhost", ".internal"))
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_private
@@ -275,12 +275,12 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
         raise refuse("must begin with https:// and name a host")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise refuse("must hold no user name, password, query or fragment")
-    if not _HOST_AND_PORT.fullmatch(parts.netloc):
+    if not re.fullmatch(_HOST_AND_PORT, parts.netloc):
         raise refuse("must name its host in plain letters, digits, dots and dashes")
     if parts.scheme == "http" and not is_private_host(host):
         raise refuse("is plain http to a public host, where the key could be read on the way; use https")
     path = parts.path.rstrip("/")
-    if not _VERSION.fullmatch(path.rpartition("/")[2]):
+    if not re.fullmatch(_VERSION, path.rpartition("/")[2]):
         path = f"{path}/{version}"
     return f"{parts.scheme}://{parts.netloc}{path}"
 
