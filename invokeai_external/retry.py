@@ -17,7 +17,7 @@ from .errors import (
     UnavailableError,
 )
 
-__all__ = ["RetryPolicy", "asked_wait", "seconds_before_retry", "should_retry_header"]
+__all__ = ["RetryPolicy", "asked_wait", "asks_all_to_wait", "seconds_before_retry", "should_retry_header"]
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 8.0
@@ -47,7 +47,7 @@ def seconds_before_retry(
 
     Args:
         error: What the last try met.
-        attempt: How many tries there were, from 1.
+        attempt: How many tries there were; 0 if the wait that another call met comes before the first one.
         waited_s: The seconds that were spent waiting so far.
         policy: The limits.
         dice: A random number from 0 to 1, to spread the tries of many clients.
@@ -71,6 +71,11 @@ def seconds_before_retry(
     if backoff_s > left_s:
         raise _told_of_tries(error, attempt)
     return backoff_s
+
+
+def asks_all_to_wait(error: ProviderError) -> bool:
+    """True if an error tells how long to leave a model alone, which holds for every call to it."""
+    return error.retry_after is not None and _is_retryable(error)
 
 
 def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:

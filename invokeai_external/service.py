@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
@@ -52,7 +53,7 @@ from .request import (
     Sending,
     Usage,
 )
-from .retry import RetryPolicy, asked_wait, seconds_before_retry
+from .retry import RetryPolicy, asked_wait, asks_all_to_wait, seconds_before_retry
 from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
 from .sizing import Size
 
@@ -165,12 +166,16 @@ class Service:
     def plan(self, request: GenerationRequest) -> Plan:
         """What would be sent; nothing is. Raises a RequestError if the model cannot take it."""
         resolved = self.resolve(request.model)
+        model, notices = resolved.model, resolved.notices
+        if request.previews and model.previews and model.provider in self._without_streams:
+            request = replace(request, previews=0)
+            notices = (*notices, _no_streams(self.registry.provider(model.provider).info.name))
         try:
-            plan = planner.plan(request, resolved.model)
+            plan = planner.plan(request, model)
         except RequestError as error:
-            error.provider, error.model = resolved.model.provider, resolved.model.id
+            error.provider, error.model = model.provider, model.id
             raise
-        return replace(plan, notices=(*resolved.notices, *plan.notices))
+        return replace(plan, notices=(*notices, *plan.notices))
 
     def preview(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
         """The plan of a request and the HTTP requests that it would send, without keys; nothing is sent."""
@@ -289,14 +294,17 @@ class Service:
             return *await self._answered(access, call, place, on_progress), ()
         if info.id not in self._without_streams:
             try:
-                return *await self._answered(access, call, place, on_progress), ()
+                answer, response = await self._answered(access, call, place, on_progress)
+                if response.is_stream:
+                    return answer, response, ()
             except _StreamRefusedError:
                 _log.info("%s refused a call that asked for previews; it is sent again without.", info.name)
-        answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
+                answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
+        else:
+            answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
         # Only now it is certain that the stream was what the server did not like.
         self._without_streams.add(info.id)
-        notice = Notice("option_dropped", f"The server of {info.name} takes no calls with previews; there are none.")
-        return answer, response, (notice,)
+        return answer, response, (_no_streams(info.name),)
 
     async def _answered(
         self, access: _Access, call: Call, place: tuple[int, int], on_progress: Callable[[Progress], None]
@@ -391,24 +399,39 @@ class Service:
         """
         attempt, waited_s = 1, 0.0
         while True:
-            await self._held(model, tell)
+            held = self._held(model)
             try:
+                if held:
+                    raise held
                 return await once(attempt)
             except ProviderError as error:
+                if model and not held and asks_all_to_wait(error):
+                    self._hold(model, error)
                 wait_s = seconds_before_retry(
-                    error, attempt=attempt, waited_s=waited_s, policy=self._policy, dice=random.random()
+                    error,
+                    attempt=attempt - 1 if held else attempt,
+                    waited_s=waited_s,
+                    policy=self._policy,
+                    dice=random.random(),
                 )
-                if model and error.retry_after is not None:
-                    self._holds[model] = _Hold(time.monotonic() + wait_s, error)
                 tell(wait_s, error)
             await anyio.sleep(wait_s)
-            attempt, waited_s = attempt + 1, waited_s + wait_s
+            attempt, waited_s = attempt if held else attempt + 1, waited_s + wait_s
 
-    async def _held(self, model: str | None, tell: Callable[[float, ProviderError], None]) -> None:
-        """Wait for as long as another call of the model was asked to wait, which may grow meanwhile."""
-        while model and (hold := self._holds.get(model)) and (left_s := hold.until - time.monotonic()) > 0:
-            tell(left_s, hold.reason)
-            await anyio.sleep(left_s)
+    def _hold(self, model: str, error: ProviderError) -> None:
+        """Have all calls of a model wait for as long as one of them was asked to."""
+        until = time.monotonic() + (error.retry_after or 0.0)
+        if model not in self._holds or self._holds[model].until < until:
+            self._holds[model] = _Hold(until, error)
+
+    def _held(self, model: str | None) -> ProviderError | None:
+        """What a call of the model met that was asked to wait, with what is left of the wait; None if it is over."""
+        hold = self._holds.get(model) if model else None
+        if hold is None or (left_s := hold.until - time.monotonic()) <= 0:
+            return None
+        error = copy(hold.reason)
+        error.retry_after = left_s
+        return error
 
     async def _collect(
         self,
@@ -539,6 +562,10 @@ class Service:
         except images.ImageError as error:
             raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
         return _Finished(made, "image/png", size, composited=True)
+
+
+def _no_streams(provider: str) -> Notice:
+    return Notice("option_dropped", f"The server of {provider} takes no calls with previews; there are none.")
 
 
 def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:

@@ -137,6 +137,18 @@ def test_what_is_over_is_let_go(ledger: Ledger, is_watched: bool) -> None:
     assert gone() is None
 
 
+def test_the_end_of_the_last_item_lets_its_run_go(ledger: Ledger) -> None:
+    ledger.is_watched = True
+    over = Run("openai", 1, is_fetched=True)
+    ledger.add(over)
+    over.future.set_result(RESULT)
+    gone = weakref.ref(over)
+    del over
+    ledger.forget([1])
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_run_knows_what_has_arrived() -> None:
     run = ahead()
     run.on_progress(Sending(1, 1, 1))

@@ -183,6 +183,32 @@ async def test_what_one_call_is_asked_to_wait_all_calls_of_its_model_wait(
     assert sending.attempt == 1
 
 
+async def test_a_wait_that_is_too_long_for_one_call_holds_the_others_too(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(OPENAI, "rate_limited", seconds=300)
+    seen: list[Progress] = []
+    async with Service(settings_of(tmp_path)) as service:
+        request = GenerationRequest(model=OPENAI, prompt="a red fox")
+        for _ in range(2):
+            with pytest.raises(RateLimitedError, match=r"asks to wait (300|299\.\d) s, longer than the \d+ s"):
+                await service.generate(request, seen.append)
+        await service.generate(replace(request, model="openai/gpt-image-2"))
+    assert [type(event) for event in seen] == [Sending, Failed, Failed]
+    assert len(received_calls(sandbox_url)) == 2
+
+
+async def test_a_shorter_wait_does_not_cut_a_longer_one_short(tmp_path: Path, sandbox_url: str) -> None:
+    seen: list[Progress] = []
+    async with Service(settings_of(tmp_path)) as service:
+        service._hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=0.5))
+        service._hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=0.1))
+        await service.generate(GenerationRequest(model=OPENAI, prompt="a red fox"), seen.append)
+    assert isinstance(seen[0], Retrying)
+    assert seen[0].reason.message == "The first."
+    assert 0.4 < seen[0].wait_s <= 0.5
+
+
 @pytest.mark.parametrize(
     ("model", "fault", "params", "kind", "words", "calls"),
     [
@@ -972,13 +998,13 @@ async def test_a_server_without_streams_gives_its_picture_all_the_same(
     seen: list[Progress] = []
     async with Service(settings_of(tmp_path)) as service:
         request = GenerationRequest(model=model, prompt="a red fox", previews=2)
-        for expected_calls in (2, 3) if fault == "stream_refused" else (1,):
+        for expected_calls in (2, 3) if fault == "stream_refused" else (1, 2):
             result = await service.generate(request, seen.append)
             assert len(result.images) == 1
             assert len(received_calls(sandbox_url)) == expected_calls
             dropped = [notice.message for notice in result.notices if notice.code == "option_dropped"]
-            assert len(dropped) == (fault == "stream_refused")
-            assert all("takes no calls with previews" in message for message in dropped)
+            assert len(dropped) == 1
+            assert "takes no calls with previews" in dropped[0]
     assert previews_in(seen) == []
     assert Failed not in [type(event) for event in seen]
 

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from .errors import ImageError, TooManyPixelsError
     from .inputs import PreparedImage, prepare_input, size_of
     from .inspect import ImageInfo, inspect_image
-    from .masks import alpha_mask, from_square, mask_from_file, square_mask, square_rgba, white_mask
+    from .masks import (
+        alpha_mask,
+        from_square,
+        mask_from_black,
+        mask_from_file,
+        square_mask,
+        square_rgba,
+        white_mask,
+    )
     from .pixels import as_encoded, glance, verify_pixels
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "from_square",
     "glance",
     "inspect_image",
+    "mask_from_black",
     "mask_from_file",
     "parts_with_text",
     "parts_with_text_chunks",
@@ -80,6 +89,7 @@ _HOMES = {
     "masks": (
         "alpha_mask",
         "from_square",
+        "mask_from_black",
         "mask_from_file",
         "square_mask",
         "square_rgba",

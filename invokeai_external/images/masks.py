@@ -13,7 +13,16 @@ from ..sizing import Size
 from .errors import ImageError
 from .pixels import decoded, encoded_png
 
-__all__ = ["alpha_mask", "from_square", "mask_from_file", "square_mask", "square_rgba", "stretched", "white_mask"]
+__all__ = [
+    "alpha_mask",
+    "from_square",
+    "mask_from_black",
+    "mask_from_file",
+    "square_mask",
+    "square_rgba",
+    "stretched",
+    "white_mask",
+]
 
 
 class _Encode(Protocol):
@@ -43,6 +52,18 @@ def mask_from_file(data: bytes) -> bytes:
         nothing = "The mask is black all over, so it marks nothing: paint the part to change white."
     if _brightest(mask) == 0:
         raise ImageError(nothing)
+    return encoded_png(mask)
+
+
+def mask_from_black(data: bytes) -> bytes:
+    """The inside form of a mask in which black is to be changed and white is kept, as Invoke's are.
+
+    Raises:
+        ImageError: It cannot be read, or it is white all over.
+    """
+    mask = decoded(data).image.convert("L").point(_INVERTED)
+    if _brightest(mask) == 0:
+        raise ImageError("The mask is white all over, so nothing would be changed.")
     return encoded_png(mask)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter
 from fastapi_events.handlers.local import local_handler
@@ -222,21 +223,22 @@ def queue_is_paused() -> bool:
 
 
 class QueuedItem(NamedTuple):
-    """An item that runs or waits.
+    """An item that has not ended.
 
     Attributes:
         number: Its number.
         batch: The id of its batch.
-        is_running: False while it waits.
+        status: Those that wait for their turn are ``pending``. What is ``waiting`` (6.14.2) was begun, and goes on when
+            the workflow that it called has ended.
     """
 
     number: int
     batch: str
-    is_running: bool
+    status: Literal["in_progress", "pending", "waiting"]
 
 
 def queued_items() -> list[QueuedItem]:
-    """The items that run, and behind them those that wait, in their order.
+    """The items that have not ended: those that run, and behind them the others in their order.
 
     Invoke's own lists read the whole graph of each item, which takes a millisecond or two, and cannot tell the items of
     those that have ended without that.
@@ -244,15 +246,15 @@ def queued_items() -> list[QueuedItem]:
     services = ApiDependencies.invoker.services
     with services.session_queue._db.transaction() as cursor:
         cursor.execute(
-            "SELECT item_id, batch_id, status = 'in_progress', user_id FROM session_queue"
-            " WHERE status IN ('in_progress', 'pending') ORDER BY status = 'pending', priority DESC, item_id ASC"
+            "SELECT item_id, batch_id, status, user_id FROM session_queue WHERE status IN"
+            " ('in_progress', 'pending', 'waiting') ORDER BY status != 'in_progress', priority DESC, item_id ASC"
         )
         rows = [tuple(row) for row in cursor.fetchall()]
     if services.configuration.multiuser:
         # Invoke refuses the items of a user who was locked out when it comes to them.
         owners = {owner: services.users.get(owner) for *_, owner in rows}
         rows = [row for row in rows if (user := owners[row[3]]) and user.is_active]
-    return [QueuedItem(number, batch, bool(is_running)) for number, batch, is_running, _ in rows]
+    return [QueuedItem(number, batch, status) for number, batch, status, _ in rows]
 
 
 def queue_item(number: int) -> SessionQueueItem | None:
@@ -267,6 +269,8 @@ def known_nodes(
 ) -> Iterator[tuple[InvocationContext, BaseInvocation]]:
     """The nodes of an item that will run and whose inputs are known, each with its inputs and its context.
 
+    None of an item that was begun and goes on later: what of it has run already is not certain.
+
     The item's graph is run by Invoke's own scheduler, without its executor: nodes that only carry values are run for
     real, all others never end, so that nothing behind them is ever ready.
 
@@ -275,18 +279,24 @@ def known_nodes(
         wanted: The class of the nodes to find.
         carriers: The types of the nodes that only carry values.
     """
+    if item.session.executed:
+        return
     services = ApiDependencies.invoker.services
     state: GraphExecutionState = GraphExecutionState(graph=item.session.graph)
-    uncertain = _before_a_choice(state.graph)
+    uncertain, unordered = _before_a_choice(state.graph), _unordered(state.graph)
     with suppress(NodeInputError):
         while node := state.next():
             source = state.prepared_source_mapping[node.id]
             data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
             context = build_invocation_context(services, data, lambda: False)
+            if source in unordered:
+                continue
             if node.get_type() in carriers:
-                # What fails here fails again when it is its turn, and is told then.
-                with suppress(Exception):
+                try:
                     state.complete(node.id, node.invoke(context))
+                except Exception:
+                    # It fails again when it is its turn, and the item with it: what comes behind never runs.
+                    return
             elif isinstance(node, wanted) and source not in uncertain:
                 yield context, node
 
@@ -297,6 +307,12 @@ def _before_a_choice(graph: Graph) -> set[str]:
     while before := {edge.source.node_id for edge in graph.edges if edge.destination.node_id in found} - found:
         found |= before
     return found
+
+
+def _unordered(graph: Graph) -> set[str]:
+    """The nodes that *collect* from several others: in which order is decided by ids that each run draws anew."""
+    inputs = Counter((edge.destination.node_id, edge.destination.field) for edge in graph.edges)
+    return {name for (name, _), count in inputs.items() if count > 1}
 
 
 def is_stopping(context: InvocationContext) -> bool:
@@ -481,13 +497,14 @@ def _handled(events: set[type[Any]], handle: Callable[[Any], Awaitable[None]]) -
 
 
 @contextmanager
-def on_stop(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back after Invoke has told its services to stop: there is no event for it."""
+def on_stop(before: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    """Call back before and after Invoke tells its services to stop: there is no event for it."""
     original = ApiDependencies.shutdown
 
     def shutdown() -> None:
+        before()
         original()
-        callback()
+        after()
 
     ApiDependencies.shutdown = staticmethod(shutdown)
     try:

@@ -15,11 +15,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
-from ..errors import ExternalError
 from ..request import GenerationRequest
 from . import host
 from .nodes import ExternalImageInvocation
@@ -47,18 +46,34 @@ _END_S = 5.0
 """How long a stop waits for what is being written."""
 
 
+class _Prospect(NamedTuple):
+    """What a node will ask for.
+
+    Attributes:
+        place: Where it runs.
+        request: What it asks for.
+        provider: The id of the provider that it goes to.
+        calls: How many calls it takes.
+    """
+
+    place: Place
+    request: GenerationRequest
+    provider: str
+    calls: int
+
+
 @dataclass
 class _Prospects:
     """What an item will ask for, as far as that is known: read on only as far as there is room to start it.
 
     Attributes:
-        rest: The places and requests that were not looked at yet.
-        first: The one that is to be started next; None at the end.
+        rest: What was not looked at yet.
+        first: What is to be started next; None at the end.
         met: How often each thing was met so far.
     """
 
-    rest: Iterator[tuple[Place, GenerationRequest]]
-    first: tuple[Place, GenerationRequest] | None
+    rest: Iterator[_Prospect]
+    first: _Prospect | None = None
     met: Counter[Asked] = field(default_factory=Counter)
 
 
@@ -73,7 +88,7 @@ class LookAhead:
         self._closed = False
         self._prospects: dict[int, _Prospects] = {}
         # The nodes of what runs already may have run before anybody kept books on it.
-        self._strangers = {item.number for item in host.queued_items() if item.is_running}
+        self._strangers = {item.number for item in host.queued_items() if item.status == "in_progress"}
         self._ledger.is_watched = True
         self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
         self._thread.start()
@@ -82,10 +97,14 @@ class LookAhead:
         """Have it look at the queue, which has changed."""
         self._changed.set()
 
-    def close(self) -> None:
-        """Give up all that waits for its turn, and wait until what has come of it is written."""
+    def end(self) -> None:
+        """Start nothing more."""
         self._closed = True
         self._changed.set()
+
+    def close(self) -> None:
+        """Give up all that waits for its turn, and wait until what has come of it is written."""
+        self.end()
         self._thread.join(_END_S)
         self._ledger.is_watched = False
         left = self._ledger.forget(self._ledger.items())
@@ -119,38 +138,47 @@ class LookAhead:
             self._runtime.give_up(run)
         self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
         if not host.queue_is_paused():
-            batches = {item.batch for item in queue if item.is_running}
+            batches = {item.batch for item in queue if item.status == "in_progress"}
             # Stable: running items stay first, and those of one kind in their order.
             for item in sorted(queue, key=lambda item: item.batch not in batches)[:_HORIZON]:
-                if not self._closed and item.number not in self._strangers:
+                if not self._closed and item.status != "waiting" and item.number not in self._strangers:
                     self._start(item.number)
         return bool(queue)
 
     def _start(self, number: int) -> None:
-        """Start what is known of an item, as far as there is room."""
-        if number not in self._prospects and self._has_room_at_all():
-            rest = self._known(number)
-            self._prospects[number] = _Prospects(rest, next(rest, None))
-        prospects = self._prospects.get(number)
-        while prospects and prospects.first and self._has_room(request := prospects.first[1]):
-            asked = self._runtime.asked(request, prospects.first[0])
-            prospects.met[asked] += 1
-            self._ledger.start(asked, prospects.met[asked], partial(self._runtime.run_ahead, request, asked.name))
-            prospects.first = next(prospects.rest, None)
+        """Start what is known of an item, as far as there is room. One that cannot be read is left to its turn."""
+        try:
+            if number not in self._prospects and self._has_room_at_all():
+                rest = self._known(number)
+                self._prospects[number] = _Prospects(rest, next(rest, None))
+            prospects = self._prospects.get(number)
+            while prospects and (first := prospects.first) and self._has_room(first):
+                asked = self._runtime.asked(first.request, first.place)
+                prospects.met[asked] += 1
+                begin = partial(self._runtime.run_ahead, first.request, asked.name)
+                self._ledger.start(asked, prospects.met[asked], begin)
+                prospects.first = next(prospects.rest, None)
+        except Exception as error:
+            host.log.warning("invokeai_external could not look ahead into the queue item %s: %s", number, error)
+            self._prospects[number] = _Prospects(iter(()))
 
-    def _known(self, number: int) -> Iterator[tuple[Place, GenerationRequest]]:
+    def _known(self, number: int) -> Iterator[_Prospect]:
         item = host.queue_item(number)
         for context, node in host.known_nodes(item, ExternalImageInvocation, CARRIERS) if item else ():
-            # What cannot be asked for is told by the node when it is its turn.
-            if not node.use_cache:
-                with suppress(ExternalError):
-                    yield host.place_of(context), node.asked(context)
+            if node.use_cache:
+                continue
+            try:
+                request = node.asked(context)
+                provider, calls = self._runtime.provider_and_calls(request)
+            except Exception:
+                # The node tells it when it is its turn, and the item fails: what comes behind never runs.
+                return
+            yield _Prospect(host.place_of(context), request, provider, calls)
 
     def _has_room_at_all(self) -> bool:
         return any(self._ledger.calls(provider) < self._concurrency for provider in self._runtime.providers())
 
-    def _has_room(self, request: GenerationRequest) -> bool:
+    def _has_room(self, first: _Prospect) -> bool:
         """True if the calls of a request may go out now; alone, one may have more of them than are let out at once."""
-        provider, calls = self._runtime.provider_and_calls(request)
-        out = self._ledger.calls(provider)
-        return out == 0 or out + calls <= self._concurrency
+        out = self._ledger.calls(first.provider)
+        return out == 0 or out + first.calls <= self._concurrency

@@ -5,9 +5,8 @@ Invoke's Generate and Canvas tabs build their graphs with these names, and workf
 
 # No postponed annotations here: Invoke reads a node's output class from the annotation of its invoke method.
 
-import io
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
@@ -17,7 +16,6 @@ from invokeai.app.invocations.primitives import ImageCollectionOutput
 from invokeai.app.services.shared.invocation_context import InvocationContext
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
-from PIL import Image, ImageOps
 
 from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
@@ -173,8 +171,8 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         a graph of the panel is known by its metadata.
         """
         if init_image:
-            with Image.open(io.BytesIO(init_image.data)) as image:
-                return Size(*image.size), None, None
+            with _blaming(init_image, "picture to edit"):
+                return images.size_of(init_image.data), None, None
         if self._size_is_named:
             return None, AspectRatio(self.width, self.height), self.image_size
         return Size(self.width, self.height), None, None
@@ -311,15 +309,17 @@ def _picture(context: InvocationContext, field: ImageField, what: str) -> InputI
 def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     """Invoke's mask, in which black is changed, in the form used inside, in which 255 is."""
     picture = _picture(context, field, "mask")
-    with Image.open(io.BytesIO(picture.data)) as image:
-        inside = ImageOps.invert(image.convert("L"))
-    if inside.getextrema() == (0, 0):
-        raise InvalidRequestError(
-            "The mask is white all over, so nothing would be changed.", hint="Paint the part to change."
-        )
-    file = io.BytesIO()
-    inside.save(file, "PNG")
-    return InputImage(file.getvalue(), field.image_name)
+    with _blaming(picture, "mask"):
+        return InputImage(images.mask_from_black(picture.data), field.image_name)
+
+
+@contextmanager
+def _blaming(picture: InputImage, what: str) -> Iterator[None]:
+    """Turn an error of the picture into one of the request that names it."""
+    try:
+        yield
+    except images.ImageError as error:
+        raise InvalidRequestError(f"The {what} {picture.name}: {error}", hint="Choose another.") from None
 
 
 def _as_large_as(size: Size | None, picture: StoredImage) -> StoredImage:

@@ -138,7 +138,7 @@ def _looking_ahead(runtime: Runtime) -> Iterator[None]:
     with ExitStack() as stack:
         look_ahead = LookAhead(runtime)
         stack.callback(look_ahead.close)
-        stack.enter_context(host.on_stop(look_ahead.close))
+        stack.enter_context(host.on_stop(look_ahead.end, look_ahead.close))
         stack.enter_context(host.on_queue_change(look_ahead.wake))
         yield
 

@@ -158,6 +158,7 @@ class Ledger:
             gone = [self._items.pop(number) for number in self._items.keys() & set(ended)]
             left = [run for item in gone for runs in item.waiting.values() for run in runs]
             self._runs.difference_update(left)
+            self._forget_what_is_over()
             return left
 
     def runs(self) -> Sequence[Run]:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -127,24 +126,10 @@ class Runtime:
         told, told_at = "", 0.0
         shown: Preview | None = None
         where = "SANDBOX · " if self.sandbox() else ""
+        over = threading.Event()
+        run.future.add_done_callback(lambda _: over.set())
         try:
-            while True:
-                try:
-                    result = run.future.result(timeout=_POLL_S)
-                    for failure in result.errors:
-                        _give_invokes_hint(failure)
-                    return result
-                except FutureTimeoutError:
-                    if run.future.done():
-                        raise
-                except FutureCancelledError:
-                    raise CancelledError(
-                        "The plugin was removed before the picture was there.",
-                        hint="Install it again and run again; the provider may bill the first time as well.",
-                    ) from None
-                except ExternalError as error:
-                    _give_invokes_hint(error)
-                    raise
+            while not over.wait(_POLL_S):
                 if is_canceled():
                     raise host.CanceledException
                 text, preview, now = where + run.line.text(), run.line.newest_preview(), time.monotonic()
@@ -152,10 +137,22 @@ class Runtime:
                 if is_new or (text != told and now - told_at >= _TELL_S):
                     tell(text, preview if is_new else None)
                     told, told_at, shown = text, now, preview
+            result = run.future.result()
+        except FutureCancelledError:
+            raise CancelledError(
+                "The plugin was removed before the picture was there.",
+                hint="Install it again and run again; the provider may bill the first time as well.",
+            ) from None
+        except ExternalError as error:
+            _give_invokes_hint(error)
+            raise
         finally:
             run.future.cancel()
             if run.kept:
                 self._kept.discard(run.kept)
+        for failure in result.errors:
+            _give_invokes_hint(failure)
+        return result
 
     def give_up(self, run: Run) -> None:
         """End a run that its node will not fetch; what has come of it stays on disk for whoever asks for the same."""

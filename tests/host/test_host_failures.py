@@ -253,7 +253,7 @@ class TestBadSettings:
         line = wait_for(lambda: next((line for line in bad.log() if "invokeai_external.yaml" in line.text), None))
         assert "line 1" in line.text
         assert "Traceback" not in line.text
-        assert bad.starter_models("openai")
+        assert wait_for(lambda: bad.starter_models("openai"))
 
     def test_a_run_with_it_says_which_line(self, bad: Invoke, sandbox: Sandbox) -> None:
         record = bad.install_model("openai/gpt-image-2.5-flare")

@@ -159,8 +159,8 @@ class TestKeysOverRest:
 
     def test_what_the_page_installs_without_details_is_corrected(self, keyless: Invoke) -> None:
         keyless.install_model("openai/gpt-image-2")
+        assert wait_for(lambda: sizes_of(keyless.model("openai/gpt-image-2")["capabilities"]))
         keyless.settled_models()
-        assert sizes_of(keyless.model("openai/gpt-image-2")["capabilities"])
 
     def test_what_the_user_deleted_stays_deleted_over_a_restart(self, keyless: Invoke) -> None:
         keyless.delete_model(keyless.model("openai/gpt-image-1-mini")["key"])

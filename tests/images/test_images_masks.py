@@ -14,6 +14,7 @@ from invokeai_external.images import (
     alpha_mask,
     from_square,
     inspect_image,
+    mask_from_black,
     mask_from_file,
     square_mask,
     square_rgba,
@@ -41,6 +42,21 @@ def grey(data: bytes) -> bytes:
     image = image_of(data)
     assert (image.mode, image.format) == ("L", "PNG")
     return image.tobytes()
+
+
+class TestMaskFromBlack:
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+    def test_black_marks(self, mode: str) -> None:
+        image = Image.frombytes("L", (3, 1), bytes((0, 100, 255))).convert(mode)
+        assert grey(mask_from_black(encoded(image, "PNG"))) == bytes((255, 155, 0))
+
+    def test_white_all_over_marks_nothing(self) -> None:
+        with pytest.raises(ImageError, match="white all over, so nothing would be changed"):
+            mask_from_black(mask_of(b"\xff\xff", (2, 1)))
+
+    def test_what_cannot_be_read(self) -> None:
+        with pytest.raises(ImageError, match="not a picture that can be read"):
+            mask_from_black(b"no picture")
 
 
 class TestMaskFromFile:
