@@ -25,7 +25,7 @@ from .version import VERSION
 if TYPE_CHECKING:
     from .images import ImageInfo
 
-__all__ = ["KEYWORD", "describe", "embed", "model_identity", "parts_with", "read", "recall_command"]
+__all__ = ["KEYWORD", "describe", "embed", "model_identity", "parts_with", "read", "recall_command", "with_notice"]
 
 KEYWORD = "invokeai_metadata"
 """The PNG text chunk in which Invoke looks for metadata."""
@@ -104,6 +104,12 @@ def describe(
         "notices": [asdict(notice) for notice in notices],
     }
     return {**_present(recalled), "external": _present(external)}
+
+
+def with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
+    """The metadata with one more notice."""
+    external = metadata.get("external", {})
+    return {**metadata, "external": {**external, "notices": [*external.get("notices", []), asdict(notice)]}}
 
 
 def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:

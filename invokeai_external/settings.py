@@ -38,6 +38,7 @@ __all__ = [
     "remove_key",
     "set_key",
     "variable_name",
+    "wants_sandbox",
 ]
 
 API_KEYS_FILE = "api_keys.yaml"
@@ -147,6 +148,11 @@ class Settings:
 def variable_name(provider: str, entry: str) -> str:
     """The environment variable of an entry (``api_key`` or ``base_url``) of a provider."""
     return f"INVOKEAI_EXTERNAL_{provider}_{entry}".upper()
+
+
+def wants_sandbox(environ: Mapping[str, str]) -> bool:
+    """True if the environment says that Invoke is to use the sandbox (``INVOKEAI_EXTERNAL_SANDBOX=1``)."""
+    return environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower() not in ("", "0", "false", "no")
 
 
 def load_settings(

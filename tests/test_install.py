@@ -52,6 +52,13 @@ def test_a_git_clone_is_left_alone(root: Path, capsys: pytest.CaptureFixture[str
     assert "is a git clone" in capsys.readouterr().err
 
 
+def test_no_second_copy_is_made(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = put_copy(root, "a-fork")
+    assert main(["install", "--root", str(root)]) == 2
+    assert f"The pack is already in {folder}, and Invoke would load only one of two." in capsys.readouterr().err
+    assert [path.name for path in (root / "nodes").iterdir()] == ["a-fork"]
+
+
 def test_what_is_no_root_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["install", "--root", str(tmp_path)]) == 2
     assert "is no Invoke root" in capsys.readouterr().err
@@ -82,6 +89,21 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     told = capsys.readouterr().out
     assert "is 0.0.1, not" in told
     assert "invokeai_external.yaml, line 1: settings.concurrency" in told
+
+
+def test_the_doctor_counts_what_invoke_reads_alone(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["install", "--root", str(root)])
+    for provider in ("OPENAI", "GEMINI"):
+        monkeypatch.delenv(f"INVOKEAI_EXTERNAL_{provider}_API_KEY")
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-the-usual-variable")
+    assert main(["doctor", "--root", str(root)]) == 2
+    told = capsys.readouterr().out
+    assert "openai: no key; set one with: keys set openai (OPENAI_API_KEY counts on the command line alone)" in told
+    assert "WRONG  no provider has a key" in told
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_SANDBOX", "1")
+    assert main(["doctor", "--root", str(root)]) == 0
 
 
 def put_copy(root: Path, name: str, version: str = VERSION) -> Path:

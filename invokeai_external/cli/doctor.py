@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import urllib.request
 from http.client import HTTPException
@@ -12,17 +13,15 @@ import yaml
 
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS, Registry
-from ..settings import API_KEYS_FILE, USER_FILE
+from ..settings import API_KEYS_FILE, USER_FILE, USUAL_VARIABLES, load_settings, wants_sandbox
 from ..version import VERSION
 from . import report
-from .context import settings
-from .install import pack_folder
+from .install import VERSION_FILE, copies_of_pack, pack_folder
 
 __all__ = ["run"]
 
 _OLDEST_INVOKE = (6, 13)
 _ANSWER_S = 2.0
-_VERSION_FILE = "invokeai_external/version.py"
 _EVERYWHERE = ("0.0.0.0", "::")
 """The addresses of all interfaces, at which nothing can be asked."""
 
@@ -46,7 +45,8 @@ def run(root: Path) -> int:
         tell(*_invoke_state(root))
     tell(*_pack_state(root))
     try:
-        current = settings(root)
+        # As Invoke reads them, which knows nothing of the variables that the providers' own tools read.
+        current = load_settings(root, os.environ, PROVIDER_IDS)
         registry = Registry(current.models)
         for notice in current.notices:
             tell(False, notice.message)
@@ -55,8 +55,11 @@ def run(root: Path) -> int:
             found, provider = current.credentials[provider_id], registry.provider(provider_id)
             url = provider.normalise_base_url(found.base_url or provider.info.base_url)
             key = f"key from {found.source}" if found.api_key else f"no key; set one with: keys set {provider_id}"
-            tell(True, f"{provider_id}: {key}; {url}")
-        if not any(found.api_key for found in current.credentials.values()) and not current.sandbox:
+            unread = [name for name in USUAL_VARIABLES[provider_id] if os.environ.get(name) and not found.api_key]
+            only = f" ({' and '.join(unread)} counts on the command line alone)" if unread else ""
+            tell(True, f"{provider_id}: {key}{only}; {url}")
+        is_sandbox = current.sandbox or wants_sandbox(os.environ)
+        if not any(found.api_key for found in current.credentials.values()) and not is_sandbox:
             tell(False, "no provider has a key, so Invoke shows none of the models")
     except ExternalError as error:
         tell(False, str(error))
@@ -98,22 +101,16 @@ def _version_at(address: str) -> str | None:
 
 
 def _pack_state(root: Path) -> tuple[bool, str]:
-    copies = _copies(root)
+    copies = copies_of_pack(root)
     if not copies:
         return False, f"the pack is not installed; run: invokeai-external install --root {root}"
     if len(copies) > 1:
         return False, f"the pack is there {len(copies)} times, remove all but one: {', '.join(map(str, copies))}"
     [folder] = copies
-    match = re.search(r'VERSION = "([^"]+)"', (folder / _VERSION_FILE).read_text(encoding="utf-8"))
+    match = re.search(r'VERSION = "([^"]+)"', (folder / VERSION_FILE).read_text(encoding="utf-8"))
     version = match[1] if match else "unknown"
     if version != VERSION:
         install = f"run: invokeai-external install --root {root}"
         mend = install if folder == pack_folder(root) else f"update it there, or remove it and {install}"
         return False, f"the pack in {folder} is {version}, not {VERSION}; {mend}"
     return True, f"the pack {version} is in {folder}"
-
-
-def _copies(root: Path) -> list[Path]:
-    """The folders that Invoke would load the pack from, whatever their names: a clone may have any."""
-    found = [path.parents[1] for path in (root / "nodes").glob(f"*/{_VERSION_FILE}")]
-    return sorted(folder for folder in found if not folder.name.startswith((".", "_")))

@@ -9,14 +9,21 @@ from pathlib import Path
 from ..errors import InvalidRequestError
 from . import report
 
-__all__ = ["PACK_FOLDER", "install_pack", "pack_folder", "run"]
+__all__ = ["PACK_FOLDER", "VERSION_FILE", "copies_of_pack", "install_pack", "pack_folder", "run"]
 
 PACK_FOLDER = "invokeai_external"
+VERSION_FILE = "invokeai_external/version.py"
 
 
 def pack_folder(root: Path) -> Path:
     """Where the pack lies in an Invoke root."""
     return root / "nodes" / PACK_FOLDER
+
+
+def copies_of_pack(root: Path) -> list[Path]:
+    """The folders that Invoke would load the pack from, whatever their names: a clone may have any."""
+    found = [path.parents[1] for path in (root / "nodes").glob(f"*/{VERSION_FILE}")]
+    return sorted(folder for folder in found if not folder.name.startswith((".", "_")))
 
 
 def run(root: Path) -> None:
@@ -36,6 +43,12 @@ def install_pack(root: Path) -> Path:
         raise InvalidRequestError(
             f"{target} is a git clone, which is not replaced.", hint=f"Update it with: git -C {target} pull"
         )
+    for other in copies_of_pack(root):
+        if other != target:
+            raise InvalidRequestError(
+                f"The pack is already in {other}, and Invoke would load only one of two.",
+                hint="Update it there, or remove that folder first.",
+            )
     try:
         _copy(target)
     except OSError as error:

@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import errors
 from ..errors import ProviderError
+from ..metadata import with_notice
 from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, Notice, Usage
 from ..sizing import Size
 
@@ -59,13 +60,8 @@ def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
 def told_as_kept(result: GenerationResult) -> GenerationResult:
     """A result that is handed to another run than its own: it says so, in its notices and in its pictures' metadata."""
     notice = Notice("kept_result", "It was made and paid for earlier, for a run that was ended; nothing was sent now.")
-    images = tuple(replace(image, metadata=_with_notice(image.metadata, notice)) for image in result.images)
+    images = tuple(replace(image, metadata=with_notice(image.metadata, notice)) for image in result.images)
     return replace(result, images=images, notices=(*result.notices, notice))
-
-
-def _with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
-    external = metadata.get("external", {})
-    return {**metadata, "external": {**external, "notices": [*external.get("notices", []), asdict(notice)]}}
 
 
 def _plain(value: object) -> object:

@@ -3,10 +3,12 @@
 Invoke's Generate and Canvas tabs build their graphs with these names, and workflows saved with the core's nodes run on.
 """
 
+# The nodes' versions have the core's major number: within it the workflow editor updates the nodes of saved workflows.
 # No postponed annotations here: Invoke reads a node's output class from the annotation of its invoke method.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, invocation
@@ -19,7 +21,16 @@ from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, 
 
 from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
-from ..request import GeneratedImage, GenerationRequest, InputImage, OptionValue, Preview
+from ..metadata import with_notice
+from ..request import (
+    GeneratedImage,
+    GenerationRequest,
+    GenerationResult,
+    InputImage,
+    Notice,
+    OptionValue,
+    Preview,
+)
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
 from .stored import StoredImage
@@ -97,9 +108,12 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             raise
         for notice in result.notices:
             context.logger.info(f"{record.name}: {notice.message}")
-        for failure in result.errors:
-            context.logger.warning(f"{record.name}: {failure}")
-        return _output(self._saved(context, result.images, size, recalled))
+        pictures = result.images
+        if missing := _missing(result, self.num_images):
+            context.logger.warning(f"{record.name}: {missing.message}")
+            context.util.signal_progress(missing.message)
+            pictures = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in pictures)
+        return _output(self._saved(context, pictures, size, recalled))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
         """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
@@ -278,6 +292,15 @@ def _tell(context: InvocationContext, line: str, preview: Preview | None, size: 
     context.util.signal_progress(line)
 
 
+def _missing(result: GenerationResult, wanted: int) -> Notice | None:
+    """What became of the pictures that did not come; None if all did."""
+    count = wanted - len(result.images)
+    if count <= 0:
+        return None
+    reasons = " ".join(dict.fromkeys(str(error) for error in result.errors))
+    return Notice("incomplete", f"{count} of {wanted} pictures did not come: {reasons}")
+
+
 def _output(names: list[str]) -> ImageCollectionOutput:
     return ImageCollectionOutput(collection=[ImageField(image_name=name) for name in names])
 
@@ -345,7 +368,7 @@ def _model_field(provider: str) -> Any:
     title="OpenAI Image",
     tags=["external", "openai", "generation", "gpt"],
     category="image",
-    version="2.0.0",
+    version="1.1.0",
     use_cache=False,
 )
 class OpenAIImageInvocation(ExternalImageInvocation):
@@ -381,7 +404,7 @@ class OpenAIImageInvocation(ExternalImageInvocation):
     title="Gemini Image",
     tags=["external", "gemini", "generation", "nano banana"],
     category="image",
-    version="2.0.0",
+    version="1.1.0",
     use_cache=False,
 )
 class GeminiImageInvocation(ExternalImageInvocation):

@@ -7,6 +7,7 @@ that the user deleted stays deleted, and a record that the user edited stays as 
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from ..errors import ExternalError
 from ..models import ModelConfig
 from ..planner import MAX_IMAGES
 from ..registry import PROVIDER_IDS, Registry
-from ..sizing import AspectRatio, FlexibleSizing, SizeChoice
+from ..sizing import DEFAULT_EDGE, AspectRatio, FlexibleSizing, SizeChoice, SizeRequest
 from . import host
 
 __all__ = ["ModelSync", "capabilities_of", "starter_model"]
@@ -87,17 +88,43 @@ def _image_size(choice: SizeChoice) -> ExternalImageSize:
 
 
 def _panel_presets(model: ModelConfig) -> list[tuple[str, SizeChoice]]:
-    """The sizes of a model under the panel's names of their ratios."""
+    """The sizes of a model under the panel's names of their ratios, at least one.
+
+    The panel takes the first one when the model is chosen, so those that are about as large as models are by default
+    come before the smaller and the larger ones.
+    """
     sizing = model.sizing
     if isinstance(sizing, FlexibleSizing):
-        offered = sizing.offered
-        names = [(str(ratio), name) for name in offered.image_sizes for ratio in offered.ratios]
-        return [
-            (ratio, SizeChoice(choice.size, ratio, name))
-            for (ratio, name), choice in zip(names, sizing.presets(), strict=True)
-            if ratio in _PANEL_RATIOS
-        ]
-    return [(_panel_ratio(choice), choice) for choice in sizing.presets()]
+        found = _offered(sizing) or _usual(sizing)
+    else:
+        found = [(_panel_ratio(choice), choice) for choice in sizing.presets()]
+        if not any(choice.image_size for _, choice in found) and len(dict(found)) < len(found):
+            # The panel holds one size to a ratio, unless the sizes have names.
+            found = [(ratio, SizeChoice(choice.size, ratio, str(choice.size))) for ratio, choice in found]
+    return sorted(found, key=lambda preset: _is_unusually_large_or_small(preset[1]))
+
+
+def _offered(sizing: FlexibleSizing) -> list[tuple[str, SizeChoice]]:
+    """What a model offers by name, as far as the panel knows the ratios."""
+    names = [(str(ratio), name) for name in sizing.offered.image_sizes for ratio in sizing.offered.ratios]
+    return [
+        (ratio, SizeChoice(choice.size, ratio, name))
+        for (ratio, name), choice in zip(names, sizing.presets(), strict=True)
+        if ratio in _PANEL_RATIOS
+    ]
+
+
+def _usual(sizing: FlexibleSizing) -> list[tuple[str, SizeChoice]]:
+    """What its rule makes of the panel's ratios, for a model of the user's own that offers nothing by name."""
+    asked = {ratio: SizeRequest(aspect_ratio=AspectRatio.parse(ratio), image_size="1K") for ratio in _PANEL_RATIOS}
+    made = {ratio: sizing.choose(request) for ratio, request in asked.items()}
+    met = [(name, SizeChoice(made[name].size, name, "1K")) for name in made if asked[name].is_met_by(made[name])]
+    return met or [(_panel_ratio(made["1:1"]), made["1:1"])]
+
+
+def _is_unusually_large_or_small(choice: SizeChoice) -> bool:
+    assert choice.size is not None
+    return abs(math.log2(choice.size.pixels / DEFAULT_EDGE**2)) > 1
 
 
 def _panel_ratio(choice: SizeChoice) -> str:
@@ -168,6 +195,8 @@ class ModelSync:
         # Who deletes a model in a sync is called back on it.
         self._lock = threading.RLock()
         self._closed = threading.Event()
+        self._awaited: set[str] = set()
+        """What is being installed and was not seen in its place yet: only then it is remembered."""
 
     def run(self) -> None:
         """Install, correct and remove; says in the log what went wrong, and never raises."""
@@ -208,20 +237,22 @@ class ModelSync:
                 if self._closed.is_set():
                     break
                 source = source_of(model)
-                record, known = records.get(source), memory.get(source)
+                record, known, is_awaited = records.get(source), memory.get(source), source in self._awaited
+                if record:
+                    self._awaited.discard(source)
                 if provider not in usable:
-                    if record and known is not None:
+                    if record and (known is not None or is_awaited):
                         host.delete_model(record)
                     memory.forget(source)
                 elif record is None:
-                    if known is None and model.lifecycle.status != "retired":
-                        self._install(model, _wanted(model), memory)
+                    if known is None and not is_awaited and model.lifecycle.status != "retired":
+                        _install(model, _wanted(model))
+                        self._awaited.add(source)
                 else:
                     merged = self._merged(record, model, known)
                     if merged != _fields_of(record):
-                        self._install(model, merged, memory)
-                    else:
-                        memory.remember(source, _wanted(model))
+                        _install(model, merged)
+                    memory.remember(source, _wanted(model))
         memory.save()
 
     def _note_deleted(self, source: str) -> None:
@@ -240,16 +271,15 @@ class ModelSync:
             for name, value in current.items()
         }
 
-    def _install(self, model: ModelConfig, fields: Fields, memory: _Memory) -> None:
-        source = source_of(model)
-        changes = ModelRecordChanges(
-            **fields,
-            base=BaseModelType.External,
-            type=ModelType.ExternalImageGenerator,
-            format=ModelFormat.ExternalApi,
-        )
-        host.install_model(source, changes)
-        memory.remember(source, _wanted(model))
+
+def _install(model: ModelConfig, fields: Fields) -> None:
+    changes = ModelRecordChanges(
+        **fields,
+        base=BaseModelType.External,
+        type=ModelType.ExternalImageGenerator,
+        format=ModelFormat.ExternalApi,
+    )
+    host.install_model(source_of(model), changes)
 
 
 def _wanted(model: ModelConfig) -> Fields:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
 from ..errors import ExternalError
@@ -21,14 +23,16 @@ def router_of(runtime: Runtime) -> APIRouter:
     router = APIRouter(prefix="/v1/external", tags=["external"])
 
     def status(_: CurrentUserOrDefault) -> dict[str, Any]:
-        usable = runtime.providers()
-        return {
-            "sandbox": runtime.sandbox(),
-            "providers": [{"provider": name, "configured": name in usable} for name in PROVIDER_IDS],
-        }
+        with _told():
+            usable = runtime.providers()
+            return {
+                "sandbox": runtime.sandbox(),
+                "providers": [{"provider": name, "configured": name in usable} for name in PROVIDER_IDS],
+            }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
-        return [model.model_dump(mode="json") for model in runtime.registry().models()]
+        with _told():
+            return [model.model_dump(mode="json") for model in runtime.registry().models()]
 
     def test(provider: ProviderId, _: AdminUserOrDefault) -> dict[str, Any]:
         """Ask the provider for its list of models: no picture is made, and nothing is paid."""
@@ -48,3 +52,12 @@ def router_of(runtime: Runtime) -> APIRouter:
         summary="Whether a provider answers and takes the key",
     )
     return router
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Answer with the sentence that says what is wrong with the settings."""
+    try:
+        yield
+    except ExternalError as error:
+        raise HTTPException(503, str(error)) from None

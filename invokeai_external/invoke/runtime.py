@@ -23,7 +23,7 @@ from ..planner import count_calls
 from ..registry import PROVIDER_IDS, Registry
 from ..request import ConnectionCheck, GenerationRequest, GenerationResult, Preview
 from ..service import Service
-from ..settings import Settings, load_settings
+from ..settings import Settings, load_settings, wants_sandbox
 from . import host
 from .kept import KeptResults, fingerprint, told_as_kept
 from .runs import Asked, Ledger, Place, Run
@@ -60,8 +60,7 @@ class Runtime:
 
     def sandbox(self) -> bool:
         """True if everything goes to the sandbox in place of the providers."""
-        named = os.environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower()
-        return named not in ("", "0", "false", "no") or self.settings().sandbox
+        return wants_sandbox(os.environ) or self.settings().sandbox
 
     def registry(self) -> Registry:
         """The models; raises SettingsError if the user's file is broken."""

@@ -237,6 +237,15 @@ class TestCancel:
         return freed
 
 
+_ODD_SIZES = """\
+models:
+  openai/gpt-image-2:
+    sizing: {offered: {ratios: ["2:1"], image_sizes: [1K]}}
+  openai/gpt-image-1-mini:
+    sizing: {kind: fixed, sizes: [2048x2048, 1024x1024, 1536x1024]}
+"""
+
+
 @pytest.fixture(scope="module")
 def bad(new_invoke: NewInvoke) -> Invoke:
     """An Invoke whose ``invokeai_external.yaml`` is broken at the start."""
@@ -255,6 +264,12 @@ class TestBadSettings:
         assert "Traceback" not in line.text
         assert wait_for(lambda: bad.starter_models("openai"))
 
+    @pytest.mark.parametrize("route", ["status", "models"])
+    def test_the_routes_say_which_line(self, bad: Invoke, route: str) -> None:
+        answer = bad.request("GET", f"/v1/external/{route}")
+        assert answer.status_code == 503
+        assert "invokeai_external.yaml, line 1" in answer.json()["detail"]
+
     def test_a_run_with_it_says_which_line(self, bad: Invoke, sandbox: Sandbox) -> None:
         record = bad.install_model("openai/gpt-image-2.5-flare")
         message = sentence_of(bad.failure(workflow_graph(record)))
@@ -262,12 +277,25 @@ class TestBadSettings:
         assert "line 1" in message
 
     def test_mended_it_works_after_a_restart(self, bad: Invoke, sandbox: Sandbox) -> None:
-        (bad.root / "invokeai_external.yaml").write_text("settings: {}\n", encoding="utf-8")
+        (bad.root / "invokeai_external.yaml").write_text(_ODD_SIZES, encoding="utf-8")
         bad.stop()
         bad.start()
         wait_for(lambda: len(bad.models()) > 1)
         bad.settled_models()
         assert len(bad.run(workflow_graph(bad.model("openai/gpt-image-2.5-flare")))) == 1
+
+    def test_sizes_that_the_panel_has_no_place_for_become_ones_that_it_has(self, bad: Invoke) -> None:
+        presets = {
+            name: [
+                (preset["aspect_ratio"], preset["width"], preset["height"])
+                for preset in bad.model(f"openai/{name}")["capabilities"]["resolution_presets"]
+            ]
+            for name in ("gpt-image-2", "gpt-image-1-mini")
+        }
+        assert presets["gpt-image-2"][0] == ("1:1", 1024, 1024)
+        assert "2:1" not in {ratio for ratio, _, _ in presets["gpt-image-2"]}
+        assert len(presets["gpt-image-2"]) > 5
+        assert presets["gpt-image-1-mini"] == [("1:1", 1024, 1024), ("3:2", 1536, 1024), ("1:1", 2048, 2048)]
 
     def test_no_key(self, bad: Invoke, sandbox: Sandbox) -> None:
         """Without a key there is no model, but for one that the user has installed meanwhile."""

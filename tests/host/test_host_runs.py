@@ -120,6 +120,10 @@ def test_of_three_pictures_those_that_came_are_kept(invoke: Invoke, sandbox: San
     sandbox.order("gemini", "finish_reason", reason="IMAGE_SAFETY")
     pictures = invoke.run(workflow_graph(banana, num_images=3))
     assert len(pictures) == 2
+    for picture in pictures:
+        told = {notice["code"]: notice["message"] for notice in picture.metadata["external"]["notices"]}
+        assert told["incomplete"].startswith("1 of 3 pictures did not come: ")
+        assert "IMAGE_SAFETY" in told["incomplete"]
 
 
 def test_pictures_that_came_before_a_cancel_are_kept(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:

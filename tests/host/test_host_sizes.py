@@ -25,6 +25,9 @@ def test_every_size_of_the_panel_arrives_as_asked(invoke: Invoke, sandbox: Sandb
     model = invoke.model(reference)
     offered = offered_sizes(model)
     assert len(offered) >= 3
+    # The panel takes the first one when the model is chosen.
+    width, height, _ = offered[0]
+    assert 1 / 2 <= width * height / 1024**2 <= 2
     numbers = {
         size: invoke.enqueue(panel_graph(model, width=size[0], height=size[1], image_size=size[2])) for size in offered
     }
