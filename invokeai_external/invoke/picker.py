@@ -195,6 +195,8 @@ class ModelSync:
         # Who deletes a model in a sync is called back on it.
         self._lock = threading.RLock()
         self._closed = threading.Event()
+        # What is not there yet is not remembered: if Invoke is stopped now, it would pass for deleted by the user.
+        self._awaited: set[str] = set()
 
     def run(self) -> None:
         """Install, correct and remove; says in the log what went wrong, and never raises."""
@@ -235,15 +237,17 @@ class ModelSync:
                 if self._closed.is_set():
                     break
                 source = source_of(model)
-                record, known = records.get(source), memory.get(source)
+                record, known, is_awaited = records.get(source), memory.get(source), source in self._awaited
+                if record:
+                    self._awaited.discard(source)
                 if provider not in usable:
-                    if record and known is not None:
+                    if record and (known is not None or is_awaited):
                         host.delete_model(record)
                     memory.forget(source)
                 elif record is None:
-                    if known is None and model.lifecycle.status != "retired":
+                    if known is None and not is_awaited and model.lifecycle.status != "retired":
                         _install(model, _wanted(model))
-                        memory.remember(source, _wanted(model))
+                        self._awaited.add(source)
                 else:
                     merged = self._merged(record, model, known)
                     if merged != _fields_of(record):
