@@ -119,9 +119,10 @@ def _disturb(invoke: Invoke, numbers: list[int], dice: random.Random) -> None:
         invoke.request("PUT", f"{path}/cancel") if what == "cancel" else invoke.request("DELETE", path)
     elif what in ("pause", "resume"):
         invoke.send("PUT", f"{queue}/processor/{what}")
-    elif what == "cancel others":
+    # A clear takes out what has ended as well; with many of either there would be little left to look at.
+    elif what == "cancel others" and dice.random() < 0.3:
         invoke.send("PUT", f"{queue}/cancel_all_except_current")
-    elif what == "clear" and dice.random() < 0.3:
+    elif what == "clear" and dice.random() < 0.1:
         invoke.send("PUT", f"{queue}/clear")
 
 
