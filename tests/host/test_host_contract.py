@@ -35,6 +35,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
         ("image_name",),
     ),
     "edge.destination": (f"{_GRAPH}:Edge", ("destination",)),
+    "edge.destination.field": (f"{_GRAPH}:EdgeConnection", ("field",)),
     "edge.destination.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
     "edge.source": (f"{_GRAPH}:Edge", ("source",)),
     "edge.source.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
@@ -52,7 +53,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "record.source": (_MODEL, ("source",)),
     "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
-    **dict.fromkeys(("handlers.remove", "key.strip", "rest.partition"), None),
+    **dict.fromkeys(("handlers.remove", "inputs.items", "key.strip", "rest.partition"), None),
     **dict.fromkeys(("cursor.execute", "cursor.fetchall"), None),
     **dict.fromkeys(("log.error", "loop.call_later", "loop.run_in_executor"), None),
 }

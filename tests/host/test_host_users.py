@@ -96,6 +96,24 @@ def test_a_cached_picture_is_for_who_paid_for_it(house: House, sandbox: Sandbox)
     assert len(sandbox.calls()) == 2
 
 
+def test_a_picture_that_was_left_is_for_who_paid_for_it(house: House, sandbox: Sandbox) -> None:
+    graph = workflow_graph(house.model, prompt="left by anna")
+    kept = house.anna.root / "invokeai_external_kept"
+    sandbox.order("openai", "slow", seconds=5)
+    first = house.bob.enqueue(workflow_graph(house.model))
+    wait_for(sandbox.calls)
+    left = house.anna.enqueue(graph)
+    wait_for(lambda: kept.is_dir() and list(kept.iterdir()))
+    house.anna.cancel(left)
+    assert house.bob.ended(first)["status"] == "completed"
+    [his] = house.bob.run(graph)
+    assert len(sandbox.calls()) == 3
+    [hers] = house.anna.run(graph)
+    assert len(sandbox.calls()) == 3
+    told = [[notice["code"] for notice in made.metadata["external"]["notices"]] for made in (his, hers)]
+    assert [("kept_result" in codes) for codes in told] == [False, True]
+
+
 @pytest.fixture
 def guarded(house: House) -> House:
     """As newer versions are, in which everybody sees their own pictures, and a run may use what its user may see."""
