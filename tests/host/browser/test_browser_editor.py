@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from ..conftest import NewInvoke
-from ..invoke import PROVIDERS, Invoke
+from ..invoke import PROVIDERS, Invoke, Json
 from ..sandbox import Sandbox
 from ..test_host_workflows import EXAMPLES, node_of
 from .conftest import OpenPage
@@ -27,14 +28,27 @@ PROMPT = "a brass lantern"
 TITLES = {"gemini": "Gemini Image", "openai": "OpenAI Image"}
 
 
+def as_the_core_s_node_saved(workflow: Json) -> Json:
+    """A workflow whose nodes are of the core's version and lack a field that ours alone has."""
+    saved = copy.deepcopy(workflow)
+    for entry in saved["nodes"]:
+        if entry["type"] == "invocation":
+            entry["data"]["version"] = "1.0.0"
+            del entry["data"]["inputs"]["previews"]
+    return {**saved, "name": "External: saved with the core's node"}
+
+
+OF_THE_CORE = as_the_core_s_node_saved(EXAMPLES["text-to-picture"])
+
+
 @pytest.fixture(scope="module")
 def invoke(new_invoke: NewInvoke) -> Invoke:
     """An Invoke with keys, all models, and the examples in its library."""
     made = new_invoke(keys=PROVIDERS)
     made.start()
     made.settled_models()
-    for example in EXAMPLES.values():
-        made.send("POST", "/v1/workflows/", json={"workflow": example})
+    for workflow in (*EXAMPLES.values(), OF_THE_CORE):
+        made.send("POST", "/v1/workflows/", json={"workflow": workflow})
     return made
 
 
@@ -101,6 +115,17 @@ def test_an_example_opens_without_a_warning_as_a_form_that_is_ready_to_run(page:
             if place["fieldName"] == "model":
                 expect(page.raw.get_by_text(value["name"], exact=True).first).to_be_visible()
     expect(page.invoke_button).to_be_enabled()
+
+
+def test_a_workflow_that_was_saved_with_the_core_s_node_opens_without_a_warning_and_runs(
+    page: InvokePage, invoke: Invoke, sandbox: Sandbox
+) -> None:
+    load(page, OF_THE_CORE["name"])
+    assert [re.sub(r" \(\d+\)$", "", notice) for notice in page.notices()] == ["Workflow Loaded"]
+    picture = invoke.picture(page.generate())
+    assert picture.metadata["positive_prompt"] == node_of("text-to-picture", "picture")["prompt"]
+    assert len(sandbox.calls()) == 1
+    page.close_notices()
 
 
 @pytest.mark.parametrize(("name", "node_id"), [("text-to-picture", "picture"), ("transparent-sprite", "sprite")])
