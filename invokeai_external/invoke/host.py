@@ -44,6 +44,7 @@ from invokeai.app.services.session_queue.session_queue_common import (
     SessionQueueItem,
     SessionQueueItemNotFoundError,
 )
+from invokeai.app.services.session_queue.session_queue_sqlite import SqliteSessionQueue
 from invokeai.app.services.shared.graph import Graph, GraphExecutionState, NodeInputError
 from invokeai.app.services.shared.invocation_context import (
     InvocationContext,
@@ -88,6 +89,7 @@ __all__ = [
     "queued_items",
     "replaced_nodes",
     "replaced_starter_models",
+    "resting_queue",
     "root",
     "save",
     "services_exist",
@@ -437,6 +439,26 @@ def started(callback: Callable[[], None]) -> Iterator[None]:
     finally:
         if api_app.app.router.lifespan_context is lifespan:
             api_app.app.router.lifespan_context = original
+
+
+@contextmanager
+def resting_queue() -> Iterator[None]:
+    """Nothing is taken from the queue.
+
+    What an earlier Invoke left in its queue begins while the next one starts, beside the clean-up of its database. That
+    can die of it, and Invoke with it: "cannot VACUUM - SQL statements in progress" (6.14.2). A run of ours, whose
+    picture may be there at once, makes it likelier than one that has to load a model.
+    """
+    original = SqliteSessionQueue.dequeue
+
+    def dequeue(_: SqliteSessionQueue, **__: Any) -> None:
+        return None
+
+    SqliteSessionQueue.dequeue = dequeue
+    try:
+        yield
+    finally:
+        SqliteSessionQueue.dequeue = original
 
 
 @contextmanager

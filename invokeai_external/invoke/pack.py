@@ -66,8 +66,10 @@ class Pack:
             stack.enter_context(host.on_unregister(name, self.close))
             stack.enter_context(host.added_routes(router_of(self.runtime)))
             stack.enter_context(host.plain_failures(ExternalError))
+            self._starting = stack.enter_context(ExitStack())
             if not host.services_exist():
                 stack.enter_context(host.started(self._begin))
+                self._starting.enter_context(host.resting_queue())
             # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
             stack.enter_context(host.replaced_nodes(_NODE_TYPES, _our_nodes))
             self._stack = stack.pop_all()
@@ -86,6 +88,8 @@ class Pack:
 
     def _begin(self) -> None:
         """Show our models in the list of starter models, and bring the installed ones up to date."""
+        with self._lock:
+            self._starting.close()
         try:
             shown = [starter_model(m) for m in self.runtime.registry().models() if m.lifecycle.status != "retired"]
         except ExternalError as error:
