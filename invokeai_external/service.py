@@ -292,16 +292,16 @@ class Service:
         info = access.provider.info
         if not call.previews:
             return *await self._answered(access, call, place, on_progress), ()
+        answered = None
         if info.id not in self._without_streams:
             try:
-                answer, response = await self._answered(access, call, place, on_progress)
-                if response.is_stream:
-                    return answer, response, ()
+                answered = await self._answered(access, call, place, on_progress)
             except _StreamRefusedError:
                 _log.info("%s refused a call that asked for previews; it is sent again without.", info.name)
-                answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
-        else:
-            answer, response = await self._answered(access, replace(call, previews=0), place, on_progress)
+            else:
+                if answered[1].is_stream:
+                    return *answered, ()
+        answer, response = answered or await self._answered(access, replace(call, previews=0), place, on_progress)
         # Only now it is certain that the stream was what the server did not like.
         self._without_streams.add(info.id)
         return answer, response, (_no_streams(info.name),)
@@ -397,26 +397,22 @@ class Service:
         Raises:
             ProviderError: What the last try met.
         """
-        attempt, waited_s = 1, 0.0
+        tries, waited_s = 0, 0.0
         while True:
-            held = self._held(model)
             try:
-                if held:
+                if held := self._held(model):
                     raise held
-                return await once(attempt)
+                tries += 1
+                return await once(tries)
             except ProviderError as error:
                 if model and not held and asks_all_to_wait(error):
                     self._hold(model, error)
                 wait_s = seconds_before_retry(
-                    error,
-                    attempt=attempt - 1 if held else attempt,
-                    waited_s=waited_s,
-                    policy=self._policy,
-                    dice=random.random(),
+                    error, attempt=tries, waited_s=waited_s, policy=self._policy, dice=random.random()
                 )
                 tell(wait_s, error)
             await anyio.sleep(wait_s)
-            attempt, waited_s = attempt if held else attempt + 1, waited_s + wait_s
+            waited_s += wait_s
 
     def _hold(self, model: str, error: ProviderError) -> None:
         """Have all calls of a model wait for as long as one of them was asked to."""

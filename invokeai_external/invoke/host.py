@@ -289,10 +289,10 @@ def known_nodes(
     with suppress(NodeInputError):
         while node := state.next():
             source = state.prepared_source_mapping[node.id]
-            data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
-            context = build_invocation_context(services, data, lambda: False)
             if source in unordered:
                 continue
+            data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
+            context = build_invocation_context(services, data, lambda: False)
             if node.get_type() in carriers:
                 try:
                     state.complete(node.id, node.invoke(context))
