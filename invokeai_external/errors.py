@@ -129,6 +129,7 @@ class ProviderError(ExternalError):
         retry_after: The seconds that the provider asked to wait; None if it named none.
         should_retry: The provider's own word on whether to try again; None if it said nothing.
         never_sent: True if the request surely did not reach the provider, so nothing can have been billed.
+        may_be_billed: True if the request may have been billed although no image came: it is never sent again.
     """
 
     def __init__(
@@ -143,11 +144,13 @@ class ProviderError(ExternalError):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         never_sent: bool = False,
+        may_be_billed: bool = False,
     ) -> None:
         super().__init__(message, hint=hint, provider=provider, model=model, status=status, request_id=request_id)
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.never_sent = never_sent
+        self.may_be_billed = may_be_billed
 
 
 class RejectedRequestError(ProviderError):
@@ -193,7 +196,7 @@ class UnavailableError(ProviderError):
 
 
 class TimedOutError(ProviderError):
-    """No answer came in time; unless ``status`` is set, the request may still have been billed."""
+    """No answer came in time; the request may still have been billed."""
 
     code = "timed_out"
 

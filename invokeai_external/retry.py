@@ -25,7 +25,7 @@ _JITTER = 0.25
 """The official OpenAI SDK's figures (openai 3.54.0, ``_base_client.py``)."""
 
 _TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError)
-_RETRYABLE_STATUSES = frozenset({408, 409, 429})
+_RETRYABLE_STATUSES = frozenset({409, 429})
 
 
 class RetryPolicy(NamedTuple):
@@ -119,8 +119,9 @@ def _is_retryable(error: ProviderError) -> bool:
         return False
     if error.never_sent:
         return True
-    # Without a status, or with one of success, the picture may have been billed: it must not be paid for twice.
-    if error.status is None or error.status < 400:
+    # What may have been billed must not be paid for twice, whatever the answer says of trying again. Without a status,
+    # or with one of success, nobody knows.
+    if error.may_be_billed or error.status is None or error.status < 400:
         return False
     if error.should_retry is not None:
         return error.should_retry

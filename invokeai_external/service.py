@@ -458,6 +458,7 @@ class Service:
                     self._checked, request, call, data, abandon_on_cancel=True
                 )
             except ProviderError as error:
+                error.may_be_billed = True
                 errors.append(error)
                 continue
             found.append((image, info, finished))

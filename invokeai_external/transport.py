@@ -189,6 +189,7 @@ def _lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.R
         hint=_MAY_BE_BILLED,
         status=response.status_code if response else None,
         request_id=response.headers.get("x-request-id") if response else None,
+        may_be_billed=True,
     )
 
 
@@ -214,4 +215,5 @@ def _too_large(limit: int) -> ProviderError:
     return InvalidResponseError(
         f"The answer is larger than the {limit:,} bytes that are allowed.",
         hint="It may have been billed. Raise max_response_bytes in invokeai_external.yaml if it is right.",
+        may_be_billed=True,
     )

@@ -153,10 +153,16 @@ def test_the_provider_s_own_word_on_trying_again(said: str, word: bool | None) -
 # Which failures.
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [409, 429, 500, 502, 503, 529])
 def test_these_statuses_are_tried_again_unless_the_provider_says_no(status: int) -> None:
     assert wait(UnavailableError("Busy.", status=status)) == 0.5
     assert wait(UnavailableError("Busy.", status=status, should_retry=False)) is None
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 503, 504])
+def test_what_may_have_been_billed_is_never_sent_again_whatever_the_answer_says(status: int) -> None:
+    error = UnavailableError("Gone.", status=status, should_retry=True, retry_after=1, may_be_billed=True)
+    assert told(error) is error
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
@@ -254,7 +260,7 @@ def test_a_long_wait_is_told_in_words(seconds: float, asks: str, hint: str) -> N
 
 
 def test_a_wait_asked_by_another_failure_is_told_as_a_limit_of_the_rate() -> None:
-    assert type(told(TimedOutError("Gave up.", status=408, retry_after=500))) is RateLimitedError
+    assert type(told(NetworkError("Lost.", never_sent=True, retry_after=500))) is RateLimitedError
 
 
 def test_the_budget_holds_for_all_waits_together() -> None:

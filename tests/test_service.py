@@ -23,7 +23,6 @@ from invokeai_external.errors import (
     AuthenticationError,
     CapabilityError,
     ContentBlockedError,
-    ExternalError,
     InvalidResponseError,
     ModelRetiredError,
     NetworkError,
@@ -276,14 +275,42 @@ async def test_a_fault_that_no_retry_cures_is_told_at_once(
 
 
 @MODELS
-@pytest.mark.parametrize("params", [{"status": s} for s in (408, 409, 500, 502, 503, 504)] + [{"body": "html"}])
+@pytest.mark.parametrize("status", [409, 500, 502, 503])
 async def test_a_server_error_is_tried_again(
-    model: str, params: dict[str, Any], sandbox_url: str, order: Order, tmp_path: Path
+    model: str, status: int, sandbox_url: str, order: Order, tmp_path: Path
 ) -> None:
-    order(model, "server_error", **params)
+    order(model, "server_error", status=status)
     result = await generate(settings_of(tmp_path), model)
     assert len(result.images) == 1
     assert len(received_calls(sandbox_url)) == 2
+
+
+@MODELS
+@pytest.mark.parametrize(
+    "params",
+    [{"fault": "gateway_timeout", "status": s} for s in (504, 520, 522, 524)]
+    + [{"fault": "server_error", "status": s} for s in (408, 504)]
+    + [{"fault": "server_error", "status": s, "body": "html"} for s in (500, 502, 503)],
+)
+@pytest.mark.parametrize("previews", [0, 1])
+async def test_what_a_gateway_gave_up_on_is_sent_once_and_may_have_been_billed(
+    model: str, params: dict[str, Any], previews: int, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, **params)
+    with pytest.raises(ProviderError) as caught:
+        await generate(settings_of(tmp_path), model, previews=previews)
+    assert (caught.value.status, caught.value.may_be_billed) == (params["status"], True)
+    assert len(received_calls(sandbox_url)) == 1
+
+
+async def test_no_word_of_a_gateway_has_what_may_be_billed_sent_again(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    answer = httpx.Response(504, headers={"x-should-retry": "true", "retry-after-ms": "1"})
+    route = respx_mock.post(URL).mock(return_value=answer)
+    with pytest.raises(UnavailableError) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert (caught.value.may_be_billed, route.call_count) == (True, 1)
 
 
 async def test_the_tries_are_limited_and_counted(sandbox_url: str, order: Order, tmp_path: Path) -> None:
@@ -599,7 +626,7 @@ async def test_no_connection_at_all_says_that_nothing_was_sent(tmp_path: Path, r
 )
 async def test_what_was_sent_is_not_sent_again_and_may_have_been_billed(
     error: type[httpx.TransportError],
-    kind: type[ExternalError],
+    kind: type[ProviderError],
     words: str,
     tmp_path: Path,
     respx_mock: respx.MockRouter,
@@ -608,7 +635,7 @@ async def test_what_was_sent_is_not_sent_again_and_may_have_been_billed(
     with pytest.raises(kind, match=words) as caught:
         await generate(settings_of(tmp_path), OPENAI)
     assert "may have been billed" in str(caught.value)
-    assert route.call_count == 1
+    assert (caught.value.may_be_billed, route.call_count) == (True, 1)
 
 
 async def test_an_answer_that_is_too_large_is_given_up(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
@@ -779,11 +806,10 @@ class Broken(httpx.AsyncByteStream):
         raise self._error
 
 
-@pytest.mark.parametrize("status", [429, 503])
 async def test_an_error_whose_body_breaks_off_is_still_told_by_its_status(
-    status: int, tmp_path: Path, respx_mock: respx.MockRouter
+    tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
-    cut_short = httpx.Response(status, headers={"retry-after-ms": "10"}, stream=Broken(httpx.ReadError("gone")))
+    cut_short = httpx.Response(429, headers={"retry-after-ms": "10"}, stream=Broken(httpx.ReadError("gone")))
     route = respx_mock.post(URL).mock(side_effect=[cut_short, httpx.Response(200, json=ANSWER)])
     assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
     assert route.call_count == 2

@@ -64,6 +64,12 @@ SANDBOX_HEADER = "x-invokeai-external-sandbox"
 _LONGEST_QUOTE = 300
 """How many characters of a provider's own words are shown."""
 
+_UNKNOWN_OUTCOME = frozenset({408, 504, 520, 522, 524})
+"""What a gateway answers that gave up waiting or lost the connection behind it (504, and Cloudflare's 52x), and 408:
+the provider goes on with the request, and bills it."""
+
+_LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
+
 _VERSION = r"v\d+(?:(?:alpha|beta)\d*)?"
 """An API version at the end of a base URL."""
 
@@ -327,11 +333,16 @@ def one_line(words: object) -> str:
 
 def error_fields(response: HttpResponse) -> Mapping[str, Any]:
     """The ``error`` object of a failed answer, also from inside a list of one; empty if there is none."""
+    return error_in({"error": _error_object(response)})
+
+
+def _error_object(response: HttpResponse) -> object:
+    """The ``error`` of a failed answer, whatever it is; None if there is none."""
     try:
         body = _loaded(response)
     except ValueError:
-        return {}
-    return error_in(body)
+        return None
+    return body.get("error") if isinstance(body, dict) else None
 
 
 def error_in(body: object) -> Mapping[str, Any]:
@@ -363,10 +374,12 @@ def error_from(
     response: HttpResponse,
     call: Call | None,
     request_id: str | None = None,
+    *,
+    may_be_billed: bool = False,
 ) -> ErrorKind:
     """An error that tells where it happened and what its answer says of trying again.
 
-    Without a call it is the list of models that was asked for, here and in the functions below.
+    Without a call it is the list of models that was asked for, here and in the functions below: that is never billed.
 
     The request id is OpenAI's header, which many gateways send too, unless another is given.
     """
@@ -379,6 +392,7 @@ def error_from(
         request_id=request_id or response.headers.get("x-request-id"),
         retry_after=asked_wait(response.headers, now=response.received_at),
         should_retry=should_retry_header(response.headers),
+        may_be_billed=may_be_billed and call is not None,
     )
 
 
@@ -390,7 +404,7 @@ def invalid_answer(
     hint = "Try again, or check the base URL if this happens every time."
     if call:
         hint = f"It may have been billed. {hint}"
-    return error_from(InvalidResponseError, message, hint, response, call, request_id)
+    return error_from(InvalidResponseError, message, hint, response, call, request_id, may_be_billed=True)
 
 
 def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, call: Call | None) -> ProviderError:
@@ -428,14 +442,25 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
         kind = InvalidResponseError
         message = f"{provider.name} answered with HTTP {status}, which is no answer to such a request."
         hint = "Check the base URL."
-    return error_from(kind, message, hint, response, call)
+    may_be_billed = _may_be_billed(response)
+    if may_be_billed and call:
+        hint = _LOOK_FIRST
+    return error_from(kind, message, hint, response, call, may_be_billed=may_be_billed)
+
+
+def _may_be_billed(response: HttpResponse) -> bool:
+    """True for a failed answer that does not come from the provider itself, which may be at work on the request."""
+    if response.status in _UNKNOWN_OUTCOME:
+        return True
+    return response.status >= 500 and not isinstance(_error_object(response), dict)
 
 
 def broken_off(provider: ProviderInfo, words: str, head: HttpResponse, call: Call) -> ProviderError:
     """The error of a stream that ended without its picture, for the reason that the provider gives, if any."""
     kind = UnavailableError if words else InvalidResponseError
     message = f"{provider.name} broke off before the picture was finished{said(words)}"
-    return error_from(kind, message, "It may have been billed. Try again later.", head, call)
+    hint = "It may have been billed. Try again later."
+    return error_from(kind, message, hint, head, call, may_be_billed=True)
 
 
 def asked_for(call: Call | None) -> str:

@@ -82,6 +82,10 @@ FAULTS: Mapping[str, FaultKind] = {
         "the provider is broken or overloaded; body html gives a page as a proxy in between would",
         {"status": Param(503, _STATUSES), "body": Param("json", ("json", "html"))},
     ),
+    "gateway_timeout": FaultKind(
+        "a gateway gives up while the provider goes on, and answers with a page",
+        {"status": Param(504, (504, 520, 522, 524))},
+    ),
     "organization_not_verified": FaultKind("403 until the organization proves who it is", providers=("openai",)),
     "moderation": FaultKind("400 moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
     "blocked_prompt": FaultKind(

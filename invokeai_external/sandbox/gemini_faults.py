@@ -40,6 +40,8 @@ def raise_ordered_error(fault: Fault | None) -> None:
         raise _rate_limited(fault)
     if fault.name == "quota":
         raise _quota(fault.text("limit"), fault.optional("delay"))
+    if fault.name == "gateway_timeout":
+        raise HtmlPage(int(fault.number("status")))
     if fault.name == "server_error":
         status = int(fault.number("status"))
         raise HtmlPage(status) if fault.text("body") == "html" else gemini_error(status, _SERVER_MESSAGES[status])

@@ -44,6 +44,8 @@ def raise_ordered_error(fault: Fault | None) -> None:
         code = fault.text("code")
         kind = "insufficient_quota" if code == "insufficient_quota" else "invalid_request_error"
         raise openai_error(int(fault.number("status")), _QUOTA_MESSAGES[code], kind=kind, code=code)
+    if fault.name == "gateway_timeout":
+        raise HtmlPage(int(fault.number("status")))
     if fault.name == "server_error":
         status = int(fault.number("status"))
         if fault.text("body") == "html":

@@ -27,6 +27,14 @@ _GOOGLE_STATUS = {
 """The canonical name of each HTTP status, as google.rpc.Code maps them."""
 
 
+_OF_CLOUDFLARE = {
+    520: "Web server is returning an unknown error",
+    522: "Connection timed out",
+    524: "A timeout occurred",
+}
+"""What the statuses mean that Cloudflare has added."""
+
+
 class Refusal(Exception):
     """An error answer: its HTTP status, its JSON body and its extra headers."""
 
@@ -41,7 +49,7 @@ class HtmlPage(Refusal):
     """An error page of a proxy or a load balancer before the service, which speaks no JSON."""
 
     def __init__(self, status: int) -> None:
-        title = f"{status} {HTTPStatus(status).phrase}"
+        title = f"{status} {_OF_CLOUDFLARE.get(status) or HTTPStatus(status).phrase}"
         page = f"<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
         super().__init__(status, page)
 

@@ -99,6 +99,8 @@ class Failure(NamedTuple):
         assert (error.message, error.hint) == (self.message, self.hint)
         assert (error.code, error.status) == (self.code, self.status)
         assert (error.retry_after, error.should_retry) == (self.retry_after, self.should_retry)
+        # The fact and what is said of it agree.
+        assert error.may_be_billed is ("may have been billed" in (self.hint or ""))
 
 
 def responses(names: Sequence[str]) -> st.SearchStrategy[HttpResponse]:

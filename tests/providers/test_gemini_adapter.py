@@ -255,6 +255,7 @@ def test_the_pictures_of_all_candidates_count_though_one_was_refused() -> None:
 
 NAME = "Google Gemini"
 CHANGE = "Change the prompt or the pictures given."
+LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
 BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
 NO_PICTURE = f"The answer of {NAME} holds no picture"
 USAGE_URL = "https://aistudio.google.com/usage"
@@ -421,7 +422,7 @@ FAILURES = [
             UnavailableError, "unavailable", f"{NAME} is overloaded or out of order (HTTP 503): {BUSY}",
             "Try again later.", headers={"retry-after": "9"}, retry_after=9.0),
     Failure("HTML", 502, b"<html>Bad Gateway</html>", UnavailableError, "unavailable",
-            f"{NAME} is overloaded or out of order (HTTP 502).", "Try again later."),
+            f"{NAME} is overloaded or out of order (HTTP 502).", LOOK_FIRST),
     Failure("redirect", 307, b"", InvalidResponseError, "invalid_response",
             f"{NAME} answered with HTTP 307, which is no answer to such a request.", "Check the base URL."),
 ]  # fmt: skip

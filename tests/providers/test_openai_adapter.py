@@ -241,6 +241,7 @@ def error(message: object, code: object = None, kind: object = "invalid_request_
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
 BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
 LIMITS = "https://platform.openai.com/settings/organization/limits"
 BLOCKED = "Your request was rejected by the safety system. safety_violations=[violence]."
@@ -378,7 +379,7 @@ FAILURES = [
     ),
     Failure(
         "408", 408, error("Request timed out."), TimedOutError, "timed_out",
-        "OpenAI gave up waiting (HTTP 408): Request timed out.", "Try again later.",
+        "OpenAI gave up waiting (HTTP 408): Request timed out.", LOOK_FIRST,
     ),
     Failure(
         "409", 409, error("The request conflicts with another one."), UnavailableError, "unavailable",
@@ -394,7 +395,7 @@ FAILURES = [
         f"{OUT_OF_ORDER} (HTTP 500): The server had an error. Sorry about that!", "Try again later.",
     ),
     Failure(
-        "502, HTML", 502, HTML, UnavailableError, "unavailable", f"{OUT_OF_ORDER} (HTTP 502).", "Try again later.",
+        "502, HTML", 502, HTML, UnavailableError, "unavailable", f"{OUT_OF_ORDER} (HTTP 502).", LOOK_FIRST,
         headers={"retry-after": "3"}, retry_after=3.0,
     ),
     Failure(

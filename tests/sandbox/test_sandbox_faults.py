@@ -185,6 +185,13 @@ class TestErrors:
         assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (status, "text/html")
         assert page.text.startswith("<html>")
 
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    @pytest.mark.parametrize("status", [504, 520, 522, 524])
+    def test_gateway_timeout(self, http: httpx.Client, order: Order, provider: str, status: int) -> None:
+        order(provider, "gateway_timeout", status=status)
+        page = call(http, provider)
+        assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (status, "text/html")
+
     def test_moderation(self, http: httpx.Client, order: Order) -> None:
         order("openai", "moderation", violation="self_harm")
         answer = call(http, "openai")
