@@ -27,6 +27,7 @@ from .errors import (
     RequestError,
     TimedOutError,
 )
+from .in_flight import InFlight
 from .planner import Call, Plan
 from .providers.base import (
     SANDBOX_HEADER,
@@ -146,6 +147,8 @@ class Service:
             max_response_bytes=limits.max_response_bytes,
             asgi_app=_sandbox_app() if sandbox else None,
         )
+        # The sandbox in process bills nothing.
+        self._in_flight = InFlight(None if sandbox else settings.root)
         self._without_streams: set[str] = set()
         self._holds: dict[str, _Hold] = {}
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
@@ -210,7 +213,9 @@ class Service:
 
         async def run(place: int, call: Call) -> None:
             place_of_all = (place + 1, len(plan.calls))
-            outcomes[place] = await self._outcome(access, request, call, plan.notices, place_of_all, on_progress)
+            names = access.provider.info.id, call.model.id
+            with self._in_flight.call(*names, call.n, on_progress) as tell:
+                outcomes[place] = await self._outcome(access, request, call, plan.notices, place_of_all, tell)
 
         try:
             async with anyio.create_task_group() as group:

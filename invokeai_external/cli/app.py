@@ -241,8 +241,9 @@ def sandbox(
 def install(root: Root = None) -> None:
     """Put the node pack into an Invoke root."""
     from . import install as command
-    from .context import root_folder
+    from .context import root_folder, say_left_behind
 
+    say_left_behind(root_folder(root))
     command.run(root_folder(root))
 
 
@@ -250,8 +251,9 @@ def install(root: Root = None) -> None:
 def doctor(root: Root = None) -> int:
     """Say what is installed in an Invoke root, and what is wrong."""
     from . import doctor as command
-    from .context import root_folder
+    from .context import root_folder, say_left_behind
 
+    say_left_behind(root_folder(root))
     return command.run(root_folder(root))
 
 

@@ -32,7 +32,7 @@ from ..settings import Settings
 from ..sizing import AspectRatio, Size
 from . import report
 from .app import INTERRUPTED
-from .context import settings
+from .context import make_own_folder, settings
 from .files import PictureFolder, PreviewFolder, SavedPicture, read_picture
 from .live import live_line
 
@@ -78,6 +78,8 @@ def run(arguments: Arguments, *, root: Path | None, sandbox: bool, dry_run: bool
         return 0
     folder = PictureFolder(arguments.out)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
+    if not sandbox:
+        make_own_folder(root)
     done = Run()
     try:
         with live_line() as on_progress:
