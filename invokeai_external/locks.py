@@ -1,54 +1,162 @@
-"""Locks on open files, between processes: the one place that knows how the systems differ.
-
-A lock ends with its process, however that ends. Windows was not tried.
-"""
+"""Locks and modes of files: what differs between systems, in one module. Windows was not tried."""
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
-__all__ = ["try_lock"]
+__all__ = ["LockBusyError", "locked", "others_can_read", "try_lock", "unlock"]
 
-_FAR = 1 << 40
-"""On Windows a locked byte cannot be read by anybody else, so the one that is locked lies behind all content."""
+_LOCK_WAIT_S = 10.0
+"""How long ``locked`` waits. Whoever holds such a lock writes one small file."""
+
+_POLL_S = 0.02
+
+_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
+"""What systems say of a lock that somebody else holds."""
+
+_LOCKED_BYTE = 1 << 30
+"""Windows locks bytes against reading too, so this one is beyond the end of every file that is locked. It is below
+2 GB, which is as far as ``locking`` counts."""
 
 
-if sys.platform == "win32":
-    import msvcrt
+class LockBusyError(Exception):
+    """Another process held the lock for too long."""
 
-    def try_lock(descriptor: int) -> bool:
-        """Take the exclusive lock of an open file, without waiting; False if somebody holds it.
 
-        It is held until the descriptor is closed.
+class _System(Protocol):
+    """Raises OSError, one of ``_TAKEN`` if somebody else holds the lock."""
 
-        Raises:
-            OSError: The file system has no locks.
-        """
-        here = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
+    def lock(self, handle: int) -> None: ...
+
+    def unlock(self, handle: int) -> None: ...
+
+
+class Posix:
+    """``flock``: the lock belongs to the open file, not to the process, and also keeps threads apart."""
+
+    def __init__(self, fcntl: Any) -> None:
+        self._fcntl = fcntl
+
+    def lock(self, handle: int) -> None:
+        self._fcntl.flock(handle, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
+
+    def unlock(self, handle: int) -> None:
+        self._fcntl.flock(handle, self._fcntl.LOCK_UN)
+
+
+class Windows:
+    """``msvcrt.locking``: one byte of the file, counted from where the file stands."""
+
+    def __init__(self, msvcrt: Any) -> None:
+        self._msvcrt = msvcrt
+
+    def lock(self, handle: int) -> None:
+        self._at_byte(handle, self._msvcrt.LK_NBLCK)
+
+    def unlock(self, handle: int) -> None:
+        self._at_byte(handle, self._msvcrt.LK_UNLCK)
+
+    def _at_byte(self, handle: int, mode: int) -> None:
+        place = os.lseek(handle, 0, os.SEEK_CUR)
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
+            self._msvcrt.locking(handle, mode, 1)
         finally:
-            os.lseek(descriptor, here, os.SEEK_SET)
-        return True
+            os.lseek(handle, place, os.SEEK_SET)
 
-else:
-    import fcntl
 
-    def try_lock(descriptor: int) -> bool:
-        """Take the exclusive lock of an open file, without waiting; False if somebody holds it.
+def _this_system() -> _System:
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
 
-        It is held until the descriptor is closed.
+        return Windows(msvcrt)
+    return Posix(fcntl)
 
-        Raises:
-            OSError: The file system has no locks.
-        """
-        # Of this open file, not of the process: whoever else opens it in this process finds it locked as well.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+
+def try_lock(handle: int, *, system: _System | None = None) -> bool:
+    """Take the lock of an open file, which is this one's alone until it is closed or its process ends, however it ends.
+
+    Args:
+        handle: The file descriptor, open for writing.
+        system: How locks are taken; this system's way if none is given.
+
+    Returns:
+        False if the file is locked by whoever else has it open, in this process or in another.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    try:
+        (system or _this_system()).lock(handle)
+    except OSError as error:
+        if error.errno in _TAKEN:
             return False
+        raise
+    return True
+
+
+def unlock(handle: int, *, system: _System | None = None) -> None:
+    """Give a lock back before the file is closed."""
+    (system or _this_system()).unlock(handle)
+
+
+@contextmanager
+def locked(
+    path: Path,
+    *,
+    wait_s: float = _LOCK_WAIT_S,
+    system: _System | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the lock of an empty file (mode 0600), which is made if it is not there and stays.
+
+    On a file system that has no locks, nothing is locked.
+
+    Args:
+        path: The file. It must be one that nobody replaces, so not the one that is written under the lock.
+        wait_s: How long to wait for whoever holds it.
+        system: See ``try_lock``.
+        clock: Seconds that never run backwards.
+        sleep: Waits for so many seconds.
+
+    Raises:
+        LockBusyError: It was held all the time.
+        OSError: The file cannot be made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
+    try:
+        deadline = clock() + wait_s
+        while not _locked_or_lockless(handle, system):
+            if clock() >= deadline:
+                raise LockBusyError(str(path))
+            sleep(_POLL_S)
+        yield
+    finally:
+        # This also gives the lock back.
+        os.close(handle)
+
+
+def _locked_or_lockless(handle: int, system: _System | None) -> bool:
+    try:
+        return try_lock(handle, system=system)
+    except OSError:
         return True
+
+
+def others_can_read(path: Path) -> bool:
+    """True if anybody but a file's owner can read or write it; False where the system has no such modes.
+
+    Raises:
+        OSError: The file is not there.
+    """
+    return os.name == "posix" and bool(stat.S_IMODE(path.stat().st_mode) & 0o077)

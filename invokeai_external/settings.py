@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from .errors import NotConfiguredError, RequestError, SettingsError
+from .locks import others_can_read
 from .request import MAX_PREVIEWS, Notice
 
 __all__ = [
@@ -334,7 +334,7 @@ def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
 
 
 def _permission_notices(path: Path) -> list[Notice]:
-    if os.name != "posix" or not path.exists() or not stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if not path.exists() or not others_can_read(path):
         return []
     return [Notice("keys_readable", f"Others on this machine can read {path}; run: chmod 600 {path}")]
 
