@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.types import Scope
 
-__all__ = ["ABANDONED", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query"]
+__all__ = ["ABANDONED", "CUT_SHORT", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query"]
 
 _CREDENTIALS = {"authorization", "x-goog-api-key", "api-key", "x-api-key", "proxy-authorization", "cookie"}
 _MOST_CALLS = 1000
 
 ABANDONED = "abandoned"
 """The outcome of a call whose client did not wait for the answer."""
+
+CUT_SHORT = "cut short"
+"""The outcome of a call whose answer was not sent to its end, as ordered."""
 
 
 class Outcome:
@@ -40,9 +43,16 @@ class Outcome:
         return found
 
     def note(self, outcome: int | str) -> None:
-        """Write down the status of the answer, or that it was abandoned; the first word counts."""
+        """Write down the status of the answer, or that it was abandoned or cut short; the first word counts."""
         if self.entry and self.entry["outcome"] is None:
             self.entry["outcome"] = outcome
+
+    def sends(self, images: Iterable[bytes]) -> None:
+        """Write down the image files that are about to be sent whole, by their SHA-256."""
+        if self.entry:
+            sent = self.entry["images"]
+            assert isinstance(sent, list)
+            sent.extend(hashlib.sha256(data).hexdigest() for data in images)
 
 
 class CallLog:
@@ -54,7 +64,8 @@ class CallLog:
     def record(self, request: Request, **content: object) -> None:
         """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of picture bytes.
 
-        Its ``outcome`` is the status of the answer, ``abandoned``, or None while it is open.
+        Its ``outcome`` is the status of the answer, ``abandoned``, ``cut short``, or None while it is open; its
+        ``images`` are the SHA-256 of the image files that the answer held whole, previews aside.
         """
         entry: dict[str, object] = {
             "method": request.method,
@@ -62,6 +73,7 @@ class CallLog:
             "query": request.url.query,
             "headers": _without_credentials(request.headers),
             "outcome": None,
+            "images": [],
             **content,
         }
         Outcome.of(request.scope).entry = entry

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
-__all__ = ["UnreadableImageError", "decode", "encode"]
+__all__ = ["UnreadableImageError", "decode", "encode", "several"]
 
 MIME_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The formats that both services write."""
@@ -55,3 +56,12 @@ def _flat(picture: Image.Image) -> Image.Image:
     layered = picture.convert("RGBA")
     ground = Image.new("RGBA", layered.size, "white")
     return Image.alpha_composite(ground, layered).convert("RGB")
+
+
+def several(files: Sequence[bytes], form: str, file_format: str) -> list[bytes]:
+    """More pictures than were asked for: ``twice`` with the first one again at the end, ``small_first`` with it at half
+    its size before all."""
+    if form == "twice":
+        return [*files, files[0]]
+    picture = decode(files[0])
+    return [encode(picture.resize((picture.width // 2, picture.height // 2)), file_format), *files]

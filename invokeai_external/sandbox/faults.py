@@ -59,6 +59,7 @@ FAULTS: Mapping[str, FaultKind] = {
                     "x-should-retry-true",
                     "x-should-retry-false",
                     "retry-info",
+                    "words",
                     "none",
                 ),
             ),
@@ -71,10 +72,15 @@ FAULTS: Mapping[str, FaultKind] = {
         {
             "code": Param(
                 "insufficient_quota",
-                ("insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"),
+                (
+                    "insufficient_quota",
+                    "billing_hard_limit_reached",
+                    "project_spend_limit_exceeded",
+                    "insufficient_user_quota",
+                ),
             ),
-            "status": Param(429, (400, 403, 429)),
-            "limit": Param("per_day", ("per_day", "zero", "per_minute")),
+            "status": Param(429, (400, 402, 403, 429)),
+            "limit": Param("per_day", ("per_day", "zero", "zero_value", "per_minute", "prepayment")),
             "delay": Param(None),
         },
     ),
@@ -110,7 +116,20 @@ FAULTS: Mapping[str, FaultKind] = {
     "bad_base64": FaultKind("picture data that is not base64"),
     "not_an_image": FaultKind("good base64 of something that is no picture"),
     "url_safe_base64": FaultKind("picture data in the URL-safe alphabet of base64"),
-    "url_result": FaultKind("a url, served by the sandbox, in the place of b64_json", providers=("openai",)),
+    "url_result": FaultKind(
+        "a url in the place of b64_json: of the sandbox, where the picture is after so many misses (404), or data:",
+        {
+            "form": Param("absolute", ("absolute", "relative", "data")),
+            "misses": Param(0.0),
+            "key": Param("none", ("none", "required")),
+        },
+        providers=("openai",),
+    ),
+    "several_images": FaultKind(
+        "one picture more than asked for: the first one again, or before all others at half its size",
+        {"form": Param("twice", ("twice", "small_first"))},
+    ),
+    "thought_only": FaultKind("the picture in a thought alone, and STOP", providers=("gemini",)),
     "snake_case": FaultKind("an answer with snake_case names", providers=("gemini",)),
     "jpeg_answer": FaultKind("a JPEG picture, whatever was asked for"),
     "other_size": FaultKind("a picture of another size than asked for", {"width": Param(896), "height": Param(640)}),

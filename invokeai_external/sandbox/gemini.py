@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse, Response
 from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes, hide_key_in_query
-from .codec import MIME_TYPES, encode
-from .delivery import base64_text, deliver, deliver_events, meet_wire_fault
+from .codec import MIME_TYPES, encode, several
+from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .faults import Fault
 from .gemini_faults import error_chunk, ordered_body, raise_ordered_error
 from .gemini_request import (
@@ -53,7 +53,7 @@ _JPEG_MODEL = "gemini-3.1-flash-lite-image"
 async def generate_content(request: Request, version: str, model: str) -> Response:
     """One picture with words; JSON in, ``GenerateContentResponse`` out."""
     whole, fault = await _whole_answer(request, version, model)
-    return deliver(_spelt(whole, fault), fault)
+    return deliver(_spelt(whole, fault), fault, images=_images(whole, fault))
 
 
 @router.post("/{version}/models/{model}:streamGenerateContent")
@@ -64,11 +64,12 @@ async def stream_generate_content(request: Request, version: str, model: str) ->
     if fault and fault.name == "stream_refused":
         raise gemini_error(404, f"The requested URL {request.url.path.removeprefix('/gemini')} was not found.")
     if fault and fault.name == "stream_ignored":
-        return deliver(whole, fault)
-    chunks = [_spelt(chunk, fault) for chunk in _chunks(whole, fault)]
+        return deliver(whole, fault, images=_images(whole, fault))
+    chunks = _chunks(whole, fault)
     if not as_events:
-        return deliver(chunks, fault)
-    return deliver_events([_event(chunk) for chunk in chunks], fault)
+        sent = [image for chunk in chunks for image in _images(chunk, fault)]
+        return deliver([_spelt(chunk, fault) for chunk in chunks], fault, images=sent)
+    return deliver_events([Event(_event(_spelt(chunk, fault)), _images(chunk, fault)) for chunk in chunks], fault)
 
 
 async def _whole_answer(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:
@@ -102,6 +103,18 @@ async def _whole_answer(request: Request, version: str, model: str) -> tuple[dic
         "responseId": secrets.token_urlsafe(16),
     }
     return whole, fault
+
+
+def _images(body: dict[str, Any], fault: Fault | None) -> tuple[bytes, ...]:
+    """The finished pictures of an answer, or of a piece of it; of a thought, where no other was ordered."""
+    thoughts = fault is not None and fault.name == "thought_only"
+    parts = [part for candidate in body.get("candidates", ()) for part in candidate["content"].get("parts", ())]
+    files = [decode_base64(part["inlineData"]["data"]) for part in parts if _is_finished(part, thoughts=thoughts)]
+    return () if is_spoilt(fault) else tuple(file for file in files if file)
+
+
+def _is_finished(part: dict[str, Any], *, thoughts: bool) -> bool:
+    return "inlineData" in part and (thoughts or not part.get("thought"))
 
 
 def _spelt(body: dict[str, Any], fault: Fault | None) -> Any:
@@ -163,9 +176,9 @@ async def get_model(request: Request, version: str, model: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """The picture of an answer, and the smaller one that it was thought out with."""
+    """The picture of an answer, more if that was ordered, and the smaller one that it was thought out with."""
 
-    data: bytes
+    files: tuple[bytes, ...]
     mime_type: str
     thought: bytes | None
 
@@ -195,7 +208,10 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
         sketch = picture.copy()
         sketch.thumbnail((_THOUGHT_EDGE, _THOUGHT_EDGE))
         thought = encode(sketch, file_format)
-    return _Drawing(encode(picture, file_format), MIME_TYPES[file_format], thought)
+    files = [encode(picture, file_format)]
+    if fault and fault.name == "several_images":
+        files = several(files, fault.text("form"), file_format)
+    return _Drawing(tuple(files), MIME_TYPES[file_format], thought)
 
 
 def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None) -> dict[str, object]:
@@ -205,14 +221,16 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
     if drawing and drawing.thought:
         sketch = {"mimeType": drawing.mime_type, "data": base64.b64encode(drawing.thought).decode()}
         parts.append({"inlineData": sketch, "thought": True})
-    if call.gives_text:
+    if call.gives_text and not (fault and fault.name == "thought_only"):
         parts.append({"text": _ANSWER if drawing else _DESCRIPTION})
-    if drawing:
-        image: dict[str, object] = {
-            "inlineData": {"mimeType": drawing.mime_type, "data": base64_text(drawing.data, fault)}
-        }
+    if drawing is None:
+        return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
+    for file in drawing.files:
+        image: dict[str, object] = {"inlineData": {"mimeType": drawing.mime_type, "data": base64_text(file, fault)}}
         if signs_thoughts(call.config):
-            image["thoughtSignature"] = base64.b64encode(hashlib.sha256(drawing.data).digest() * 2).decode()
+            image["thoughtSignature"] = base64.b64encode(hashlib.sha256(file).digest() * 2).decode()
+        if fault and fault.name == "thought_only":
+            image["thought"] = True
         parts.append(image)
     return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
 

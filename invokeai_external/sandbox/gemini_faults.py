@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .delivery import rate_limit_headers
+from .delivery import rate_limit_headers, wait_in_words
 from .faults import Fault
 from .refusal import HtmlPage, Refusal, gemini_error
 
@@ -25,8 +25,10 @@ _QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits."
 )
+_PREPAYMENT_MESSAGE = "Your prepayment credits are depleted. Please go to AI Studio to manage your project and billing."
 _QUOTA_IDS = {
     "per_day": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+    "zero_value": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
     "per_minute": "GenerateRequestsPerMinutePerProjectPerModel",
 }
 _METRIC = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
@@ -39,7 +41,7 @@ def raise_ordered_error(fault: Fault | None) -> None:
     if fault.name == "rate_limited":
         raise _rate_limited(fault)
     if fault.name == "quota":
-        raise _quota(fault.text("limit"), fault.optional("delay"))
+        raise _quota(fault.text("limit"), int(fault.number("status")), fault.optional("delay"))
     if fault.name == "gateway_timeout":
         raise HtmlPage(int(fault.number("status")))
     if fault.name == "server_error":
@@ -62,20 +64,26 @@ def _rate_limited(fault: Fault) -> Refusal:
     details = []
     if fault.text("form") == "retry-info":
         details.append(_retry_info(fault.optional("delay") or f"{fault.number('seconds'):g}s"))
-    return gemini_error(429, _SERVER_MESSAGES[429], details=details, headers=rate_limit_headers(fault))
+    message = f"{_SERVER_MESSAGES[429]} {wait_in_words(fault)}".rstrip()
+    return gemini_error(429, message, details=details, headers=rate_limit_headers(fault))
 
 
-def _quota(limit: str, delay: str | None) -> Refusal:
+def _quota(limit: str, status: int, delay: str | None) -> Refusal:
     details: list[dict[str, object]] = []
     message = _QUOTA_MESSAGE
-    if limit == "zero":
+    if limit == "prepayment":
+        message = _PREPAYMENT_MESSAGE
+    elif limit == "zero":
         message += f" \n* Quota exceeded for metric: {_METRIC}, limit: 0, model: gemini-image"
     else:
-        violation = {"quotaMetric": _METRIC, "quotaId": _QUOTA_IDS[limit], "quotaValue": "20"}
+        violation: dict[str, object] = {"quotaMetric": _METRIC, "quotaId": _QUOTA_IDS[limit]}
+        # As in all JSON for protocol buffers, what is zero is left out.
+        if limit != "zero_value":
+            violation["quotaValue"] = "20"
         details.append({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]})
     if delay:
         details.append(_retry_info(delay))
-    return gemini_error(429, message, details=details)
+    return gemini_error(status, message, status="RESOURCE_EXHAUSTED", details=details)
 
 
 def _retry_info(delay: str) -> dict[str, object]:

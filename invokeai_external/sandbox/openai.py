@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes
-from .codec import MIME_TYPES, decode, encode
-from .delivery import base64_text, deliver, deliver_events, meet_wire_fault
+from .codec import MIME_TYPES, decode, encode, several
+from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .faults import Fault
 from .openai_faults import error_event, raise_ordered_error, refuse_stream
 from .openai_request import (
@@ -31,7 +31,7 @@ from .openai_request import (
 from .picture import Scene, render
 from .refusal import openai_error, request_id
 from .served import find_model, listed_models
-from .state import state_of
+from .state import ShelvedFile, state_of
 from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
 
 __all__ = ["router"]
@@ -111,12 +111,13 @@ async def get_model(request: Request, model: str) -> Response:
 
 @router.get("/files/{name}")
 async def get_file(request: Request, name: str) -> Response:
-    """A picture that an answer pointed to; like the real ones, such a URL needs no key."""
-    found = state_of(request).files.get(name)
-    if found is None:
+    """A picture that an answer pointed to; like the real ones, such a URL needs no key, unless that was ordered."""
+    file = state_of(request).files.get(name)
+    if file is None:
         raise openai_error(404, "The file does not exist, or no longer.", code="not_found")
-    data, mime_type = found
-    return Response(data, media_type=mime_type)
+    if file.needs_key:
+        _check_key(request)
+    return Response(file.data, media_type=file.mime_type)
 
 
 async def _take_fault(request: Request) -> Fault | None:
@@ -132,17 +133,16 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
         refuse_stream(fault)
     files = await anyio.to_thread.run_sync(_paint, call, fault)
     output_format = _format_of(call, fault)
-    state = state_of(request)
     data: list[dict[str, object]] = []
     for file in files if not (fault and fault.name == "no_image") else ():
         if call.wants_url or (fault and fault.name == "url_result"):
-            name = state.files.put(file, MIME_TYPES[output_format])
-            data.append({"url": str(request.url_for("get_file", name=name))})
+            data.append({"url": _url(request, file, MIME_TYPES[output_format], fault)})
         else:
             data.append({"b64_json": base64_text(file, fault)})
+    sent = [] if is_spoilt(fault) else files
     if call.previews is not None and not (fault and fault.name == "stream_ignored"):
         previews = await anyio.to_thread.run_sync(_previews, files[0], call.previews, output_format)
-        return deliver_events(_events(call, previews, data, fault), fault, {"x-request-id": request_id()})
+        return deliver_events(_events(call, previews, data, sent, fault), fault, {"x-request-id": request_id()})
     body: dict[str, object] = {"created": int(time.time())}
     if is_gpt_image(call.model):
         body |= {
@@ -155,12 +155,28 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
     else:
         revised = {"revised_prompt": call.prompt} if call.config.id == "dall-e-3" else {}
         body["data"] = [{**revised, **item} for item in data]
-    return deliver(body, fault, {"x-request-id": request_id()})
+    return deliver(body, fault, {"x-request-id": request_id()}, sent)
+
+
+def _url(request: Request, file: bytes, mime_type: str, fault: Fault | None) -> str:
+    """Where a picture can be fetched, in the ordered form."""
+    ordered = fault if fault and fault.name == "url_result" else None
+    if ordered and ordered.text("form") == "data":
+        return f"data:{mime_type};base64,{base64_text(file, None)}"
+    misses = int(ordered.number("misses")) if ordered else 0
+    needs_key = ordered is not None and ordered.text("key") == "required"
+    name = state_of(request).files.put(ShelvedFile(file, mime_type, misses, needs_key))
+    url = request.url_for("get_file", name=name)
+    return url.path if ordered and ordered.text("form") == "relative" else str(url)
 
 
 def _events(
-    call: ImageCall, previews: Sequence[bytes], data: Sequence[dict[str, object]], fault: Fault | None
-) -> list[bytes]:
+    call: ImageCall,
+    previews: Sequence[bytes],
+    data: Sequence[dict[str, object]],
+    sent: Sequence[bytes],
+    fault: Fault | None,
+) -> list[Event]:
     """The partial pictures, the finished one with its usage, and the last word."""
     kind = "image_edit" if call.images else "image_generation"
     common: dict[str, object] = {"created_at": int(time.time()), **_look(call, fault)}
@@ -171,17 +187,19 @@ def _events(
     if call.safety_identifier:
         common["safety_identifier"] = call.safety_identifier
     completed = [{"type": f"{kind}.completed", **picture, **common, "usage": _usage(call)} for picture in data]
+    shown = [_event(event) for event in partial]
     if fault and fault.name == "stream_ends_early":
-        return [_event(event) for event in partial]
+        return shown
+    last = [] if fault and fault.name in ("truncated_body", "truncated_json") else [Event(b"data: [DONE]\n\n")]
     if fault and fault.name == "stream_error":
-        completed = [error_event(fault)]
-    last = [] if fault and fault.name in ("truncated_body", "truncated_json") else [b"data: [DONE]\n\n"]
-    return [_event(event) for event in (*partial, *completed)] + last
+        return [*shown, _event(error_event(fault)), *last]
+    finished = [_event(event, sent[place : place + 1]) for place, event in enumerate(completed)]
+    return [*shown, *finished, *last]
 
 
-def _event(body: dict[str, object]) -> bytes:
+def _event(body: dict[str, object], images: Sequence[bytes] = ()) -> Event:
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {body['type']}\ndata: {text}\n\n".encode()
+    return Event(f"event: {body['type']}\ndata: {text}\n\n".encode(), tuple(images))
 
 
 def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
@@ -226,6 +244,8 @@ def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
             sloppy=fault is not None and fault.name == "sloppy_mask",
         )
         files.append(encode(render(scene), _format_of(call, fault), call.output_compression))
+    if fault and fault.name == "several_images":
+        return several(files, fault.text("form"), _format_of(call, fault))
     return files
 
 

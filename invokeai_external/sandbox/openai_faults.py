@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .delivery import rate_limit_headers
+from .delivery import rate_limit_headers, wait_in_words
 from .faults import Fault
 from .refusal import HtmlPage, Refusal, openai_error, request_id
 
@@ -15,6 +15,7 @@ _QUOTA_MESSAGES = {
     ),
     "billing_hard_limit_reached": "Billing hard limit has been reached.",
     "project_spend_limit_exceeded": "This project has reached its monthly spend limit.",
+    "insufficient_user_quota": "The user's quota is not sufficient for this request.",
 }
 
 _SERVER_MESSAGES = {
@@ -35,7 +36,7 @@ def raise_ordered_error(fault: Fault | None) -> None:
         raise openai_error(
             429,
             "Rate limit reached for images per minute (IPM) in organization org-sandbox: Limit 5, Used 5, Requested 1. "
-            "Visit https://platform.openai.com/account/rate-limits to learn more.",
+            f"{wait_in_words(fault)}Visit https://platform.openai.com/account/rate-limits to learn more.",
             kind="requests",
             code="rate_limit_exceeded",
             headers=rate_limit_headers(fault),

@@ -77,11 +77,13 @@ def gemini_error(
     code: int,
     message: str,
     *,
+    status: str | None = None,
     details: Sequence[JSONObject] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """An error of the Gemini API: google.rpc.Status as JSON; ``code`` is the HTTP status."""
-    error: JSONObject = {"code": code, "message": message, "status": _GOOGLE_STATUS[code]}
+    """An error of the Gemini API: google.rpc.Status as JSON; ``code`` is the HTTP status, whose name is the usual one
+    unless another is given."""
+    error: JSONObject = {"code": code, "message": message, "status": status or _GOOGLE_STATUS[code]}
     if details:
         error["details"] = list(details)
     return Refusal(code, {"error": error}, headers)

@@ -12,28 +12,49 @@ from starlette.requests import Request
 from .calls import CallLog
 from .faults import FaultQueue
 
-__all__ = ["FileShelf", "SandboxState", "state_of"]
+__all__ = ["FileShelf", "SandboxState", "ShelvedFile", "state_of"]
 
 _MOST_FILES = 64
+
+
+@dataclass(slots=True)
+class ShelvedFile:
+    """A picture file behind a URL.
+
+    Attributes:
+        data: Its bytes.
+        mime_type: What they are.
+        misses: How often it is still answered that it is not there.
+        needs_key: True if it is for those alone who bring a key.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    misses: int = 0
+    needs_key: bool = False
 
 
 class FileShelf:
     """The picture files that answers point to by URL: the newest 64."""
 
     def __init__(self) -> None:
-        self._files: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._files: OrderedDict[str, ShelvedFile] = OrderedDict()
 
-    def put(self, data: bytes, mime_type: str) -> str:
+    def put(self, file: ShelvedFile) -> str:
         """Keep a file; gives the name to ask for it by."""
-        name = f"img-{secrets.token_hex(12)}.{mime_type.removeprefix('image/')}"
-        self._files[name] = (data, mime_type)
+        name = f"img-{secrets.token_hex(12)}.{file.mime_type.removeprefix('image/')}"
+        self._files[name] = file
         if len(self._files) > _MOST_FILES:
             self._files.popitem(last=False)
         return name
 
-    def get(self, name: str) -> tuple[bytes, str] | None:
-        """The bytes and the MIME type; None if there is no such file, or no longer."""
-        return self._files.get(name)
+    def get(self, name: str) -> ShelvedFile | None:
+        """The file; None if there is no such one, not yet, or no longer."""
+        file = self._files.get(name)
+        if file and file.misses:
+            file.misses -= 1
+            return None
+        return file
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import base64
 import concurrent.futures
 import datetime
 import email.utils
+import hashlib
 import io
 import json
 import logging
@@ -169,6 +170,22 @@ class TestErrors:
         assert name in failure["violations"][0]["quotaId"]
         assert retry["retryDelay"] == "58.8s"
 
+    def test_a_wait_in_words_alone(self, http: httpx.Client, order: Order) -> None:
+        for provider in PROVIDERS:
+            order(provider, "rate_limited", form="words", seconds=0.25)
+            answer = call(http, provider)
+            assert "Please try again in 0.25s." in answer.json()["error"]["message"]
+            assert not [name for name in answer.headers if "retry" in name]
+
+    def test_no_credit_left(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "quota", code="insufficient_user_quota", status=403)
+        assert fault_error(http, "openai", 403)["code"] == "insufficient_user_quota"
+        order("gemini", "quota", limit="prepayment", status=402)
+        assert fault_error(http, "gemini", 402)["status"] == "RESOURCE_EXHAUSTED"
+        order("gemini", "quota", limit="zero_value")
+        (failure,) = fault_error(http, "gemini", 429)["details"]
+        assert "quotaValue" not in failure["violations"][0]
+
     def test_no_free_quota(self, http: httpx.Client, order: Order) -> None:
         order("gemini", "quota", limit="zero")
         error = fault_error(http, "gemini", 429)
@@ -289,6 +306,44 @@ class TestSpoiltAnswers:
         fetched = httpx.get(item["url"])
         assert Image.open(io.BytesIO(fetched.content)).size == (1024, 1024)
 
+    def test_a_url_of_data_and_one_without_a_host(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "url_result", form="data")
+        (item,) = call(http, "openai").json()["data"]
+        head, _, text = item["url"].partition(",")
+        assert head == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(text))).size == (1024, 1024)
+        order("openai", "url_result", form="relative")
+        (item,) = call(http, "openai").json()["data"]
+        assert item["url"].startswith("/openai/files/")
+        assert http.get(item["url"]).status_code == 200
+
+    def test_a_url_that_is_late_and_one_that_wants_the_key(self, http: httpx.Client, order: Order) -> None:
+        order("openai", "url_result", misses=2, key="required")
+        (item,) = call(http, "openai").json()["data"]
+        assert [httpx.get(item["url"]).status_code for _ in range(3)] == [404, 404, 401]
+        assert http.get(item["url"]).status_code == 200
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_more_images_than_asked_for(self, http: httpx.Client, order: Order, provider: str) -> None:
+        sizes = []
+        for form in ("twice", "small_first"):
+            order(provider, "several_images", form=form)
+            answer = call(http, provider).json()
+            if provider == "openai":
+                texts = [item["b64_json"] for item in answer["data"]]
+            else:
+                parts = answer["candidates"][0]["content"]["parts"]
+                texts = [part["inlineData"]["data"] for part in parts if "inlineData" in part]
+            assert len(texts) == 2
+            sizes.append([Image.open(io.BytesIO(base64.b64decode(text))).size for text in texts])
+        assert sizes == [[(1024, 1024)] * 2, [(512, 512), (1024, 1024)]]
+
+    def test_thought_only(self, http: httpx.Client, order: Order) -> None:
+        order("gemini", "thought_only")
+        (candidate,) = call(http, "gemini").json()["candidates"]
+        assert candidate["finishReason"] == "STOP"
+        assert [part["thought"] for part in candidate["content"]["parts"]] == [True]
+
     def test_snake_case(self, http: httpx.Client, order: Order) -> None:
         order("gemini", "snake_case")
         body = call(http, "gemini").json()
@@ -391,6 +446,41 @@ class TestLog:
         while None in (noted := [c["outcome"] for c in http.get("/sandbox/requests").json()["requests"]]):
             assert time.monotonic() < deadline
         assert noted == [429, "abandoned", 200]
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_images_that_were_sent_whole_are_noted_by_their_hash(
+        self, http: httpx.Client, order: Order, provider: str
+    ) -> None:
+        call(http, provider)
+        for fault in ("bad_base64", "not_an_image", "truncated_json"):
+            order(provider, fault)
+            call(http, provider)
+        order(provider, "truncated_body")
+        with pytest.raises(httpx.RemoteProtocolError):
+            call(http, provider)
+        good = image_text(call(http, provider), provider)
+        noted = [(entry["outcome"], len(entry["images"])) for entry in http.get("/sandbox/requests").json()["requests"]]
+        assert noted == [(200, 1), (200, 0), (200, 0), (200, 0), ("cut short", 0), (200, 1)]
+        last = http.get("/sandbox/requests").json()["requests"][-1]
+        assert last["images"] == [hashlib.sha256(base64.b64decode(good)).hexdigest()]
+
+    def test_an_image_of_a_stream_is_noted_where_only_what_follows_it_is_cut_off(
+        self, http: httpx.Client, order: Order
+    ) -> None:
+        path, body = CALLS["gemini"]
+        path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
+        order("gemini", "truncated_body")
+        with pytest.raises(httpx.RemoteProtocolError):
+            http.post(path, json=body)
+        order("gemini", "stream_ends_early")
+        http.post(path, json=body)
+        path, body = CALLS["openai"]
+        order("openai", "truncated_body")
+        with pytest.raises(httpx.RemoteProtocolError):
+            http.post(path, json={**body, "stream": True, "partial_images": 1})
+        http.post(path, json={**body, "stream": True, "partial_images": 1})
+        noted = [(entry["outcome"], len(entry["images"])) for entry in http.get("/sandbox/requests").json()["requests"]]
+        assert noted == [("cut short", 1), (200, 0), ("cut short", 0), (200, 1)]
 
     def test_refused_calls_are_noted_too(self, http: httpx.Client) -> None:
         http.post(CALLS["openai"][0], content=b"{", headers={"Content-Type": "application/json"})
