@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ __all__ = ["NotSavedError", "PictureFolder", "PreviewFolder", "SavedPicture", "r
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
+
+_LONGEST_STEM = 118
+"""In bytes: with a number, the extension and ``.json`` behind it, a name is at most 143, which is what eCryptfs takes;
+other file systems take 255. No name in Latin letters is that long."""
 
 
 class NotSavedError(ExternalError):
@@ -74,7 +79,7 @@ class PictureFolder:
         notice = None
         try:
             parts = metadata.parts_with(image.data, image.metadata)
-        except images.ImageError as error:
+        except (images.ImageError, ValueError) as error:
             parts, notice = [image.data], Notice("no_metadata", f"A picture was saved without its settings: {error}")
         name, size = _file_name(image), sum(map(len, parts))
         try:
@@ -125,7 +130,7 @@ def _file_name(image: GeneratedImage) -> str:
     stem = "-".join(
         part for part in (day, _slug(str(external["model"])), _slug(str(image.metadata["positive_prompt"]))) if part
     )
-    return f"{stem}.{_EXTENSIONS[image.mime_type]}"
+    return f"{_cut(stem, _LONGEST_STEM)}.{_EXTENSIONS[image.mime_type]}"
 
 
 def _slug(text: str) -> str:
@@ -134,34 +139,59 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w.]+|_", "-", plain)[:_LONGEST_SLUG].strip("-.")
 
 
+def _cut(stem: str, most: int) -> str:
+    """A name without its extension, cut between two characters to so many bytes."""
+    return stem.encode()[:most].decode(errors="ignore").rstrip("-.")
+
+
 def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
     """Write a file that was not there before, in one step; a number is added to a name that is taken."""
-    handle, name_of_temporary = tempfile.mkstemp(dir=folder, prefix=".saving-")
-    temporary = Path(name_of_temporary)
+    with _temporary(folder, parts) as temporary:
+        temporary.chmod(0o666 & ~_umask())
+        for path in _names(folder, name):
+            with contextlib.suppress(FileExistsError):
+                _take_name(temporary, path)
+                return path
+    raise AssertionError("there is always another name")
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Path]:
+    """A new file with this content, for the block to give a name to; gone after it under its own."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
+    path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)
-        temporary.chmod(0o666 & ~_umask())
-        path = _reserve(folder, name)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    """Give a whole file its name in one step; raises FileExistsError if another has it, which stays as it is.
+
+    A second link takes a name only if it is free, so nobody who is killed leaves an empty file behind.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
         raise
-    return path
-
-
-def _reserve(folder: Path, name: str) -> Path:
-    """A path that nothing had, made as an empty file so that nobody else takes it."""
-    stem, _, extension = name.rpartition(".")
-    number = 1
-    while True:
-        path = folder / (name if number == 1 else f"{stem}-{number}.{extension}")
+    except OSError:
+        # Not every file system has links. The name is taken with an empty file, which the whole one then replaces.
+        path.open("xb").close()
         try:
-            path.open("xb").close()
-        except FileExistsError:
-            number += 1
-            continue
-        return path
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    """The paths to try for a name, one after the other: with a number from the second on."""
+    stem, _, extension = name.rpartition(".")
+    for number in itertools.count(1):
+        yield folder / (name if number == 1 else f"{stem}-{number}.{extension}")
 
 
 def _umask() -> int:

@@ -1,0 +1,142 @@
+"""The files of images: their names, and that each is whole or not there, whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from invokeai_external.cli.files import NotSavedError, PictureFolder, PreviewFolder
+from invokeai_external.request import GeneratedImage, Preview
+from invokeai_external.sizing import Size
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def an_image(prompt: str = "a fox", model: str = "gpt-image-2") -> GeneratedImage:
+    settings = {"positive_prompt": prompt, "external": {"model": model}}
+    return GeneratedImage(data=png(), mime_type="image/png", size=Size(8, 8), metadata=settings)
+
+
+def is_whole(path: Path) -> bool:
+    return Image.open(io.BytesIO(path.read_bytes())).size == (8, 8)
+
+
+RARE = "\N{CUNEIFORM SIGN A}"
+"""A letter of four bytes."""
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt"),
+    [
+        ("gpt-image-2", RARE * 300),
+        ("a-model-of-17-let", "\N{CJK UNIFIED IDEOGRAPH-72D0}" * 60),
+        ("x" * 200, "y" * 200),
+        (RARE * 200, RARE * 200),
+        ("m", "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 60),
+    ],
+    ids=["rare letters", "an id of 17 letters", "long", "both rare", "a ligature of 18 letters"],
+)
+def test_a_name_leaves_room_for_a_number_and_a_sidecar(model: str, prompt: str, tmp_path: Path) -> None:
+    folder = PictureFolder(tmp_path)
+    paths = [folder.save(an_image(prompt, model)).path for _ in range(3)]
+    for path in paths:
+        assert path.parent == tmp_path
+        assert len(os.fsencode(f"{path.stem}-999999.webp.json")) <= 143
+        assert "\N{REPLACEMENT CHARACTER}" not in path.name
+        assert path.stem[-1] not in "-."
+    assert len(set(paths)) == 3
+    assert paths[1].stem == f"{paths[0].stem}-2"
+
+
+@pytest.mark.parametrize("model", ["../../etc/passwd", "a\0b", "CON:|?*", "\x1b[31m", "..", "\ud800", "\u202egnp"])
+@pytest.mark.parametrize("prompt", ["/etc/passwd", "..", "\0", "\n\n", ". . .", "\udce9"])
+def test_no_model_and_no_prompt_leads_out_of_the_folder(model: str, prompt: str, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    saved = PictureFolder(inside).save(an_image(prompt, model))
+    assert list(tmp_path.iterdir()) == [inside]
+    assert list(inside.iterdir()) == [saved.path]
+    assert re.fullmatch(r"[\w.-]+\.png", saved.path.name)
+    assert is_whole(saved.path)
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_files
+from invokeai_external.cli.files import PictureFolder
+folder = PictureFolder(Path({folder!r}))
+os.link = os.replace = os.rename = lambda *_, **__: os._exit(9)
+folder.save(test_files.an_image())
+"""
+
+
+def test_a_death_before_the_name_is_taken_leaves_no_empty_file_and_the_bytes(tmp_path: Path) -> None:
+    code = DYING.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".saving-")
+    assert is_whole(left)
+    # The next one takes its name as if nothing had been.
+    assert PictureFolder(tmp_path).save(an_image()).path.stem.endswith("gpt-image-2-a-fox")
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EACCES, errno.ENOSYS])
+def test_a_file_system_without_links_takes_images_all_the_same(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", failing(number))
+    folder = PictureFolder(tmp_path)
+    paths = [folder.save(an_image()).path for _ in range(2)]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert all(is_whole(path) for path in paths)
+
+
+def test_where_renaming_fails_nothing_empty_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(os, "replace", failing(errno.EIO))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(NotSavedError) as raised:
+        PictureFolder(tmp_path / "out").save(an_image())
+    assert os.strerror(errno.EIO) in raised.value.message
+    assert list((tmp_path / "out").iterdir()) == []
+    PreviewFolder(tmp_path / "out").keep(Preview(1, 1, 1, 1, png(), "image/png"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_settings_that_cannot_be_written_cost_no_image(tmp_path: Path) -> None:
+    """Such as a text that is no Unicode, in a place that nobody thought of."""
+    saved = PictureFolder(tmp_path).save(an_image("\udce9"))
+    assert is_whole(saved.path)
+
+
+def test_names_that_are_taken_are_numbered_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = PictureFolder(tmp_path)
+    first = folder.save(an_image()).path
+    first.write_bytes(b"mine")
+    (tmp_path / f"{first.stem}-2.png").symlink_to(tmp_path / "nowhere")
+    assert folder.save(an_image()).path.name == f"{first.stem}-3.png"
+    assert first.read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere").exists()
