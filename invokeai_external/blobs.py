@@ -15,6 +15,8 @@ from importlib import import_module
 
 from pydantic import ConfigDict, TypeAdapter
 
+from .bounded_json import count_values
+
 __all__ = ["AnswerReader"]
 
 _OPENING = re.compile(rb'(?<!\\)"(?:b64_json|data)"[ \t\r\n]*:[ \t\r\n]*"')
@@ -33,6 +35,14 @@ _ROOM = 33 << 20
 """How many bytes a picture's buffer begins with. Linux gives memory when it is written to, and what is left over is
 given back. Above 32 MB glibc never takes it from the heap (malloc's M_MMAP_THRESHOLD), where a buffer that grows is
 copied from place to place and leaves holes behind."""
+
+_QUICK_BYTES = 1 << 16
+
+_MOST_TEXT = 8 << 20
+"""With more text than this beside its pictures an answer is read plainly, which takes less memory then."""
+
+_AT_ONCE = 3 << 18
+"""How many bytes are copied or encoded in one go; a multiple of three, so that the pieces of base64 make the whole."""
 
 _STANDARD, _FOR_URLS = b"+/", b"-_"
 """What tells base64's two alphabets apart."""
@@ -73,9 +83,13 @@ class AnswerReader:
     Whatever is not as expected (an escape or a space in a picture, a wrong character, two alphabets, a body that is
     cut off or no JSON) makes it a plain reader: the body that it gives then is to the byte what arrived. For that
     nothing has to be kept: what was decoded is encoded again.
+
+    Attributes:
+        values: How many values there may be in the JSON so far, pictures left out (``bounded_json.count_values``).
     """
 
     def __init__(self) -> None:
+        self.values = 0
         self._text = bytearray()
         """The body without its pictures."""
         self._searched = 0
@@ -83,6 +97,11 @@ class AnswerReader:
         self._pictures: list[_Picture] = []
         self._is_in_picture = False
         self._is_plain = False
+
+    @property
+    def is_quick(self) -> bool:
+        """True if ``document`` and ``body`` take less time than starting a thread."""
+        return len(self._text) <= _QUICK_BYTES and not (self._is_plain and self._pictures)
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
@@ -92,8 +111,8 @@ class AnswerReader:
     def document(self) -> object | None:
         """The JSON of the whole body, each picture as bytes in place of its text; None if ``body`` is to be read."""
         if self._is_in_picture or _STAND_IN in self._text:
-            self._read_plainly()
-        if not self._pictures:
+            self._is_plain = True
+        if self._is_plain or not self._pictures or len(self._text) > _MOST_TEXT:
             return None
         pictures = iter(self._pictures)
 
@@ -101,32 +120,45 @@ class AnswerReader:
             return next(pictures).decoded() if name.encode() == _STAND_IN else float(name)
 
         try:
-            document: object = json.loads(b"".join(self._parts(lambda _: _STAND_IN)), parse_constant=constant)
+            document: object = json.loads(b"".join(self._parts()), parse_constant=constant)
         except (ValueError, RecursionError):
             document = None
         if document is None or next(pictures, None):
             # The plain reader says what is wrong with it.
-            self._read_plainly()
+            self._is_plain = True
             return None
         return document
 
     def body(self) -> bytes:
-        """The body as it arrived."""
-        self._read_plainly()
-        return bytes(self._text)
+        """The body as it arrived. Takes a moment if there are pictures in it."""
+        self._is_plain = True
+        # Written piece by piece, between which other threads run; the buffer becomes the body without being copied.
+        body, position = io.BytesIO(), 0
+        for picture in self._pictures:
+            self._write_text(body, position, picture.place)
+            body.writelines(picture.encoded())
+            position = picture.place
+        self._write_text(body, position, len(self._text))
+        return body.getvalue()
+
+    def _write_text(self, body: io.BytesIO, start: int, end: int) -> None:
+        for at in range(start, end, _AT_ONCE):
+            body.write(self._text[at : min(at + _AT_ONCE, end)])
 
     def _read_text(self, piece: bytes) -> bytes:
         """Take text up to the next picture; what is left is given back."""
         self._text += piece
+        self.values += count_values(piece)
         opening = None if self._is_plain else _OPENING.search(self._text, self._searched)
         if opening is None:
             self._searched = max(self._searched, len(self._text) - _LONGEST_OPENING)
             return b""
         if len(self._pictures) == _MOST_PICTURES:
-            self._read_plainly()
+            self._is_plain = True
             return b""
         # The picture takes both quotes with it.
         rest = bytes(self._text[opening.end() :])
+        self.values -= count_values(rest)
         del self._text[opening.end() - 1 :]
         self._searched = len(self._text)
         self._pictures.append(_Picture(self._searched))
@@ -142,27 +174,18 @@ class AnswerReader:
                 return b""
             picture.add_last(piece[:end])
         except ValueError:
-            self._read_plainly()
+            # What came of it so far is encoded again when the body is asked for; the rest of it is text.
+            self._is_plain, self._is_in_picture = True, False
             return piece
-        self._is_in_picture = False
+        picture.is_whole, self._is_in_picture = True, False
         return piece[end + 1 :]
 
-    def _read_plainly(self) -> None:
-        """Put back what was taken out, and take out nothing more."""
-        self._is_plain = True
-        if self._pictures:
-            open_one = self._pictures[-1] if self._is_in_picture else None
-            self._text = bytearray().join(
-                self._parts(lambda picture: picture.encoded() if picture is open_one else picture.encoded() + b'"')
-            )
-            self._pictures, self._is_in_picture = [], False
-
-    def _parts(self, instead: Callable[[_Picture], bytes]) -> Iterator[bytes]:
+    def _parts(self) -> Iterator[bytes]:
         """The text with something in place of each picture and its quotes."""
         position = 0
         for picture in self._pictures:
             yield bytes(self._text[position : picture.place])
-            yield instead(picture)
+            yield _STAND_IN
             position = picture.place
         yield bytes(self._text[position:])
 
@@ -172,10 +195,12 @@ class _Picture:
 
     Attributes:
         place: Where in the text it was.
+        is_whole: True if the quote that closes it came.
     """
 
     def __init__(self, place: int) -> None:
         self.place = place
+        self.is_whole = False
         self._decoded = io.BytesIO(bytes(_ROOM))
         """Its buffer becomes the picture's bytes without being copied."""
         self._count = 0
@@ -205,10 +230,15 @@ class _Picture:
     def decoded(self) -> bytes:
         return self._decoded.getvalue()
 
-    def encoded(self) -> bytes:
-        """The opening quote and the text as it arrived."""
-        text = binascii.b2a_base64(self._decoded.getbuffer()[: self._count], newline=False)
-        return b'"' + (text.translate(_FROM_STANDARD) if self._alphabet == _FOR_URLS else text) + self._rest
+    def encoded(self) -> Iterator[bytes]:
+        """The text as it arrived, with its quotes, in pieces."""
+        decoded = self._decoded.getbuffer()
+        yield b'"'
+        for start in range(0, self._count, _AT_ONCE):
+            piece = decoded[start : min(start + _AT_ONCE, self._count)]
+            text = binascii.b2a_base64(piece, newline=False)
+            yield text.translate(_FROM_STANDARD) if self._alphabet == _FOR_URLS else text
+        yield self._rest + (b'"' if self.is_whole else b"")
 
     def _decoded_from(self, text: bytes) -> bytes:
         alphabets = [alphabet for alphabet in (_STANDARD, _FOR_URLS) if any(sign in text for sign in alphabet)]

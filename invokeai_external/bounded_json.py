@@ -1,0 +1,134 @@
+"""Reads JSON that strangers wrote, without taking more memory or time at a stretch than an answer deserves.
+
+Python makes up to thirty bytes of a byte of JSON, and does so in one go, during which no other thread runs. So how many
+values there may be is limited, and long texts (a picture in base64) are cut out and read by themselves, piece by piece.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+__all__ = ["MOST_VALUES", "count_values", "load"]
+
+MOST_VALUES = 200_000
+"""An answer with more values than these is none of an image model; a list of a thousand models has a tenth of them."""
+
+_MOST_REST = 8 << 20
+"""The most bytes that are left when the long texts are taken out."""
+
+_MOST_QUOTES = 1_000_000
+
+_LONG = 1 << 16
+"""A text of more bytes is read by itself."""
+
+_SLICE = 1 << 20
+"""How many bytes are looked at in one go."""
+
+_LONGEST_WIDE = 16 << 20
+"""The longest text with other characters than ASCII, of which Python takes up to four bytes each."""
+
+_LONGEST_ESCAPED = 128 << 20
+"""The longest text with escapes, which is put together from its pieces."""
+
+_LONGEST_ESCAPES = 4096
+"""How many backslashes may stand in a row."""
+
+_STAND_IN = b"Infinity"
+"""Stands where a long text was. JSON has no such number, but Python reads it and tells of each, in order."""
+
+
+def count_values(text: bytes | bytearray) -> int:
+    """At least as many as the values in a piece of JSON, keys included: the signs that come before or between them."""
+    return sum(text.count(sign) for sign in (b"[", b"{", b",", b":"))
+
+
+def load(text: bytes) -> object:
+    """The same as ``json.loads``. Raises ValueError for no JSON, for JSON too deep, and for too much of it."""
+    texts = list(_long_texts(text)) if len(text) > _SLICE else []
+    if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
+        raise ValueError("too much beside its long texts")
+    rest = b"".join(_rest(text, texts))
+    if texts and rest.count(_STAND_IN) != len(texts):
+        raise ValueError("a number that JSON does not have")
+    if count_values(rest) > MOST_VALUES:
+        raise ValueError("too many values")
+    places = iter(texts)
+
+    def constant(name: str) -> object:
+        return _read(text, *next(places)) if texts and name.encode() == _STAND_IN else float(name)
+
+    try:
+        return json.loads(rest, parse_constant=constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _long_texts(text: bytes) -> Iterator[tuple[int, int]]:
+    """Where the long texts begin and end, their quotes left out. Raises ValueError for one without an end."""
+    position = 0
+    for _ in range(_MOST_QUOTES):
+        start = text.find(b'"', position) + 1
+        if not start:
+            return
+        end = _closing_quote(text, start)
+        if end - start > _LONG:
+            yield start, end
+        position = end + 1
+    raise ValueError("too many texts")
+
+
+def _closing_quote(text: bytes, start: int) -> int:
+    position = start
+    for _ in range(_MOST_QUOTES):
+        end = text.find(b'"', position)
+        if end < 0:
+            break
+        escapes = _backslashes_before(text, end)
+        if escapes == _LONGEST_ESCAPES:
+            break
+        if escapes % 2 == 0:
+            return end
+        position = end + 1
+    raise ValueError("a text without an end")
+
+
+def _rest(text: bytes, texts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    """What is left without the long texts, with something in place of each and its quotes."""
+    position = 0
+    for start, end in texts:
+        yield text[position : start - 1]
+        yield _STAND_IN
+        position = end + 1
+    yield text[position:]
+
+
+def _read(text: bytes, start: int, end: int) -> str:
+    """A long text as Python has it."""
+    is_ascii = all(text[at : min(at + _SLICE, end)].isascii() for at in range(start, end, _SLICE))
+    if not is_ascii and end - start > _LONGEST_WIDE:
+        raise ValueError("too long a text in other letters")
+    if text.find(b"\\", start, end) < 0:
+        return str(memoryview(text)[start:end], "utf-8", "surrogatepass")
+    if text.find(b"\\u", start, end) >= 0:
+        if end - start > _LONGEST_WIDE:
+            raise ValueError("too long a text with letters by their numbers")
+        return str(json.loads(text[start - 1 : end + 1]))
+    if end - start > _LONGEST_ESCAPED:
+        raise ValueError("too long a text with escapes")
+    return "".join(json.loads(b'"%b"' % piece) for piece in _pieces(text, start, end))
+
+
+def _pieces(text: bytes, start: int, end: int) -> Iterator[bytes]:
+    """A text whose escapes have two signs each, cut into pieces, within no letter and no escape."""
+    while start < end:
+        stop = min(start + _SLICE, end)
+        while stop < end and (text[stop] & 0xC0 == 0x80 or _backslashes_before(text, stop) % 2):
+            stop += 1
+        yield text[start:stop]
+        start = stop
+
+
+def _backslashes_before(text: bytes, end: int) -> int:
+    before = text[max(0, end - _LONGEST_ESCAPES) : end]
+    return len(before) - len(before.rstrip(b"\\"))
