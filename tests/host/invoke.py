@@ -73,7 +73,8 @@ class Invoke:
         keys: The providers that have a key before the start.
 
     Attributes:
-        addresses: The base URLs of the next start, which stand in its environment.
+        addresses: The base URLs of the next start. They stand beside the keys, as a key goes only to an address that
+            was given with it.
     """
 
     def __init__(self, python: Path, root: Path, sandbox_url: str, keys: Sequence[str] = ()) -> None:
@@ -90,14 +91,19 @@ class Invoke:
         settings = {"schema_version": "4.0.2", "host": "127.0.0.1", "port": self._port}
         (root / "invokeai.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         if keys:
-            held = {f"external_{provider}_api_key": CANARY for provider in keys}
-            (root / "api_keys.yaml").write_text(yaml.safe_dump(held), encoding="utf-8")
+            self._hold({f"external_{provider}_api_key": CANARY for provider in keys})
 
     def configure(self, settings: Mapping[str, object]) -> None:
         """Put settings into ``invokeai.yaml``; they count from the next start."""
         path = self.root / "invokeai.yaml"
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump({**held, **settings}), encoding="utf-8")
+
+    def _hold(self, entries: Mapping[str, str]) -> None:
+        """Put keys and addresses into the file in which Invoke keeps them."""
+        path = self.root / "api_keys.yaml"
+        held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(yaml.safe_dump({**held, **entries}), encoding="utf-8")
 
     @property
     def threads(self) -> int:
@@ -122,6 +128,7 @@ class Invoke:
 
     def start(self) -> None:
         """Start it and wait until it answers; raises AssertionError with the end of its log if it does not."""
+        self._hold({f"external_{provider}_base_url": url for provider, url in self.addresses.items()})
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*ENDING_WITH_US, self._python.parent / "invokeai-web", "--root", self.root],
@@ -185,7 +192,6 @@ class Invoke:
             **kept,
             "HOME": str(self.root.parent),
             "NO_COLOR": "1",
-            **{f"INVOKEAI_EXTERNAL_{name.upper()}_BASE_URL": url for name, url in self.addresses.items()},
         }
 
     def _answers(self) -> bool:
@@ -252,8 +258,12 @@ class Invoke:
         return answer.json()
 
     def set_key(self, provider: str, key: str = CANARY) -> None:
-        """As the External Providers page does, without what its JavaScript does afterwards."""
-        self.send("POST", f"/v1/app/external_providers/config/{provider}", json={"api_key": key})
+        """As the External Providers page does, without what its JavaScript does afterwards.
+
+        With the address, since ``remove_key`` takes that out as well.
+        """
+        entries = {"api_key": key, "base_url": self.addresses[provider]}
+        self.send("POST", f"/v1/app/external_providers/config/{provider}", json=entries)
 
     def remove_key(self, provider: str) -> None:
         self.send("DELETE", f"/v1/app/external_providers/config/{provider}")
