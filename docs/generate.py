@@ -165,13 +165,17 @@ def settings_table() -> str:
     return _table(("Setting", "Default", "Range", "Meaning"), rows)
 
 
-def _value(value: bool | float) -> str:
+def _value(value: bool | float | str) -> str:
+    if isinstance(value, str):
+        return f"`{value}`"
     return str(value).lower() if isinstance(value, bool) else f"{value:,}"
 
 
 def _range(field: dict[str, Any]) -> str:
     if field["type"] == "boolean":
         return "true or false"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
     least = f"{field['minimum']:,} or more" if "minimum" in field else f"above {field['exclusiveMinimum']:,}"
     return f"{least}, at most {field['maximum']:,}" if "maximum" in field else least
 

@@ -42,12 +42,14 @@ class CallImage:
         mime_type: What they are.
         name: The name of the file that it came from.
         sha256: The hash of the file that it came from.
+        marks: As in ``InputImage``.
     """
 
     data: bytes = field(repr=False)
     mime_type: str
     name: str
     sha256: str
+    marks: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,7 +411,7 @@ def _square_pictures(
 
 
 def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
-    return CallImage(data, mime_type, source.name, source.sha256)
+    return CallImage(data, mime_type, source.name, source.sha256, source.marks)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .errors import ProviderError
 from .sizing import AspectRatio, Size
@@ -18,6 +18,7 @@ __all__ = [
     "GenerationRequest",
     "GenerationResult",
     "InputImage",
+    "MetadataMode",
     "Notice",
     "OptionValue",
     "Preview",
@@ -30,6 +31,9 @@ __all__ = [
 
 OptionValue = str | float
 
+MetadataMode = Literal["auto", "embed", "sidecar", "none"]
+"""Where an image's settings are written: see ``metadata.place``."""
+
 MAX_PREVIEWS = 3
 """The most previews of one picture: OpenAI's own limit for ``partial_images``, kept for every model."""
 
@@ -41,10 +45,12 @@ class InputImage:
     Attributes:
         data: The file's bytes, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change.
         name: The file's name without its folder, for people and for the metadata.
+        marks: For the metadata alone: ``black`` if black marked what to change in the file that a mask was made of.
     """
 
     data: bytes = field(repr=False)
     name: str
+    marks: Literal["black"] | None = None
 
     @property
     def sha256(self) -> str:

@@ -483,7 +483,7 @@ class Service:
                     info,
                     revised_prompt=image.revised_prompt,
                     cost_usd=share,
-                    notices=(*common, *_size_notices(call, info.size, finished)),
+                    notices=(*common, *_image_notices(call, info, finished)),
                     received_at=response.received_at,
                     composited=finished.size if finished.composited else None,
                 ),
@@ -493,7 +493,7 @@ class Service:
             )
             for image, info, finished in found
         )
-        told = [notice for _, info, finished in found for notice in _size_notices(call, info.size, finished)]
+        told = [notice for _, info, finished in found for notice in _image_notices(call, info, finished)]
         told_errors = tuple(redacted(failure, access.api_key) for failure in errors)
         return _Outcome(pictures, (*common, *told), usage, cost, answer.request_id, told_errors)
 
@@ -568,6 +568,15 @@ class Service:
 
 def _no_streams(provider: str) -> Notice:
     return Notice("option_dropped", f"The server of {provider} takes no calls with previews; there are none.")
+
+
+def _image_notices(call: Call, info: images.ImageInfo, finished: _Finished) -> list[Notice]:
+    """What to say of one image."""
+    notices = _size_notices(call, info.size, finished)
+    if info.is_signed and finished.composited:
+        what = "The edit carried Content Credentials, which ended when it was laid into the original."
+        notices.append(Notice("credentials_ended", what))
+    return notices
 
 
 def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:

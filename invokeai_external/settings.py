@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from .errors import NotConfiguredError, RequestError, SettingsError
 from .locks import others_can_read
-from .request import MAX_PREVIEWS, Notice
+from .request import MAX_PREVIEWS, MetadataMode, Notice
 
 __all__ = [
     "API_KEYS_FILE",
@@ -72,6 +72,8 @@ class Limits(BaseModel):
         max_image_pixels: The largest picture that is accepted.
         mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
         previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
+        metadata: Where the command line writes an image's settings: into its file, beside it, or not at all.
+        keep_originals: In Invoke, keep the files of images that carry Content Credentials, as they arrived.
         look_ahead: In Invoke, start the calls of queued runs before their turn, as far as ``concurrency`` allows.
         freeze_gc: In Invoke, take what is in memory after its start out of the garbage collections between its runs.
     """
@@ -86,6 +88,8 @@ class Limits(BaseModel):
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
+    metadata: MetadataMode = "auto"
+    keep_originals: bool = False
     look_ahead: bool = True
     freeze_gc: bool = True
 

@@ -130,7 +130,8 @@ def test_generate_as_json_prints_one_object(run: Any, out: Path) -> None:
         *("model", "provider", "images", "notices", "usage", "cost_usd", "request_ids", "elapsed_s"),
     ]
     assert (told["model"], told["provider"]) == ("gemini-nano-banana-2.1", "gemini")
-    assert [list(image) for image in told["images"]] == [["path", "width", "height", "mime_type", "bytes", "seed"]] * 2
+    fields = ["path", "width", "height", "mime_type", "bytes", "seed", "metadata_path"]
+    assert [list(image) for image in told["images"]] == [fields] * 2
     assert [image["seed"] for image in told["images"]] == [7, 8]
     for image in told["images"]:
         data = Path(image["path"]).read_bytes()
@@ -230,7 +231,7 @@ def test_every_output_format_can_be_recalled(output_format: str, run: Any, out: 
     path = result.json["images"][0]["path"]
     assert path.endswith("jpg" if output_format == "jpeg" else output_format)
     recalled = shlex.split(run("recall", path).stdout)
-    assert recalled == ["invokeai-external", *command, "--output-format", output_format]
+    assert recalled == ["invokeai-external", *command, "--output-format", output_format, "--sandbox"]
 
 
 def test_recall_gives_a_command_that_makes_the_same_picture(run: Any, out: Path) -> None:

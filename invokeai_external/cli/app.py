@@ -6,7 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -39,6 +39,11 @@ class ProviderName(StrEnum):
     gemini = "gemini"
     openai = "openai"
 
+
+MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
+"""The settings' ``MetadataMode``, whose module loads too much for a help page; mypy holds them equal."""
+
+MaskColor = Literal["white", "black"]
 
 Root = Annotated[
     Path | None,
@@ -129,6 +134,10 @@ def generate(
         Path | None,
         typer.Option(help="Where to edit it: transparent, or else white, marks what to change."),
     ] = None,
+    mask_color: Annotated[
+        MaskColor,
+        typer.Option(help="The color that marks what to change. Invoke's own masks mark it in black."),
+    ] = "white",
     quality: Annotated[str | None, typer.Option(help="OpenAI: low, medium, high, from 2.5 on xhigh, max.")] = None,
     background: Annotated[str | None, typer.Option(help="OpenAI: opaque or transparent.")] = None,
     input_fidelity: Annotated[
@@ -140,6 +149,14 @@ def generate(
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 2.")] = None,
     thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
+    metadata: Annotated[
+        MetadataChoice | None,
+        typer.Option(
+            help="Where the settings of an image go: embed, into its file; sidecar, into NAME.EXT.json beside it; "
+            "none; auto, into the file unless it carries Content Credentials. [default: metadata of the settings, "
+            "auto]"
+        ),
+    ] = None,
     previews: Annotated[
         Path | None,
         typer.Option(help="A folder to keep previews in: the picture while it is made. They may cost a little."),
@@ -182,6 +199,7 @@ def generate(
             references=tuple(ref or ()),
             init=init,
             mask=mask,
+            mask_color=mask_color,
             options={name: value for name, value in options.items() if value is not None},
             previews=previews,
         ),
@@ -189,6 +207,7 @@ def generate(
         sandbox=sandbox,
         dry_run=dry_run,
         as_json=json,
+        metadata=metadata,
     )
 
 

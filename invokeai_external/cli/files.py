@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import itertools
 import os
 import re
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import images, metadata
+from .. import metadata
 from ..errors import ExternalError, InvalidRequestError
-from ..request import GeneratedImage, InputImage, Notice, Preview
+from ..request import GeneratedImage, InputImage, MetadataMode, Notice, Preview
 
-__all__ = ["NotSavedError", "PictureFolder", "PreviewFolder", "SavedPicture", "read_picture"]
+__all__ = [
+    "NotSavedError",
+    "PictureFolder",
+    "PreviewFolder",
+    "SavedPicture",
+    "read_picture",
+    "read_regular",
+    "sidecar_of",
+]
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
@@ -41,13 +51,15 @@ class SavedPicture:
         image: The picture.
         path: Its file.
         bytes: The file's size.
-        notice: What the user should know of how it was saved.
+        metadata_path: The file with its settings, if they are beside it.
+        notices: What the user should know of how it was saved.
     """
 
     image: GeneratedImage
     path: Path
     bytes: int
-    notice: Notice | None = None
+    metadata_path: Path | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 def read_picture(path: Path) -> InputImage:
@@ -60,15 +72,32 @@ def read_picture(path: Path) -> InputImage:
         ) from None
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """A file's bytes, but of no device and no pipe, and no more than so many; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+        return file.read(most)
+
+
 class PictureFolder:
     """A folder to save pictures in.
+
+    Args:
+        folder: The folder; made if need be.
+        mode: Where the settings of a picture go.
 
     Raises:
         InvalidRequestError: It cannot be made or written to. This is tried before anything is paid for.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: MetadataMode = "auto") -> None:
         self._folder = _writable(folder, "--out")
+        self._mode = mode
 
     def save(self, image: GeneratedImage) -> SavedPicture:
         """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
@@ -76,24 +105,34 @@ class PictureFolder:
         Raises:
             NotSavedError: Both failed.
         """
-        notice = None
+        placed = metadata.place(image.data, image.metadata, self._mode)
         try:
-            parts = metadata.parts_with(image.data, image.metadata)
-        except (images.ImageError, ValueError) as error:
-            parts, notice = [image.data], Notice("no_metadata", f"A picture was saved without its settings: {error}")
-        name, size = _file_name(image), sum(map(len, parts))
-        try:
-            return SavedPicture(image, _write_new(self._folder, name, parts), size, notice)
+            return _saved(image, placed, self._folder)
         except OSError as error:
             why = f"{self._folder} could not be written ({error.strerror})"
         spare = Path(tempfile.gettempdir())
         try:
-            path = _write_new(spare, name, parts)
+            saved = _saved(image, placed, spare)
         except OSError as error:
             raise NotSavedError(
                 f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
             ) from None
-        return SavedPicture(image, path, size, Notice("saved_elsewhere", f"{why}: a picture is in {path}."))
+        elsewhere = Notice("saved_elsewhere", f"{why}: a picture is in {saved.path}.")
+        return replace(saved, notices=(*saved.notices, elsewhere))
+
+
+def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedPicture:
+    """Write a picture and its settings into a folder, or the picture alone if the settings cannot be written."""
+    name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
+    size = sum(map(len, placed.parts))
+    if placed.sidecar is not None:
+        try:
+            path, beside = _write_pair(folder, name, placed.parts, placed.sidecar)
+            return SavedPicture(image, path, size, beside, notices)
+        except OSError as error:
+            why = f"they could not be written beside it ({error.strerror})"
+            notices = (Notice("no_metadata", f"An image was saved without its settings: {why}."),)
+    return SavedPicture(image, _write_new(folder, name, placed.parts), size, None, notices)
 
 
 class PreviewFolder:
@@ -155,6 +194,36 @@ def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> 
     raise AssertionError("there is always another name")
 
 
+def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], sidecar: bytes) -> tuple[Path, Path]:
+    """Write a picture, and ``NAME.EXT.json`` beside it, under a name that neither had before.
+
+    The sidecar holds the prompt and is for its owner alone: mode 0600, as its temporary file is made.
+    """
+    with _temporary(folder, parts) as picture, _temporary(folder, [sidecar]) as beside:
+        picture.chmod(0o666 & ~_umask())
+        for path in _names(folder, name):
+            sidecar_path = sidecar_of(path)
+            try:
+                _take_name(picture, path)
+            except FileExistsError:
+                continue
+            try:
+                _take_name(beside, sidecar_path)
+            except FileExistsError:
+                _give_back(path, picture)
+                continue
+            except BaseException:
+                path.unlink()
+                raise
+            return path, sidecar_path
+    raise AssertionError("there is always another name")
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the settings of a picture are that are not in its file: ``NAME.EXT.json`` beside it."""
+    return path.with_name(f"{path.name}.json")
+
+
 @contextlib.contextmanager
 def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Path]:
     """A new file with this content, for the block to give a name to; gone after it under its own."""
@@ -185,6 +254,14 @@ def _take_name(temporary: Path, path: Path) -> None:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def _give_back(path: Path, temporary: Path) -> None:
+    """Undo ``_take_name``."""
+    if temporary.exists():
+        path.unlink()
+    else:
+        path.rename(temporary)
 
 
 def _names(folder: Path, name: str) -> Iterator[Path]:

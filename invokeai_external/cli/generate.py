@@ -20,6 +20,7 @@ from ..request import (
     GenerationRequest,
     GenerationResult,
     InputImage,
+    MetadataMode,
     Notice,
     OptionValue,
     Preview,
@@ -31,7 +32,7 @@ from ..service import Service
 from ..settings import Settings
 from ..sizing import AspectRatio, Size
 from . import report
-from .app import INTERRUPTED
+from .app import INTERRUPTED, MaskColor
 from .context import make_own_folder, settings
 from .files import PictureFolder, PreviewFolder, SavedPicture, read_picture
 from .live import live_line
@@ -54,6 +55,7 @@ class Arguments:
     references: tuple[Path, ...] = ()
     init: Path | None = None
     mask: Path | None = None
+    mask_color: MaskColor = "white"
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     previews: Path | None = None
 
@@ -67,8 +69,19 @@ class Run:
     result: GenerationResult | None = None
 
 
-def run(arguments: Arguments, *, root: Path | None, sandbox: bool, dry_run: bool, as_json: bool) -> int:
-    """Make the pictures, or show what would be sent; returns the exit code."""
+def run(
+    arguments: Arguments,
+    *,
+    root: Path | None,
+    sandbox: bool,
+    dry_run: bool,
+    as_json: bool,
+    metadata: MetadataMode | None = None,
+) -> int:
+    """Make the pictures, or show what would be sent; returns the exit code.
+
+    ``metadata`` says where the pictures' settings go; None for what the settings say.
+    """
     request = request_of(arguments)
     current = settings(root)
     if arguments.previews:
@@ -76,7 +89,7 @@ def run(arguments: Arguments, *, root: Path | None, sandbox: bool, dry_run: bool
     if dry_run:
         anyio.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
         return 0
-    folder = PictureFolder(arguments.out)
+    folder = PictureFolder(arguments.out, metadata or current.limits.metadata)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
@@ -134,7 +147,7 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         image_size=_parsed("--image-size", str, arguments.image_size),
         seed=arguments.seed,
         init_image=read_picture(arguments.init) if arguments.init else None,
-        mask=_read_mask(arguments.mask) if arguments.mask else None,
+        mask=_read_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
         references=tuple(read_picture(path) for path in arguments.references),
         options=arguments.options,
     )
@@ -148,10 +161,12 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
         raise InvalidRequestError(f"{flag}: {error}.", hint="Mend it and try again.") from None
 
 
-def _read_mask(path: Path) -> InputImage:
-    """A mask file in the form used inside; transparency, or else white, marks what to change."""
+def _read_mask(path: Path, color: MaskColor) -> InputImage:
+    """A mask file in the form used inside; transparency, or else white, marks what to change, or black alone."""
     file = read_picture(path)
     try:
+        if color == "black":
+            return InputImage(images.mask_from_black(file.data), file.name, marks="black")
         return InputImage(images.mask_from_file(file.data), file.name)
     except images.ImageError as error:
         raise InvalidRequestError(f"{path}: {error}", hint="Give another mask.") from None
@@ -216,6 +231,7 @@ def _image_object(saved: SavedPicture) -> dict[str, Any]:
         "mime_type": image.mime_type,
         "bytes": saved.bytes,
         "seed": image.seed,
+        "metadata_path": str(saved.metadata_path) if saved.metadata_path else None,
     }
 
 
@@ -226,7 +242,8 @@ def _in_order(result: GenerationResult, saved: list[SavedPicture]) -> list[Saved
 
 
 def _saving_notices(saved: list[SavedPicture]) -> list[Notice]:
-    return [picture.notice for picture in saved if picture.notice]
+    # The same notice on several pictures is told once.
+    return list(dict.fromkeys(notice for picture in saved for notice in picture.notices))
 
 
 async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:

@@ -2,33 +2,105 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .. import images, metadata
 from ..errors import InvalidRequestError
 from . import report
-from .files import read_picture
+from .files import read_regular, sidecar_of
 
 __all__ = ["run"]
 
+_LARGEST_IMAGE = 500_000_000
+_LARGEST_SIDECAR = 16_000_000
+"""In bytes. Settings are some kB; the longest prompts and answers of words make some hundred."""
+
+_MOST_SIDECARS = 10_000
+_MOST_OF_THEM = 500_000_000
+"""How many ``*.json`` of a folder are looked through, and how many bytes of them."""
+
 
 def run(path: Path, *, as_json: bool) -> None:
-    """Print the settings of a picture; raises InvalidRequestError if it holds none."""
-    try:
-        found = metadata.read(read_picture(path).data)
-    except images.ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", hint="Give a PNG, JPEG or WebP file.") from None
-    if found is None:
-        raise InvalidRequestError(
-            f"{path} holds no settings.", hint="Only pictures made by this program or by Invoke hold them."
-        )
+    """Print the settings of a picture; raises InvalidRequestError if there are none."""
+    found = _settings_of(path)
     if as_json:
         report.print_json(found)
-    elif not found.get("positive_prompt") or not isinstance(found.get("external"), dict):
+        return
+    prompt = found.get("positive_prompt")
+    if not isinstance(prompt, str) or not prompt or not isinstance(found.get("external"), dict):
         raise InvalidRequestError(
             f"{path} was not made by an external model, so no command makes it again.",
             hint="--json shows the settings that it holds.",
         )
-    else:
-        print(shlex.join(metadata.recall_command(found)))
+    print(shlex.join(metadata.recall_command(found)))
+    if metadata.printable(prompt) != prompt:
+        report.say("Note: The prompt holds control characters, which are not printed; --json shows them.")
+
+
+def _settings_of(path: Path) -> dict[str, Any]:
+    """The settings of a picture: from the sidecar of its name, from its file, or from any sidecar of its folder."""
+    try:
+        data = read_regular(path, _LARGEST_IMAGE)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the image."
+        ) from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    named = _sidecar(sidecar_of(path))
+    if named and named.sha256 == sha256:
+        return _told(named, sidecar_of(path))
+    try:
+        found = metadata.read(data)
+    except images.ImageError as error:
+        raise InvalidRequestError(f"{path}: {error}", hint="Give a PNG, JPEG or WebP file.") from None
+    if found is not None:
+        return found
+    for other in _sidecars_of(path.parent, sha256):
+        held = _sidecar(other)
+        if held and held.sha256 == sha256:
+            return _told(held, other)
+    if named:
+        raise InvalidRequestError(
+            f"{sidecar_of(path)} holds the settings of another file: {path} was changed since they were written.",
+            hint="The settings are in that file, as JSON.",
+        )
+    raise InvalidRequestError(
+        f"{path} holds no settings.",
+        hint="Only images made by this program or by Invoke hold them, in the file or in NAME.EXT.json beside it.",
+    )
+
+
+def _told(sidecar: metadata.Sidecar, path: Path) -> dict[str, Any]:
+    if sidecar.is_newer:
+        report.say(f"Note: {path} was written by a later version of this program, and may say more than is shown.")
+    return sidecar.metadata
+
+
+def _sidecar(path: Path) -> metadata.Sidecar | None:
+    """The settings in a file; None if it is not there, cannot be read, or holds something else."""
+    with suppress(OSError):
+        return metadata.read_sidecar(read_regular(path, _LARGEST_SIDECAR))
+    return None
+
+
+def _sidecars_of(folder: Path, sha256: str) -> Iterator[Path]:
+    """The ``*.json`` of a folder that hold this hash somewhere."""
+    wanted = sha256.encode("ascii")
+    count = size = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.endswith(".json") or not entry.is_file(follow_symlinks=False):
+                continue
+            count, size = count + 1, size + entry.stat(follow_symlinks=False).st_size
+            if count > _MOST_SIDECARS or size > _MOST_OF_THEM:
+                return
+            path = Path(entry.path)
+            with suppress(OSError):
+                if wanted in read_regular(path, _LARGEST_SIDECAR):
+                    yield path

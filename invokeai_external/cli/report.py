@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,7 +25,16 @@ def say(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print JSON whose texts a terminal can show: what it would act on, and half characters, are escaped."""
+    # Beyond ASCII there is nothing in JSON but what texts hold.
+    typer.echo(_NOT_ASCII.sub(_escaped_if_unseen, json.dumps(value, ensure_ascii=False, indent=2)))
+
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+
+
+def _escaped_if_unseen(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def notices(all_notices: Iterable[Notice]) -> None:

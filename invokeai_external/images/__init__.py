@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .embed import embed_text, parts_with_text, parts_with_text_chunks, read_text
     from .errors import ImageError, TooManyPixelsError
     from .inputs import PreparedImage, prepare_input, size_of
-    from .inspect import ImageInfo, inspect_image
+    from .inspect import ImageInfo, inspect_image, is_signed
     from .masks import (
         alpha_mask,
         from_square,
@@ -52,6 +52,7 @@ __all__ = [
     "from_square",
     "glance",
     "inspect_image",
+    "is_signed",
     "mask_from_black",
     "mask_from_file",
     "parts_with_text",
@@ -85,6 +86,7 @@ _HOMES = {
     "inspect": (
         "ImageInfo",
         "inspect_image",
+        "is_signed",
     ),
     "masks": (
         "alpha_mask",

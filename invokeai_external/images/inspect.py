@@ -9,7 +9,7 @@ from .containers import MimeType, taken_apart
 from .errors import ImageError
 from .pixels import check_pixels, opened_otherwise
 
-__all__ = ["ImageInfo", "inspect_image"]
+__all__ = ["ImageInfo", "inspect_image", "is_signed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,13 @@ class ImageInfo:
         mime_type: Its format, as its bytes say.
         size: Its pixels as stored, whatever its EXIF says on turning them.
         has_alpha: True if it has an alpha channel or a transparent colour, even if all of it is opaque.
+        is_signed: True if it carries Content Credentials; see ``is_signed``.
     """
 
     mime_type: MimeType
     size: Size
     has_alpha: bool
+    is_signed: bool = False
 
 
 def inspect_image(data: bytes, *, max_pixels: int) -> ImageInfo:
@@ -46,4 +48,17 @@ def inspect_image(data: bytes, *, max_pixels: int) -> ImageInfo:
             raise ImageError(f"The picture is in the format {image.format}, not PNG, JPEG or WebP.")
     check_pixels(container.size, max_pixels)
     container.verify()
-    return ImageInfo(container.mime_type, container.size, container.has_alpha)
+    return ImageInfo(container.mime_type, container.size, container.has_alpha, container.is_signed)
+
+
+def is_signed(data: bytes) -> bool:
+    """True if a PNG, JPEG or WebP carries Content Credentials (C2PA), which hold as long as no byte of it changes.
+
+    Only whether a manifest is in the file is looked at, not whether it is valid. False for a file that is cut off or in
+    another format: nothing can be written into such a file in the first place.
+    """
+    try:
+        container = taken_apart(data)
+    except ImageError:
+        return False
+    return container is not None and container.is_signed

@@ -18,7 +18,7 @@ __all__ = ["Jpeg"]
 
 SIGNATURE = b"\xff\xd8\xff"
 
-_APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_APP0, _APP1, _APP2, _APP11, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEB, 0xEE, 0xEF, 0xFE
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -28,6 +28,11 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """The next marker in compressed data: 0xFF, but neither a stuffed 0xFF00, nor a fill byte, nor a restart marker."""
 
 _EXIF = b"Exif\0\0"
+
+_C2PA = re.compile(
+    rb"JP.{10}jumb(?:.{8})?.{4}jumd\x63\x32\x70\x61\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71", re.DOTALL
+)
+"""A JUMBF box in APP11 (ISO 19566-5, annex D) that its description calls a C2PA manifest store (C2PA 2.2, 11.1.4)."""
 
 _EXIF_MOST = 0xFFFF - 2 - len(_EXIF)
 """The largest EXIF block in bytes: a segment's length is 16 bits wide and counts itself."""
@@ -55,6 +60,7 @@ class Jpeg:
         has_alpha: False.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are; those of a CMYK picture cannot.
+        is_signed: True if the file carries Content Credentials, in APP11 segments (C2PA 2.2, A.3.1).
     """
 
     mime_type: Literal["image/jpeg"] = "image/jpeg"
@@ -74,6 +80,7 @@ class Jpeg:
             raise unreadable()
         self.size = Size(width, height)
         self.is_plain = components < 4
+        self.is_signed = any(s.marker == _APP11 and _C2PA.match(data, s.body, s.end) for s in self._segments)
 
     @property
     def orientation(self) -> int:

@@ -59,6 +59,7 @@ class Png:
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which much of the software at
             the other end is built on, turns it white when it makes RGB of it.
+        is_signed: True if the file carries Content Credentials, in a ``caBX`` chunk (C2PA 2.2, A.3.3).
     """
 
     mime_type: Literal["image/png"] = "image/png"
@@ -85,6 +86,7 @@ class Png:
         self.size = Size(width, height)
         self.has_alpha = self._colour >= 4 or b"tRNS" in self._kinds
         self.is_plain = (self._colour, self._depth) != (_GREY, 16)
+        self.is_signed = b"caBX" in self._kinds
 
     @property
     def orientation(self) -> int:

@@ -47,6 +47,7 @@ class WebP:
         has_alpha: True if there is an alpha channel.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are; those of an animation cannot.
+        is_signed: True if the file carries Content Credentials, in a ``C2PA`` chunk (C2PA 2.2, A.3.7).
     """
 
     mime_type: Literal["image/webp"] = "image/webp"
@@ -68,6 +69,7 @@ class WebP:
         self.size = Size(width, height)
         self.has_alpha = bool(self._flags & _HAS_ALPHA)
         self.is_plain = not self._flags & _HAS_ANIMATION
+        self.is_signed = any(chunk.kind == b"C2PA" for chunk in self._chunks)
 
     @property
     def orientation(self) -> int:

@@ -333,7 +333,7 @@ def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     """Invoke's mask, in which black is changed, in the form used inside, in which 255 is."""
     picture = _picture(context, field, "mask")
     with _blaming(picture, "mask"):
-        return InputImage(images.mask_from_black(picture.data), field.image_name)
+        return InputImage(images.mask_from_black(picture.data), field.image_name, marks="black")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
-__all__ = ["UnreadableImageError", "decode", "encode", "several"]
+__all__ = ["MIME_TYPES", "UnreadableImageError", "decode", "encode", "mime_type_of", "several"]
 
 MIME_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The formats that both services write."""
@@ -34,6 +34,13 @@ def decode(data: bytes) -> Image.Image:
         raise UnreadableImageError("not a readable PNG, JPEG or WebP picture") from error
     picture.info["mime_type"] = mime_type
     return picture
+
+
+def mime_type_of(data: bytes) -> str:
+    """What a file is by its first bytes; a PNG if it is none of the three."""
+    if data.startswith(b"\xff\xd8"):
+        return "image/jpeg"
+    return "image/webp" if data.startswith(b"RIFF") else "image/png"
 
 
 def encode(picture: Image.Image, file_format: str, quality: int = 95) -> bytes:

@@ -8,6 +8,7 @@ faults and of their parameters.
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,21 @@ ParamValue = str | float | None
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a fault: its value when it is left out, and the values it takes (empty: any of its type)."""
+    """A parameter of a fault.
+
+    Attributes:
+        default: Its value when it is left out.
+        choices: The values it takes; empty for any of its type.
+        is_file: True for a text that is the base64 of a file.
+    """
 
     default: ParamValue
     choices: tuple[ParamValue, ...] = ()
+    is_file: bool = False
 
     def accepts(self, value: object) -> bool:
+        if self.is_file:
+            return isinstance(value, str) and _is_base64(value)
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if isinstance(self.default, int | float):
@@ -116,6 +126,10 @@ FAULTS: Mapping[str, FaultKind] = {
     "bad_base64": FaultKind("picture data that is not base64"),
     "not_an_image": FaultKind("good base64 of something that is no picture"),
     "url_safe_base64": FaultKind("picture data in the URL-safe alphabet of base64"),
+    "served_file": FaultKind(
+        "this file in the place of every picture, byte for byte: base64 of a PNG, JPEG or WebP",
+        {"file": Param("", is_file=True)},
+    ),
     "url_result": FaultKind(
         "a url in the place of b64_json: of the sandbox, where the picture is after so many misses (404), or data:",
         {
@@ -163,10 +177,21 @@ class Fault:
     def number(self, name: str) -> float:
         return float(self.params[name] or 0)
 
+    def file(self, name: str) -> bytes:
+        return base64.b64decode(self.text(name))
+
     def optional(self, name: str) -> str | None:
         """A text parameter that may be left out."""
         value = self.params[name]
         return None if value is None else str(value)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 class FaultQueue:

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes, hide_key_in_query
-from .codec import MIME_TYPES, encode, several
+from .codec import MIME_TYPES, encode, mime_type_of, several
 from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .faults import Fault
 from .gemini_faults import error_chunk, ordered_body, raise_ordered_error
@@ -184,6 +184,9 @@ class _Drawing:
 
 
 def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
+    if fault and fault.name == "served_file":
+        file = fault.file("file")
+        return _Drawing((file,), mime_type_of(file), None)
     size = call.size
     if fault and fault.name == "other_size":
         size = Size(int(fault.number("width")), int(fault.number("height")))

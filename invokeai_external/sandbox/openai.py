@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from ..models import ModelConfig
 from ..sizing import Size
 from .calls import describe_bytes
-from .codec import MIME_TYPES, decode, encode, several
+from .codec import decode, encode, mime_type_of, several
 from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .faults import Fault
 from .openai_faults import error_event, raise_ordered_error, refuse_stream
@@ -136,7 +136,7 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
     data: list[dict[str, object]] = []
     for file in files if not (fault and fault.name == "no_image") else ():
         if call.wants_url or (fault and fault.name == "url_result"):
-            data.append({"url": _url(request, file, MIME_TYPES[output_format], fault)})
+            data.append({"url": _url(request, file, mime_type_of(file), fault)})
         else:
             data.append({"b64_json": base64_text(file, fault)})
     sent = [] if is_spoilt(fault) else files
@@ -225,6 +225,8 @@ def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
 
 def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
     """All pictures of a call as files."""
+    if fault and fault.name == "served_file":
+        return [fault.file("file")] * call.n
     base = call.images[0] if call.images else None
     if base is not None and call.markup is not None:
         marked = base.convert("RGBA")
