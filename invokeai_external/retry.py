@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from typing import NamedTuple
@@ -17,12 +18,34 @@ from .errors import (
     UnavailableError,
 )
 
-__all__ = ["RetryPolicy", "asked_wait", "asks_all_to_wait", "seconds_before_retry", "should_retry_header"]
+__all__ = [
+    "RetryPolicy",
+    "asked_wait",
+    "asks_all_to_wait",
+    "seconds_before_retry",
+    "should_retry_header",
+    "wait_in_words",
+]
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 8.0
 _JITTER = 0.25
 """The official OpenAI SDK's figures (openai 3.54.0, ``_base_client.py``)."""
+
+_SECONDS_IN = {
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+_TIME = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)\s?({'|'.join(_SECONDS_IN)})(?![a-z])", re.IGNORECASE)
+_WAIT_IN_WORDS = re.compile(
+    rf"\b(?:again|retry|wait)(?:\s(?:in|after|for|about|at least))*\s(?P<time>(?:{_TIME.pattern}\s?)+)", re.IGNORECASE
+)
+_MOST_WORDS = 2000
+"""How much of a message is looked through."""
+
+_LONGEST_WAIT_S = 1e9
 
 _TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError)
 _RETRYABLE_STATUSES = frozenset({409, 429})
@@ -105,13 +128,24 @@ def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
     return _positive((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
+def wait_in_words(words: str) -> float | None:
+    """The seconds that a sentence asks to wait, such as "Please try again in 1m20s" or "after 51.84 seconds".
+
+    OpenAI's 429 may say it nowhere else. None where it asks for no wait, or for none that can be read.
+    """
+    asked = _WAIT_IN_WORDS.search(words[:_MOST_WORDS])
+    if asked is None:
+        return None
+    return _positive(sum(float(n) * _SECONDS_IN[unit.lower()] for n, unit in _TIME.findall(asked["time"])))
+
+
 def should_retry_header(headers: Mapping[str, str]) -> bool | None:
     """OpenAI's ``x-should-retry``, which wins over the status; None where it says nothing."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
 def _positive(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return min(seconds, _LONGEST_WAIT_S) if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _is_retryable(error: ProviderError) -> bool:

@@ -450,7 +450,9 @@ class Service:
         usage = answer.usage
         cost = pricing.cost_usd(usage, call.model.prices)
         share = None if cost is None else round(cost / len(answer.images), 9)
-        common = (*notices, _SANDBOX_NOTICE) if SANDBOX_HEADER in response.headers else notices
+        common = (*notices, *answer.notices)
+        if SANDBOX_HEADER in response.headers:
+            common = (*common, _SANDBOX_NOTICE)
         found: list[tuple[AnswerImage, images.ImageInfo, _Finished]] = []
         errors: list[ProviderError] = []
         if len(answer.images) < call.n:

@@ -37,6 +37,11 @@ def usage(text_in: int | None, image_in: int | None, text_out: int | None, image
         # The provider did not count one kind.
         (usage(10, None, 0, 10), Prices(text_in=1, image_in=1, text_out=1, image_out=1), None),
         (None, Prices(text_in=1, image_in=1, text_out=1, image_out=1), None),
+        # gpt-image-1.5, as it was billed.
+        (usage(169, 0, 439, 4160), Prices(text_in=5, image_in=8, text_out=10, image_out=32), 0.138355),
+        # More than any call can cost is no cost.
+        (usage(10**9, 0, 0, 10**9), Prices(text_in=1e308, image_out=1e308), None),
+        (usage(10**9, 0, 0, 0), Prices(text_in=1e308), None),
     ],
 )
 def test_the_cost_of_tokens(tokens: Usage | None, prices: Prices, usd: float | None) -> None:

@@ -26,7 +26,7 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.retry import RetryPolicy, asked_wait, seconds_before_retry, should_retry_header
+from invokeai_external.retry import RetryPolicy, asked_wait, seconds_before_retry, should_retry_header, wait_in_words
 
 NOW = datetime(2026, 11, 23, 21, 0, 0, tzinfo=UTC).timestamp()
 
@@ -148,6 +148,42 @@ def test_a_garbled_date_never_raises(parts: list[str]) -> None:
 def test_the_provider_s_own_word_on_trying_again(said: str, word: bool | None) -> None:
     assert should_retry_header({"x-should-retry": said}) is word
     assert should_retry_header({}) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 20s.", 20),
+        ("Rate limit is exceeded. Try again after 51.84 seconds.", 51.84),
+        ("Please try again in 20ms.", 0.02),
+        ("Please try again in 1m20s.", 80),
+        ("Please try again in 6m0s. Visit https://x.test", 360),
+        ("please wait 2 minutes", 120),
+        ("Please RETRY after 1 hour 30 minutes", 5400),
+        ("Please retry in 20.75s.", 20.75),
+        ("wait for about 5 s", 5),
+        ("Limit 5 images in 1 minute. Please slow down.", None),
+        ("Try again later.", None),
+        ("Try again in a moment.", None),
+        ("Try again in 0s.", None),
+        ("Try again in 5 stars.", None),
+        ("Try again in \u0665s.", None),
+        ("Try again in " + "9" * 400 + "s.", None),
+        ("x" * 5000 + " try again in 5s.", None),
+        ("", None),
+    ],
+)
+def test_a_wait_that_stands_in_words(words: str, seconds: float | None) -> None:
+    assert wait_in_words(words) == (None if seconds is None else pytest.approx(seconds))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["try again", "wait", " in ", " after ", "5", ".", "s", "ms", " ", "9" * 30]), max_size=30)
+)
+def test_no_words_raise(parts: list[str]) -> None:
+    seconds = wait_in_words("".join(parts))
+    assert seconds is None or 0 < seconds < 1e10
 
 
 # Which failures.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 import zlib
@@ -138,6 +139,8 @@ async def test_one_call_gives_several_pictures_and_they_share_its_cost(sandbox_u
         (OPENAI, {"form": "retry-after-ms", "seconds": 0.02}),
         (OPENAI, {"form": "retry-after-seconds", "seconds": 0.02}),
         (OPENAI, {"form": "x-should-retry-true"}),
+        (OPENAI, {"form": "words", "seconds": 0.02}),
+        (GEMINI, {"form": "words", "seconds": 0.02}),
         (OPENAI, {"form": "none"}),
         (GEMINI, {"form": "retry-info", "delay": "20ms"}),
         (GEMINI, {"form": "none"}),
@@ -220,6 +223,12 @@ async def test_a_shorter_wait_does_not_cut_a_longer_one_short(tmp_path: Path, sa
         (OPENAI, "organization_not_verified", {}, QuotaError, ["verified organisations only", "Verify"], 1),
         (GEMINI, "quota", {"limit": "zero"}, QuotaError, ["no quota", "Turn on billing"], 1),
         (GEMINI, "quota", {"limit": "per_day"}, QuotaError, ["quota of the day", "Wait for tomorrow"], 1),
+        (OPENAI, "quota", {"status": 402}, QuotaError, ["lack of money"], 1),
+        (OPENAI, "quota", {"code": "insufficient_user_quota", "status": 403}, QuotaError, ["lack of money"], 1),
+        (GEMINI, "quota", {"limit": "zero_value"}, QuotaError, ["no quota", "Turn on billing"], 1),
+        (GEMINI, "quota", {"limit": "prepayment"}, QuotaError, ["lack of money", "Add credit"], 1),
+        (GEMINI, "quota", {"limit": "prepayment", "status": 402}, QuotaError, ["lack of money", "Add credit"], 1),
+        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, ["safety system"], 1),
         (OPENAI, "moderation", {}, ContentBlockedError, ["safety system", "Change the prompt"], 1),
         (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["blocked the prompt (PROHIBITED_CONTENT)"], 1),
         (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."], 1),
@@ -340,6 +349,18 @@ async def test_unusual_answers_are_understood(
     assert image.size == Size(1024, 1024)
     assert image.mime_type == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
     assert metadata.read(metadata.embed(image.data, image.metadata)) is not None
+
+
+@pytest.mark.parametrize("previews", [0, 1])
+async def test_a_picture_that_comes_as_a_thought_alone_is_handed_over_and_noted(
+    previews: int, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(GEMINI, "thought_only")
+    result = await generate(settings_of(tmp_path), GEMINI, size=Size(1024, 1024), previews=previews)
+    (image,) = result.images
+    assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
+    assert "thought_image" in [notice.code for notice in result.notices]
+    assert "thought_image" in [notice["code"] for notice in image.metadata["external"]["notices"]]  # type: ignore[index]
 
 
 @MODELS
@@ -1064,6 +1085,8 @@ async def test_a_refusal_for_another_reason_is_told_and_streams_are_asked_for_ag
         (OPENAI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"]),
         (GEMINI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"]),
         (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["blocked the prompt (PROHIBITED_CONTENT)"]),
+        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, ["safety system"]),
+        (OPENAI, "organization_not_verified", {}, QuotaError, ["verified organisations only"]),
         (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."]),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,13 +21,14 @@ from ..errors import (
     ModelRetiredError,
     NotConfiguredError,
     ProviderError,
+    QuotaError,
     RejectedRequestError,
     TimedOutError,
     UnavailableError,
 )
 from ..models import ModelConfig, ProviderInfo
 from ..planner import Call
-from ..request import Usage
+from ..request import Notice, Usage
 from ..retry import asked_wait, should_retry_header
 
 __all__ = [
@@ -69,6 +71,12 @@ _UNKNOWN_OUTCOME = frozenset({408, 504, 520, 522, 524})
 the provider goes on with the request, and bills it."""
 
 _LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
+
+_MOST_TOKENS = 10**9
+"""What is above this is no count of tokens: the dearest image has some ten thousand."""
+
+_LONGEST_NUMBER = 100
+"""The most digits of a whole number that is read as one."""
 
 _VERSION = r"v\d+(?:(?:alpha|beta)\d*)?"
 """An API version at the end of a base URL."""
@@ -166,6 +174,7 @@ class Answer:
         request_id: The provider's name for the call.
         model_version: The model that answered, where the provider says so.
         text: What the model said beside the pictures.
+        notices: What should be known of the answer.
     """
 
     images: tuple[AnswerImage, ...]
@@ -173,6 +182,7 @@ class Answer:
     request_id: str | None = None
     model_version: str | None = None
     text: str | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,18 +314,24 @@ def decode_base64(text: str) -> bytes:
 
     Raises ValueError if it is none.
     """
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     raw = text.encode("ascii").translate(_STANDARD_ALPHABET, b" \t\r\n")
     return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
 
 
 def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:
-    """A picture from the fields of an answer: bytes or base64 text, else an address; neither where none can be read."""
+    """A picture from the fields of an answer: bytes or base64 text, else an address; neither where none can be read.
+
+    An address may hold the picture itself (``data:image/png;base64,…``).
+    """
     data = encoded if isinstance(encoded, bytes) else b""
-    if isinstance(encoded, str):
-        with suppress(ValueError):
-            data = decode_base64(encoded)
+    inline = url if isinstance(url, str) and url[:5].lower() == "data:" else None
+    for text in (encoded, inline):
+        if isinstance(text, str) and not data:
+            with suppress(ValueError):
+                data = decode_base64(text)
+    url = None if inline else url
     return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
 
 
@@ -356,15 +372,22 @@ def error_in(body: object) -> Mapping[str, Any]:
 def _loaded(response: HttpResponse) -> object:
     """JSON; some gateways, and Google's own stream endpoint, wrap it in a list of one. Raises ValueError."""
     try:
-        loaded = json.loads(response.body) if response.document is None else response.document
+        loaded = json.loads(response.body, parse_int=_whole) if response.document is None else response.document
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
 
 
+def _whole(digits: str) -> float:
+    """A whole number; one that is too long to mean anything, which Python refuses to read, must not cost an image."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
+
+
 def count(value: object) -> int | None:
-    """A number of tokens; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens; None for anything else, and for more than any call can have used."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _MOST_TOKENS else None
 
 
 def error_from(
@@ -419,7 +442,10 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
     status, model = response.status, call.model if call else None
     kind: type[ProviderError] = RejectedRequestError
     hint: str | None = None
-    if status == 404 and model and model.lifecycle.status != "active":
+    if status == 402:
+        kind, message = QuotaError, f"{provider.name} wants to be paid first (HTTP 402){said(words)}"
+        hint = f"Add credit at {provider.billing_url}, or where the operator of your base URL says."
+    elif status == 404 and model and model.lifecycle.status != "active":
         # What replaced the model matters more than the provider's words, which only say that it is not there.
         kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
     elif status == 404:

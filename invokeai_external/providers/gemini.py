@@ -20,11 +20,12 @@ from ..errors import (
     ProviderError,
     QuotaError,
     RateLimitedError,
+    RejectedRequestError,
 )
 from ..models import ProviderInfo
 from ..planner import Call
-from ..request import Usage
-from ..retry import asked_wait
+from ..request import Notice, Usage
+from ..retry import asked_wait, wait_in_words
 from .base import (
     Answer,
     AnswerImage,
@@ -74,6 +75,12 @@ _BLOCKED = frozenset(
     }
 )
 """The finish reasons that mean a refusal."""
+
+
+_NO_MONEY = re.compile(r"prepayment credits|credits are depleted|spend(?:ing)? (?:cap|limit)", re.IGNORECASE)
+"""What Google says of an account without money, in an error of any status."""
+
+_IN_A_THOUGHT = Notice("thought_image", "The model sent the image as a thought alone; it is the last one that it sent.")
 
 
 class GeminiProvider:
@@ -135,13 +142,18 @@ class GeminiProvider:
 
     def refuses_stream(self, response: HttpResponse) -> bool:
         # A gateway may lack the method, or refuse the thoughts in which previews come.
-        is_refused = response.status == 400 and re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE)
-        return response.status in (404, 405, 501) or bool(is_refused)
+        if response.status != 400:
+            return response.status in (404, 405, 501)
+        if type(self._error(response, None)) is not RejectedRequestError:
+            return False
+        return re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE) is not None
 
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _final_parts(candidate)]
         text = " ".join(words for part in parts if (words := text_of(part.get("text")))) or None
         images = tuple(image for part in parts if (image := _image(part)))
+        thoughts = () if any(image.is_readable for image in images) else _only_thoughts(body)
+        images = thoughts or images
         request_id = text_of(_get(body, "responseId"))
         if not images:
             raise self._no_image(body, text, response, call, request_id)
@@ -153,6 +165,7 @@ class GeminiProvider:
             request_id=request_id,
             model_version=text_of(_get(body, "modelVersion")),
             text=text,
+            notices=(_IN_A_THOUGHT,) if thoughts else (),
         )
 
     def _no_image(
@@ -210,6 +223,8 @@ class GeminiProvider:
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set gemini"
             return error_from(AuthenticationError, f"{self.info.name} refused the key.", hint, response, call)
+        if response.status == 402 or _NO_MONEY.search(words):
+            return self._no_money(words, response, call)
         if response.status == 403:
             message = f"{self.info.name} does not allow this key to use {asked_for(call)}{said(one_line(words))}"
             hint = f"Check the restrictions of the key and its project at {self.info.key_url}"
@@ -223,16 +238,22 @@ class GeminiProvider:
             error.hint = f"Where Google has no free tier, turn on billing at {self.info.billing_url}"
         return error
 
+    def _no_money(self, words: str, response: HttpResponse, call: Call | None) -> ProviderError:
+        """An account without credit, or at the limit that its owner has set: no waiting cures it."""
+        message = f"{self.info.name} refused for lack of money{said(one_line(words))}"
+        hint = f"Add credit, or raise the spending limit, at {self.info.billing_url}"
+        return error_from(QuotaError, message, hint, response, call)
+
     def _quota_error(
         self, words: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call | None
     ) -> ProviderError:
         """A 429: a quota that comes back while one waits, or one that does not."""
-        quota = " ".join(_quota_ids(details))
-        wait_s = _retry_delay(details) or asked_wait(response.headers, now=response.received_at)
+        quota = " ".join(text_of(_get(violation, "quotaId")) or "" for violation in _violations(details))
+        wait_s = _retry_delay(details) or asked_wait(response.headers, now=response.received_at) or wait_in_words(words)
         kind: type[ProviderError] = QuotaError
         # Google's words are long and push what to do out of Invoke's notice; they are quoted where they add to it.
         quoted = ""
-        if re.search(r"\blimit: 0(?![\d.]*[1-9])", words):
+        if re.search(r"\blimit: 0(?![\d.]*[1-9])", words) or _is_zero(details):
             what, hint = (
                 "gives this key no quota for this model (limit: 0)",
                 f"Turn on billing at {self.info.billing_url}",
@@ -297,11 +318,28 @@ def _final_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (part for part in _parts(candidate) if not part.get("thought"))
 
 
+def _only_thoughts(body: Mapping[str, Any]) -> tuple[AnswerImage, ...]:
+    """The last picture of a model's thoughts, where it ended as it should: the finished one may come as a thought
+    (seen by third parties). None otherwise: such a picture is a preview."""
+    parts = [
+        part
+        for candidate in _mappings(_get(body, "candidates"))
+        if _get(candidate, "finishReason") == "STOP"
+        for part in _parts(candidate)
+        if part.get("thought")
+    ]
+    found = [image for part in parts if (image := _image(part)) and image.is_readable]
+    return tuple(found[-1:])
+
+
 def _joined_parts(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The final parts of a streamed candidate; words that came in pieces become one part again."""
-    joined: list[Mapping[str, Any]] = []
+    """The parts of a streamed candidate: the last picture of its thoughts, then what is final, in which words that came
+    in pieces become one part again."""
+    thoughts = [part for candidate in candidates for part in _parts(candidate) if part.get("thought") and _image(part)]
+    joined: list[Mapping[str, Any]] = thoughts[-1:]
     for part in (part for candidate in candidates for part in _final_parts(candidate)):
-        text, before = text_of(part.get("text")), text_of(joined[-1].get("text")) if joined else None
+        text = text_of(part.get("text"))
+        before = text_of(joined[-1].get("text")) if joined and not joined[-1].get("thought") else None
         if text and before:
             joined[-1] = {"text": before + text}
         else:
@@ -317,29 +355,34 @@ def _image(part: Mapping[str, Any]) -> AnswerImage | None:
 
 
 def _usage(raw: object) -> Usage | None:
-    """Google's count. Thoughts are priced as text; without details by modality the picture tokens are unknown."""
+    """Google's count. Thoughts are priced as text; without details of its pictures an answer's tokens are unknown.
+
+    Details and sums may disagree; what is left of a sum is never less than nothing.
+    """
     if not isinstance(raw, Mapping):
         return None
     prompt = count(_get(raw, "promptTokenCount"))
-    prompt_images = _modality_tokens(_get(raw, "promptTokensDetails"), "IMAGE") or 0
+    prompt_images = _image_tokens(_get(raw, "promptTokensDetails"))
     answer = count(_get(raw, "candidatesTokenCount"))
-    images = _modality_tokens(_get(raw, "candidatesTokensDetails"), "IMAGE")
-    thoughts = count(_get(raw, "thoughtsTokenCount")) or 0
+    # An answer has a picture, so that no token of one is no count of it.
+    images = _image_tokens(_get(raw, "candidatesTokensDetails")) or None
+    # Protocol buffers leave zero out.
+    thoughts = count(_get(raw, "thoughtsTokenCount") or 0)
+    words = None if answer is None or images is None else max(0, answer - images)
     return Usage(
-        input_text_tokens=None if prompt is None else prompt - prompt_images,
+        input_text_tokens=None if prompt is None or prompt_images is None else max(0, prompt - prompt_images),
         input_image_tokens=prompt_images,
-        output_text_tokens=None if answer is None or images is None else answer - images + thoughts,
+        output_text_tokens=None if words is None or thoughts is None else words + thoughts,
         output_image_tokens=images,
         total_tokens=count(_get(raw, "totalTokenCount")),
     )
 
 
-def _modality_tokens(details: object, modality: str) -> int | None:
-    """The tokens of one modality; None where there are no details at all."""
-    entries = _mappings(details)
-    if not entries:
-        return None
-    return sum(count(_get(e, "tokenCount")) or 0 for e in entries if e.get("modality") == modality)
+def _image_tokens(details: object) -> int | None:
+    """The tokens of pictures in details by modality, 0 where they name none; None where they cannot be read."""
+    counts = [count(_get(entry, "tokenCount") or 0) for entry in _mappings(details) if entry.get("modality") == "IMAGE"]
+    known = [tokens for tokens in counts if tokens is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
@@ -351,7 +394,17 @@ def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
     return None
 
 
-def _quota_ids(details: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for detail in details:
-        for violation in _mappings(detail.get("violations")):
-            yield text_of(_get(violation, "quotaId")) or ""
+def _violations(details: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The quotas of ``google.rpc.QuotaFailure`` that were hit."""
+    return [violation for detail in details for violation in _mappings(detail.get("violations"))]
+
+
+def _is_zero(details: Sequence[Mapping[str, Any]]) -> bool:
+    """True if the quota that was hit is zero: protocol buffers leave the value out then."""
+    values = [_get(violation, "quotaValue") or 0 for violation in _violations(details) if _get(violation, "quotaId")]
+    values += [
+        metadata["quota_limit_value"]
+        for detail in details
+        if "quota_limit_value" in (metadata := _mapping(detail.get("metadata")))
+    ]
+    return any(str(value) == "0" for value in values)

@@ -22,6 +22,7 @@ from ..errors import (
 from ..models import ProviderInfo
 from ..planner import Call, CallImage
 from ..request import Usage
+from ..retry import wait_in_words
 from .base import (
     Answer,
     AnswerImage,
@@ -50,14 +51,25 @@ __all__ = ["OpenAIProvider"]
 _LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
 _VERIFY_URL = "https://platform.openai.com/settings/organization/general"
 
-_BLOCKED = frozenset({"moderation_blocked", "content_policy_violation"})
+_BLOCKED = frozenset({"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"})
+"""The codes of a refusal for what the prompt or the picture shows; the last two are Azure's."""
 
 _NO_MONEY = {
     "insufficient_quota": "Add credit to the account at {billing}",
     "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
     "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
+    "insufficient_user_quota": "Add credit where the operator of your base URL says.",
 }
-"""The codes of a 429 that no waiting cures, and what does."""
+"""The codes of an error that no waiting cures, whatever its status, and what does."""
+
+_SPENT = re.compile(
+    r"spend(?:ing)? (?:cap|limit)|billing hard limit|credits? (?:balance )?(?:is|are) (?:too low|depleted)"
+)
+"""What servers say, without a code of the kind, of an account without money."""
+
+_UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
+
+_OF_STREAMS = re.compile("stream|partial_image")
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
@@ -112,8 +124,15 @@ class OpenAIProvider:
         return self._answer({"data": list(bodies), "usage": bodies[-1].get("usage")}, head, call)
 
     def refuses_stream(self, response: HttpResponse) -> bool:
+        if response.status not in (400, 422):
+            return False
+        fields = error_fields(response)
+        if self._known_error(fields, response.status, response, None):
+            return False
+        if named := text_of(fields.get("param")):
+            return _OF_STREAMS.search(named) is not None
         # Servers say it each in their own way; that a prompt speaks of a stream costs one more call that costs nothing.
-        return response.status in (400, 422) and re.search(rb"stream|partial_image", response.body) is not None
+        return _OF_STREAMS.search(response.body.decode(errors="replace")) is not None
 
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         entries = body.get("data")
@@ -122,7 +141,8 @@ class OpenAIProvider:
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
             raise invalid_answer(self.info, "holds no picture that can be read", response, call)
-        return Answer(images=images, usage=_usage(body.get("usage")), request_id=response.headers.get("x-request-id"))
+        usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
+        return Answer(images=images, usage=usage, request_id=response.headers.get("x-request-id"))
 
     def build_listing(self, base_url: str) -> HttpRequest:
         return HttpRequest(url=f"{base_url}/models")
@@ -146,10 +166,12 @@ class OpenAIProvider:
         self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
     ) -> ProviderError | None:
         """The error that OpenAI's codes and statuses name; None for what means the same with every provider."""
-        words = one_line(fields.get("message"))
+        full_words = text_of(fields.get("message")) or ""
+        words = one_line(full_words)
         # Some servers leave the code empty and name it as the type.
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
         unpaid = next((code for code in codes if code in _NO_MONEY), None)
+        is_spent = status in (400, 402, 403, 429) and _SPENT.search(full_words.lower())
         kind: type[ProviderError]
         if not _BLOCKED.isdisjoint(codes):
             kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
@@ -157,16 +179,25 @@ class OpenAIProvider:
         elif unpaid:
             kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
             hint = _NO_MONEY[unpaid].format(billing=self.info.billing_url, limits=_LIMITS_URL)
+        elif is_spent:
+            kind, message = QuotaError, f"OpenAI refused for lack of money{said(words)}"
+            hint = f"Add credit at {self.info.billing_url}, or raise the spending limit at {_LIMITS_URL}"
         elif status == 429:
             kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
             hint = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
+            limited = error_from(kind, message, hint, response, call)
+            limited.retry_after = limited.retry_after or wait_in_words(full_words)
+            return limited
         elif status == 401:
             # The words of a 401 quote a part of the key, so they are not shown.
             kind, message = AuthenticationError, "OpenAI refused the key."
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set openai"
-        elif status == 403 and "verif" in words.lower():
-            kind, message = QuotaError, f"OpenAI serves {asked_for(call)} to verified organisations only."
+        elif (status == 403 and "verif" in words.lower()) or (status == 400 and _UNVERIFIED.search(full_words)):
+            what = "streams" if "stream" in full_words.lower() else "serves"
+            kind, message = QuotaError, f"OpenAI {what} {asked_for(call)} to verified organisations only."
             hint = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
+            if what == "streams":
+                hint = f"{hint} Without previews, no stream is asked for."
         elif status == 403:
             kind, message = AuthenticationError, f"OpenAI does not allow this key to use {asked_for(call)}{said(words)}"
             hint = f"Check the permissions of the key and its project at {self.info.key_url}"
@@ -223,16 +254,38 @@ def _image(entry: object) -> AnswerImage:
     return answer_image(entry.get("b64_json"), entry.get("url"), entry.get("revised_prompt"))
 
 
-def _usage(raw: object) -> Usage | None:
-    """OpenAI's count. All output is priced as picture tokens, so it is counted as such."""
+def _usage(raw: object, *, bills_text: bool) -> Usage | None:
+    """OpenAI's count; ``bills_text`` if the model is known to answer with text tokens beside those of its pictures."""
     if not isinstance(raw, Mapping):
         return None
-    details = raw.get("input_tokens_details")
-    details = details if isinstance(details, Mapping) else {}
+    details = _details(raw, "input_tokens_details")
+    text, image = _output_tokens(
+        count(raw.get("output_tokens")), _details(raw, "output_tokens_details"), bills_text=bills_text
+    )
     return Usage(
         input_text_tokens=count(details.get("text_tokens")),
         input_image_tokens=count(details.get("image_tokens")),
-        output_text_tokens=0,
-        output_image_tokens=count(raw.get("output_tokens")),
+        output_text_tokens=text,
+        output_image_tokens=image,
         total_tokens=count(raw.get("total_tokens")),
     )
+
+
+def _details(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = raw.get(name)
+    return details if isinstance(details, Mapping) else {}
+
+
+def _output_tokens(total: int | None, details: Mapping[str, Any], *, bills_text: bool) -> tuple[int | None, int | None]:
+    """The text and the picture tokens of an answer (gpt-image-1.5 has a few hundred of text a picture).
+
+    What the details leave out of the sum counts as pictures, which cost more. Without details all of it does, unless
+    the model is known to bill text: then neither is known.
+    """
+    text, image = count(details.get("text_tokens")), count(details.get("image_tokens"))
+    if text is None and image is None:
+        return (None, None) if bills_text else (0, total)
+    if text is None or image is None or total is None:
+        rest = None if total is None else max(0, total - (text or 0) - (image or 0))
+        return rest if text is None else text, rest if image is None else image
+    return text, max(image, total - text)

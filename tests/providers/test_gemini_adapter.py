@@ -204,6 +204,10 @@ SNAKE = {
 }
 
 
+def tokens(modality: str, count: object) -> list[dict[str, object]]:
+    return [{"modality": modality, "tokenCount": count}]
+
+
 @pytest.mark.parametrize("body", [CAMEL, SNAKE, [CAMEL]], ids=["camelCase", "snake_case", "in a list"])
 def test_an_answer_gives_its_final_pictures_words_usage_and_names(body: object) -> None:
     answer = PROVIDER.parse(make_response(body), CALL)
@@ -230,6 +234,35 @@ def test_an_answer_gives_its_final_pictures_words_usage_and_names(body: object) 
             Usage(input_text_tokens=9, input_image_tokens=0),
         ),
         ({"promptTokenCount": "9", "candidatesTokensDetails": "many"}, Usage(input_image_tokens=0)),
+        # Details that leave out the picture say nothing of it.
+        (
+            {"promptTokenCount": 9, "candidatesTokenCount": 1150, "candidatesTokensDetails": tokens("TEXT", 30)},
+            Usage(input_text_tokens=9, input_image_tokens=0),
+        ),
+        # Details and sums that disagree.
+        (
+            {
+                "promptTokenCount": 9,
+                "promptTokensDetails": tokens("IMAGE", 258),
+                "candidatesTokenCount": 1000,
+                "candidatesTokensDetails": tokens("IMAGE", 1120),
+            },
+            Usage(input_text_tokens=0, input_image_tokens=258, output_text_tokens=0, output_image_tokens=1120),
+        ),
+        *(
+            (
+                {
+                    "promptTokenCount": number,
+                    "promptTokensDetails": tokens("IMAGE", number),
+                    "candidatesTokenCount": number,
+                    "candidatesTokensDetails": tokens("IMAGE", number),
+                    "thoughtsTokenCount": number,
+                    "totalTokenCount": number,
+                },
+                Usage(),
+            )
+            for number in (10**400, 10**308, 10**10, -1, 1e308, 4160.5, True)
+        ),
     ],
 )
 def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expected: Usage | None) -> None:
@@ -246,6 +279,15 @@ def test_a_picture_may_be_an_address_and_an_unreadable_one_costs_only_itself() -
         AnswerImage(),
         AnswerImage(PNG),
     )
+
+
+def test_a_picture_that_came_as_a_thought_alone_is_the_answer_and_noted() -> None:
+    first, last = {**inline("Zmlyc3Q="), "thought": True}, {**inline(), "thought": True}
+    answer = PROVIDER.parse(make_response(answer_of(first, last, {"text": "Done."}, finishReason="STOP")), CALL)
+    assert (answer.images, answer.text) == ((AnswerImage(PNG),), "Done.")
+    assert [notice.code for notice in answer.notices] == ["thought_image"]
+    both = PROVIDER.parse(make_response(answer_of(first, inline(), last, finishReason="STOP")), CALL)
+    assert (both.images, both.notices) == ((AnswerImage(PNG),), ())
 
 
 def test_the_pictures_of_all_candidates_count_though_one_was_refused() -> None:
@@ -291,11 +333,14 @@ def retry_info(delay: object) -> dict[str, Any]:
     return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
 
 
-def quota_failure(*ids: str) -> dict[str, Any]:
-    violations = [{"quotaMetric": "generativelanguage.googleapis.com/requests", "quotaId": quota} for quota in ids]
+def quota_failure(*ids: str, **value: object) -> dict[str, Any]:
+    metric = "generativelanguage.googleapis.com/requests"
+    violations = [{"quotaMetric": metric, "quotaId": quota, **(value or {"quotaValue": "20"})} for quota in ids]
     return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}
 
 
+DEPLETED = "Your prepayment credits are depleted."
+PAY = f"Add credit, or raise the spending limit, at {USAGE_URL}"
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel"
 BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
@@ -326,7 +371,7 @@ FAILURES = [
     invalid("no object", "hello", f"{NO_PICTURE} (no reason given)."),
     invalid("nothing at all", {}, f"{NO_PICTURE} (no reason given)."),
     invalid("no parts", {"candidates": [{"content": {}}, 5]}, f"{NO_PICTURE} (no reason given)."),
-    invalid("thoughts alone", answer_of({**inline(), "thought": True}, finishReason="STOP"), f"{NO_PICTURE} (STOP)."),
+    invalid("thoughts alone", answer_of({**inline(), "thought": True}, finishReason="OTHER"), f"{NO_PICTURE} (OTHER)."),
     invalid("success that holds an error", error(500, "Upstream gave up", "INTERNAL"),
             f"{NO_PICTURE} (no reason given): Upstream gave up."),
     invalid("unreadable picture", answer_of(inline("!")), f"The answer of {NAME} holds no picture that can be read."),
@@ -390,6 +435,20 @@ FAILURES = [
           exhausted(FREE_TIER.format(limit=0), quota_failure(PER_MINUTE), retry_info("20.75s")),
           f"{NAME} gives this key no quota for this model (limit: 0).",
           f"Turn on billing at {USAGE_URL}", 20.75),
+    quota("no free quota, where zero is left out", exhausted(EXHAUSTED, quota_failure(PER_DAY, quotaDimensions={})),
+          f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
+    quota("no free quota, in the details",
+          exhausted(EXHAUSTED, quota_failure(PER_DAY), {"reason": "X", "metadata": {"quota_limit_value": "0"}}),
+          f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
+    quota("no credit left", exhausted(DEPLETED), f"{NAME} refused for lack of money: {DEPLETED}", PAY),
+    Failure("no credit left, as 402", 402, error(402, DEPLETED, "RESOURCE_EXHAUSTED"), QuotaError, "quota",
+            f"{NAME} refused for lack of money: {DEPLETED}", PAY),
+    Failure("402 of a gateway", 402, b"<html>Payment Required</html>", QuotaError, "quota",
+            f"{NAME} refused for lack of money.", PAY),
+    Failure("a spending cap", 403, error(403, "The spend cap of the project is reached.", "PERMISSION_DENIED"),
+            QuotaError, "quota", f"{NAME} refused for lack of money: The spend cap of the project is reached.", PAY),
+    Failure("429, a wait in words", 429, exhausted("Slow down. Please retry in 20.75s."), RateLimitedError,
+            "rate_limited", f"{NAME} asks to slow down: Slow down. Please retry in 20.75s.", FEWER, retry_after=20.75),
     quota("no free quota, in short", exhausted("limit: 0"),
           f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
     Failure("a small free quota", 429, exhausted(FREE_TIER.format(limit="0.5"), retry_info("20.75s")),

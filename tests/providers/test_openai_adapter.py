@@ -171,6 +171,18 @@ def test_an_answer_gives_pictures_usage_and_request_id() -> None:
     [
         (None, None),
         ([1], None),
+        *(
+            (
+                {
+                    "output_tokens": number,
+                    "output_tokens_details": {"text_tokens": number, "image_tokens": number},
+                    "input_tokens_details": {"text_tokens": number, "image_tokens": number},
+                    "total_tokens": number,
+                },
+                Usage(output_text_tokens=0),
+            )
+            for number in (10**400, 10**308, 10**10, -1, 1e308, 4160.5, True)
+        ),
         ({"output_tokens": 5}, Usage(output_text_tokens=0, output_image_tokens=5)),
         (
             {"output_tokens": "5", "total_tokens": True, "input_tokens_details": {"text_tokens": -1}},
@@ -183,6 +195,40 @@ def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expe
     assert answer.usage == expected
 
 
+def test_a_number_that_python_does_not_read_costs_no_picture() -> None:
+    body = b'{"data": [{"b64_json": "AAAA"}], "usage": {"output_tokens": 1%s}}' % (b"0" * 5000)
+    answer = PROVIDER.parse(make_response(body), CALL)
+    assert (answer.images, answer.usage) == ((AnswerImage(b"\0\0\0"),), Usage(output_text_tokens=0))
+
+
+@pytest.mark.parametrize(
+    ("model", "total", "details", "text", "image"),
+    [
+        ("gpt-image-1.5", 4599, {"text_tokens": 439, "image_tokens": 4160}, 439, 4160),
+        ("gpt-image-2", 4599, {"text_tokens": 439, "image_tokens": 4160}, 439, 4160),
+        ("gpt-image-2", 4160, {"text_tokens": 0, "image_tokens": 4160}, 0, 4160),
+        # Without details all is taken for the picture's, unless the model is known to bill text.
+        ("gpt-image-2", 4599, None, 0, 4599),
+        ("gpt-image-1.5", 4599, None, None, None),
+        # What one kind leaves out of the sum is the other; what both leave out is the dearer one.
+        ("gpt-image-1.5", 4599, {"text_tokens": 439}, 439, 4160),
+        ("gpt-image-1.5", 4599, {"image_tokens": 4160}, 439, 4160),
+        ("gpt-image-1.5", 4599, {"text_tokens": 0, "image_tokens": 0}, 0, 4599),
+        ("gpt-image-1.5", 4000, {"text_tokens": 439, "image_tokens": 4160}, 439, 4160),
+        ("gpt-image-1.5", 100, {"text_tokens": 439}, 439, 0),
+        ("gpt-image-1.5", None, {"text_tokens": 439}, 439, None),
+    ],
+)
+def test_text_and_pictures_of_the_output_are_told_apart(
+    model: str, total: int | None, details: object, text: int | None, image: int | None
+) -> None:
+    usage = {"output_tokens": total, "output_tokens_details": details}
+    answer = PROVIDER.parse(
+        make_response({"data": [{"b64_json": "AAAA"}], "usage": usage}), make_call(f"openai/{model}")
+    )
+    assert answer.usage == Usage(output_text_tokens=text, output_image_tokens=image)
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -191,8 +237,18 @@ def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expe
         {"b64_json": f"data:image/png;base64,{PNG_BASE64}"},
         {"b64_json": "\r\n".join(PNG_BASE64[i : i + 20] for i in range(0, len(PNG_BASE64), 20))},
         {"b64_json": PNG_BASE64, "url": "https://files.example/a.png", "revised_prompt": 7},
+        {"url": f"data:image/png;base64,{PNG_BASE64}"},
+        {"b64_json": "!", "url": f"DATA:image/png;base64,{PNG_BASE64}"},
     ],
-    ids=["standard", "for URLs, unpadded", "data URL", "many lines", "wins over the address"],
+    ids=[
+        "standard",
+        "for URLs",
+        "data URL",
+        "many lines",
+        "wins over the address",
+        "as an address",
+        "as one, in capitals",
+    ],
 )
 def test_base64_is_read_in_every_form(entry: dict[str, object]) -> None:
     assert PROVIDER.parse(make_response({"data": [entry]}), CALL).images == (AnswerImage(PNG),)
@@ -212,6 +268,7 @@ def test_base64_is_read_in_every_form(entry: dict[str, object]) -> None:
         {"b64_json": "not base64!"},
         {"b64_json": "sch\u00f6n"},
         {"b64_json": "data:image/png"},
+        {"url": "data:image/png;base64,!"},
     ],
     ids=repr,
 )
@@ -244,6 +301,7 @@ def error(message: object, code: object = None, kind: object = "invalid_request_
 LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
 BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
 LIMITS = "https://platform.openai.com/settings/organization/limits"
+BILLING = "https://platform.openai.com/settings/organization/billing"
 BLOCKED = "Your request was rejected by the safety system. safety_violations=[violence]."
 SAFETY_SYSTEM = (
     "OpenAI's safety system blocked the picture: Your request was rejected by the safety system. "
@@ -328,6 +386,42 @@ FAILURES = [
         "spending limit of the project", 429, error("", "project_spend_limit_exceeded"), QuotaError, "quota",
         "OpenAI refused for lack of money (project_spend_limit_exceeded).",
         f"Raise the spending limit of the project at {LIMITS}",
+    ),
+    Failure(
+        "402 of a gateway", 402, b"<html>Payment Required</html>", QuotaError, "quota",
+        "OpenAI wants to be paid first (HTTP 402).",
+        f"Add credit at {BILLING}, or where the operator of your base URL says.",
+    ),
+    Failure(
+        "no credit at a gateway", 403, error("Quota: 0.02", "insufficient_user_quota"), QuotaError, "quota",
+        "OpenAI refused for lack of money (insufficient_user_quota): Quota: 0.02.",
+        "Add credit where the operator of your base URL says.",
+    ),
+    Failure(
+        "a spending cap without a code", 429, error("You have reached your spending cap"), QuotaError, "quota",
+        "OpenAI refused for lack of money: You have reached your spending cap.",
+        f"Add credit at {BILLING}, or raise the spending limit at {LIMITS}",
+    ),
+    Failure(
+        "organisation not verified for streams", 400, error("Your organization must be verified to stream this model."),
+        QuotaError, "quota", "OpenAI streams gpt-image-2 to verified organisations only.",
+        "Verify the organisation at https://platform.openai.com/settings/organization/general "
+        "(it can take 15 minutes to count). Without previews, no stream is asked for.",
+    ),
+    Failure(
+        "blocked by Azure", 400, error("The response was filtered", "content_filter"), ContentBlockedError,
+        "content_blocked", "OpenAI's safety system blocked the picture: The response was filtered.",
+        "Change the prompt or the pictures given. The option moderation=low is less strict.",
+    ),
+    Failure(
+        "429, wait in words", 429, error("Rate limit reached. Please try again after 51.84 seconds."), RateLimitedError,
+        "rate_limited", "OpenAI asks to slow down: Rate limit reached. Please try again after 51.84 seconds.", FEWER,
+        retry_after=51.84,
+    ),
+    Failure(
+        "429, wait in a header and in words", 429, error("Please try again in 5s."), RateLimitedError,
+        "rate_limited", "OpenAI asks to slow down: Please try again in 5s.", FEWER,
+        headers={"retry-after": "7"}, retry_after=7.0,
     ),
     Failure("429", 429, LIMITED, RateLimitedError, "rate_limited", SLOW_DOWN, FEWER),
     Failure(

@@ -181,7 +181,16 @@ def test_gemini_says_in_a_stream_why_there_is_no_picture() -> None:
     with pytest.raises(ContentBlockedError, match="I cannot draw that"):
         joined(GEMINI, GEMINI_CALL, chunk({"text": "I cannot "}), chunk({"text": "draw that."}, finishReason="STOP"))
     with pytest.raises(InvalidResponseError, match="holds no picture"):
-        joined(GEMINI, GEMINI_CALL, chunk(THOUGHT, finishReason="STOP"))
+        joined(GEMINI, GEMINI_CALL, chunk({"text": "Hm.", "thought": True}, finishReason="STOP"))
+
+
+def test_a_streamed_picture_that_came_as_a_thought_alone_is_the_answer() -> None:
+    first = {"inlineData": {"mimeType": "image/png", "data": "Zmlyc3Q="}, "thought": True}
+    answer = joined(GEMINI, GEMINI_CALL, chunk(first), chunk(THOUGHT), chunk(finishReason="STOP"))
+    assert [image.data for image in answer.images] == [PNG]
+    assert [notice.code for notice in answer.notices] == ["thought_image"]
+    answer = joined(GEMINI, GEMINI_CALL, chunk(first), chunk(IMAGE), chunk(THOUGHT), chunk(finishReason="STOP"))
+    assert ([image.data for image in answer.images], answer.notices) == ([PNG], ())
 
 
 @pytest.mark.parametrize(
@@ -193,11 +202,19 @@ def test_gemini_says_in_a_stream_why_there_is_no_picture() -> None:
         (OPENAI, 400, {"error": {"param": "size", "message": "Bad size"}}, False),
         (OPENAI, 404, {"error": {"message": "no stream here"}}, False),
         (OPENAI, 500, {"error": {"message": "stream broke"}}, False),
+        # A code says what it is, whatever the words speak of.
+        (OPENAI, 400, openai_error("moderation_blocked", "The image shows a stream of blood"), False),
+        (OPENAI, 400, openai_error("content_filter", "A stream of blood"), False),
+        (OPENAI, 400, openai_error("billing_hard_limit_reached", "No stream for you"), False),
+        (OPENAI, 400, openai_error(None, "Your organization must be verified to stream this model."), False),
+        (OPENAI, 400, openai_error("invalid_value", "Bad prompt: a stream", param="prompt"), False),
         (GEMINI, 404, {}, True),
         (GEMINI, 405, {}, True),
         (GEMINI, 400, google_error(400, "Unknown name streamGenerateContent"), True),
         (GEMINI, 400, google_error(400, "Thinking is not enabled"), True),
         (GEMINI, 400, google_error(400, "API key not valid"), False),
+        (GEMINI, 400, google_error(400, "No streamGenerateContent", details=[{"reason": "API_KEY_INVALID"}]), False),
+        (GEMINI, 400, google_error(400, "Spending cap reached for streams"), False),
         (GEMINI, 503, google_error(503, "stream broke"), False),
         (GEMINI, 200, {"text": "stream"}, False),
     ],
