@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -57,8 +57,10 @@ from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
 from invokeai.backend.util.logging import InvokeAILogger
 from PIL import Image
 from pydantic import SecretStr
+from uvicorn import Server
 
 from ..settings import Credentials
+from .canvas_refresh import CanvasItem
 from .runs import Place
 
 __all__ = [
@@ -76,6 +78,8 @@ __all__ = [
     "log",
     "model_records",
     "node_pack_of",
+    "on_canvas_item_ended",
+    "on_items_read",
     "on_key_change",
     "on_model_deleted",
     "on_model_installed",
@@ -95,12 +99,18 @@ __all__ = [
     "services_exist",
     "started",
     "starter_models",
+    "tell_canvas",
 ]
 
 log = InvokeAILogger.get_logger("InvokeAI")
 
 TEXTS = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph")
 """The keywords under which Invoke writes its own texts into a picture's file."""
+
+_CANVAS = "canvas"
+"""What the destination of the Canvas' items begins with; a session's id follows."""
+
+_ENDED = ("completed", "failed", "canceled")
 
 _RECENT = 100
 """How many of the newest images are looked through for what a failed save left; other runs may save meanwhile."""
@@ -419,26 +429,23 @@ def _provider_of(entry: StarterModel) -> str | None:
 
 @contextmanager
 def started(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back in a thread once Invoke has started and serves.
+    """Call back in a thread once Invoke has started and answers; never if its start fails.
 
-    Packs load before any service exists, and there is no event for it: the application's lifespan is wrapped.
+    Packs load before any service exists, and there is no event for it. The start of its web server returns when the
+    application's own is over, which makes the services and cleans up the database, and the socket is open.
     """
-    original = api_app.app.router.lifespan_context
+    original = Server.startup
 
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[Any]:
-        async with original(app) as state:
-            loop = asyncio.get_running_loop()
-            # The socket is opened right after this context is entered.
-            loop.call_later(0.5, lambda: loop.run_in_executor(None, callback))
-            yield state
+    async def startup(server: Any, *arguments: Any, **named: Any) -> None:
+        await original(server, *arguments, **named)
+        if server.started:
+            asyncio.get_running_loop().run_in_executor(None, callback)
 
-    api_app.app.router.lifespan_context = lifespan
+    Server.startup = startup  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        if api_app.app.router.lifespan_context is lifespan:
-            api_app.app.router.lifespan_context = original
+        Server.startup = original  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -497,11 +504,70 @@ def on_queue_change(callback: Callable[[], None]) -> Iterator[None]:
     of deleted ones.
     """
 
-    async def handle(_: object) -> None:
-        callback()
+    async def handle(event: tuple[str, object]) -> None:
+        # One of no items is that of ``tell_canvas``, or of a queue that was full.
+        if not isinstance(event[1], BatchEnqueuedEvent) or event[1].enqueued:
+            callback()
 
     with _handled({BatchEnqueuedEvent, QueueClearedEvent, QueueItemsRetriedEvent, QueueItemStatusChangedEvent}, handle):
         yield
+
+
+@contextmanager
+def on_canvas_item_ended(callback: Callable[[CanvasItem], None]) -> Iterator[None]:
+    """Call back in Invoke's event loop after an item of the Canvas has ended, in whichever way."""
+
+    async def handle(event: tuple[str, QueueItemStatusChangedEvent]) -> None:
+        changed = event[1]
+        if changed.status in _ENDED and changed.destination and changed.destination.startswith(_CANVAS):
+            callback(
+                CanvasItem(
+                    changed.queue_id, changed.batch_id, changed.origin, changed.destination, str(changed.user_id)
+                )
+            )
+
+    with _handled({QueueItemStatusChangedEvent}, handle):
+        yield
+
+
+@contextmanager
+def on_items_read(callback: Callable[[str | None], None]) -> Iterator[None]:
+    """Call back with a destination when the list of its items begins to be read, in the thread that reads it.
+
+    The page reads it over REST, which announces nothing. All items are the destination None.
+    """
+    original = SqliteSessionQueue.list_all_queue_items
+
+    def list_all_queue_items(
+        queue: SqliteSessionQueue, queue_id: str, destination: str | None = None
+    ) -> list[SessionQueueItem]:
+        callback(destination)
+        found: list[SessionQueueItem] = original(queue, queue_id, destination)
+        return found
+
+    SqliteSessionQueue.list_all_queue_items = list_all_queue_items
+    try:
+        yield
+    finally:
+        SqliteSessionQueue.list_all_queue_items = original
+
+
+def tell_canvas(item: CanvasItem) -> None:
+    """Have the page of an item's user read its lists of the queue again, that of the Canvas' items among them.
+
+    The event of a batch of no items has no other effect in the page, and in Invoke none.
+    """
+    ApiDependencies.invoker.services.events.dispatch(
+        BatchEnqueuedEvent(
+            queue_id=item.queue,
+            batch_id=item.batch,
+            enqueued=0,
+            requested=0,
+            priority=0,
+            origin=item.origin,
+            user_id=item.user,
+        )
+    )
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS, Registry
 from . import host
+from .canvas_refresh import CanvasRefresh
 from .picker import ModelSync, starter_model
 from .routes import router_of
 from .runtime import Runtime
@@ -66,6 +68,7 @@ class Pack:
             stack.enter_context(host.on_unregister(name, self.close))
             stack.enter_context(host.added_routes(router_of(self.runtime)))
             stack.enter_context(host.plain_failures(ExternalError))
+            stack.enter_context(_refreshed_canvas())
             self._starting = stack.enter_context(ExitStack())
             if not host.services_exist():
                 stack.enter_context(host.started(self._begin))
@@ -118,6 +121,22 @@ class Pack:
                 self._later.enter_context(_frozen_gc())
             if limits.look_ahead:
                 self._later.enter_context(_looking_ahead(self.runtime))
+
+
+@contextmanager
+def _refreshed_canvas() -> Iterator[None]:
+    """Keep the Canvas from missing what ends while the page reads its list."""
+
+    def later(seconds: float, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, callback)
+
+    refresh = CanvasRefresh(host.tell_canvas, later)
+    with (
+        closing(refresh),
+        host.on_items_read(refresh.read),
+        host.on_canvas_item_ended(refresh.ended),
+    ):
+        yield
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_OF_INVOKE = ("invokeai", "fastapi_events")
+_OF_INVOKE = ("invokeai", "fastapi_events", "uvicorn")
 
 
 class Use(NamedTuple):

@@ -18,7 +18,9 @@ PACKAGE = REPOSITORY / "invokeai_external" / "invoke"
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 _IMAGES = "invokeai.app.services.image_records.image_records_common:ImageRecord"
-_EVENT = "invokeai.app.services.events.events_common:ModelInstallCompleteEvent"
+_EVENTS = "invokeai.app.services.events.events_common"
+_EVENT = f"{_EVENTS}:ModelInstallCompleteEvent"
+_STATUS_CHANGED = f"{_EVENTS}:QueueItemStatusChangedEvent"
 _CONFIG = "invokeai.app.services.config.config_default:InvokeAIAppConfig"
 _NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
 _MODEL = "invokeai.backend.model_manager.configs.external_api:ExternalApiModelConfig"
@@ -34,12 +36,17 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
         "invokeai.app.services.images.images_common:ImageDTO",
         ("image_name",),
     ),
+    **{
+        f"changed.{name}": (_STATUS_CHANGED, (name,))
+        for name in ("batch_id", "destination", "origin", "queue_id", "status", "user_id")
+    },
     "edge.destination": (f"{_GRAPH}:Edge", ("destination",)),
     "edge.destination.field": (f"{_GRAPH}:EdgeConnection", ("field",)),
     "edge.destination.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
     "edge.source": (f"{_GRAPH}:Edge", ("source",)),
     "edge.source.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
     "event[1].config": (_EVENT, ("config",)),
+    "event[1].enqueued": (f"{_EVENTS}:BatchEnqueuedEvent", ("enqueued",)),
     "found[0].UIConfig": (_NODE, ("UIConfig",)),
     "found[0].UIConfig.node_pack": ("invokeai.app.invocations.baseinvocation:UIConfigBase", ("node_pack",)),
     "get_config().root_path": (_CONFIG, ("root_path",)),
@@ -54,8 +61,10 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "key.strip", "rest.partition"), None),
+    **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
+    **dict.fromkeys(("item.batch", "item.origin", "item.queue", "item.user"), None),
     **dict.fromkeys(("cursor.execute", "cursor.fetchall"), None),
-    **dict.fromkeys(("log.error", "loop.call_later", "loop.run_in_executor"), None),
+    "log.error": None,
 }
 
 # What host.py names in a string, or takes as a keyword.

@@ -14,6 +14,7 @@ from ..invoke import NODE_TYPES, PROVIDERS, Invoke, Json, Picture, output_names
 from ..sandbox import Sandbox
 from .conftest import OpenPage
 from .page import InvokePage
+from .staging import SIZE, button, run_batch, slowed
 
 MODELS = {"openai": "GPT Image 2.5 Flare", "gemini": "Gemini Nano Banana 2.1"}
 # Where the middle of the picture lies on the page when the Canvas is fitted to its layers.
@@ -82,10 +83,6 @@ def layers(page: InvokePage) -> Locator:
     return page.raw.get_by_test_id("control-layers-layer-list")
 
 
-def button(page: InvokePage, name: str) -> Locator:
-    return page.raw.get_by_role("button", name=name, exact=True)
-
-
 def fit(page: InvokePage) -> None:
     """Make the box as large as the picture."""
     button(page, "Fit Bbox To Layers").click()
@@ -109,12 +106,8 @@ def paint_mask(page: InvokePage) -> None:
     expect(button(page, "Undo")).to_be_enabled()
 
 
-def run(page: InvokePage, invoke: Invoke, sandbox: Sandbox) -> CanvasRun:
+def run(page: InvokePage, invoke: Invoke) -> CanvasRun:
     """Press *Invoke*, and wait until the result is staged on the Canvas."""
-    # The page stages nothing of an item that ends while it still fetches its list of them (6.14.2), which takes it a
-    # quarter of a second. No provider is as quick as that, but the sandbox is.
-    for provider in PROVIDERS:
-        sandbox.order(provider, "slow", seconds=1)
     page.invoke_button.click()
     expect(button(page, "Accept (Enter)")).to_be_enabled()
     page.wait_for_queue_idle()
@@ -150,7 +143,7 @@ def test_image_to_image_comes_back_at_the_size_of_the_box_and_not_of_the_panel(
     canvas: InvokePage, invoke: Invoke, sandbox: Sandbox, provider: str
 ) -> None:
     canvas.write_prompt("the same in winter")
-    made = run(canvas, invoke, sandbox)
+    made = run(canvas, invoke)
     init = invoke.picture(made.node["init_image"]["image_name"])
     # *Edit* makes the box smaller than the picture, and of no size that the model makes.
     assert init.image.size == (624, 416)
@@ -169,7 +162,7 @@ def test_inpainting_changes_what_was_painted_and_nothing_else(
     paint_mask(canvas)
     canvas.screenshot(f"canvas-mask-{provider}")
     canvas.write_prompt("a red balloon")
-    made = run(canvas, invoke, sandbox)
+    made = run(canvas, invoke)
     assert made.node["mode"] == "inpaint"
     init = invoke.picture(made.node["init_image"]["image_name"]).image.convert("RGB")
     mask = invoke.picture(made.node["mask_image"]["image_name"]).image.convert("L")
@@ -188,12 +181,23 @@ def test_inpainting_changes_what_was_painted_and_nothing_else(
     canvas.screenshot(f"canvas-{provider}")
 
 
-def test_an_accepted_result_becomes_a_layer(page: InvokePage, invoke: Invoke, sandbox: Sandbox) -> None:
+def test_an_accepted_result_becomes_a_layer(page: InvokePage, invoke: Invoke) -> None:
     edited(page, "openai")
-    run(page, invoke, sandbox)
+    run(page, invoke)
     button(page, "Accept (Enter)").click()
     expect(button(page, "Accept (Enter)")).to_have_count(0)
     expect(layers(page).get_by_text("Raster Layer", exact=True)).to_have_count(2)
+
+
+@pytest.mark.parametrize(("seconds", "slowdown"), [(0, 1), (5, 1), (5, 4)])
+def test_every_image_of_a_batch_can_be_accepted(
+    page: InvokePage, invoke: Invoke, sandbox: Sandbox, seconds: float, slowdown: int
+) -> None:
+    """Most of them are there before their turn, so that their items end while the page reads its list of them."""
+    edited(page, "openai")
+    page.write_prompt("the same at night")
+    with slowed(page, slowdown):
+        assert len(run_batch(page, invoke, sandbox, seconds)) == SIZE
 
 
 def test_outpainting_is_refused_by_the_page_and_nothing_is_sent(
