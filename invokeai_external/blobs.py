@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import binascii
 import io
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +14,7 @@ from importlib import import_module
 
 from pydantic import ConfigDict, TypeAdapter
 
-from .bounded_json import count_values
+from .bounded_json import count_values, loads
 
 __all__ = ["AnswerReader"]
 
@@ -120,8 +119,8 @@ class AnswerReader:
             return next(pictures).decoded() if name.encode() == _STAND_IN else float(name)
 
         try:
-            document: object = json.loads(b"".join(self._parts()), parse_constant=constant)
-        except (ValueError, RecursionError):
+            document: object = loads(b"".join(self._parts()), constant)
+        except ValueError:
             document = None
         if document is None or next(pictures, None):
             # The plain reader says what is wrong with it.

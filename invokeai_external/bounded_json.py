@@ -7,9 +7,10 @@ values there may be is limited, and long texts (a picture in base64) are cut out
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MOST_VALUES", "count_values", "load"]
+__all__ = ["MOST_VALUES", "count_values", "load", "loads"]
 
 MOST_VALUES = 200_000
 """An answer with more values than these is none of an image model; a list of a thousand models has a tenth of them."""
@@ -33,6 +34,9 @@ _LONGEST_ESCAPED = 128 << 20
 
 _LONGEST_ESCAPES = 4096
 """How many backslashes may stand in a row."""
+
+_LONGEST_NUMBER = 100
+"""The most digits of a whole number that is read as one."""
 
 _STAND_IN = b"Infinity"
 """Stands where a long text was. JSON has no such number, but Python reads it and tells of each, in order."""
@@ -58,10 +62,20 @@ def load(text: bytes) -> object:
     def constant(name: str) -> object:
         return _read(text, *next(places)) if texts and name.encode() == _STAND_IN else float(name)
 
+    return loads(rest, constant)
+
+
+def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:
+    """``json.loads`` that raises nothing but ValueError, and reads a number of thousands of digits as infinite."""
     try:
-        return json.loads(rest, parse_constant=constant)
+        return json.loads(text, parse_int=_whole, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _whole(digits: str) -> float:
+    """A whole number; one that is too long to mean anything, which Python refuses to read, must not cost an image."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
 
 
 def _long_texts(text: bytes) -> Iterator[tuple[int, int]]:

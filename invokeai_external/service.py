@@ -61,6 +61,7 @@ from .sizing import Size
 __all__ = ["Service"]
 
 _Answered = TypeVar("_Answered")
+_Read = TypeVar("_Read")
 
 _BILLED = "It was billed all the same."
 
@@ -75,6 +76,14 @@ _QUICK_BYTES = 1 << 16
 _SANDBOX_NOTICE = Notice(
     "sandbox", "The picture comes from the sandbox and cost nothing; the cost is what it would have been."
 )
+
+_CUT_SHORT_NOTICE = Notice(
+    "answer_cut_short",
+    "The connection ended before the response was complete. The image is complete; its cost may be unknown.",
+)
+
+_USAGE_WAIT_S = 2.0
+"""How long a stream that has given its image and says that it is done may keep the tokens back."""
 
 _UNSEEN_STRETCH = 0.03
 """How far the ratios of an edit and its original may differ before people are told: the nearest of a model's are within
@@ -144,6 +153,7 @@ class Service:
 
         self._transport = Transport(
             timeout_s=limits.timeout_s,
+            total_timeout_s=limits.total_timeout_s,
             max_response_bytes=limits.max_response_bytes,
             asgi_app=_sandbox_app() if sandbox else None,
         )
@@ -334,7 +344,7 @@ class Service:
                 answer, response = await self._streamed(provider, call, request, headers, show)
             else:
                 response = await self._transport.send(request, headers)
-                answer = await _parsed(provider, response, call)
+                answer = await _in_thread_if_large(provider.parse, response, call)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
@@ -359,35 +369,42 @@ class Service:
         heads: list[HttpResponse] = []
         numbers = itertools.count(1)
         lost: ProviderError | None = None
+        has_image = is_last = has_usage = False
 
-        async def read(head: HttpResponse, data: bytes) -> None:
-            event = await anyio.to_thread.run_sync(provider.read_event, data, head, call, abandon_on_cancel=True)
-            heads.append(head)
+        async def read(answer: HttpResponse) -> float | None:
+            nonlocal has_image, is_last, has_usage
+            event = await _in_thread_if_large(provider.read_event, answer, call)
+            heads.append(replace(answer, body=b"", document=None))
             if event.body is not None:
                 bodies.append(event.body)
+            has_image, is_last = has_image or event.has_image, is_last or event.is_last
+            has_usage = has_usage or event.has_usage
             for preview in event.previews:
                 mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
                 if mime_type:
                     show(next(numbers), preview, mime_type)
+            if has_image and is_last:
+                return 0.0 if has_usage else _USAGE_WAIT_S
+            return None
 
         try:
             response = await self._transport.send(request, headers, read)
-        except (NetworkError, TimedOutError) as error:
-            if not heads:
+        except ProviderError as error:
+            # Whatever came behind the image, and whether it came whole: the image is there.
+            if not has_image and not is_last:
                 raise
-            # The picture may have come whole before the connection was lost.
             response, lost = heads[0], error
         if provider.refuses_stream(response):
             raise _StreamRefusedError
         if not response.is_stream:
-            return await _parsed(provider, response, call), response
+            return await _in_thread_if_large(provider.parse, response, call), response
         try:
             answer = await anyio.to_thread.run_sync(
                 provider.join_events, bodies, response, call, abandon_on_cancel=True
             )
         except ProviderError as error:
             raise lost or error from None
-        return answer, response
+        return answer, replace(response, is_cut_short=not is_last)
 
     async def _patiently(
         self,
@@ -453,6 +470,8 @@ class Service:
         common = (*notices, *answer.notices)
         if SANDBOX_HEADER in response.headers:
             common = (*common, _SANDBOX_NOTICE)
+        if response.is_cut_short:
+            common = (*common, _CUT_SHORT_NOTICE)
         found: list[tuple[AnswerImage, images.ImageInfo, _Finished]] = []
         errors: list[ProviderError] = []
         if len(answer.images) < call.n:
@@ -595,11 +614,11 @@ def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:
     return notices
 
 
-async def _parsed(provider: Provider, response: HttpResponse, call: Call) -> Answer:
-    """What a provider makes of an answer; in a thread if a large body takes a while, so that cancelling works."""
+async def _in_thread_if_large(read: Callable[[HttpResponse, Call], _Read], response: HttpResponse, call: Call) -> _Read:
+    """What a provider reads in an answer; in a thread if a large body takes a while, so that cancelling works."""
     if len(response.body) <= _QUICK_BYTES:
-        return provider.parse(response, call)
-    return await anyio.to_thread.run_sync(provider.parse, response, call, abandon_on_cancel=True)
+        return read(response, call)
+    return await anyio.to_thread.run_sync(read, response, call, abandon_on_cancel=True)
 
 
 def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], elapsed_s: float) -> GenerationResult:

@@ -68,6 +68,7 @@ class Limits(BaseModel):
         max_attempts: The most tries of one call, the first included.
         max_wait_s: The most seconds that one call spends waiting between tries.
         timeout_s: The seconds without a sign of life after which a sent call is given up.
+        total_timeout_s: The seconds after which a sent call is given up, whatever signs of life there are.
         max_response_bytes: The largest answer that is accepted.
         max_image_pixels: The largest picture that is accepted.
         mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
@@ -84,7 +85,8 @@ class Limits(BaseModel):
     max_attempts: int = Field(default=6, ge=1, le=20)
     max_wait_s: float = Field(default=120, ge=0, le=3600)
     timeout_s: float = Field(default=600, gt=0, le=3600)
-    max_response_bytes: int = Field(default=400_000_000, ge=1_000_000)
+    total_timeout_s: float = Field(default=1800, gt=0, le=86_400)
+    max_response_bytes: int = Field(default=300_000_000, ge=1_000_000)
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)

@@ -11,45 +11,77 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
 """The byte order mark that a stream may begin with."""
 
+_DATA = b"data:"
+
 
 class EventReader:
-    """Gives the data of each event; names, ids and comments are left out, as both providers say all in the data."""
+    """Gives the data of each event; names, ids and comments are left out, as both providers say all in the data.
+
+    The data come in pieces as they arrive, so that an event with an image need never be in memory as a whole; ``None``
+    is the end of an event. Several lines of data are joined by line feeds.
+    """
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []
-        self._data: list[bytes] = []
+        self._begun: bytes | None = b""
+        """The line so far, while it is open what it is; None once it is known."""
+        self._is_data = False
+        self._has_data = False
         self._after_return = False
         self._is_first_line = True
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The events that a piece completes; several lines of data are joined by line feeds."""
-        if self._after_return and chunk:
-            chunk = chunk.removeprefix(b"\n")
-        self._after_return = chunk.endswith(b"\r") or (self._after_return and not chunk)
-        # Only the new piece is looked through: a line of picture data has millions of bytes and thousands of pieces.
-        *ends, rest = _LINE_END.split(chunk)
-        for end in ends:
-            self._line.append(end)
-            line = b"".join(self._line)
-            self._line.clear()
-            yield from self._take(line)
-        self._line.append(rest)
+    @property
+    def is_in_line(self) -> bool:
+        """True if the last line has no end yet: a stream that ends here was cut off."""
+        return self._begun != b""
 
-    def end(self) -> Iterator[bytes]:
-        """The event that the end of the stream completes: some servers forget the empty line behind the last one.
-
-        A line that was cut off is no data.
-        """
-        yield from self._take(b"")
-
-    def _take(self, line: bytes) -> Iterator[bytes]:
-        if self._is_first_line:
-            self._is_first_line, line = False, line.removeprefix(_MARK)
-        if not line:
-            if self._data:
-                yield b"\n".join(self._data)
-            self._data.clear()
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """Pieces of data and ends of events in a piece of the stream."""
+        if not chunk:
             return
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
+        rest = chunk.removeprefix(b"\n") if self._after_return else chunk
+        self._after_return = chunk.endswith(b"\r")
+        # Only the new piece is looked through: a line of image data has millions of bytes and thousands of pieces.
+        if b"\n" in rest or b"\r" in rest:
+            *lines, rest = _LINE_END.split(rest)
+            for line in lines:
+                yield from self._take(line)
+                yield from self._end_line()
+        yield from self._take(rest)
+
+    def end(self) -> Iterator[None]:
+        """The end of the event that the end of the stream completes: some servers forget the empty line behind it."""
+        if self._has_data:
+            self._has_data = False
+            yield None
+
+    def _take(self, part: bytes) -> Iterator[bytes]:
+        """Take a part of a line."""
+        if self._begun is None:
+            if self._is_data and part:
+                yield part
+            return
+        self._begun += part
+        if self._is_first_line:
+            self._begun = self._begun.removeprefix(_MARK)
+            if _MARK.startswith(self._begun):
+                return
+        if self._begun.startswith(_DATA) and len(self._begun) > len(_DATA):
+            line = self._begun[len(_DATA) :].removeprefix(b" ")
+            yield from self._begin_data()
+            self._begun = None
+            if line:
+                yield line
+        elif not _DATA.startswith(self._begun):
+            self._begun, self._is_data = None, False
+
+    def _begin_data(self) -> Iterator[bytes]:
+        if self._has_data:
+            yield b"\n"
+        self._is_data = self._has_data = True
+
+    def _end_line(self) -> Iterator[bytes | None]:
+        if self._begun in (b"data", _DATA):
+            yield from self._begin_data()
+        elif self._begun == b"":
+            yield from self.end()
+        self._begun, self._is_first_line = b"", False

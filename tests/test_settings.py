@@ -62,7 +62,7 @@ def test_without_files_and_variables_there_is_nothing_but_the_defaults(tmp_path:
         max_attempts=6,
         max_wait_s=120,
         timeout_s=600,
-        max_response_bytes=400_000_000,
+        max_response_bytes=300_000_000,
         max_image_pixels=100_000_000,
     )
     assert (found.models.fields, found.notices) == ({}, ())

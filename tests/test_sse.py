@@ -12,8 +12,16 @@ from invokeai_external.sse import EventReader
 
 
 def events_of(*chunks: bytes) -> list[bytes]:
+    """The data of each event, its pieces put together."""
     reader = EventReader()
-    return [*(data for chunk in chunks for data in reader.feed(chunk)), *reader.end()]
+    events: list[bytes] = []
+    event = b""
+    pieces: list[bytes | None] = [data for chunk in chunks for data in reader.feed(chunk)]
+    for data in (*pieces, *reader.end()):
+        if data is None:
+            events.append(event)
+        event = b"" if data is None else event + data
+    return events
 
 
 @pytest.mark.parametrize(
@@ -32,7 +40,9 @@ def events_of(*chunks: bytes) -> list[bytes]:
         (b"event: nothing\n\n", []),
         (b"", []),
         (b"data: one\n\ndata: whole line, no empty one\n", [b"one", b"whole line, no empty one"]),
-        (b"data: one\n\ndata: cut o", [b"one"]),
+        (b"data: one\n\ndata: cut o", [b"one", b"cut o"]),
+        (b"data\ndata:\ndata: \ndata: three\n\n", [b"\n\n\nthree"]),
+        (b"database: no\n\ndat\n\n", []),
     ],
     ids=repr,
 )
@@ -56,3 +66,29 @@ def test_a_line_of_many_pieces_takes_time_in_proportion_to_its_length() -> None:
     """Thirty megabytes in pieces of sixteen kilobytes: to look through all of it for each piece would take minutes."""
     pieces = [b"data: ", *[b"A" * 16_384] * 2_000, b"\n\n"]
     assert [len(data) for data in events_of(*pieces)] == [16_384 * 2_000]
+
+
+def test_a_line_end_in_three_pieces_is_three_line_ends_or_two() -> None:
+    assert events_of(b"data: one\r", b"\n", b"\n", b"data: two\n\n") == [b"one", b"two"]
+    assert events_of(b"data: one\r", b"\n", b"\r", b"\n", b"data: two\n\n") == [b"one", b"two"]
+    assert events_of(b"data: one\r", b"", b"\n", b"data: and\n", b"\n") == [b"one\nand"]
+
+
+@pytest.mark.parametrize("stream", [b"data: cut", b"data: one\ndata", b"event", b"data"])
+def test_it_is_known_whether_the_last_line_has_its_end(stream: bytes) -> None:
+    reader = EventReader()
+    list(reader.feed(stream))
+    assert reader.is_in_line
+    list(reader.feed(b"\n"))
+    assert not reader.is_in_line
+
+
+def test_an_image_comes_out_of_an_event_as_it_comes_in() -> None:
+    reader = EventReader()
+    assert [list(reader.feed(piece)) for piece in (b"data: {", b"AAAA", b"BBBB", b"}\n", b"\n")] == [
+        [b"{"],
+        [b"AAAA"],
+        [b"BBBB"],
+        [b"}"],
+        [None],
+    ]

@@ -1,15 +1,23 @@
-"""Answers as they come from the transport: pictures decoded, everything else as it arrived."""
+"""Answers as they come from the transport: images decoded, everything else as it arrived, and all of it bounded."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+from collections.abc import Iterator
+from contextlib import nullcontext
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from invokeai_external.errors import InvalidResponseError
-from invokeai_external.providers.base import HttpRequest, HttpResponse
-from invokeai_external.transport import Transport
+from invokeai_external import transport
+from invokeai_external.errors import InvalidResponseError, NetworkError, TimedOutError
+from invokeai_external.providers.base import FilePart, HttpRequest, HttpResponse
+from invokeai_external.transport import EventHandler, Transport
+
+from .raw_server import HOLD, RESET, RawServer, Received, Step, answer, chunk, chunked, events, head
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +65,350 @@ async def test_the_limit_counts_what_arrives_and_not_what_is_kept() -> None:
     assert (await answered(WHOLE, most=len(WHOLE))).document
     with pytest.raises(InvalidResponseError, match=f"larger than the {len(WHOLE) - 1:,} bytes"):
         await answered(WHOLE, most=len(WHOLE) - 1)
+
+
+# What servers and relays send that they should not, byte for byte
+
+
+async def sent(
+    server: RawServer,
+    *,
+    stream: EventHandler | None = None,
+    most: int = 1_000_000,
+    timeout_s: float = 10,
+    total_timeout_s: float = 20,
+    head_timeout_s: float = 10,
+) -> HttpResponse:
+    async with Transport(
+        timeout_s=timeout_s,
+        total_timeout_s=total_timeout_s,
+        head_timeout_s=head_timeout_s,
+        max_response_bytes=most,
+    ) as transport:
+        return await transport.send(HttpRequest(url=f"{server.url}/v1/images", json={"n": 1}), {}, stream)
+
+
+IMAGE_DOCUMENT = {"data": [{"b64_json": PICTURE}]}
+TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (chunked(WHOLE),),
+        (chunked(WHOLE), RESET),
+        (chunked(WHOLE[:700], WHOLE[700:]), b"zz\r\n"),
+        (answer(WHOLE, content_length=len(WHOLE) + 2),),
+        (answer(WHOLE, content_length=len(WHOLE) + 2), 0.2, RESET),
+        (chunked(gzip.compress(WHOLE), content_encoding="gzip"),),
+        (answer(TRUNCATED_GZIP, content_encoding="gzip"),),
+        (chunked(TRUNCATED_GZIP, content_encoding="gzip"),),
+    ],
+)
+async def test_an_answer_whose_json_is_whole_counts_whatever_is_missing_of_its_transfer(
+    said: tuple[Step, ...],
+) -> None:
+    with RawServer(*said) as server:
+        response = await sent(server)
+    assert response.document == IMAGE_DOCUMENT
+    assert response.is_cut_short
+
+
+@pytest.mark.parametrize(("timeout_s", "total_timeout_s"), [(0.3, 20), (10, 0.3)])
+async def test_an_answer_whose_json_is_whole_counts_when_the_time_is_up(
+    timeout_s: float, total_timeout_s: float
+) -> None:
+    with RawServer(answer(WHOLE, content_length=len(WHOLE) + 2), HOLD) as server:
+        response = await sent(server, timeout_s=timeout_s, total_timeout_s=total_timeout_s)
+    assert (response.document, response.is_cut_short) == (IMAGE_DOCUMENT, True)
+
+
+async def test_json_that_holds_no_image_to_decode_counts_as_well() -> None:
+    body = json.dumps({"data": [{"url": "https://x.test/1.png"}]}).encode()
+    with RawServer(chunked(body)) as server:
+        response = await sent(server)
+    assert (response.body, response.is_cut_short) == (body, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (chunked(WHOLE[:-1]),),
+        (answer(WHOLE[:-1], content_length=len(WHOLE)), RESET),
+        (chunked(gzip.compress(WHOLE)[:100], content_encoding="gzip"),),
+        (head(200, content_length=5),),
+        (),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_lost_and_may_be_billed(said: tuple[Step, ...]) -> None:
+    with RawServer(*said) as server, pytest.raises(NetworkError) as caught:
+        await sent(server)
+    assert caught.value.may_be_billed
+    assert not caught.value.never_sent
+
+
+async def test_whole_answers_are_not_cut_short() -> None:
+    for said in (answer(WHOLE), chunked(WHOLE) + chunk(b""), head(200) + WHOLE):
+        with RawServer(said) as server:
+            response = await sent(server)
+        assert (response.document, response.is_cut_short) == (IMAGE_DOCUMENT, False)
+
+
+# Compression
+
+
+async def test_gzip_is_asked_for_and_nothing_else() -> None:
+    with RawServer(answer(gzip.compress(WHOLE), content_encoding="gzip")) as server:
+        assert (await sent(server)).document == IMAGE_DOCUMENT
+    assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+async def test_what_is_announced_as_gzip_and_is_none_is_read_as_it_is() -> None:
+    with RawServer(answer(WHOLE, content_encoding="gzip")) as server:
+        assert (await sent(server)).document == IMAGE_DOCUMENT
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "deflate", "identity, br", "compress"])
+async def test_another_packing_than_asked_for_is_refused(encoding: str) -> None:
+    with (
+        RawServer(answer(gzip.compress(WHOLE), content_encoding=encoding)) as server,
+        pytest.raises(InvalidResponseError) as caught,
+    ):
+        await sent(server)
+    assert (caught.value.may_be_billed, caught.value.status) == (True, 200)
+    with RawServer(answer(b"?", 429, content_encoding=encoding)) as server:
+        assert (await sent(server)).status == 429
+
+
+async def test_the_limit_counts_what_is_inflated_and_one_piece_of_it_does_not_hold_up_the_others() -> None:
+    bomb = gzip.compress(bytes(60_000_000))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    with RawServer(answer(bomb, content_encoding="gzip")) as server:
+        async with anyio.create_task_group() as group:
+            group.start_soon(others)
+            with pytest.raises(InvalidResponseError, match="larger than the 20,000,000 bytes"):
+                await sent(server, most=20_000_000)
+            group.cancel_scope.cancel()
+    assert turns > 20_000_000 // (1 << 18)
+
+
+async def test_broken_gzip_cannot_be_decompressed() -> None:
+    with (
+        RawServer(answer(b"\x1f\x8b\x08 and so on and on", content_encoding="gzip")) as server,
+        pytest.raises(InvalidResponseError, match="cannot be decompressed"),
+    ):
+        await sent(server)
+
+
+# No end
+
+
+async def test_of_an_error_a_megabyte_is_read() -> None:
+    def script(_: Received) -> Iterator[Step]:
+        yield head(400, content_type="text/plain")
+        while True:
+            yield b"x" * 100_000
+
+    with RawServer(script=script) as server:
+        response = await sent(server, most=300_000_000)
+    assert (response.status, len(response.body)) == (400, 1 << 20)
+
+
+async def test_the_body_of_an_error_is_not_waited_for_long() -> None:
+    with RawServer(head(503, content_length=100), b"Sorry", HOLD) as server:
+        response = await sent(server, head_timeout_s=0.2)
+    assert (response.status, response.body) == (503, b"Sorry")
+
+
+async def test_signs_of_life_for_ever_come_to_an_end() -> None:
+    def script(_: Received) -> Iterator[Step]:
+        yield head(200, content_type="application/json")
+        while True:
+            yield b" "
+            yield 0.05
+
+    with (
+        RawServer(script=script) as server,
+        pytest.raises(TimedOutError, match=r"no whole answer within 0.4 s") as caught,
+    ):
+        await sent(server, total_timeout_s=0.4)
+    assert (caught.value.may_be_billed, caught.value.status) == (True, 200)
+
+
+@pytest.mark.parametrize(
+    "piece", [b"x-header: 1\r\n", b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["slow", "silent", "informational"]
+)
+async def test_a_head_that_has_begun_and_does_not_end_is_given_up(piece: bytes) -> None:
+    def script(_: Received) -> Iterator[Step]:
+        yield b"HTTP/1.1 103 Early Hints\r\n\r\n" if piece.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n"
+        while True:
+            yield piece
+            yield 0.05
+
+    with (
+        RawServer(script=script) as server,
+        pytest.raises(TimedOutError, match=r"no whole head within 0.3 s") as caught,
+    ):
+        await sent(server, head_timeout_s=0.3)
+    assert caught.value.may_be_billed
+
+
+async def test_a_provider_may_take_its_time_before_the_head_begins() -> None:
+    with RawServer(0.4, answer(WHOLE)) as server:
+        assert (await sent(server, head_timeout_s=0.1)).document == IMAGE_DOCUMENT
+
+
+@pytest.mark.parametrize("body", [b"[" + b"[]," * 400_000, b'{"data": [' + b'"",' * 300_000], ids=["lists", "texts"])
+async def test_json_of_endless_values_is_refused_before_it_is_read(body: bytes) -> None:
+    def script(_: Received) -> Iterator[Step]:
+        yield chunked(body)
+        yield HOLD
+
+    with (
+        RawServer(script=script) as server,
+        pytest.raises(InvalidResponseError, match="more than 200,000 values") as caught,
+    ):
+        await sent(server, most=300_000_000)
+    assert caught.value.may_be_billed
+
+
+# Streams of events
+
+
+class Told:
+    """Keeps the events of a stream, and says of each how long the rest is worth waiting for."""
+
+    def __init__(self, *rests: float | None) -> None:
+        self.events: list[object] = []
+        self._rests = iter(rests)
+
+    async def __call__(self, event: HttpResponse) -> float | None:
+        self.events.append(event.body if event.document is None else event.document)
+        return next(self._rests, None)
+
+
+async def test_the_image_of_an_event_is_decoded_while_it_arrives() -> None:
+    told = Told()
+    with RawServer(events(WHOLE, b'{"a": 1}'), chunk(b"")) as server:
+        response = await sent(server, stream=told)
+    assert told.events == [IMAGE_DOCUMENT, b'{"a": 1}']
+    assert (response.body, response.document, response.is_cut_short) == (b"", None, False)
+
+
+async def test_signs_of_life_between_events_are_no_events() -> None:
+    told = Told()
+    signs = (
+        b": ping\n\n",
+        b"data:\n\n",
+        b"data: keep-alive\n\n",
+        b"event: ping\ndata: ping\n\n",
+        b"data: 7\n\n",
+        b"\n",
+    )
+    said = chunked(*signs, b"data: %b\n\n" % WHOLE, *signs, content_type="text/event-stream")
+    with RawServer(said, chunk(b"")) as server:
+        await sent(server, stream=told)
+    assert told.events == [IMAGE_DOCUMENT]
+
+
+@pytest.mark.parametrize("last", [b"data: %b", b"data: %b\n", b"data: %b\n\n"])
+async def test_the_last_event_counts_if_it_is_whole_however_the_stream_ends(last: bytes) -> None:
+    for end, kind in ((chunk(b""), None), (b"", NetworkError)):
+        told = Told()
+        outcome = pytest.raises(kind) if kind else nullcontext()
+        with RawServer(chunked(last % WHOLE, content_type="text/event-stream"), end) as server, outcome:
+            await sent(server, stream=told)
+        assert told.events == [IMAGE_DOCUMENT]
+
+
+async def test_an_event_that_is_cut_off_is_none() -> None:
+    told = Told()
+    said = chunked(b'data: {"a": 1}\n\ndata: ' + WHOLE[:5_000], content_type="text/event-stream")
+    with RawServer(said, chunk(b"")) as server:
+        await sent(server, stream=told)
+    assert told.events == [b'{"a": 1}']
+
+
+async def test_a_stream_ends_where_nothing_is_missing_though_the_connection_stays_open() -> None:
+    told = Told(None, 0.0)
+    with RawServer(events(b'{"a": 1}', WHOLE), HOLD) as server:
+        await sent(server, stream=told)
+    assert told.events == [b'{"a": 1}', IMAGE_DOCUMENT]
+
+
+async def test_a_stream_ends_at_its_last_word() -> None:
+    told = Told()
+    with RawServer(events(WHOLE, b"[DONE]"), HOLD) as server:
+        await sent(server, stream=told)
+    assert told.events == [IMAGE_DOCUMENT]
+
+
+async def test_what_comes_within_the_time_that_the_rest_is_worth_is_told() -> None:
+    told = Told(5.0, 0.0)
+    late = chunk(b'data: {"usage": 1}\n\n')
+    with RawServer(events(WHOLE), 0.2, late, HOLD) as server:
+        await sent(server, stream=told)
+    assert told.events == [IMAGE_DOCUMENT, b'{"usage": 1}']
+    told = Told(0.2)
+    with RawServer(events(WHOLE), HOLD) as server:
+        await sent(server, stream=told)
+    assert told.events == [IMAGE_DOCUMENT]
+
+
+@pytest.mark.parametrize("event", [b"data:\n\n", b"data: 1\n\n", b"data: {}\n\n"])
+async def test_a_stream_of_endless_events_is_given_up(event: bytes) -> None:
+    told = Told()
+    with (
+        RawServer(chunked(event * 10_001, content_type="text/event-stream"), HOLD) as server,
+        pytest.raises(InvalidResponseError, match="more than 10,000 events"),
+    ):
+        await sent(server, stream=told, most=300_000_000)
+    assert len(told.events) in (0, 10_000)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"\r", b":\n", b"id\n"])
+async def test_a_stream_of_endless_lines_is_given_up(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_MOST_LINES", 20_000)
+    with (
+        RawServer(chunked(line * 20_001, content_type="text/event-stream"), HOLD) as server,
+        pytest.raises(InvalidResponseError, match="more than 20,000 lines"),
+    ):
+        await sent(server, stream=Told(), most=300_000_000)
+
+
+async def test_values_are_counted_over_all_events() -> None:
+    with (
+        RawServer(events(*[b"[" + b"0," * 30_000 + b"0]"] * 10), HOLD) as server,
+        pytest.raises(InvalidResponseError, match="more than 200,000 values"),
+    ):
+        await sent(server, stream=Told(), most=300_000_000)
+
+
+# Requests
+
+
+async def test_a_large_request_goes_out_as_json_of_the_announced_length() -> None:
+    body = {"prompt": "Grüße, 🦊", "parts": [{"data": "A" * 3_000_000}, 1, 2.5, None, True], "last": "x" * 70_000}
+    with RawServer(answer(b"{}")) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+            await client.send(HttpRequest(url=server.url, json=body), {"x-key": "k"})
+    (request,) = server.requests
+    assert request.body == json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    assert (request.headers["content-type"], request.headers["x-key"]) == ("application/json", "k")
+
+
+async def test_large_files_go_out_whole() -> None:
+    files = (FilePart("image[]", "image-1.png", "image/png", bytes(range(256)) * 5_000),)
+    with RawServer(answer(b"{}")) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+            await client.send(HttpRequest(url=server.url, form={"n": "1"}, files=files), {})
+    (request,) = server.requests
+    assert files[0].data in request.body
+    assert int(request.headers["content-length"]) == len(request.body)

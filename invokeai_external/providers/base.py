@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from ..bounded_json import load
 from ..errors import (
     InvalidResponseError,
     ModelRetiredError,
@@ -75,9 +74,6 @@ _LOOK_FIRST = "It may have been billed: look at your usage before you send it ag
 _MOST_TOKENS = 10**9
 """What is above this is no count of tokens: the dearest image has some ten thousand."""
 
-_LONGEST_NUMBER = 100
-"""The most digits of a whole number that is read as one."""
-
 _VERSION = r"v\d+(?:(?:alpha|beta)\d*)?"
 """An API version at the end of a base URL."""
 
@@ -132,6 +128,7 @@ class HttpResponse:
         body: The whole body, decompressed; empty if there is a document.
         received_at: Seconds since the epoch, to read dates in the headers by.
         document: The JSON of the body, where its pictures were decoded while it arrived: they are bytes in it.
+        is_cut_short: True if what came can be read and is not all that was to come.
     """
 
     status: int
@@ -139,6 +136,7 @@ class HttpResponse:
     body: bytes = field(repr=False)
     received_at: float
     document: object | None = field(default=None, repr=False)
+    is_cut_short: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -192,10 +190,16 @@ class StreamEvent:
     Attributes:
         previews: Picture files that show how far the picture is; never a result.
         body: What it says of the answer; None if nothing.
+        has_image: True if it holds an image of the answer.
+        is_last: True if it says that the answer ends here; some gateways say so in every event.
+        has_usage: True if it holds the tokens, or as much of them as there will be.
     """
 
     previews: tuple[bytes, ...] = field(default=(), repr=False)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
+    has_image: bool = False
+    is_last: bool = False
+    has_usage: bool = False
 
 
 class Provider(Protocol):
@@ -225,12 +229,12 @@ class Provider(Protocol):
         """The pictures of an answer; raises a ProviderError if there are none."""
         ...
 
-    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
-        """What an event of a stream holds; raises a ProviderError for an error and for what is no JSON."""
+    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
+        """What an event of a stream holds, its data as an answer; a ProviderError for an error and what is no JSON."""
         ...
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
-        """The answer of a stream at its end, the same as ``parse`` gives; a ProviderError if the stream broke off."""
+        """The answer of a stream at its end, the same as ``parse`` gives; a ProviderError if it broke off before it."""
         ...
 
     def refuses_stream(self, response: HttpResponse) -> bool:
@@ -371,16 +375,8 @@ def error_in(body: object) -> Mapping[str, Any]:
 
 def _loaded(response: HttpResponse) -> object:
     """JSON; some gateways, and Google's own stream endpoint, wrap it in a list of one. Raises ValueError."""
-    try:
-        loaded = json.loads(response.body, parse_int=_whole) if response.document is None else response.document
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    loaded = load(response.body) if response.document is None else response.document
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
-
-
-def _whole(digits: str) -> float:
-    """A whole number; one that is too long to mean anything, which Python refuses to read, must not cost an image."""
-    return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
 
 
 def count(value: object) -> int | None:

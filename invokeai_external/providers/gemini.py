@@ -120,20 +120,27 @@ class GeminiProvider:
             raise self._error(response, call)
         return self._answer(_mapping(parse_json(self.info, response, call)), response, call)
 
-    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
-        body = _mapping(parse_json(self.info, replace(head, body=data), call))
+    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
+        body = _mapping(parse_json(self.info, event, call))
         if fields := error_in(body):
-            raise self._event_error(fields, head, call)
-        parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _parts(candidate)]
+            raise self._event_error(fields, event, call)
+        candidates = _mappings(_get(body, "candidates"))
+        parts = [part for candidate in candidates for part in _parts(candidate)]
         thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
-        return StreamEvent(tuple(data for data in thought if data), body)
+        return StreamEvent(
+            tuple(data for data in thought if data),
+            body,
+            has_image=any(map(_has_image, candidates)),
+            is_last=any(_get(candidate, "finishReason") for candidate in candidates),
+            has_usage=bool(_get(body, "usageMetadata")),
+        )
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         whole = {name: value for body in bodies for name, value in body.items()}
         candidates = [candidate for body in bodies for candidate in _mappings(_get(body, "candidates"))]
         candidate = {name: value for part in candidates for name, value in part.items()}
         is_blocked = _get(_mapping(_get(whole, "promptFeedback")), "blockReason")
-        if not is_blocked and not _get(candidate, "finishReason"):
+        if not is_blocked and not _get(candidate, "finishReason") and not any(map(_has_image, candidates)):
             raise broken_off(self.info, "", head, call)
         if candidates:
             # One call makes one picture, so all are one candidate.
@@ -330,6 +337,10 @@ def _only_thoughts(body: Mapping[str, Any]) -> tuple[AnswerImage, ...]:
     ]
     found = [image for part in parts if (image := _image(part)) and image.is_readable]
     return tuple(found[-1:])
+
+
+def _has_image(candidate: Mapping[str, Any]) -> bool:
+    return any((image := _image(part)) and image.is_readable for part in _final_parts(candidate))
 
 
 def _joined_parts(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

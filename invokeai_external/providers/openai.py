@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from .. import catalog
@@ -104,19 +103,21 @@ class OpenAIProvider:
         body = parse_json(self.info, response, call)
         return self._answer(body if isinstance(body, dict) else {}, response, call)
 
-    def read_event(self, data: bytes, head: HttpResponse, call: Call) -> StreamEvent:
-        event = parse_json(self.info, replace(head, body=data), call)
-        if not isinstance(event, dict):
+    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
+        body = parse_json(self.info, event, call)
+        if not isinstance(body, dict):
             return StreamEvent()
-        kind = text_of(event.get("type")) or ""
-        if fields := error_in(event) or (event if kind == "error" else {}):
+        kind = text_of(body.get("type")) or ""
+        if fields := error_in(body) or (body if kind == "error" else {}):
             limited = fields.get("code") == "rate_limit_exceeded"
-            error = self._known_error(fields, 429 if limited else head.status, head, call)
-            raise error or broken_off(self.info, one_line(fields.get("message")) or "no reason given", head, call)
+            error = self._known_error(fields, 429 if limited else event.status, event, call)
+            raise error or broken_off(self.info, one_line(fields.get("message")) or "no reason given", event, call)
         if kind.endswith(".partial_image"):
-            preview = _image(event).data
+            preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
-        return StreamEvent(body=event) if kind.endswith(".completed") else StreamEvent()
+        if kind.endswith(".completed"):
+            return StreamEvent(body=body, has_image=True, is_last=True, has_usage=True)
+        return StreamEvent()
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         if not bodies:

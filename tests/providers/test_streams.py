@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def data(event: object) -> bytes:
 
 
 def read(provider: Provider, call: Call, *events: object) -> list[StreamEvent]:
-    return [provider.read_event(data(event), HEAD, call) for event in events]
+    return [provider.read_event(replace(HEAD, body=data(event)), call) for event in events]
 
 
 def joined(provider: Provider, call: Call, *events: object) -> Answer:
@@ -82,7 +83,8 @@ def test_openai_events_are_previews_and_at_last_the_answer(kind: str) -> None:
     partial = {"type": f"{kind}.partial_image", "b64_json": PNG_BASE64, "partial_image_index": 0}
     completed = {"type": f"{kind}.completed", "b64_json": PNG_BASE64, "usage": USAGE}
     events = read(OPENAI, OPENAI_CALL, partial, completed, {"type": "new.kind"}, {"error": None}, [1, 2])
-    assert events == [StreamEvent((PNG,)), StreamEvent(body=completed), *[StreamEvent()] * 3]
+    answer = StreamEvent(body=completed, has_image=True, is_last=True, has_usage=True)
+    assert events == [StreamEvent((PNG,)), answer, *[StreamEvent()] * 3]
     whole = make_response({"data": [{"b64_json": PNG_BASE64}], "usage": USAGE}, headers=HEAD.headers)
     assert joined(OPENAI, OPENAI_CALL, partial, completed) == OPENAI.parse(whole, OPENAI_CALL)
 
@@ -94,13 +96,22 @@ def test_gemini_events_are_previews_and_parts_of_the_answer() -> None:
         chunk({"text": "the fox."}, IMAGE),
         {**chunk(finishReason="STOP"), "usageMetadata": GOOGLE_USAGE, "modelVersion": "m"},
     ]
-    assert [event.previews for event in read(GEMINI, GEMINI_CALL, *chunks)] == [(PNG,), (), (), ()]
+    events = read(GEMINI, GEMINI_CALL, *chunks)
+    assert [event.previews for event in events] == [(PNG,), (), (), ()]
+    assert [event.has_image for event in events] == [False, False, True, False]
+    assert [event.is_last for event in events] == [event.has_usage for event in events] == [False, False, False, True]
     whole = {
         **chunk({"text": "Here is the fox."}, IMAGE, finishReason="STOP"),
         "usageMetadata": GOOGLE_USAGE,
         "modelVersion": "m",
     }
     assert joined(GEMINI, GEMINI_CALL, *chunks) == GEMINI.parse(make_response(whole), GEMINI_CALL)
+
+
+def test_an_image_of_gemini_counts_without_the_end_of_its_stream() -> None:
+    assert joined(GEMINI, GEMINI_CALL, chunk(THOUGHT), chunk(IMAGE)) == joined(
+        GEMINI, GEMINI_CALL, chunk(IMAGE, finishReason="STOP")
+    )
 
 
 @BOTH
@@ -118,7 +129,7 @@ def test_a_preview_that_cannot_be_read_is_no_preview(provider: Provider, call: C
         (GEMINI, GEMINI_CALL, []),
         (GEMINI, GEMINI_CALL, [chunk(THOUGHT)]),
         (GEMINI, GEMINI_CALL, [chunk(THOUGHT), chunk({"text": "Here"})]),
-        (GEMINI, GEMINI_CALL, [chunk(IMAGE)]),
+        (GEMINI, GEMINI_CALL, [chunk({"inlineData": {"data": "***"}})]),
     ],
 )
 def test_a_stream_that_ends_early_is_an_error_that_is_never_tried_again(
