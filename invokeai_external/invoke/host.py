@@ -22,8 +22,10 @@ from typing import Any, Literal, NamedTuple
 from fastapi import APIRouter
 from fastapi_events.handlers.local import local_handler
 from invokeai.app import api_app
+from invokeai.app.api.auth_dependencies import CurrentUserOrDefault
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
+from invokeai.app.api.routers._access import assert_image_read_access
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
 from invokeai.app.invocations.fields import MetadataField
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
@@ -69,6 +71,7 @@ __all__ = [
     "NodeCache",
     "QueuedItem",
     "added_routes",
+    "assert_may_read",
     "cache_of",
     "credentials",
     "delete_model",
@@ -135,6 +138,12 @@ def credentials(providers: Sequence[str]) -> dict[str, Credentials]:
 def services_exist() -> bool:
     """False while Invoke starts: it loads packs before it makes its services. The node manager loads them after."""
     return getattr(ApiDependencies, "invoker", None) is not None
+
+
+def assert_may_read(image_name: str, user: CurrentUserOrDefault) -> None:
+    """Raise Invoke's own answer (403, 404) unless a user may see an image: its owner, an administrator, or, where the
+    image is on a board that is shared or public, anybody. It has no name that is meant for others."""
+    assert_image_read_access(image_name, user)
 
 
 def model_records() -> list[ExternalApiModelConfig]:

@@ -209,13 +209,17 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
         panel = self.metadata.root if self.metadata else {}
+        originals = pack.runtime().originals()
         for image in pictures:
-            metadata = {**panel, **image.metadata, **recalled}
+            told = originals.keep(image)
+            metadata = {**panel, **told.metadata, **recalled}
             try:
                 saved.append(self._saved_one(context, image.data, size, metadata, saved))
             except rescue.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
+            else:
+                originals.saved(saved[-1], told)
         if unsaved:
             failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()))
             if not saved:
@@ -251,10 +255,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # Invoke raises one of several errors for a picture that was deleted.
             return None
         saved: list[str] = []
-        for file, metadata in found:
+        for name, (file, metadata) in zip(names, found, strict=True):
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
             saved.append(self._saved_one(context, file, None, root, saved))
+            pack.runtime().originals().copied(name, saved[-1])
         return _output(saved)
 
     def _saved_one(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from .. import images, metadata
+from .. import metadata
 from ..errors import ExternalError
 from ..request import GeneratedImage
 
@@ -56,27 +57,35 @@ def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> str:
 
 
 def _kept(picture: GeneratedImage, root: Path) -> Path | None:
-    try:
-        data = metadata.embed(picture.data, picture.metadata)
-    except images.ImageError:
-        data = picture.data
+    placed = metadata.place(picture.data, picture.metadata)
     # The second is looked for only when it is needed: where no folder can be written to there is none.
     for inside in (True, False):
         try:
             folder = root / FOLDER if inside else Path(tempfile.gettempdir())
             folder.mkdir(exist_ok=True)
-            return _written(folder, data, picture.mime_type.removeprefix("image/"))
+            path = _written(folder, placed.parts, picture.mime_type.removeprefix("image/"))
+            _write_sidecar(path, placed.sidecar)
+            return path
         except OSError:
             continue
     return None
 
 
-def _written(folder: Path, data: bytes, extension: str) -> Path:
+def _write_sidecar(path: Path, sidecar: bytes | None) -> None:
+    """Write the settings of a signed image beside it; if that fails, the image is there all the same."""
+    if sidecar is not None:
+        beside = path.with_name(f"{path.name}.json")
+        with suppress(OSError):
+            beside.touch(mode=0o600, exist_ok=False)
+            beside.write_bytes(sidecar)
+
+
+def _written(folder: Path, parts: Sequence[bytes | memoryview], extension: str) -> Path:
     """A new file, readable by its owner alone, since an Invoke may have several users; whole or not there."""
     handle, name = tempfile.mkstemp(prefix="picture-", suffix=f".{extension}", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""The routes under ``/api/v1/external``: the providers' status, the catalogue with its prices, a connection test."""
+"""The routes under ``/api/v1/external``: status, the catalogue with its prices, a connection test, signed originals."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS
+from . import host
 from .runtime import Runtime
 
 __all__ = ["router_of"]
@@ -42,6 +44,17 @@ def router_of(runtime: Runtime) -> APIRouter:
             return {"provider": provider, "ok": False, "message": error.message, "hint": error.hint}
         return {"provider": provider, "ok": True, "message": check.message, "hint": None}
 
+    def original(image_name: str, user: CurrentUserOrDefault) -> FileResponse:
+        """The file of a signed image as it arrived, for whoever may see the image itself."""
+        host.assert_may_read(image_name, user)
+        with _told():
+            found = runtime.originals().find(image_name)
+        if found is None:
+            raise HTTPException(404, f"No original of {image_name} is kept.")
+        name = f"{image_name.rpartition('.')[0]}{found.path.suffix}"
+        headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(found.path, media_type=found.mime_type, filename=name, headers=headers)
+
     router.add_api_route("/status", status, operation_id="get_external_status", summary="Which providers can be used")
     router.add_api_route("/models", catalogue, operation_id="list_external_models", summary="The catalogue with prices")
     router.add_api_route(
@@ -50,6 +63,13 @@ def router_of(runtime: Runtime) -> APIRouter:
         methods=["POST"],
         operation_id="test_external_connection",
         summary="Whether a provider answers and takes the key",
+    )
+    router.add_api_route(
+        "/originals/{image_name}",
+        original,
+        operation_id="get_external_original",
+        summary="A signed image as it arrived, with its Content Credentials",
+        response_class=FileResponse,
     )
     return router
 

@@ -26,6 +26,7 @@ from ..service import Service
 from ..settings import Settings, load_settings, wants_sandbox
 from . import host
 from .kept import KeptResults, fingerprint, told_as_kept
+from .originals import Originals
 from .runs import Asked, Ledger, Place, Run
 
 __all__ = ["Runtime"]
@@ -65,6 +66,10 @@ class Runtime:
     def registry(self) -> Registry:
         """The models; raises SettingsError if the user's file is broken."""
         return Registry(self.settings().models)
+
+    def originals(self) -> Originals:
+        """The files of signed images as they arrived; raises SettingsError."""
+        return Originals(host.root(), is_kept=self.settings().limits.keep_originals)
 
     def providers(self) -> set[str]:
         """The providers that can be used now."""

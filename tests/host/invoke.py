@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 import re
 import resource
@@ -321,8 +322,8 @@ class Invoke:
         assert len(found) == 1, f"{len(found)} nodes of the type {node_type}"
         return found[0]
 
-    def upload(self, image: Image.Image, *, intermediate: bool = False) -> str:
-        """Put a picture into the gallery; gives its name."""
+    def upload(self, image: Image.Image, *, intermediate: bool = False, metadata: Json | None = None) -> str:
+        """Put a picture into the gallery, with metadata of anybody's; gives its name."""
         file = io.BytesIO()
         image.save(file, "PNG")
         answer = self.send(
@@ -330,6 +331,7 @@ class Invoke:
             "/v1/images/upload",
             params={"image_category": "user", "is_intermediate": intermediate},
             files={"file": ("picture.png", file.getvalue(), "image/png")},
+            data={"metadata": json.dumps(metadata)} if metadata else None,
         )
         name: str = answer["image_name"]
         return name

@@ -15,6 +15,7 @@ def test_its_routes_are_in_the_api_page(invoke: Invoke) -> None:
         "/api/v1/external/status": {"get"},
         "/api/v1/external/models": {"get"},
         "/api/v1/external/test/{provider}": {"post"},
+        "/api/v1/external/originals/{image_name}": {"get"},
     }
 
 
