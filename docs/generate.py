@@ -25,6 +25,7 @@ from unittest import mock
 import typer
 from PIL import Image
 
+from invokeai_external import catalog, pricing
 from invokeai_external.cli import files as _files  # noqa: F401 - its error is a leaf of the error tree
 from invokeai_external.cli import main, report
 from invokeai_external.cli.app import INTERRUPTED, app
@@ -32,7 +33,6 @@ from invokeai_external.cli.models import sizes_of, status_of
 from invokeai_external.errors import CancelledError, ExternalError, RequestError
 from invokeai_external.models import ChoiceOption, ModelConfig, Option
 from invokeai_external.planner import MASK_SENTENCE
-from invokeai_external.pricing import MILLION
 from invokeai_external.registry import Registry
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
 from invokeai_external.settings import Limits
@@ -80,6 +80,11 @@ def help_text(*command: str) -> str:
 # The catalogue
 
 
+def _models_of(provider: str) -> tuple[ModelConfig, ...]:
+    """A provider's models with their status on the day of its catalogue file, so that a page is the same tomorrow."""
+    return Registry(today=lambda: catalog.page(provider).as_of).models(provider)
+
+
 def models_table(provider: str) -> str:
     rows = [
         (
@@ -92,9 +97,18 @@ def models_table(provider: str) -> str:
             "yes" if model.previews else "-",
             f"{model.max_prompt_characters:,}" if model.max_prompt_characters else _UNKNOWN,
         )
-        for model in Registry().models(provider)
+        for model in _models_of(provider)
     ]
-    headings = ("Model", "Status", "Sizes", "Made from", "Pictures in", "Pictures a call", "Previews", "Longest prompt")
+    headings = (
+        "Model",
+        f"Status on {catalog.page(provider).as_of}",
+        "Sizes",
+        "Made from",
+        "Pictures in",
+        "Pictures a call",
+        "Previews",
+        "Longest prompt",
+    )
     return _table(headings, rows)
 
 
@@ -117,7 +131,7 @@ def sizes_table(reference: str) -> str:
 
 
 def options_table(provider: str) -> str:
-    models = Registry().models(provider)
+    models = _models_of(provider)
     names = list(dict.fromkeys(name for model in models for name in model.options))
     rows = [(f"`{m.id}`", *(_option_values(m.options[n]) if n in m.options else "-" for n in names)) for m in models]
     return _table(("Model", *(f"`--{name.replace('_', '-')}`" for name in names)), rows)
@@ -134,7 +148,7 @@ def prices_table(provider: str) -> str:
             _UNKNOWN if model.prices.image_out is None else f"{model.prices.image_out:g}",
             _picture_prices(model),
         )
-        for model in Registry().models(provider)
+        for model in _models_of(provider)
     ]
     return _table(("Model", "Text in", "Pictures in", "Text out", "Pictures out", "One picture, USD"), rows)
 
@@ -146,10 +160,9 @@ def _option_values(option: Option) -> str:
 
 
 def _picture_prices(model: ModelConfig) -> str:
-    if model.prices.image_out is None or not model.image_tokens:
-        return _UNKNOWN
-    costs = {key: tokens * model.prices.image_out / MILLION for key, tokens in model.image_tokens.items()}
-    return "<br>".join(f"{cost:.3f}" if key == "any" else f"{cost:.3f} {key}" for key, cost in costs.items())
+    costs = {key: pricing.image_usd(model, tokens) for key, tokens in model.image_tokens.items()}
+    known = [(key, cost) for key, cost in costs.items() if cost is not None]
+    return "<br>".join(f"{cost:.3f}" if key == "any" else f"{cost:.3f} {key}" for key, cost in known) or _UNKNOWN
 
 
 # Settings, errors, faults

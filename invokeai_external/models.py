@@ -23,10 +23,14 @@ __all__ = [
     "Option",
     "Prices",
     "ProviderInfo",
+    "Status",
 ]
 
 Mode = Literal["txt2img", "img2img", "inpaint"]
 """A picture from words, from words and pictures, or from words, a picture and a mask."""
+
+Status = Literal["active", "deprecated", "retired"]
+"""Served; served, but its end is announced; no longer served by its provider."""
 
 ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
 
@@ -41,15 +45,29 @@ class Lifecycle(_Frozen):
 
     Attributes:
         status: ``active``; ``deprecated`` (works, but its end is announced); ``retired`` (its provider has ended it).
+            None where nothing but the day of its end says so. Models that a ``Registry`` gives have that of its day.
         since: The day it was released.
-        shutdown: The day it ends or ended; None if no day is known.
-        successor: The model id to use instead.
+        shutdown: The last day on which it is served, in UTC; None if no day is known.
+        shutdown_confirmed: False for a day that its provider has not said itself, or that is disputed: it only warns.
+        successor: The model id to use instead. A ``Registry`` gives one that is not retired itself.
     """
 
-    status: Literal["active", "deprecated", "retired"] = "active"
+    status: Status | None = None
     since: datetime.date | None = None
     shutdown: datetime.date | None = None
+    shutdown_confirmed: bool = True
     successor: str | None = None
+
+    def status_on(self, day: datetime.date) -> Status:
+        """What the model is on a day: retired from the day after its last one, if that is confirmed.
+
+        Whoever writes ``active`` or ``retired`` is believed, whatever the day.
+        """
+        if self.status in ("active", "retired"):
+            return self.status
+        if self.shutdown and self.shutdown_confirmed and day > self.shutdown:
+            return "retired"
+        return "deprecated" if self.shutdown or self.status else "active"
 
 
 class Prices(_Frozen):
@@ -128,6 +146,7 @@ class ModelConfig(_Frozen):
         prices: USD for a million tokens.
         image_tokens: The tokens of one finished picture, to estimate a cost with. Keyed by what sets it: an image size
             (``2K``), quality and size (``high 1024x1024``), or ``any``.
+        text_tokens: The most text tokens that are billed with each finished picture, at the price ``text_out``.
     """
 
     id: str = Field(min_length=1)
@@ -146,6 +165,7 @@ class ModelConfig(_Frozen):
     options: dict[str, Option] = {}
     prices: Prices = Field(default_factory=Prices)
     image_tokens: dict[str, int] = {}
+    text_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _modes_and_limits_agree(self) -> Self:
@@ -170,6 +190,7 @@ class ModelConfig(_Frozen):
                 "aliases": (),
                 "prices": Prices(),
                 "image_tokens": {},
+                "text_tokens": 0,
             }
         )
 

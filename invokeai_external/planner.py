@@ -425,11 +425,15 @@ def _blaming(image: InputImage) -> Iterator[None]:
 
 def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     life = model.lifecycle
-    if life.status == "active":
+    if life.status not in ("deprecated", "retired"):
         return []
     instead = f" Use {life.successor} instead." if life.successor else ""
     if life.status == "retired":
         when = f" on {life.shutdown}" if life.shutdown else ""
         return [Notice("model_retired", f"{model.name} was retired{when}: only a proxy may still serve it.{instead}")]
-    when = f"ends on {life.shutdown}" if life.shutdown else "will end, on a day not known for sure"
+    when = "will end, on a day not known for sure"
+    if life.shutdown and life.shutdown_confirmed:
+        when = f"ends on {life.shutdown}"
+    elif life.shutdown:
+        when = f"was reported to end on {life.shutdown}, which is not confirmed"
     return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .models import Prices
+from .models import ModelConfig, Prices
 from .planner import Call, Plan
 from .request import Usage
 
-__all__ = ["MILLION", "cost_usd", "estimate_usd"]
+__all__ = ["MILLION", "cost_usd", "estimate_usd", "image_usd"]
 
 MILLION = 1_000_000
 """Prices are in USD for so many tokens."""
@@ -41,10 +41,20 @@ def estimate_usd(plan: Plan) -> float | None:
     total = 0.0
     for call in plan.calls:
         tokens = _image_tokens(call)
-        if tokens is None or call.model.prices.image_out is None:
+        cost = None if tokens is None else image_usd(call.model, tokens)
+        if cost is None:
             return None
-        total += call.n * tokens * call.model.prices.image_out
-    return total / MILLION
+        total += call.n * cost
+    return total
+
+
+def image_usd(model: ModelConfig, tokens: int) -> float | None:
+    """What one finished picture of so many image tokens costs in USD at most, with the text that is billed with it;
+    None if a price is unknown."""
+    prices = model.prices
+    if prices.image_out is None or (model.text_tokens and prices.text_out is None):
+        return None
+    return (tokens * prices.image_out + model.text_tokens * (prices.text_out or 0.0)) / MILLION
 
 
 def _image_tokens(call: Call) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from . import catalog
+from . import catalog, clock
 from .errors import (
     InvalidRequestError,
     NotConfiguredError,
@@ -57,12 +58,17 @@ class Registry:
 
     Args:
         user_models: What the user's ``invokeai_external.yaml`` adds or overrides.
+        today: The day on which models are active or retired; that of the call, in UTC, if none is given.
 
     Raises:
         SettingsError: One of the user's models is not valid; the message names the file, the line and the field.
     """
 
-    def __init__(self, user_models: UserModels | None = None) -> None:
+    def __init__(
+        self, user_models: UserModels | None = None, *, today: Callable[[], datetime.date] | None = None
+    ) -> None:
+        self._today = today or clock.utc_today
+        # As they are written down. What is given out has the status of its day, see ``_as_of``.
         known = {config.reference: config for page in catalog.pages() for config in page.configs()}
         self._models = dict(known)
         for reference, fields in (user_models.fields if user_models else {}).items():
@@ -72,16 +78,15 @@ class Registry:
     def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
         provider, _, model_id = reference.partition("/")
         try:
-            base = self.resolve(reference).model.model_dump(mode="json", exclude_unset=True)
+            base = self._find(reference, self._today()).model.model_dump(mode="json", exclude_unset=True)
         except RequestError as error:
             raise user_models.misnamed(reference, error) from None
         if base["id"] != model_id:
             # It was found by an alias, which from now on is the name of this model alone.
             base["aliases"] = ()
         try:
-            return ModelConfig.model_validate(
-                {**catalog.merge_fields(base, fields), "id": model_id, "provider": provider}
-            )
+            merged = catalog.merge_fields(_without_overruled(base, fields), fields)
+            return ModelConfig.model_validate({**merged, "id": model_id, "provider": provider})
         except ValidationError as error:
             raise user_models.error(reference, error) from None
 
@@ -96,11 +101,34 @@ class Registry:
         return adapter()
 
     def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
-        """All models, or one provider's, newest first, the user's own last."""
+        """All models, or one provider's, newest first, the user's own last; each with its status of today."""
+        today = self._today()
+        return tuple(self._as_of(today, model) for model in self._known(provider_id))
+
+    def _known(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
         return tuple(m for m in self._models.values() if provider_id in (None, m.provider))
 
+    def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
+        """The model with the status that it has on a day, and a successor that is not retired on it."""
+        life = model.lifecycle
+        update = {"status": life.status_on(day), "successor": self._living_successor(day, model)}
+        return model.model_copy(update={"lifecycle": life.model_copy(update=update)})
+
+    def _living_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
+        """What to use instead: its successor, or that one's where it is retired itself; None if none of them lives."""
+        passed, name = {model.id}, model.lifecycle.successor
+        while name:
+            found = _named(name, self._known(model.provider))
+            if found is None or found.lifecycle.status_on(day) != "retired":
+                return name
+            if found.id in passed:
+                return None
+            passed.add(found.id)
+            name = found.lifecycle.successor
+        return None
+
     def resolve(self, reference: str) -> ResolvedModel:
-        """Find a model by ``provider/id``, by a known bare id, or by an alias.
+        """Find a model by ``provider/id``, by a known bare id, or by an alias; it has its status of today.
 
         An id that a provider may have but the catalogue does not know borrows a profile: of the longest known id that
         it begins with and continues after a dash (a dated snapshot), else of the provider's newest model.
@@ -109,6 +137,11 @@ class Registry:
             UnknownProviderError: No provider has that id.
             InvalidRequestError: A bare id is not known, so that its provider cannot be told.
         """
+        today = self._today()
+        found = self._find(reference, today)
+        return found._replace(model=self._as_of(today, found.model))
+
+    def _find(self, reference: str, day: datetime.date) -> ResolvedModel:
         # Google lists its ids as models/gemini-..., and so people paste them.
         provider_id, slash, model_id = reference.strip().removeprefix("models/").partition("/")
         model_id = model_id.removeprefix("models/")
@@ -119,15 +152,15 @@ class Registry:
             raise InvalidRequestError(
                 f"{reference!r} names no model.", hint=f"See: invokeai-external models --provider {provider_id}"
             )
-        models = self.models(provider_id)
+        models = self._known(provider_id)
         found = _named(model_id, models)
-        return ResolvedModel(found) if found else self._borrow(model_id, models)
+        return ResolvedModel(found) if found else self._borrow(model_id, models, day)
 
     def _resolve_bare(self, model_id: str) -> ResolvedModel:
-        found = _named(model_id, self.models())
+        found = _named(model_id, self._known())
         if found:
             return ResolvedModel(found)
-        if snapshot_of := _prefix_of(model_id, self.models()):
+        if snapshot_of := _prefix_of(model_id, self._known()):
             return _as_snapshot(model_id, snapshot_of)
         raise InvalidRequestError(
             f"No known model is called {model_id!r}.",
@@ -135,10 +168,10 @@ class Registry:
             "see 'invokeai-external models'.",
         )
 
-    def _borrow(self, model_id: str, models: Sequence[ModelConfig]) -> ResolvedModel:
+    def _borrow(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:
         if snapshot_of := _prefix_of(model_id, models):
             return _as_snapshot(model_id, snapshot_of)
-        newest = _newest(models)
+        newest = _newest(models, day)
         notice = Notice(
             "unknown_model",
             f"{model_id} is not in the catalogue: it is treated like {newest.name}, and its prices are unknown.",
@@ -147,10 +180,10 @@ class Registry:
 
     def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
         """The newest active model of the first provider that has a key; raises NotConfiguredError if none has."""
-        ready = set(providers_with_key)
+        ready, today = set(providers_with_key), self._today()
         for provider_id in PROVIDER_IDS:
             if provider_id in ready:
-                return _newest(self.models(provider_id))
+                return self._as_of(today, _newest(self._known(provider_id), today))
         raise NotConfiguredError(
             "No provider has a key yet.",
             hint=f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
@@ -174,6 +207,16 @@ def _as_snapshot(model_id: str, of: ModelConfig) -> ResolvedModel:
     return ResolvedModel(of.as_snapshot(model_id), (notice,))
 
 
-def _newest(models: Sequence[ModelConfig]) -> ModelConfig:
-    """The first active model; the first of all if the user's file marks none of them active."""
-    return next((m for m in models if m.lifecycle.status == "active"), models[0])
+def _newest(models: Sequence[ModelConfig], day: datetime.date) -> ModelConfig:
+    """The first model that is active on a day; the first of all if none of them is."""
+    return next((m for m in models if m.lifecycle.status_on(day) == "active"), models[0])
+
+
+def _without_overruled(base: Mapping[str, Any], fields: Mapping[str, object]) -> dict[str, Any]:
+    """A model's fields without what the user's own say of its end: a status without a day takes the catalogue's day
+    with it, and a day of the user's own is confirmed."""
+    own = fields.get("lifecycle")
+    if not isinstance(own, Mapping) or not isinstance(base.get("lifecycle"), Mapping):
+        return dict(base)
+    overruled = {"status", "shutdown", "shutdown_confirmed"} if {"status", "shutdown"} & own.keys() else set()
+    return {**base, "lifecycle": {name: value for name, value in base["lifecycle"].items() if name not in overruled}}

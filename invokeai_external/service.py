@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import logging
 import random
@@ -138,13 +139,16 @@ class Service:
     Args:
         settings: Keys, addresses and limits.
         sandbox: True to talk to the sandbox in process: no key, no network, no cost.
+        today: The day on which models are active or retired; that of the call, in UTC, if none is given.
 
     Raises:
         SettingsError: A model in the user's file is not valid.
     """
 
-    def __init__(self, settings: Settings, *, sandbox: bool = False) -> None:
-        self.registry = Registry(settings.models)
+    def __init__(
+        self, settings: Settings, *, sandbox: bool = False, today: Callable[[], datetime.date] | None = None
+    ) -> None:
+        self.registry = Registry(settings.models, today=today)
         self._settings = _with_sandbox(settings) if sandbox else settings
         limits = settings.limits
         self._policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
@@ -155,7 +159,7 @@ class Service:
             timeout_s=limits.timeout_s,
             total_timeout_s=limits.total_timeout_s,
             max_response_bytes=limits.max_response_bytes,
-            asgi_app=_sandbox_app() if sandbox else None,
+            asgi_app=_sandbox_app(today) if sandbox else None,
         )
         # The sandbox in process bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
@@ -696,7 +700,7 @@ def _with_sandbox(settings: Settings) -> Settings:
     return replace(settings, credentials=credentials)
 
 
-def _sandbox_app() -> object:
+def _sandbox_app(today: Callable[[], datetime.date] | None) -> object:
     from .sandbox import create_app
 
-    return create_app()
+    return create_app(today=today)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import os
 import socket
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+
+TODAY = datetime.date(2026, 11, 29)
+"""The day of the catalogue's facts."""
 
 _GUARD = Path(__file__).parent / "guard"
 sys.path.insert(0, str(_GUARD))
@@ -36,6 +40,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
+@pytest.fixture(autouse=True)
+def _on_the_day_of_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day of the catalogue's facts, whenever the tests run: a day after it models of the catalogue may be retired.
+
+    Programs that a test starts have the real day; a test of another day gives it to what it looks at.
+    """
+    monkeypatch.setattr("invokeai_external.clock.utc_today", lambda: TODAY)
+
+
 @pytest.fixture
 def canary() -> str:
     """The key that no output, log, error or file may hold."""
@@ -43,7 +56,10 @@ def canary() -> str:
 
 
 class SandboxServer:
-    """The sandbox on a port of this machine, in a thread; another application in its place if one is given."""
+    """The sandbox on a port of this machine, in a thread; another application in its place if one is given.
+
+    Its day is that of the catalogue's facts.
+    """
 
     def __init__(self, app: Any = None) -> None:
         from invokeai_external.sandbox import create_app
@@ -52,7 +68,7 @@ class SandboxServer:
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.bind(("127.0.0.1", 0))
         self._server = uvicorn.Server(
-            uvicorn.Config(app or create_app(), log_level="error", timeout_graceful_shutdown=1)
+            uvicorn.Config(app or create_app(today=lambda: TODAY), log_level="error", timeout_graceful_shutdown=1)
         )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"

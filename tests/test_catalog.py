@@ -8,32 +8,32 @@ import pytest
 from pydantic import ValidationError
 
 from invokeai_external import catalog
-from invokeai_external.models import ChoiceOption, ModelConfig, NumberOption
+from invokeai_external.models import ChoiceOption, Lifecycle, ModelConfig, NumberOption
 from invokeai_external.registry import Registry
 from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 
-# id | status | shutdown | successor | most pictures in | most a call | modes | prices: text in, picture in, text out,
-# picture out
+# id | status on the day of the facts | last day, with ? if it is not confirmed | successor | most pictures in |
+# most a call | modes | prices: text in, picture in, text out, picture out
 FACTS = """
-gemini-nano-banana-2.1        | active    |           |                            | 14| 1 | tim| 1.5 1.5 7.5 30
-gemini-3-pro-image            | active    |           |                            | 14| 1 | tim| 2 2 12 120
-gemini-3.1-flash-lite-image   | active    |           |                            | 14| 1 | tim| 0.25 0.25 1.5 30
-gemini-3.1-flash-image        | deprecated|           | gemini-nano-banana-2.1     | 14| 1 | tim| 0.5 0.5 3 60
-gemini-2.5-flash-image        | deprecated|           | gemini-3.1-flash-lite-image| 3 | 1 | tim| 0.3 0.3 2.5 30
-gemini-3-pro-image-preview    | retired   | 2026-06-25| gemini-3-pro-image         | 14| 1 | tim| 2 2 12 120
-gemini-3.1-flash-image-preview| retired   | 2026-06-25| gemini-3.1-flash-image     | 14| 1 | tim| 0.5 0.5 3 60
-gpt-image-2.6-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
-gpt-image-2.6-flare           | active    |           |                            | 16| 10| tim| 5 8 - 30
-gpt-image-2.5-sunburst        | active    |           |                            | 16| 10| tim| 5 8 - 30
-gpt-image-2.5-flare           | active    |           |                            | 16| 10| tim| 5 8 - 30
-gpt-image-2                   | active    |           |                            | 16| 10| tim| 5 8 - 30
-gpt-image-1.5                 | deprecated| 2026-12-01| gpt-image-2                | 16| 10| tim| 5 8 10 32
-gpt-image-1-mini              | deprecated| 2026-12-01| gpt-image-2                | 16| 10| tim| 2 2.5 - 8
-gpt-image-1                   | retired   | 2026-10-23| gpt-image-2.5-flare        | 16| 10| tim| 5 10 - 40
-dall-e-3                      | retired   | 2026-05-12| gpt-image-2                | 0 | 1 | t  | - - - -
-dall-e-2                      | retired   | 2026-05-12| gpt-image-2                | 1 | 10| tim| - - - -
+gemini-nano-banana-2.1        | active    |            |                            | 14| 1 | tim| 1.5 1.5 7.5 30
+gemini-3-pro-image            | active    |            |                            | 14| 1 | tim| 2 2 12 120
+gemini-3.1-flash-lite-image   | active    |            |                            | 14| 1 | tim| 0.25 0.25 1.5 30
+gemini-3.1-flash-image        | deprecated| 2026-10-29?| gemini-nano-banana-2.1     | 14| 1 | tim| 0.5 0.5 3 60
+gemini-2.5-flash-image        | deprecated| 2027-03-15?| gemini-3.1-flash-lite-image| 3 | 1 | tim| 0.3 0.3 2.5 30
+gemini-3-pro-image-preview    | deprecated| 2026-06-25?| gemini-3-pro-image         | 14| 1 | tim| 2 2 12 120
+gemini-3.1-flash-image-preview| deprecated| 2026-06-25?| gemini-3.1-flash-image     | 14| 1 | tim| 0.5 0.5 3 60
+gpt-image-2.6-sunburst        | active    |            |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.6-flare           | active    |            |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.5-sunburst        | active    |            |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2.5-flare           | active    |            |                            | 16| 10| tim| 5 8 - 30
+gpt-image-2                   | active    |            |                            | 16| 10| tim| 5 8 - 30
+gpt-image-1.5                 | deprecated| 2026-12-01 | gpt-image-2.5-sunburst     | 16| 10| tim| 5 8 10 32
+gpt-image-1-mini              | deprecated| 2026-12-01 | gpt-image-2                | 16| 10| tim| 2 2.5 - 8
+gpt-image-1                   | retired   | 2026-10-23 | gpt-image-2.5-flare        | 16| 10| tim| 5 10 - 40
+dall-e-3                      | retired   | 2026-05-12 | gpt-image-2                | 0 | 1 | t  | - - - -
+dall-e-2                      | retired   | 2026-05-12 | gpt-image-2                | 1 | 10| tim| - - - -
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in FACTS.strip().splitlines()]
 
@@ -50,10 +50,12 @@ def test_the_facts_of_a_model(row: list[str]) -> None:
     model_id, status, shutdown, successor, most_in, most_a_call, modes, prices = row
     model = MODELS[model_id]
     assert model.provider == ("gemini" if model_id.startswith("gemini") else "openai")
-    assert model.lifecycle.status == status
-    assert model.lifecycle.shutdown == (datetime.date.fromisoformat(shutdown) if shutdown else None)
-    assert model.lifecycle.successor == (successor or None)
-    assert successor == "" or MODELS[successor].lifecycle.status != "retired"
+    life, day = model.lifecycle, catalog.page(model.provider).as_of
+    assert life.status_on(day) == status
+    assert life.shutdown == (datetime.date.fromisoformat(shutdown.removesuffix("?")) if shutdown else None)
+    assert life.shutdown_confirmed is not shutdown.endswith("?")
+    assert life.successor == (successor or None)
+    assert successor == "" or MODELS[successor].lifecycle.status_on(day) != "retired"
     assert model.input_images.max_count == int(most_in)
     assert model.max_images_per_call == int(most_a_call)
     assert set(model.modes) == {{"t": "txt2img", "i": "img2img", "m": "inpaint"}[letter] for letter in modes}
@@ -190,7 +192,7 @@ def test_the_options_and_their_values() -> None:
     }
     for model in MODELS.values():
         numbers = {name: option for name, option in model.options.items() if isinstance(option, NumberOption)}
-        assert numbers == ({"temperature": NumberOption(minimum=0, maximum=2)} if model.provider == "gemini" else {})
+        assert numbers == ({"temperature": NumberOption(minimum=0, maximum=1)} if model.provider == "gemini" else {})
 
 
 def test_facts_that_belong_to_one_model_or_to_one_provider_alone() -> None:
@@ -254,11 +256,7 @@ def test_a_profile_lent_to_another_id() -> None:
     snapshot, unknown = model.as_snapshot("gpt-image-1.5-2026"), model.as_unknown("gpt-image-9")
     assert (snapshot.reference, snapshot.name) == ("openai/gpt-image-1.5-2026", "GPT Image 1.5 (gpt-image-1.5-2026)")
     assert (snapshot.prices.image_out, snapshot.lifecycle, snapshot.aliases) == (32, model.lifecycle, ())
-    assert (unknown.reference, unknown.name, unknown.lifecycle.status) == (
-        "openai/gpt-image-9",
-        "gpt-image-9",
-        "active",
-    )
+    assert (unknown.reference, unknown.name, unknown.lifecycle) == ("openai/gpt-image-9", "gpt-image-9", Lifecycle())
     assert (unknown.prices.image_out, unknown.image_tokens, unknown.aliases) == (None, {}, ())
     assert unknown.sizing.choose(_square()) == snapshot.sizing.choose(_square()) == SizeChoice(_square().size)
     assert "Needs an API key; use costs money." in unknown.description

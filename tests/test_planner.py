@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import catalog
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
 from invokeai_external.planner import MASK_SENTENCE, Call, Plan, count_calls, plan
@@ -22,7 +21,9 @@ from invokeai_external.registry import Registry
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+from .conftest import TODAY
+
+MODELS = {model.id: model for model in Registry(today=lambda: TODAY).models()}
 FLARE, GPT_2, GPT_15, MINI = (MODELS[f"gpt-image-{name}"] for name in ("2.5-flare", "2", "1.5", "1-mini"))
 BANANA, OLD_BANANA = MODELS["gemini-nano-banana-2.1"], MODELS["gemini-2.5-flash-image"]
 DALLE_3, DALLE_2 = MODELS["dall-e-3"], MODELS["dall-e-2"]
@@ -233,7 +234,7 @@ def test_several_pictures_become_the_calls_that_the_model_can_take(
         (FLARE, {"quality": "auto", "background": "", "moderation": " Auto "}, {}, []),
         (FLARE, {"quality": " HIGH ", "output_format": "webp"}, {"quality": "high", "output_format": "webp"}, []),
         (BANANA, {"temperature": "0.5"}, {"temperature": 0.5}, []),
-        (BANANA, {"temperature": 2, "thinking_level": "high"}, {"temperature": 2.0, "thinking_level": "high"}, []),
+        (BANANA, {"temperature": 1, "thinking_level": "high"}, {"temperature": 1.0, "thinking_level": "high"}, []),
         (
             FLARE,
             {"temperature": 1.0, "thinking_level": "high"},
@@ -485,9 +486,9 @@ def test_dall_e_2_gets_its_picture_and_its_mask_as_square_pngs_with_alpha() -> N
                 BANANA,
                 {"options": {"temperature": value}},
                 CapabilityError,
-                f"{value!r} is no temperature for Gemini Nano Banana 2.1. Choose a number from 0 to 2.",
+                f"{value!r} is no temperature for Gemini Nano Banana 2.1. Choose a number from 0 to 1.",
             )
-            for value in ("hot", 2.1, "nan", -0.1)
+            for value in ("hot", 1.1, "nan", -0.1)
         ),
         (
             BANANA,
@@ -614,11 +615,20 @@ def test_the_longest_prompt_is_taken() -> None:
         (
             "gpt-image-1.5",
             {},
-            ("model_deprecated", "GPT Image 1.5 ends on 2026-12-01. Use gpt-image-2 instead."),
+            ("model_deprecated", "GPT Image 1.5 ends on 2026-12-01. Use gpt-image-2.5-sunburst instead."),
         ),
         (
             "gemini-3.1-flash-image",
             {},
+            (
+                "model_deprecated",
+                "Gemini 3.1 Flash Image was reported to end on 2026-10-29, which is not confirmed. "
+                "Use gemini-nano-banana-2.1 instead.",
+            ),
+        ),
+        (
+            "gemini-3.1-flash-image",
+            {"shutdown": None},
             (
                 "model_deprecated",
                 "Gemini 3.1 Flash Image will end, on a day not known for sure. Use gemini-nano-banana-2.1 instead.",

@@ -7,7 +7,7 @@ import pytest
 from invokeai_external import catalog
 from invokeai_external.models import Prices
 from invokeai_external.planner import plan
-from invokeai_external.pricing import cost_usd, estimate_usd
+from invokeai_external.pricing import cost_usd, estimate_usd, image_usd
 from invokeai_external.request import GenerationRequest, OptionValue, Usage
 from invokeai_external.sizing import AspectRatio, Size
 
@@ -67,12 +67,13 @@ def test_a_sum_of_usages_knows_only_what_both_know() -> None:
         ("gemini-2.5-flash-image", 3, {}, {}, 3 * 0.0387),
         # GPT Image by quality and size, known only where both are named.
         ("gpt-image-1", 1, {"size": Size(1024, 1024)}, {"quality": "high"}, 0.1664),
-        ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * 0.013056),
-        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176),
+        # GPT Image 1.5 bills up to 335 tokens of text with each picture, at 10 USD for a million.
+        ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * (0.013056 + 0.00335)),
+        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176 + 0.00335),
         ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {}, None),
         ("gpt-image-1.5", 1, {}, {"quality": "low"}, None),
         ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "low"}, None),
-        ("gemini-3.1-flash-lite-image", 1, {}, {}, None),
+        ("gemini-3.1-flash-lite-image", 1, {}, {}, 0.0336),
         ("dall-e-3", 1, {}, {}, None),
     ],
 )
@@ -84,5 +85,7 @@ def test_what_pictures_will_cost(
 
 
 def test_an_estimate_needs_a_price_as_well_as_the_tokens() -> None:
+    without_text = MODELS["gpt-image-1.5"].model_copy(update={"prices": Prices(image_out=32)})
+    assert image_usd(without_text, 4160) is None
     model = MODELS["gemini-3-pro-image"].model_copy(update={"prices": Prices(text_in=2)})
     assert estimate_usd(plan(GenerationRequest(prompt="a red fox"), model)) is None

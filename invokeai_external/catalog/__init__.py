@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class CatalogPage(NamedTuple):
-    """One provider's file: what is known of the provider, and its models as raw fields by id, newest first.
+    """One provider's file: what was known on a day of the provider, and its models as raw fields by id, newest first.
 
     The fields are kept raw so that the user's own can be laid over them before they are checked.
     """
 
+    as_of: datetime.date
     provider: ProviderInfo
     models: Mapping[str, Mapping[str, Any]]
 
@@ -46,7 +48,7 @@ def page(provider_id: str) -> CatalogPage:
         }
         for fields in raw["models"]
     }
-    return CatalogPage(provider, models)
+    return CatalogPage(raw["as_of"], provider, models)
 
 
 def pages() -> tuple[CatalogPage, ...]:

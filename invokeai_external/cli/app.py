@@ -147,7 +147,7 @@ def generate(
     moderation: Annotated[str | None, typer.Option(help="OpenAI: low is less strict.")] = None,
     output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 2.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 1.")] = None,
     thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
     metadata: Annotated[
         MetadataChoice | None,

@@ -63,10 +63,10 @@ def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
 def status_of(model: ModelConfig) -> str:
     """``active``, or what its end means: ``deprecated, ends 2026-12-01, use gpt-image-2``."""
     life = model.lifecycle
-    ended = "ended" if life.status == "retired" else "ends"
+    end = f"ended {life.shutdown}" if life.status == "retired" else f"ends {life.shutdown}"
     parts = [
         life.status,
-        f"{ended} {life.shutdown}" if life.shutdown else "",
+        (end if life.shutdown_confirmed else f"end {life.shutdown} not confirmed") if life.shutdown else "",
         f"use {life.successor}" if life.successor else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -89,8 +89,11 @@ def _price_of(model: ModelConfig) -> str:
     price = model.prices.image_out
     if price is None or not model.image_tokens:
         return "unknown" if price is None else f"{price:g} per million tokens"
-    costs = {key: tokens * price / pricing.MILLION for key, tokens in model.image_tokens.items()}
-    low, high = min(costs.values()), max(costs.values())
+    costs = [pricing.image_usd(model, tokens) for tokens in model.image_tokens.values()]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        return "unknown"
+    low, high = min(known), max(known)
     return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 

@@ -418,7 +418,8 @@ class GeminiImageInvocation(ExternalImageInvocation):
     provider = "gemini"
 
     model: ModelIdentifierField = _model_field("gemini")
-    temperature: float | None = InputField(default=None, ge=0, le=2, description="How varied, 0 to 2", ui_order=10)
+    # The models take 0 to 1; a saved workflow may hold more, and gets the sentence that says so.
+    temperature: float | None = InputField(default=None, ge=0, le=2, description="How varied, 0 to 1", ui_order=10)
     thinking_level: Literal["auto", "minimal", "medium", "high"] | None = InputField(
         default="auto", description="How long the model thinks first, where it does", ui_order=11
     )

@@ -145,9 +145,10 @@ def _description(model: ModelConfig) -> str:
     if life.status == "active":
         return model.description
     day = f" on {life.shutdown}" if life.shutdown else ""
+    doubt = "" if life.shutdown_confirmed else ", which is not confirmed"
     instead = f", use {life.successor} instead" if life.successor else ""
     end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
-    return f"{model.description} {end}{day}{instead}."
+    return f"{model.description} {end}{day}{doubt}{instead}."
 
 
 def starter_model(model: ModelConfig) -> StarterModel:

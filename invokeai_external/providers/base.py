@@ -441,7 +441,7 @@ def error_of_status(provider: ProviderInfo, words: str, response: HttpResponse, 
     if status == 402:
         kind, message = QuotaError, f"{provider.name} wants to be paid first (HTTP 402){said(words)}"
         hint = f"Add credit at {provider.billing_url}, or where the operator of your base URL says."
-    elif status == 404 and model and model.lifecycle.status != "active":
+    elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
         # What replaced the model matters more than the provider's words, which only say that it is not there.
         kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
     elif status == 404:
@@ -498,10 +498,11 @@ def said(words: str) -> str:
 
 
 def _retired(model: ModelConfig) -> str:
-    day = model.lifecycle.shutdown
-    if model.lifecycle.status == "retired":
-        return f"{model.name} was retired{f' on {day}' if day else ''}."
-    return f"{model.name} is no longer served{f'; its end was set for {day}' if day else ''}."
+    life = model.lifecycle
+    if life.status == "retired":
+        return f"{model.name} was retired{f' on {life.shutdown}' if life.shutdown else ''}."
+    known = "set" if life.shutdown_confirmed else "reported"
+    return f"{model.name} is no longer served{f'; its end was {known} for {life.shutdown}' if life.shutdown else ''}."
 
 
 def _successor(model: ModelConfig) -> str | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .. import clock
 from ..providers.base import SANDBOX_HEADER
 from .admin import router as admin_router
 from .calls import Outcome, hide_key_in_query
@@ -18,16 +22,19 @@ from .state import SandboxState
 __all__ = ["create_app"]
 
 
-def create_app(*, admin: bool = True, serve_retired: bool = False) -> FastAPI:
+def create_app(
+    *, admin: bool = True, serve_retired: bool = False, today: Callable[[], datetime.date] | None = None
+) -> FastAPI:
     """A sandbox of its own, with its own faults and its own log of calls.
 
     Args:
         admin: Whether the routes under ``/sandbox`` are there, which order faults and show the received calls.
         serve_retired: Whether retired models answer as they did in their day, as they may behind a proxy; they are
             not found otherwise.
+        today: The day on which models are retired; that of the call, in UTC, if none is given.
     """
     app = FastAPI(title="invokeai_external sandbox", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.sandbox = SandboxState(serve_retired=serve_retired)
+    app.state.sandbox = SandboxState(serve_retired=serve_retired, today=today or clock.utc_today)
     app.include_router(openai_router)
     app.include_router(gemini_router)
     if admin:

@@ -89,7 +89,7 @@ async def _whole_answer(request: Request, version: str, model: str) -> tuple[dic
     await meet_wire_fault(fault, request)
     if broken:
         raise gemini_error(400, f"Invalid JSON payload received. {broken}")
-    config = served_config(model, version, serve_retired=state.serve_retired)
+    config = served_config(model, version, serves=state.serves)
     call = read_call(body, config, model)
     answer = ordered_body(fault)
     drawing = None
@@ -159,7 +159,7 @@ async def list_models(request: Request, version: str) -> Response:
     state.calls.record(request)
     _check_version(request, version)
     _check_key(request, query_key)
-    models = listed_models("gemini", with_retired=state.serve_retired)
+    models = listed_models("gemini", serves=state.serves)
     return JSONResponse({"models": [_model_card(name, config) for name, config in models.items()]})
 
 
@@ -171,7 +171,7 @@ async def get_model(request: Request, version: str, model: str) -> Response:
     state.calls.record(request)
     _check_version(request, version)
     _check_key(request, query_key)
-    return JSONResponse(_model_card(model, served_config(model, version, serve_retired=state.serve_retired)))
+    return JSONResponse(_model_card(model, served_config(model, version, serves=state.serves)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
         "temperature": 1,
         "topP": 0.95,
         "topK": 64,
-        "maxTemperature": 2,
+        "maxTemperature": 1,
     }
     if "thinking_level" in config.options:
         card["thinking"] = True

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -70,7 +70,7 @@ class ContentCall:
         return self.config.previews
 
 
-def served_config(model: str, version: str, *, serve_retired: bool) -> ModelConfig:
+def served_config(model: str, version: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
     """The model's config; raises the 404 of a model that is unknown or no longer served."""
     config = find_model("gemini", model)
     if config is None:
@@ -79,7 +79,7 @@ def served_config(model: str, version: str, *, serve_retired: bool) -> ModelConf
             f"models/{model} is not found for API version {version}, or is not supported for generateContent. Call "
             "ListModels to see the list of available models and their supported methods.",
         )
-    if config.lifecycle.status == "retired" and not serve_retired:
+    if not serves(config):
         raise gemini_error(
             404,
             f"This model models/{model} is no longer available. Please update your code to use a newer model for the "

@@ -66,7 +66,7 @@ async def generate(request: Request) -> Response:
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
         )
-    call = read_generation(body, serve_retired=state.serve_retired)
+    call = read_generation(body, serves=state.serves)
     return await _answer(request, call, fault)
 
 
@@ -84,7 +84,7 @@ async def edit(request: Request) -> Response:
         raise _unsupported_content_type(content_type, "multipart/form-data")
     if broken:
         raise openai_error(400, f"We could not parse the multipart body of your request: {broken}")
-    call = read_edit(fields, uploads, serve_retired=state.serve_retired)
+    call = read_edit(fields, uploads, serves=state.serves)
     return await _answer(request, call, fault)
 
 
@@ -94,7 +94,7 @@ async def list_models(request: Request) -> Response:
     state = state_of(request)
     state.calls.record(request)
     _check_key(request)
-    models = listed_models("openai", with_retired=state.serve_retired)
+    models = listed_models("openai", serves=state.serves)
     data = [_model_card(name, config) for name, config in models.items()]
     return JSONResponse({"object": "list", "data": data}, headers={"x-request-id": request_id()})
 
@@ -105,7 +105,7 @@ async def get_model(request: Request, model: str) -> Response:
     state = state_of(request)
     state.calls.record(request)
     _check_key(request)
-    config = refuse_retired(model, find_model("openai", model), serve_retired=state.serve_retired)
+    config = refuse_retired(model, find_model("openai", model), serves=state.serves)
     return JSONResponse(_model_card(model, config), headers={"x-request-id": request_id()})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -121,13 +121,13 @@ def is_gpt_image(model: str) -> bool:
     return model.startswith(("gpt-image-", "chatgpt-image-"))
 
 
-def refuse_retired(model: str, config: ModelConfig | None, *, serve_retired: bool) -> ModelConfig:
+def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
     """The model's config; raises the 404 of a model that is unknown or no longer served."""
     if config is None:
         raise openai_error(
             404, f"The model '{model}' does not exist or you do not have access to it.", code="model_not_found"
         )
-    if config.lifecycle.status == "retired" and not serve_retired:
+    if not serves(config):
         raise openai_error(
             404,
             f"The model '{model}' has been deprecated, learn more here: https://platform.openai.com/docs/deprecations",
@@ -136,14 +136,16 @@ def refuse_retired(model: str, config: ModelConfig | None, *, serve_retired: boo
     return config
 
 
-def read_generation(body: object, *, serve_retired: bool) -> ImageCall:
+def read_generation(body: object, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
     """Read the JSON body of ``/images/generations``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
-    return _read(body, (), editing=False, serve_retired=serve_retired)
+    return _read(body, (), editing=False, serves=serves)
 
 
-def read_edit(fields: Mapping[str, str], uploads: Sequence[Upload], *, serve_retired: bool) -> ImageCall:
+def read_edit(
+    fields: Mapping[str, str], uploads: Sequence[Upload], *, serves: Callable[[ModelConfig], bool]
+) -> ImageCall:
     """Read the multipart body of ``/images/edits``, whose numbers are text; raises Refusal."""
     values: dict[str, object] = dict(fields)
     for name in _INTEGERS:
@@ -152,17 +154,19 @@ def read_edit(fields: Mapping[str, str], uploads: Sequence[Upload], *, serve_ret
             values[name] = int(text)
     if "stream" in fields:
         values["stream"] = {"true": True, "false": False}.get(fields["stream"].lower(), fields["stream"])
-    return _read(values, uploads, editing=True, serve_retired=serve_retired)
+    return _read(values, uploads, editing=True, serves=serves)
 
 
-def _read(values: Mapping[str, object], uploads: Sequence[Upload], *, editing: bool, serve_retired: bool) -> ImageCall:
+def _read(
+    values: Mapping[str, object], uploads: Sequence[Upload], *, editing: bool, serves: Callable[[ModelConfig], bool]
+) -> ImageCall:
     # A null is a value left out, as the SDK's types say.
     given = {name: value for name, value in values.items() if value is not None}
     _check_types(given)
     model = _text(given, "model")
     if not model:
         raise _missing("model")
-    config = refuse_retired(model, find_model("openai", model), serve_retired=serve_retired)
+    config = refuse_retired(model, find_model("openai", model), serves=serves)
     _check_names(given, uploads, config, editing=editing)
     prompt = _prompt(given, config)
     quality = _choice(given, config, "quality", default="auto")

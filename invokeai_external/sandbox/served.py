@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 from ..catalog import page
@@ -23,10 +24,6 @@ def find_model(provider_id: str, name: str) -> ModelConfig | None:
     return _by_name(provider_id).get(name) or _by_name(provider_id).get(undated)
 
 
-def listed_models(provider_id: str, *, with_retired: bool) -> dict[str, ModelConfig]:
+def listed_models(provider_id: str, *, serves: Callable[[ModelConfig], bool]) -> dict[str, ModelConfig]:
     """The ids and aliases that a list of models names, newest first."""
-    return {
-        name: config
-        for name, config in _by_name(provider_id).items()
-        if with_retired or config.lifecycle.status != "retired"
-    }
+    return {name: config for name, config in _by_name(provider_id).items() if serves(config)}

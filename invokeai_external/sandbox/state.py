@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import Request
 
+from .. import clock
+from ..models import ModelConfig
 from .calls import CallLog
 from .faults import FaultQueue
 
@@ -59,12 +63,17 @@ class FileShelf:
 
 @dataclass(slots=True)
 class SandboxState:
-    """The ordered faults, the received calls, the files behind URLs, and whether retired models answer."""
+    """The ordered faults, the received calls, the files behind URLs, and which models answer."""
 
     serve_retired: bool = False
+    today: Callable[[], datetime.date] = clock.utc_today
     faults: FaultQueue = field(default_factory=FaultQueue)
     calls: CallLog = field(default_factory=CallLog)
     files: FileShelf = field(default_factory=FileShelf)
+
+    def serves(self, model: ModelConfig) -> bool:
+        """False for a model that is retired by now, unless such ones answer as well."""
+        return self.serve_retired or model.lifecycle.status_on(self.today()) != "retired"
 
 
 def state_of(request: Request) -> SandboxState:

@@ -20,6 +20,11 @@ _ENVIRON = dict(os.environ)
 NewInvoke = Callable[..., Invoke]
 
 
+@pytest.fixture(autouse=True)
+def _on_the_day_of_the_facts() -> None:
+    """The real day, which is that of the running Invoke."""
+
+
 @pytest.fixture(scope="session")
 def host_python(pytestconfig: pytest.Config) -> Path:
     """The interpreter of an environment with the real Invoke."""

@@ -242,7 +242,10 @@ models:
   openai/gpt-image-2:
     sizing: {offered: {ratios: ["2:1"], image_sizes: [1K]}}
   openai/gpt-image-1-mini:
+    lifecycle: {status: active}  # whatever day it is
     sizing: {kind: fixed, sizes: [2048x2048, 1024x1024, 1536x1024]}
+  openai/gpt-image-2.5-sunburst:
+    lifecycle: {shutdown: 2026-01-31, successor: gpt-image-1}
 """
 
 
@@ -296,6 +299,16 @@ class TestBadSettings:
         assert "2:1" not in {ratio for ratio, _, _ in presets["gpt-image-2"]}
         assert len(presets["gpt-image-2"]) > 5
         assert presets["gpt-image-1-mini"] == [("1:1", 1024, 1024), ("3:2", 1536, 1024), ("1:1", 2048, 2048)]
+
+    def test_a_model_is_hidden_from_the_day_after_its_last(self, bad: Invoke) -> None:
+        retired = "openai/gpt-image-2.5-sunburst"
+        assert f"external://{retired}" not in {model["source"] for model in bad.starter_models("openai")}
+        assert retired.partition("/")[2] not in {model["provider_model_id"] for model in bad.models("openai")}
+        # By hand it can be had, and says which model lives on: gpt-image-1 does not.
+        record = bad.install_model(retired)
+        found = wait_for(lambda: model if "Retired" in (model := bad.model(retired))["description"] else None)
+        bad.delete_model(record["key"])
+        assert "Retired on 2026-01-31, use gpt-image-2.5-flare instead." in found["description"]
 
     def test_no_key(self, bad: Invoke, sandbox: Sandbox) -> None:
         """Without a key there is no model, but for one that the user has installed meanwhile."""

@@ -163,20 +163,20 @@ class TestKeysOverRest:
         keyless.settled_models()
 
     def test_what_the_user_deleted_stays_deleted_over_a_restart(self, keyless: Invoke) -> None:
-        keyless.delete_model(keyless.model("openai/gpt-image-1-mini")["key"])
+        keyless.delete_model(keyless.model("openai/gpt-image-2.5-sunburst")["key"])
         # All of a provider's, one by one: they did not go with its key.
         for model in keyless.models("gemini"):
             keyless.delete_model(model["key"])
         keyless.stop()
         keyless.start()
         assert wait_for(lambda: keyless.starter_models("openai"))
-        expected = offered("openai") - {"openai/gpt-image-1-mini"}
+        expected = offered("openai") - {"openai/gpt-image-2.5-sunburst"}
         assert references(keyless.settled_models()) == sorted(expected)
 
     def test_a_deleted_model_can_be_installed_again(self, keyless: Invoke) -> None:
-        keyless.install_model("openai/gpt-image-1-mini")
+        keyless.install_model("openai/gpt-image-2.5-sunburst")
         keyless.settled_models()
-        assert sizes_of(keyless.model("openai/gpt-image-1-mini")["capabilities"])
+        assert sizes_of(keyless.model("openai/gpt-image-2.5-sunburst")["capabilities"])
         # Which made the plugin look at all models.
         assert references(keyless.models()) == sorted(offered("openai"))
 

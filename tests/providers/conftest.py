@@ -28,6 +28,8 @@ from invokeai_external.request import OptionValue
 from invokeai_external.retry import RetryPolicy, seconds_before_retry
 from invokeai_external.sizing import SizeChoice
 
+from ..conftest import TODAY
+
 PNG = b"\x89PNG\r\n\x1a\nnot a whole picture, but an adapter never looks \xfb\xff\xfe"
 """Bytes whose base64 differs between the two alphabets."""
 
@@ -37,7 +39,7 @@ RECEIVED_AT = 1_795_392_000.0
 """Mon, 23 Nov 2026 00:00:00 GMT."""
 
 
-_REGISTRY = Registry()
+_REGISTRY = Registry(today=lambda: TODAY)
 
 
 def picture(data: bytes = PNG, mime_type: str = "image/png", name: str = "my holiday.png") -> CallImage:

@@ -469,7 +469,7 @@ FAILURES = [
     Failure(
         "deprecated model", 404, HTML, ModelRetiredError, "model_retired",
         "GPT Image 1.5 is no longer served; its end was set for 2026-12-01.",
-        "Use gpt-image-2 instead.", model="openai/gpt-image-1.5",
+        "Use gpt-image-2.5-sunburst instead.", model="openai/gpt-image-1.5",
     ),
     Failure(
         "408", 408, error("Request timed out."), TimedOutError, "timed_out",

@@ -76,7 +76,7 @@ class TestAnswers:
     def test_the_same_call_gives_the_same_picture(self, http: httpx.Client) -> None:
         assert picture(generate(http)) == picture(generate(http)) != picture(generate(http, temperature=1))
 
-    @pytest.mark.parametrize("model", [m.id for m in page("gemini").configs() if m.lifecycle.status != "retired"])
+    @pytest.mark.parametrize("model", [m.id for m in page("gemini").configs()])
     def test_every_ratio_of_every_model(self, http: httpx.Client, model: str) -> None:
         sizing = next(m.sizing for m in page("gemini").configs() if m.id == model)
         assert isinstance(sizing, PresetSizing)
@@ -326,7 +326,7 @@ class TestRefusals:
         answer = generate(http, parts=[TEXT, {"fileData": {"fileUri": "https://example.com/x.png"}}])
         assert "File" in error(answer, 403, "PERMISSION_DENIED")
 
-    @pytest.mark.parametrize("model", ["gemini-9", "gpt-image-2", "gemini-3-pro-image-preview"])
+    @pytest.mark.parametrize("model", ["gemini-9", "gpt-image-2"])
     def test_models(self, http: httpx.Client, model: str) -> None:
         assert model in error(generate(http, model), 404, "NOT_FOUND")
         assert model in error(http.get(f"/gemini/v1/models/{model}"), 404, "NOT_FOUND")
