@@ -272,7 +272,7 @@ def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPat
     )
     assert told.code == 0
     assert "ends on 2026-12-01" in told.stderr
-    assert "Estimated cost: $0.0087" in told.stderr
+    assert "Estimated cost: $0.0121" in told.stderr
 
 
 WRONG: list[tuple[str, list[str], list[str]]] = [
@@ -289,7 +289,7 @@ WRONG: list[tuple[str, list[str], list[str]]] = [
     ("no picture", ["generate", "x", "--model", OPENAI, "--ref", "text.txt"], ["text.txt"]),
     ("no mask", ["generate", "x", "--model", OPENAI, "--mask", "text.txt"], ["text.txt"]),
     ("value", ["generate", "x", "--model", OPENAI, "--quality", "best"], ["'best'", "low, medium, high"]),
-    ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], ["from 0 to 2"]),
+    ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], ["from 0 to 1"]),
     ("transparent", ["generate", "x", "--model", GEMINI, "--background", "transparent"], ["no transparent pictures"]),
     ("unwritable", ["generate", "x", "--out", "text.txt/below"], ["cannot be saved", "--out"]),
     ("previews", ["generate", "x", "--previews", "text.txt/below"], ["cannot be saved", "--previews"]),
