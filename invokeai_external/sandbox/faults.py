@@ -235,6 +235,8 @@ def read_fault(order: object) -> tuple[str, Fault, int]:
         if key not in known:
             raise ValueError(f"{name} has no parameter {key}; it has {', '.join(known) or 'none'}")
         if not known[key].accepts(value):
+            if known[key].is_file:
+                raise ValueError(f"{key} of {name} is not the base64 of a file")
             offered = ", ".join(str(choice) for choice in known[key].choices)
             raise ValueError(f"{key} of {name} " + (f"is one of {offered}" if offered else "has another type"))
     return provider, Fault(name, {key: given.get(key, param.default) for key, param in known.items()}), times

@@ -26,6 +26,8 @@ from starlette.types import Receive, Scope, Send
 from invokeai_external.sandbox import create_app
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS
 
+from ..images.pictures import encoded, painted
+
 Order = Callable[..., None]
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "openai": ("/openai/v1/images/generations", {"model": "gpt-image-2", "prompt": "a lighthouse"}),
@@ -95,6 +97,8 @@ class TestOrders:
             ({"provider": "openai", "fault": "moderation", "violation": 1}, "another type"),
             ({"provider": "openai", "fault": "server_error", "status": 200}, "one of 408, 409, 500"),
             ({"provider": "openai", "fault": "slow", "seconds": -1}, "another type"),
+            ({"provider": "openai", "fault": "served_file", "file": "no base64"}, "not the base64"),
+            ({"provider": "openai", "fault": "served_file", "file": 5}, "not the base64"),
         ],
         ids=repr,
     )
@@ -281,6 +285,13 @@ class TestSpoiltAnswers:
         assert Image.open(io.BytesIO(base64.urlsafe_b64decode(spoilt[2]))).format == "PNG"
         assert Image.open(io.BytesIO(base64.b64decode(spoilt[3]))).format == "JPEG"
         assert Image.open(io.BytesIO(base64.b64decode(spoilt[4]))).size == (896, 640)
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_served_file(self, http: httpx.Client, order: Order, provider: str, kind: str) -> None:
+        file = encoded(painted("RGB", (40, 30)), kind) + b"behind its end"
+        order(provider, "served_file", file=base64.b64encode(file).decode())
+        assert base64.b64decode(image_text(call(http, provider), provider)) == file
 
     def test_sloppy_mask(self, http: httpx.Client, order: Order, photo_png: bytes, mask_png: bytes) -> None:
         def edit() -> Image.Image:
