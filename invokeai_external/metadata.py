@@ -168,7 +168,10 @@ def with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
 
 
 def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """A PNG, JPEG or WebP with metadata in it, as one; raises what ``parts_with`` raises."""
+    """A PNG, JPEG or WebP with metadata in it, as one; raises what ``parts_with`` raises.
+
+    Content Credentials in the file are not valid any more then: ``place`` leaves such a file as it is.
+    """
     return b"".join(parts_with(data, metadata))
 
 
