@@ -109,6 +109,8 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
         InvalidRequestError: The request makes no sense for any model.
         CapabilityError: The model cannot do it.
     """
+    _check_letters("model id", model.id)
+    _check_letters("prompt", request.prompt)
     _check_prompt(request, model)
     _check_count(request)
     mode = _mode(request, model)
@@ -154,6 +156,12 @@ def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
     # Each picture has a seed of its own, and no event of a stream says which of several pictures it belongs to.
     one_by_one = (request.seed is not None and model.seed) or (request.previews and model.previews)
     return 1 if one_by_one else model.max_images_per_call
+
+
+def _check_letters(what: str, text: str) -> None:
+    """Refuse half a letter, or a byte of a command line that is not UTF-8: neither JSON nor a file takes it."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidRequestError(f"The {what} is not valid Unicode.", hint="Write it as UTF-8.")
 
 
 def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from ..version import VERSION
+from .output import guarded
 
 __all__ = ["app", "main"]
 
@@ -59,29 +65,56 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Never shows a traceback for what a user can mend."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        code = app(arguments, standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
-    except Exception as error:
-        from . import report
+    with guarded(), _sigterm_like_ctrl_c():
+        try:
+            code = app(arguments, standalone_mode=False)
+            sys.stdout.flush()
+        except (typer.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except Exception as error:
+            from . import report
 
-        return report.failure(error, as_json="--json" in arguments)
+            return report.failure(error, as_json="--json" in arguments)
     if code == INTERRUPTED:
         _leave_at_once()
     return code if isinstance(code, int) else 0
 
 
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """While the block runs, be stopped by SIGTERM in the way of Ctrl-C, unless somebody has said what it does."""
+    is_ours = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if not is_ours:
+        yield
+        return
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        # While an event loop runs, that handler cancels its main task.
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if not callable(on_ctrl_c):
+            raise KeyboardInterrupt
+        on_ctrl_c(signal.SIGINT, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _leave_at_once() -> NoReturn:
     """End the program although a thread may still prepare a picture: it cannot be stopped, and would be waited for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):
+            stream.flush()
     os._exit(INTERRUPTED)
 
 
 def _version(shown: bool) -> None:
     if shown:
-        typer.echo(VERSION)
+        print(VERSION)
         raise typer.Exit
 
 
@@ -104,12 +137,17 @@ def _keys(context: typer.Context) -> None:
 
 def _help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
 
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What the picture should show.")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="What the picture should show; - reads it from standard input.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="A text file that holds the prompt, in place of the argument.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -175,6 +213,7 @@ def generate(
     The pictures' paths are printed, one a line.
     """
     from . import generate as command
+    from .prompts import prompt_of
 
     options = {
         "quality": quality,
@@ -188,7 +227,7 @@ def generate(
     }
     return command.run(
         command.Arguments(
-            prompt=prompt,
+            prompt=prompt_of(prompt, prompt_file),
             model=model,
             out=out,
             n=n,

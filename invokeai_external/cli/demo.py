@@ -63,6 +63,8 @@ async def _make(folder: PictureFolder, rows: list[_Row]) -> None:
             settings = load_settings(Path(), {}, PROVIDER_IDS)
             await make_pictures(settings, request, folder, done, on_progress, sandbox=True)
         assert done.result is not None
+        if done.not_saved:
+            raise done.not_saved[0]
         rows.extend(_Row(what, done.result, saved) for saved in done.saved)
         return InputImage(done.saved[0].image.data, done.saved[0].path.name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from .. import images, pricing
-from ..errors import CancelledError, InvalidRequestError
+from ..errors import CancelledError, ExternalError, InvalidRequestError
 from ..planner import Plan
 from ..providers.base import HttpRequest
 from ..request import (
@@ -34,7 +35,7 @@ from ..sizing import AspectRatio, Size
 from . import report
 from .app import INTERRUPTED, MaskColor
 from .context import make_own_folder, settings
-from .files import PictureFolder, PreviewFolder, SavedPicture, read_picture
+from .files import NotSavedError, PictureFolder, PreviewFolder, SavedPicture, read_picture
 from .live import live_line
 
 __all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
@@ -65,6 +66,7 @@ class Run:
     """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted."""
 
     saved: list[SavedPicture] = field(default_factory=list)
+    not_saved: list[NotSavedError] = field(default_factory=list)
     under_way: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
 
@@ -94,19 +96,38 @@ def run(
     if not sandbox:
         make_own_folder(root)
     done = Run()
+    making = partial(make_pictures, current, request, folder, done, sandbox=sandbox, previews=previews)
+    try:
+        return _made_and_told(making, done, as_json=as_json)
+    except Exception:
+        # Whatever it was, what is saved can be found.
+        for saved in done.saved:
+            report.say(f"Saved: {saved.path}")
+        raise
+
+
+def _made_and_told(making: Callable[[Callable[[Progress], None]], Awaitable[None]], done: Run, *, as_json: bool) -> int:
+    """Make the pictures and tell of them; returns the exit code."""
     try:
         with live_line() as on_progress:
-            anyio.run(
-                partial(make_pictures, current, request, folder, done, on_progress, sandbox=sandbox, previews=previews)
-            )
+            anyio.run(making, on_progress)
+        code = _tell_all(done, as_json=as_json)
     except KeyboardInterrupt:
-        return _interrupted(done, as_json=as_json)
-    assert done.result is not None
+        code = _interrupted(done, as_json=as_json)
+    sys.stdout.flush()
+    return code
+
+
+def _tell_all(done: Run, *, as_json: bool) -> int:
+    result = done.result
+    assert result is not None
+    if not done.saved:
+        raise done.not_saved[0]
     if as_json:
-        report.print_json(_result_object(done.result, done.saved))
+        report.print_json(_result_object(result, done))
     else:
-        _tell(done.result, done.saved)
-    return report.PROVIDER_FAILED if done.result.errors else 0
+        _tell(result, done)
+    return report.PROVIDER_FAILED if result.errors or done.not_saved else 0
 
 
 async def make_pictures(
@@ -119,7 +140,10 @@ async def make_pictures(
     sandbox: bool,
     previews: PreviewFolder | None = None,
 ) -> None:
-    """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived."""
+    """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived.
+
+    One that cannot be saved stops no other.
+    """
 
     def save(progress: Progress) -> None:
         if isinstance(progress, Sending | Preview):
@@ -127,7 +151,11 @@ async def make_pictures(
         else:
             done.under_way.discard(progress.call)
         if isinstance(progress, Received):
-            done.saved.extend(folder.save(image) for image in progress.images)
+            for image in progress.images:
+                try:
+                    done.saved.append(folder.save(image))
+                except NotSavedError as error:
+                    done.not_saved.append(error)
         if isinstance(progress, Preview) and previews:
             previews.keep(progress)
         on_progress(progress)
@@ -176,10 +204,12 @@ def _interrupted(done: Run, *, as_json: bool) -> int:
     error = CancelledError("Interrupted.", hint=_left_behind(done))
     if as_json:
         images_kept = {"images": [_image_object(saved) for saved in done.saved]} if done.saved else {}
-        report.print_json({"error": report.error_object(error), **images_kept})
+        report.print_json({"error": report.error_object(error), **images_kept, **_errors_object(done.not_saved)})
     else:
         for saved in done.saved:
             print(saved.path)
+        for lost in done.not_saved:
+            report.say(f"Error: {lost}")
         report.say(f"{error}")
     return INTERRUPTED
 
@@ -197,29 +227,33 @@ def _left_behind(done: Run) -> str:
     return " ".join(parts)
 
 
-def _tell(result: GenerationResult, saved: list[SavedPicture]) -> None:
-    for picture in _in_order(result, saved):
+def _tell(result: GenerationResult, done: Run) -> None:
+    for picture in _in_order(result, done.saved):
         print(picture.path)
-    report.notices((*result.notices, *_saving_notices(saved)))
-    for error in result.errors:
+    report.notices((*result.notices, *_saving_notices(done.saved)))
+    for error in (*result.errors, *done.not_saved):
         report.say(f"Error: {error}")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     report.say(f"{result.provider}/{result.model}: {len(result.images)} in {result.elapsed_s:.1f} s, {cost}")
 
 
-def _result_object(result: GenerationResult, saved: list[SavedPicture]) -> dict[str, Any]:
-    notices = (*result.notices, *_saving_notices(saved))
+def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:
+    notices = (*result.notices, *_saving_notices(done.saved))
     return {
         "model": result.model,
         "provider": result.provider,
-        "images": [_image_object(picture) for picture in _in_order(result, saved)],
+        "images": [_image_object(picture) for picture in _in_order(result, done.saved)],
         "notices": [asdict(notice) for notice in notices],
         "usage": asdict(result.usage) if result.usage else {},
         "cost_usd": result.cost_usd,
         "request_ids": list(result.request_ids),
         "elapsed_s": round(result.elapsed_s, 3),
-        **({"errors": [report.error_object(error) for error in result.errors]} if result.errors else {}),
+        **_errors_object((*result.errors, *done.not_saved)),
     }
+
+
+def _errors_object(errors: Sequence[ExternalError]) -> dict[str, Any]:
+    return {"errors": [report.error_object(error) for error in errors]} if errors else {}
 
 
 def _image_object(saved: SavedPicture) -> dict[str, Any]:
@@ -236,9 +270,9 @@ def _image_object(saved: SavedPicture) -> dict[str, Any]:
 
 
 def _in_order(result: GenerationResult, saved: list[SavedPicture]) -> list[SavedPicture]:
-    """The saved pictures in the order of the request; they were saved in that of their arrival."""
+    """The saved pictures in the order of the request; they were saved in that of their arrival, if they were."""
     by_identity = {id(picture.image): picture for picture in saved}
-    return [by_identity[id(image)] for image in result.images]
+    return [by_identity[id(image)] for image in result.images if id(image) in by_identity]
 
 
 def _saving_notices(saved: list[SavedPicture]) -> list[Notice]:

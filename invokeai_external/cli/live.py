@@ -29,7 +29,7 @@ class _Drawn:
 @contextmanager
 def live_line() -> Iterator[Callable[[Progress], None]]:
     """Show a live line on standard error while the block runs, if that is a terminal; gives what to tell it."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     line = ProgressLine()

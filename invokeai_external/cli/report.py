@@ -6,28 +6,43 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import typer
 
 from ..errors import ExternalError, RequestError
 from ..request import Notice
+from .output import OutputError, mute
 
-__all__ = ["PROVIDER_FAILED", "WRONG_USAGE", "error_object", "failure", "notices", "print_json", "say"]
+__all__ = ["PROVIDER_FAILED", "WRONG_USAGE", "UsageError", "error_object", "failure", "notices", "print_json", "say"]
 
 PROVIDER_FAILED = 1
 WRONG_USAGE = 2
 
 
 def say(text: str) -> None:
-    """Tell people something beside the result."""
-    typer.echo(text, err=True)
+    """Tell people something beside the result. A standard error that cannot be written stops nothing."""
+    # Without one, print would take standard output.
+    if sys.stderr is not None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            mute(sys.stderr)
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """Print JSON whose texts a terminal can show: what it would act on, and half characters, are escaped."""
+    """Print JSON whose texts a terminal can show: what it would act on, and half characters, are escaped.
+
+    So is everything beyond ASCII where the output has not all of these letters.
+    """
     # Beyond ASCII there is nothing in JSON but what texts hold.
-    typer.echo(_NOT_ASCII.sub(_escaped_if_unseen, json.dumps(value, ensure_ascii=False, indent=2)))
+    text = _NOT_ASCII.sub(_escaped_if_unseen, json.dumps(value, ensure_ascii=False, indent=2))
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
@@ -57,26 +72,27 @@ def error_object(error: ExternalError) -> dict[str, Any]:
 def failure(error: Exception, *, as_json: bool) -> int:
     """Tell of a failure and return its exit code; an error that is this program's own is raised again."""
     known = _as_known(error)
-    if as_json:
-        print_json({"error": error_object(known)})
-    else:
-        say(f"Error: {known.message}")
-        if known.hint:
-            say(f"       {known.hint}")
-    return WRONG_USAGE if isinstance(known, RequestError) else PROVIDER_FAILED
+    code = WRONG_USAGE if isinstance(known, RequestError) else PROVIDER_FAILED
+    if as_json and not isinstance(known, OutputError):
+        with suppress(OutputError):
+            print_json({"error": error_object(known)})
+            sys.stdout.flush()
+            return code
+    say(f"Error: {known.message}")
+    if known.hint:
+        say(f"       {known.hint}")
+    return code
 
 
 def _as_known(error: Exception) -> ExternalError:
     if isinstance(error, ExternalError):
         return error
     if isinstance(error, typer.TyperException):
-        return _Usage(error.format_message(), hint="See --help.")
-    if isinstance(error, BrokenPipeError):
-        sys.exit(PROVIDER_FAILED)
+        return UsageError(error.format_message(), hint="See --help.")
     raise error
 
 
-class _Usage(RequestError):
+class UsageError(RequestError):
     """A command line that cannot be understood."""
 
     code = "usage"
