@@ -234,6 +234,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask = Image.new("L", (320, 240))
     mask.paste(255, (100, 60, 200, 160))
     mask.save("mask.png")
+    Path("prompt.txt").write_text("a fox\n", encoding="utf-8")
     return folder
 
 
@@ -249,7 +250,8 @@ def test_commands_run(
     if "out/picture.png" in example.text:
         assert main(["generate", "a fox", "--model", "gemini/gemini-3-pro-image", "--out", "made"]) == 0
         next(Path("made").iterdir()).rename("out/picture.png")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{canary}\n"))
+    typed = "a fox" if " - " in example.text else canary
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{typed}\n".encode())))
     promised = re.search(r"# exits with (\d+)", example.text)
     words = shlex.split(example.text, comments=True)
     arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
