@@ -62,8 +62,9 @@ docs: $(VENV)/.test ## Write the generated parts of the docs and of the README a
 compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side
 
-soak: $(VENV)/.host ## Two hundred queued runs with random faults, cancels, pauses and clears in a real Invoke
-	@$(BIN)/python -m tests.host.soak
+soak: $(VENV)/.host ## In a real Invoke: two hundred queued runs with random faults and cancels, and 45 batches on the Canvas
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m tests.host.soak
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m tests.host.browser.staging
 
 bench: $(BENCH_VENV)/.bench ## Measure it beside what one would use instead, and write docs/benchmarks.md anew
 	@$(BENCH_VENV)/bin/python -m benchmarks

@@ -11,7 +11,7 @@ from canary import CANARY
 
 from .events import Listener
 from .graphs import panel_graph, workflow_graph
-from .invoke import Invoke, Json
+from .invoke import Invoke, Json, wait_for
 from .sandbox import Sandbox
 
 
@@ -46,6 +46,25 @@ def test_a_page_hears_of_the_end_of_a_run(invoke: Invoke, sandbox: Sandbox, bana
         listener.wait_for("queue_item_status_changed", item_id=number, status="completed")
     [done] = [c for c in listener.named("invocation_complete") if c["result"]["type"] == "image_collection_output"]
     assert len(done["result"]["collection"]) == 1
+
+
+def test_the_canvas_hears_that_it_must_read_its_list_again_after_an_end(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
+    """Else its page would never show what has ended while it read the list; nobody reads it here, so it is told on."""
+    place = {"origin": "canvas", "destination": "canvas:of-nobody"}
+    with Listener(invoke) as listener:
+        invoke.run(workflow_graph(gpt), origin="generate", destination="generate")
+        number = invoke.enqueue(workflow_graph(gpt), **place)
+        batch = invoke.ended(number)["batch_id"]
+        told = wait_for(lambda: of_no_items(listener) if len(of_no_items(listener)) == 3 else None)
+        invoke.get("/v1/queue/default/list_all", destination=place["destination"])
+    assert {(event["batch_id"], event["origin"], event["user_id"]) for event in told} == {(batch, "canvas", "system")}
+
+
+def of_no_items(listener: Listener) -> list[Json]:
+    """The batches of no items that a page heard of: to it they mean that its lists are to be read again."""
+    return [event for event in listener.named("batch_enqueued") if event["enqueued"] == 0]
 
 
 def test_a_page_hears_of_a_failure_in_a_sentence(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -31,6 +32,28 @@ def _later(*arguments, **named):
 {slow} = _later
 """
 """Stands before the pack's own first file: a part of the pack takes two seconds more than it does."""
+
+_LOOKING_FOR_OURS = f"""
+import json
+from pathlib import Path
+from fastapi_events.handlers.local import local_handler
+from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.api.routers import app_info
+from invokeai.app.invocations.baseinvocation import InvocationRegistry
+from invokeai.app.services.model_install.model_install_default import ModelInstallService
+from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
+from invokeai.app.services.session_queue.session_queue_sqlite import SqliteSessionQueue
+from uvicorn import Server
+
+wrapped = (
+    ApiDependencies, app_info, InvocationRegistry, ModelInstallService, DefaultSessionRunner, SqliteSessionQueue, Server
+)
+found = [getattr(owner, name) for owner in wrapped for name in dir(owner)]
+found += [handler for handlers in local_handler._registry.values() for handler in handlers]
+ours = [one.__qualname__ for one in found if str(getattr(one, "__module__", "")).startswith({PACK!r})]
+Path(__file__).with_name("ours.json").write_text(json.dumps(ours))
+"""
+"""Stands in a pack of its own: writes down which functions of our pack Invoke would call."""
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +209,27 @@ def test_no_thread_stays_behind(stock: Invoke, sandbox: Sandbox, clone_source: P
     stock.settled_models()
     # A pool of Invoke's own may have grown by a thread; three of ours would be three.
     assert stock.threads - before < 3
+
+
+def functions_of_ours(invoke: Invoke) -> list[str]:
+    """Which functions of our pack stand in place of Invoke's own, or handle its events."""
+    folder = invoke.root / "nodes" / "looking"
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").write_text(_LOOKING_FOR_OURS, encoding="utf-8")
+    invoke.send("POST", "/v2/custom_nodes/reload")
+    found: list[str] = json.loads((folder / "ours.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_no_function_stays_behind(stock: Invoke, clone_source: Path) -> None:
+    assert functions_of_ours(stock) == []
+    install(stock, clone_source)
+    # So that the look itself is known to find something.
+    assert {"on_items_read.<locals>.list_all_queue_items", "on_canvas_item_ended.<locals>.handle"} <= set(
+        functions_of_ours(stock)
+    )
+    uninstall(stock)
+    assert functions_of_ours(stock) == []
 
 
 def test_it_left_no_error_line(stock: Invoke) -> None:

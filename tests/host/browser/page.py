@@ -180,18 +180,22 @@ class InvokePage:
 
     def open_model_picker(self, *, full: bool = False) -> Locator:
         """Open the picker, in its full view (with providers and descriptions) or as it was left; gives the picker."""
-        picker = self.raw.get_by_role("dialog").filter(has=self.raw.get_by_role("button", name="Manage Models"))
+        picker = self._picker
         self._click_through(self.model_picker, to=picker)
         switch = picker.get_by_role("button", name="Full View")
         if full and switch.is_visible():
             switch.click()
         return picker
 
+    @property
+    def _picker(self) -> Locator:
+        return self.raw.get_by_role("dialog").filter(has=self.raw.get_by_role("button", name="Manage Models"))
+
     def choose_model(self, name: str) -> None:
-        picker = self.open_model_picker()
-        picker.get_by_text(name, exact=True).click()
-        expect(picker).to_have_count(0)
-        expect(self.model_picker).to_have_text(name)
+        # The picker closes by itself while the page still loads.
+        chosen = self.model_picker.filter(has_text=re.compile(f"^{re.escape(name)}$"))
+        self._click_through(self.model_picker, self._picker.get_by_text(name, exact=True), to=chosen)
+        expect(self._picker).to_have_count(0)
 
     def choose(self, field: str, option: str) -> None:
         """Choose from a drop-down list of the panel: Aspect, Resolution, Quality ..."""
