@@ -6,7 +6,8 @@ ExternalError
 │   ├── SettingsError            a settings file cannot be read
 │   ├── UnknownProviderError     no provider of that name
 │   ├── CapabilityError          the model cannot do what was asked
-│   └── InvalidRequestError      the request itself makes no sense
+│   ├── InvalidRequestError      the request itself makes no sense
+│   └── ServiceStateError        a Service that is closed, or belongs to another event loop
 └── ProviderError                a provider or the network failed
     ├── RejectedRequestError     the provider found the request wrong
     ├── AuthenticationError      the key was refused
@@ -44,6 +45,7 @@ __all__ = [
     "RateLimitedError",
     "RejectedRequestError",
     "RequestError",
+    "ServiceStateError",
     "SettingsError",
     "TimedOutError",
     "UnavailableError",
@@ -120,6 +122,12 @@ class InvalidRequestError(RequestError):
     """The request makes no sense for any model: an empty prompt, a mask without an image."""
 
     code = "invalid_request"
+
+
+class ServiceStateError(RequestError):
+    """A Service is used after it was closed, entered twice, or used from another event loop than its own."""
+
+    code = "service_state"
 
 
 class ProviderError(ExternalError):

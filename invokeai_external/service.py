@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime
 import itertools
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
+from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 
 from . import images, metadata, planner, pricing
@@ -24,8 +29,8 @@ from .errors import (
     NetworkError,
     NotConfiguredError,
     ProviderError,
-    RateLimitedError,
     RequestError,
+    ServiceStateError,
     TimedOutError,
 )
 from .in_flight import InFlight
@@ -64,7 +69,28 @@ __all__ = ["Service"]
 _Answered = TypeVar("_Answered")
 _Read = TypeVar("_Read")
 
+_RUN: RunVar[object] = RunVar("invokeai_external.service")
+"""Stands for an event loop as long as it runs."""
+
 _BILLED = "It was billed all the same."
+_MAYBE_BILLED = "It may have been billed."
+
+_FETCH_S = 30.0
+"""How long the pictures behind an answer's URLs are asked for again and again: some servers answer 404 for a while."""
+
+_FIRST_FETCH_WAIT_S, _LONGEST_FETCH_WAIT_S = 0.5, 4.0
+
+_DOWNLOAD_S = 120.0
+"""How long they may take to arrive, all together, once they were asked for in time."""
+
+_MOST_FETCHED = planner.MAX_IMAGES
+"""How many URLs of one answer are fetched: no call asks for more pictures."""
+
+_LONGEST_HOLD_S = 120.0
+"""How long a model is left alone, whatever a provider asks for: behind that the next call may find out."""
+
+_NOT_THERE_YET = frozenset({401, 403, 404, 408, 409, 425, 429})
+"""What a server of finished pictures may answer, besides 5xx, while a picture is not there yet."""
 
 _CHECK_TIMEOUT_S = 15.0
 """A list of models is there at once; who tests a connection does not want to wait as long as for a picture."""
@@ -118,10 +144,52 @@ class _Outcome(NamedTuple):
 
 
 class _Hold(NamedTuple):
-    """No call may go to a model before ``until`` (of the monotonic clock), for this reason."""
+    """No call may go to a model before ``until`` (of the service's clock), for this reason.
+
+    ``asked_until`` is what the provider asked for, which may be much longer.
+    """
 
     until: float
+    asked_until: float
     reason: ProviderError
+
+
+class _ListenerFailedError(Exception):
+    """``on_progress`` raised, which ends the request; its error is kept elsewhere."""
+
+
+class _Listener:
+    """Tells of progress, and keeps what ``on_progress`` raises until the calls are ended.
+
+    Anything may come of it, KeyboardInterrupt too, which would end the event loop if it left a task.
+
+    Attributes:
+        error: What it raised first; None if nothing.
+    """
+
+    def __init__(self, on_progress: Callable[[Progress], None], group: TaskGroup) -> None:
+        self.error: BaseException | None = None
+        self._on_progress = on_progress
+        self._group = group
+
+    def __call__(self, event: Progress) -> None:
+        # Pictures that have arrived are handed over even then.
+        if self.error and not isinstance(event, Received):
+            raise _ListenerFailedError
+        try:
+            self._on_progress(event)
+        except BaseException as error:
+            self.error = self.error or error
+            self._group.cancel_scope.cancel()
+            raise _ListenerFailedError from None
+
+
+class _Arrived(NamedTuple):
+    """A picture of an answer with its bytes, and what they are."""
+
+    image: AnswerImage
+    data: bytes
+    info: images.ImageInfo
 
 
 class _Finished(NamedTuple):
@@ -140,13 +208,22 @@ class Service:
         settings: Keys, addresses and limits.
         sandbox: True to talk to the sandbox in process: no key, no network, no cost.
         today: The day on which models are active or retired; that of the call, in UTC, if none is given.
+        clock: Seconds that only go up, for tests.
+        sleep: Waits for so many of them, for tests.
 
     Raises:
         SettingsError: A model in the user's file is not valid.
+        ServiceStateError: It was closed, is entered twice, or is used from another event loop than before.
     """
 
     def __init__(
-        self, settings: Settings, *, sandbox: bool = False, today: Callable[[], datetime.date] | None = None
+        self,
+        settings: Settings,
+        *,
+        sandbox: bool = False,
+        today: Callable[[], datetime.date] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.registry = Registry(settings.models, today=today)
         self._settings = _with_sandbox(settings) if sandbox else settings
@@ -163,14 +240,22 @@ class Service:
         )
         # The sandbox in process bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
+        self._clock, self._sleep = clock, sleep
+        self._run: object | None = None
+        self._is_entered = self._is_closed = False
         self._without_streams: set[str] = set()
         self._holds: dict[str, _Hold] = {}
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
 
     async def __aenter__(self) -> Self:
+        self._check_state()
+        if self._is_entered:
+            raise ServiceStateError("This Service was entered before.", hint="Use one 'async with' for each Service.")
+        self._is_entered = True
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._is_closed = True
         await self._transport.__aexit__(*exc)
 
     def resolve(self, reference: str | None) -> ResolvedModel:
@@ -218,26 +303,31 @@ class Service:
         Raises:
             RequestError: Nothing was sent: the key, the settings or the request must change.
             ProviderError: All calls failed; this is the first one's error.
+            BaseException: Whatever ``on_progress`` raises, as it is; the calls are ended.
         """
+        self._check_state()
         started = time.monotonic()
         access = self._access(self.resolve(request.model).model.provider)
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True)
         notices = (*self._settings.notices, *access.notices, *plan.notices)
         outcomes: list[_Outcome | None] = [None] * len(plan.calls)
 
-        async def run(place: int, call: Call) -> None:
+        async def run(place: int, call: Call, listener: _Listener) -> None:
             place_of_all = (place + 1, len(plan.calls))
             names = access.provider.info.id, call.model.id
-            with self._in_flight.call(*names, call.n, on_progress) as tell:
+            with suppress(_ListenerFailedError), self._in_flight.call(*names, call.n, listener) as tell:
                 outcomes[place] = await self._outcome(access, request, call, plan.notices, place_of_all, tell)
 
         try:
             async with anyio.create_task_group() as group:
+                listener = _Listener(on_progress, group)
                 for place, call in enumerate(plan.calls):
-                    group.start_soon(run, place, call)
-        except ExceptionGroup as failures:
-            # Only ``on_progress`` can raise here; its caller gets its own error back.
+                    group.start_soon(run, place, call, listener)
+        except BaseExceptionGroup as failures:
+            # Of errors that nobody foresaw the first one says enough.
             raise failures.exceptions[0] from None
+        if listener.error:
+            raise listener.error
         result = _result(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
         for notice in result.notices:
             _log.info("%s: %s", plan.model.reference, notice.message)
@@ -250,6 +340,7 @@ class Service:
             RequestError: There is no such provider, no key, or no base URL that can be used.
             ProviderError: The provider refused, or did not answer within 15 seconds.
         """
+        self._check_state()
         access = self._access(provider_id)
         provider = access.provider
         try:
@@ -273,6 +364,17 @@ class Service:
             missing=tuple(m.id for m in known if m.id not in listed and m.lifecycle.status != "retired"),
         )
 
+    def _check_state(self) -> None:
+        """Raise ServiceStateError unless the service is open and belongs to this event loop, or to none yet."""
+        if self._is_closed:
+            raise ServiceStateError("This Service is closed.", hint="Make another Service for further requests.")
+        run = _this_run()
+        self._run = self._run or run
+        if self._run is not run:
+            raise ServiceStateError(
+                "This Service belongs to another event loop.", hint="Make a Service in each event loop that needs one."
+            )
+
     def _access(self, provider_id: str) -> _Access:
         provider = self.registry.provider(provider_id)
         credentials = self._settings.credentials.get(provider_id, Credentials())
@@ -293,9 +395,20 @@ class Service:
         on_progress: Callable[[Progress], None],
     ) -> _Outcome:
         try:
-            async with self._slots[access.provider.info.id]:
-                answer, response, more = await self._ask(access, call, place, on_progress)
-                outcome = await self._collect(access, request, call, answer, response, (*notices, *more))
+            answer, response, more = await self._ask(access, call, place, on_progress)
+            contents: list[bytes | ProviderError | None] = [image.data for image in answer.images]
+            collect = partial(self._collect, access, request, call, answer, response, (*notices, *more), contents)
+            try:
+                if None in contents:
+                    await self._fetch(access, answer, contents)
+            except anyio.get_cancelled_exc_class():
+                # What has arrived is handed over, whatever ends the wait for the rest.
+                if any(isinstance(content, bytes) for content in contents):
+                    with anyio.CancelScope(shield=True), suppress(ProviderError, _ListenerFailedError):
+                        on_progress(Received(*place, (await collect()).images))
+                raise
+            with anyio.CancelScope(shield=True):
+                outcome = await collect()
         except ProviderError as error:
             error.provider, error.model = access.provider.info.id, call.model.id
             _name_source(error, access)
@@ -335,6 +448,7 @@ class Service:
             _StreamRefusedError: It was refused, and asked for previews, which may be why; nothing was billed.
         """
         provider = access.provider
+        slot = self._slots[provider.info.id]
         request = provider.build(call, access.base_url)
         headers = provider.auth_headers(access.api_key)
 
@@ -348,14 +462,15 @@ class Service:
                 answer, response = await self._streamed(provider, call, request, headers, show)
             else:
                 response = await self._transport.send(request, headers)
-                answer = await _in_thread_if_large(provider.parse, response, call)
+                with anyio.CancelScope(shield=True):
+                    answer = await _in_thread_if_large(provider.parse, response, call)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
             _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
             on_progress(Retrying(*place, wait_s, error))
 
-        return await self._patiently(once, tell, call.model.reference)
+        return await self._patiently(once, tell, call.model.reference, slot)
 
     async def _streamed(
         self,
@@ -413,12 +528,14 @@ class Service:
     async def _patiently(
         self,
         once: Callable[[int], Awaitable[_Answered]],
-        tell: Callable[[float, ProviderError], None] = lambda wait_s, error: None,
-        model: str | None = None,
+        tell: Callable[[float, ProviderError], None],
+        model: str,
+        slot: anyio.CapacityLimiter,
     ) -> _Answered:
         """Try until it works or is no use any more; ``once`` is given the count of tries, ``tell`` every wait.
 
-        What one call of a ``model`` is asked to wait, all calls of that model wait.
+        What one call of a ``model`` is asked to wait, all calls of that model wait. A ``slot`` is taken for each try
+        and given back for the wait, so that other models go on meanwhile.
 
         Raises:
             ProviderError: What the last try met.
@@ -428,32 +545,99 @@ class Service:
             try:
                 if held := self._held(model):
                     raise held
-                tries += 1
-                return await once(tries)
+                async with slot:
+                    # While this call waited for its slot, another one may have been asked to wait.
+                    if held := self._held(model):
+                        raise held
+                    self._check_state()
+                    tries += 1
+                    return await once(tries)
             except ProviderError as error:
-                if model and not held and asks_all_to_wait(error):
+                if not held and asks_all_to_wait(error):
                     self._hold(model, error)
                 wait_s = seconds_before_retry(
                     error, attempt=tries, waited_s=waited_s, policy=self._policy, dice=random.random()
                 )
                 tell(wait_s, error)
-            await anyio.sleep(wait_s)
+            await self._sleep(wait_s)
             waited_s += wait_s
 
     def _hold(self, model: str, error: ProviderError) -> None:
-        """Have all calls of a model wait for as long as one of them was asked to."""
-        until = time.monotonic() + (error.retry_after or 0.0)
-        if model not in self._holds or self._holds[model].until < until:
-            self._holds[model] = _Hold(until, error)
+        """Have all calls of a model wait for as long as one of them was asked to, within reason."""
+        asked_s, now = error.retry_after or 0.0, self._clock()
+        if model not in self._holds or self._holds[model].asked_until < now + asked_s:
+            # What the first one tells is changed on its way; the others tell it anew.
+            self._holds[model] = _Hold(now + min(asked_s, _LONGEST_HOLD_S), now + asked_s, copy(error))
 
-    def _held(self, model: str | None) -> ProviderError | None:
+    def _held(self, model: str) -> ProviderError | None:
         """What a call of the model met that was asked to wait, with what is left of the wait; None if it is over."""
-        hold = self._holds.get(model) if model else None
-        if hold is None or (left_s := hold.until - time.monotonic()) <= 0:
+        hold, now = self._holds.get(model), self._clock()
+        if hold is None or hold.until <= now:
             return None
         error = copy(hold.reason)
-        error.retry_after = left_s
+        error.retry_after = hold.asked_until - now
         return error
+
+    async def _fetch(self, access: _Access, answer: Answer, contents: list[bytes | ProviderError | None]) -> None:
+        """Fetch the pictures of an answer that are behind URLs, side by side; each is put in its place as it comes.
+
+        At most ten are fetched. What fails leaves its error in its place.
+        """
+        ends_at = self._clock() + _FETCH_S
+        urls: dict[int, str] = {}
+        for place, image in enumerate(answer.images):
+            if image.url and len(urls) < _MOST_FETCHED:
+                urls[place] = image.url
+            elif not image.is_readable:
+                contents[place] = InvalidResponseError("A picture of the answer cannot be read.", hint=_MAYBE_BILLED)
+
+        async def fetch(place: int, url: str) -> None:
+            try:
+                contents[place] = await self._fetched(access, url, ends_at)
+            except ProviderError as error:
+                contents[place] = error
+
+        with anyio.move_on_after(_DOWNLOAD_S):
+            async with anyio.create_task_group() as group:
+                for place, url in urls.items():
+                    group.start_soon(fetch, place, url)
+        for place in urls:
+            if contents[place] is None:
+                contents[place] = _not_fetched(f"It did not arrive within {_DOWNLOAD_S:g} s.")
+
+    async def _fetched(self, access: _Access, address: str, ends_at: float) -> bytes:
+        """A finished picture from its URL; asked for again after any failure that may pass, since that costs nothing.
+
+        The key goes along only to the provider's own origin, and only after that has asked for it; no redirect is
+        followed.
+        """
+        url = _absolute(address, access.base_url)
+        if url is None or not _may_fetch(url, access.base_url):
+            raise InvalidResponseError(
+                "The answer names a picture at an address that is neither https nor the provider's own.",
+                hint="It was billed but not fetched; check the base URL.",
+            )
+        headers: Mapping[str, str] = {}
+        for tries in itertools.count(1):
+            wait_s = min(_FIRST_FETCH_WAIT_S * 2.0 ** (tries - 1), _LONGEST_FETCH_WAIT_S)
+            try:
+                response = await self._transport.fetch(url, headers)
+                if response.status in (401, 403) and not headers and _origin(url) == _origin(access.base_url):
+                    headers = access.provider.auth_headers(access.api_key)
+                    response = await self._transport.fetch(url, headers)
+            except (NetworkError, TimedOutError) as error:
+                failure = error.message
+            else:
+                if response.status == 200:
+                    return response.body
+                failure = f"HTTP {response.status}."
+                if response.status < 500 and response.status not in _NOT_THERE_YET:
+                    raise _not_fetched(failure)
+                wait_s = asked_wait(response.headers, now=response.received_at) or wait_s
+            if self._clock() + wait_s >= ends_at:
+                raise _not_fetched(failure)
+            await self._sleep(wait_s)
+        raise AssertionError  # the count never ends
 
     async def _collect(
         self,
@@ -463,40 +647,43 @@ class Service:
         answer: Answer,
         response: HttpResponse,
         notices: tuple[Notice, ...],
+        contents: Sequence[bytes | ProviderError | None],
     ) -> _Outcome:
-        """The pictures of an answer, fetched where need be, verified, laid into their original, with their metadata.
+        """The pictures of an answer, verified, laid into their original, with their metadata: at most as many as were
+        asked for.
 
         The notices of the metadata are the plan's and the answer's own: those on the user's files are nobody else's.
         """
         usage = answer.usage
         cost = pricing.cost_usd(usage, call.model.prices)
-        share = None if cost is None else round(cost / len(answer.images), 9)
+        share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
         common = (*notices, *answer.notices)
         if SANDBOX_HEADER in response.headers:
             common = (*common, _SANDBOX_NOTICE)
         if response.is_cut_short:
             common = (*common, _CUT_SHORT_NOTICE)
-        found: list[tuple[AnswerImage, images.ImageInfo, _Finished]] = []
-        errors: list[ProviderError] = []
-        if len(answer.images) < call.n:
-            missing = f"{call.n} pictures were asked for and {len(answer.images)} came."
-            errors.append(InvalidResponseError(missing, hint="Ask again for the rest; the cost is of what came."))
-        for image in answer.images:
+        arrived, errors = await anyio.to_thread.run_sync(self._looked_at, answer, contents)
+        chosen = _chosen(call, arrived)
+        came = len(answer.images) - (len(arrived) - len(_distinct(arrived)))
+        if came > call.n:
+            common = (*common, _more_images(call.n, came))
+        found: list[tuple[_Arrived, _Finished]] = []
+        for one in chosen:
             try:
-                data = await self._bytes_of(image, access.base_url)
-                info, finished = await anyio.to_thread.run_sync(
-                    self._checked, request, call, data, abandon_on_cancel=True
-                )
+                finished = await anyio.to_thread.run_sync(self._finished, request, call, one.data, one.info)
             except ProviderError as error:
-                error.may_be_billed = True
                 errors.append(error)
                 continue
-            found.append((image, info, finished))
+            found.append((one, finished))
         for failure in errors:
-            failure.provider, failure.model = access.provider.info.id, call.model.id
+            failure.provider, failure.model, failure.may_be_billed = access.provider.info.id, call.model.id, True
             failure.status, failure.request_id = response.status, answer.request_id
         if not found:
             raise errors[-1]
+        # A picture that nobody asked for is no loss.
+        errors = errors[: call.n - len(found)]
+        if len(answer.images) < call.n:
+            errors.insert(0, _too_few(access, call, answer, response))
         pictures = tuple(
             GeneratedImage(
                 data=finished.data,
@@ -505,54 +692,37 @@ class Service:
                 metadata=metadata.describe(
                     call,
                     answer,
-                    info,
-                    revised_prompt=image.revised_prompt,
+                    one.info,
+                    revised_prompt=one.image.revised_prompt,
                     cost_usd=share,
-                    notices=(*common, *_image_notices(call, info, finished)),
+                    notices=(*common, *_image_notices(call, one.info, finished)),
                     received_at=response.received_at,
                     composited=finished.size if finished.composited else None,
                 ),
                 seed=call.seed,
                 cost_usd=share,
-                revised_prompt=image.revised_prompt,
+                revised_prompt=one.image.revised_prompt,
             )
-            for image, info, finished in found
+            for one, finished in found
         )
-        told = [notice for _, info, finished in found for notice in _image_notices(call, info, finished)]
+        told = [notice for one, finished in found for notice in _image_notices(call, one.info, finished)]
         told_errors = tuple(redacted(failure, access.api_key) for failure in errors)
         return _Outcome(pictures, (*common, *told), usage, cost, answer.request_id, told_errors)
 
-    async def _bytes_of(self, image: AnswerImage, base_url: str) -> bytes:
-        if image.data is not None:
-            return image.data
-        if image.url is None:
-            raise InvalidResponseError("A picture of the answer cannot be read.", hint="It may have been billed.")
-        if not _may_fetch(image.url, base_url):
-            raise InvalidResponseError(
-                "The answer names a picture at an address that is neither https nor the provider's own.",
-                hint="It was billed but not fetched; check the base URL.",
-            )
-        return await self._fetched(image.url)
-
-    async def _fetched(self, url: str) -> bytes:
-        """A finished picture from its address; tried again after any failure, since fetching costs nothing."""
-
-        async def once(_: int) -> bytes:
+    def _looked_at(
+        self, answer: Answer, contents: Sequence[bytes | ProviderError | None]
+    ) -> tuple[list[_Arrived], list[ProviderError]]:
+        """The pictures of an answer whose bytes are there and whole, and the errors of the others."""
+        arrived, errors = [], []
+        for image, content in zip(answer.images, contents, strict=True):
             try:
-                response = await self._transport.fetch(url)
-            except (NetworkError, TimedOutError) as error:
-                raise NetworkError(error.message, never_sent=True) from None
-            if response.status == 200:
-                return response.body
-            asked_s = asked_wait(response.headers, now=response.received_at)
-            raise NetworkError(f"HTTP {response.status}.", status=response.status, retry_after=asked_s)
-
-        try:
-            return await self._patiently(once)
-        except (NetworkError, RateLimitedError) as error:
-            # To the transport nothing was sent or billed; but the picture was made before it was to be fetched.
-            what = f"The finished picture could not be fetched: {error.message}"
-            raise NetworkError(what, hint=_BILLED) from None
+                if isinstance(content, ProviderError):
+                    raise content
+                if content is not None:
+                    arrived.append(_Arrived(image, content, self._inspect(content)))
+            except ProviderError as error:
+                errors.append(error)
+        return arrived, errors
 
     def _type_of(self, preview: bytes) -> str | None:
         """The MIME type of a preview; None if it is no whole picture, which is no loss."""
@@ -560,10 +730,6 @@ class Service:
             return images.inspect_image(preview, max_pixels=self._settings.limits.max_image_pixels).mime_type
         except images.ImageError:
             return None
-
-    def _checked(self, request: GenerationRequest, call: Call, data: bytes) -> tuple[images.ImageInfo, _Finished]:
-        info = self._inspect(data)
-        return info, self._finished(request, call, data, info)
 
     def _inspect(self, data: bytes) -> images.ImageInfo:
         most = self._settings.limits.max_image_pixels
@@ -573,7 +739,7 @@ class Service:
             hint = "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures."
             raise InvalidResponseError(f"A picture arrived and was not taken: {error}", hint=hint) from None
         except images.ImageError as error:
-            raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
+            raise InvalidResponseError(f"A picture arrived broken: {error}", hint=_MAYBE_BILLED) from None
 
     def _finished(self, request: GenerationRequest, call: Call, data: bytes, info: images.ImageInfo) -> _Finished:
         """What arrived as it is; with a mask, laid into the picture to edit: a provider takes a mask for guidance."""
@@ -587,8 +753,53 @@ class Service:
             feather = self._settings.limits.mask_feather_px
             made = images.composite(original, data, request.mask.data, feather=feather)
         except images.ImageError as error:
-            raise InvalidResponseError(f"A picture arrived broken: {error}", hint="It may have been billed.") from None
+            raise InvalidResponseError(f"A picture arrived broken: {error}", hint=_MAYBE_BILLED) from None
         return _Finished(made, "image/png", size, composited=True)
+
+
+def _not_fetched(why: str) -> NetworkError:
+    return NetworkError(f"The finished picture could not be fetched: {why}", hint=_BILLED)
+
+
+def _too_few(access: _Access, call: Call, answer: Answer, response: HttpResponse) -> ProviderError:
+    return InvalidResponseError(
+        f"{call.n} pictures were asked for and {len(answer.images)} came.",
+        hint="Ask again for the rest; the cost is of what came.",
+        provider=access.provider.info.id,
+        model=call.model.id,
+        status=response.status,
+        request_id=answer.request_id,
+    )
+
+
+def _distinct(arrived: Sequence[_Arrived]) -> list[_Arrived]:
+    """Each picture once: some models send the same one twice."""
+    first: dict[bytes, _Arrived] = {}
+    for one in arrived:
+        first.setdefault(one.data, one)
+    return list(first.values())
+
+
+def _chosen(call: Call, arrived: Sequence[_Arrived]) -> Sequence[_Arrived]:
+    """At most as many pictures as were asked for: if more came, each once, those of the asked size first."""
+    if len(arrived) <= call.n:
+        return arrived
+    distinct, wanted = _distinct(arrived), call.size.size
+    if wanted:
+        # Among other sizes the nearest: a model may send a draft of 1K before the 2K that it was asked for.
+        distinct.sort(key=lambda one: (one.info.size != wanted, abs(math.log(_area(one.info.size) / _area(wanted)))))
+    return distinct[: call.n]
+
+
+def _area(size: Size) -> int:
+    return size.width * size.height
+
+
+def _more_images(asked: int, came: int) -> Notice:
+    was = "was" if asked == 1 else "were"
+    return Notice(
+        "more_images", f"The provider sent {came} images where {asked} {was} asked for; the rest is not kept."
+    )
 
 
 def _no_streams(provider: str) -> Notice:
@@ -658,14 +869,38 @@ def _total_usage(usages: list[Usage | None]) -> Usage | None:
     return total
 
 
+def _this_run() -> object:
+    """What stands for the event loop that is running."""
+    try:
+        return _RUN.get()
+    except LookupError:
+        run = object()
+        _RUN.set(run)
+        return run
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port; raises ValueError for what is no URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _absolute(url: str, base_url: str) -> str | None:
+    """A URL as it is; one without a host at the provider's own origin; None for what is none."""
+    own = urlsplit(base_url)
+    try:
+        return urljoin(f"{own.scheme}://{own.netloc}/", url)
+    except ValueError:
+        return None
+
+
 def _may_fetch(url: str, base_url: str) -> bool:
     """https anywhere, or the same scheme, host and port as the provider's own address."""
     try:
-        there, here = urlsplit(url), urlsplit(base_url)
-        same_origin = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
+        there, here = _origin(url), _origin(base_url)
     except ValueError:
         return False
-    return bool(there.hostname) and (there.scheme == "https" or same_origin)
+    return bool(there[1]) and (there[0] == "https" or there == here)
 
 
 def _base_url_notices(base_url: str) -> tuple[Notice, ...]:

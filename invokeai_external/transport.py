@@ -166,10 +166,10 @@ class Transport:
             return _answer(head, reader, lost)
         return await anyio.to_thread.run_sync(_answer, head, reader, lost, abandon_on_cancel=True)
 
-    async def fetch(self, url: str) -> HttpResponse:
-        """Fetch an image that a provider serves elsewhere, without a key; raises what ``send`` raises."""
+    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+        """Fetch an image that is served elsewhere, with no key but what ``headers`` hold; raises like ``send``."""
         try:
-            request = self._client.build_request("GET", url)
+            request = self._client.build_request("GET", url, headers=headers)
         except (httpx.InvalidURL, UnicodeError):
             raise InvalidResponseError(
                 "The answer names a picture at an address that is none.", hint="It was billed but not fetched."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 import httpx
 import pytest
 import respx
@@ -32,10 +35,12 @@ from invokeai_external.errors import (
     QuotaError,
     RateLimitedError,
     RejectedRequestError,
+    ServiceStateError,
     TimedOutError,
     UnavailableError,
 )
 from invokeai_external.planner import MASK_SENTENCE
+from invokeai_external.providers.base import HttpResponse
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import (
     Failed,
@@ -84,10 +89,27 @@ def settings_of(tmp_path: Path, **limits: float) -> Settings:
     return load_settings(tmp_path, os.environ, PROVIDER_IDS)
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+
 async def generate(
-    settings: Settings, model: str, *, seen: list[Progress] | None = None, **request: Any
+    settings: Settings, model: str, *, seen: list[Progress] | None = None, clock: Clock | None = None, **request: Any
 ) -> GenerationResult:
-    async with Service(settings) as service:
+    made = Service(settings, clock=clock, sleep=clock.sleep) if clock else Service(settings)
+    async with made as service:
         on_progress = seen.append if seen is not None else lambda _: None
         return await service.generate(GenerationRequest(model=model, prompt="a red fox", **request), on_progress)
 
@@ -695,10 +717,291 @@ async def test_a_picture_at_an_address_is_fetched_with_care(
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
     respx_mock.get("https://pictures.example/gone.png").mock(return_value=httpx.Response(404))
     respx_mock.get("https://127.0.0.1:1/1.png").mock(side_effect=httpx.ConnectError("refused"))
+    clock = Clock()
     with pytest.raises(ProviderError) as caught:
-        await generate(settings_of(tmp_path), OPENAI)
+        await generate(settings_of(tmp_path), OPENAI, clock=clock)
     assert words in str(caught.value)
     assert "billed" in str(caught.value)
+    assert caught.value.may_be_billed
+    assert 25 < sum(clock.waits) <= 30 if "could not be fetched" in words else clock.waits == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"misses": 2}, {"key": "required"}, {"misses": 1, "key": "required"}, {"form": "data"}, {"form": "relative"}],
+)
+async def test_a_picture_behind_a_url_comes_late_or_for_the_key_or_in_the_url_itself(
+    params: dict[str, Any], sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(OPENAI, "url_result", **params)
+    clock = Clock()
+    (image,) = (await generate(settings_of(tmp_path), OPENAI, clock=clock)).images
+    (call,) = received_calls(sandbox_url)
+    assert call["images"] == [hashlib.sha256(image.data).hexdigest()]
+    assert clock.waits == [0.5, 1][: params.get("misses", 0)]
+
+
+async def test_the_key_goes_to_no_other_origin_and_along_no_redirect(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    own, other = "https://api.openai.com/files/1.png", "https://files.openai.com/1.png"
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": own}, {"url": other}]}))
+    elsewhere = httpx.Response(302, headers={"location": "https://elsewhere.example/1.png"})
+    asked = respx_mock.get(own).mock(side_effect=[httpx.Response(401), elsewhere])
+    foreign = respx_mock.get(other).mock(return_value=httpx.Response(401))
+    with pytest.raises(NetworkError):
+        await generate(settings_of(tmp_path), OPENAI, clock=Clock(), n=2)
+    assert [("authorization" in call.request.headers) for call in asked.calls] == [False, True]
+    assert foreign.call_count > 3
+    assert not any("authorization" in call.request.headers for call in foreign.calls)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_own"),
+    [
+        ("https://gw.example/x.png", True),
+        ("https://GW.example:443/x.png", True),
+        ("https://gw.example:444/x.png", False),
+        ("http://gw.example/x.png", False),
+        ("https://gw.example.evil.example/x.png", False),
+        ("https://gw.example@evil.example/x.png", False),
+        ("https://evil.example/https://gw.example/x.png", False),
+    ],
+)
+async def test_only_the_same_scheme_host_and_port_are_asked_again_with_the_key(
+    url: str, is_own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "https://gw.example/v1")
+    asked: list[tuple[str, Any]] = []
+    async with Service(settings_of(tmp_path)) as service:
+
+        async def fetch(url: str, headers: Any) -> HttpResponse:
+            asked.append((url, headers))
+            return HttpResponse(401 if len(asked) == 1 else 410, {}, b"", 0)
+
+        monkeypatch.setattr(service._transport, "fetch", fetch)
+        clock = Clock()
+        service._clock, service._sleep = clock, clock.sleep
+        monkeypatch.setattr(
+            service._transport, "send", lambda *_: answered(200, {"data": [{"url": url}]}), raising=True
+        )
+        with pytest.raises(ProviderError):
+            await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"))
+    assert any(headers for _, headers in asked) is is_own
+
+
+async def answered(status: int, body: object) -> HttpResponse:
+    return HttpResponse(status, {}, json.dumps(body).encode(), 0)
+
+
+async def test_no_more_than_ten_urls_are_fetched_and_all_of_them_within_one_deadline(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    urls = [{"url": f"https://pictures.example/{i}.png"} for i in range(40)]
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": urls}))
+    fetched = respx_mock.get(host="pictures.example").mock(return_value=httpx.Response(404))
+    clock = Clock()
+    with pytest.raises(NetworkError, match="could not be fetched: HTTP 404"):
+        await generate(settings_of(tmp_path), OPENAI, clock=clock, n=2)
+    assert len({str(call.request.url) for call in fetched.calls}) == 10
+    assert sum(clock.waits) <= 30
+
+
+async def test_what_was_fetched_is_handed_over_when_the_wait_for_the_rest_is_cancelled(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = "https://pictures.example/1.png", "https://pictures.example/2.png"
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": first}, {"url": second}]}))
+    respx_mock.get(first).mock(return_value=httpx.Response(200, content=base64.b64decode(PNG_1X1)))
+    is_there = anyio.Event()
+    seen: list[Progress] = []
+    with anyio.CancelScope() as scope:
+
+        async def never(_: httpx.Request) -> httpx.Response:
+            await is_there.wait()
+            scope.cancel()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        respx_mock.get(second).mock(side_effect=never)
+        async with Service(settings_of(tmp_path)) as service:
+            fetch = service._transport.fetch
+
+            async def fetch_and_tell(url: str, *more: Any) -> Any:
+                response = await fetch(url, *more)
+                is_there.set()
+                return response
+
+            monkeypatch.setattr(service._transport, "fetch", fetch_and_tell)
+            await service.generate(GenerationRequest(model=OPENAI, prompt="a fox", n=2), seen.append)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending, Received]
+    assert isinstance(seen[1], Received)
+    assert [image.data for image in seen[1].images] == [base64.b64decode(PNG_1X1)]
+
+
+async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Progress] = []
+    with anyio.CancelScope() as scope:
+        async with Service(settings_of(tmp_path)) as service:
+            look = service._looked_at
+
+            def cancel_and_look(*arguments: Any) -> Any:
+                anyio.from_thread.run_sync(scope.cancel)
+                return look(*arguments)
+
+            monkeypatch.setattr(service, "_looked_at", cancel_and_look)
+            request = GenerationRequest(
+                model=OPENAI, prompt="a fox", init_image=png_file(PHOTO, "photo.png"), mask=marked_box()
+            )
+            await service.generate(request, seen.append)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending, Received]
+
+
+# More pictures than were asked for
+
+
+@MODELS
+@pytest.mark.parametrize(("form", "told"), [("twice", 0), ("small_first", 1)])
+async def test_of_more_pictures_than_asked_for_each_counts_once_and_the_asked_size_first(
+    model: str, form: str, told: int, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "several_images", form=form)
+    result = await generate(settings_of(tmp_path), model, size=Size(1024, 1024))
+    (image,) = result.images
+    assert image.size == Size(1024, 1024)
+    assert image.cost_usd == result.cost_usd
+    assert [notice.code for notice in result.notices].count("more_images") == told
+    assert result.errors == ()
+
+
+async def test_of_three_thousand_pictures_for_one_that_was_asked_for_one_is_handed_over(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    files = [png_file(Image.new("L", (2, 1), number), "x").data for number in range(256)]
+    data = [{"b64_json": base64.b64encode(files[number % 256]).decode()} for number in range(3000)]
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": data}))
+    result = await generate(settings_of(tmp_path), OPENAI)
+    assert [image.data for image in result.images] == files[:1]
+    (notice,) = result.notices
+    assert (notice.code, "256" in notice.message) == ("more_images", True)
+
+
+async def test_a_picture_too_many_makes_up_for_one_that_cannot_be_read(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    good = [base64.b64encode(png_file(Image.new("L", (2, 1), n), "x").data).decode() for n in range(2)]
+    data = [{"b64_json": text} for text in ("!", *good)]
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": data}))
+    result = await generate(settings_of(tmp_path), OPENAI, n=2)
+    assert (len(result.images), result.errors) == (2, ())
+
+
+# Slots, holds and the state of a service
+
+
+async def test_a_call_that_waits_gives_its_slot_back(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(OPENAI, "rate_limited", form="retry-after-ms", seconds=5)
+    waits, is_over = anyio.Event(), anyio.Event()
+
+    async def sleep(_: float) -> None:
+        waits.set()
+        await is_over.wait()
+
+    seen: list[Progress] = []
+    async with Service(settings_of(tmp_path, concurrency=1), sleep=sleep) as service:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(service.generate, GenerationRequest(model=OPENAI, prompt="a fox"), seen.append)
+                await waits.wait()
+                await service.generate(GenerationRequest(model="openai/gpt-image-2", prompt="a fox"))
+                # The hold is over as well, for this test's sake.
+                service._holds.clear()
+                is_over.set()
+    assert [type(event) for event in seen] == [Sending, Retrying, Sending, Received]
+
+
+async def test_a_model_is_left_alone_for_two_minutes_at_most_and_then_the_next_call_may_find_out(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(OPENAI, "rate_limited", seconds=86400)
+    clock = Clock()
+    request = GenerationRequest(model=OPENAI, prompt="a red fox")
+    async with Service(settings_of(tmp_path), clock=clock, sleep=clock.sleep) as service:
+        for passed in (0, 119):
+            clock.now += passed
+            with pytest.raises(RateLimitedError) as caught:
+                await service.generate(request)
+            assert caught.value.retry_after == 86400 - passed
+        assert len(received_calls(sandbox_url)) == 1
+        clock.now += 2
+        assert len((await service.generate(request)).images) == 1
+    assert clock.waits == []
+
+
+class OddError(BaseException):
+    """What no library expects."""
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3), OddError(), ValueError("no"), GeneratorExit()])
+@pytest.mark.parametrize("at", [Sending, Preview, Received])
+async def test_whatever_on_progress_raises_reaches_its_caller_as_it_is_and_the_slots_are_free(
+    raised: BaseException, at: type[Progress], sandbox_url: str, tmp_path: Path
+) -> None:
+    def fail(event: Progress) -> None:
+        if isinstance(event, at):
+            raise raised
+
+    async with Service(settings_of(tmp_path, concurrency=1)) as service:
+        request = GenerationRequest(model=OPENAI, prompt="a fox", n=3, previews=1)
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - which one is asserted below
+            await service.generate(request, fail)
+        assert caught.value is raised
+        assert len((await service.generate(replace(request, n=1))).images) == 1
+
+
+async def test_a_service_that_is_closed_says_so(tmp_path: Path) -> None:
+    async with Service(settings_of(tmp_path), sandbox=True) as service:
+        pass
+    for use in (
+        lambda: service.generate(GenerationRequest(model=OPENAI, prompt="a fox")),
+        lambda: service.check_connection("openai"),
+        service.__aenter__,
+    ):
+        with pytest.raises(ServiceStateError) as caught:
+            await use()
+        assert caught.value.code == "service_state"
+
+
+async def test_a_service_that_is_closed_under_a_call_says_so(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(OPENAI, "rate_limited", form="retry-after-ms", seconds=5)
+    service = Service(settings_of(tmp_path))
+
+    async def sleep(_: float) -> None:
+        await service.__aexit__(None, None, None)
+
+    service._sleep = sleep
+    service._hold = lambda *_: None  # type: ignore[method-assign]
+    with pytest.raises(ServiceStateError):
+        await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"))
+
+
+async def test_a_service_cannot_be_entered_twice(tmp_path: Path) -> None:
+    async with Service(settings_of(tmp_path), sandbox=True) as service:
+        with pytest.raises(ServiceStateError):
+            await service.__aenter__()
+        await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"))
+
+
+def test_a_service_belongs_to_one_event_loop(tmp_path: Path) -> None:
+    service = Service(settings_of(tmp_path), sandbox=True)
+    request = GenerationRequest(model=OPENAI, prompt="a fox")
+    assert anyio.run(service.generate, request).images
+    with pytest.raises(ServiceStateError):
+        anyio.run(service.generate, request)
 
 
 async def test_a_picture_at_an_https_address_is_fetched_without_the_key(
