@@ -513,14 +513,18 @@ class Service:
             if not has_image and not is_last:
                 raise
             response, lost = heads[0], error
+        except anyio.get_cancelled_exc_class():
+            # The image is there, and goes to its owner on the way out: all that follows is shielded.
+            if not has_image:
+                raise
+            response = heads[0]
         if provider.refuses_stream(response):
             raise _StreamRefusedError
         if not response.is_stream:
             return await _in_thread_if_large(provider.parse, response, call), response
         try:
-            answer = await anyio.to_thread.run_sync(
-                provider.join_events, bodies, response, call, abandon_on_cancel=True
-            )
+            with anyio.CancelScope(shield=True):
+                answer = await anyio.to_thread.run_sync(provider.join_events, bodies, response, call)
         except ProviderError as error:
             raise lost or error from None
         return answer, replace(response, is_cut_short=not is_last)

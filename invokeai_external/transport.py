@@ -164,7 +164,10 @@ class Transport:
             return head
         if reader.is_quick:
             return _answer(head, reader, lost)
-        return await anyio.to_thread.run_sync(_answer, head, reader, lost, abandon_on_cancel=True)
+        # What has arrived is not lost to a cancellation.
+        with anyio.CancelScope(shield=True):
+            answer = await anyio.to_thread.run_sync(_answer, head, reader, lost)
+        return answer
 
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
         """Fetch an image that is served elsewhere, with no key but what ``headers`` hold; raises like ``send``."""

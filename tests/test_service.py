@@ -840,6 +840,35 @@ async def test_what_was_fetched_is_handed_over_when_the_wait_for_the_rest_is_can
     assert [image.data for image in seen[1].images] == [base64.b64decode(PNG_1X1)]
 
 
+async def test_an_image_that_a_stream_has_given_is_handed_over_though_the_request_is_cancelled(
+    sandbox_url: str, tmp_path: Path
+) -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+
+    class NeverDone(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for given in (part, {**part, "thought": True}):
+                yield f"data: {json.dumps({'candidates': [{'content': {'parts': [given]}}]})}\n\n".encode()
+            await anyio.sleep_forever()
+
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=NeverDone())
+    seen: list[Progress] = []
+    with anyio.CancelScope() as scope:
+
+        def cancel_at_the_preview(event: Progress) -> None:
+            seen.append(event)
+            if isinstance(event, Preview):
+                scope.cancel()
+
+        with respx.mock:
+            respx.post(url__regex=r".*:streamGenerateContent").mock(return_value=answer)
+            async with Service(settings_of(tmp_path)) as service:
+                request = GenerationRequest(model=GEMINI, prompt="a red fox", previews=1)
+                await service.generate(request, cancel_at_the_preview)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending, Preview, Received]
+
+
 async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
     sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
