@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -59,13 +60,34 @@ def install_pack(root: Path) -> Path:
 
 
 def _copy(target: Path) -> None:
+    """Put the pack in place of what is there; raises OSError, and then what was there is there again."""
     source = Path(__file__).parents[1]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Invoke skips folders that begin with a dot, so that it never loads half a copy.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".installing-") as name:
-        fresh = Path(name) / "fresh"
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".installing-"))
+    fresh, old = work / "fresh", work / "old"
+    try:
         shutil.copytree(source, fresh / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copyfile(source / "invoke" / "node_pack_init.txt", fresh / "__init__.py")
-        if target.exists():
-            target.rename(Path(name) / "old")
-        fresh.rename(target)
+        if os.path.lexists(target):
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except BaseException:
+            _put_back(old, target)
+            raise
+    finally:
+        if os.path.lexists(target) or not os.path.lexists(old):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    if not os.path.lexists(old):
+        return
+    try:
+        old.rename(target)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"The pack cannot be copied to {target}: {error.strerror}.",
+            hint=f"The one that was there is in {old} now; move it back.",
+        ) from None
