@@ -411,8 +411,8 @@ def test_requests_and_metadata(inputs: Mapping[str, InputImage], tmp_path: Path)
     async def make(url: str) -> None:
         environ = {
             **{f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY": CANARY for provider in PROVIDER_IDS},
-            "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{url}/openai",
-            "INVOKEAI_EXTERNAL_GEMINI_BASE_URL": f"{url}/gemini",
+            "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{url}/openai/v1",
+            "INVOKEAI_EXTERNAL_GEMINI_BASE_URL": f"{url}/gemini/v1beta",
         }
         async with Service(load_settings(tmp_path, environ, PROVIDER_IDS)) as service:
             for name, request in requests(inputs).items():

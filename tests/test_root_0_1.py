@@ -69,7 +69,7 @@ def test_its_settings_are_read(root: Path) -> None:
     }
 
 
-def test_its_addresses_are_what_0_1_made_of_them(
+def test_its_addresses_are_used_as_they_stand(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for provider in PROVIDER_IDS:
@@ -77,8 +77,8 @@ def test_its_addresses_are_what_0_1_made_of_them(
     assert main(["keys", "list", "--json", "--root", str(root)]) == 0
     rows = {row["provider"]: row for row in json.loads(capsys.readouterr().out)["keys"]}
     assert {name: (row["base_url"], row["source"]) for name, row in rows.items()} == {
-        "gemini": ("http://127.0.0.1:9393/gemini/v1beta", str(root / "api_keys.yaml")),
-        "openai": ("http://localhost:9393/openai/v1", str(root / "api_keys.yaml")),
+        "gemini": ("http://127.0.0.1:9393/gemini", str(root / "api_keys.yaml")),
+        "openai": ("http://localhost:9393/openai", str(root / "api_keys.yaml")),
     }
 
 

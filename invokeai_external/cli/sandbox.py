@@ -31,11 +31,8 @@ def run(port: int) -> None:
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
         report.say(f"The sandbox serves both providers at {address}; Ctrl-C ends it. Any key will do:")
-        report.say(
-            f"  export INVOKEAI_EXTERNAL_OPENAI_BASE_URL={address}/openai/v1 INVOKEAI_EXTERNAL_OPENAI_API_KEY=sandbox"
-        )
-        report.say(
-            f"  export INVOKEAI_EXTERNAL_GEMINI_BASE_URL={address}/gemini INVOKEAI_EXTERNAL_GEMINI_API_KEY=sandbox"
-        )
+        for name, path in (("OPENAI", "openai/v1"), ("GEMINI", "gemini/v1beta")):
+            variable = f"INVOKEAI_EXTERNAL_{name}"
+            report.say(f"  export {variable}_BASE_URL={address}/{path} {variable}_API_KEY=sandbox")
         server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
         server.run(sockets=[listener])

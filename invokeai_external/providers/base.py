@@ -74,8 +74,8 @@ _LOOK_FIRST = "It may have been billed: look at your usage before you send it ag
 _MOST_TOKENS = 10**9
 """What is above this is no count of tokens: the dearest image has some ten thousand."""
 
-_VERSION = r"v\d+(?:(?:alpha|beta)\d*)?"
-"""An API version at the end of a base URL."""
+_ENDPOINT = r"/(?:images/(?:generations|edits)|models(?:/[^/]*)?)$"
+"""What the adapters put after a base URL, in the end of a path; people copy whole addresses."""
 
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 """Turns base64's alphabet for URLs into the standard one."""
@@ -263,12 +263,13 @@ def is_private_host(host: str) -> bool:
 
 
 def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str:
-    """A base URL without a trailing slash and with an API version at its end.
+    """A base URL without a trailing slash, to which an endpoint such as ``/images/edits`` can be added.
 
     Args:
-        url: As the user wrote it.
+        url: As the user wrote it. What has a path is used as it stands, since gateways have paths of their own; an
+            endpoint at its end is cut off.
         provider: Whose it is, for the error.
-        version: The API version that is added where none stands at its end.
+        version: The API version that is added where there is no path.
 
     Raises:
         NotConfiguredError: Not a URL of http or https, plain http to a public host, or with a name, password, query or
@@ -299,9 +300,7 @@ def normalise_base_url(url: str, *, provider: ProviderInfo, version: str) -> str
         raise refuse("must name its host in plain letters, digits, dots and dashes")
     if parts.scheme == "http" and not is_private_host(host):
         raise refuse("is plain http to a public host, where the key could be read on the way; use https")
-    path = parts.path.rstrip("/")
-    if not re.fullmatch(_VERSION, path.rpartition("/")[2]):
-        path = f"{path}/{version}"
+    path = re.sub(_ENDPOINT, "", parts.path.rstrip("/")).rstrip("/") if parts.path.strip("/") else f"/{version}"
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 

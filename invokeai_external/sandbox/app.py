@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,9 @@ from .refusal import HtmlPage, Refusal, gemini_error, openai_error
 from .state import SandboxState
 
 __all__ = ["create_app"]
+
+_VERSIONS = {"openai": "v1", "gemini": "v1beta"}
+_UNVERSIONED = re.compile(r"/(openai|gemini)(/(?:images|models)(?:/.*)?)", re.DOTALL)
 
 
 def create_app(
@@ -53,6 +57,7 @@ class _SaySandbox:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outcome, status = Outcome(), 0
+        scope = _with_version(scope)
         outcome.attach(scope)
 
         async def send_marked(message: Message) -> None:
@@ -65,6 +70,12 @@ class _SaySandbox:
             await send(message)
 
         await self._app(scope, receive, send_marked)
+
+
+def _with_version(scope: Scope) -> Scope:
+    """The same request with an API version: a base URL that ends in ``/gemini`` or ``/openai`` will do as well."""
+    found = _UNVERSIONED.fullmatch(scope.get("path", ""))
+    return {**scope, "path": f"/{found[1]}/{_VERSIONS[found[1]]}{found[2]}"} if found else scope
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:

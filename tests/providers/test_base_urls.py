@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invokeai_external.errors import NotConfiguredError
@@ -26,22 +26,41 @@ OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
         (OPENAI, "https://api.openai.com/", "https://api.openai.com/v1"),
         (OPENAI, "https://api.openai.com/v1", "https://api.openai.com/v1"),
         (OPENAI, " https://api.openai.com/v1//\n", "https://api.openai.com/v1"),
-        (OPENAI, "HTTPS://Proxy.Example:8443/openai/", "https://Proxy.Example:8443/openai/v1"),
-        (OPENAI, "https://proxy.example/v1/openai", "https://proxy.example/v1/openai/v1"),
+        (OPENAI, "https://api.openai.com//", "https://api.openai.com/v1"),
+        (OPENAI, "HTTPS://Proxy.Example:8443/openai/", "https://Proxy.Example:8443/openai"),
+        (OPENAI, "https://api.deepinfra.com/v1/openai", "https://api.deepinfra.com/v1/openai"),
+        (
+            OPENAI,
+            "https://generativelanguage.googleapis.com/v1beta/openai/",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+        ),
+        (OPENAI, "https://proxy.example/v1/images/generations", "https://proxy.example/v1"),
+        (OPENAI, "https://proxy.example/v1/images/edits/", "https://proxy.example/v1"),
+        (OPENAI, "https://proxy.example/openai/models", "https://proxy.example/openai"),
+        (OPENAI, "https://proxy.example/images", "https://proxy.example/images"),
         (OPENAI, "https://v1", "https://v1/v1"),
         (GEMINI, "https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/v1beta"),
         (GEMINI, "https://proxy.example/v1beta/", "https://proxy.example/v1beta"),
         (GEMINI, "https://proxy.example/v1", "https://proxy.example/v1"),
         (GEMINI, "https://proxy.example/v1alpha", "https://proxy.example/v1alpha"),
-        (GEMINI, "https://proxy.example/vertex", "https://proxy.example/vertex/v1beta"),
-        (GEMINI, "http://localhost:9393/gemini", "http://localhost:9393/gemini/v1beta"),
+        (GEMINI, "https://proxy.example/vertex", "https://proxy.example/vertex"),
+        (GEMINI, "http://localhost:9393/gemini", "http://localhost:9393/gemini"),
+        (GEMINI, "https://proxy.example/v1beta/models", "https://proxy.example/v1beta"),
+        (GEMINI, "https://proxy.example/v1beta/models/gemini-3-pro-image", "https://proxy.example/v1beta"),
+        (GEMINI, "https://proxy.example/v1/models/gemini-3-pro-image:generateContent", "https://proxy.example/v1"),
+        (GEMINI, "https://proxy.example/v1beta/models/x:streamGenerateContent", "https://proxy.example/v1beta"),
         (GEMINI, "http://[::1]:9393/v1", "http://[::1]:9393/v1"),
         (GEMINI, "https://[2001:4860:4860::8888]", "https://[2001:4860:4860::8888]/v1beta"),
     ],
 )
-def test_a_base_url_loses_its_slash_and_gains_a_version(provider: Provider, written: str, expected: str) -> None:
+def test_a_base_url_gains_a_version_where_it_has_no_path(provider: Provider, written: str, expected: str) -> None:
     assert provider.normalise_base_url(written) == expected
     assert provider.normalise_base_url(expected) == expected
+
+
+def test_a_whole_endpoint_without_a_version_is_called_as_it_was_written() -> None:
+    base_url = OPENAI.normalise_base_url("https://proxy.example/images/generations")
+    assert OPENAI.build(make_call("openai/gpt-image-2"), base_url).url == "https://proxy.example/images/generations"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "10.0.0.5", "172.16.0.1", "192.168.1.20",
@@ -103,6 +122,7 @@ def test_a_base_url_that_cannot_be_used_says_why_and_never_what_it_held(written:
 
 
 @settings(deadline=None)
+@example("https://a/models/models")
 @given(
     st.text()
     | st.builds(
@@ -125,4 +145,5 @@ def test_what_is_accepted_can_be_sent_to_and_goes_to_the_host_that_was_checked(w
     assert url.path.endswith("/images/generations")
     assert not url.userinfo
     assert not url.query
-    assert OPENAI.normalise_base_url(base_url) == base_url
+    if checked.path:
+        assert OPENAI.normalise_base_url(f"{base_url}/images/edits") == base_url
