@@ -61,7 +61,7 @@ from .request import (
     Usage,
 )
 from .retry import RetryPolicy, asked_wait, asks_all_to_wait, seconds_before_retry
-from .settings import API_KEYS_FILE, Credentials, Settings, check_key, variable_name
+from .settings import API_KEYS_FILE, Credentials, Settings, check_key, unpaired_error, variable_name
 from .sizing import Size
 
 __all__ = ["Service"]
@@ -262,7 +262,8 @@ class Service:
         """The model of a request; without a name, the newest of a provider that has a key."""
         if reference:
             return self.registry.resolve(reference)
-        with_key = [name for name, credentials in self._settings.credentials.items() if credentials.api_key]
+        known = self._settings.credentials.items()
+        with_key = [name for name, found in known if found.api_key] or [name for name, found in known if found.unpaired]
         return ResolvedModel(self.registry.default_model(with_key))
 
     def plan(self, request: GenerationRequest) -> Plan:
@@ -283,7 +284,7 @@ class Service:
         """The plan of a request and the HTTP requests that it would send, without keys; nothing is sent."""
         plan = self.plan(request)
         provider = self.registry.provider(plan.model.provider)
-        credentials = self._settings.credentials.get(plan.model.provider, Credentials())
+        credentials = self._credentials(plan.model.provider)
         base_url = provider.normalise_base_url(credentials.base_url or provider.info.base_url)
         notices = (*self._settings.notices, *_base_url_notices(base_url), *plan.notices)
         return replace(plan, notices=notices), [provider.build(call, base_url) for call in plan.calls]
@@ -377,13 +378,20 @@ class Service:
 
     def _access(self, provider_id: str) -> _Access:
         provider = self.registry.provider(provider_id)
-        credentials = self._settings.credentials.get(provider_id, Credentials())
+        credentials = self._credentials(provider_id)
         if credentials.api_key is None:
             raise _missing_key(provider, self._settings)
         key = credentials.api_key.get_secret_value()
-        check_key(provider_id, key)
+        check_key(provider_id, key, credentials.source)
         base_url = provider.normalise_base_url(credentials.base_url or provider.info.base_url)
         return _Access(provider, base_url, key, credentials.source, _base_url_notices(base_url))
+
+    def _credentials(self, provider_id: str) -> Credentials:
+        """A provider's key, if there is one, and its address; SettingsError if there is only a key for another one."""
+        found = self._settings.credentials.get(provider_id, Credentials())
+        if found.unpaired:
+            raise unpaired_error(provider_id, found, self._settings.root)
+        return found
 
     async def _outcome(
         self,

@@ -5,25 +5,39 @@ Two files in the root folder, both optional:
 - ``api_keys.yaml``: Invoke's own, with ``external_<provider>_api_key`` and ``external_<provider>_base_url``.
 - ``invokeai_external.yaml``: this project's, with ``settings:`` and ``models:``.
 
-A value is taken from the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) first, then from
-``api_keys.yaml``, then, where the caller names them, from the provider's usual variables such as ``OPENAI_API_KEY``.
-No message of this module ever holds a value from ``api_keys.yaml``.
+The environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) wins over ``api_keys.yaml``, and that over
+the provider's usual variables such as ``OPENAI_API_KEY`` where the caller asks for those. Which key goes to which
+address is decided in ``credentials``. No message of this module ever holds a value from ``api_keys.yaml``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import NotConfiguredError, RequestError, SettingsError
-from .locks import others_can_read
+from .credentials import (
+    Credentials,
+    Place,
+    check_key,
+    environment_place,
+    file_place,
+    invoke_places,
+    pair,
+    unquoted,
+    usual_place,
+    variable_name,
+)
+from .errors import RequestError, SettingsError
+from .locks import LockBusyError, locked, others_can_read
 from .request import MAX_PREVIEWS, MetadataMode, Notice
 
 __all__ = [
@@ -34,9 +48,11 @@ __all__ = [
     "Settings",
     "UserModels",
     "check_key",
+    "credentials_in_invoke",
     "load_settings",
     "remove_key",
     "set_key",
+    "unpaired_error",
     "variable_name",
     "wants_sandbox",
 ]
@@ -44,11 +60,14 @@ __all__ = [
 API_KEYS_FILE = "api_keys.yaml"
 USER_FILE = "invokeai_external.yaml"
 
-USUAL_VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-}
-"""The variables that the providers' own tools read."""
+_MOST_BYTES = 1_000_000
+_MOST_DEPTH = 50
+_MOST_VALUES = 20_000
+"""More than any settings need, and little enough to be read at once."""
+
+_LONGEST_PROBLEM = 500
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
 
 _IN_PLAIN_WORDS = {
     "extra_forbidden": "there is no such field",
@@ -97,21 +116,6 @@ class Limits(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """A provider's key and address.
-
-    Attributes:
-        api_key: The key, or None; it does not show when printed.
-        base_url: The address as the user wrote it; None for the provider's own.
-        source: Where the key came from, for people: a variable or a file.
-    """
-
-    api_key: SecretStr | None = None
-    base_url: str | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class UserModels:
     """The ``models:`` of ``invokeai_external.yaml``: raw fields by ``provider/id``, and the file to name in errors."""
 
@@ -151,11 +155,6 @@ class Settings:
     notices: tuple[Notice, ...] = ()
 
 
-def variable_name(provider: str, entry: str) -> str:
-    """The environment variable of an entry (``api_key`` or ``base_url``) of a provider."""
-    return f"INVOKEAI_EXTERNAL_{provider}_{entry}".upper()
-
-
 def wants_sandbox(environ: Mapping[str, str]) -> bool:
     """True if the environment says that Invoke is to use the sandbox (``INVOKEAI_EXTERNAL_SANDBOX=1``)."""
     return environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower() not in ("", "0", "false", "no")
@@ -179,18 +178,56 @@ def load_settings(
     entries = _read_keys(keys_path, providers)
     credentials = {}
     for provider in providers:
-        sources = [
-            (variable_name(provider, "api_key"), environ.get(variable_name(provider, "api_key"))),
-            (str(keys_path), entries.get(f"external_{provider}_api_key")),
-        ]
-        if usual_variables:
-            sources += [(name, environ.get(name)) for name in USUAL_VARIABLES.get(provider, ())]
-        source, key = next(((name, value.strip()) for name, value in sources if value and value.strip()), (None, None))
-        urls = [environ.get(variable_name(provider, "base_url")), entries.get(f"external_{provider}_base_url")]
-        url = next((value.strip() for value in urls if value and value.strip()), None)
-        credentials[provider] = Credentials(SecretStr(key) if key else None, url, source)
+        ours = (environment_place(provider, environ), file_place(provider, entries, str(keys_path)))
+        usual = usual_place(provider, environ) if usual_variables else None
+        credentials[provider] = _paired(provider, ours, usual)
     limits, models, sandbox = _read_user_file(root / USER_FILE)
     return Settings(root, credentials, limits, models, sandbox, tuple(_permission_notices(keys_path)))
+
+
+def credentials_in_invoke(
+    provider: str, key: str | None, base_url: str | None, root: Path, environ: Mapping[str, str]
+) -> Credentials:
+    """A provider's key and address in a running Invoke.
+
+    Args:
+        provider: Its id.
+        key: The key that Invoke holds now, wherever from.
+        base_url: The address that it holds now.
+        root: Invoke's root folder.
+        environ: Its environment.
+    """
+
+    def stored() -> Mapping[str, str]:
+        try:
+            return _read_keys(root / API_KEYS_FILE, [provider])
+        except SettingsError:
+            # Invoke has read it when it was whole; what is hidden in it cannot be used.
+            return {}
+
+    return _paired(provider, invoke_places(provider, key, base_url, environ, stored))
+
+
+def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) -> Credentials:
+    own = None
+    if any(place.base_url for place in ours):
+        # Hardly anybody names an address, and the catalogue takes longer to read than the settings.
+        from . import catalog
+
+        own = next((page.provider.base_url for page in catalog.pages() if page.provider.id == provider), None)
+    return pair(ours, usual, own)
+
+
+def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsError:
+    """The error of a key that stands in one place and an address that stands in another."""
+    key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
+    return SettingsError(
+        f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
+        "is not sent there.",
+        hint=f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
+        f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s own.",
+        provider=provider,
+    )
 
 
 def set_key(root: Path, provider: str, key: str) -> Path:
@@ -202,7 +239,7 @@ def set_key(root: Path, provider: str, key: str) -> Path:
         NotConfiguredError: The key is empty or holds what no key holds.
         SettingsError: The file is broken.
     """
-    key = key.strip()
+    key = unquoted(key)
     check_key(provider, key)
     return _edit_keys(root, provider, key)
 
@@ -215,24 +252,60 @@ def remove_key(root: Path, provider: str) -> bool:
     return True
 
 
-def check_key(provider: str, key: str) -> None:
-    """Raise NotConfiguredError if a key is none: empty, or with characters that no HTTP header can carry."""
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise NotConfiguredError(
-            f"The key for {provider} {'holds blanks or odd characters' if key else 'is empty'}.",
-            hint=f"Copy the whole key and set it with: invokeai-external keys set {provider}",
-            provider=provider,
-        )
+class _TooMuchError(yaml.MarkedYAMLError):
+    """A file nests or repeats more than settings do; ``problem`` says which, for people."""
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also says where a value stands that looks like a date or a number and is none."""
+    """The safe loader with bounds; it also says where a value stands that looks like a date or a number and is none."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._count = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node with all that is below it; one that is repeated by an alias counts each time."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise _TooMuchError(problem="this is nested too deeply", problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise _TooMuchError(problem="this repeats itself without end", problem_mark=mark)
+        self._count += self._sizes[id(node)] if is_alias else 1
+        if self._count > _MOST_VALUES:
+            raise _TooMuchError(problem=f"the file holds more than {_MOST_VALUES:,} values", problem_mark=mark)
+        if not is_alias:
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(below)] for below in _children(node))
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document; a MarkedYAMLError also for what PyYAML lets through, such as an escape beyond Unicode."""
+        try:
+            node: yaml.Node | None = super().get_single_node()
+        except yaml.YAMLError:
+            raise
+        except Exception:
+            raise yaml.scanner.ScannerError(problem_mark=self.get_mark()) from None
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError:
+        except yaml.YAMLError:
+            raise
+        # What a tag makes of a text that is none of its kind: a ValueError, a KeyError, an AttributeError …
+        except Exception:
             raise yaml.constructor.ConstructorError(problem_mark=node.start_mark) from None
+
+
+def _children(node: yaml.Node | None) -> Sequence[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [below for entry in node.value for below in entry]
+    return node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
 class YamlFile:
@@ -242,21 +315,20 @@ class YamlFile:
         """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
         self.path = path
         try:
-            # Not as a text file, so that the ends of lines stay as they are.
-            self.text = path.read_bytes().decode("utf-8")
+            self.text = _read_text(path)
         except FileNotFoundError:
             self.text = ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
-                hint="Mend the file or its permissions.",
-            ) from None
+        except (OSError, ValueError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+            raise SettingsError(f"{path} cannot be read: {why}.", hint="Mend the file or its permissions.") from None
         try:
-            self.node = yaml.compose(self.text, Loader=_Loader)
-            data = yaml.load(self.text, Loader=_Loader)
+            loader = _Loader(self.text)
+            self.node = loader.get_single_node()
+            data = loader.construct_document(self.node) if self.node else None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise self.error(line, "this is not YAML") from None
+            problem = error.problem if isinstance(error, _TooMuchError) else None
+            raise self.error(line, problem or "this is not YAML") from None
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1
             raise self.error(line, "a character that YAML does not allow") from None
@@ -265,7 +337,10 @@ class YamlFile:
         self.data: dict[str, Any] = data or {}
 
     def error(self, line: int, problem: str, hint: str | None = None) -> SettingsError:
-        return SettingsError(f"{self.path}, line {line}: {problem}.", hint=hint or "Mend that line and try again.")
+        # What it quotes of the file may hold what no terminal can show.
+        shown = "".join(c if c.isprintable() else "?" for c in problem)
+        shown = shown if len(shown) <= _LONGEST_PROBLEM else f"{shown[:_LONGEST_PROBLEM]}…"
+        return SettingsError(f"{self.path}, line {line}: {shown}.", hint=hint or "Mend that line and try again.")
 
     def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
         """The first mistake that pydantic found below a place in the file."""
@@ -296,6 +371,21 @@ def _child(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | N
     if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
         return (node.value[int(name)],) * 2
     return None
+
+
+def _read_text(path: Path) -> str:
+    """A file's text with the ends of its lines as they are; raises OSError and UnicodeDecodeError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is not a regular file")
+    # Whatever has taken its place by now, such as a pipe that nobody writes to, does not hold the program.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "it is not a regular file")
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise OSError(0, f"it is larger than {_MOST_BYTES:,} bytes")
+    return data.decode("utf-8")
 
 
 def _read_keys(path: Path, providers: Sequence[str]) -> dict[str, str]:
@@ -348,21 +438,43 @@ def _permission_notices(path: Path) -> list[Notice]:
 def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
     """Set a key in the file, or take its line out (None), and leave every other character as it is.
 
-    A file in which that cannot be done (all on one line, say) is written anew: it keeps its entries, not its comments.
+    Raises:
+        SettingsError: The file is broken, or cannot be changed or locked; or it is such that more than that line would
+            have to change, and then the error has the line.
     """
     # A link is followed, so that the file it points to is the one replaced.
-    path = (root / API_KEYS_FILE).resolve()
-    file = YamlFile(path)
+    path = Path(os.path.realpath(root / API_KEYS_FILE))
     name = f"external_{provider}_api_key"
-    wanted = {entry: known for entry, known in file.data.items() if entry != name}
-    if key is not None:
-        wanted[name] = key
-    text = _edited(file, name, key)
-    if not _holds(text, wanted):
-        # In ASCII, because PyYAML does not read back every other character that it writes (U+0085 for one).
-        text = yaml.safe_dump(wanted, sort_keys=False)
-    _write_private(path, text)
+    # Before anything is made beside it: it may be broken, or no file at all.
+    YamlFile(path)
+    with _writing(path):
+        file = YamlFile(path)
+        text = _edited(file, name, key)
+        if not _differs_in_one_entry(file, text, name, key):
+            todo = f"delete {name}" if key is None else f"write this one with your key in place of <key>: {name}: <key>"
+            raise SettingsError(
+                f"{path} cannot be changed line by line, so it was left as it is.",
+                hint=f"Open it, give each entry one line of its own, and {todo}",
+                provider=provider,
+            )
+        _write_private(path, text)
     return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Be the only one of this program's processes that writes the file, for as long as that takes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock")):
+            yield
+    except LockBusyError:
+        raise SettingsError(f"{path} is being written by another process.", hint="Try again.") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Mend the permissions of the folder, or name another root.",
+        ) from None
 
 
 def _edited(file: YamlFile, name: str, key: str | None) -> str:
@@ -382,32 +494,44 @@ def _edited(file: YamlFile, name: str, key: str | None) -> str:
     return text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
 
 
-def _holds(text: str, wanted: Mapping[str, Any]) -> bool:
-    """True if a text, as YAML, holds exactly these entries."""
+def _differs_in_one_entry(file: YamlFile, text: str, name: str, key: str | None) -> bool:
+    """True if a text is the file's but for one entry, which is there once with this key, or (None) not at all."""
     try:
-        return (yaml.load(text, Loader=_Loader) or {}) == wanted
+        node = _Loader(text).get_single_node()
     except yaml.YAMLError:
         return False
+    wanted = [entry for entry in _entries(file.node) if entry[0] != (_TEXT_TAG, name)]
+    found = _entries(node)
+    if key is not None:
+        try:
+            found.remove(((_TEXT_TAG, name), (_TEXT_TAG, key)))
+        except ValueError:
+            return False
+    return found == wanted
+
+
+def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
+    """The entries of a file as they can be compared: each with its tag, as 1 and true and NaN are else alike or not."""
+
+    def plain(node: yaml.Node) -> object:
+        below = [plain(child) for child in _children(node)]
+        return node.tag, below or node.value
+
+    return [(plain(name), plain(value)) for name, value in node.value] if isinstance(node, yaml.MappingNode) else []
 
 
 def _write_private(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Keys are seldom written, and it loads much.
-        import tempfile
+    """Replace a file in one step by one that is readable by its owner alone; raises OSError."""
+    # Keys are seldom written, and it loads much.
+    import tempfile
 
-        # mkstemp makes the file with mode 0600, before a key is in it.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8"))
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SettingsError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint="Mend the permissions of the folder, or name another root.",
-        ) from None
+    # mkstemp makes the file with mode 0600, before a key is in it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import runpy
 import threading
@@ -44,6 +45,81 @@ def test_an_older_copy_is_replaced_whole(root: Path) -> None:
     assert main(["install", "--root", str(root)]) == 0
     assert not stale.exists()
     assert runpy.run_path(str(stale.parent / "version.py"))["VERSION"] == VERSION
+
+
+def failing_renames(monkeypatch: pytest.MonkeyPatch, *which: int) -> None:
+    """Let the renames of these numbers fail, counted from 1."""
+    count = 0
+    rename = Path.rename
+
+    def counted(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count in which:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", counted)
+
+
+def test_an_install_that_fails_leaves_the_old_pack(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = root / "nodes" / "invokeai_external" / "invokeai_external" / "version.py"
+    old.parent.mkdir(parents=True)
+    old.write_text('VERSION = "0.0.1"\n')
+    failing_renames(monkeypatch, 2)
+    assert main(["install", "--root", str(root)]) == 2
+    assert "Input/output error" in capsys.readouterr().err
+    assert old.read_text() == 'VERSION = "0.0.1"\n'
+    assert [path.name for path in (root / "nodes").iterdir()] == ["invokeai_external"]
+
+
+def test_an_old_pack_that_cannot_be_put_back_is_not_deleted(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_copy(root, "invokeai_external", "0.0.1")
+    failing_renames(monkeypatch, 2, 3)
+    assert main(["install", "--root", str(root)]) == 2
+    [work] = (root / "nodes").iterdir()
+    assert str(work / "old") in capsys.readouterr().err
+    assert "0.0.1" in (work / "old" / "invokeai_external" / "version.py").read_text()
+
+
+def test_a_first_install_that_fails_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_renames(monkeypatch, 1)
+    assert main(["install", "--root", str(root)]) == 2
+    assert list((root / "nodes").iterdir()) == []
+
+
+def test_the_doctor_needs_no_usual_variables_of_a_provider(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invokeai_external.credentials.USUAL_VARIABLES", {})
+    main(["install", "--root", str(root)])
+    assert main(["doctor", "--root", str(root)]) == 0
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert "openai: no key; set one with: keys set openai; https://api.openai.com/v1" in capsys.readouterr().out
+
+
+def test_the_doctor_says_that_a_key_was_given_for_another_address(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["install", "--root", str(root)])
+    (root / "api_keys.yaml").write_text("external_openai_base_url: http://127.0.0.1:1/v1\n")
+    (root / "api_keys.yaml").chmod(0o600)
+    assert main(["doctor", "--root", str(root)]) == 2
+    [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WRONG")]
+    assert "INVOKEAI_EXTERNAL_OPENAI_API_KEY" in told
+    assert str(root / "api_keys.yaml") in told
+
+
+def test_the_doctor_survives_an_invoke_yaml_that_is_none(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["install", "--root", str(root)])
+    (root / "invokeai.yaml").write_text("a: " + "[" * 5_000)
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert "no Invoke answers at http://127.0.0.1:9090" in capsys.readouterr().out
 
 
 def test_a_git_clone_is_left_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

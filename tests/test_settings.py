@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import stat
+import subprocess
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,11 +21,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from invokeai_external.errors import NotConfiguredError, SettingsError
+from invokeai_external.locks import locked
 from invokeai_external.registry import PROVIDER_IDS, Registry
 from invokeai_external.settings import (
     Credentials,
     Limits,
     Settings,
+    YamlFile,
     check_key,
     load_settings,
     remove_key,
@@ -238,8 +245,115 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     assert caught.value.message == f"{path} cannot be read: it is not UTF-8 text."
     path.unlink()
     path.mkdir()
-    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+    with pytest.raises(SettingsError, match="cannot be read: it is not a regular file"):
         load(tmp_path)
+
+
+# What is no settings file, or one that was made to stop whoever reads it.
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefghi")
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 10)}]}}\n" for before, name in pairwise("abcdefghi")
+)
+HOSTILE = {
+    "deep in brackets": "a: " + "[" * 5_000,
+    "deep in braces": "{a: " * 5_000,
+    "deep in lines": "\n".join(" " * i + "a:" for i in range(1_000)),
+    "deep in dashes": "- " * 5_000,
+    "aliases of aliases": BOMB,
+    "merges of merges": MERGES,
+    "an alias of itself": "a: &a [*a]\n",
+    "a merge of itself": "a: &a {<<: *a}\n",
+    "too many values": "a: [" + "1," * 30_000 + "]\n",
+    "too large": "# " + "x" * 1_000_001 + "\n",
+    "an escape beyond Unicode": 'a: "\\UFFFFFFFF"\n',
+    "a version of 5,000 digits": f"%YAML {'9' * 5_000}.1\n---\na: 1\n",
+    "a time that is none": "a: !!timestamp now\n",
+    "a truth that is none": "a: !!bool sometimes\n",
+    "a number that is none": "a: !!int ''\n",
+}
+
+
+@pytest.mark.parametrize("name", ["api_keys.yaml", "invokeai_external.yaml"])
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_file_is_one_sentence(tmp_path: Path, name: str, text: str) -> None:
+    path = write(tmp_path, name, text)
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert str(path) in caught.value.message
+    assert len(caught.value.message) < len(str(path)) + 200
+    with pytest.raises(SettingsError):
+        YamlFile(path)
+
+
+def test_what_a_message_quotes_can_be_shown(tmp_path: Path) -> None:
+    write(tmp_path, "invokeai_external.yaml", f'"\\ud800\\e[2J{"x" * 900}": 1\n')
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < len(str(tmp_path)) + 600
+
+
+def test_anchors_and_merges_in_reason_are_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "invokeai_external.yaml",
+        "models:\n  openai/a: &a {prices: {image_out: 1}}\n  openai/b: *a\n  openai/c: {<<: *a, name: C}\n",
+    )
+    assert load(tmp_path).models.fields["openai/c"] == {"prices": {"image_out": 1}, "name": "C"}
+
+
+@posix
+@pytest.mark.parametrize("name", ["api_keys.yaml", "invokeai_external.yaml"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless device", "links in a loop", "socket", "folder"])
+def test_what_is_no_file_is_refused_at_once_and_never_replaced(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/null")
+        case "endless device":
+            path.symlink_to("/dev/zero")
+        case "links in a loop":
+            (tmp_path / "other").symlink_to(path)
+            path.symlink_to(tmp_path / "other")
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(os.path.relpath(path))
+        case "folder":
+            path.mkdir()
+    before = path.lstat()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path)
+    if name == "api_keys.yaml":
+        for change in (lambda: set_key(tmp_path, "openai", "the-key"), lambda: remove_key(tmp_path, "openai")):
+            with pytest.raises(SettingsError, match="cannot be read"):
+                change()
+    assert path.lstat() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from invokeai_external.settings import set_key, remove_key\n"
+        "for i in range(10):\n"
+        "    set_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}', 'k')\n"
+        "    if i % 2: remove_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}')\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(6)]
+    assert [writer.wait() for writer in writers] == [0] * 6
+    assert keys_in(tmp_path) == {f"external_p{n}x{i}_api_key": "k" for n in range(6) for i in range(0, 10, 2)}
+
+
+def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "api_keys.yaml", "a: 1\n")
+    monkeypatch.setattr("invokeai_external.settings.locked", partial(locked, wait_s=0))
+    with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError, match="by another process"):
+        set_key(tmp_path, "openai", "the-key")
+    assert path.read_text(encoding="utf-8") == "a: 1\n"
 
 
 # The user's models, whose mistakes only the registry can see.
@@ -320,7 +434,7 @@ def test_a_key_is_written_for_its_owner_alone_and_in_one_step(tmp_path: Path, mo
     set_key(path.parent, "gemini", "other-key")
     assert modes == [0o600, 0o600]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [p.name for p in path.parent.iterdir()] == ["api_keys.yaml"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [".api_keys.yaml.lock", "api_keys.yaml"]
 
 
 @posix
@@ -350,14 +464,6 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
         ("a: 1\r\nexternal_openai_api_key: old\r\nb: 2\r\n", 'a: 1\r\nexternal_openai_api_key: "new"\r\nb: 2\r\n'),
         ("\ufeffa: 'ä🦊'\nexternal_openai_api_key: x\n", "\ufeffa: 'ä🦊'\nexternal_openai_api_key: \"new\"\n"),
         ("{a: 1, external_openai_api_key: old}\n", '{a: 1, external_openai_api_key: "new"}\n'),
-        # Files that cannot be changed line by line are written anew.
-        ("{a: 1}\n", "a: 1\nexternal_openai_api_key: new\n"),
-        ("  a: 1\n", "a: 1\nexternal_openai_api_key: new\n"),
-        ("a: 1\n...\n", "a: 1\nexternal_openai_api_key: new\n"),
-        ("~\n", "external_openai_api_key: new\n"),
-        ("external_openai_api_key: 1\na: 2\nexternal_openai_api_key: 3\n", "a: 2\nexternal_openai_api_key: new\n"),
-        ("a: &k old\nexternal_openai_api_key: *k\n", "a: old\nexternal_openai_api_key: new\n"),
-        ("external_openai_api_key: &k old\nä: *k\n", '"\\xE4": old\nexternal_openai_api_key: new\n'),
     ],
 )
 def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
@@ -374,8 +480,6 @@ def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: 
         ("a: 1\nexternal_openai_api_key: old", "a: 1\n"),
         ("external_openai_api_key: |\n  old\nb: 2 # two\n", "b: 2 # two\n"),
         ("external_openai_api_key: old\n", ""),
-        ("{a: 1, external_openai_api_key: old}\n", "a: 1\n"),
-        ("external_openai_api_key: x\na: 2\nexternal_openai_api_key: y\n", "a: 2\n"),
     ],
 )
 def test_removing_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
@@ -387,6 +491,41 @@ def test_removing_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before:
     assert remove_key(tmp_path, "openai") is False
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{a: 1}\n",
+        "  a: 1\n",
+        "a: 1\n...\n",
+        "~\n",
+        "external_openai_api_key: 1\na: 2\nexternal_openai_api_key: 3\n",
+        "a: &k old\nexternal_openai_api_key: *k\n",
+        "external_openai_api_key: &k old\nä: *k\n",
+    ],
+)
+def test_a_file_that_cannot_be_changed_by_lines_is_left_and_the_line_is_told(tmp_path: Path, text: str) -> None:
+    """It would lose its comments. The key is not told."""
+    path = write(tmp_path, "api_keys.yaml", text)
+    with pytest.raises(SettingsError) as caught:
+        set_key(tmp_path, "openai", SECRET)
+    assert caught.value.message == f"{path} cannot be changed line by line, so it was left as it is."
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("external_openai_api_key: <key>")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{a: 1, external_openai_api_key: old}\n", "external_openai_api_key: x\na: 2\nexternal_openai_api_key: y\n"],
+)
+def test_a_key_that_cannot_be_taken_out_by_lines_is_left(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "api_keys.yaml", text)
+    with pytest.raises(SettingsError, match="cannot be changed line by line"):
+        remove_key(tmp_path, "openai")
+    assert path.read_text(encoding="utf-8") == text
+
+
 scalars = (
     st.none()
     | st.booleans()
@@ -395,10 +534,28 @@ scalars = (
     | st.dates()
     | st.text(st.characters(exclude_categories=["Cs"]))
 )
+
+
+def could_be_a_key(text: str) -> bool:
+    try:
+        check_key("openai", text)
+    except NotConfiguredError:
+        return False
+    return True
+
+
+def refuses(change: Callable[[], object]) -> bool:
+    try:
+        change()
+    except SettingsError:
+        return True
+    return False
+
+
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
     ["remote_api_tokens", "external_openai", "null", "1"]
 )
-keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
+keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60).filter(could_be_a_key)
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -411,7 +568,7 @@ keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, m
     style=st.sampled_from([None, "'", '"', "|", ">"]),
 )
 @example(others={"\x85": None}, old="0", place=0, key="0", flow=True, style='"')
-@example(others={"a": 1}, old=None, place=0, key="#'\"\\{}[]:%@`!&*", flow=False, style=None)
+@example(others={"a": 1}, old=None, place=0, key="#'\"\\{}[]:%@`!&*~", flow=False, style=None)
 def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
     tmp_path: Path,
     others: dict[str, object],
@@ -431,16 +588,36 @@ def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
     # What the other entries are is what the file says: some styles write null as text.
     others = {name: value for name, value in yaml.safe_load(text).items() if name != "external_openai_api_key"}
 
-    set_key(tmp_path, "openai", key)
+    # All on one line, or written in a way that one line cannot change: then it stays as it is.
+    if refuses(lambda: set_key(tmp_path, "openai", key)):
+        assert (tmp_path / "api_keys.yaml").read_bytes().decode() == text
+        return
     assert keys_in(tmp_path) == {**others, "external_openai_api_key": key}
     assert key_of(load(tmp_path).credentials["openai"]) == key
-    assert remove_key(tmp_path, "openai") is True
-    assert keys_in(tmp_path) == others
+    if not refuses(lambda: remove_key(tmp_path, "openai")):
+        assert keys_in(tmp_path) == others
 
 
 @pytest.mark.parametrize(
     ("key", "why"),
-    [("", "is empty"), (" \n", "is empty"), ("two words", "holds blanks or odd characters"), ("schlüssel", "odd")],
+    [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("two words", "holds blanks or odd characters"),
+        ("schlüssel", "odd"),
+        ("“sk-abc”", "odd"),
+        ("sk-one\nsk-two\n", "has more than one line"),
+        ('"sk-abc', "has a quotation mark at one end"),
+        ("your-openai-key", "is a placeholder"),
+        ("<key>", "is a placeholder"),
+        ("sk-...", "is a placeholder"),
+        ("'sk-…'", "is a placeholder"),
+        ("sk-...AbCd", "is a placeholder"),
+        ("YOUR_API_KEY_HERE", "is a placeholder"),
+        ("sk-xxxxxxxx", "is a placeholder"),
+        ("${OPENAI_API_KEY}", "is a placeholder"),
+        ("paste-your-key", "is a placeholder"),
+    ],
 )
 def test_what_cannot_be_a_key_is_not_written(tmp_path: Path, key: str, why: str) -> None:
     with pytest.raises(NotConfiguredError, match=why) as caught:
@@ -453,7 +630,35 @@ def test_what_cannot_be_a_key_is_not_written(tmp_path: Path, key: str, why: str)
 def test_a_key_with_a_character_that_no_header_carries_is_refused() -> None:
     with pytest.raises(NotConfiguredError):
         check_key("openai", "sk-abc\ndef")
-    check_key("openai", "sk-abc_DEF.123")
+    for key in ("sk-abc_DEF.123", "sandbox", "AIzaSyXx-here5", "the-key", "sk-1234", "x"):
+        check_key("openai", key)
+
+
+@pytest.mark.parametrize("written", ['"sk-abc"', "'sk-abc'", ' "sk-abc"\n', "sk-abc\r\n"])
+def test_a_key_is_taken_out_of_its_quotes_wherever_it_stands(tmp_path: Path, written: str) -> None:
+    assert key_of(load(tmp_path, {OPENAI_KEY: written}).credentials["openai"]) == "sk-abc"
+    assert key_of(load(tmp_path, {"OPENAI_API_KEY": written}, usual=True).credentials["openai"]) == "sk-abc"
+    set_key(tmp_path, "openai", written)
+    assert keys_in(tmp_path) == {"external_openai_api_key": "sk-abc"}
+    write(
+        tmp_path, "api_keys.yaml", "external_openai_api_key: '\"sk-abc\"'\nexternal_openai_base_url: '\"https://a\"'\n"
+    )
+    found = load(tmp_path).credentials["openai"]
+    assert (key_of(found), found.base_url) == ("sk-abc", "https://a")
+
+
+@pytest.mark.parametrize("key", [f"{'sk-secret'}\nsecond", "your-openai-key", "two sk-secret words"])
+@pytest.mark.parametrize("variable", [OPENAI_KEY, "OPENAI_API_KEY"])
+def test_a_variable_whose_key_is_none_is_named(tmp_path: Path, key: str, variable: str) -> None:
+    found = load(tmp_path, {variable: key}, usual=True).credentials["openai"]
+    assert found.api_key is not None
+    with pytest.raises(NotConfiguredError) as caught:
+        check_key("openai", found.api_key.get_secret_value(), found.source)
+    assert variable in caught.value.message
+    assert caught.value.hint is not None
+    assert variable in caught.value.hint
+    assert "keys set" not in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
 
 
 def test_a_broken_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -475,7 +680,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
     assert str(caught.value) == (
         f"{path} cannot be written: No space left on device. Mend the permissions of the folder, or name another root."
     )
-    assert [p.name for p in tmp_path.iterdir()] == ["api_keys.yaml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".api_keys.yaml.lock", "api_keys.yaml"]
     assert path.read_text(encoding="utf-8") == "a: 1\n"
 
 

@@ -9,11 +9,21 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-import yaml
-
-from ..errors import ExternalError
+from ..credentials import usual_place
+from ..errors import ExternalError, SettingsError
+from ..providers.base import Provider
 from ..registry import PROVIDER_IDS, Registry
-from ..settings import API_KEYS_FILE, USER_FILE, USUAL_VARIABLES, load_settings, wants_sandbox
+from ..settings import (
+    API_KEYS_FILE,
+    USER_FILE,
+    Credentials,
+    Settings,
+    YamlFile,
+    check_key,
+    load_settings,
+    unpaired_error,
+    wants_sandbox,
+)
 from ..version import VERSION
 from . import report
 from .install import VERSION_FILE, copies_of_pack, pack_folder
@@ -52,18 +62,27 @@ def run(root: Path) -> int:
             tell(False, notice.message)
         tell(True, f"{API_KEYS_FILE} and {USER_FILE} can be read; {len(registry.models())} models are known")
         for provider_id in PROVIDER_IDS:
-            found, provider = current.credentials[provider_id], registry.provider(provider_id)
-            url = provider.normalise_base_url(found.base_url or provider.info.base_url)
-            key = f"key from {found.source}" if found.api_key else f"no key; set one with: keys set {provider_id}"
-            unread = [name for name in USUAL_VARIABLES[provider_id] if os.environ.get(name) and not found.api_key]
-            only = f" ({' and '.join(unread)} counts on the command line alone)" if unread else ""
-            tell(True, f"{provider_id}: {key}{only}; {url}")
+            tell(*_provider_state(current, registry.provider(provider_id)))
         is_sandbox = current.sandbox or wants_sandbox(os.environ)
         if not any(found.api_key for found in current.credentials.values()) and not is_sandbox:
             tell(False, "no provider has a key, so Invoke shows none of the models")
     except ExternalError as error:
         tell(False, str(error))
     return report.WRONG_USAGE if problems else 0
+
+
+def _provider_state(current: Settings, provider: Provider) -> tuple[bool, str]:
+    info = provider.info
+    found = current.credentials.get(info.id, Credentials())
+    if found.unpaired:
+        return False, str(unpaired_error(info.id, found, current.root))
+    url = provider.normalise_base_url(found.base_url or info.base_url)
+    if found.api_key:
+        check_key(info.id, found.api_key.get_secret_value(), found.source)
+        return True, f"{info.id}: key from {found.source}; {url}"
+    usual = usual_place(info.id, os.environ).key
+    only = f" ({usual.source} counts on the command line alone)" if usual else ""
+    return True, f"{info.id}: no key; set one with: keys set {info.id}{only}; {url}"
 
 
 def _invoke_state(root: Path) -> tuple[bool, str]:
@@ -80,10 +99,9 @@ def _invoke_state(root: Path) -> tuple[bool, str]:
 def _address(root: Path) -> str:
     """Where the root's Invoke is when it runs; where its settings cannot be read, Invoke's usual address."""
     try:
-        found = yaml.safe_load((root / "invokeai.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        found = None
-    config = found if isinstance(found, dict) else {}
+        config = YamlFile(root / "invokeai.yaml").data
+    except SettingsError:
+        config = {}
     host = str(config.get("host") or "127.0.0.1")
     scheme = "https" if config.get("ssl_certfile") else "http"
     return f"{scheme}://{'127.0.0.1' if host in _EVERYWHERE else host}:{config.get('port') or 9090}"

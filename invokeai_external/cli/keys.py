@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
 import typer
 
+from ..errors import NotConfiguredError, RequestError
+from ..providers.base import Provider
 from ..registry import PROVIDER_IDS, Registry
 from ..request import ConnectionCheck
 from ..service import Service
-from ..settings import API_KEYS_FILE, remove_key, set_key
+from ..settings import (
+    API_KEYS_FILE,
+    Credentials,
+    Settings,
+    check_key,
+    remove_key,
+    set_key,
+    unpaired_error,
+)
 from . import report
 from .context import root_folder, settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
+
+
+_LONGEST_INPUT = 10_000
+"""How many characters of standard input are read at most; no key is that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What ``keys list`` says of a provider; its fields are those of the JSON output."""
+
+    provider: str
+    key: bool
+    source: str | None
+    base_url: str
+    base_url_source: str | None
+    unused: tuple[str, ...]
+    problem: str | None
 
 
 def set_one(provider: str, *, root: Path | None) -> None:
@@ -25,37 +53,56 @@ def set_one(provider: str, *, root: Path | None) -> None:
         report.say(f"Make a key at {info.key_url}")
         key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
     else:
-        key = sys.stdin.readline()
+        # To the end, so that a second line is not left out without a word.
+        key = sys.stdin.read(_LONGEST_INPUT)
     folder = root_folder(root)
     path = set_key(folder, provider, key)
     report.say(f"The key for {info.name} is in {path}")
-    used = settings(root).credentials[provider]
-    if used.source != str(folder / API_KEYS_FILE):
+    used = settings(root).credentials.get(provider, Credentials())
+    if used.unpaired:
+        report.say(f"Note: {unpaired_error(provider, used, folder)}")
+    elif used.source != str(folder / API_KEYS_FILE):
         report.say(f"Note: the one in {used.source} wins over it.")
+    elif used.base_url:
+        report.say(f"It goes to {used.base_url}, the base URL in the same file.")
 
 
 def list_all(*, as_json: bool, root: Path | None) -> None:
-    """Say of each provider whether it has a key, where from, and which address is used."""
+    """Say of each provider whether it has a key, where from, which address it goes to, and what is not used."""
     current = settings(root)
     registry = Registry(current.models)
-    rows = []
-    for provider_id in PROVIDER_IDS:
-        credentials, provider = current.credentials[provider_id], registry.provider(provider_id)
-        rows.append(
-            {
-                "provider": provider_id,
-                "key": credentials.api_key is not None,
-                "source": credentials.source,
-                "base_url": provider.normalise_base_url(credentials.base_url or provider.info.base_url),
-            }
-        )
+    rows = [_row(current, registry.provider(provider_id)) for provider_id in PROVIDER_IDS]
     if as_json:
-        report.print_json({"keys": rows, "root": str(current.root)})
+        report.print_json({"keys": [asdict(row) for row in rows], "root": str(current.root)})
         return
     report.notices(current.notices)
     for row in rows:
-        what = f"key from {row['source']}" if row["key"] else "no key"
-        print(f"{row['provider']}: {what}, at {row['base_url']}")
+        what = f"key from {row.source}" if row.key else "no key"
+        where = f" (from {row.base_url_source})" if row.base_url_source not in (None, row.source) else ""
+        unused = f"; not used: {', '.join(row.unused)}" if row.unused else ""
+        print(f"{row.provider}: {what}, at {row.base_url}{where}{unused}")
+        if row.problem:
+            print(f"  {row.problem}")
+
+
+def _row(current: Settings, provider: Provider) -> _Row:
+    info = provider.info
+    found = current.credentials.get(info.id, Credentials())
+    problem: RequestError | None = unpaired_error(info.id, found, current.root) if found.unpaired else None
+    if found.api_key:
+        try:
+            check_key(info.id, found.api_key.get_secret_value(), found.source)
+        except NotConfiguredError as error:
+            problem = error
+    return _Row(
+        provider=info.id,
+        key=found.api_key is not None,
+        source=found.source,
+        base_url=provider.normalise_base_url(found.base_url or info.base_url),
+        base_url_source=found.base_url_source,
+        unused=found.unused,
+        problem=str(problem) if problem else None,
+    )
 
 
 def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
@@ -80,6 +127,8 @@ def remove_one(provider: str, *, root: Path | None) -> None:
         report.say(f"The key for {provider} was removed from {path}")
     else:
         report.say(f"There is no key for {provider} in {path}")
-    still = settings(root).credentials[provider]
+    still = settings(root).credentials.get(provider, Credentials())
     if still.api_key:
         report.say(f"Note: {still.source} still holds one.")
+    elif still.unpaired:
+        report.say(f"Note: {still.unpaired} still holds one, for another address than this file's.")

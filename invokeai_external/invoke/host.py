@@ -12,6 +12,7 @@ what hangs on an imported name or on an argument of an imported type.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
@@ -58,10 +59,9 @@ from invokeai.backend.model_manager.starter_models import STARTER_MODELS, Starte
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
 from invokeai.backend.util.logging import InvokeAILogger
 from PIL import Image
-from pydantic import SecretStr
 from uvicorn import Server
 
-from ..settings import Credentials
+from ..settings import Credentials, credentials_in_invoke
 from .canvas_refresh import CanvasItem
 from .runs import Place
 
@@ -125,13 +125,16 @@ def root() -> Path:
 
 
 def credentials(providers: Sequence[str]) -> dict[str, Credentials]:
-    """The keys and addresses that Invoke holds now: its settings page changes the live object, not only the file."""
+    """The keys and addresses that Invoke holds now: its settings page changes the live object, not only the file.
+
+    Invoke takes each from the environment or from its file, whatever the other is; they are paired here.
+    """
     config: InvokeAIAppConfig = get_config()
     found = {}
     for provider in providers:
         key = getattr(config, f"external_{provider}_api_key", None)
         url = getattr(config, f"external_{provider}_base_url", None)
-        found[provider] = Credentials(SecretStr(key.strip()) if key and key.strip() else None, url or None, "Invoke")
+        found[provider] = credentials_in_invoke(provider, key, url, root(), os.environ)
     return found
 
 

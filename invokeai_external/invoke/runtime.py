@@ -72,10 +72,10 @@ class Runtime:
         return Originals(host.root(), is_kept=self.settings().limits.keep_originals)
 
     def providers(self) -> set[str]:
-        """The providers that can be used now."""
+        """The providers that have a key now; one whose key is for another address shows its models, which say so."""
         if self.sandbox():
             return set(PROVIDER_IDS)
-        return {provider for provider, found in self.settings().credentials.items() if found.api_key}
+        return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
 
     def run(self, request: GenerationRequest, place: Place) -> Run:
         """What a node asks for: the run that was started before its turn, a kept result of an equal one, or a new run.
