@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from PIL import Image
 
 from invokeai_external import AspectRatio, GeneratedImage, GenerationRequest, GenerationResult, Notice, Size, Usage
 from invokeai_external.errors import ContentBlockedError
-from invokeai_external.invoke.kept import FOLDER, KEEP_S, KeptResults, fingerprint, told_as_kept
+from invokeai_external.invoke.kept import FOLDER, KEEP_S, Destination, KeptResults, fingerprint, told_as_kept
+from invokeai_external.invoke.sent_ahead import Item
 from invokeai_external.request import InputImage
 
 REQUEST = GenerationRequest(model="gemini/x", prompt="a red fox", seed=7, aspect_ratio=AspectRatio(16, 9))
@@ -94,7 +96,7 @@ def test_the_next_start_finds_it_and_clears_what_was_half_written(tmp_path: Path
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [entry.name]
 
 
-def test_after_a_day_it_is_gone(tmp_path: Path) -> None:
+def test_after_a_day_it_is_still_there_and_due_for_the_gallery(tmp_path: Path) -> None:
     now = 1_000_000.0
     kept = KeptResults(tmp_path, clock=lambda: now)
     old, held = kept.keep("name", result_of("red")), kept.keep("name", result_of("blue"))
@@ -102,13 +104,43 @@ def test_after_a_day_it_is_gone(tmp_path: Path) -> None:
         os.utime(entry, (now, now))
     kept.release(old)
     now += KEEP_S - 1
-    assert kept.hold("name") == old
-    kept.release(old)
+    assert kept.hold_old() == []
     now += 2
-    assert kept.hold("name") is None
+    assert kept.hold_old() == [old]
+    assert kept.hold_old() == []
+    kept.release(old)
     kept.keep("another", result_of("green"))
-    # What a run holds is not taken from under it.
-    assert (old.exists(), held.exists()) == (False, True)
+    assert (old.exists(), held.exists()) == (True, True)
+    assert kept.hold("name") == old
+
+
+def test_whose_it_is_comes_back(tmp_path: Path) -> None:
+    kept = KeptResults(tmp_path)
+    destination = Destination("user", "board", Item(3, "batch"), Size(4, 3), {"seed": 7}, {"width": 1024})
+    assert kept.destination(kept.keep("name", result_of("red"), destination)) == destination
+    assert kept.destination(kept.keep("name", result_of("red"), Destination("user"))) == Destination("user")
+    # 0.1 wrote none.
+    assert kept.destination(kept.keep("name", result_of("red"))) is None
+
+
+def test_an_image_in_what_was_half_written_is_not_removed(tmp_path: Path) -> None:
+    unfinished = tmp_path / FOLDER / ".unfinished-x"
+    unfinished.mkdir(parents=True)
+    (unfinished / "picture-1.png").write_bytes(png("red"))
+    kept = KeptResults(tmp_path)
+    assert (unfinished / "picture-1.png").exists()
+    os.utime(unfinished, (0, 0))
+    assert kept.hold_old() == []
+
+
+def test_what_a_newer_version_wrote_is_not_read(tmp_path: Path) -> None:
+    kept = KeptResults(tmp_path)
+    entry = kept.keep("name", result_of("red"), Destination("user"))
+    for file in ("result.json", "destination.json"):
+        held = json.loads((entry / file).read_text(encoding="utf-8"))
+        assert held["format"] == 1
+        (entry / file).write_text(json.dumps({**held, "format": 2}), encoding="utf-8")
+    assert (kept.read(entry), kept.destination(entry)) == (None, None)
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -129,8 +161,9 @@ def test_what_cannot_be_read_is_as_if_it_were_not_there(damage: str, tmp_path: P
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 def test_others_on_the_machine_cannot_look(tmp_path: Path) -> None:
-    KeptResults(tmp_path).keep("name", result_of("red"))
+    KeptResults(tmp_path).keep("name", result_of("red"), Destination("user"))
     assert (tmp_path / FOLDER).stat().st_mode & 0o077 == 0
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / FOLDER).rglob("*.*")} == {0o600}
 
 
 PICTURE = InputImage(png("red"), "red.png")

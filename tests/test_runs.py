@@ -8,8 +8,9 @@ import weakref
 
 import pytest
 
+from invokeai_external.errors import NetworkError
 from invokeai_external.invoke.runs import Asked, Ledger, Place, Run
-from invokeai_external.request import GenerationResult, Received, Sending
+from invokeai_external.request import GenerationResult, Received, Retrying, Sending
 
 RESULT = GenerationResult(
     provider="openai",
@@ -149,10 +150,14 @@ def test_the_end_of_the_last_item_lets_its_run_go(ledger: Ledger) -> None:
     assert gone() is None
 
 
-def test_a_run_knows_what_has_arrived() -> None:
+def test_a_run_knows_what_has_arrived_and_what_is_out() -> None:
     run = ahead()
     run.on_progress(Sending(1, 1, 1))
-    assert run.line.text() == "sending"
+    assert run.under_way == {1}
+    run.on_progress(Retrying(1, 1, 3.0, NetworkError("lost")))
+    assert run.under_way == set()
+    run.on_progress(Sending(1, 1, 2))
     run.on_progress(Received(1, 1, ()))
     assert run.line.text() == "1 of 1 received"
     assert run.arrived == []
+    assert run.under_way == set()

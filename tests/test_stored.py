@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from invokeai_external.images import ImageError, embed_text, read_text
 from invokeai_external.invoke.stored import StoredImage
+from invokeai_external.sizing import Size
 
 from .images import pictures
 from .images.pictures import chunks, encoded, painted, png_of, shown
@@ -184,7 +185,7 @@ class TestTouched:
 
     def test_what_it_was_resized_to_keeps_the_profile(self) -> None:
         image = StoredImage.of_file(png_of("RGB", SIZE, icc_profile=PROFILE))
-        result = saved(image.resized((20, 10)))
+        result = saved(image.as_large_as(Size(20, 10)))
         assert shown(result)[1] == (20, 10)
         assert pictures.info(result)["icc_profile"] == PROFILE
 

@@ -315,6 +315,16 @@ def doctor(root: Root = None) -> int:
     return command.run(root_folder(root))
 
 
+@app.command(short_help="List images that were paid for and lie in no gallery.")
+def undelivered(json: Json = False, root: Root = None) -> None:
+    """List the images in an Invoke root that were paid for and that Invoke's gallery does not have."""
+    from . import undelivered as command
+    from .context import root_folder, say_left_behind
+
+    say_left_behind(root_folder(root))
+    command.run(root_folder(root), as_json=json)
+
+
 @keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
 def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""

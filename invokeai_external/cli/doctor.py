@@ -27,6 +27,7 @@ from ..settings import (
 from ..version import VERSION
 from . import report
 from .install import VERSION_FILE, copies_of_pack, pack_folder
+from .undelivered import undelivered_images
 
 __all__ = ["run"]
 
@@ -54,6 +55,8 @@ def run(root: Path) -> int:
     if is_root:
         tell(*_invoke_state(root))
     tell(*_pack_state(root))
+    if images := undelivered_images(root):
+        tell(True, f"{len(images)} image(s) were paid for and are in no gallery; list them with: undelivered")
     try:
         # As Invoke reads them, which knows nothing of the variables that the providers' own tools read.
         current = load_settings(root, os.environ, PROVIDER_IDS)

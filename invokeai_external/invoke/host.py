@@ -12,6 +12,7 @@ what hangs on an imported name or on an argument of an imported type.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from uuid import uuid4
 
 from fastapi import APIRouter
 from fastapi_events.handlers.local import local_handler
@@ -28,16 +30,20 @@ from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.api.routers._access import assert_image_read_access
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
-from invokeai.app.invocations.fields import MetadataField
+from invokeai.app.invocations.fields import ImageField, MetadataField
+from invokeai.app.invocations.image import BlankImageInvocation
+from invokeai.app.invocations.primitives import ImageCollectionOutput
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
 from invokeai.app.services.events.events_common import (
     BatchEnqueuedEvent,
+    InvocationCompleteEvent,
     ModelInstallCompleteEvent,
     QueueClearedEvent,
     QueueItemsRetriedEvent,
     QueueItemStatusChangedEvent,
     register_events,
 )
+from invokeai.app.services.image_records.image_records_common import ImageCategory, ResourceOrigin
 from invokeai.app.services.invocation_services import InvocationServices
 from invokeai.app.services.model_install.model_install_default import ModelInstallService
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
@@ -75,12 +81,14 @@ __all__ = [
     "cache_of",
     "credentials",
     "delete_model",
+    "deliver",
+    "has_users",
     "install_model",
-    "is_stopping",
     "known_nodes",
     "log",
     "model_records",
     "node_pack_of",
+    "on_batch",
     "on_canvas_item_ended",
     "on_items_read",
     "on_key_change",
@@ -94,6 +102,7 @@ __all__ = [
     "queue_is_paused",
     "queue_item",
     "queued_items",
+    "repair_queue",
     "replaced_nodes",
     "replaced_starter_models",
     "resting_queue",
@@ -114,6 +123,9 @@ _CANVAS = "canvas"
 """What the destination of the Canvas' items begins with; a session's id follows."""
 
 _ENDED = ("completed", "failed", "canceled")
+
+_READ_AT_ONCE = 200
+"""How many stored sessions are read at once; each has some kilobytes."""
 
 _RECENT = 100
 """How many of the newest images are looked through for what a failed save left; other runs may save meanwhile."""
@@ -215,30 +227,93 @@ def save(context: InvocationContext, picture: Image.Image, metadata: dict[str, A
     try:
         return str(context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name)
     except Exception:
-        try:
-            _remove_unfinished(context, before)
-        except Exception as error:
-            log.error("invokeai_external could not remove what a failed save left in the gallery: %s", error)
+        _remove_unfinished(context._services, context._data.invocation.id, before)
         raise
 
 
-def _remove_unfinished(context: InvocationContext, finished: Container[str]) -> None:
-    """Take out the node's records that are not among the finished ones, and their files."""
-    records = context._services.image_records.get_many(limit=_RECENT, starred_first=False)
-    for record in records.items:
-        if record.node_id == context._data.invocation.id and record.image_name not in finished:
-            # The files first: on a full disk they make the room that the database needs.
-            for thumbnail in (False, True):
-                # The folder may be what is missing, or be no folder.
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    Path(context._services.images.get_path(record.image_name, thumbnail)).unlink()
-            context._services.image_records.delete(record.image_name)
+def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+    """Put a picture into the gallery of a user outside of any run, and show it on open pages; gives its name.
+
+    No route and no node context does that: an upload encodes the file anew, and neither it nor the image service
+    announces an image. A page takes up what a node has put out, whichever item that was.
+
+    Args:
+        picture: Is changed by this: Invoke writes its own texts into it.
+        metadata: What recalls the picture.
+        user: The id of its owner.
+        board: The id of the board; one that the user may not write to, or that is gone, is passed over.
+
+    Raises:
+        Exception: Whatever Invoke raises.
+    """
+    services: InvocationServices = ApiDependencies.invoker.services
+    node = str(uuid4())
+    try:
+        image = services.images.create(
+            image=picture,
+            image_origin=ResourceOrigin.INTERNAL,
+            image_category=ImageCategory.GENERAL,
+            node_id=node,
+            board_id=board if board and _may_write(services, user, board) else None,
+            is_intermediate=False,
+            metadata=json.dumps(metadata),
+            user_id=user,
+        )
+    except Exception:
+        _remove_unfinished(services, node, ())
+        raise
+    name = str(image.image_name)
+    event = InvocationCompleteEvent(
+        queue_id="default",
+        item_id=0,
+        batch_id=node,
+        session_id=node,
+        user_id=user,
+        # Of a type that the page does not pass over.
+        invocation=BlankImageInvocation(id=node),
+        invocation_source_id=node,
+        result=ImageCollectionOutput(collection=[ImageField(image_name=name)]),
+    )
+    services.events.dispatch(event)
+    return name
+
+
+def _may_write(services: InvocationServices, user: str, board: str) -> bool:
+    """True if a user may put images on a board, as a node's own save decides it (6.14.2)."""
+    with suppress(Exception):
+        found = services.boards.get_dto(board)
+        if not services.configuration.multiuser or found.user_id == user or found.board_visibility == "public":
+            return True
+        owner = services.users.get(user)
+        return bool(owner and owner.is_admin)
+    return False
+
+
+def has_users() -> bool:
+    """True if Invoke has several users, each with images of their own."""
+    return bool(ApiDependencies.invoker.services.configuration.multiuser)
+
+
+def _remove_unfinished(services: InvocationServices, node: str, finished: Container[str]) -> None:
+    """Take out the records of a node that are not among the finished ones, and their files."""
+    try:
+        records = services.image_records.get_many(limit=_RECENT, starred_first=False)
+        for record in records.items:
+            if record.node_id == node and record.image_name not in finished:
+                # The files first: on a full disk they make the room that the database needs.
+                for thumbnail in (False, True):
+                    # The folder may be what is missing, or be no folder.
+                    with suppress(FileNotFoundError, NotADirectoryError):
+                        Path(services.images.get_path(record.image_name, thumbnail)).unlink()
+                services.image_records.delete(record.image_name)
+    except Exception as error:
+        log.error("invokeai_external could not remove what a failed save left in the gallery: %s", error)
 
 
 def place_of(context: InvocationContext) -> Place:
     """Where in the queue a node runs; no node context gives it."""
     item = context._data.queue_item
-    return Place(item.item_id, context._data.source_invocation_id, item.user_id)
+    return Place(item.item_id, context._data.source_invocation_id, item.user_id, item.batch_id)
 
 
 def queue_is_paused() -> bool:
@@ -279,6 +354,42 @@ def queued_items() -> list[QueuedItem]:
         owners = {owner: services.users.get(owner) for *_, owner in rows}
         rows = [row for row in rows if (user := owners[row[3]]) and user.is_active]
     return [QueuedItem(number, batch, status) for number, batch, status, _ in rows]
+
+
+def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None], *, batch: str | None = None) -> int:
+    """Replace what is stored of items, ended ones as well, where it is not what it should be.
+
+    Invoke's own writer takes a session that was parsed, and cannot be given one that no class of its own parses.
+
+    Args:
+        node_types: Only items with a node of such a type are looked at.
+        repaired: Given the text of a stored session; gives the text to store in its place, or None to leave it.
+        batch: Only the items of this batch.
+
+    Returns:
+        How many were changed: all of them, or none where the database fails.
+    """
+    queue = ApiDependencies.invoker.services.session_queue
+    query = (
+        "SELECT item_id, session FROM session_queue WHERE item_id > ? AND (? IS NULL OR batch_id = ?)"
+        f" ORDER BY item_id LIMIT {_READ_AT_ONCE}"
+    )
+    changes, last = [], -1
+    # Read in parts, so that Invoke's page need not wait for the whole of a long history.
+    while True:
+        with queue._db.transaction() as cursor:
+            cursor.execute(query, (last, batch, batch))
+            rows = [tuple(row) for row in cursor.fetchall()]
+        ours = [row for row in rows if any(node_type in row[1] for node_type in node_types)]
+        changes += [(new, number, old) for number, old in ours if (new := repaired(old))]
+        if len(rows) < _READ_AT_ONCE:
+            break
+        last = rows[-1][0]
+    if changes:
+        with queue._db.transaction() as cursor:
+            # What was stored anew meanwhile, by a run that has ended, is right.
+            cursor.executemany("UPDATE session_queue SET session = ? WHERE item_id = ? AND session = ?", changes)
+    return len(changes)
 
 
 def queue_item(number: int) -> SessionQueueItem | None:
@@ -337,17 +448,6 @@ def _unordered(graph: Graph) -> set[str]:
     """The nodes that *collect* from several others: in which order is decided by ids that each run draws anew."""
     inputs = Counter((edge.destination.node_id, edge.destination.field) for edge in graph.edges)
     return {name for (name, _), count in inputs.items() if count > 1}
-
-
-def is_stopping(context: InvocationContext) -> bool:
-    """True if a run is to end because Invoke does, and not because somebody has cancelled it.
-
-    6.13.0 takes a run for completed that ends as cancelled and was not; 6.14.2 leaves it for its next start to cancel.
-    """
-    with suppress(SessionQueueItemNotFoundError):
-        item = context._services.session_queue.get_queue_item(context._data.queue_item.item_id)
-        return bool(item.status == "in_progress")
-    return False
 
 
 @contextmanager
@@ -539,6 +639,18 @@ def on_canvas_item_ended(callback: Callable[[CanvasItem], None]) -> Iterator[Non
             )
 
     with _handled({QueueItemStatusChangedEvent}, handle):
+        yield
+
+
+@contextmanager
+def on_batch(callback: Callable[[str], None]) -> Iterator[None]:
+    """Call back in a thread with the id of each batch whose items were put into the queue."""
+
+    async def handle(event: tuple[str, BatchEnqueuedEvent]) -> None:
+        if event[1].enqueued:
+            await asyncio.to_thread(callback, event[1].batch_id)
+
+    with _handled({BatchEnqueuedEvent}, handle):
         yield
 
 

@@ -1,20 +1,22 @@
-"""Results that were paid for and that no node has fetched: kept on disk for a day, for who asks for the same.
+"""Results that were paid for and that no node has fetched: kept on disk, for who asks for the same.
 
-Each is a folder below ``invokeai_external_kept`` in Invoke's root: the pictures as files, and ``result.json`` with what
-else is known of them. It is written under another name and then renamed, so that there is never half of one.
+Each is a folder below ``invokeai_external_kept`` in Invoke's root: the pictures as files, ``result.json`` with what
+else is known of them, and ``destination.json`` with whose they are. It is written under another name and then renamed,
+so that there is never half of one. No image is ever removed before it is in the hands of a run or in the gallery.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +25,46 @@ from ..errors import ProviderError
 from ..metadata import with_notice
 from ..request import GeneratedImage, GenerationRequest, GenerationResult, InputImage, Notice, Usage
 from ..sizing import Size
+from .sent_ahead import Item
 
-__all__ = ["FOLDER", "KEEP_S", "KeptResults", "fingerprint", "told_as_kept"]
+__all__ = ["FOLDER", "KEEP_S", "Destination", "KeptResults", "fingerprint", "told_as_kept", "with_notice_on_images"]
 
 FOLDER = "invokeai_external_kept"
 """The folder in Invoke's root, made when it is needed."""
 
 KEEP_S = 24 * 60 * 60.0
-"""How long a result is kept."""
+"""How long a result waits for who asks for the same; after that it goes into the gallery."""
 
+_FORMAT = 1
 _RESULT_FILE = "result.json"
+_DESTINATION_FILE = "destination.json"
 _UNFINISHED = ".unfinished-"
 _KINDS: Mapping[str, type[ProviderError]] = {
     kind.code: kind
     for kind in (getattr(errors, name) for name in errors.__all__)
     if issubclass(kind, ProviderError) and kind is not ProviderError
 }
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the images of a run belong that its node does not fetch.
+
+    Attributes:
+        user: The id of the user whose they are.
+        board: The id of the board; None for none.
+        item: The queue item that asked for them; None if that is not known.
+        size: The size in pixels that they are saved at, that of the image that was edited; None as they came.
+        panel: What Invoke's page gave as metadata; what the image's own say wins.
+        recalled: What Invoke's page recalls an image by; wins over both.
+    """
+
+    user: str
+    board: str | None = None
+    item: Item | None = None
+    size: Size | None = None
+    panel: Mapping[str, Any] = field(default_factory=dict)
+    recalled: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
@@ -60,6 +86,11 @@ def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
 def told_as_kept(result: GenerationResult) -> GenerationResult:
     """A result that is handed to another run than its own: it says so, in its notices and in its pictures' metadata."""
     notice = Notice("kept_result", "It was made and paid for earlier, for a run that was ended; nothing was sent now.")
+    return with_notice_on_images(result, notice)
+
+
+def with_notice_on_images(result: GenerationResult, notice: Notice) -> GenerationResult:
+    """A result with one more notice, which its images' metadata have as well."""
     images = tuple(replace(image, metadata=with_notice(image.metadata, notice)) for image in result.images)
     return replace(result, images=images, notices=(*result.notices, notice))
 
@@ -88,21 +119,22 @@ class KeptResults:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: set[Path] = set()
-        self._clean_up(unfinished=True)
+        self._clean_up()
 
-    def keep(self, name: str, result: GenerationResult) -> Path:
+    def keep(self, name: str, result: GenerationResult, destination: Destination | None = None) -> Path:
         """Write a result down under the fingerprint of its request; whoever does holds it.
 
         Raises:
             OSError: It could not be written; nothing is left of it.
         """
-        self._clean_up()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
         try:
             for place, image in enumerate(result.images):
-                (unfinished / _image_file(place, image.mime_type)).write_bytes(image.data)
-            (unfinished / _RESULT_FILE).write_text(json.dumps(_written(result)), encoding="utf-8")
+                _write(unfinished / _image_file(place, image.mime_type), image.data)
+            _write(unfinished / _RESULT_FILE, json.dumps(_written(result)).encode())
+            if destination:
+                _write(unfinished / _DESTINATION_FILE, json.dumps({"format": _FORMAT, **asdict(destination)}).encode())
             with self._lock:
                 entry = self._free_place(name)
                 unfinished.rename(entry)
@@ -114,19 +146,40 @@ class KeptResults:
 
     def hold(self, name: str) -> Path | None:
         """Take hold of a kept result that nobody holds, the oldest first; None if there is none."""
-        oldest = self._clock() - KEEP_S
         with self._lock:
             for entry in sorted(self._folder.glob(f"{name}-*")):
-                if entry not in self._held and _written_at(entry) > oldest:
+                if entry not in self._held:
                     self._held.add(entry)
                     return entry
         return None
 
+    def hold_old(self) -> list[Path]:
+        """Take hold of all that nobody holds and that nobody has asked for within a day."""
+        oldest = self._clock() - KEEP_S
+        with self._lock:
+            found = [
+                entry
+                for entry in sorted(self._folder.glob("*"))
+                if entry not in self._held and not entry.name.startswith(_UNFINISHED) and _written_at(entry) <= oldest
+            ]
+            self._held.update(found)
+            return found
+
     def read(self, entry: Path) -> GenerationResult | None:
-        """A result that is held; None if it cannot be read any more, as if it had never been there."""
+        """A result that is held; None if it cannot be read: something is broken, or a newer version wrote it."""
         try:
             return _read(entry)
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return None
+
+    def destination(self, entry: Path) -> Destination | None:
+        """Where the images of a result belong; None if that was not written down, as by 0.1."""
+        try:
+            held = json.loads((entry / _DESTINATION_FILE).read_text(encoding="utf-8"))
+            _check_format(held)
+            item, size = held.pop("item"), held.pop("size")
+            return Destination(**held, item=Item(*item) if item else None, size=Size(**size) if size else None)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def release(self, entry: Path) -> None:
@@ -144,15 +197,23 @@ class KeptResults:
             place for number in range(1_000_000) if not (place := self._folder / f"{name}-{number:06}").exists()
         )
 
-    def _clean_up(self, *, unfinished: bool = False) -> None:
-        """Remove what is older than a day, and at the start what an earlier Invoke left half written."""
-        oldest = self._clock() - KEEP_S
-        with self._lock:
-            for entry in self._folder.glob("*") if self._folder.is_dir() else ():
-                is_unfinished = entry.name.startswith(_UNFINISHED)
-                is_old = entry not in self._held and not is_unfinished and _written_at(entry) <= oldest
-                if is_old or (is_unfinished and unfinished):
-                    shutil.rmtree(entry, ignore_errors=True)
+    def _clean_up(self) -> None:
+        """Remove what an earlier Invoke began to write, as long as there is no image in it."""
+        for entry in self._folder.glob(f"{_UNFINISHED}*") if self._folder.is_dir() else ():
+            with suppress(OSError):
+                entry.rmdir()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A new file that only its owner can read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _check_format(held: dict[str, Any]) -> None:
+    """Take the format's number out; raises ValueError if it is that of a newer version."""
+    if held.pop("format", _FORMAT) != _FORMAT:
+        raise ValueError
 
 
 def _image_file(place: int, mime_type: str) -> str:
@@ -168,6 +229,7 @@ def _written_at(entry: Path) -> float:
 def _written(result: GenerationResult) -> dict[str, Any]:
     """A result as JSON has it, without the bytes of its pictures."""
     return {
+        "format": _FORMAT,
         "provider": result.provider,
         "model": result.model,
         "images": [
@@ -192,6 +254,7 @@ def _written(result: GenerationResult) -> dict[str, Any]:
 
 def _read(entry: Path) -> GenerationResult:
     held = json.loads((entry / _RESULT_FILE).read_text(encoding="utf-8"))
+    _check_format(held)
     images = tuple(
         GeneratedImage(
             **{

@@ -3,7 +3,11 @@
 A thread looks at the queue whenever it changes. Of the items that run or wait it finds the external nodes whose inputs
 are known by now, and starts their calls as far as the provider's ``concurrency`` allows; a result that waits for its
 turn counts as a call that is out. The node fetches its run when it is its turn (``Runtime.run``). A run whose item was
-cancelled, cleared or deleted is given up; what had come of it by then is kept on disk.
+cancelled, cleared or deleted is given up; what had come of it by then goes into the gallery.
+
+What is sent before its turn is written down before it is sent. After an Invoke that was killed nothing is sent before
+its turn until one request has succeeded, so that a crash that comes back does not cost eight calls each time; and an
+item whose calls may have been billed already waits for its turn.
 
 Never more is paid for than the queue would have: each thing that an item asks for is started once, and what an *if* may
 skip, a node that takes its result from a cache, and whatever is not certain, wait for their turn.
@@ -21,9 +25,11 @@ from typing import NamedTuple
 
 from ..request import GenerationRequest
 from . import host
+from .kept import Destination
 from .nodes import ExternalImageInvocation
 from .runs import Asked, Place
 from .runtime import Runtime
+from .sent_ahead import Item
 
 __all__ = ["LookAhead"]
 
@@ -42,6 +48,9 @@ _POLL_S = 0.5
 _HORIZON = 64
 """How many items of the queue are looked at; each is read once, which takes some milliseconds."""
 
+_IDLE_S = 3600.0
+"""How often it is looked for results that nobody has asked for within a day."""
+
 _END_S = 5.0
 """How long a stop waits for what is being written."""
 
@@ -52,12 +61,14 @@ class _Prospect(NamedTuple):
     Attributes:
         place: Where it runs.
         request: What it asks for.
+        destination: Whose it is.
         provider: The id of the provider that it goes to.
         calls: How many calls it takes.
     """
 
     place: Place
     request: GenerationRequest
+    destination: Destination
     provider: str
     calls: int
 
@@ -90,6 +101,7 @@ class LookAhead:
         # The nodes of what runs already may have run before anybody kept books on it.
         self._strangers = {item.number for item in host.queued_items() if item.status == "in_progress"}
         self._ledger.is_watched = True
+        runtime.sent.open()
         self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
         self._thread.start()
 
@@ -109,20 +121,24 @@ class LookAhead:
         self._ledger.is_watched = False
         left = self._ledger.forget(self._ledger.items())
         for run in left:
-            self._runtime.give_up(run)
+            self._runtime.give_up(run, item_is_gone=False)
         deadline = time.monotonic() + _END_S
         for run in left:
             run.ended.wait(max(0.0, deadline - time.monotonic()))
+        self._runtime.sent.close()
 
     def _watch(self) -> None:
-        timeout_s: float | None = 0.0
+        timeout_s, looked_through_at = 0.0, time.monotonic()
         while True:
             self._changed.wait(timeout_s)
             self._changed.clear()
             if self._closed:
                 return
             try:
-                timeout_s = _POLL_S if self._look() else None
+                timeout_s = _POLL_S if self._look() else _IDLE_S
+                if time.monotonic() - looked_through_at >= _IDLE_S:
+                    looked_through_at = time.monotonic()
+                    self._runtime.deliver_old()
             # Without this thread the queue goes on, as slowly as it would without a plugin.
             except Exception as error:
                 host.log.warning("invokeai_external could not look ahead: %s", error)
@@ -135,13 +151,17 @@ class LookAhead:
         queue = host.queued_items()
         alive = {item.number for item in queue}
         for run in self._ledger.forget(known - alive):
-            self._runtime.give_up(run)
+            self._runtime.give_up(run, item_is_gone=True)
+        sent = self._runtime.sent
+        sent.retain({Item(item.number, item.batch) for item in queue})
         self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
-        if not host.queue_is_paused():
+        if (sent.was_orderly or self._runtime.has_succeeded) and not host.queue_is_paused():
             batches = {item.batch for item in queue if item.status == "in_progress"}
             # Stable: running items stay first, and those of one kind in their order.
             for item in sorted(queue, key=lambda item: item.batch not in batches)[:_HORIZON]:
-                if not self._closed and item.status != "waiting" and item.number not in self._strangers:
+                if self._closed or item.status == "waiting" or item.number in self._strangers:
+                    continue
+                if not sent.is_doubtful(Item(item.number, item.batch)):
                     self._start(item.number)
         return bool(queue)
 
@@ -155,7 +175,7 @@ class LookAhead:
             while prospects and (first := prospects.first) and self._has_room(first):
                 asked = self._runtime.asked(first.request, first.place)
                 prospects.met[asked] += 1
-                begin = partial(self._runtime.run_ahead, first.request, asked.name)
+                begin = partial(self._runtime.run_ahead, first.request, asked, first.destination)
                 self._ledger.start(asked, prospects.met[asked], begin)
                 prospects.first = next(prospects.rest, None)
         except Exception as error:
@@ -168,12 +188,12 @@ class LookAhead:
             if node.use_cache:
                 continue
             try:
-                request = node.asked(context)
+                request, destination = node.asked(context)
                 provider, calls = self._runtime.provider_and_calls(request)
             except Exception:
                 # The node tells it when it is its turn, and the item fails: what comes behind never runs.
                 return
-            yield _Prospect(host.place_of(context), request, provider, calls)
+            yield _Prospect(host.place_of(context), request, destination, provider, calls)
 
     def _has_room_at_all(self) -> bool:
         return any(self._ledger.calls(provider) < self._concurrency for provider in self._runtime.providers())

@@ -18,6 +18,7 @@ from invokeai.app.invocations.primitives import ImageCollectionOutput
 from invokeai.app.services.shared.invocation_context import InvocationContext
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
@@ -33,6 +34,8 @@ from ..request import (
 )
 from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
+from .core_nodes import as_read, as_stored
+from .kept import Destination
 from .stored import StoredImage
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
@@ -71,40 +74,63 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     # that one of a newer page does not break a run, and so that outpainting ends in a sentence.
     mode: str = InputField(default="txt2img", description="Not used: what is wired decides", ui_hidden=True)
 
+    # A return type would take the place of the node's fields on Invoke's API page, from which its editor is made.
+    @model_serializer(mode="wrap")
+    def _stored(self, handler: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        return as_stored(handler(self))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return as_read(value) if isinstance(value, dict) else value
+
     def options(self) -> dict[str, OptionValue | None]:
         """The provider's own options, by the names that the planner knows."""
         raise NotImplementedError
 
-    def asked(self, context: InvocationContext) -> GenerationRequest:
-        """What the node asks for, its inputs being known; the same before its turn and when it runs.
+    def asked(self, context: InvocationContext) -> tuple[GenerationRequest, Destination]:
+        """What the node asks for and whose it is, its inputs being known; the same before its turn and when it runs.
 
         Raises:
             RequestError: The node, its model or its pictures cannot be used.
         """
-        return self._request(context, self._record(context))
+        record = self._record(context)
+        request = self._request(context, record)
+        place = host.place_of(context)
+        destination = Destination(
+            user=place.user,
+            board=self.board.board_id if self.board else None,  # type: ignore[redundant-expr]
+            item=place.queue_item,
+            # Asked before and not after: the pictures that go in may be gone by then.
+            size=request.size if self.init_image else None,
+            panel=self.metadata.root if self.metadata else {},
+            recalled=self._recalled(context, record),
+        )
+        return request, destination
 
     def invoke(self, context: InvocationContext) -> ImageCollectionOutput:
         record = self._record(context)
-        request = self._request(context, record)
-        # Asked before and not after: the pictures that go in may be gone by then.
-        size = request.size if self.init_image else None
-        recalled = self._recalled(context, record)
-        run = pack.runtime().run(request, host.place_of(context))
+        request, destination = self.asked(context)
+        size = destination.size
+        # Held, since the pack may be taken out meanwhile.
+        runtime = pack.runtime()
+        run = runtime.run(request, host.place_of(context), destination)
         try:
-            result = pack.runtime().follow(
+            result = runtime.follow(
                 run,
                 is_canceled=context.util.is_canceled,
                 tell=lambda text, preview: _tell(context, text, preview, size),
             )
-        except (host.CanceledException, CancelledError) as error:
+        except (host.CanceledException, CancelledError):
+            if runtime.is_stopping:
+                raise CancelledError(
+                    "Invoke was stopped before the image was there.",
+                    hint="Run it again: an image that still arrived is kept and not paid for twice; otherwise the"
+                    " provider may bill the first time as well.",
+                ) from None
             # Those that are there are paid for.
             if run.arrived:
-                self._saved(context, run.arrived, size, recalled)
-            if isinstance(error, host.CanceledException) and host.is_stopping(context):
-                raise CancelledError(
-                    "Invoke was stopped before the picture was there.",
-                    hint="Run it again; the provider may bill the first time as well.",
-                ) from None
+                runtime.deliver(run.arrived, destination)
             raise
         for notice in result.notices:
             context.logger.info(f"{record.name}: {notice.message}")
@@ -113,7 +139,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             context.logger.warning(f"{record.name}: {missing.message}")
             context.util.signal_progress(missing.message)
             pictures = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in pictures)
-        return _output(self._saved(context, pictures, size, recalled))
+        return _output(self._saved(context, pictures, destination))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
         """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
@@ -199,8 +225,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         self,
         context: InvocationContext,
         pictures: Sequence[GeneratedImage],
-        size: Size | None,
-        recalled: dict[str, Any],
+        destination: Destination,
     ) -> list[str]:
         """The names of the pictures in the gallery.
 
@@ -208,13 +233,12 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
-        panel = self.metadata.root if self.metadata else {}
         originals = pack.runtime().originals()
         for image in pictures:
             told = originals.keep(image)
-            metadata = {**panel, **told.metadata, **recalled}
+            metadata = {**destination.panel, **told.metadata, **destination.recalled}
             try:
-                saved.append(self._saved_one(context, image.data, size, metadata, saved))
+                saved.append(self._saved_one(context, image.data, destination.size, metadata, saved))
             except rescue.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
@@ -269,7 +293,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         try:
             # Whatever texts of Invoke's it came with, they tell of another run.
             picture = StoredImage.of_file(file, dropped=host.TEXTS)
-            return host.save(context, _as_large_as(size, picture), metadata, before=before)
+            return host.save(context, picture.as_large_as(size), metadata, before=before)
         except Exception as failure:
             cause = rescue.cause_of(failure)
         reason = rescue.reason_of(cause)
@@ -348,13 +372,6 @@ def _blaming(picture: InputImage, what: str) -> Iterator[None]:
         yield
     except images.ImageError as error:
         raise InvalidRequestError(f"The {what} {picture.name}: {error}", hint="Choose another.") from None
-
-
-def _as_large_as(size: Size | None, picture: StoredImage) -> StoredImage:
-    """An edit at the size of the picture that was edited, which is where the Canvas puts it; None changes nothing."""
-    if size is None or picture.size == (size.width, size.height):
-        return picture
-    return picture.resized((size.width, size.height))
 
 
 def _model_field(provider: str) -> Any:

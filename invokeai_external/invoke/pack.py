@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
+from .. import in_flight
 from ..errors import ExternalError
 from ..registry import PROVIDER_IDS, Registry
-from . import host
+from . import core_nodes, host
 from .canvas_refresh import CanvasRefresh
 from .picker import ModelSync, starter_model
 from .routes import router_of
 from .runtime import Runtime
+from .sent_ahead import Item
 
 __all__ = ["activate", "runtime"]
-
-_NODE_TYPES = ("openai_image_generation", "gemini_image_generation")
 
 _active: Pack | None = None
 
@@ -27,12 +27,12 @@ _active: Pack | None = None
 def activate(pack_name: str) -> None:
     """Put everything in; if it is in already (Invoke reloads its packs), take it out before."""
     global _active
-    other = host.node_pack_of(_NODE_TYPES[0])
+    other = host.node_pack_of(core_nodes.NODE_TYPES[0])
     if other not in (None, "invokeai", pack_name):
         host.log.error(
             "%s stays off: the node %s is replaced by the node pack %s already. Remove one of the two folders.",
             pack_name,
-            _NODE_TYPES[0],
+            core_nodes.NODE_TYPES[0],
             other,
         )
         return
@@ -73,8 +73,12 @@ class Pack:
             if not host.services_exist():
                 stack.enter_context(host.started(self._begin))
                 self._starting.enter_context(host.resting_queue())
+            stack.enter_context(host.on_batch(_repair_queue))
+            stack.enter_context(host.on_stop(self.runtime.stop_begins, self.runtime.stop_ends))
             # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
-            stack.enter_context(host.replaced_nodes(_NODE_TYPES, _our_nodes))
+            stack.enter_context(host.replaced_nodes(core_nodes.NODE_TYPES, _our_nodes))
+            # Before the core's nodes are back, which read what is stored from then on.
+            stack.callback(_repair_queue)
             self._stack = stack.pop_all()
         if host.services_exist():
             _in_background(self._begin)
@@ -91,6 +95,9 @@ class Pack:
 
     def _begin(self) -> None:
         """Show our models in the list of starter models, and bring the installed ones up to date."""
+        _repair_queue()
+        # Before anything is taken from the queue.
+        self._tell_of_the_last_end()
         with self._lock:
             self._starting.close()
         try:
@@ -106,6 +113,31 @@ class Pack:
             self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
         self.sync.run()
         self._speed_up()
+        self._deliver_old()
+
+    def _deliver_old(self) -> None:
+        try:
+            self.runtime.deliver_old()
+        except Exception as error:
+            host.log.warning("invokeai_external could not look through the kept images: %s", error)
+
+    def _tell_of_the_last_end(self) -> None:
+        """Say of which calls an Invoke before this one left no answer."""
+        sent = self.runtime.sent
+        try:
+            for notice in in_flight.notices_of(in_flight.left_behind(host.root())):
+                host.log.warning("invokeai_external: %s", notice.message)
+            sent.retain({Item(item.number, item.batch) for item in host.queued_items()})
+        # The queue waits for this, and must not wait for ever.
+        except Exception as error:
+            host.log.warning("invokeai_external could not look what an earlier Invoke left: %s", error)
+        if doubtful := sent.doubtful():
+            host.log.warning(
+                "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They"
+                " are sent again at their turn and may be billed twice; to avoid that, cancel them in the queue: %s.",
+                len(doubtful),
+                ", ".join(str(item.number) for item in doubtful),
+            )
 
     def _speed_up(self) -> None:
         """Keep the queue from waiting for more than it must, as far as the settings say so."""
@@ -121,6 +153,10 @@ class Pack:
                 self._later.enter_context(_frozen_gc())
             if limits.look_ahead:
                 self._later.enter_context(_looking_ahead(self.runtime))
+            else:
+                # What is written down there of items that have ended since goes.
+                self.runtime.sent.open()
+                self.runtime.sent.close()
 
 
 @contextmanager
@@ -164,6 +200,25 @@ def _looking_ahead(runtime: Runtime) -> Iterator[None]:
         stack.enter_context(host.on_stop(look_ahead.end, look_ahead.close))
         stack.enter_context(host.on_queue_change(look_ahead.wake))
         yield
+
+
+def _repair_queue(batch: str | None = None) -> None:
+    """Have only what the core's own classes accept stored in the queue, see ``core_nodes``.
+
+    Our nodes store nothing else; what is repaired was stored by a 0.1, or written into stored nodes by *batch data*.
+    """
+    if not host.services_exist():
+        return
+    try:
+        count = host.repair_queue(core_nodes.NODE_TYPES, core_nodes.repaired, batch=batch)
+    # Neither the pack nor Invoke's own start or uninstall may fail over it.
+    except Exception as error:
+        host.log.warning("invokeai_external could not look through the queue: %s", error)
+        return
+    if count and batch is None:
+        host.log.info(
+            "invokeai_external: %s items of the queue are now stored so that Invoke can read them alone.", count
+        )
 
 
 def _our_nodes() -> Sequence[type[Any]]:

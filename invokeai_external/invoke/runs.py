@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..progress import ProgressLine
-from ..request import GeneratedImage, GenerationResult, Progress, Received
+from ..request import GeneratedImage, GenerationResult, Notice, Preview, Progress, Received, Sending
+from .kept import Destination
+from .sent_ahead import Item
 
 __all__ = ["Asked", "Ledger", "Place", "Run"]
 
@@ -23,11 +25,18 @@ class Place(NamedTuple):
         item: The number of the queue item.
         node: The id of the node in the item's graph; the runs of one node under an *iterate* share it.
         user: The id of the user whose item it is.
+        batch: The id of the item's batch.
     """
 
     item: int
     node: str
     user: str
+    batch: str = ""
+
+    @property
+    def queue_item(self) -> Item:
+        """The item, as it is written down."""
+        return Item(self.item, self.batch)
 
 
 class Asked(NamedTuple):
@@ -49,28 +58,42 @@ class Run:
     Attributes:
         provider: The id of the provider that it goes to.
         calls: How many calls it makes.
+        asked: What it was started for, and where.
+        destination: Where its images belong if its node does not fetch them.
         line: What it does right now.
+        under_way: The calls that are out right now, by their number in the run.
         arrived: The pictures so far.
         future: Its result, or the error that it met.
         kept: The result on disk, if it is there.
         is_fetched: True once its node has it: nothing of it need be kept any more.
         is_left: True once it is certain that its node will not fetch it.
+        is_orphan: True if its item is gone as well: nobody will ever ask for it there.
+        notice: What its images say of it, beside what the provider's answer gives.
         ended: Set when the run is over, and what is to be kept of it is written.
     """
 
     provider: str
     calls: int
     is_fetched: bool
+    asked: Asked | None = None
+    destination: Destination | None = None
     line: ProgressLine = field(default_factory=ProgressLine)
+    under_way: set[int] = field(default_factory=set)
     arrived: list[GeneratedImage] = field(default_factory=list)
     future: Future[GenerationResult] = field(default_factory=Future)
     kept: Path | None = None
     is_left: bool = False
+    is_orphan: bool = False
+    notice: Notice | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
     def on_progress(self, event: Progress) -> None:
         """Take note of what it does."""
         self.line.on_progress(event)
+        if isinstance(event, Sending | Preview):
+            self.under_way.add(event.call)
+        else:
+            self.under_way.discard(event.call)
         if isinstance(event, Received):
             self.arrived.extend(event.images)
 

@@ -8,26 +8,28 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ..errors import CancelledError, ExternalError, RequestError
+from ..errors import CancelledError, ExternalError, ProviderError, RequestError
 from ..planner import count_calls
 from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck, GenerationRequest, GenerationResult, Preview
+from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Notice, Preview
 from ..service import Service
 from ..settings import Settings, load_settings, wants_sandbox
-from . import host
-from .kept import KeptResults, fingerprint, told_as_kept
+from . import delivery, host, rescue
+from .kept import Destination, KeptResults, fingerprint, told_as_kept, with_notice_on_images
 from .originals import Originals
 from .runs import Asked, Ledger, Place, Run
+from .sent_ahead import Item, SentAhead
 
 __all__ = ["Runtime"]
 
@@ -38,15 +40,32 @@ _TELL_S = 1.0
 """How often the progress line is told at most: each telling is an event to every browser."""
 
 
+_STOP_S = 5.0
+"""How long a stop of Invoke waits for the answers to calls that are out; whoever stops it may kill it after ten."""
+
+_LAST_S = 2.0
+"""How long something is waited for that needs no answer from anywhere."""
+
+MAY_BE_BILLED_TWICE = Notice(
+    "may_be_billed_twice",
+    "An earlier Invoke sent this request and ended before it was answered, so that it may be billed twice.",
+)
+
+
 class Runtime:
     """The service inside Invoke, with the keys that Invoke holds when a run begins.
 
     Attributes:
         ledger: The runs, and which of them were started before their turn.
+        is_stopping: True from when Invoke was told to stop.
+        has_succeeded: True once a request has given images.
     """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.is_stopping = False
+        self.has_succeeded = False
+        self._at_stop: set[int] = set()
         self._lock = threading.Lock()
         self._portal: BlockingPortal | None = None
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
@@ -77,7 +96,12 @@ class Runtime:
             return set(PROVIDER_IDS)
         return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
 
-    def run(self, request: GenerationRequest, place: Place) -> Run:
+    @cached_property
+    def sent(self) -> SentAhead:
+        """What was sent before its turn, by this Invoke and by the one before."""
+        return SentAhead(host.root())
+
+    def run(self, request: GenerationRequest, place: Place, destination: Destination) -> Run:
         """What a node asks for: the run that was started before its turn, a kept result of an equal one, or a new run.
 
         Raises:
@@ -87,13 +111,26 @@ class Runtime:
         run = self.ledger.fetch(asked)
         if run and not _was_refused_unsent(run):
             return run
-        run = self._from_disk(request, asked.name, is_fetched=True) or self._begin(request)
+        run = self._from_disk(asked, is_fetched=True)
+        if run is None:
+            run = self._begin(request, asked, destination, is_fetched=True)
+            if self.sent.is_doubtful(place.queue_item):
+                run.notice = MAY_BE_BILLED_TWICE
+                host.log.warning("Queue item %s: %s", place.item, run.notice.message)
         self.ledger.add(run)
         return run
 
-    def run_ahead(self, request: GenerationRequest, name: str) -> Run:
-        """Start a run that its node will fetch, or take hold of a kept result for it; ``name`` is its fingerprint."""
-        return self._from_disk(request, name, is_fetched=False) or self._begin(request, ahead_as=name)
+    def run_ahead(self, request: GenerationRequest, asked: Asked, destination: Destination) -> Run:
+        """Start a run that its node will fetch, or take hold of a kept result for it."""
+        if run := self._from_disk(asked, is_fetched=False):
+            return run
+        provider, _, model = (request.model or "").partition("/")
+        self.sent.begin(asked.place.queue_item, provider, model)
+        try:
+            return self._begin(request, asked, destination, is_fetched=False)
+        except ExternalError:
+            self.sent.answered(asked.place.queue_item)
+            raise
 
     def asked(self, request: GenerationRequest, place: Place) -> Asked:
         """The request of a node, with what tells it from all others; raises SettingsError."""
@@ -151,20 +188,84 @@ class Runtime:
             _give_invokes_hint(error)
             raise
         finally:
-            run.future.cancel()
+            if not self._leave_to_the_stop(run):
+                run.future.cancel()
+                # What is under way may just arrive.
+                run.ended.wait(_LAST_S)
             if run.kept:
                 self._kept.discard(run.kept)
+        if run.notice:
+            result = with_notice_on_images(result, run.notice)
         for failure in result.errors:
             _give_invokes_hint(failure)
         return result
 
-    def give_up(self, run: Run) -> None:
-        """End a run that its node will not fetch; what has come of it stays on disk for whoever asks for the same."""
+    def give_up(self, run: Run, *, item_is_gone: bool) -> None:
+        """End a run that its node will not fetch.
+
+        What has come of it goes into the gallery if its item is gone; else it stays on disk for whoever asks for the
+        same, which mostly is that item.
+        """
         run.future.cancel()
         with self._lock:
-            run.is_left = True
-        if run.kept:
-            self._kept.release(run.kept)
+            run.is_left, run.is_orphan = True, item_is_gone
+            entry = run.kept
+        if entry:
+            self._leave(entry, run)
+
+    def deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> None:
+        """Put the images of a cancelled run into the gallery, or where that fails into files; the log says where."""
+        try:
+            delivery.into_gallery(images, destination, self.originals())
+            host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", len(images))
+        # Invoke raises one of several errors.
+        except Exception as error:
+            reason = rescue.reason_of(rescue.cause_of(error))
+            where = rescue.keep_elsewhere(images, host.root())
+            host.log.error("The images of a cancelled run could not be saved in the gallery: %s. %s", reason, where)
+
+    def deliver_old(self) -> None:
+        """Put what nobody has asked for within a day into the gallery; what waits in the queue is left to its item."""
+        alive = {Item(item.number, item.batch) for item in host.queued_items()}
+        for entry in self._kept.hold_old():
+            destination = self._kept.destination(entry)
+            if destination is None and not host.has_users():
+                # 0.1 did not write down whose it is.
+                destination = Destination("system")
+            if destination is None or destination.item in alive or not self._is_delivered(entry, destination):
+                self._kept.release(entry)
+
+    def stop_begins(self) -> None:
+        """Invoke was told to stop: what is at work ends, and what is about to arrive is waited for."""
+        self.is_stopping = True
+
+    def stop_ends(self) -> None:
+        """Wait a few seconds for the calls that are out, and for the items that were at work to be told of it."""
+        deadline = time.monotonic() + _STOP_S
+        runs = self.ledger.runs()
+        for run in runs:
+            if not run.under_way:
+                run.future.cancel()
+        for run in runs:
+            run.ended.wait(max(0.0, deadline - time.monotonic()))
+        late = [run for run in runs if not run.ended.is_set()]
+        calls = sum(len(run.under_way) for run in late)
+        for run in late:
+            run.future.cancel()
+        if calls:
+            host.log.warning(
+                "invokeai_external: %s call(s) were not answered within %g s of Invoke's stop and were given up; the"
+                " provider may bill them.",
+                calls,
+                _STOP_S,
+            )
+        deadline = time.monotonic() + _LAST_S
+        for run in late:
+            run.ended.wait(max(0.0, deadline - time.monotonic()))
+        while time.monotonic() < deadline and self._at_stop & {
+            item.number for item in host.queued_items() if item.status == "in_progress"
+        }:
+            time.sleep(_POLL_S)
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` gives or raises."""
@@ -195,54 +296,62 @@ class Runtime:
     def _kept(self) -> KeptResults:
         return KeptResults(host.root())
 
-    def _from_disk(self, request: GenerationRequest, name: str, *, is_fetched: bool) -> Run | None:
+    def _from_disk(self, asked: Asked, *, is_fetched: bool) -> Run | None:
         """The run of a kept result, which is then held; None if there is none."""
-        if not (entry := self._kept.hold(name)):
+        if not (entry := self._kept.hold(asked.name)):
             return None
-        result = self._kept.read(entry)
-        if result is None:
-            self._kept.discard(entry)
+        # One that cannot be read stays held, and stays on the disk: its images may be whole.
+        if not (result := self._kept.read(entry)):
             return None
-        run = Run(result.provider, calls=1, is_fetched=is_fetched, kept=entry)
+        run = Run(result.provider, calls=1, is_fetched=is_fetched, asked=asked, kept=entry)
         run.future.set_result(told_as_kept(result))
         run.ended.set()
         return run
 
-    def _begin(self, request: GenerationRequest, ahead_as: str | None = None) -> Run:
-        """Start a run; one that is ahead of its turn is kept under that name when it ends."""
+    def _begin(self, request: GenerationRequest, asked: Asked, destination: Destination, *, is_fetched: bool) -> Run:
+        """Start a run; what comes of it is kept under its fingerprint, unless its node has it by then."""
         provider, calls = self.provider_and_calls(request)
-        run = Run(provider, calls, is_fetched=ahead_as is None)
+        run = Run(provider, calls, is_fetched=is_fetched, asked=asked, destination=destination)
         service, portal = self._service()
-        run.future = portal.start_task_soon(self._carried_out, service, request, run, ahead_as)
+        run.future = portal.start_task_soon(self._carried_out, service, request, run, asked)
         return run
 
     async def _carried_out(
-        self, service: Service, request: GenerationRequest, run: Run, ahead_as: str | None
+        self, service: Service, request: GenerationRequest, run: Run, asked: Asked
     ) -> GenerationResult:
         try:
             try:
                 result = await service.generate(request, run.on_progress)
             except anyio.get_cancelled_exc_class():
                 if run.arrived:
-                    await self._keep(_part_of(request, run), run, ahead_as)
+                    await self._keep(_part_of(request, run), run, asked.name)
                 raise
-            await self._keep(result, run, ahead_as)
+            except ProviderError as error:
+                if not error.may_be_billed:
+                    self.sent.answered(asked.place.queue_item)
+                raise
+            except ExternalError:
+                self.sent.answered(asked.place.queue_item)
+                raise
+            self.has_succeeded = True
+            await self._keep(result, run, asked.name)
+            self.sent.answered(asked.place.queue_item)
             return result
         finally:
             run.ended.set()
 
-    async def _keep(self, result: GenerationResult, run: Run, ahead_as: str | None) -> None:
+    async def _keep(self, result: GenerationResult, run: Run, name: str) -> None:
         """Write a result down, unless its node waits for it already."""
-        if ahead_as is None or run.is_fetched:
+        if run.is_fetched:
             return
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._write_down, result, run, ahead_as)
+            await anyio.to_thread.run_sync(self._write_down, result, run, name)
 
-    def _write_down(self, result: GenerationResult, run: Run, ahead_as: str) -> None:
+    def _write_down(self, result: GenerationResult, run: Run, name: str) -> None:
         try:
-            entry = self._kept.keep(ahead_as, result)
+            entry = self._kept.keep(name, result, run.destination)
         except OSError as error:
-            host.log.warning("invokeai_external could not keep a picture until its turn: %s.", error.strerror)
+            host.log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
             return
         with self._lock:
             run.kept = None if run.is_fetched else entry
@@ -251,7 +360,39 @@ class Runtime:
         if run.is_fetched:
             self._kept.discard(entry)
         elif is_left:
+            self._leave(entry, run)
+
+    def _leave(self, entry: Path, run: Run) -> None:
+        """Part with a kept result whose node will not fetch it."""
+        if not (run.is_orphan and run.destination and self._is_delivered(entry, run.destination)):
             self._kept.release(entry)
+
+    def _is_delivered(self, entry: Path, destination: Destination) -> bool:
+        """Put a kept result that is held into the gallery; False if that fails, and it stays where it is."""
+        if not (result := self._kept.read(entry)):
+            return False
+        try:
+            delivery.into_gallery(result.images, destination, self.originals())
+        # Invoke raises one of several errors.
+        except Exception as error:
+            host.log.warning(
+                "The images of a cancelled run are kept in %s, since the gallery did not take them: %s.",
+                entry,
+                rescue.reason_of(rescue.cause_of(error)),
+            )
+            return False
+        self._kept.discard(entry)
+        host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", len(result.images))
+        return True
+
+    def _leave_to_the_stop(self, run: Run) -> bool:
+        """True if Invoke stops and the run is still under way: it is waited for, and what comes of it is kept."""
+        with self._lock:
+            if not self.is_stopping or run.ended.is_set() or not run.asked:
+                return False
+            run.is_fetched, run.is_left = False, True
+            self._at_stop.add(run.asked.place.item)
+            return True
 
     def _service(self) -> tuple[Service, BlockingPortal]:
         """The service for the settings as they are now; one for older settings goes on for who still uses it."""

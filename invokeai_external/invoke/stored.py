@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import images
+from ..sizing import Size
 
 __all__ = ["StoredImage"]
 
@@ -69,9 +70,11 @@ class StoredImage(Image.Image):
             self._decoded = None
         return super().load()
 
-    def resized(self, size: tuple[int, int]) -> StoredImage:
-        """Another one of this size in pixels, which there is no file of."""
-        return StoredImage(self.resize(size, Image.Resampling.LANCZOS))
+    def as_large_as(self, size: Size | None) -> StoredImage:
+        """This one, or if it has another size in pixels, another one that there is no file of; None changes nothing."""
+        if size is None or self.size == (size.width, size.height):
+            return self
+        return StoredImage(self.resize((size.width, size.height), Image.Resampling.LANCZOS))
 
     def frombytes(self, *arguments: Any, **options: Any) -> None:
         """As Pillow's, which alone would change pixels in place that cannot be written to."""

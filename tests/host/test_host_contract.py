@@ -21,6 +21,8 @@ _IMAGES = "invokeai.app.services.image_records.image_records_common:ImageRecord"
 _EVENTS = "invokeai.app.services.events.events_common"
 _EVENT = f"{_EVENTS}:ModelInstallCompleteEvent"
 _STATUS_CHANGED = f"{_EVENTS}:QueueItemStatusChangedEvent"
+_BOARD = "invokeai.app.services.boards.boards_common:BoardDTO"
+_BATCH = f"{_EVENTS}:BatchEnqueuedEvent"
 _CONFIG = "invokeai.app.services.config.config_default:InvokeAIAppConfig"
 _NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
 _MODEL = "invokeai.backend.model_manager.configs.external_api:ExternalApiModelConfig"
@@ -45,15 +47,19 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "edge.destination.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
     "edge.source": (f"{_GRAPH}:Edge", ("source",)),
     "edge.source.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
+    "event[1].batch_id": (_BATCH, ("batch_id",)),
     "event[1].config": (_EVENT, ("config",)),
-    "event[1].enqueued": (f"{_EVENTS}:BatchEnqueuedEvent", ("enqueued",)),
+    "event[1].enqueued": (_BATCH, ("enqueued",)),
     "found[0].UIConfig": (_NODE, ("UIConfig",)),
     "found[0].UIConfig.node_pack": ("invokeai.app.invocations.baseinvocation:UIConfigBase", ("node_pack",)),
+    "found.board_visibility": (_BOARD, ("board_visibility",)),
+    "found.user_id": (_BOARD, ("user_id",)),
     "get_config().root_path": (_CONFIG, ("root_path",)),
-    "item.status": ("invokeai.app.services.session_queue.session_queue_common:SessionQueueItem", ("status",)),
+    "image.image_name": ("invokeai.app.services.images.images_common:ImageDTO", ("image_name",)),
     "node.get_type": (_NODE, ("get_type",)),
     "node.id": (_NODE, ("id",)),
     "node.invoke": (_NODE, ("invoke",)),
+    "owner.is_admin": ("invokeai.app.services.users.users_common:UserDTO", ("is_admin",)),
     "record.image_name": (_IMAGES, ("image_name",)),
     "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),
@@ -63,7 +69,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     **dict.fromkeys(("handlers.remove", "inputs.items", "key.strip", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
     **dict.fromkeys(("item.batch", "item.origin", "item.queue", "item.user"), None),
-    **dict.fromkeys(("cursor.execute", "cursor.fetchall"), None),
+    **dict.fromkeys(("cursor.execute", "cursor.executemany", "cursor.fetchall"), None),
     "log.error": None,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from .events import Listener
 from .graphs import panel_graph, workflow_graph
 from .invoke import Invoke, Json, output_names, wait_for
 from .sandbox import Sandbox
@@ -153,26 +154,45 @@ def test_a_call_ends_with_its_item_however_that_is_cancelled(
     wait_for(lambda: sandbox.in_flight() == 0, 5)
 
 
-def test_a_result_that_nobody_fetched_is_taken_once_by_the_next_that_asks_for_the_same(
+def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_gallery(
     paused: Invoke, sandbox: Sandbox, gpt: Json
 ) -> None:
-    graph = panel_graph(gpt, prompt="a kept fox")
+    """As on the Canvas, whose images are intermediate and go with it: its owner finds it, on the board of the run."""
+    board = paused.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
+    graph = panel_graph(gpt, prompt="a cancelled fox", is_intermediate=True, board={"board_id": board})
     sandbox.order("openai", "slow", seconds=3)
-    [first, second] = batch(paused, graph, ["another fox", "a kept fox"])
+    [first, second] = batch(paused, graph, ["another fox", "a cancelled fox"])
+    before = set(paused.gallery())
     resume(paused)
     calls_soon(sandbox, 2)
-    # The second one's picture is there by now, and waits for the first.
-    paused.cancel(second)
+    # The second one's image is there by now, and waits for the first.
+    with Listener(paused) as page:
+        paused.cancel(second)
+        [name] = wait_for(lambda: set(paused.gallery()) - before)
+        heard = wait_for(
+            lambda: [
+                event
+                for event in page.named("invocation_complete")
+                if event["result"].get("collection") == [{"image_name": name}]
+            ]
+        )
+    assert [event["item_id"] for event in heard] == [0]
+    image = paused.picture(name)
+    assert (image.record["is_intermediate"], image.record["board_id"]) == (False, board)
+    assert (image.metadata["positive_prompt"], image.metadata["width"]) == ("a cancelled fox", 1024)
+    assert image.metadata["model"]["name"] == gpt["name"]
+    notices = [notice["code"] for notice in image.metadata["external"]["notices"]]
+    assert notices[-1] == "from_cancelled_run"
+    assert image.metadata["external"]["cost_usd"] > 0
     assert paused.ended(first)["status"] == "completed"
     assert prompts_of(paused, paused.item(first)) == ["another fox"]
-    [again] = paused.run(graph)
-    assert len(sandbox.calls()) == 2
-    notices = [notice["code"] for notice in again.metadata["external"]["notices"]]
-    assert notices[-1] == "kept_result"
-    assert again.metadata["external"]["cost_usd"] > 0
+    kept = paused.root / "invokeai_external_kept"
+    assert list(kept.iterdir()) == []
+    # It was delivered: who asks for the same gets an image of their own.
     [new] = paused.run(graph)
     assert len(sandbox.calls()) == 3
-    assert "kept_result" not in [notice["code"] for notice in new.metadata["external"]["notices"]]
+    codes = [notice["code"] for notice in new.metadata["external"]["notices"]]
+    assert not {"kept_result", "from_cancelled_run"} & set(codes)
 
 
 def test_what_a_stop_leaves_behind_is_not_paid_for_again(new_invoke: Any, sandbox: Sandbox) -> None:

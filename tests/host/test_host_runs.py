@@ -139,7 +139,10 @@ def test_pictures_that_came_before_a_cancel_are_kept(invoke: Invoke, sandbox: Sa
     invoke.cancel(number)
     assert invoke.ended(number)["status"] == "canceled"
     came = wait_for(lambda: found if len(found := set(invoke.gallery()) - before) == 2 else None)
-    assert {invoke.picture(name).metadata["positive_prompt"] for name in came} == {PROMPT}
+    for name in came:
+        image = invoke.picture(name)
+        assert image.metadata["positive_prompt"] == PROMPT
+        assert image.metadata["external"]["notices"][-1]["code"] == "from_cancelled_run"
 
 
 def test_references_are_recalled_as_the_page_reads_them(

@@ -1,0 +1,114 @@
+"""``undelivered``: the images in a root that were paid for and lie in no gallery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .. import images, metadata
+from ..invoke.kept import FOLDER as KEPT
+from ..invoke.rescue import FOLDER as RESCUED
+from . import report
+
+__all__ = ["UndeliveredImage", "run", "undelivered_images"]
+
+_MOST_BYTES = 1 << 30
+"""No image is read beyond this."""
+
+_SUFFIXES = {".png", ".jpeg", ".jpg", ".webp"}
+
+
+@dataclass(frozen=True)
+class UndeliveredImage:
+    """An image that nobody was given.
+
+    Attributes:
+        path: Where it lies.
+        provider: The provider's id, as its metadata say; None where they cannot be read.
+        model: The model id that was sent.
+        created: When it was made, ISO 8601 in UTC; where that is not known, when the file was written.
+        cost_usd: What it cost; None if that is unknown.
+        bytes: The size of the file.
+    """
+
+    path: str
+    provider: str | None
+    model: str | None
+    created: str
+    cost_usd: float | None
+    bytes: int
+
+
+def undelivered_images(root: Path) -> list[UndeliveredImage]:
+    """The images in the folders of a root that hold what could not be delivered, the oldest first."""
+    return sorted((_described(path) for path in _files(root)), key=lambda image: (image.created, image.path))
+
+
+def run(root: Path, *, as_json: bool) -> None:
+    """Print what was found; nothing is changed."""
+    found = undelivered_images(root)
+    if as_json:
+        report.print_json({"images": [asdict(image) for image in found]})
+        return
+    for image in found:
+        cost = "cost unknown" if image.cost_usd is None else f"${image.cost_usd:.4f}"
+        line = f"{image.path}  {image.model or 'unknown model'}  {image.created[:16].replace('T', ' ')}  {cost}"
+        typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
+    if found:
+        report.say(
+            f"{len(found)} image(s) were paid for and are in no gallery. Those in {KEPT} go to the next run that asks"
+            " for the same, or after a day into Invoke's gallery. To delete one, delete its file or folder."
+        )
+    else:
+        report.say(f"No undelivered images in {root}.")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for pattern in (f"{KEPT}/*/*", f"{RESCUED}/*"):
+        for path in root.glob(pattern):
+            if path.suffix.lower() in _SUFFIXES and path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _described(path: Path) -> UndeliveredImage:
+    file = path.stat()
+    found = _settings(path)
+    external = found.get("external")
+    known: dict[str, Any] = external if isinstance(external, dict) else {}
+    cost, created = known.get("cost_usd"), known.get("created")
+    written = datetime.fromtimestamp(file.st_mtime, UTC).isoformat(timespec="seconds")
+    return UndeliveredImage(
+        path=str(path),
+        provider=_text(known.get("provider")),
+        model=_text(known.get("model")),
+        created=_text(created) or written,
+        cost_usd=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
+        bytes=file.st_size,
+    )
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What is known of an image: a kept one has its metadata in a file beside it, any other in its own."""
+    try:
+        result = path.with_name("result.json")
+        if result.is_file():
+            held = json.loads(result.read_text(encoding="utf-8"))
+            found = held["images"][int(path.stem.rpartition("-")[2]) - 1]["metadata"]
+        elif path.stat().st_size <= _MOST_BYTES:
+            found = metadata.read(path.read_bytes())
+        else:
+            found = None
+    # Whatever lies there.
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, images.ImageError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.isprintable() else None

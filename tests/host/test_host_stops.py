@@ -1,0 +1,126 @@
+"""Invoke stops or is killed with calls out: what arrives is kept, nothing is sent twice in silence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import NewInvoke
+from .graphs import panel_graph
+from .invoke import Invoke, Json, Picture, output_names, wait_for
+from .sandbox import Sandbox
+from .test_host_failures import sentence_of
+from .test_host_look_ahead import batch, calls_soon, prompts_of
+
+MODEL = "openai/gpt-image-2.5-flare"
+
+
+@pytest.fixture(scope="module")
+def stopped(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke of its own, which the tests here stop and start."""
+    return started(new_invoke(keys=("openai",)))
+
+
+def started(invoke: Invoke) -> Invoke:
+    invoke.start()
+    wait_for(invoke.models)
+    invoke.settled_models()
+    return invoke
+
+
+def pause(invoke: Invoke) -> None:
+    invoke.send("PUT", "/v1/queue/default/processor/pause")
+
+
+def codes_of(picture: Picture) -> list[str]:
+    return [notice["code"] for notice in picture.metadata["external"]["notices"]]
+
+
+def images_of(invoke: Invoke, item: Json) -> list[Picture]:
+    return [invoke.picture(name) for name in output_names(item)]
+
+
+def written_down(invoke: Invoke) -> Any:
+    path = invoke.root / "invokeai_external_queue.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def said_since(invoke: Invoke, before: int) -> str:
+    return "\n".join(line.text for line in invoke.log()[before:] if line.level == "WARNING")
+
+
+def test_what_arrives_while_invoke_stops_is_kept_and_handed_over(stopped: Invoke, sandbox: Sandbox) -> None:
+    graph = panel_graph(stopped.model(MODEL))
+    sandbox.order("openai", "slow", times=3, seconds=4)
+    numbers = batch(stopped, graph, ["first", "second", "third"])
+    calls_soon(sandbox, 3)
+    assert len(written_down(stopped)["items"]) == 2
+    stopped.stop()
+    assert written_down(stopped) is None
+    assert len(list((stopped.root / "invokeai_external_kept").iterdir())) == 3
+    started(stopped)
+    ended = [stopped.ended(number) for number in numbers]
+    assert [item["status"] for item in ended] == ["failed", "completed", "completed"]
+    assert "Invoke was stopped" in sentence_of(ended[0])
+    assert [prompts_of(stopped, item) for item in ended[1:]] == [["second"], ["third"]]
+    # What was at work had no item to go to; who asks for the same gets it.
+    stopped.send("PUT", "/v1/queue/default/retry_items_by_id", json=[numbers[0]])
+    again = stopped.ended(max(stopped.get("/v1/queue/default/item_ids")["item_ids"]))
+    [image] = images_of(stopped, again)
+    assert image.metadata["positive_prompt"] == "first"
+    assert codes_of(image)[-1] == "kept_result"
+    assert len(sandbox.calls()) == 3
+
+
+def test_what_did_not_arrive_in_time_is_said_and_waits_for_its_turn(stopped: Invoke, sandbox: Sandbox) -> None:
+    graph = panel_graph(stopped.model(MODEL))
+    sandbox.order("openai", "slow", times=3, seconds=60)
+    numbers = batch(stopped, graph, ["first", "second", "third"])
+    calls_soon(sandbox, 3)
+    before = len(stopped.log())
+    stopped.stop()
+    assert "3 call(s) were not answered" in said_since(stopped, before)
+    assert sorted(item["number"] for item in written_down(stopped)["items"]) == numbers[1:]
+    sandbox.clear()
+    sandbox.order("openai", "slow", times=2, seconds=2)
+    started(stopped)
+    assert ", ".join(map(str, numbers[1:])) in said_since(stopped, before)
+    ended = [stopped.ended(number) for number in numbers]
+    assert [item["status"] for item in ended] == ["failed", "completed", "completed"]
+    for item in ended[1:]:
+        [image] = images_of(stopped, item)
+        assert codes_of(image)[-1] == "may_be_billed_twice"
+    assert len(sandbox.calls()) == 2
+    # Each waited for its turn.
+    starts = [call["at"] for call in sandbox.calls() if "at" in call]
+    assert not starts or starts[1] - starts[0] >= 2
+    wait_for(lambda: written_down(stopped)["items"] == [])
+
+
+def test_after_a_kill_one_call_at_a_time_is_out_until_one_has_succeeded(stopped: Invoke, sandbox: Sandbox) -> None:
+    graph = panel_graph(stopped.model(MODEL))
+    sandbox.order("openai", "slow", times=3, seconds=60)
+    numbers = batch(stopped, graph, ["first", "second", "third"])
+    calls_soon(sandbox, 3)
+    pause(stopped)
+    numbers += batch(stopped, graph, ["fourth", "fifth", "sixth"])
+    for _ in range(2):
+        before = len(stopped.log())
+        stopped.kill()
+        sandbox.clear()
+        sandbox.order("openai", "slow", times=9, seconds=60)
+        started(stopped)
+        assert "may be billed twice" in said_since(stopped, before)
+        assert "in flight when the program ended" in said_since(stopped, before)
+        calls_soon(sandbox, 1)
+    stopped.kill()
+    sandbox.clear()
+    sandbox.order("openai", "slow", times=9, seconds=3)
+    started(stopped)
+    ended = [stopped.ended(number) for number in numbers]
+    # Each start has cancelled the one that was at work.
+    assert [item["status"] for item in ended] == ["canceled"] * 3 + ["completed"] * 3
+    assert [prompts_of(stopped, item) for item in ended[3:]] == [["fourth"], ["fifth"], ["sixth"]]
+    assert len(sandbox.calls()) == 3

@@ -1,0 +1,80 @@
+"""``undelivered`` and what the doctor says of it: images that were paid for and lie in no gallery."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from invokeai_external.cli import main
+from invokeai_external.cli.undelivered import undelivered_images
+
+FIXTURE = Path(__file__).parent / "fixtures" / "root_0_1"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return copytree(FIXTURE, tmp_path / "root")
+
+
+def test_all_are_listed_with_what_is_known_of_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["undelivered", "--root", str(root), "--json"]) == 0
+    images = json.loads(capsys.readouterr().out)["images"]
+    places = [Path(image["path"]).relative_to(root).parts[0] for image in images]
+    assert sorted(places) == ["invokeai_external_kept"] * 3 + ["invokeai_external_rescued"]
+    for image in images:
+        assert Path(image["path"]).stat().st_size == image["bytes"]
+        assert image["provider"] in ("openai", "gemini")
+        assert image["model"]
+        assert image["created"].startswith("2026-11-29T")
+        assert image["cost_usd"] > 0
+        assert "prompt" not in json.dumps(image)
+
+
+def test_people_get_a_line_each(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["undelivered", "--root", str(root)]) == 0
+    out, err = capsys.readouterr()
+    assert [str(root) in line for line in out.splitlines()] == [True] * 4
+    assert err
+
+
+def test_a_root_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["undelivered", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["undelivered", "--root", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"images": []}
+
+
+def test_what_cannot_be_read_is_listed_all_the_same(tmp_path: Path) -> None:
+    kept, rescued = tmp_path / "invokeai_external_kept" / "a-000000", tmp_path / "invokeai_external_rescued"
+    unfinished = tmp_path / "invokeai_external_kept" / ".unfinished-x"
+    for folder in (kept, rescued, unfinished):
+        folder.mkdir(parents=True)
+    (kept / "picture-1.png").write_bytes(b"no image")
+    (kept / "result.json").write_text('{"images": 3}', encoding="utf-8")
+    (unfinished / "picture-1.webp").write_bytes(b"half an image")
+    (rescued / "picture-\x1b[31m.png").write_bytes(b"")
+    found = undelivered_images(tmp_path)
+    assert sorted(Path(image.path).name for image in found) == [
+        "picture-\x1b[31m.png",
+        "picture-1.png",
+        "picture-1.webp",
+    ]
+    assert {(image.model, image.cost_usd) for image in found} == {(None, None)}
+
+
+def test_nothing_of_a_file_s_name_acts_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "invokeai_external_rescued"
+    folder.mkdir()
+    (folder / "picture-\x1b[31m.png").write_bytes(b"")
+    assert main(["undelivered", "--root", str(tmp_path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_doctor_counts_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--root", str(root)])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "undelivered" in line]
+    assert line.startswith("ok ")
+    assert " 4 image" in line
