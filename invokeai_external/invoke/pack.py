@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from .. import in_flight
@@ -125,7 +127,14 @@ class Pack:
         """Say of which calls an Invoke before this one left no answer."""
         sent = self.runtime.sent
         try:
-            for notice in in_flight.notices_of(in_flight.left_behind(host.root())):
+            left = in_flight.left_behind(host.root())
+            # Not in the words of the command line, where nothing waits in a queue to be sent again.
+            for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
+                host.log.warning(
+                    "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
+                    *(count, provider, model),
+                )
+            for notice in in_flight.notices_of(replace(left, calls=())):
                 host.log.warning("invokeai_external: %s", notice.message)
             sent.retain({Item(item.number, item.batch) for item in host.queued_items()})
         # The queue waits for this, and must not wait for ever.

@@ -113,7 +113,7 @@ def test_after_a_kill_one_call_at_a_time_is_out_until_one_has_succeeded(stopped:
         sandbox.order("openai", "slow", times=9, seconds=60)
         started(stopped)
         assert "may be billed twice" in said_since(stopped, before)
-        assert "in flight when the program ended" in said_since(stopped, before)
+        assert "in flight when Invoke ended" in said_since(stopped, before)
         calls_soon(sandbox, 1)
     stopped.kill()
     sandbox.clear()
