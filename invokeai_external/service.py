@@ -243,6 +243,7 @@ class Service:
         self._clock, self._sleep = clock, sleep
         self._run: object | None = None
         self._is_entered = self._is_closed = False
+        self._builders = anyio.CapacityLimiter(1)
         self._without_streams: set[str] = set()
         self._holds: dict[str, _Hold] = {}
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
@@ -457,7 +458,12 @@ class Service:
         """
         provider = access.provider
         slot = self._slots[provider.info.id]
-        request = provider.build(call, access.base_url)
+        if call.images:
+            # Base64 of many images takes a while; one call at a time, since they would only hold up each other.
+            build = partial(provider.build, call, access.base_url)
+            request = await anyio.to_thread.run_sync(build, abandon_on_cancel=True, limiter=self._builders)
+        else:
+            request = provider.build(call, access.base_url)
         headers = provider.auth_headers(access.api_key)
 
         def show(index: int, data: bytes, mime_type: str) -> None:

@@ -10,7 +10,16 @@ import json
 import math
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import replace
@@ -56,6 +65,9 @@ _AT_ONCE = 1 << 18
 
 _LONG_TEXT = 1 << 16
 """A request with a longer text in it takes longer to encode than a thread to start."""
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+"""The JSON that httpx makes."""
 
 _LONGEST_ERROR = 1 << 20
 """So much of the body of an error is read; an error is told by its status all the same."""
@@ -206,7 +218,7 @@ class Transport:
             encoded = _encoded(request.json)
         length = sum(map(len, encoded))
         head = {**headers, "Content-Type": "application/json", "Content-Length": str(length)}
-        content = b"".join(encoded) if length <= _AT_ONCE else _InPieces(encoded)
+        content = encoded[0] if len(encoded) == 1 else _each(encoded)
         return self._client.build_request(request.method, request.url, headers=head, content=content)
 
     async def _exchange(self, request: httpx.Request, read: _BodyReader) -> tuple[HttpResponse, ProviderError | None]:
@@ -400,18 +412,18 @@ async def _next_before(deadline: float, pieces: AsyncGenerator[bytes, None]) -> 
 class _InPieces(httpx.AsyncByteStream):
     """A body that goes out in pieces of a bounded size, so that none of them holds up the others for long."""
 
-    def __init__(self, parts: Iterable[bytes] | httpx.AsyncByteStream) -> None:
+    def __init__(self, parts: AsyncIterable[bytes]) -> None:
         self._parts = parts
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if isinstance(self._parts, httpx.AsyncByteStream):
-            async for part in self._parts:
-                for piece in _cut(part):
-                    yield piece
-        else:
-            for part in self._parts:
-                for piece in _cut(part):
-                    yield piece
+        async for part in self._parts:
+            for piece in _cut(part):
+                yield piece
+
+
+async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 def _cut(part: bytes) -> Iterator[bytes]:
@@ -423,9 +435,37 @@ def _cut(part: bytes) -> Iterator[bytes]:
 
 
 def _encoded(body: Mapping[str, Any]) -> list[bytes]:
-    """A body as JSON, in the pieces that Python makes of it: each text is one."""
-    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return [piece.encode("utf-8") for piece in encoder.iterencode(body)]
+    """A body as JSON, in pieces of about ``_AT_ONCE`` bytes; made in as many steps, between which other threads run."""
+    pieces, piece = [], bytearray()
+    for text in _json_of(body):
+        piece += text.encode("utf-8")
+        if len(piece) >= _AT_ONCE:
+            pieces.append(bytes(piece))
+            piece.clear()
+    return [*pieces, bytes(piece)]
+
+
+def _json_of(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield "{"
+        for place, (name, inner) in enumerate(value.items()):
+            yield f"{',' if place else ''}{_JSON.encode(name)}:"
+            yield from _json_of(inner)
+        yield "}"
+    elif isinstance(value, list | tuple):
+        yield "["
+        for place, inner in enumerate(value):
+            if place:
+                yield ","
+            yield from _json_of(inner)
+        yield "]"
+    elif isinstance(value, str) and len(value) > _LONG_TEXT:
+        yield '"'
+        for start in range(0, len(value), _AT_ONCE):
+            yield _JSON.encode(value[start : start + _AT_ONCE])[1:-1]
+        yield '"'
+    else:
+        yield _JSON.encode(value)
 
 
 def _has_long_text(value: object) -> bool:

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -23,6 +25,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from invokeai_external import metadata
+from invokeai_external import service as service_module
 from invokeai_external.errors import (
     AuthenticationError,
     CapabilityError,
@@ -39,8 +42,9 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.planner import MASK_SENTENCE
-from invokeai_external.providers.base import HttpResponse
+from invokeai_external.planner import MASK_SENTENCE, Call
+from invokeai_external.providers.base import HttpRequest, HttpResponse
+from invokeai_external.providers.gemini import GeminiProvider
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import (
     Failed,
@@ -56,6 +60,8 @@ from invokeai_external.request import (
 from invokeai_external.service import Service
 from invokeai_external.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
+
+from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
 
 pytestmark = pytest.mark.anyio
 
@@ -1569,3 +1575,134 @@ async def test_cancelling_in_the_middle_of_a_stream_ends_it(sandbox_url: str, tm
             group.start_soon(service.generate, request, stop_at_the_preview)
     assert [type(event) for event in seen] == [Sending, Preview]
     assert closed.is_set()
+
+
+# What relays leave out, and what they never end
+
+
+def relay(settings: Settings, url: str) -> Settings:
+    """The settings with both providers' addresses replaced by that of a server."""
+    credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in PROVIDER_IDS}
+    return replace(settings, credentials=credentials)
+
+
+def candidate(*parts: object, **more: object) -> bytes:
+    """An event of Gemini's stream, or its answer."""
+    more = {name: value for name, value in more.items() if value is not None}
+    usage = more.pop("usage", None)
+    body = {"candidates": [{"content": {"parts": list(parts)}, **more}]}
+    return json.dumps({**body, **({"usageMetadata": usage} if usage else {})}).encode()
+
+
+GEMINI_IMAGE = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+GEMINI_USAGE = {
+    "promptTokenCount": 5,
+    "candidatesTokenCount": 1120,
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
+}
+COMPLETED = json.dumps({"type": "image_generation.completed", "b64_json": PNG_1X1}).encode()
+
+
+async def relayed(tmp_path: Path, model: str, *said: Step, previews: int = 0) -> GenerationResult:
+    with anyio.fail_after(30), RawServer(*said) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), model, previews=previews)
+        assert len(server.requests) == 1
+    assert [image.data for image in result.images] == [base64.b64decode(PNG_1X1)]
+    return result
+
+
+def is_cut_short(result: GenerationResult) -> bool:
+    return "answer_cut_short" in [notice.code for notice in result.notices]
+
+
+@pytest.mark.parametrize("ends", [(), (RESET,), (chunk(b""),), (chunk(b'data: {"candi'),), (chunk(b"data: {}{}\n\n"),)])
+async def test_an_image_that_came_whole_counts_though_its_stream_broke_off(
+    ends: tuple[Step, ...], tmp_path: Path
+) -> None:
+    """Also where the stream says nothing of its end, or something that cannot be read comes behind the image."""
+    result = await relayed(tmp_path, GEMINI, events(candidate(GEMINI_IMAGE)), *ends, previews=1)
+    assert is_cut_short(result)
+    assert result.cost_usd is None
+
+
+async def test_a_stream_that_broke_off_before_its_image_is_lost(tmp_path: Path) -> None:
+    server = RawServer(events(candidate({"text": "Here it "}), candidate({"text": "is"})))
+    with server, pytest.raises(NetworkError) as caught:
+        await generate(relay(settings_of(tmp_path), server.url), GEMINI, previews=1)
+    assert caught.value.may_be_billed
+
+
+@pytest.mark.parametrize(
+    ("model", "body"), [(OPENAI, json.dumps(ANSWER).encode()), (GEMINI, candidate(GEMINI_IMAGE, finishReason="STOP"))]
+)
+async def test_json_that_came_whole_counts_though_its_transfer_did_not_end(
+    model: str, body: bytes, tmp_path: Path
+) -> None:
+    for said in (chunked(body), answer(body, content_length=len(body) + 2)):
+        result = await relayed(tmp_path, model, said)
+        assert is_cut_short(result)
+        assert "answer_cut_short" in [n["code"] for n in result.images[0].metadata["external"]["notices"]]  # type: ignore[index]
+    assert not is_cut_short(await relayed(tmp_path, model, answer(body)))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (OPENAI, [COMPLETED]),
+        (OPENAI, [COMPLETED, b"[DONE]"]),
+        (GEMINI, [candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)]),
+        (GEMINI, [candidate(GEMINI_IMAGE, usage=GEMINI_USAGE), candidate(finishReason="STOP")]),
+        (GEMINI, [candidate(GEMINI_IMAGE), candidate(finishReason="STOP"), candidate(usage=GEMINI_USAGE)]),
+        (GEMINI, [candidate(GEMINI_IMAGE, finishReason="STOP"), b"[DONE]"]),
+    ],
+)
+async def test_a_stream_is_done_with_its_image_though_the_connection_stays_open(
+    model: str, said: list[bytes], tmp_path: Path
+) -> None:
+    result = await relayed(tmp_path, model, events(*said), HOLD, previews=1)
+    assert not is_cut_short(result)
+    if b"usageMetadata" in b"".join(said):
+        assert result.cost_usd is not None
+
+
+async def test_tokens_that_never_come_are_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "_USAGE_WAIT_S", 0.2)
+    said = events(candidate(GEMINI_IMAGE), candidate(finishReason="STOP"))
+    result = await relayed(tmp_path, GEMINI, said, HOLD, previews=1)
+    assert (is_cut_short(result), result.cost_usd) == (False, None)
+
+
+async def test_a_gateway_that_says_in_every_event_that_it_is_done_is_heard_to_the_end(tmp_path: Path) -> None:
+    words = [candidate({"text": word}, finishReason="STOP", usage=GEMINI_USAGE) for word in ("Here ", "it is")]
+    said = chunk(b"data: %b\n\n" % candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE))
+    assert not is_cut_short(await relayed(tmp_path, GEMINI, events(*words), 0.3, said, HOLD, previews=1))
+
+
+@MODELS
+async def test_signs_of_life_lose_no_image(model: str, tmp_path: Path) -> None:
+    image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
+    said = events(b"", b"keep-alive", b"ping", image, b"", b"keep-alive")
+    await relayed(tmp_path, model, said, chunk(b": ping\n\n"), HOLD, previews=1)
+
+
+async def test_large_requests_are_made_off_the_event_loop_one_at_a_time(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = GeminiProvider.build
+    threads: list[int] = []
+    at_work = most = 0
+
+    def counted(self: GeminiProvider, call: Call, base_url: str) -> HttpRequest:
+        nonlocal at_work, most
+        threads.append(threading.get_ident())
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.01)
+        at_work -= 1
+        return build(self, call, base_url)
+
+    monkeypatch.setattr(GeminiProvider, "build", counted)
+    result = await generate(settings_of(tmp_path), GEMINI, n=4, references=(png_file(PHOTO, "photo.png"),))
+    assert len(result.images) == len(threads) == 4
+    assert threading.get_ident() not in threads
+    assert most == 1

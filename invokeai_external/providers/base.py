@@ -44,6 +44,7 @@ __all__ = [
     "broken_off",
     "count",
     "decode_base64",
+    "encode_base64",
     "error_fields",
     "error_from",
     "error_in",
@@ -79,6 +80,8 @@ _ENDPOINT = r"/(?:images/(?:generations|edits)|models(?:/[^/]*)?)$"
 
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 """Turns base64's alphabet for URLs into the standard one."""
+
+_DECODED_AT_ONCE = 1 << 20
 
 _HOST_AND_PORT = r"(?ai:(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]*)?)"
 """A name in ASCII (others are written in punycode) or an address."""
@@ -312,15 +315,39 @@ def parse_json(provider: ProviderInfo, response: HttpResponse, call: Call | None
         raise invalid_answer(provider, f"is not whole JSON ({len(response.body):,} bytes)", response, call) from None
 
 
+def encode_base64(data: bytes) -> str:
+    """Base64 in the standard alphabet; made in steps, between which other threads run."""
+    at_once = 3 << 16
+    return "".join(
+        base64.b64encode(data[start : start + at_once]).decode("ascii") for start in range(0, len(data), at_once)
+    )
+
+
 def decode_base64(text: str) -> bytes:
     """Read base64 in either alphabet, padded or not, on one line or many, with or without a ``data:`` prefix.
 
-    Raises ValueError if it is none.
+    It takes no more memory than the text and twice what it holds. Raises ValueError if it is none.
     """
-    if text[:5].lower() == "data:":
-        text = text.partition(",")[2]
-    raw = text.encode("ascii").translate(_STANDARD_ALPHABET, b" \t\r\n")
-    return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    decoded, rest = [], b""
+    start = text.index(",") + 1 if text.startswith("data:") and "," in text else 0
+    end = _end_without_padding(text)
+    for at in range(start, end, _DECODED_AT_ONCE):
+        piece = text[at : min(at + _DECODED_AT_ONCE, end)]
+        rest += piece.encode("ascii").translate(_STANDARD_ALPHABET, b" \t\r\n")
+        whole = len(rest) // 4 * 4
+        decoded.append(base64.b64decode(rest[:whole], validate=True))
+        if len(decoded[-1]) != whole // 4 * 3:
+            raise ValueError("padded before the end")
+        rest = rest[whole:]
+    decoded.append(base64.b64decode(rest + b"=" * (-len(rest) % 4), validate=True))
+    return b"".join(decoded)
+
+
+def _end_without_padding(text: str) -> int:
+    end = len(text)
+    while end and (kept := len(text[max(0, end - _DECODED_AT_ONCE) : end].rstrip("= \t\r\n"))) == 0:
+        end = max(0, end - _DECODED_AT_ONCE)
+    return max(0, end - _DECODED_AT_ONCE) + kept if end else 0
 
 
 def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:

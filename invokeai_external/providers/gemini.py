@@ -6,7 +6,6 @@ protobuf behind JSON, so keys may arrive in camelCase or snake_case and base64 i
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +35,7 @@ from .base import (
     asked_for,
     broken_off,
     count,
+    encode_base64,
     error_fields,
     error_from,
     error_in,
@@ -105,8 +105,7 @@ class GeminiProvider:
         if call.mask:
             pictures.insert(1, call.mask)  # behind the picture to edit, as the sentence on it says
         parts: list[dict[str, Any]] = [
-            {"inlineData": {"mimeType": image.mime_type, "data": base64.b64encode(image.data).decode("ascii")}}
-            for image in pictures
+            {"inlineData": {"mimeType": image.mime_type, "data": encode_base64(image.data)}} for image in pictures
         ]
         parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
         method = "streamGenerateContent?alt=sse" if call.previews else "generateContent"

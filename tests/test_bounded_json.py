@@ -1,0 +1,100 @@
+"""JSON within bounds: the same as Python reads, and nothing that takes more than an answer deserves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invokeai_external import bounded_json
+from invokeai_external.bounded_json import MOST_VALUES, count_values, load
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_steps() -> Iterator[None]:
+    """So that short texts are cut out and cut up as long ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_json, "_SLICE", 40)
+        patch.setattr(bounded_json, "_LONG", 16)
+        yield
+
+
+signs = st.sampled_from(["a", '"', "\\", "/", "é", "🦊", "\n", "\ud83d", "b" * 20, "Infinity"])
+texts = st.lists(signs, max_size=30).map("".join)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "data", "é"]), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(documents, st.booleans(), st.booleans())
+def test_it_reads_what_python_reads(document: object, ascii_only: bool, escapes_slashes: bool) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    if escapes_slashes:
+        text = text.replace(b"/", b"\\/")
+    try:
+        found = load(text)
+    except ValueError:
+        # Beside a long text no number may be infinite, which JSON has not.
+        assert b"Infinity" in text
+        return
+    assert repr(found) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b'{"a": "' + b"x" * 100,
+        b'{"a": "' + b"x" * 100 + b"\\",
+        b'"' + b"\\" * 10_000 + b'"',
+        b"\xff" * 100,
+        b'["' + b"x" * 50 + b'", Infinity]',
+        b'{"' + b"x" * 50 + b'": 1}',
+        b'"' + b"x" * 50 + b"\\q" + b'"',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_json_is_a_value_error_and_nothing_else(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        load(text)
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    text = b"[" + b"0," * (MOST_VALUES - 2) + b"0]"
+    found: Any = load(text)
+    assert (len(found), count_values(text)) == (MOST_VALUES - 1, MOST_VALUES - 1)
+    with pytest.raises(ValueError, match="too many values"):
+        load(b"[" + b"0," * MOST_VALUES + b"0]")
+
+
+def test_what_is_left_beside_the_long_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    long_text = b'"' + b"x" * 1000 + b'"'
+    monkeypatch.setattr(bounded_json, "_MOST_REST", 500)
+    assert load(b"[%b, %b]" % (long_text, long_text)) == ["x" * 1000] * 2
+    with pytest.raises(ValueError, match="too much beside"):
+        load(b"[%b, %b%b]" % (long_text, b" " * 500, long_text))
+
+
+def test_long_texts_are_bounded_by_the_memory_that_they_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_json, "_LONGEST_WIDE", 1000)
+    monkeypatch.setattr(bounded_json, "_LONGEST_ESCAPED", 2000)
+    monkeypatch.setattr(bounded_json, "_MOST_QUOTES", 2000)
+    plain = b"x" * 3000
+    assert load(b'"%b"' % plain) == "x" * 3000
+    assert load(b'"%b\\n"' % plain[:1500]) == "x" * 1500 + "\n"
+    for text in (plain + "é".encode(), plain[:1500] + b"\\u00e9", plain + b"\\n", b'\\"' * 2001):
+        with pytest.raises(ValueError, match=r"too long a text|without an end"):
+            load(b'"%b"' % text)
+
+
+def test_a_number_of_thousands_of_digits_is_infinite() -> None:
+    assert load(b"[" + b"1" * 100 + b"]") == [int("1" * 100)]
+    assert load(b"[" + b"1" * 10_000 + b"]") == [math.inf]
