@@ -10,6 +10,7 @@ one_picture  from a prompt to a file with metadata, and ``peers``, who are asked
 gallery      from the provider's last byte to the entry in Invoke's gallery
 batches      batches of 1 to 16 in a real Invoke, with a plot
 eight        eight pictures from Gemini, which makes one a call
+limits       the most memory of any answer and the longest hold of the event loop; ``limited`` meets ``hostile``
 loading      importing, ``--help``, first use
 starting     Invoke's start, with the plugin and without
 cancelling   how long a cancelled call holds Invoke's queue

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import batches, cancelling, eight, gallery, loading, one_picture, page, starting
+from . import batches, cancelling, eight, gallery, limits, loading, one_picture, page, starting
 
 QUESTIONS = {
     "one-picture": one_picture,
     "gallery": gallery,
     "batches": batches,
     "eight": eight,
+    "limits": limits,
     "loading": loading,
     "starting": starting,
     "cancelling": cancelling,

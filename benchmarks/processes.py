@@ -23,11 +23,13 @@ class Cost:
         wall_s: Seconds on the clock.
         cpu_s: Seconds of all the process's threads.
         memory: The most bytes of memory that the process had above what it had when it was idle.
+        held_s: The longest time for which the work let nothing else run, in seconds, where that is looked at.
     """
 
     wall_s: float
     cpu_s: float
     memory: int
+    held_s: float = 0.0
 
 
 class Peer:
@@ -59,16 +61,19 @@ class Peer:
         return line
 
 
-def answer_requests(work: Callable[[], None]) -> None:
-    """The child's side: work once for each line on standard input, and write down what it took."""
+def answer_requests(work: Callable[[], float | None]) -> None:
+    """The child's side: work once for each line on standard input, and write down what it took.
+
+    The work may give the longest time for which it let nothing else run.
+    """
     answers, sys.stdout = sys.stdout, sys.stderr  # some peers print
     idle = _memory("VmRSS")
     print("ready", file=answers, flush=True)
     for _ in sys.stdin:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         cpu, wall = _cpu_s(), time.perf_counter()
-        work()
-        cost = Cost(time.perf_counter() - wall, _cpu_s() - cpu, _memory("VmHWM") - idle)
+        held_s = work() or 0.0
+        cost = Cost(time.perf_counter() - wall, _cpu_s() - cpu, _memory("VmHWM") - idle, held_s)
         print(json.dumps(asdict(cost)), file=answers, flush=True)
 
 

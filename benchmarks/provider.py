@@ -18,12 +18,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image, ImageChops
 
-__all__ = ["SIZES", "last_byte_at", "make_answers", "served"]
+__all__ = ["SIZES", "last_byte_at", "make_answers", "served", "served_by"]
 
 SIZES = {"small": 64, "1K": 1024, "4K": 4096}
 """The edges of the pictures in pixels, by what the providers call them."""
@@ -77,10 +77,15 @@ def last_byte_at(address: str) -> float:
         return moment
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path) -> AbstractContextManager[str]:
     """The address of a server of the answers in a folder, which runs while the context is open."""
-    command = [sys.executable, "-m", "benchmarks.provider", str(folder)]
+    return served_by("provider", folder)
+
+
+@contextmanager
+def served_by(module: str, folder: Path) -> Iterator[str]:
+    """The same of a module of the benchmarks that serves in a process of its own and prints its port."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
