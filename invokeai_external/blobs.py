@@ -109,9 +109,10 @@ class AnswerReader:
 
     def document(self) -> object | None:
         """The JSON of the whole body, each picture as bytes in place of its text; None if ``body`` is to be read."""
+        if self._is_plain or not self._pictures or len(self._text) > _MOST_TEXT:
+            return None
         if self._is_in_picture or _STAND_IN in self._text:
             self._is_plain = True
-        if self._is_plain or not self._pictures or len(self._text) > _MOST_TEXT:
             return None
         pictures = iter(self._pictures)
 

@@ -243,7 +243,8 @@ class Service:
         self._clock, self._sleep = clock, sleep
         self._run: object | None = None
         self._is_entered = self._is_closed = False
-        self._builders = anyio.CapacityLimiter(1)
+        # More threads at work at a time would hold up the event loop, which gets its turn after all of them.
+        self._planners, self._builders = anyio.CapacityLimiter(2), anyio.CapacityLimiter(1)
         self._without_streams: set[str] = set()
         self._holds: dict[str, _Hold] = {}
         self._slots = {provider: anyio.CapacityLimiter(limits.concurrency) for provider in PROVIDER_IDS}
@@ -310,7 +311,7 @@ class Service:
         self._check_state()
         started = time.monotonic()
         access = self._access(self.resolve(request.model).model.provider)
-        plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True)
+        plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *plan.notices)
         outcomes: list[_Outcome | None] = [None] * len(plan.calls)
 

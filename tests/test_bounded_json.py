@@ -85,12 +85,12 @@ def test_what_is_left_beside_the_long_texts_is_bounded(monkeypatch: pytest.Monke
 
 def test_long_texts_are_bounded_by_the_memory_that_they_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_json, "_LONGEST_WIDE", 1000)
-    monkeypatch.setattr(bounded_json, "_LONGEST_ESCAPED", 2000)
+    monkeypatch.setattr(bounded_json, "_LONGEST_TEXT", 3000)
     monkeypatch.setattr(bounded_json, "_MOST_QUOTES", 2000)
     plain = b"x" * 3000
     assert load(b'"%b"' % plain) == "x" * 3000
     assert load(b'"%b\\n"' % plain[:1500]) == "x" * 1500 + "\n"
-    for text in (plain + "é".encode(), plain[:1500] + b"\\u00e9", plain + b"\\n", b'\\"' * 2001):
+    for text in (plain[1:] + "é".encode(), plain[:1500] + b"\\u00e9", plain + b"x", plain + b"\\n", b'\\"' * 2001):
         with pytest.raises(ValueError, match=r"too long a text|without an end"):
             load(b'"%b"' % text)
 

@@ -367,7 +367,10 @@ def answer_image(encoded: object, url: object, revised_prompt: object = None) ->
 
 def text_of(value: object) -> str | None:
     """A text that is not empty and can be written as UTF-8 (JSON allows lone surrogates); None for all else."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    # A long text is copied only where it must be.
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def one_line(words: object) -> str:
