@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from invokeai_external import GeneratedImage, Size, metadata
+from invokeai_external.cli.undelivered import undelivered_images
 from invokeai_external.invoke import rescue
 from invokeai_external.invoke.originals import FOLDER, Originals
 
@@ -142,3 +143,5 @@ def test_what_the_gallery_does_not_take_stays_signed_in_the_folder_of_rescued_im
     assert sidecar is not None
     assert sidecar.sha256 == hashlib.sha256(image.data).hexdigest()
     assert len(files) == 3
+    [listed] = [one for one in undelivered_images(tmp_path) if one.path == str(kept)]
+    assert (listed.provider, len(undelivered_images(tmp_path))) == ("openai", 2)

@@ -15,11 +15,14 @@ from .. import images, metadata
 from ..invoke.kept import FOLDER as KEPT
 from ..invoke.rescue import FOLDER as RESCUED
 from . import report
+from .files import read_regular, sidecar_of
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
 _MOST_BYTES = 1 << 30
 """No image is read beyond this."""
+
+_MOST_BYTES_OF_SETTINGS = 16_000_000
 
 _SUFFIXES = {".png", ".jpeg", ".jpg", ".webp"}
 
@@ -94,12 +97,15 @@ def _described(path: Path) -> UndeliveredImage:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """What is known of an image: a kept one has its metadata in a file beside it, any other in its own."""
+    """What is known of an image: a kept one has its metadata in a file beside it, and so has a signed one."""
     try:
         result = path.with_name("result.json")
         if result.is_file():
             held = json.loads(result.read_text(encoding="utf-8"))
             found = held["images"][int(path.stem.rpartition("-")[2]) - 1]["metadata"]
+        elif sidecar_of(path).is_file():
+            sidecar = metadata.read_sidecar(read_regular(sidecar_of(path), _MOST_BYTES_OF_SETTINGS))
+            found = sidecar.metadata if sidecar else None
         elif path.stat().st_size <= _MOST_BYTES:
             found = metadata.read(path.read_bytes())
         else:

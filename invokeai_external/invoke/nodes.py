@@ -36,6 +36,7 @@ from ..sizing import AspectRatio, Size
 from . import host, pack, rescue
 from .core_nodes import as_read, as_stored
 from .kept import Destination
+from .originals import Originals
 from .stored import StoredImage
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
@@ -139,7 +140,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             context.logger.warning(f"{record.name}: {missing.message}")
             context.util.signal_progress(missing.message)
             pictures = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in pictures)
-        return _output(self._saved(context, pictures, destination))
+        return _output(self._saved(context, pictures, destination, runtime.originals()))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
         """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
@@ -226,6 +227,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         context: InvocationContext,
         pictures: Sequence[GeneratedImage],
         destination: Destination,
+        originals: Originals,
     ) -> list[str]:
         """The names of the pictures in the gallery.
 
@@ -233,7 +235,6 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
-        originals = pack.runtime().originals()
         for image in pictures:
             told = originals.keep(image)
             metadata = {**destination.panel, **told.metadata, **destination.recalled}
@@ -279,11 +280,12 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # Invoke raises one of several errors for a picture that was deleted.
             return None
         saved: list[str] = []
+        originals = pack.runtime().originals()
         for name, (file, metadata) in zip(names, found, strict=True):
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
             saved.append(self._saved_one(context, file, None, root, saved))
-            pack.runtime().originals().copied(name, saved[-1])
+            originals.copied(name, saved[-1])
         return _output(saved)
 
     def _saved_one(
