@@ -66,7 +66,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "record.source": (_MODEL, ("source",)),
     "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
-    **dict.fromkeys(("handlers.remove", "inputs.items", "key.strip", "rest.partition"), None),
+    **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
     **dict.fromkeys(("item.batch", "item.origin", "item.queue", "item.user"), None),
     **dict.fromkeys(("cursor.execute", "cursor.executemany", "cursor.fetchall"), None),
