@@ -79,7 +79,8 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
         address = stack.enter_context(served(Path(name)))
         for case in _CASES:
             told(case.title)
-            costs = [_cost(address, case.provider, case.name, "1" if case.has_previews else "0") for _ in range(rounds)]
+            mode, outcome = "1" if case.has_previews else "0", "image" if case.is_good else "error"
+            costs = [_cost(address, case.provider, case.name, mode, outcome) for _ in range(rounds)]
             limit = 1.5 * image + 60e6 if case.is_good else 3 * _MOST_BYTES
             rows.append(
                 [
@@ -92,7 +93,7 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
             )
         for provider, title in (("gemini", "Gemini"), ("openai", "OpenAI")):
             told(f"eight calls, {title}")
-            costs = [_cost(address, provider, "small", _REFERENCES) for _ in range(rounds)]
+            costs = [_cost(address, provider, "small", _REFERENCES, "image") for _ in range(rounds)]
             worst = median(cost.held_s for cost in costs)
             held.append([title, _milliseconds(worst), _milliseconds(_HOLD_S)])
     return Part(
@@ -108,9 +109,9 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
 _HEAD = ["", "Memory", "Limit", "Held", "Limit"]
 
 
-def _cost(address: str, provider: str, name: str, mode: str) -> Cost:
+def _cost(address: str, provider: str, name: str, mode: str, outcome: str) -> Cost:
     """What one answer takes a fresh process."""
-    with Peer("limited", provider, address, name, mode) as peer:
+    with Peer("limited", provider, address, name, mode, outcome) as peer:
         return peer.work()
 
 
