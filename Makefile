@@ -12,7 +12,7 @@ TWO_INVOKES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-host test-hosts lint types docs compare soak soak-calls bench screenshots check clean
+.PHONY: help demo invoke test test-host test-hosts lint types docs compare soak soak-calls bench screenshots fuzz check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ soak: $(VENV)/.host ## In a real Invoke: two hundred queued runs with random fau
 
 soak-calls: $(VENV)/.test ## Five hundred calls with every fault of the sandbox in random order: images, memory, files and threads
 	@$(BIN)/python -m tests.fault_mixture 500
+
+fuzz: $(VENV)/.test ## Feed everything foreign with broken input for FUZZ_S seconds (60)
+	@$(BIN)/python -m tests.fuzz
 
 bench: $(BENCH_VENV)/.bench ## Measure it beside what one would use instead, and write docs/benchmarks.md anew
 	@$(BENCH_VENV)/bin/python -m benchmarks
