@@ -127,6 +127,7 @@ class Transport:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             transport=httpx.ASGITransport(asgi_app) if asgi_app else None,
             mounts=None if asgi_app else dict(_LOOPBACK_WITHOUT_PROXY),
+            event_hooks={"response": [_without_location]},
         )
         _report_reads(self._client)
 
@@ -601,6 +602,11 @@ class _Reporting:
 def _check_values(values: int) -> None:
     if values > MOST_VALUES:
         raise _unreadable(f"has more than {MOST_VALUES:,} values")
+
+
+async def _without_location(response: httpx.Response) -> None:
+    """Drop where a redirect leads to. It is not followed, and httpx fails on one that it cannot read."""
+    response.headers.pop("location", None)
 
 
 def _head(response: httpx.Response) -> HttpResponse:

@@ -329,7 +329,7 @@ def decode_base64(text: str) -> bytes:
     It takes no more memory than the text and twice what it holds. Raises ValueError if it is none.
     """
     decoded, rest = [], b""
-    start = text.index(",") + 1 if text.startswith("data:") and "," in text else 0
+    start = text.index(",") + 1 if text[:5].lower() == "data:" and "," in text else 0
     end = _end_without_padding(text)
     for at in range(start, end, _DECODED_AT_ONCE):
         piece = text[at : min(at + _DECODED_AT_ONCE, end)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import concurrent.futures
 import datetime
 import email.utils
+import functools
 import hashlib
 import io
 import json
@@ -405,17 +405,22 @@ class TestSpoiltAnswers:
                     await client.post(path, json=body, headers={"Authorization": "Bearer sk-test"})
                 assert scope.cancelled_caught
 
-        started = time.monotonic()
         anyio.run(ask)
-        assert time.monotonic() - started < 10
 
     def test_calls_overlap(self, http: httpx.Client, order: Order) -> None:
-        order("openai", "slow", times=5, seconds=0.5)
-        started = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(5) as pool:
-            answers = list(pool.map(lambda _: call(http, "openai"), range(5)))
-        assert [answer.status_code for answer in answers] == [200] * 5
-        assert time.monotonic() - started < 2.4
+        order("openai", "slow", times=5, seconds=600)
+        path, body = CALLS["openai"]
+
+        async def five_at_once() -> None:
+            client = httpx.AsyncClient(base_url=http.base_url, headers=http.headers)
+            async with client, anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(functools.partial(client.post, path, json=body, timeout=None))
+                while len((await client.get("/sandbox/requests")).json()["requests"]) < 5:
+                    await anyio.sleep(0.01)
+                group.cancel_scope.cancel()
+
+        anyio.run(five_at_once)
 
 
 class TestLog:
