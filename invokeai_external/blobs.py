@@ -102,6 +102,11 @@ class AnswerReader:
         """True if ``document`` and ``body`` take less time than starting a thread."""
         return len(self._text) <= _QUICK_BYTES and not (self._is_plain and self._pictures)
 
+    @property
+    def may_be_whole(self) -> bool:
+        """True if the body could end here: its last sign is one that ends JSON."""
+        return not self._is_in_picture and self._text[-_LONGEST_OPENING:].rstrip().endswith((b"}", b"]"))
+
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         while piece:

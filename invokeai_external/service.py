@@ -477,8 +477,7 @@ class Service:
                 answer, response = await self._streamed(provider, call, request, headers, show)
             else:
                 response = await self._transport.send(request, headers)
-                with anyio.CancelScope(shield=True):
-                    answer = await _in_thread_if_large(provider.parse, response, call)
+                answer = await _in_thread_if_large(provider.parse, response, call)
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
@@ -530,7 +529,7 @@ class Service:
             response, lost = heads[0], error
         except anyio.get_cancelled_exc_class():
             # The image is there, and goes to its owner on the way out: all that follows is shielded.
-            if not has_image:
+            if not has_image and not is_last:
                 raise
             response = heads[0]
         if provider.refuses_stream(response):
@@ -584,7 +583,9 @@ class Service:
     def _hold(self, model: str, error: ProviderError) -> None:
         """Have all calls of a model wait for as long as one of them was asked to, within reason."""
         asked_s, now = error.retry_after or 0.0, self._clock()
-        if model not in self._holds or self._holds[model].asked_until < now + asked_s:
+        hold = self._holds.get(model)
+        # One that is over says nothing any more, however long it was asked to be.
+        if hold is None or hold.until <= now or hold.asked_until < now + asked_s:
             # What the first one tells is changed on its way; the others tell it anew.
             self._holds[model] = _Hold(now + min(asked_s, _LONGEST_HOLD_S), now + asked_s, copy(error))
 
@@ -849,10 +850,12 @@ def _size_notices(call: Call, came: Size, finished: _Finished) -> list[Notice]:
 
 
 async def _in_thread_if_large(read: Callable[[HttpResponse, Call], _Read], response: HttpResponse, call: Call) -> _Read:
-    """What a provider reads in an answer; in a thread if a large body takes a while, so that cancelling works."""
+    """What a provider reads in an answer; in a thread if a large body takes a while. No cancellation loses it."""
     if len(response.body) <= _QUICK_BYTES:
         return read(response, call)
-    return await anyio.to_thread.run_sync(read, response, call, abandon_on_cancel=True)
+    with anyio.CancelScope(shield=True):
+        answer = await anyio.to_thread.run_sync(read, response, call)
+    return answer
 
 
 def _result(plan: Plan, notices: tuple[Notice, ...], outcomes: list[_Outcome], elapsed_s: float) -> GenerationResult:

@@ -20,7 +20,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Self
@@ -158,8 +158,11 @@ class Transport:
         """
         built = await self._built(request, auth_headers)
         reader = AnswerReader()
+        begun: HttpResponse | None = None
 
         async def read(response: httpx.Response, head: HttpResponse) -> None:
+            nonlocal begun
+            begun = head
             if on_event and head.is_stream:
                 await self._read_events(response, head, on_event)
                 return
@@ -168,7 +171,16 @@ class Transport:
                     reader.feed(piece)
                     _check_values(reader.values)
 
-        head, lost = await self._exchange(built, read)
+        try:
+            head, lost = await self._exchange(built, read)
+        except anyio.get_cancelled_exc_class():
+            if begun is None or not reader.may_be_whole:
+                raise
+            # All of it is there but the end of its transfer, which some relays keep back.
+            lost = _timed_out(f"{built.url.host} did not end its answer.", None)
+            with anyio.CancelScope(shield=True), suppress(ProviderError):
+                return await anyio.to_thread.run_sync(_answer, begun, reader, lost)
+            raise
         if not head.is_success:
             return head
         if on_event and head.is_stream:
@@ -310,9 +322,10 @@ class Transport:
             try:
                 while (piece := await _next_before(events.deadline, pieces)) is not None:
                     await events.feed(piece)
-            except httpx.HTTPError:
+            except (httpx.HTTPError, anyio.get_cancelled_exc_class()):
                 # The last event may be whole all the same.
-                await events.end()
+                with anyio.CancelScope(shield=True):
+                    await events.end()
                 raise
         await events.end()
 
@@ -363,7 +376,9 @@ class _Events:
         if reader.is_quick:
             event = _event(self._head, reader, is_cut)
         else:
-            event = await anyio.to_thread.run_sync(_event, self._head, reader, is_cut, abandon_on_cancel=True)
+            # What has arrived is not lost to a cancellation.
+            with anyio.CancelScope(shield=True):
+                event = await anyio.to_thread.run_sync(_event, self._head, reader, is_cut)
         rest_s: float | None = None
         if event is not None:
             rest_s = 0.0 if event.body.strip() == _LAST_WORD else await self._on_event(event)

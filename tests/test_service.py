@@ -26,6 +26,7 @@ from pydantic import SecretStr
 
 from invokeai_external import metadata
 from invokeai_external import service as service_module
+from invokeai_external.blobs import AnswerReader
 from invokeai_external.errors import (
     AuthenticationError,
     CapabilityError,
@@ -45,6 +46,7 @@ from invokeai_external.errors import (
 from invokeai_external.planner import MASK_SENTENCE, Call
 from invokeai_external.providers.base import HttpRequest, HttpResponse
 from invokeai_external.providers.gemini import GeminiProvider
+from invokeai_external.providers.openai import OpenAIProvider
 from invokeai_external.registry import PROVIDER_IDS
 from invokeai_external.request import (
     Failed,
@@ -60,6 +62,7 @@ from invokeai_external.request import (
 from invokeai_external.service import Service
 from invokeai_external.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
+from invokeai_external.transport import Transport
 
 from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
 
@@ -846,15 +849,17 @@ async def test_what_was_fetched_is_handed_over_when_the_wait_for_the_rest_is_can
     assert [image.data for image in seen[1].images] == [base64.b64decode(PNG_1X1)]
 
 
+@pytest.mark.parametrize("is_thought_alone", [False, True])
 async def test_an_image_that_a_stream_has_given_is_handed_over_though_the_request_is_cancelled(
-    sandbox_url: str, tmp_path: Path
+    is_thought_alone: bool, sandbox_url: str, tmp_path: Path
 ) -> None:
     part = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
 
     class NeverDone(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for given in (part, {**part, "thought": True}):
-                yield f"data: {json.dumps({'candidates': [{'content': {'parts': [given]}}]})}\n\n".encode()
+            if not is_thought_alone:
+                yield b"data: %b\n\n" % candidate(part)
+            yield b"data: %b\n\n" % candidate({**part, "thought": True}, finishReason="STOP")
             await anyio.sleep_forever()
 
     answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=NeverDone())
@@ -892,6 +897,72 @@ async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
                 model=OPENAI, prompt="a fox", init_image=png_file(PHOTO, "photo.png"), mask=marked_box()
             )
             await service.generate(request, seen.append)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending, Received]
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "media_type", "previews"),
+    [
+        (OPENAI, b'{"data": [{"b64_json": "%b"}]}' % PNG_1X1.encode(), "application/json", 0),
+        (OPENAI, b'{"data": [{"b64_json": "%b"}]}' % PNG_1X1.encode(), "application/json", 1),
+        (OPENAI, b'data: {"type": ".completed", "b64_json": "%b"}\n' % PNG_1X1.encode(), "text/event-stream", 1),
+    ],
+)
+async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_before_its_transfer_ends(
+    model: str, body: bytes, media_type: str, previews: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces, seen = Transport._pieces, list[Progress]()
+    with anyio.fail_after(30), anyio.CancelScope() as scope:
+
+        async def cancelled_at_the_end(self: Transport, response: httpx.Response) -> AsyncIterator[bytes]:
+            came = 0
+            async for piece in pieces(self, response):
+                yield piece
+                came += len(piece)
+                if came == len(body):
+                    scope.cancel()
+
+        monkeypatch.setattr(Transport, "_pieces", cancelled_at_the_end)
+        with RawServer(chunked(body, content_type=media_type), HOLD) as server:
+            await generate(relay(settings_of(tmp_path), server.url), model, seen=seen, previews=previews)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending, Received]
+
+
+async def test_a_cancellation_gives_no_half_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where what came only ends like JSON."""
+    body = b'{"data": [{"b64_json": "%b"}, {}' % PNG_1X1.encode()
+    feed, seen = AnswerReader.feed, list[Progress]()
+    with anyio.fail_after(30), anyio.CancelScope() as scope:
+
+        def cancelled(self: AnswerReader, piece: bytes) -> None:
+            feed(self, piece)
+            scope.cancel()
+
+        monkeypatch.setattr(AnswerReader, "feed", cancelled)
+        with RawServer(chunked(body), HOLD) as server:
+            await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == [Sending]
+
+
+@pytest.mark.parametrize("previews", [0, 1])
+async def test_an_answer_that_takes_long_to_read_is_handed_over_though_the_request_is_cancelled(
+    previews: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers escape letters of base64, which is read in a thread then."""
+    body = json.dumps({**ANSWER, "rest": "x" * (1 << 17)}).replace(PNG_1X1, f"\\u0069{PNG_1X1[1:]}").encode()
+    parse, seen = OpenAIProvider.parse, list[Progress]()
+    with anyio.fail_after(30), anyio.CancelScope() as scope:
+
+        def cancel_and_parse(*arguments: Any) -> Any:
+            anyio.from_thread.run_sync(scope.cancel)
+            return parse(*arguments)
+
+        monkeypatch.setattr(OpenAIProvider, "parse", cancel_and_parse)
+        with RawServer(answer(body)) as server:
+            await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen, previews=previews)
     assert scope.cancelled_caught
     assert [type(event) for event in seen] == [Sending, Received]
 
@@ -975,6 +1046,18 @@ async def test_a_model_is_left_alone_for_two_minutes_at_most_and_then_the_next_c
         clock.now += 2
         assert len((await service.generate(request)).images) == 1
     assert clock.waits == []
+
+
+async def test_a_wait_that_is_asked_for_after_a_longer_one_is_over_holds_the_model_too(
+    sandbox_url: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with Service(settings_of(tmp_path), clock=clock, sleep=clock.sleep) as service:
+        service._hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=86400))
+        clock.now += 121
+        service._hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=10))
+        await service.generate(GenerationRequest(model=OPENAI, prompt="a red fox"))
+    assert clock.waits == [10]
 
 
 class OddError(BaseException):
