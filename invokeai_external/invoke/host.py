@@ -370,15 +370,14 @@ def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None
         How many were changed: all of them, or none where the database fails.
     """
     queue = ApiDependencies.invoker.services.session_queue
-    query = (
-        "SELECT item_id, session FROM session_queue WHERE item_id > ? AND (? IS NULL OR batch_id = ?)"
-        f" ORDER BY item_id LIMIT {_READ_AT_ONCE}"
-    )
+    # A batch has an index; with one query for both cases each enqueueing would read through the whole history.
+    wanted, of = ("item_id > ? AND batch_id = ?", (batch,)) if batch else ("item_id > ?", ())
+    query = f"SELECT item_id, session FROM session_queue WHERE {wanted} ORDER BY item_id LIMIT {_READ_AT_ONCE}"
     changes, last = [], -1
     # Read in parts, so that Invoke's page need not wait for the whole of a long history.
     while True:
         with queue._db.transaction() as cursor:
-            cursor.execute(query, (last, batch, batch))
+            cursor.execute(query, (last, *of))
             rows = [tuple(row) for row in cursor.fetchall()]
         ours = [row for row in rows if any(node_type in row[1] for node_type in node_types)]
         changes += [(new, number, old) for number, old in ours if (new := repaired(old))]

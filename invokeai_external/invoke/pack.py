@@ -60,7 +60,6 @@ class Pack:
             stack.callback(self.runtime.close)
             built_in = host.starter_models(PROVIDER_IDS)
             self._starters = stack.enter_context(ExitStack())
-            self._later = stack.enter_context(ExitStack())
             # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
             self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, []))
             self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
@@ -77,6 +76,8 @@ class Pack:
                 self._starting.enter_context(host.resting_queue())
             stack.enter_context(host.on_batch(_repair_queue))
             stack.enter_context(host.on_stop(self.runtime.stop_begins, self.runtime.stop_ends))
+            # Behind it, since looking ahead stands in place of the same function: the last one in is the first one out.
+            self._later = stack.enter_context(ExitStack())
             # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
             stack.enter_context(host.replaced_nodes(core_nodes.NODE_TYPES, _our_nodes))
             # Before the core's nodes are back, which read what is stored from then on.

@@ -228,6 +228,8 @@ def test_no_function_stays_behind(stock: Invoke, clone_source: Path) -> None:
     assert {"on_items_read.<locals>.list_all_queue_items", "on_canvas_item_ended.<locals>.handle"} <= set(
         functions_of_ours(stock)
     )
+    # All of it is in: it looks ahead, which comes last.
+    wait_for(lambda: (stock.root / "invokeai_external_queue.json").exists())
     uninstall(stock)
     assert functions_of_ours(stock) == []
 
