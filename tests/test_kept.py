@@ -65,6 +65,10 @@ def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
     assert told(read) == told(result_of("red", "blue"))
 
 
+def due(kept: KeptResults) -> list[Path]:
+    return [entry for entry, _ in kept.hold_old(lambda _: False)]
+
+
 def test_who_writes_it_holds_it_until_it_is_released(tmp_path: Path) -> None:
     kept = KeptResults(tmp_path)
     entry = kept.keep("name", result_of("red"))
@@ -104,14 +108,30 @@ def test_after_a_day_it_is_still_there_and_due_for_the_gallery(tmp_path: Path) -
         os.utime(entry, (now, now))
     kept.release(old)
     now += KEEP_S - 1
-    assert kept.hold_old() == []
+    assert due(kept) == []
     now += 2
-    assert kept.hold_old() == [old]
-    assert kept.hold_old() == []
+    assert due(kept) == [old]
+    assert due(kept) == []
     kept.release(old)
     kept.keep("another", result_of("green"))
     assert (old.exists(), held.exists()) == (True, True)
     assert kept.hold("name") == old
+
+
+def test_what_a_queue_item_waits_for_is_not_held_while_the_old_is_looked_through(tmp_path: Path) -> None:
+    """Its turn may come in that very moment, and it would pay again."""
+    kept = KeptResults(tmp_path, clock=lambda: KEEP_S)
+    waits, gone = Destination("user", item=Item(1, "batch")), Destination("user", item=Item(2, "batch"))
+    entries = [kept.keep(name, result_of("red"), whose) for name, whose in (("a", gone), ("b", waits), ("c", gone))]
+    for entry in entries:
+        os.utime(entry, (0, 0))
+        kept.release(entry)
+    looking = kept.hold_old(lambda destination: destination == waits)
+    assert next(looking) == (entries[0], gone)
+    assert kept.hold("b") == entries[1]
+    # Who asks for one of the others meanwhile gets it, and it is not delivered as well.
+    assert kept.hold("c") == entries[2]
+    assert list(looking) == []
 
 
 def test_whose_it_is_comes_back(tmp_path: Path) -> None:
@@ -130,7 +150,7 @@ def test_an_image_in_what_was_half_written_is_not_removed(tmp_path: Path) -> Non
     kept = KeptResults(tmp_path)
     assert (unfinished / "picture-1.png").exists()
     os.utime(unfinished, (0, 0))
-    assert kept.hold_old() == []
+    assert due(kept) == []
 
 
 def test_what_a_newer_version_wrote_is_not_read(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def no_folder() -> str:
 
 
 def test_it_is_kept_below_the_root_with_its_settings(picture: GeneratedImage, tmp_path: Path) -> None:
-    told = rescue.keep_elsewhere([picture, picture], tmp_path)
+    told, lost = rescue.keep_elsewhere([picture, picture], tmp_path)
+    assert lost == 0
     files = sorted((tmp_path / rescue.FOLDER).iterdir())
     assert [metadata.read(file.read_bytes()) for file in files] == [{"positive_prompt": "a red fox"}] * 2
     assert all(f"{rescue.FOLDER}/{file.name} (below Invoke's root folder)" in told for file in files)
@@ -38,14 +39,14 @@ def test_the_root_is_tried_where_no_temporary_folder_can_be_found(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    assert rescue.FOLDER in rescue.keep_elsewhere([picture], tmp_path)
+    assert rescue.FOLDER in rescue.keep_elsewhere([picture], tmp_path).told
 
 
 def test_a_root_that_takes_nothing_is_followed_by_the_temporary_folder(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    told = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root")
+    told = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root").told
     [file] = tmp_path.iterdir()
     assert f": {file}." in told
     assert "root folder" not in told
@@ -55,7 +56,8 @@ def test_a_picture_that_no_folder_takes_is_said_to_be_lost(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    told = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root")
+    told, lost = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root")
+    assert lost == 1
     assert "1 of 1 is lost" in told
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from invokeai_external.errors import NetworkError
 from invokeai_external.invoke.runs import Asked, Ledger, Place, Run
-from invokeai_external.request import GenerationResult, Received, Retrying, Sending
+from invokeai_external.request import Failed, GenerationResult, Progress, Received, Retrying, Sending
 
 RESULT = GenerationResult(
     provider="openai",
@@ -148,6 +148,32 @@ def test_the_end_of_the_last_item_lets_its_run_go(ledger: Ledger) -> None:
     ledger.forget([1])
     gc.collect()
     assert gone() is None
+
+
+def test_a_run_that_its_node_let_go_counts_until_it_is_over(ledger: Ledger) -> None:
+    run = Run("openai", 2, is_fetched=True)
+    ledger.add(run)
+    run.is_fetched, run.is_left = False, True
+    assert ledger.calls("openai") == 2
+    run.future.cancel()
+    assert ledger.calls("openai") == 0
+
+
+@pytest.mark.parametrize("is_doubtful", [True, False])
+def after(*events: Progress) -> bool:
+    run = ahead()
+    for event in events:
+        run.on_progress(event)
+    return run.may_be_billed
+
+
+def test_a_run_knows_whether_it_may_be_billed_without_an_answer() -> None:
+    assert not after()
+    assert after(Sending(1, 2, 1))
+    # Only what was surely not billed is sent again.
+    assert not after(Sending(1, 2, 1), Retrying(1, 2, 3.0, NetworkError("lost")))
+    assert not after(Sending(1, 2, 1), Failed(1, 2, NetworkError("refused")))
+    assert after(Sending(1, 2, 1), Failed(1, 2, NetworkError("lost", may_be_billed=True)))
 
 
 def test_a_run_knows_what_has_arrived_and_what_is_out() -> None:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -65,6 +65,10 @@ class Destination:
     size: Size | None = None
     panel: Mapping[str, Any] = field(default_factory=dict)
     recalled: Mapping[str, Any] = field(default_factory=dict)
+
+    def metadata(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """What an image has as metadata in the gallery; ``own`` is what it brings."""
+        return {**self.panel, **own, **self.recalled}
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
@@ -153,17 +157,26 @@ class KeptResults:
                     return entry
         return None
 
-    def hold_old(self) -> list[Path]:
-        """Take hold of all that nobody holds and that nobody has asked for within a day."""
+    def hold_old(self, is_wanted: Callable[[Destination | None], bool]) -> Iterator[tuple[Path, Destination | None]]:
+        """Take hold of what nobody holds and nobody has asked for within a day, and that is not wanted where it is.
+
+        One after the other: who asks for one of the others meanwhile must find it, or would pay again.
+
+        Args:
+            is_wanted: Given where the images of a result belong; True leaves it alone.
+        """
         oldest = self._clock() - KEEP_S
-        with self._lock:
-            found = [
-                entry
-                for entry in sorted(self._folder.glob("*"))
-                if entry not in self._held and not entry.name.startswith(_UNFINISHED) and _written_at(entry) <= oldest
-            ]
-            self._held.update(found)
-            return found
+        for entry in sorted(self._folder.glob("*")):
+            if entry.name.startswith(_UNFINISHED) or _written_at(entry) > oldest:
+                continue
+            if is_wanted(destination := self.destination(entry)):
+                continue
+            with self._lock:
+                # Whoever held it may have taken it away.
+                if entry in self._held or not entry.exists():
+                    continue
+                self._held.add(entry)
+            yield entry, destination
 
     def read(self, entry: Path) -> GenerationResult | None:
         """A result that is held; None if it cannot be read: something is broken, or a newer version wrote it."""

@@ -115,8 +115,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         size = destination.size
         # Held, since the pack may be taken out meanwhile.
         runtime = pack.runtime()
-        run = runtime.run(request, host.place_of(context), destination)
         try:
+            # What was cancelled while its images were read is not sent any more.
+            if context.util.is_canceled():
+                raise host.CanceledException
+            run = runtime.run(request, host.place_of(context), destination)
             result = runtime.follow(
                 run,
                 is_canceled=context.util.is_canceled,
@@ -129,18 +132,16 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
                     hint="Run it again: an image that still arrived is kept and not paid for twice; otherwise the"
                     " provider may bill the first time as well.",
                 ) from None
-            # Those that are there are paid for.
-            if run.arrived:
-                runtime.deliver(run.arrived, destination)
             raise
-        for notice in result.notices:
-            context.logger.info(f"{record.name}: {notice.message}")
-        pictures = result.images
-        if missing := _missing(result, self.num_images):
-            context.logger.warning(f"{record.name}: {missing.message}")
-            context.util.signal_progress(missing.message)
-            pictures = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in pictures)
-        return _output(self._saved(context, pictures, destination, runtime.originals()))
+        with runtime.handing_over(run):
+            for notice in result.notices:
+                context.logger.info(f"{record.name}: {notice.message}")
+            pictures = result.images
+            if missing := _missing(result, self.num_images):
+                context.logger.warning(f"{record.name}: {missing.message}")
+                context.util.signal_progress(missing.message)
+                pictures = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in pictures)
+            return _output(self._saved(context, pictures, destination, runtime.originals()))
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:
         """Save the pictures of a cached run again, as new entries of the gallery, in place of giving the old ones.
@@ -237,7 +238,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         unsaved: list[GeneratedImage] = []
         for image in pictures:
             told = originals.keep(image)
-            metadata = {**destination.panel, **told.metadata, **destination.recalled}
+            metadata = destination.metadata(told.metadata)
             try:
                 saved.append(self._saved_one(context, image.data, destination.size, metadata, saved))
             except rescue.NotSavedError as error:
@@ -246,7 +247,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             else:
                 originals.saved(saved[-1], told)
         if unsaved:
-            failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()))
+            failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()).told)
             if not saved:
                 raise failure
             context.logger.error(str(failure))

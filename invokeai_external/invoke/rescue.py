@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import metadata
 from ..errors import ExternalError
 from ..request import GeneratedImage
 
-__all__ = ["FOLDER", "NotSavedError", "cause_of", "keep_elsewhere", "reason_of"]
+__all__ = ["FOLDER", "NotSavedError", "Rescued", "cause_of", "keep_elsewhere", "reason_of"]
 
 FOLDER = "invokeai_external_rescued"
 """The folder in Invoke's root, made when it is needed."""
@@ -22,6 +23,18 @@ class NotSavedError(ExternalError):
     """A picture could not be saved in Invoke's gallery."""
 
     code = "not_saved"
+
+
+class Rescued(NamedTuple):
+    """What became of images that were kept elsewhere.
+
+    Attributes:
+        told: A sentence that says where they are, relative to the root where they lie in it, and how many are lost.
+        lost: How many no folder took.
+    """
+
+    told: str
+    lost: int
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -35,12 +48,8 @@ def reason_of(error: BaseException) -> str:
     return words.strip().rstrip(".").replace("\n", " ")
 
 
-def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> str:
-    """Write pictures with their settings into the folder of lost pictures, or else into the system's temporary one.
-
-    Returns:
-        A sentence that says where they are, relative to the root where they lie in it, and how many are lost.
-    """
+def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> Rescued:
+    """Write pictures with their settings into the folder of lost pictures, or else into the system's temporary one."""
     kept = [path for picture in pictures if (path := _kept(picture, root))]
     lost = len(pictures) - len(kept)
     told = []
@@ -53,7 +62,7 @@ def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> str:
         told.append(f"What came is kept on the computer that runs Invoke: {names}.")
     if lost:
         told.append(f"No other folder took it either, so that {lost} of {len(pictures)} is lost: make room first.")
-    return " ".join(told)
+    return Rescued(" ".join(told), lost)
 
 
 def _kept(picture: GeneratedImage, root: Path) -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..progress import ProgressLine
-from ..request import GeneratedImage, GenerationResult, Notice, Preview, Progress, Received, Sending
+from ..request import Failed, GeneratedImage, GenerationResult, Notice, Preview, Progress, Received, Sending
 from .kept import Destination
 from .sent_ahead import Item
 
@@ -64,11 +64,12 @@ class Run:
         under_way: The calls that are out right now, by their number in the run.
         arrived: The pictures so far.
         future: Its result, or the error that it met.
-        kept: The result on disk, if it is there.
-        is_fetched: True once its node has it: nothing of it need be kept any more.
-        is_left: True once it is certain that its node will not fetch it.
+        kept: The result on disk, if it is there; its node removes it when its images are in the gallery.
+        is_fetched: True while its node waits for it, and takes what comes of it.
+        is_left: True once it is certain that no node takes what comes of it.
         is_orphan: True if its item is gone as well: nobody will ever ask for it there.
         notice: What its images say of it, beside what the provider's answer gives.
+        is_in_doubt: True once a call failed that may have been billed all the same.
         ended: Set when the run is over, and what is to be kept of it is written.
     """
 
@@ -85,6 +86,7 @@ class Run:
     is_left: bool = False
     is_orphan: bool = False
     notice: Notice | None = None
+    is_in_doubt: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
     def on_progress(self, event: Progress) -> None:
@@ -96,6 +98,13 @@ class Run:
             self.under_way.discard(event.call)
         if isinstance(event, Received):
             self.arrived.extend(event.images)
+        if isinstance(event, Failed):
+            self.is_in_doubt |= event.reason.may_be_billed
+
+    @property
+    def may_be_billed(self) -> bool:
+        """True if it ended without an answer to a call that the provider may bill."""
+        return bool(self.under_way) or self.is_in_doubt
 
 
 @dataclass
@@ -190,5 +199,5 @@ class Ledger:
             return [run for run in self._runs if not run.future.done()]
 
     def _forget_what_is_over(self) -> None:
-        """Let go the runs whose nodes have what came of them, and with them their pictures."""
-        self._runs = {run for run in self._runs if not (run.is_fetched and run.future.done())}
+        """Let go the runs that are over and that no node will come for, and with them their images."""
+        self._runs = {run for run in self._runs if not ((run.is_fetched or run.is_left) and run.future.done())}

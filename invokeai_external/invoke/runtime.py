@@ -8,18 +8,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelledError
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ..errors import CancelledError, ExternalError, ProviderError, RequestError
+from ..errors import CancelledError, ExternalError, RequestError
 from ..planner import count_calls
 from ..registry import PROVIDER_IDS, Registry
 from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Notice, Preview
@@ -39,7 +38,6 @@ _POLL_S = 0.1
 _TELL_S = 1.0
 """How often the progress line is told at most: each telling is an event to every browser."""
 
-
 _STOP_S = 5.0
 """How long a stop of Invoke waits for the answers to calls that are out; whoever stops it may kill it after ten."""
 
@@ -57,15 +55,21 @@ class Runtime:
 
     Attributes:
         ledger: The runs, and which of them were started before their turn.
+        sent: What was sent before its turn, by this Invoke and by the one before.
         is_stopping: True from when Invoke was told to stop.
         has_succeeded: True once a request has given images.
     """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.sent = SentAhead(host.root())
         self.is_stopping = False
         self.has_succeeded = False
+        self._kept = KeptResults(host.root())
+        self._with_nodes: set[Run] = set()
         self._at_stop: set[int] = set()
+        # Under it is decided who takes what comes of a run; nothing holds it for long, since the event loop wants it.
+        self._ends = threading.Lock()
         self._lock = threading.Lock()
         self._portal: BlockingPortal | None = None
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
@@ -96,11 +100,6 @@ class Runtime:
             return set(PROVIDER_IDS)
         return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
 
-    @cached_property
-    def sent(self) -> SentAhead:
-        """What was sent before its turn, by this Invoke and by the one before."""
-        return SentAhead(host.root())
-
     def run(self, request: GenerationRequest, place: Place, destination: Destination) -> Run:
         """What a node asks for: the run that was started before its turn, a kept result of an equal one, or a new run.
 
@@ -109,25 +108,26 @@ class Runtime:
         """
         asked = self.asked(request, place)
         run = self.ledger.fetch(asked)
-        if run and not _was_refused_unsent(run):
-            return run
-        run = self._from_disk(asked, is_fetched=True)
-        if run is None:
-            run = self._begin(request, asked, destination, is_fetched=True)
-            if self.sent.is_doubtful(place.queue_item):
-                run.notice = MAY_BE_BILLED_TWICE
-                host.log.warning("Queue item %s: %s", place.item, run.notice.message)
-        self.ledger.add(run)
+        if run is None or _was_refused_unsent(run):
+            run = self._from_disk(asked, destination, is_fetched=True)
+            if run is None:
+                run = self._begin(request, asked, destination, is_ahead=False)
+                if self.sent.is_doubtful(place.queue_item):
+                    run.notice = MAY_BE_BILLED_TWICE
+                    host.log.warning("Queue item %s: %s", place.item, run.notice.message)
+            self.ledger.add(run)
+        with self._ends:
+            self._with_nodes.add(run)
         return run
 
     def run_ahead(self, request: GenerationRequest, asked: Asked, destination: Destination) -> Run:
         """Start a run that its node will fetch, or take hold of a kept result for it."""
-        if run := self._from_disk(asked, is_fetched=False):
+        if run := self._from_disk(asked, destination, is_fetched=False):
             return run
         provider, _, model = (request.model or "").partition("/")
         self.sent.begin(asked.place.queue_item, provider, model)
         try:
-            return self._begin(request, asked, destination, is_fetched=False)
+            return self._begin(request, asked, destination, is_ahead=True)
         except ExternalError:
             self.sent.answered(asked.place.queue_item)
             raise
@@ -155,6 +155,9 @@ class Runtime:
     ) -> GenerationResult:
         """Follow a run to its end, telling what goes on, and stop it within a moment of being cancelled.
 
+        If it raises, what had arrived of the run is paid for and goes into the gallery; at a stop of Invoke, what
+        arrives within some seconds is kept on disk.
+
         Args:
             run: The run.
             is_canceled: Asked ten times a second.
@@ -162,14 +165,14 @@ class Runtime:
 
         Raises:
             ExternalError: What ``Service.generate`` raises, or a CancelledError if the pack was taken out meanwhile.
-            CanceledException: The run was cancelled; what had arrived of it is paid for.
+            CanceledException: The run was cancelled.
         """
         told, told_at = "", 0.0
         shown: Preview | None = None
-        where = "SANDBOX · " if self.sandbox() else ""
         over = threading.Event()
         run.future.add_done_callback(lambda _: over.set())
         try:
+            where = "SANDBOX · " if self.sandbox() else ""
             while not over.wait(_POLL_S):
                 if is_canceled():
                     raise host.CanceledException
@@ -179,26 +182,37 @@ class Runtime:
                     tell(text, preview if is_new else None)
                     told, told_at, shown = text, now, preview
             result = run.future.result()
-        except FutureCancelledError:
+        except BaseException as error:
+            self._let_go(run)
+            if isinstance(error, ExternalError):
+                _give_invokes_hint(error)
+            if not isinstance(error, FutureCancelledError):
+                raise
             raise CancelledError(
                 "The plugin was removed before the picture was there.",
                 hint="Install it again and run again; the provider may bill the first time as well.",
             ) from None
-        except ExternalError as error:
-            _give_invokes_hint(error)
-            raise
-        finally:
-            if not self._leave_to_the_stop(run):
-                run.future.cancel()
-                # What is under way may just arrive.
-                run.ended.wait(_LAST_S)
-            if run.kept:
-                self._kept.discard(run.kept)
         if run.notice:
             result = with_notice_on_images(result, run.notice)
         for failure in result.errors:
             _give_invokes_hint(failure)
         return result
+
+    @contextmanager
+    def handing_over(self, run: Run) -> Iterator[None]:
+        """Save the images of a run in this block, for which a stop of Invoke waits.
+
+        What is on disk of the run stays there until they are saved; if that fails, for whoever asks for the same.
+        """
+        part_with = self._kept.release
+        try:
+            yield
+            part_with = self._kept.discard
+        finally:
+            if run.kept:
+                part_with(run.kept)
+            with self._ends:
+                self._with_nodes.discard(run)
 
     def give_up(self, run: Run, *, item_is_gone: bool) -> None:
         """End a run that its node will not fetch.
@@ -207,32 +221,21 @@ class Runtime:
         same, which mostly is that item.
         """
         run.future.cancel()
-        with self._lock:
-            run.is_left, run.is_orphan = True, item_is_gone
-            entry = run.kept
-        if entry:
-            self._leave(entry, run)
-
-    def deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> None:
-        """Put the images of a cancelled run into the gallery, or where that fails into files; the log says where."""
-        try:
-            delivery.into_gallery(images, destination, self.originals())
-            host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", len(images))
-        # Invoke raises one of several errors.
-        except Exception as error:
-            reason = rescue.reason_of(rescue.cause_of(error))
-            where = rescue.keep_elsewhere(images, host.root())
-            host.log.error("The images of a cancelled run could not be saved in the gallery: %s. %s", reason, where)
+        self._part_with(run, is_orphan=item_is_gone)
 
     def deliver_old(self) -> None:
         """Put what nobody has asked for within a day into the gallery; what waits in the queue is left to its item."""
         alive = {Item(item.number, item.batch) for item in host.queued_items()}
-        for entry in self._kept.hold_old():
-            destination = self._kept.destination(entry)
-            if destination is None and not host.has_users():
-                # 0.1 did not write down whose it is.
-                destination = Destination("system")
-            if destination is None or destination.item in alive or not self._is_delivered(entry, destination):
+        has_users = host.has_users()
+
+        def is_wanted(destination: Destination | None) -> bool:
+            if destination is None:
+                # 0.1 wrote down neither whose it is nor which item asked for it.
+                return has_users or bool(alive)
+            return destination.item in alive
+
+        for entry, destination in self._kept.hold_old(is_wanted):
+            if not self._is_delivered(entry, destination or Destination("system")):
                 self._kept.release(entry)
 
     def stop_begins(self) -> None:
@@ -240,7 +243,7 @@ class Runtime:
         self.is_stopping = True
 
     def stop_ends(self) -> None:
-        """Wait a few seconds for the calls that are out, and for the items that were at work to be told of it."""
+        """Wait a few seconds for the calls that are out, for what is being saved, and for items to be told of it."""
         deadline = time.monotonic() + _STOP_S
         runs = self.ledger.runs()
         for run in runs:
@@ -262,10 +265,15 @@ class Runtime:
         deadline = time.monotonic() + _LAST_S
         for run in late:
             run.ended.wait(max(0.0, deadline - time.monotonic()))
-        while time.monotonic() < deadline and self._at_stop & {
-            item.number for item in host.queued_items() if item.status == "in_progress"
-        }:
+        while time.monotonic() < deadline and self._is_at_work():
             time.sleep(_POLL_S)
+
+    def _is_at_work(self) -> bool:
+        """True while a node has a run of its own, or its item was not told of the stop yet."""
+        if self._with_nodes:
+            return True
+        working = {item.number for item in host.queued_items() if item.status == "in_progress"}
+        return not self._at_stop.isdisjoint(working)
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` gives or raises."""
@@ -292,107 +300,134 @@ class Runtime:
         portal.call(portal.stop, True)
         context.__exit__(None, None, None)
 
-    @cached_property
-    def _kept(self) -> KeptResults:
-        return KeptResults(host.root())
-
-    def _from_disk(self, asked: Asked, *, is_fetched: bool) -> Run | None:
+    def _from_disk(self, asked: Asked, destination: Destination, *, is_fetched: bool) -> Run | None:
         """The run of a kept result, which is then held; None if there is none."""
         if not (entry := self._kept.hold(asked.name)):
             return None
         # One that cannot be read stays held, and stays on the disk: its images may be whole.
         if not (result := self._kept.read(entry)):
             return None
-        run = Run(result.provider, calls=1, is_fetched=is_fetched, asked=asked, kept=entry)
+        run = Run(result.provider, 1, is_fetched=is_fetched, asked=asked, destination=destination, kept=entry)
         run.future.set_result(told_as_kept(result))
         run.ended.set()
         return run
 
-    def _begin(self, request: GenerationRequest, asked: Asked, destination: Destination, *, is_fetched: bool) -> Run:
+    def _begin(self, request: GenerationRequest, asked: Asked, destination: Destination, *, is_ahead: bool) -> Run:
         """Start a run; what comes of it is kept under its fingerprint, unless its node has it by then."""
         provider, calls = self.provider_and_calls(request)
-        run = Run(provider, calls, is_fetched=is_fetched, asked=asked, destination=destination)
+        run = Run(provider, calls, is_fetched=not is_ahead, asked=asked, destination=destination)
         service, portal = self._service()
-        run.future = portal.start_task_soon(self._carried_out, service, request, run, asked)
+
+        async def carried_out() -> GenerationResult:
+            try:
+                try:
+                    result = await service.generate(request, run.on_progress)
+                except BaseException:
+                    if run.arrived:
+                        await self._keep(_part_of(request, run), run, asked.name)
+                    if is_ahead and not run.may_be_billed:
+                        self.sent.answered(asked.place.queue_item)
+                    raise
+                self.has_succeeded = True
+                await self._keep(result, run, asked.name)
+                if is_ahead:
+                    self.sent.answered(asked.place.queue_item)
+                return result
+            finally:
+                run.ended.set()
+
+        run.future = portal.start_task_soon(carried_out)
         return run
 
-    async def _carried_out(
-        self, service: Service, request: GenerationRequest, run: Run, asked: Asked
-    ) -> GenerationResult:
-        try:
-            try:
-                result = await service.generate(request, run.on_progress)
-            except anyio.get_cancelled_exc_class():
-                if run.arrived:
-                    await self._keep(_part_of(request, run), run, asked.name)
-                raise
-            except ProviderError as error:
-                if not error.may_be_billed:
-                    self.sent.answered(asked.place.queue_item)
-                raise
-            except ExternalError:
-                self.sent.answered(asked.place.queue_item)
-                raise
-            self.has_succeeded = True
-            await self._keep(result, run, asked.name)
-            self.sent.answered(asked.place.queue_item)
-            return result
-        finally:
-            run.ended.set()
-
     async def _keep(self, result: GenerationResult, run: Run, name: str) -> None:
-        """Write a result down, unless its node waits for it already."""
-        if run.is_fetched:
-            return
+        """Write a result down, unless its node waits for it."""
+        with self._ends:
+            if run.is_fetched:
+                # From here on nobody else takes it, see ``_part_with``.
+                run.ended.set()
+                return
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._write_down, result, run, name)
 
     def _write_down(self, result: GenerationResult, run: Run, name: str) -> None:
+        entry = None
         try:
             entry = self._kept.keep(name, result, run.destination)
         except OSError as error:
             host.log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
-            return
-        with self._lock:
-            run.kept = None if run.is_fetched else entry
+        with self._ends:
+            run.kept = entry
+            run.ended.set()
             is_left = run.is_left
-        # Meanwhile its node may have come for it, or have gone.
-        if run.is_fetched:
-            self._kept.discard(entry)
-        elif is_left:
-            self._leave(entry, run)
+        # Meanwhile its node may have gone.
+        if is_left:
+            self._leave(run)
 
-    def _leave(self, entry: Path, run: Run) -> None:
-        """Part with a kept result whose node will not fetch it."""
-        if not (run.is_orphan and run.destination and self._is_delivered(entry, run.destination)):
-            self._kept.release(entry)
+    def _let_go(self, run: Run) -> None:
+        """Part with a run whose node goes without its images; if Invoke stops, it is waited for by the stop."""
+        is_stopping = self.is_stopping
+        if is_stopping:
+            if run.asked:
+                self._at_stop.add(run.asked.place.item)
+        else:
+            run.future.cancel()
+            # What is under way may just arrive.
+            run.ended.wait(_LAST_S)
+        self._part_with(run, is_orphan=not is_stopping)
+        with self._ends:
+            self._with_nodes.discard(run)
+
+    def _part_with(self, run: Run, *, is_orphan: bool) -> None:
+        """No node takes a run: what has come of it is put where it belongs, here, or when it comes by who writes it."""
+        with self._ends:
+            has_ended = run.ended.is_set()
+            run.is_fetched, run.is_left, run.is_orphan = False, True, is_orphan
+        if has_ended:
+            self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        """Put what came of a run, which has ended, where it belongs if no node takes it."""
+        if run.kept:
+            if not (run.is_orphan and run.destination and self._is_delivered(run.kept, run.destination)):
+                self._kept.release(run.kept)
+        # It is nowhere but in memory.
+        elif run.arrived and run.destination:
+            untaken = self._into_gallery(run.arrived, run.destination)
+            if untaken.images:
+                self._rescue(untaken)
 
     def _is_delivered(self, entry: Path, destination: Destination) -> bool:
         """Put a kept result that is held into the gallery; False if that fails, and it stays where it is."""
         if not (result := self._kept.read(entry)):
             return False
-        try:
-            delivery.into_gallery(result.images, destination, self.originals())
-        # Invoke raises one of several errors.
-        except Exception as error:
+        untaken = self._into_gallery(result.images, destination)
+        if len(untaken.images) == len(result.images):
             host.log.warning(
                 "The images of a cancelled run are kept in %s, since the gallery did not take them: %s.",
                 entry,
-                rescue.reason_of(rescue.cause_of(error)),
+                untaken.reason,
             )
             return False
+        # Some are there, which the next try would put there again.
+        if untaken.images and self._rescue(untaken):
+            return False
         self._kept.discard(entry)
-        host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", len(result.images))
         return True
 
-    def _leave_to_the_stop(self, run: Run) -> bool:
-        """True if Invoke stops and the run is still under way: it is waited for, and what comes of it is kept."""
-        with self._lock:
-            if not self.is_stopping or run.ended.is_set() or not run.asked:
-                return False
-            run.is_fetched, run.is_left = False, True
-            self._at_stop.add(run.asked.place.item)
-            return True
+    def _into_gallery(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Untaken:
+        """Put the images of a cancelled run into the gallery; the log says how many are there."""
+        untaken = delivery.into_gallery(images, destination, self.originals())
+        if count := len(images) - len(untaken.images):
+            host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", count)
+        return untaken
+
+    def _rescue(self, untaken: delivery.Untaken) -> int:
+        """Put images that the gallery did not take into files; the log says where. Gives how many are lost."""
+        rescued = rescue.keep_elsewhere(untaken.images, host.root())
+        host.log.error(
+            "The images of a cancelled run could not be saved in the gallery: %s. %s", untaken.reason, rescued.told
+        )
+        return rescued.lost
 
     def _service(self) -> tuple[Service, BlockingPortal]:
         """The service for the settings as they are now; one for older settings goes on for who still uses it."""
