@@ -804,11 +804,19 @@ def _chosen(call: Call, arrived: Sequence[_Arrived]) -> Sequence[_Arrived]:
     """At most as many pictures as were asked for: if more came, each once, those of the asked size first."""
     if len(arrived) <= call.n:
         return arrived
-    distinct, wanted = _distinct(arrived), call.size.size
-    if wanted:
+    distinct, size, pixels = _distinct(arrived), call.size.size, _pixels_asked_for(call)
+    if pixels:
         # Among other sizes the nearest: a model may send a draft of 1K before the 2K that it was asked for.
-        distinct.sort(key=lambda one: (one.info.size != wanted, abs(math.log(_area(one.info.size) / _area(wanted)))))
+        distinct.sort(key=lambda one: (one.info.size != size, abs(math.log(_area(one.info.size) / pixels))))
     return distinct[: call.n]
+
+
+def _pixels_asked_for(call: Call) -> int | None:
+    """How many pixels an image was asked to have; those of a named size are about the same in each ratio."""
+    if call.size.size:
+        return _area(call.size.size)
+    presets = call.model.sizing.presets() if call.size.image_size else ()
+    return next((_area(p.size) for p in presets if p.size and p.image_size == call.size.image_size), None)
 
 
 def _area(size: Size) -> int:

@@ -984,6 +984,16 @@ async def test_of_more_pictures_than_asked_for_each_counts_once_and_the_asked_si
     assert result.errors == ()
 
 
+async def test_of_several_sizes_the_named_one_that_was_asked_for_counts_also_without_a_ratio(tmp_path: Path) -> None:
+    parts = [
+        {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(file.data).decode()}}
+        for file in (png_file(Image.new("RGB", (edge, edge)), "") for edge in (1024, 2048, 4096))
+    ]
+    with RawServer(answer(candidate(*parts, finishReason="STOP"))) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), GEMINI, image_size="2K")
+    assert [image.size for image in result.images] == [Size(2048, 2048)]
+
+
 async def test_of_three_thousand_pictures_for_one_that_was_asked_for_one_is_handed_over(
     tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
