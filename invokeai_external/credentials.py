@@ -29,6 +29,7 @@ __all__ = [
     "environment_place",
     "file_place",
     "invoke_places",
+    "origin",
     "pair",
     "unquoted",
     "usual_place",
@@ -150,15 +151,16 @@ def _is_for(place: Place, address: str, own: str | None) -> bool:
     """True if a place gave its key for an address."""
     if place.base_url:
         return place.base_url.value.rstrip("/") == address.rstrip("/")
-    return own is not None and _origin(address) == _origin(own)
-
-
-def _origin(address: str) -> tuple[str, str]:
     try:
-        parts = urlsplit(address)
+        return own is not None and origin(address) == origin(own)
     except ValueError:
-        return "", address
-    return parts.scheme, parts.netloc.lower()
+        return False
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454); raises ValueError for a text that cannot be read as a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def variable_name(provider: str, entry: str) -> str:

@@ -135,7 +135,8 @@ class InFlight:
             self._file = None
             # Windows removes no open file; once it is closed somebody else may, to whom nothing is open in it.
             self._write_to(descriptor, {"end": number})
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
             with suppress(OSError):
                 path.unlink()
 

@@ -23,6 +23,7 @@ from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 
 from . import images, metadata, planner, pricing
+from .credentials import origin
 from .errors import (
     AuthenticationError,
     InvalidResponseError,
@@ -642,7 +643,7 @@ class Service:
             wait_s = min(_FIRST_FETCH_WAIT_S * 2.0 ** (tries - 1), _LONGEST_FETCH_WAIT_S)
             try:
                 response = await self._transport.fetch(url, headers)
-                if response.status in (401, 403) and not headers and _origin(url) == _origin(access.base_url):
+                if response.status in (401, 403) and not headers and origin(url) == origin(access.base_url):
                     headers = access.provider.auth_headers(access.api_key)
                     response = await self._transport.fetch(url, headers)
             except (NetworkError, TimedOutError) as error:
@@ -909,12 +910,6 @@ def _this_run() -> object:
         return run
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port; raises ValueError for what is no URL."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
 def _absolute(url: str, base_url: str) -> str | None:
     """A URL as it is; one without a host at the provider's own origin; None for what is none."""
     own = urlsplit(base_url)
@@ -927,7 +922,7 @@ def _absolute(url: str, base_url: str) -> str | None:
 def _may_fetch(url: str, base_url: str) -> bool:
     """https anywhere, or the same scheme, host and port as the provider's own address."""
     try:
-        there, here = _origin(url), _origin(base_url)
+        there, here = origin(url), origin(base_url)
     except ValueError:
         return False
     return bool(there[1]) and (there[0] == "https" or there == here)

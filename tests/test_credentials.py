@@ -150,7 +150,7 @@ def test_places_that_name_the_same_address_may_share_a_key(tmp_path: Path, says:
 def test_a_key_without_an_address_is_for_the_provider_s_own_also_where_that_is_named(
     tmp_path: Path, says: tuple[str, str, str]
 ) -> None:
-    own = dict.fromkeys(ADDRESSES, "https://API.openai.com") | {"file": f"{OWN}/"}
+    own = dict.fromkeys(ADDRESSES, "https://API.openai.com:443") | {"file": f"{OWN}/"}
     environ = given(tmp_path, says, own)
     found = load_settings(tmp_path, environ, PROVIDER_IDS, usual_variables=True).credentials["openai"]
     assert found.unpaired is None or "A" in "".join(says)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -209,6 +210,21 @@ def test_where_nothing_can_be_written_no_call_fails(root: Path, place: Callable[
     assert not (root / "missing").exists()
     if where:
         assert left_behind(where) == LeftBehind()
+
+
+def test_a_file_that_cannot_be_closed_fails_no_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network's file system says only then that its disk is full."""
+    close = os.close
+
+    def full(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.ENOSPC, "full")
+
+    with InFlight(root).call(*CALL, lambda _: None) as tell:
+        tell(Sending(1, 1, 1))
+        monkeypatch.setattr(os, "close", full)
+    monkeypatch.undo()
+    assert left_behind(root) == LeftBehind()
 
 
 def test_calls_of_one_model_are_one_sentence() -> None:

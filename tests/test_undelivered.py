@@ -65,6 +65,16 @@ def test_what_cannot_be_read_is_listed_all_the_same(tmp_path: Path) -> None:
     assert {(image.model, image.cost_usd) for image in found} == {(None, None)}
 
 
+@pytest.mark.parametrize("cost", [f"1{'0' * 400}", "NaN", "-Infinity", "true", '"1"'])
+def test_a_cost_that_is_no_sum_of_money_is_unknown(cost: str, tmp_path: Path) -> None:
+    kept = tmp_path / "invokeai_external_kept" / "a-000000"
+    kept.mkdir(parents=True)
+    (kept / "picture-1.png").write_bytes(b"no image")
+    said = f'{{"images": [{{"metadata": {{"external": {{"model": "m", "cost_usd": {cost}}}}}}}]}}'
+    (kept / "result.json").write_text(said, encoding="utf-8")
+    assert [(image.model, image.cost_usd) for image in undelivered_images(tmp_path)] == [("m", None)]
+
+
 def test_nothing_of_a_file_s_name_acts_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "invokeai_external_rescued"
     folder.mkdir()

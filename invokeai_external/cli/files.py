@@ -20,17 +20,22 @@ from ..errors import ExternalError, InvalidRequestError
 from ..request import GeneratedImage, InputImage, MetadataMode, Notice, Preview
 
 __all__ = [
+    "LARGEST_SIDECAR",
     "NotSavedError",
     "PictureFolder",
     "PreviewFolder",
     "SavedPicture",
     "read_picture",
     "read_regular",
+    "read_sidecar",
     "sidecar_of",
 ]
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
+
+LARGEST_SIDECAR = 16_000_000
+"""In bytes. Settings are some kB; the longest prompts and answers of words make some hundred."""
 
 _LONGEST_STEM = 118
 """In bytes: with a number, the extension and ``.json`` behind it, a name is at most 143, which is what eCryptfs takes;
@@ -222,6 +227,13 @@ def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], si
 def sidecar_of(path: Path) -> Path:
     """Where the settings of a picture are that are not in its file: ``NAME.EXT.json`` beside it."""
     return path.with_name(f"{path.name}.json")
+
+
+def read_sidecar(path: Path) -> metadata.Sidecar | None:
+    """The settings in a file; None if it is not there, cannot be read, or holds something else."""
+    with contextlib.suppress(OSError):
+        return metadata.read_sidecar(read_regular(path, LARGEST_SIDECAR))
+    return None
 
 
 @contextlib.contextmanager

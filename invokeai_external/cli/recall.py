@@ -13,13 +13,11 @@ from typing import Any
 from .. import images, metadata
 from ..errors import InvalidRequestError
 from . import report
-from .files import read_regular, sidecar_of
+from .files import LARGEST_SIDECAR, read_regular, read_sidecar, sidecar_of
 
 __all__ = ["run"]
 
 _LARGEST_IMAGE = 500_000_000
-_LARGEST_SIDECAR = 16_000_000
-"""In bytes. Settings are some kB; the longest prompts and answers of words make some hundred."""
 
 _MOST_SIDECARS = 10_000
 _MOST_OF_THEM = 500_000_000
@@ -52,7 +50,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
             f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the image."
         ) from None
     sha256 = hashlib.sha256(data).hexdigest()
-    named = _sidecar(sidecar_of(path))
+    named = read_sidecar(sidecar_of(path))
     if named and named.sha256 == sha256:
         return _told(named, sidecar_of(path))
     try:
@@ -62,7 +60,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     if found is not None:
         return found
     for other in _sidecars_of(path.parent, sha256):
-        held = _sidecar(other)
+        held = read_sidecar(other)
         if held and held.sha256 == sha256:
             return _told(held, other)
     if named:
@@ -82,13 +80,6 @@ def _told(sidecar: metadata.Sidecar, path: Path) -> dict[str, Any]:
     return sidecar.metadata
 
 
-def _sidecar(path: Path) -> metadata.Sidecar | None:
-    """The settings in a file; None if it is not there, cannot be read, or holds something else."""
-    with suppress(OSError):
-        return metadata.read_sidecar(read_regular(path, _LARGEST_SIDECAR))
-    return None
-
-
 def _sidecars_of(folder: Path, sha256: str) -> Iterator[Path]:
     """The ``*.json`` of a folder that hold this hash somewhere."""
     wanted = sha256.encode("ascii")
@@ -102,5 +93,5 @@ def _sidecars_of(folder: Path, sha256: str) -> Iterator[Path]:
                 return
             path = Path(entry.path)
             with suppress(OSError):
-                if wanted in read_regular(path, _LARGEST_SIDECAR):
+                if wanted in read_regular(path, LARGEST_SIDECAR):
                     yield path

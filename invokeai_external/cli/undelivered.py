@@ -15,14 +15,14 @@ from .. import images, metadata
 from ..invoke.kept import FOLDER as KEPT
 from ..invoke.rescue import FOLDER as RESCUED
 from . import report
-from .files import read_regular, sidecar_of
+from .files import read_sidecar, sidecar_of
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
 _MOST_BYTES = 1 << 30
 """No image is read beyond this."""
 
-_MOST_BYTES_OF_SETTINGS = 16_000_000
+_MOST_USD = 1_000_000
 
 _SUFFIXES = {".png", ".jpeg", ".jpg", ".webp"}
 
@@ -84,14 +84,14 @@ def _described(path: Path) -> UndeliveredImage:
     found = _settings(path)
     external = found.get("external")
     known: dict[str, Any] = external if isinstance(external, dict) else {}
-    cost, created = known.get("cost_usd"), known.get("created")
+    created = known.get("created")
     written = datetime.fromtimestamp(file.st_mtime, UTC).isoformat(timespec="seconds")
     return UndeliveredImage(
         path=str(path),
         provider=_text(known.get("provider")),
         model=_text(known.get("model")),
         created=_text(created) or written,
-        cost_usd=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
+        cost_usd=_cost(known.get("cost_usd")),
         bytes=file.st_size,
     )
 
@@ -104,7 +104,7 @@ def _settings(path: Path) -> dict[str, Any]:
             held = json.loads(result.read_text(encoding="utf-8"))
             found = held["images"][int(path.stem.rpartition("-")[2]) - 1]["metadata"]
         elif sidecar_of(path).is_file():
-            sidecar = metadata.read_sidecar(read_regular(sidecar_of(path), _MOST_BYTES_OF_SETTINGS))
+            sidecar = read_sidecar(sidecar_of(path))
             found = sidecar.metadata if sidecar else None
         elif path.stat().st_size <= _MOST_BYTES:
             found = metadata.read(path.read_bytes())
@@ -114,6 +114,12 @@ def _settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, RecursionError, images.ImageError):
         found = None
     return found if isinstance(found, dict) else {}
+
+
+def _cost(value: object) -> float | None:
+    """A cost in USD; None for anything else, and for a number that no image costs."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= _MOST_USD else None  # type: ignore[arg-type,operator]
 
 
 def _text(value: object) -> str | None:
