@@ -31,6 +31,8 @@ from ..request import Notice, Usage
 from ..retry import asked_wait, should_retry_header
 
 __all__ = [
+    "GATEWAY_UNPAID",
+    "PAID_AT_GATEWAY",
     "SANDBOX_HEADER",
     "Answer",
     "AnswerImage",
@@ -51,6 +53,7 @@ __all__ = [
     "error_of_status",
     "invalid_answer",
     "is_private_host",
+    "lacks_money",
     "normalise_base_url",
     "one_line",
     "parse_json",
@@ -74,6 +77,18 @@ _LOOK_FIRST = "It may have been billed: look at your usage before you send it ag
 
 _MOST_TOKENS = 10**9
 """What is above this is no count of tokens: the dearest image has some ten thousand."""
+
+GATEWAY_UNPAID = "insufficient_user_quota"
+"""The code of gateways for many providers (new-api, one-api) for an account of theirs without money, with HTTP 403."""
+
+PAID_AT_GATEWAY = "Add credit where the operator of your base URL says."
+
+_NO_MONEY = re.compile(
+    r"prepayment credits|credits? (?:balance )?(?:is|are) (?:too low|depleted)|spend(?:ing)? (?:cap|limit)"
+    r"|billing hard limit",
+    re.IGNORECASE,
+)
+"""What providers say, often without a code of the kind, of an account without money or at its owner's limit."""
 
 _ENDPOINT = r"/(?:images/(?:generations|edits)|models(?:/[^/]*)?)$"
 """What the adapters put after a base URL, in the end of a path; people copy whole addresses."""
@@ -512,6 +527,11 @@ def broken_off(provider: ProviderInfo, words: str, head: HttpResponse, call: Cal
     message = f"{provider.name} broke off before the picture was finished{said(words)}"
     hint = "It may have been billed. Try again later."
     return error_from(kind, message, hint, head, call, may_be_billed=True)
+
+
+def lacks_money(status: int, words: str) -> bool:
+    """True if a failed answer says in words that the account has no money, which no waiting cures."""
+    return 400 <= status < 500 and _NO_MONEY.search(words) is not None
 
 
 def asked_for(call: Call | None) -> str:

@@ -26,6 +26,8 @@ from ..planner import Call
 from ..request import Notice, Usage
 from ..retry import asked_wait, wait_in_words
 from .base import (
+    GATEWAY_UNPAID,
+    PAID_AT_GATEWAY,
     Answer,
     AnswerImage,
     HttpRequest,
@@ -41,6 +43,7 @@ from .base import (
     error_in,
     error_of_status,
     invalid_answer,
+    lacks_money,
     normalise_base_url,
     one_line,
     parse_json,
@@ -76,9 +79,6 @@ _BLOCKED = frozenset(
 )
 """The finish reasons that mean a refusal."""
 
-
-_NO_MONEY = re.compile(r"prepayment credits|credits are depleted|spend(?:ing)? (?:cap|limit)", re.IGNORECASE)
-"""What Google says of an account without money, in an error of any status."""
 
 _IN_A_THOUGHT = Notice("thought_image", "The model sent the image as a thought alone; it is the last one that it sent.")
 
@@ -229,8 +229,9 @@ class GeminiProvider:
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
             hint = f"Make a new one at {self.info.key_url} and set it with: invokeai-external keys set gemini"
             return error_from(AuthenticationError, f"{self.info.name} refused the key.", hint, response, call)
-        if response.status == 402 or _NO_MONEY.search(words):
-            return self._no_money(words, response, call)
+        at_gateway = GATEWAY_UNPAID in (fields.get("code"), fields.get("type"))
+        if at_gateway or response.status == 402 or lacks_money(response.status, words):
+            return self._no_money(words, response, call, at_gateway=at_gateway)
         if response.status == 403:
             message = f"{self.info.name} does not allow this key to use {asked_for(call)}{said(one_line(words))}"
             hint = f"Check the restrictions of the key and its project at {self.info.key_url}"
@@ -244,10 +245,11 @@ class GeminiProvider:
             error.hint = f"Where Google has no free tier, turn on billing at {self.info.billing_url}"
         return error
 
-    def _no_money(self, words: str, response: HttpResponse, call: Call | None) -> ProviderError:
+    def _no_money(self, words: str, response: HttpResponse, call: Call | None, *, at_gateway: bool) -> ProviderError:
         """An account without credit, or at the limit that its owner has set: no waiting cures it."""
         message = f"{self.info.name} refused for lack of money{said(one_line(words))}"
-        hint = f"Add credit, or raise the spending limit, at {self.info.billing_url}"
+        own = f"Add credit, or raise the spending limit, at {self.info.billing_url}"
+        hint = PAID_AT_GATEWAY if at_gateway else own
         return error_from(QuotaError, message, hint, response, call)
 
     def _quota_error(

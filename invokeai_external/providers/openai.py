@@ -23,6 +23,8 @@ from ..planner import Call, CallImage
 from ..request import Usage
 from ..retry import wait_in_words
 from .base import (
+    GATEWAY_UNPAID,
+    PAID_AT_GATEWAY,
     Answer,
     AnswerImage,
     FilePart,
@@ -38,6 +40,7 @@ from .base import (
     error_in,
     error_of_status,
     invalid_answer,
+    lacks_money,
     normalise_base_url,
     one_line,
     parse_json,
@@ -57,14 +60,9 @@ _NO_MONEY = {
     "insufficient_quota": "Add credit to the account at {billing}",
     "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
     "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
-    "insufficient_user_quota": "Add credit where the operator of your base URL says.",
+    GATEWAY_UNPAID: PAID_AT_GATEWAY,
 }
 """The codes of an error that no waiting cures, whatever its status, and what does."""
-
-_SPENT = re.compile(
-    r"spend(?:ing)? (?:cap|limit)|billing hard limit|credits? (?:balance )?(?:is|are) (?:too low|depleted)"
-)
-"""What servers say, without a code of the kind, of an account without money."""
 
 _UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
 
@@ -172,7 +170,6 @@ class OpenAIProvider:
         # Some servers leave the code empty and name it as the type.
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
         unpaid = next((code for code in codes if code in _NO_MONEY), None)
-        is_spent = status in (400, 402, 403, 429) and _SPENT.search(full_words.lower())
         kind: type[ProviderError]
         if not _BLOCKED.isdisjoint(codes):
             kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
@@ -180,7 +177,7 @@ class OpenAIProvider:
         elif unpaid:
             kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
             hint = _NO_MONEY[unpaid].format(billing=self.info.billing_url, limits=_LIMITS_URL)
-        elif is_spent:
+        elif lacks_money(status, full_words):
             kind, message = QuotaError, f"OpenAI refused for lack of money{said(words)}"
             hint = f"Add credit at {self.info.billing_url}, or raise the spending limit at {_LIMITS_URL}"
         elif status == 429:
