@@ -172,7 +172,7 @@ class LookAhead:
                 rest = self._known(number)
                 self._prospects[number] = _Prospects(rest, next(rest, None))
             prospects = self._prospects.get(number)
-            while prospects and (first := prospects.first) and self._has_room(first):
+            while not self._closed and prospects and (first := prospects.first) and self._has_room(first):
                 asked = self._runtime.asked(first.request, first.place)
                 prospects.met[asked] += 1
                 begin = partial(self._runtime.run_ahead, first.request, asked, first.destination)

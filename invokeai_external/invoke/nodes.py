@@ -116,8 +116,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         # Held, since the pack may be taken out meanwhile.
         runtime = pack.runtime()
         try:
-            # What was cancelled while its images were read is not sent any more.
-            if context.util.is_canceled():
+            # What was cancelled while its images were read is not sent any more. In 6.13.0 an item that was just taken
+            # from the queue does not hear of a stop.
+            if context.util.is_canceled() or runtime.is_stopping:
                 raise host.CanceledException
             run = runtime.run(request, host.place_of(context), destination)
             result = runtime.follow(

@@ -1,17 +1,14 @@
 """The catalogue in Invoke's own terms: its starter models, and the records of installed models kept right.
 
-What was installed, and in what form, is remembered in ``invokeai_external_models.json`` in the root, so that a model
-that the user deleted stays deleted, and a record that the user edited stays as edited.
+What was installed, and in what form, is remembered (``model_memory``), so that a model that the user deleted stays
+deleted, and a record that the user edited stays as edited.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
 from invokeai.backend.model_manager.configs.external_api import (
@@ -32,10 +29,9 @@ from ..planner import MAX_IMAGES
 from ..registry import PROVIDER_IDS, Registry
 from ..sizing import DEFAULT_EDGE, AspectRatio, FlexibleSizing, SizeChoice, SizeRequest
 from . import host
+from .model_memory import Fields, ModelMemory
 
 __all__ = ["ModelSync", "capabilities_of", "starter_model"]
-
-_MEMORY_FILE = "invokeai_external_models.json"
 
 _PANEL_RATIOS = (
     *("1:1", "16:9", "9:16", "21:9", "9:21", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5"),
@@ -175,9 +171,6 @@ def starter_model(model: ModelConfig) -> StarterModel:
     )
 
 
-Fields = Mapping[str, Any]
-
-
 class ModelSync:
     """Keeps the installed models what they should be: those of the providers with a key, as the catalogue has them.
 
@@ -226,7 +219,7 @@ class ModelSync:
             host.log.exception("invokeai_external could not bring the models up to date: %s", error)
 
     def _sync(self) -> None:
-        registry, usable, memory = self._registry(), self._providers(), _Memory(host.root() / _MEMORY_FILE)
+        registry, usable, memory = self._registry(), self._providers(), ModelMemory(host.root())
         records = {record.source: record for record in host.model_records()}
         for provider in PROVIDER_IDS:
             sources = [source_of(model) for model in registry.models(provider)]
@@ -259,7 +252,7 @@ class ModelSync:
     def _note_deleted(self, source: str) -> None:
         provider = source.removeprefix("external://").partition("/")[0]
         if provider in self._providers():
-            memory = _Memory(host.root() / _MEMORY_FILE)
+            memory = ModelMemory(host.root())
             memory.remember(source, {})
             memory.save()
 
@@ -319,31 +312,3 @@ def _written_by_others(entry: StarterModel | None, model: ModelConfig) -> list[F
         built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
     # The page sends our own starter entries as well, without capabilities.
     return [plain, built_in, {"name": model.name, "description": _description(model)}]
-
-
-class _Memory:
-    """What was written into which record; None for a record that was never ours, nothing for one deleted by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._fields: dict[str, Fields] = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            self._fields = {}
-        self._before = dict(self._fields)
-
-    def get(self, source: str) -> Fields | None:
-        return self._fields.get(source)
-
-    def remember(self, source: str, fields: Fields) -> None:
-        self._fields[source] = fields
-
-    def forget(self, source: str) -> None:
-        self._fields.pop(source, None)
-
-    def save(self) -> None:
-        if self._fields == self._before:
-            return
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(self._fields, indent=1), encoding="utf-8")
-        temporary.replace(self._path)
