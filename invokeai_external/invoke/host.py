@@ -263,18 +263,20 @@ def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board:
         _remove_unfinished(services, node, ())
         raise
     name = str(image.image_name)
-    event = InvocationCompleteEvent(
-        queue_id="default",
-        item_id=0,
-        batch_id=node,
-        session_id=node,
-        user_id=user,
-        # Of a type that the page does not pass over.
-        invocation=BlankImageInvocation(id=node),
-        invocation_source_id=node,
-        result=ImageCollectionOutput(collection=[ImageField(image_name=name)]),
-    )
-    services.events.dispatch(event)
+    # It is there whether pages hear of it or not; one that does not shows it when it is loaded again.
+    with suppress(Exception):
+        event = InvocationCompleteEvent(
+            queue_id="default",
+            item_id=0,
+            batch_id=node,
+            session_id=node,
+            user_id=user,
+            # Of a type that the page does not pass over.
+            invocation=BlankImageInvocation(id=node),
+            invocation_source_id=node,
+            result=ImageCollectionOutput(collection=[ImageField(image_name=name)]),
+        )
+        services.events.dispatch(event)
     return name
 
 

@@ -227,7 +227,7 @@ def _repair_queue(batch: str | None = None) -> None:
         return
     if count and batch is None:
         host.log.info(
-            "invokeai_external: %s items of the queue are now stored so that Invoke can read them alone.", count
+            "invokeai_external: %s items of the queue are now stored so that Invoke can read them without it.", count
         )
 
 
