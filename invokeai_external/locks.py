@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["LockBusyError", "locked", "others_can_read", "try_lock", "unlock"]
+__all__ = ["LockBusyError", "locked", "others_can_read", "try_lock"]
 
 _LOCK_WAIT_S = 10.0
 """How long ``locked`` waits. Whoever holds such a lock writes one small file."""
@@ -31,11 +31,9 @@ class LockBusyError(Exception):
 
 
 class _System(Protocol):
-    """Raises OSError, one of ``_TAKEN`` if somebody else holds the lock."""
+    """Takes a lock, which holds until the file is closed; raises OSError, one of ``_TAKEN`` if somebody else has it."""
 
     def lock(self, handle: int) -> None: ...
-
-    def unlock(self, handle: int) -> None: ...
 
 
 class Posix:
@@ -47,9 +45,6 @@ class Posix:
     def lock(self, handle: int) -> None:
         self._fcntl.flock(handle, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
 
-    def unlock(self, handle: int) -> None:
-        self._fcntl.flock(handle, self._fcntl.LOCK_UN)
-
 
 class Windows:
     """``msvcrt.locking``: one byte of the file, counted from where the file stands."""
@@ -58,16 +53,10 @@ class Windows:
         self._msvcrt = msvcrt
 
     def lock(self, handle: int) -> None:
-        self._at_byte(handle, self._msvcrt.LK_NBLCK)
-
-    def unlock(self, handle: int) -> None:
-        self._at_byte(handle, self._msvcrt.LK_UNLCK)
-
-    def _at_byte(self, handle: int, mode: int) -> None:
         place = os.lseek(handle, 0, os.SEEK_CUR)
         os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            self._msvcrt.locking(handle, mode, 1)
+            self._msvcrt.locking(handle, self._msvcrt.LK_NBLCK, 1)
         finally:
             os.lseek(handle, place, os.SEEK_SET)
 
@@ -102,11 +91,6 @@ def try_lock(handle: int, *, system: _System | None = None) -> bool:
             return False
         raise
     return True
-
-
-def unlock(handle: int, *, system: _System | None = None) -> None:
-    """Give a lock back before the file is closed."""
-    (system or _this_system()).unlock(handle)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class GeneratedImage:
         data: The bytes as the provider sent them; with a mask, a PNG of the init image with the edit laid in.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
         size: The pixels that arrived; with a mask, those of the init image.
-        metadata: What made it, in the form that ``metadata.embed`` writes into the file.
+        metadata: What made it, in the form that ``metadata.place`` writes into the file.
         seed: The seed that was sent; None if none was.
         cost_usd: Its share of its call's cost; None if unknown.
         revised_prompt: The prompt as the provider rewrote it; None if it did not say.

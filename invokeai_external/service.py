@@ -649,16 +649,24 @@ class Service:
             except (NetworkError, TimedOutError) as error:
                 failure = error.message
             else:
-                if response.status == 200:
+                if response.status == 200 and await self._is_whole(response):
                     return response.body
-                failure = f"HTTP {response.status}."
-                if response.status < 500 and response.status not in _NOT_THERE_YET:
+                failure = "It ended too early." if response.is_cut_short else f"HTTP {response.status}."
+                if response.status < 500 and response.status not in _NOT_THERE_YET and not response.is_cut_short:
                     raise _not_fetched(failure)
                 wait_s = asked_wait(response.headers, now=response.received_at) or wait_s
             if self._clock() + wait_s >= ends_at:
                 raise _not_fetched(failure)
             await self._sleep(wait_s)
         raise AssertionError  # the count never ends
+
+    async def _is_whole(self, response: HttpResponse) -> bool:
+        """True if a fetched image is all there, whatever its transfer says. No cancellation loses it."""
+        if not response.is_cut_short:
+            return True
+        with anyio.CancelScope(shield=True):
+            mime_type = await anyio.to_thread.run_sync(self._type_of, response.body)
+        return mime_type is not None
 
     async def _collect(
         self,
@@ -745,10 +753,10 @@ class Service:
                 errors.append(error)
         return arrived, errors
 
-    def _type_of(self, preview: bytes) -> str | None:
-        """The MIME type of a preview; None if it is no whole picture, which is no loss."""
+    def _type_of(self, data: bytes) -> str | None:
+        """The MIME type of an image; None if the data are not a whole one."""
         try:
-            return images.inspect_image(preview, max_pixels=self._settings.limits.max_image_pixels).mime_type
+            return images.inspect_image(data, max_pixels=self._settings.limits.max_image_pixels).mime_type
         except images.ImageError:
             return None
 

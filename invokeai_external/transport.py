@@ -195,7 +195,10 @@ class Transport:
         return answer
 
     async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
-        """Fetch an image that is served elsewhere, with no key but what ``headers`` hold; raises like ``send``."""
+        """Fetch an image that is served elsewhere, with no key but what ``headers`` hold; raises like ``send``.
+
+        If its transfer did not end as announced, or was cancelled, what came of it is given with ``is_cut_short``.
+        """
         try:
             request = self._client.build_request("GET", url, headers=headers)
         except (httpx.InvalidURL, UnicodeError):
@@ -203,17 +206,25 @@ class Transport:
                 "The answer names a picture at an address that is none.", hint="It was billed but not fetched."
             ) from None
         body = io.BytesIO()
+        begun: HttpResponse | None = None
 
-        async def read(response: httpx.Response, _: HttpResponse) -> None:
+        async def read(response: httpx.Response, head: HttpResponse) -> None:
+            nonlocal begun
+            begun = head
             async with aclosing(self._pieces(response)) as pieces:
                 async for piece in pieces:
                     body.write(piece)
 
-        head, lost = await self._exchange(request, read)
-        if lost:
+        try:
+            head, lost = await self._exchange(request, read)
+        except anyio.get_cancelled_exc_class():
+            if begun is None:
+                raise
+            return replace(begun, body=body.getvalue(), is_cut_short=True)
+        if lost and begun is None:
             raise lost
         # The buffer becomes the body without being copied.
-        return replace(head, body=body.getvalue()) if head.is_success else head
+        return replace(head, body=body.getvalue(), is_cut_short=lost is not None) if head.is_success else head
 
     async def _built(self, request: HttpRequest, headers: Mapping[str, str]) -> httpx.Request:
         """A request as it goes out; a large one is encoded in a thread, one at a time, and sent in pieces."""
@@ -322,9 +333,12 @@ class Transport:
             try:
                 while (piece := await _next_before(events.deadline, pieces)) is not None:
                     await events.feed(piece)
-            except (httpx.HTTPError, anyio.get_cancelled_exc_class()):
-                # The last event may be whole all the same.
-                with anyio.CancelScope(shield=True):
+            # The last event may be whole all the same.
+            except httpx.HTTPError:
+                await events.end()
+                raise
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True), suppress(ProviderError):
                     await events.end()
                 raise
         await events.end()

@@ -65,6 +65,7 @@ from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.transport import Transport
 
 from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
+from .raw_server import Received as RawReceived
 
 pytestmark = pytest.mark.anyio
 
@@ -965,6 +966,59 @@ async def test_an_answer_that_takes_long_to_read_is_handed_over_though_the_reque
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen, previews=previews)
     assert scope.cancelled_caught
     assert [type(event) for event in seen] == [Sending, Received]
+
+
+async def test_a_fetched_image_that_came_whole_counts_though_its_transfer_did_not_end(tmp_path: Path) -> None:
+    image = base64.b64decode(PNG_1X1)
+
+    def script(request: RawReceived) -> list[Step]:
+        if request.method == "POST":
+            return [answer(b'{"data": [{"url": "/1.png"}]}')]
+        return [answer(image, content_length=len(image) + 2)]
+
+    with anyio.fail_after(30), RawServer(script=script) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), OPENAI, clock=Clock())
+    assert [image.data for image in result.images] == [image]
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+async def test_half_a_fetched_image_is_asked_for_again(tmp_path: Path) -> None:
+    image = base64.b64decode(PNG_1X1)
+    halves = [answer(image[:-9], content_length=len(image)), answer(image)]
+
+    def script(request: RawReceived) -> list[Step]:
+        return [answer(b'{"data": [{"url": "/1.png"}]}')] if request.method == "POST" else [halves.pop(0)]
+
+    with anyio.fail_after(30), RawServer(script=script) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), OPENAI, clock=Clock())
+    assert [image.data for image in result.images] == [image]
+
+
+@pytest.mark.parametrize(("missing", "seen_then"), [(0, [Sending, Received]), (9, [Sending])])
+async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request_is_cancelled_before_its_transfer_ends(
+    missing: int, seen_then: list[type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = base64.b64decode(PNG_1X1)
+    pieces, seen = Transport._pieces, list[Progress]()
+    said = image[: len(image) - missing]
+    with anyio.fail_after(30), anyio.CancelScope() as scope:
+
+        async def cancelled_at_the_end(self: Transport, response: httpx.Response) -> AsyncIterator[bytes]:
+            async for piece in pieces(self, response):
+                yield piece
+                if piece == said:
+                    scope.cancel()
+
+        def script(request: RawReceived) -> list[Step]:
+            if request.method == "POST":
+                return [answer(b'{"data": [{"url": "/1.png"}]}')]
+            return [answer(said, content_length=len(image) + 2), HOLD]
+
+        monkeypatch.setattr(Transport, "_pieces", cancelled_at_the_end)
+        with RawServer(script=script) as server:
+            await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
+    assert scope.cancelled_caught
+    assert [type(event) for event in seen] == seen_then
 
 
 # More pictures than were asked for
