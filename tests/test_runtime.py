@@ -24,7 +24,15 @@ from invokeai_external.invoke.rescue import FOLDER as RESCUED
 from invokeai_external.invoke.runs import Asked, Place, Run
 from invokeai_external.invoke.sent_ahead import SentAhead
 from invokeai_external.registry import Registry
-from invokeai_external.request import Failed, GeneratedImage, GenerationRequest, GenerationResult, Received, Sending
+from invokeai_external.request import (
+    Failed,
+    GeneratedImage,
+    GenerationRequest,
+    GenerationResult,
+    Received,
+    Retrying,
+    Sending,
+)
 from invokeai_external.settings import Credentials
 from invokeai_external.sizing import Size
 
@@ -348,6 +356,54 @@ def test_a_stop_waits_for_what_is_being_saved(runtime: Any, invoke: Host, monkey
     stop.join()
 
 
+def gated(goes_on: threading.Event) -> Any:
+    """An image arrives, whole, once the gate is open."""
+
+    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
+        await anyio.to_thread.run_sync(goes_on.wait)
+        result = result_of("red")
+        on_progress(Received(1, 1, result.images))
+        return result
+
+    return script
+
+
+def test_what_arrives_while_invoke_stops_is_kept_for_who_asks_again(
+    runtime: Any, provider: Provider, invoke: Host
+) -> None:
+    goes_on = threading.Event()
+    provider.script = gated(goes_on)
+    run = begun(runtime, provider)
+    runtime.stop_begins()
+    with pytest.raises(CanceledException):
+        followed(runtime, run, is_canceled=True)
+    goes_on.set()
+    runtime.stop_ends()
+    assert (invoke.gallery, len(kept(invoke))) == ([], 1)
+    provider.script = never
+    again = runtime.run(request_of(), PLACE, Destination("user"))
+    assert [notice.code for notice in followed(runtime, again).notices] == ["kept_result"]
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_what_ends_in_the_moment_of_a_cancel_or_a_stop_is_in_the_gallery(
+    runtime: Any, provider: Provider, invoke: Host, is_stopping: bool
+) -> None:
+    goes_on = threading.Event()
+    provider.script = gated(goes_on)
+    run = begun(runtime, provider)
+
+    def is_canceled() -> bool:
+        goes_on.set()
+        if is_stopping:
+            runtime.stop_begins()
+        return run.ended.wait(10)
+
+    with pytest.raises(CanceledException):
+        runtime.follow(run, is_canceled=is_canceled, tell=lambda *_: None)
+    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+
+
 def doubtful(invoke: Host) -> list[int]:
     return [item.number for item in SentAhead(invoke.root()).doubtful()]
 
@@ -358,6 +414,24 @@ def test_what_was_cancelled_while_a_call_was_out_may_be_billed(runtime: Any, pro
     runtime.give_up(run, item_is_gone=False)
     assert run.ended.wait(10)
     assert doubtful(invoke) == [1]
+
+
+def test_what_was_cancelled_while_it_waited_to_be_sent_again_is_not_billed(
+    runtime: Any, provider: Provider, invoke: Host
+) -> None:
+    waits = threading.Event()
+
+    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
+        on_progress(Retrying(1, 1, 60.0, NetworkError("rate limited")))
+        waits.set()
+        return await never(on_progress)
+
+    provider.script = script
+    _, run = ahead(runtime, provider)
+    assert waits.wait(10)
+    runtime.give_up(run, item_is_gone=False)
+    assert run.ended.wait(10)
+    assert doubtful(invoke) == []
 
 
 @pytest.mark.parametrize("may_be_billed", [True, False])
