@@ -306,7 +306,7 @@ class TestBadSettings:
         assert retired.partition("/")[2] not in {model["provider_model_id"] for model in bad.models("openai")}
         # By hand it can be had, and says which model lives on: gpt-image-1 does not.
         record = bad.install_model(retired)
-        found = wait_for(lambda: model if "Retired" in (model := bad.model(retired))["description"] else None)
+        found = wait_for(lambda: model if "Retired" in ((model := bad.model(retired))["description"] or "") else None)
         bad.delete_model(record["key"])
         assert "Retired on 2026-01-31, use gpt-image-2.5-flare instead." in found["description"]
 
