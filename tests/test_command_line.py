@@ -892,6 +892,12 @@ def test_a_key_that_is_none_is_told_by_the_list_and_never_sent(
     assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
 
 
+def test_without_standard_input_there_is_no_key(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert run("keys", "set", "openai", "--root", tmp_path / "other").code == 2
+    assert not (tmp_path / "other").exists()
+
+
 def test_two_lines_are_no_key(run: Any, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{canary}\nsecond\n"))
     result = run("keys", "set", "openai")

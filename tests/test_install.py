@@ -115,6 +115,18 @@ def test_the_doctor_says_that_a_key_was_given_for_another_address(
     assert str(root / "api_keys.yaml") in told
 
 
+def test_what_is_wrong_with_one_provider_hides_no_other(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["install", "--root", str(root)])
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY", "your-gemini-key")
+    assert main(["doctor", "--root", str(root)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    [told] = [line for line in lines if line.startswith("WRONG")]
+    assert "INVOKEAI_EXTERNAL_GEMINI_API_KEY" in told
+    assert [line for line in lines if line.startswith("ok     openai: key from")]
+
+
 def test_the_doctor_survives_an_invoke_yaml_that_is_none(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["install", "--root", str(root)])
     (root / "invokeai.yaml").write_text("a: " + "[" * 5_000)

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ..credentials import usual_place
-from ..errors import ExternalError, SettingsError
+from ..errors import ExternalError, NotConfiguredError, SettingsError
 from ..providers.base import Provider
 from ..registry import PROVIDER_IDS, Registry
 from ..settings import (
@@ -65,7 +65,10 @@ def run(root: Path) -> int:
             tell(False, notice.message)
         tell(True, f"{API_KEYS_FILE} and {USER_FILE} can be read; {len(registry.models())} models are known")
         for provider_id in PROVIDER_IDS:
-            tell(*_provider_state(current, registry.provider(provider_id)))
+            try:
+                tell(*_provider_state(current, registry.provider(provider_id)))
+            except NotConfiguredError as error:
+                tell(False, str(error))
         is_sandbox = current.sandbox or wants_sandbox(os.environ)
         if not any(found.api_key for found in current.credentials.values()) and not is_sandbox:
             tell(False, "no provider has a key, so Invoke shows none of the models")

@@ -49,12 +49,13 @@ class _Row:
 def set_one(provider: str, *, root: Path | None) -> None:
     """Ask for a key, or read it from standard input if that is no terminal, and write it down."""
     info = Registry().provider(provider).info
-    if sys.stdin.isatty():
+    # Without a standard input there is no object for it.
+    if sys.stdin is not None and sys.stdin.isatty():
         report.say(f"Make a key at {info.key_url}")
         key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
     else:
         # To the end, so that a second line is not left out without a word.
-        key = sys.stdin.read(_LONGEST_INPUT)
+        key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
     folder = root_folder(root)
     path = set_key(folder, provider, key)
     report.say(f"The key for {info.name} is in {path}")
