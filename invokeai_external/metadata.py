@@ -39,6 +39,7 @@ __all__ = [
     "describe",
     "embed",
     "model_identity",
+    "no_metadata",
     "parts_with",
     "place",
     "printable",
@@ -211,7 +212,12 @@ def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto")
             return Placed([data], _sidecar(data, metadata))
     # An image is never lost for its settings, whatever a provider may have put into them.
     except ValueError as error:
-        return Placed([data], None, Notice("no_metadata", f"An image was saved without its settings: {error}"))
+        return Placed([data], None, no_metadata(str(error)))
+
+
+def no_metadata(why: str) -> Notice:
+    """What to say of an image whose settings could not be written; ``why`` is the end of a sentence."""
+    return Notice("no_metadata", f"An image was saved without its settings: {why}")
 
 
 _CREDENTIALS_ENDED = Notice(

@@ -136,7 +136,7 @@ def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> Save
             return SavedPicture(image, path, size, beside, notices)
         except OSError as error:
             why = f"they could not be written beside it ({error.strerror})"
-            notices = (Notice("no_metadata", f"An image was saved without its settings: {why}."),)
+            notices = (metadata.no_metadata(f"{why}."),)
     return SavedPicture(image, _write_new(folder, name, placed.parts), size, None, notices)
 
 

@@ -80,7 +80,7 @@ _BLOCKED = frozenset(
 """The finish reasons that mean a refusal."""
 
 
-_IN_A_THOUGHT = Notice("thought_image", "The model sent the image as a thought alone; it is the last one that it sent.")
+_IN_A_THOUGHT = Notice("thought_image", "The model sent the image only as a thought; it is the last one that it sent.")
 
 
 class GeminiProvider:
