@@ -126,6 +126,21 @@ def test_where_renaming_fails_nothing_empty_is_left(tmp_path: Path, monkeypatch:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk has no room for one, and so the caller goes on with the other images."""
+    folder = PictureFolder(tmp_path)
+
+    def full(*_: object, **__: object) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "gettempdir", full)
+    with pytest.raises(NotSavedError):
+        folder.save(an_image())
+
+
 def test_settings_that_cannot_be_written_cost_no_image(tmp_path: Path) -> None:
     """Such as a text that is no Unicode, in a place that nobody thought of."""
     saved = PictureFolder(tmp_path).save(an_image("\udce9"))

@@ -115,8 +115,10 @@ class PictureFolder:
             return _saved(image, placed, self._folder)
         except OSError as error:
             why = f"{self._folder} could not be written ({error.strerror})"
-        spare = Path(tempfile.gettempdir())
+        spare: Path | str = "the system's temporary folder"
         try:
+            # On a full disk there may be none.
+            spare = Path(tempfile.gettempdir())
             saved = _saved(image, placed, spare)
         except OSError as error:
             raise NotSavedError(
