@@ -131,12 +131,8 @@ def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentenc
 ) -> None:
     """A full disk has no room for one, and so the caller goes on with the other images."""
     folder = PictureFolder(tmp_path)
-
-    def full(*_: object, **__: object) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "mkstemp", full)
-    monkeypatch.setattr(tempfile, "gettempdir", full)
+    monkeypatch.setattr(tempfile, "mkstemp", failing(errno.ENOSPC))
+    monkeypatch.setattr(tempfile, "gettempdir", failing(errno.ENOENT))
     with pytest.raises(NotSavedError):
         folder.save(an_image())
 
