@@ -42,13 +42,16 @@ def _plugin(provider: str, address: str, folder: Path) -> Work:
     from invokeai_external.cli.files import PictureFolder
 
     variable = f"INVOKEAI_EXTERNAL_{provider.upper()}"
-    environment = {f"{variable}_API_KEY": _KEY, f"{variable}_BASE_URL": f"{address}/{provider}"}
-    service = Service(load_settings(folder, environment, ["gemini", "openai"]))
+    version = "v1" if provider == "openai" else "v1beta"
+    environment = {f"{variable}_API_KEY": _KEY, f"{variable}_BASE_URL": f"{address}/{provider}/{version}"}
+    root = folder / "root"
+    root.mkdir(exist_ok=True)
+    service = Service(load_settings(root, environment, ["gemini", "openai"]))
     pictures = PictureFolder(folder)
     runner = asyncio.Runner()
 
     def work(count: int) -> None:
-        for old in folder.iterdir():
+        for old in folder.glob("*.*"):
             old.unlink()  # the others write over theirs
         request = GenerationRequest(prompt=PROMPT, model=f"{provider}/{MODELS[provider]}", n=count)
         for image in runner.run(service.generate(request)).images:
