@@ -23,7 +23,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .locks import try_lock
 from .registry import PROVIDER_IDS, Registry
@@ -35,8 +35,11 @@ FOLDER = "invokeai_external_in_flight"
 """The folder in the root."""
 
 _FORMAT = 1
-_MOST_BYTES = 1 << 20
-"""A file is read up to here; one of ours has some hundred bytes for each call."""
+_MOST_BYTES = 1 << 26
+"""A file is read up to here. One of ours has some hundred bytes for each call, and goes when none is in flight: half a
+million calls with no rest between them fit."""
+
+_LONGEST_LINE = 1 << 12
 
 _log = logging.getLogger(__name__)
 
@@ -224,40 +227,44 @@ def _taken(path: Path) -> list[LeftCall] | None:
     with closing(os.fdopen(descriptor, "rb")) as file:
         if not try_lock(descriptor) or not _is_still_there(descriptor, path):
             return []
-        lines = _lines(file.read(_MOST_BYTES))
-        if any(isinstance(line.get("format"), int) and line["format"] > _FORMAT for line in lines[:1]):
+        calls = _open_calls(file)
+        if calls is None:
             return None
         if os.name == "posix":
             # Still under the lock, so that nobody else tells of it as well.
             path.unlink()
     path.unlink(missing_ok=True)
-    return _open_calls(lines)
+    return calls
 
 
-def _lines(data: bytes) -> list[dict[str, Any]]:
+def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
+    """The calls of a file that begin and do not end; None if a newer version wrote it."""
+    calls: dict[int, LeftCall] = {}
+    for place, line in enumerate(_lines(file)):
+        match line:
+            case {"format": int(number)} if place == 0 and number > _FORMAT:
+                return None
+            case {"end": int(number)}:
+                calls.pop(number, None)
+            case {"begin": int(number), "sent_at": str(sent_at), "provider": str(provider), "model": str(model)} if (
+                f"{provider}{model}".isprintable()
+            ):
+                n = line.get("n")
+                with suppress(ValueError, OverflowError):
+                    sent = datetime.fromisoformat(sent_at).astimezone(UTC)
+                    calls[number] = LeftCall(provider, model, n if isinstance(n, int) else 1, sent)
+    return list(calls.values())
+
+
+def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
     """The lines that are objects; the last may be cut off."""
-    found = []
-    for line in data.splitlines():
+    left = _MOST_BYTES
+    while left > 0 and (line := file.readline(_LONGEST_LINE)):
+        left -= len(line)
         with suppress(ValueError, RecursionError):
             value = json.loads(line)
             if isinstance(value, dict):
-                found.append(value)
-    return found
-
-
-def _open_calls(lines: list[dict[str, Any]]) -> list[LeftCall]:
-    ended = {line["end"] for line in lines if isinstance(line.get("end"), int)}
-    found = []
-    for line in lines:
-        match line:
-            case {"begin": int(number), "sent_at": str(sent_at), "provider": str(provider), "model": str(model)} if (
-                number not in ended and f"{provider}{model}".isprintable()
-            ):
-                n = line.get("n")
-                with suppress(ValueError):
-                    sent = datetime.fromisoformat(sent_at).astimezone(UTC)
-                    found.append(LeftCall(provider, model, n if isinstance(n, int) else 1, sent))
-    return found
+                yield value
 
 
 def _is_still_there(descriptor: int, path: Path) -> bool:

@@ -163,7 +163,16 @@ def test_what_was_open_is_told_once(root: Path) -> None:
         [{"format": 1}],
         ["\0" * 4096],
         ["[" * 100_000],
-        [{"format": 1}, begin(sent_at="yesterday"), begin(provider=7), begin(model="\x1b[31m"), [], 3, "1e999"],
+        [
+            {"format": 1},
+            begin(sent_at="yesterday"),
+            begin(sent_at="0001-01-01T00:00+14:00"),
+            begin(provider=7),
+            begin(model="\x1b[31m"),
+            [],
+            3,
+            "1e999",
+        ],
     ],
     ids=["empty", "only its head", "zeros after a crash", "deep", "odd values"],
 )
@@ -210,6 +219,16 @@ def test_where_nothing_can_be_written_no_call_fails(root: Path, place: Callable[
     assert not (root / "missing").exists()
     if where:
         assert left_behind(where) == LeftBehind()
+
+
+def test_a_file_with_many_calls_tells_of_the_open_ones_alone(root: Path) -> None:
+    """As of a queue that was never without a call for a day."""
+    (root / FOLDER).mkdir()
+    sent = {"sent_at": "2026-11-29T12:03:11+00:00", "provider": "openai", "model": "gpt-image-2", "n": 1}
+    begun = [{"begin": number, **sent} for number in range(1, 20_001)]
+    lines = [line for call in begun for line in (call, {"end": call["begin"] - 1})]  # type: ignore[operator]
+    (root / FOLDER / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [{"format": 1}, *lines]))
+    assert len(left_behind(root).calls) == 1
 
 
 def test_a_file_that_cannot_be_closed_fails_no_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
