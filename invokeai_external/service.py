@@ -13,7 +13,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -64,6 +64,9 @@ from .request import (
 from .retry import RetryPolicy, asked_wait, asks_all_to_wait, seconds_before_retry
 from .settings import API_KEYS_FILE, Credentials, Settings, check_key, unpaired_error, variable_name
 from .sizing import Size
+
+if TYPE_CHECKING:
+    from .transport import Allowance
 
 __all__ = ["Service"]
 
@@ -605,6 +608,7 @@ class Service:
         At most ten are fetched. What fails leaves its error in its place.
         """
         ends_at = self._clock() + _FETCH_S
+        allowance = self._transport.allowance()
         urls: dict[int, str] = {}
         for place, image in enumerate(answer.images):
             if image.url and len(urls) < _MOST_FETCHED:
@@ -614,7 +618,7 @@ class Service:
 
         async def fetch(place: int, url: str) -> None:
             try:
-                contents[place] = await self._fetched(access, url, ends_at)
+                contents[place] = await self._fetched(access, url, ends_at, allowance)
             except ProviderError as error:
                 contents[place] = error
 
@@ -626,7 +630,7 @@ class Service:
             if contents[place] is None:
                 contents[place] = _not_fetched(f"It did not arrive within {_DOWNLOAD_S:g} s.")
 
-    async def _fetched(self, access: _Access, address: str, ends_at: float) -> bytes:
+    async def _fetched(self, access: _Access, address: str, ends_at: float, allowance: Allowance) -> bytes:
         """A finished picture from its URL; asked for again after any failure that may pass, since that costs nothing.
 
         The key goes along only to the provider's own origin, and only after that has asked for it; no redirect is
@@ -642,15 +646,16 @@ class Service:
         for tries in itertools.count(1):
             wait_s = min(_FIRST_FETCH_WAIT_S * 2.0 ** (tries - 1), _LONGEST_FETCH_WAIT_S)
             try:
-                response = await self._transport.fetch(url, headers)
+                response = await self._transport.fetch(url, headers, allowance)
                 if response.status in (401, 403) and not headers and origin(url) == origin(access.base_url):
                     headers = access.provider.auth_headers(access.api_key)
-                    response = await self._transport.fetch(url, headers)
+                    response = await self._transport.fetch(url, headers, allowance)
             except (NetworkError, TimedOutError) as error:
                 failure = error.message
             else:
                 if response.status == 200 and await self._is_whole(response):
                     return response.body
+                allowance.give_back(len(response.body))
                 failure = "It ended too early." if response.is_cut_short else f"HTTP {response.status}."
                 if response.status < 500 and response.status not in _NOT_THERE_YET and not response.is_cut_short:
                     raise _not_fetched(failure)
@@ -691,19 +696,10 @@ class Service:
             common = (*common, _SANDBOX_NOTICE)
         if response.is_cut_short:
             common = (*common, _CUT_SHORT_NOTICE)
-        arrived, errors = await anyio.to_thread.run_sync(self._looked_at, answer, contents)
-        chosen = _chosen(call, arrived)
+        arrived, found, errors = await anyio.to_thread.run_sync(self._made, request, call, answer, contents)
         came = len(answer.images) - (len(arrived) - len(_distinct(arrived)))
         if came > call.n:
             common = (*common, _more_images(call.n, came))
-        found: list[tuple[_Arrived, _Finished]] = []
-        for one in chosen:
-            try:
-                finished = await anyio.to_thread.run_sync(self._finished, request, call, one.data, one.info)
-            except ProviderError as error:
-                errors.append(error)
-                continue
-            found.append((one, finished))
         for failure in errors:
             failure.provider, failure.model, failure.may_be_billed = access.provider.info.id, call.model.id, True
             failure.status, failure.request_id = response.status, answer.request_id
@@ -737,6 +733,19 @@ class Service:
         told = [notice for one, finished in found for notice in _image_notices(call, one.info, finished)]
         told_errors = tuple(redacted(failure, access.api_key) for failure in errors)
         return _Outcome(pictures, (*common, *told), usage, cost, answer.request_id, told_errors)
+
+    def _made(
+        self, request: GenerationRequest, call: Call, answer: Answer, contents: Sequence[bytes | ProviderError | None]
+    ) -> tuple[list[_Arrived], list[tuple[_Arrived, _Finished]], list[ProviderError]]:
+        """The pictures of an answer that arrived, those of them that are handed over, and the errors of the others."""
+        arrived, errors = self._looked_at(answer, contents)
+        found: list[tuple[_Arrived, _Finished]] = []
+        for one in _chosen(call, arrived):
+            try:
+                found.append((one, self._finished(request, call, one.data, one.info)))
+            except ProviderError as error:
+                errors.append(error)
+        return arrived, found, errors
 
     def _looked_at(
         self, answer: Answer, contents: Sequence[bytes | ProviderError | None]

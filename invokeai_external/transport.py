@@ -36,7 +36,7 @@ from .errors import InvalidResponseError, NetworkError, ProviderError, TimedOutE
 from .providers.base import HttpRequest, HttpResponse
 from .sse import EventReader
 
-__all__ = ["EventHandler", "Transport"]
+__all__ = ["Allowance", "EventHandler", "Transport"]
 
 EventHandler = Callable[[HttpResponse], Awaitable[float | None]]
 """Is told of an event of a stream: the head of the answer, with the event's data as its document or body. It gives how
@@ -89,6 +89,34 @@ _LAST_WORD = b"[DONE]"
 """What OpenAI's other streams and many gateways send as the last event; no JSON."""
 
 _MAY_BE_BILLED = "It may have been billed all the same: look at your usage before you send it again."
+
+
+class Allowance:
+    """How many bytes may still be read, by all that share it: an answer, or the images that it names by URL.
+
+    Args:
+        most: All of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    def take(self, held: int, wanted: int) -> int:
+        """Hold ``wanted`` bytes in place of ``held``; gives ``wanted``.
+
+        Raises:
+            InvalidResponseError: There are not as many left. What was held is given back at once, so that of several
+                images that share an allowance no more are given up than must be.
+        """
+        self._left += held
+        if wanted > self._left:
+            raise _too_large(self._most)
+        self._left -= wanted
+        return wanted
+
+    def give_back(self, count: int) -> None:
+        """Have so many again: what was read is let go."""
+        self._left += count
 
 
 class Transport:
@@ -157,16 +185,16 @@ class Transport:
             InvalidResponseError: The answer is larger than allowed, or packed in a way that was not asked for.
         """
         built = await self._built(request, auth_headers)
-        reader = AnswerReader()
+        reader, allowance = AnswerReader(), self.allowance()
         begun: HttpResponse | None = None
 
         async def read(response: httpx.Response, head: HttpResponse) -> None:
             nonlocal begun
             begun = head
             if on_event and head.is_stream:
-                await self._read_events(response, head, on_event)
+                await _read_events(response, head, on_event, allowance)
                 return
-            async with aclosing(self._pieces(response)) as pieces:
+            async with aclosing(_pieces(response, allowance)) as pieces:
                 async for piece in pieces:
                     reader.feed(piece)
                     _check_values(reader.values)
@@ -194,10 +222,15 @@ class Transport:
             answer = await anyio.to_thread.run_sync(_answer, head, reader, lost)
         return answer
 
-    async def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    def allowance(self) -> Allowance:
+        """What one answer may take, or all the images together that one names by URL."""
+        return Allowance(self._max_response_bytes)
+
+    async def fetch(self, url: str, headers: Mapping[str, str], allowance: Allowance) -> HttpResponse:
         """Fetch an image that is served elsewhere, with no key but what ``headers`` hold; raises like ``send``.
 
-        If its transfer did not end as announced, or was cancelled, what came of it is given with ``is_cut_short``.
+        All images of an answer share one allowance, since they are in memory at the same time. If its transfer did not
+        end as announced, or was cancelled, what came of it is given with ``is_cut_short``.
         """
         try:
             request = self._client.build_request("GET", url, headers=headers)
@@ -211,7 +244,7 @@ class Transport:
         async def read(response: httpx.Response, head: HttpResponse) -> None:
             nonlocal begun
             begun = head
-            async with aclosing(self._pieces(response)) as pieces:
+            async with aclosing(_pieces(response, allowance)) as pieces:
                 async for piece in pieces:
                     body.write(piece)
 
@@ -297,7 +330,7 @@ class Transport:
         body = bytearray()
         with anyio.move_on_after(self._head_timeout_s):
             try:
-                async with aclosing(self._pieces(response)) as pieces:
+                async with aclosing(_pieces(response, self.allowance())) as pieces:
                     async for piece in pieces:
                         body += piece
                         if len(body) >= _LONGEST_ERROR:
@@ -305,43 +338,6 @@ class Transport:
             except (httpx.HTTPError, InvalidResponseError):
                 pass
         return bytes(body[:_LONGEST_ERROR])
-
-    async def _pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """The body, decompressed, in pieces of a bounded size; given up as soon as it is larger than allowed."""
-        inflated = _inflater(response)
-        came = size = 0
-        async with aclosing(response.aiter_raw()) as raw_pieces:  # type: ignore[type-var]
-            async for raw in raw_pieces:
-                came += len(raw)
-                for number, piece in enumerate(inflated.pieces(raw)):
-                    if number:
-                        # Whoever is cancelled, or has other things to do, comes in between.
-                        await anyio.lowlevel.checkpoint()
-                    size += len(piece)
-                    if max(size, came) > self._max_response_bytes:
-                        raise _too_large(self._max_response_bytes)
-                    yield piece
-                if came > self._max_response_bytes:
-                    raise _too_large(self._max_response_bytes)
-        if not inflated.is_whole:
-            raise httpx.RemoteProtocolError("the compressed data have no end")
-
-    async def _read_events(self, response: httpx.Response, head: HttpResponse, on_event: EventHandler) -> None:
-        """The events of the body, one by one, until it ends or the rest of it is not worth waiting for."""
-        events = _Events(head, on_event)
-        async with aclosing(self._pieces(response)) as pieces:
-            try:
-                while (piece := await _next_before(events.deadline, pieces)) is not None:
-                    await events.feed(piece)
-            # The last event may be whole all the same.
-            except httpx.HTTPError:
-                await events.end()
-                raise
-            except anyio.get_cancelled_exc_class():
-                with anyio.CancelScope(shield=True), suppress(ProviderError):
-                    await events.end()
-                raise
-        await events.end()
 
 
 class _Events:
@@ -631,6 +627,45 @@ class _Reporting:
 def _check_values(values: int) -> None:
     if values > MOST_VALUES:
         raise _unreadable(f"has more than {MOST_VALUES:,} values")
+
+
+async def _pieces(response: httpx.Response, allowance: Allowance) -> AsyncGenerator[bytes, None]:
+    """The body, decompressed, in pieces of a bounded size; given up as soon as it is larger than allowed."""
+    inflated = _inflater(response)
+    came = size = taken = 0
+    async with aclosing(response.aiter_raw()) as raw_pieces:  # type: ignore[type-var]
+        async for raw in raw_pieces:
+            came += len(raw)
+            for number, piece in enumerate(inflated.pieces(raw)):
+                if number:
+                    # Whoever is cancelled, or has other things to do, comes in between.
+                    await anyio.lowlevel.checkpoint()
+                size += len(piece)
+                taken = allowance.take(taken, max(size, came))
+                yield piece
+            taken = allowance.take(taken, max(size, came))
+    if not inflated.is_whole:
+        raise httpx.RemoteProtocolError("the compressed data have no end")
+
+
+async def _read_events(
+    response: httpx.Response, head: HttpResponse, on_event: EventHandler, allowance: Allowance
+) -> None:
+    """The events of the body, one by one, until it ends or the rest of it is not worth waiting for."""
+    events = _Events(head, on_event)
+    async with aclosing(_pieces(response, allowance)) as pieces:
+        try:
+            while (piece := await _next_before(events.deadline, pieces)) is not None:
+                await events.feed(piece)
+        # The last event may be whole all the same.
+        except httpx.HTTPError:
+            await events.end()
+            raise
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), suppress(ProviderError):
+                await events.end()
+            raise
+    await events.end()
 
 
 async def _without_location(response: httpx.Response) -> None:

@@ -24,7 +24,7 @@ import respx
 from PIL import Image
 from pydantic import SecretStr
 
-from invokeai_external import metadata
+from invokeai_external import metadata, transport
 from invokeai_external import service as service_module
 from invokeai_external.blobs import AnswerReader
 from invokeai_external.errors import (
@@ -62,8 +62,8 @@ from invokeai_external.request import (
 from invokeai_external.service import Service
 from invokeai_external.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
-from invokeai_external.transport import Transport
 
+from .images.pictures import encoded, noisy
 from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
 from .raw_server import Received as RawReceived
 
@@ -785,7 +785,7 @@ async def test_only_the_same_scheme_host_and_port_are_asked_again_with_the_key(
     asked: list[tuple[str, Any]] = []
     async with Service(settings_of(tmp_path)) as service:
 
-        async def fetch(url: str, headers: Any) -> HttpResponse:
+        async def fetch(url: str, headers: Any, _: Any) -> HttpResponse:
             asked.append((url, headers))
             return HttpResponse(401 if len(asked) == 1 else 410, {}, b"", 0)
 
@@ -815,6 +815,22 @@ async def test_no_more_than_ten_urls_are_fetched_and_all_of_them_within_one_dead
         await generate(settings_of(tmp_path), OPENAI, clock=clock, n=2)
     assert len({str(call.request.url) for call in fetched.calls}) == 10
     assert sum(clock.waits) <= 30
+
+
+async def test_the_images_that_an_answer_names_by_url_share_what_it_may_take(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    image = encoded(noisy((640, 640)), "PNG")
+    most = 1_000_000
+    assert 2 * len(image) < most < 3 * len(image)
+    urls = [{"url": f"https://pictures.example/{i}.png"} for i in range(3)]
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": urls}))
+    respx_mock.get(host="pictures.example").mock(
+        side_effect=lambda request: httpx.Response(200, content=image + request.url.path.encode())
+    )
+    result = await generate(settings_of(tmp_path, max_response_bytes=most), OPENAI, n=3)
+    assert len(result.images) == 2
+    assert [type(error) for error in result.errors] == [InvalidResponseError]
 
 
 async def test_what_was_fetched_is_handed_over_when_the_wait_for_the_rest_is_cancelled(
@@ -913,18 +929,18 @@ async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
 async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_before_its_transfer_ends(
     model: str, body: bytes, media_type: str, previews: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces, seen = Transport._pieces, list[Progress]()
+    pieces, seen = transport._pieces, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
-        async def cancelled_at_the_end(self: Transport, response: httpx.Response) -> AsyncIterator[bytes]:
+        async def cancelled_at_the_end(*given: Any) -> AsyncIterator[bytes]:
             came = 0
-            async for piece in pieces(self, response):
+            async for piece in pieces(*given):
                 yield piece
                 came += len(piece)
                 if came == len(body):
                     scope.cancel()
 
-        monkeypatch.setattr(Transport, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(transport, "_pieces", cancelled_at_the_end)
         with RawServer(chunked(body, content_type=media_type), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), model, seen=seen, previews=previews)
     assert scope.cancelled_caught
@@ -999,12 +1015,12 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
     missing: int, seen_then: list[type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = base64.b64decode(PNG_1X1)
-    pieces, seen = Transport._pieces, list[Progress]()
+    pieces, seen = transport._pieces, list[Progress]()
     said = image[: len(image) - missing]
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
-        async def cancelled_at_the_end(self: Transport, response: httpx.Response) -> AsyncIterator[bytes]:
-            async for piece in pieces(self, response):
+        async def cancelled_at_the_end(*given: Any) -> AsyncIterator[bytes]:
+            async for piece in pieces(*given):
                 yield piece
                 if piece == said:
                     scope.cancel()
@@ -1014,7 +1030,7 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
                 return [answer(b'{"data": [{"url": "/1.png"}]}')]
             return [answer(said, content_length=len(image) + 2), HOLD]
 
-        monkeypatch.setattr(Transport, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(transport, "_pieces", cancelled_at_the_end)
         with RawServer(script=script) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught
