@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import runpy
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,34 @@ def test_an_older_copy_is_replaced_whole(root: Path) -> None:
     assert main(["install", "--root", str(root)]) == 0
     assert not stale.exists()
     assert runpy.run_path(str(stale.parent / "version.py"))["VERSION"] == VERSION
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_is_not_a_copy_of_the_pack_is_not_replaced(root: Path, tmp_path: Path, kind: str) -> None:
+    target, theirs = root / "nodes" / "invokeai_external", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "node.py").write_text("mine")
+    target.parent.mkdir()
+    if kind == "folder":
+        theirs.rename(target)
+    elif kind == "link":
+        target.symlink_to(theirs)
+    else:
+        target.write_text("mine")
+    assert main(["install", "--root", str(root)]) == 2
+    assert (target.read_text() if kind == "file" else (target / "node.py").read_text()) == "mine"
+
+
+def test_a_disk_that_is_full_is_named_as_the_reason(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path, **_: object) -> None:
+        # So does shutil tell of the files that it could not copy.
+        raise shutil.Error([(source, target, str(OSError(errno.ENOSPC, "No space left on device", "file")))])
+
+    monkeypatch.setattr("shutil.copytree", full)
+    assert main(["install", "--root", str(root)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def failing_renames(monkeypatch: pytest.MonkeyPatch, *which: int) -> None:

@@ -63,8 +63,12 @@ class Arguments:
 
 @dataclass(slots=True)
 class Run:
-    """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted."""
+    """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted.
 
+    ``is_billed`` is False for a run on the sandbox in process.
+    """
+
+    is_billed: bool = True
     saved: list[SavedPicture] = field(default_factory=list)
     not_saved: list[NotSavedError] = field(default_factory=list)
     under_way: set[int] = field(default_factory=set)
@@ -95,7 +99,7 @@ def run(
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
-    done = Run()
+    done = Run(is_billed=not sandbox)
     making = partial(make_pictures, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
         return _made_and_told(making, done, as_json=as_json)
@@ -215,10 +219,12 @@ def _interrupted(done: Run, *, as_json: bool) -> int:
 
 
 def _left_behind(done: Run) -> str:
-    """What an interrupted run has kept, and what of it may still be billed."""
+    """What an interrupted run has kept, and what of it may still be billed, which the sandbox does not."""
     kept, under_way = len(done.saved), len(done.under_way)
     parts = [f"{kept} finished picture{'s were' if kept > 1 else ' was'} kept."] if kept else []
-    if under_way:
+    if under_way and not done.is_billed:
+        parts.append("The sandbox bills nothing.")
+    elif under_way:
         parts.append(
             f"{under_way} call{'s were' if under_way > 1 else ' was'} under way and may be billed all the same."
         )

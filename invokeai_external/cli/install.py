@@ -44,6 +44,10 @@ def install_pack(root: Path) -> Path:
         raise InvalidRequestError(
             f"{target} is a git clone, which is not replaced.", hint=f"Update it with: git -C {target} pull"
         )
+    if os.path.lexists(target) and not _is_replaceable(target):
+        raise InvalidRequestError(
+            f"{target} is not a copy of the pack, so it is not replaced.", hint="Move it away, then install again."
+        )
     for other in copies_of_pack(root):
         if other != target:
             raise InvalidRequestError(
@@ -54,9 +58,24 @@ def install_pack(root: Path) -> Path:
         _copy(target)
     except OSError as error:
         raise InvalidRequestError(
-            f"The pack cannot be copied to {target}: {error.strerror}.", hint="Mend the permissions of the folder."
+            f"The pack cannot be copied to {target}: {_reason(error)}.",
+            hint="Check the free space and the permissions of the folder, then install again.",
         ) from None
     return target
+
+
+def _is_replaceable(target: Path) -> bool:
+    """True for an older copy, also one that is damaged, and for an empty folder: nothing of anybody else's is in it."""
+    if target.is_symlink() or not target.is_dir():
+        return False
+    return (target / Path(VERSION_FILE).parent).is_dir() or not any(target.iterdir())
+
+
+def _reason(error: OSError) -> str:
+    """Why the system refused; of many files that were copied at once, why it refused the first."""
+    if isinstance(error, shutil.Error):
+        return str(error.args[0][0][2]).rpartition("] ")[2].partition(":")[0]
+    return error.strerror or type(error).__name__
 
 
 def _copy(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 import uvicorn
@@ -35,4 +36,6 @@ def run(port: int) -> None:
             variable = f"INVOKEAI_EXTERNAL_{name}"
             report.say(f"  export {variable}_BASE_URL={address}/{path} {variable}_API_KEY=sandbox")
         server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
+        # Of each call that is still open when it ends, uvicorn would write a traceback.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
         server.run(sockets=[listener])
