@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["MOST_VALUES", "count_values", "load", "loads"]
@@ -35,6 +36,12 @@ _LONGEST_TEXT = 96 << 20
 _LONGEST_ESCAPES = 4096
 """How many backslashes may stand in a row."""
 
+_BACKSLASH = ord("\\")
+_LONGEST_ESCAPE = 6
+"""The signs of a letter by its number; the other escapes have two."""
+
+_HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB]..", re.DOTALL)
+
 _LONGEST_NUMBER = 100
 """The most digits of a whole number that is read as one."""
 
@@ -53,16 +60,23 @@ def load(text: bytes) -> object:
     if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
         raise ValueError("too much beside its long texts")
     rest = b"".join(_rest(text, texts))
-    if texts and rest.count(_STAND_IN) != len(texts):
-        raise ValueError("a number that JSON does not have")
     if count_values(rest) > MOST_VALUES:
         raise ValueError("too many values")
     places = iter(texts)
 
+    # Is told of what stands outside of texts alone: within one, the word is a word.
     def constant(name: str) -> object:
-        return _read(text, *next(places)) if texts and name.encode() == _STAND_IN else float(name)
+        if not texts or name.encode() != _STAND_IN:
+            return float(name)
+        place = next(places, None)
+        if place is None:
+            raise ValueError("a number that JSON does not have")
+        return _read(text, *place)
 
-    return loads(rest, constant)
+    loaded = loads(rest, constant)
+    if next(places, None):
+        raise ValueError("a sign in front of a text")
+    return loaded
 
 
 def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:
@@ -126,21 +140,34 @@ def _read(text: bytes, start: int, end: int) -> str:
         raise ValueError("too long a text")
     if _find(text, b"\\", start, end) < 0:
         return str(memoryview(text)[start:end], "utf-8", "surrogatepass")
-    if _find(text, b"\\u", start, end) >= 0:
-        if end - start > _LONGEST_WIDE:
-            raise ValueError("too long a text with letters by their numbers")
-        return str(json.loads(text[start - 1 : end + 1]))
-    return "".join(json.loads(b'"%b"' % piece) for piece in _pieces(text, start, end))
+    pieces = []
+    for piece in _pieces(text, start, end):
+        pieces.append(str(json.loads(b'"%b"' % piece)))
+        if end - start > _LONGEST_WIDE and not pieces[-1].isascii():
+            raise ValueError("too long a text in other letters")
+    return "".join(pieces)
 
 
 def _pieces(text: bytes, start: int, end: int) -> Iterator[bytes]:
-    """A text whose escapes have two signs each, cut into pieces, within no letter and no escape."""
+    """A text cut into pieces, within no letter and no escape."""
     while start < end:
         stop = min(start + _SLICE, end)
-        while stop < end and (text[stop] & 0xC0 == 0x80 or _backslashes_before(text, stop) % 2):
+        while stop < end and text[stop] & 0xC0 == 0x80:
             stop += 1
+        if stop < end:
+            stop = min(_after_escape(text, stop), end)
         yield text[start:stop]
         start = stop
+
+
+def _after_escape(text: bytes, position: int) -> int:
+    """The end of the escape that a position is within, else the position; the escapes of a surrogate pair are one."""
+    for start in range(position - _LONGEST_ESCAPE + 1, position):
+        if text[start] == _BACKSLASH and _backslashes_before(text, start) % 2 == 0:
+            position = max(position, start + (_LONGEST_ESCAPE if text[start + 1 : start + 2] == b"u" else 2))
+    if _HIGH_SURROGATE.fullmatch(text, position - _LONGEST_ESCAPE, position) and text.startswith(b"\\u", position):
+        position += _LONGEST_ESCAPE
+    return position
 
 
 def _find(text: bytes, signs: bytes, start: int, end: int) -> int:

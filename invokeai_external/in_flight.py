@@ -12,6 +12,7 @@ There is no prompt in it, no key and no hash. What cannot be written is passed o
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -40,6 +41,9 @@ _MOST_BYTES = 1 << 26
 million calls with no rest between them fit."""
 
 _LONGEST_LINE = 1 << 12
+
+_LONGEST_NAMES = 255
+"""The most characters of a provider and a model together; they are printed."""
 
 _log = logging.getLogger(__name__)
 
@@ -238,16 +242,19 @@ def _taken(path: Path) -> list[LeftCall] | None:
 
 
 def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
-    """The calls of a file that begin and do not end; None if a newer version wrote it."""
+    """The open calls of a file; None if a newer version wrote it. Raises OSError if another program did."""
     calls: dict[int, LeftCall] = {}
     for place, line in enumerate(_lines(file)):
         match line:
             case {"format": int(number)} if place == 0 and number > _FORMAT:
                 return None
+            # The folder may be a link to anywhere: what others wrote stays.
+            case _ if place == 0 and not isinstance(line.get("format"), int):
+                raise OSError(errno.EINVAL, "another program wrote it")
             case {"end": int(number)}:
                 calls.pop(number, None)
             case {"begin": int(number), "sent_at": str(sent_at), "provider": str(provider), "model": str(model)} if (
-                f"{provider}{model}".isprintable()
+                len(provider + model) <= _LONGEST_NAMES and f"{provider}{model}".isprintable()
             ):
                 n = line.get("n")
                 with suppress(ValueError, OverflowError):

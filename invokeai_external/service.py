@@ -82,6 +82,9 @@ _MAYBE_BILLED = "It may have been billed."
 _FETCH_S = 30.0
 """How long the pictures behind an answer's URLs are asked for again and again: some servers answer 404 for a while."""
 
+_LONGEST_URL = 1 << 16
+"""In characters; httpx takes no longer one, and megabytes of ``../`` take a second to be put together."""
+
 _FIRST_FETCH_WAIT_S, _LONGEST_FETCH_WAIT_S = 0.5, 4.0
 
 _DOWNLOAD_S = 120.0
@@ -928,7 +931,9 @@ def _this_run() -> object:
 
 
 def _absolute(url: str, base_url: str) -> str | None:
-    """A URL as it is; one without a host at the provider's own origin; None for what is none."""
+    """A URL as it is; one without a host at the provider's own origin; None for what is none, or too long for one."""
+    if len(url) > _LONGEST_URL:
+        return None
     own = urlsplit(base_url)
     try:
         return urljoin(f"{own.scheme}://{own.netloc}/", url)

@@ -69,6 +69,12 @@ _LONG_TEXT = 1 << 16
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 """The JSON that httpx makes."""
 
+_PIECES_AT_ONCE = 128
+"""After so many pieces of a body others get their turn: one read may hold thousands of chunks of one byte."""
+
+_HEAD_AT_ONCE = 1 << 12
+"""How many bytes of a head are read in one go: one read may hold thousands of interim answers (1xx)."""
+
 _LONGEST_ERROR = 1 << 20
 """So much of the body of an error is read; an error is told by its status all the same."""
 
@@ -512,14 +518,14 @@ class _Plain:
 
 
 class _Inflater:
-    """Inflates gzip, no more than ``_AT_ONCE`` bytes at a time.
+    """Inflates gzip, no more than ``_AT_ONCE`` bytes at a time; it may have several members (RFC 1952, 2.2).
 
     What is announced as gzip and is none is given as it is: some gateways unpack an answer and leave its header.
     """
 
     def __init__(self) -> None:
         self._zlib: Any = None
-        self._is_plain = False
+        self._is_plain = self._is_over = False
 
     @property
     def is_whole(self) -> bool:
@@ -528,19 +534,30 @@ class _Inflater:
     def pieces(self, raw: bytes) -> Iterator[bytes]:
         if self._zlib is None and not self._is_plain and raw:
             self._is_plain = not raw.startswith(_GZIP_BEGINS)
-            self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            self._zlib = _member()
         if self._is_plain:
             yield from _cut(raw)
             return
         is_full = False
-        while (raw or is_full) and not self._zlib.eof:
+        while (raw or is_full) and not self._is_over:
+            if self._zlib.eof:
+                # What follows the last member is padding.
+                self._is_over = not raw.startswith(_GZIP_BEGINS)
+                if self._is_over:
+                    return
+                self._zlib = _member()
             try:
                 piece = self._zlib.decompress(raw, _AT_ONCE)
             except zlib.error:
                 raise httpx.DecodingError("not gzip") from None
-            raw, is_full = self._zlib.unconsumed_tail, len(piece) == _AT_ONCE
+            is_full = len(piece) == _AT_ONCE and not self._zlib.eof
+            raw = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
             if piece:
                 yield piece
+
+
+def _member() -> Any:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 def _inflater(response: httpx.Response) -> _Plain | _Inflater:
@@ -581,6 +598,11 @@ class _HeadWatch:
             self._is_waiting = event.endswith(".started")
             self.scope.deadline = math.inf
 
+    @property
+    def at_once(self) -> int:
+        """The most bytes to read in one go."""
+        return _HEAD_AT_ONCE if self._is_waiting else _AT_ONCE
+
     def something_came(self) -> None:
         if self._is_waiting and self.scope.deadline == math.inf:
             self.scope.deadline = anyio.current_time() + self._timeout_s
@@ -617,10 +639,12 @@ class _Reporting:
     async def start_tls(self, *args: Any, **kwargs: Any) -> _Reporting:
         return _Reporting(await self._inner.start_tls(*args, **kwargs))
 
-    async def read(self, *args: Any, **kwargs: Any) -> Any:
-        data = await self._inner.read(*args, **kwargs)
-        if watch := _WATCH.get():
-            watch.something_came()
+    async def read(self, max_bytes: int, *args: Any, **kwargs: Any) -> Any:
+        watch = _WATCH.get()
+        if watch is None:
+            return await self._inner.read(max_bytes, *args, **kwargs)
+        data = await self._inner.read(min(max_bytes, watch.at_once), *args, **kwargs)
+        watch.something_came()
         return data
 
 
@@ -632,10 +656,13 @@ def _check_values(values: int) -> None:
 async def _pieces(response: httpx.Response, allowance: Allowance) -> AsyncGenerator[bytes, None]:
     """The body, decompressed, in pieces of a bounded size; given up as soon as it is larger than allowed."""
     inflated = _inflater(response)
-    came = size = taken = 0
+    came = size = taken = count = 0
     async with aclosing(response.aiter_raw()) as raw_pieces:  # type: ignore[type-var]
         async for raw in raw_pieces:
             came += len(raw)
+            count += 1
+            if count % _PIECES_AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
             for number, piece in enumerate(inflated.pieces(raw)):
                 if number:
                     # Whoever is cancelled, or has other things to do, comes in between.

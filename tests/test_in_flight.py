@@ -173,13 +173,21 @@ def test_what_was_open_is_told_once(root: Path) -> None:
             3,
             "1e999",
         ],
+        [{"format": 1}, begin(model="m" * 3000)],
     ],
-    ids=["empty", "only its head", "zeros after a crash", "deep", "odd values"],
+    ids=["empty", "only its head", "zeros after a crash", "deep", "odd values", "endless name"],
 )
 def test_a_file_that_says_nothing_is_removed_in_silence(root: Path, content: list[object]) -> None:
     write(root, *content)
     assert left_behind(root) == LeftBehind()
     assert files(root) == []
+
+
+@pytest.mark.parametrize("line", [{"text": "somebody's"}, {"format": "b"}, begin()])
+def test_what_another_program_wrote_is_left_alone(root: Path, line: object) -> None:
+    path = write(root, line, line)
+    assert left_behind(root) == LeftBehind()
+    assert files(root) == [path]
 
 
 def test_what_a_newer_version_wrote_is_left_alone_and_said(root: Path) -> None:

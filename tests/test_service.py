@@ -804,6 +804,17 @@ async def answered(status: int, body: object) -> HttpResponse:
     return HttpResponse(status, {}, json.dumps(body).encode(), 0)
 
 
+@pytest.mark.parametrize("url", ["../" * 30_000, "/?" + "a" * 70_000])
+async def test_an_address_of_a_book_s_length_is_none(url: str, tmp_path: Path) -> None:
+    with RawServer(answer(json.dumps({"data": [{"url": url}]}).encode())) as server:
+        settings = replace(
+            settings_of(tmp_path), credentials={"openai": Credentials(SecretStr("k" * 20), server.url, "the test")}
+        )
+        with pytest.raises(InvalidResponseError):
+            await generate(settings, OPENAI)
+    assert len(server.requests) == 1
+
+
 async def test_no_more_than_ten_urls_are_fetched_and_all_of_them_within_one_deadline(
     tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:

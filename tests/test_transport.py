@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 import anyio
 import anyio.lowlevel
+import h11
 import pytest
 
 from invokeai_external import transport
@@ -161,6 +162,63 @@ async def test_gzip_is_asked_for_and_nothing_else() -> None:
     with RawServer(answer(gzip.compress(WHOLE), content_encoding="gzip")) as server:
         assert (await sent(server)).document == IMAGE_DOCUMENT
     assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(WHOLE[:20]) + gzip.compress(WHOLE[20:]),
+        b"".join(gzip.compress(WHOLE[start : start + 500]) for start in range(0, len(WHOLE), 500)),
+        gzip.compress(b"") * 5000 + gzip.compress(WHOLE),
+        gzip.compress(WHOLE) + bytes(512),
+    ],
+)
+async def test_gzip_may_have_several_members_and_padding(packed: bytes) -> None:
+    said = packed[:30], 0.01, packed[30:]
+    with RawServer(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n", *said
+    ) as server:
+        whole = await sent(server)
+    assert whole.document == IMAGE_DOCUMENT
+    assert not whole.is_cut_short
+
+
+async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
+    packed = gzip.compress(WHOLE[:20]) + gzip.compress(WHOLE[20:])[:-12]
+    with RawServer(answer(packed, content_encoding="gzip")) as server, pytest.raises(NetworkError):
+        await sent(server)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (chunked(*(bytes([byte]) for byte in WHOLE.ljust(20_000))), chunk(b"")),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 3000, answer(WHOLE)),
+    ],
+)
+async def test_what_comes_in_thousands_of_parts_does_not_hold_up_the_others(
+    said: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = [0]
+    next_event = h11.Connection.next_event
+
+    def counted(connection: h11.Connection) -> object:
+        counts[-1] += 1
+        return next_event(connection)
+
+    async def take_turns() -> None:
+        while True:
+            counts.append(0)
+            await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(h11.Connection, "next_event", counted)
+    with RawServer(b"".join(said)) as server:
+        async with anyio.create_task_group() as group:
+            group.start_soon(take_turns)
+            assert (await sent(server)).is_success
+            group.cancel_scope.cancel()
+    assert sum(counts) > 3000
+    assert max(counts) < 500
 
 
 async def test_what_is_announced_as_gzip_and_is_none_is_read_as_it_is() -> None:
