@@ -55,7 +55,7 @@ def count_values(text: bytes | bytearray) -> int:
 
 
 def load(text: bytes) -> object:
-    """The same as ``json.loads``. Raises ValueError for no JSON, for JSON too deep, and for too much of it."""
+    """The same as ``loads``, within bounds. Raises ValueError for no JSON, for JSON too deep and for too much of it."""
     texts = list(_long_texts(text)) if len(text) > _SLICE else []
     if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
         raise ValueError("too much beside its long texts")
@@ -80,9 +80,12 @@ def load(text: bytes) -> object:
 
 
 def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:
-    """``json.loads`` that raises nothing but ValueError, and reads a number of thousands of digits as infinite."""
+    """``json.loads`` that raises nothing but ValueError, and reads a number of thousands of digits as infinite.
+
+    Line ends and tabs in a text are read too: some relays do not escape them, which must not cost an image.
+    """
     try:
-        return json.loads(text, parse_int=_whole, parse_constant=parse_constant)
+        return json.loads(text, strict=False, parse_int=_whole, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -142,7 +145,7 @@ def _read(text: bytes, start: int, end: int) -> str:
         return str(memoryview(text)[start:end], "utf-8", "surrogatepass")
     pieces = []
     for piece in _pieces(text, start, end):
-        pieces.append(str(json.loads(b'"%b"' % piece)))
+        pieces.append(str(json.loads(b'"%b"' % piece, strict=False)))
         if end - start > _LONGEST_WIDE and not pieces[-1].isascii():
             raise ValueError("too long a text in other letters")
     return "".join(pieces)

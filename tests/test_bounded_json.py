@@ -120,3 +120,8 @@ def test_a_long_text_may_hold_letters_by_their_numbers(letter: str, monkeypatch:
     assert load(escaped.encode()) == [text]
     with pytest.raises(ValueError, match="other letters"):
         load(json.dumps([f"{text}é"]).encode())
+
+
+@pytest.mark.parametrize("text", [b"a\tb\nc", b"a\tb\nc" * 50, b"a\tb\\/\nc" * 50])
+def test_a_text_may_hold_line_ends_that_are_not_escaped(text: bytes) -> None:
+    assert load(b'["%b"]' % text) == [text.replace(b"\\/", b"/").decode()]
