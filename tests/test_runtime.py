@@ -462,3 +462,31 @@ def test_what_a_node_sent_itself_answers_for_nothing_else_of_its_item(
     provider.script = script
     followed(runtime, begun(runtime, provider))
     assert doubtful(invoke) == [1]
+
+
+@pytest.mark.parametrize("is_fetched", [False, True])
+def test_what_became_of_a_run_is_written_down_before_it_counts_as_ended(
+    runtime: Any, provider: Provider, invoke: Host, monkeypatch: pytest.MonkeyPatch, is_fetched: bool
+) -> None:
+    """A stop of Invoke waits for the end of each run, and then closes the file."""
+    goes_on = anyio.Event()
+
+    async def script(_: Callable[[Any], None]) -> GenerationResult:
+        await goes_on.wait()
+        return result_of("red")
+
+    provider.script = script
+    _, run = ahead(runtime, provider)
+    run.is_fetched = is_fetched
+    ended: list[bool] = []
+    answered = runtime.sent.answered
+
+    def noted(item: Any) -> None:
+        ended.append(run.ended.is_set())
+        answered(item)
+
+    monkeypatch.setattr(runtime.sent, "answered", noted)
+    runtime._portal.call(goes_on.set)
+    assert run.future.result(10).images
+    assert ended == [False]
+    assert doubtful(invoke) == []

@@ -318,20 +318,26 @@ class Runtime:
         run = Run(provider, calls, is_fetched=not is_ahead, asked=asked, destination=destination)
         service, portal = self._service()
 
+        def is_known() -> None:
+            if is_ahead:
+                self.sent.answered(asked.place.queue_item)
+
+        def is_in_doubt() -> None:
+            """It stays written down."""
+
         async def carried_out() -> GenerationResult:
             try:
                 try:
                     result = await service.generate(request, run.on_progress)
                 except BaseException:
+                    at_end = is_in_doubt if run.may_be_billed else is_known
                     if run.arrived:
-                        await self._keep(_part_of(request, run), run, asked.name)
-                    if is_ahead and not run.may_be_billed:
-                        self.sent.answered(asked.place.queue_item)
+                        await self._keep(_part_of(request, run), run, asked.name, at_end)
+                    else:
+                        at_end()
                     raise
                 self.has_succeeded = True
-                await self._keep(result, run, asked.name)
-                if is_ahead:
-                    self.sent.answered(asked.place.queue_item)
+                await self._keep(result, run, asked.name, is_known)
                 return result
             finally:
                 run.ended.set()
@@ -339,22 +345,27 @@ class Runtime:
         run.future = portal.start_task_soon(carried_out)
         return run
 
-    async def _keep(self, result: GenerationResult, run: Run, name: str) -> None:
-        """Write a result down, unless its node waits for it."""
+    async def _keep(self, result: GenerationResult, run: Run, name: str, at_end: Callable[[], None]) -> None:
+        """Write a result down, unless its node waits for it; ``at_end`` is called before the run counts as ended.
+
+        A stop of Invoke waits for the end of the run, and then no longer notes what became of it.
+        """
         with self._ends:
             if run.is_fetched:
+                at_end()
                 # From here on nobody else takes it, see ``_part_with``.
                 run.ended.set()
                 return
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._write_down, result, run, name)
+            await anyio.to_thread.run_sync(self._write_down, result, run, name, at_end)
 
-    def _write_down(self, result: GenerationResult, run: Run, name: str) -> None:
+    def _write_down(self, result: GenerationResult, run: Run, name: str, at_end: Callable[[], None]) -> None:
         entry = None
         try:
             entry = self._kept.keep(name, result, run.destination)
         except OSError as error:
             host.log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
+        at_end()
         with self._ends:
             run.kept = entry
             run.ended.set()
