@@ -152,8 +152,8 @@ class TestKeysOverRest:
         with Listener(keyless) as page:
             keyless.set_key("gemini")
             assert wait_for(lambda: has_models(keyless, "openai", "gemini"))
-        # An open picker refreshes on this.
-        assert len(page.named("model_install_complete")) >= len(offered("gemini"))
+            # An open picker refreshes on this.
+            assert wait_for(lambda: len(page.named("model_install_complete")) >= len(offered("gemini")))
         can = keyless.model("openai/gpt-image-2.5-flare")["capabilities"]
         assert sizes_of(can)
 

@@ -92,6 +92,22 @@ def running(new_invoke: NewInvoke) -> Invoke:
     return invoke
 
 
+def start_without_pack(invoke: Invoke) -> None:
+    """Start it, again if it dies: with items in its queue Invoke's own start can, and no code of ours is there to help.
+
+    It takes from the queue and installs starter models while it cleans its database up, on one SQLite connection. With
+    the pack that does not happen, see ``test_host_starts``.
+    """
+    for _ in range(5):
+        before = len(invoke.log_text())
+        try:
+            return invoke.start()
+        except AssertionError:
+            if "VACUUM" not in invoke.log_text()[before:]:
+                raise
+    raise AssertionError("Invoke's own start died five times")
+
+
 @pytest.fixture(scope="module")
 def left(new_invoke: NewInvoke) -> tuple[Invoke, list[int], dict[str, Json]]:
     """An Invoke that is stopped, with its items and what its nodes take."""
@@ -131,7 +147,7 @@ def test_a_folder_deleted_by_hand_leaves_a_working_queue(
 ) -> None:
     invoke, numbers, _ = left
     shutil.rmtree(invoke.root / "nodes" / PACK)
-    invoke.start()
+    start_without_pack(invoke)
     invoke.send("PUT", "/v1/queue/default/processor/pause")
     assert invoke.schema(NODE_TYPES["openai"])["node_pack"] == "invokeai"
     assert set(answers(invoke, numbers)) == {200}
