@@ -115,14 +115,18 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
                 answer = await sandbox.post("/sandbox/faults", json=order)
                 assert answer.status_code == 201, answer.text
                 requests.append(_request(number, provider, dice))
-            outcomes: list[list[str] | ProviderError] = [[] for _ in requests]
+            outcomes: list[list[str] | ProviderError | None] = [[] for _ in requests]
 
             async def ask(
-                place: int, request: GenerationRequest, outcomes: list[list[str] | ProviderError] = outcomes
+                place: int, request: GenerationRequest, outcomes: list[list[str] | ProviderError | None] = outcomes
             ) -> None:
                 try:
                     result = await service.generate(request)
-                    outcomes[place] = [hashlib.sha256(image.data).hexdigest() for image in result.images]
+                    if any(notice.code == "thought_image" for notice in result.notices):
+                        # The image itself could not be read; the sandbox counts no thoughts.
+                        outcomes[place] = None
+                    else:
+                        outcomes[place] = [hashlib.sha256(image.data).hexdigest() for image in result.images]
                 except ProviderError as error:
                     outcomes[place] = error
 
@@ -165,7 +169,7 @@ def _params(name: str, dice: random.Random) -> dict[str, Any]:
 
 
 def _judge(
-    mixture: Mixture, request: GenerationRequest, outcome: list[str] | ProviderError, log: list[dict[str, Any]]
+    mixture: Mixture, request: GenerationRequest, outcome: list[str] | ProviderError | None, log: list[dict[str, Any]]
 ) -> None:
     """Compare what a call ended in with what the sandbox sent for it."""
     tries = [entry for entry in log if f'"{request.prompt}"' in str(entry).replace("'", '"')]
@@ -177,6 +181,8 @@ def _judge(
             mixture.wrong.append(f"{request.prompt} {outcome.code}: {outcome} though {len(sent)} images were sent")
         return
     mixture.images += 1
+    if outcome is None:
+        return
     handed = set(outcome)
     if not handed or not handed <= sent or len(handed) != min(request.n, len(sent)):
         mixture.wrong.append(f"{request.prompt} {len(handed)} images were handed over and {len(sent)} were sent")
