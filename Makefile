@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 # The parts in which a branch that no test takes could cost somebody money.
-MUST_BE_COVERED := "invokeai_external/planner.py,invokeai_external/providers/*,invokeai_external/retry.py,invokeai_external/settings.py"
+MUST_BE_COVERED := "invokeai_external/planning/*,invokeai_external/adapters/*,invokeai_external/transport/retry.py,invokeai_external/settings/*"
 # The Invoke that the host tests run on; tests/host/environment.py says how to name one that is there already.
 INVOKE_VERSION ?= 6.14.2
 # Two files of tests at a time, each with an Invoke: it takes a core and 1.2 GB. In their order, so that no long one is last.

@@ -39,7 +39,7 @@ def _one_after_another(one: Callable[[], None]) -> Work:
 
 def _plugin(provider: str, address: str, folder: Path) -> Work:
     from invokeai_external import GenerationRequest, Service, load_settings
-    from invokeai_external.cli.files import PictureFolder
+    from invokeai_external.cli.image_files import PictureFolder
 
     variable = f"INVOKEAI_EXTERNAL_{provider.upper()}"
     version = "v1" if provider == "openai" else "v1beta"

@@ -25,17 +25,18 @@ from unittest import mock
 import typer
 from PIL import Image
 
-from invokeai_external import catalog, pricing
-from invokeai_external.cli import files as _files  # noqa: F401 - its error is a leaf of the error tree
-from invokeai_external.cli import main, report
-from invokeai_external.cli.app import INTERRUPTED, app
+from invokeai_external.cli import image_files as _files  # noqa: F401 - its error is a leaf of the error tree
+from invokeai_external.cli.app import app, main
+from invokeai_external.cli.exit_codes import INTERRUPTED, PROVIDER_FAILED, WRONG_USAGE
 from invokeai_external.cli.models import sizes_of, status_of
 from invokeai_external.errors import CancelledError, ExternalError, RequestError
-from invokeai_external.models import ChoiceOption, ModelConfig, Option
-from invokeai_external.planner import MASK_SENTENCE
-from invokeai_external.registry import Registry
+from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.pricing.estimate import image_usd
+from invokeai_external.providers import catalog
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
-from invokeai_external.settings import Limits
+from invokeai_external.settings.settings import Limits
 from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, SizeRequest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,7 +161,7 @@ def _option_values(option: Option) -> str:
 
 
 def _picture_prices(model: ModelConfig) -> str:
-    costs = {key: pricing.image_usd(model, tokens) for key, tokens in model.image_tokens.items()}
+    costs = {key: image_usd(model, tokens) for key, tokens in model.image_tokens.items()}
     known = [(key, cost) for key, cost in costs.items() if cost is not None]
     return "<br>".join(f"{cost:.3f}" if key == "any" else f"{cost:.3f} {key}" for key, cost in known) or _UNKNOWN
 
@@ -206,7 +207,8 @@ def _leaves(error: type[ExternalError]) -> Iterator[type[ExternalError]]:
     # The one of Invoke's side has the code and the section of the command line's, and is loaded by a test alone.
     ours = [kind for kind in error.__subclasses__() if kind.__module__.startswith("invokeai_external.")]
     below = [kind for kind in ours if not kind.__module__.startswith("invokeai_external.invoke.")]
-    for kind in below:
+    # Those of a host come in the order in which its modules were loaded.
+    for kind in sorted(below, key=lambda kind: kind.code if ".cli." in kind.__module__ else ""):
         yield from _leaves(kind)
     if not below:
         yield error
@@ -215,7 +217,7 @@ def _leaves(error: type[ExternalError]) -> Iterator[type[ExternalError]]:
 def _exit_code(error: type[ExternalError]) -> str:
     if issubclass(error, CancelledError):
         return str(INTERRUPTED)
-    return str(report.WRONG_USAGE if issubclass(error, RequestError) else report.PROVIDER_FAILED)
+    return str(WRONG_USAGE if issubclass(error, RequestError) else PROVIDER_FAILED)
 
 
 def _class_name(error: type[ExternalError]) -> str:
@@ -252,7 +254,7 @@ def layout() -> str:
     """The package's folders and modules, each with the first sentence of its docstring."""
     package = ROOT / "invokeai_external"
     lines = [*_layout_of(package)]
-    for folder in sorted(path.parent for path in package.glob("*/__init__.py")):
+    for folder in sorted(path.parent for path in package.rglob("*/__init__.py")):
         lines += ["", *_layout_of(folder)]
     return _fenced("text", lines)
 

@@ -31,22 +31,13 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownProviderError,
     )
-    from .models import ModelConfig
-    from .planner import Plan
-    from .registry import Registry
-    from .request import (
-        ConnectionCheck,
-        GeneratedImage,
-        GenerationRequest,
-        GenerationResult,
-        InputImage,
-        Notice,
-        Preview,
-        Progress,
-        Usage,
-    )
-    from .service import Service
-    from .settings import Settings, load_settings
+    from .planning.plan import Plan
+    from .providers.registry import Registry
+    from .providers.schema import ModelConfig
+    from .request import GenerationRequest, InputImage
+    from .result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Preview, Progress, Usage
+    from .service.service import Service
+    from .settings.settings import Settings, load_settings
     from .sizing import AspectRatio, Size
     from .version import VERSION
 
@@ -92,22 +83,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "models": ("ModelConfig",),
-    "planner": ("Plan",),
-    "registry": ("Registry",),
-    "request": (
+    "providers.schema": ("ModelConfig",),
+    "planning.plan": ("Plan",),
+    "providers.registry": ("Registry",),
+    "request": ("GenerationRequest", "InputImage"),
+    "result": (
         "ConnectionCheck",
         "GeneratedImage",
-        "GenerationRequest",
         "GenerationResult",
-        "InputImage",
         "Notice",
         "Preview",
         "Progress",
         "Usage",
     ),
-    "service": ("Service",),
-    "settings": ("Settings", "load_settings"),
+    "service.service": ("Service",),
+    "settings.settings": ("Settings", "load_settings"),
     "sizing": ("AspectRatio", "Size"),
     "version": ("VERSION",),
 }

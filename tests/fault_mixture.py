@@ -31,8 +31,8 @@ from pydantic import SecretStr
 from invokeai_external.errors import ProviderError
 from invokeai_external.request import GenerationRequest
 from invokeai_external.sandbox.faults import FAULTS
-from invokeai_external.service import Service
-from invokeai_external.settings import Credentials, Limits, Settings
+from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Credentials, Limits, Settings
 from invokeai_external.sizing import Size
 
 _AT_ONCE = 8

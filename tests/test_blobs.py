@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external import blobs
-from invokeai_external.blobs import AnswerReader
-from invokeai_external.providers.base import decode_base64
+from invokeai_external.adapters.base64_text import decode_base64
+from invokeai_external.transport import blobs
+from invokeai_external.transport.blobs import AnswerReader
 
 PICTURE = bytes(range(256)) * 3 + b"\xff\xfe"
 STANDARD = base64.b64encode(PICTURE).decode()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external import bounded_json
-from invokeai_external.bounded_json import MOST_VALUES, count_values, load
+from invokeai_external.transport import bounded_json
+from invokeai_external.transport.bounded_json import MOST_VALUES, count_values, load
 
 
 @pytest.fixture(autouse=True, scope="module")

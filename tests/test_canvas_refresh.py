@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from invokeai_external.invoke.canvas_refresh import CanvasItem, CanvasRefresh
+from invokeai_external.invoke.page.canvas_refresh import CanvasItem, CanvasRefresh
 
 SESSION = "canvas:1"
 

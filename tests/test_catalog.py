@@ -7,9 +7,9 @@ import datetime
 import pytest
 from pydantic import ValidationError
 
-from invokeai_external import catalog
-from invokeai_external.models import ChoiceOption, Lifecycle, ModelConfig, NumberOption
-from invokeai_external.registry import Registry
+from invokeai_external.providers import catalog
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ChoiceOption, Lifecycle, ModelConfig, NumberOption
 from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}

@@ -23,14 +23,13 @@ import pytest
 from canary import CANARY
 from PIL import Image
 
-from invokeai_external.cli import main
-from invokeai_external.cli.app import ProviderName
-from invokeai_external.cli.live import live_line
+from invokeai_external.cli.app import ProviderName, main
+from invokeai_external.cli.progress_line import live_line
 from invokeai_external.errors import RateLimitedError
-from invokeai_external.planner import MASK_SENTENCE
-from invokeai_external.progress import ProgressLine
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.request import Preview, Received, Retrying, Sending
+from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.result import Preview, Received, Retrying, Sending
+from invokeai_external.service.progress import ProgressLine
 
 OPENAI = "openai/gpt-image-2.5-flare"
 GEMINI = "gemini/gemini-nano-banana-2.1"
@@ -342,18 +341,18 @@ def test_a_broken_settings_file_is_one_message(run: Any, tmp_path: Path) -> None
 
 def test_a_full_disk_loses_no_picture(run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder goes away after the check and before the picture is there."""
-    from invokeai_external.cli import files
+    from invokeai_external.cli import image_files
 
     spare = tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    original = files.PictureFolder.save
+    original = image_files.PictureFolder.save
 
-    def save_into_nothing(self: files.PictureFolder, image: Any) -> Any:
+    def save_into_nothing(self: image_files.PictureFolder, image: Any) -> Any:
         out.rmdir()
         return original(self, image)
 
-    monkeypatch.setattr(files.PictureFolder, "save", save_into_nothing)
+    monkeypatch.setattr(image_files.PictureFolder, "save", save_into_nothing)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--json")
     assert result.code == 0
     assert [notice["code"] for notice in result.json["notices"]] == ["sandbox", "saved_elsewhere"]
@@ -560,12 +559,12 @@ def test_a_standard_error_that_cannot_be_written_stops_nothing(way: str, out: Pa
 
 def failing_once(monkeypatch: pytest.MonkeyPatch, error: OSError, times: int = 1) -> None:
     """Make the first images impossible to write, wherever."""
-    from invokeai_external.cli import files
+    from invokeai_external.cli import image_files
 
-    original = files.PictureFolder.save
+    original = image_files.PictureFolder.save
     left = [error] * times
 
-    def save(self: files.PictureFolder, image: Any) -> Any:
+    def save(self: image_files.PictureFolder, image: Any) -> Any:
         if left:
             with monkeypatch.context() as patched:
                 patched.setattr(tempfile, "mkstemp", lambda *_, **__: (_ for _ in ()).throw(left[-1]))
@@ -575,7 +574,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, error: OSError, times: int = 1
                     left.pop()
         return original(self, image)
 
-    monkeypatch.setattr(files.PictureFolder, "save", save)
+    monkeypatch.setattr(image_files.PictureFolder, "save", save)
 
 
 @pytest.mark.parametrize("model", [OPENAI, GEMINI])
@@ -690,16 +689,16 @@ def test_previews_that_cannot_be_kept_stop_nothing(
     run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder goes away after the check and before the first preview is there."""
-    from invokeai_external.cli import files
+    from invokeai_external.cli import image_files
 
-    folder, original = tmp_path / "previews", files.PreviewFolder.keep
+    folder, original = tmp_path / "previews", image_files.PreviewFolder.keep
 
-    def keep_in_nothing(self: files.PreviewFolder, preview: Preview) -> None:
+    def keep_in_nothing(self: image_files.PreviewFolder, preview: Preview) -> None:
         if folder.exists():
             folder.rmdir()
         original(self, preview)
 
-    monkeypatch.setattr(files.PreviewFolder, "keep", keep_in_nothing)
+    monkeypatch.setattr(image_files.PreviewFolder, "keep", keep_in_nothing)
     result = run("generate", "a fox", "--model", OPENAI, "--out", out, "--sandbox", "--previews", folder)
     assert result.code == 0
     assert len(list(out.iterdir())) == 1
@@ -927,8 +926,8 @@ def test_setting_a_key_says_where_it_goes_and_what_wins(
 
 @pytest.mark.parametrize("usual", [True, False])
 def test_the_list_of_keys_needs_neither_a_root_nor_an_environment(usual: bool, tmp_path: Path) -> None:
-    code = "import sys; from invokeai_external.cli import main; "
-    code += "" if usual else "from invokeai_external import credentials; credentials.USUAL_VARIABLES = {}; "
+    code = "import sys; from invokeai_external.cli.app import main; "
+    code += "" if usual else "from invokeai_external.settings import keys; keys.USUAL_VARIABLES = {}; "
     command = [sys.executable, "-c", f"{code}sys.exit(main(['keys', 'list']))"]
     listed = subprocess.run(command, env={"PYTHONPATH": os.environ["PYTHONPATH"]}, capture_output=True, text=True)
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -1005,7 +1004,7 @@ def test_the_demo_makes_pictures_with_both_providers(run: Any, out: Path) -> Non
 
 def test_help_comes_without_loading_what_it_does_not_need() -> None:
     code = (
-        "import sys; from invokeai_external.cli import main; assert main(['generate', '--help']) == 0;"
+        "import sys; from invokeai_external.cli.app import main; assert main(['generate', '--help']) == 0;"
         "print([name for name in ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -1015,7 +1014,7 @@ def test_help_comes_without_loading_what_it_does_not_need() -> None:
 
 def test_a_command_is_completed_without_loading_what_it_does_not_need() -> None:
     code = (
-        "import atexit, sys; from invokeai_external.cli import main;"
+        "import atexit, sys; from invokeai_external.cli.app import main;"
         "names = ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml');"
         "atexit.register(lambda: print([name for name in names if name in sys.modules]));"
         "sys.argv[0] = 'invokeai-external'; main([])"
@@ -1040,7 +1039,8 @@ def test_a_picture_that_takes_no_settings_is_saved_without_them(
     run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a JPEG does whose own EXIF fills all the room there is."""
-    from invokeai_external import images, metadata
+    from invokeai_external import images
+    from invokeai_external.images import metadata
 
     def refuse(*_: object) -> bytes:
         raise images.ImageError("There is no room.")

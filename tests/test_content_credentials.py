@@ -17,8 +17,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from invokeai_external import metadata
-from invokeai_external.cli import app, main
+from invokeai_external.cli import app
+from invokeai_external.cli.app import main
+from invokeai_external.images import metadata
 from invokeai_external.request import MetadataMode
 
 from .images.pictures import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of

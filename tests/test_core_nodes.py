@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from invokeai_external.invoke.core_nodes import EXACT, as_read, as_stored, repaired
+from invokeai_external.invoke.core_compatibility import EXACT, as_read, as_stored, repaired
 
 OPENAI: dict[str, Any] = {"type": "openai_image_generation", "id": "a", "prompt": "a fox", "previews": "2"}
 GEMINI: dict[str, Any] = {"type": "gemini_image_generation", "id": "b", "prompt": "a fox", "temperature": 0.5}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.credentials import Given, Place, pair
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.settings import Credentials, credentials_in_invoke, load_settings
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.settings.keys import Given, Place, pair
+from invokeai_external.settings.settings import Credentials, credentials_in_invoke, load_settings
 
 OWN = "https://api.openai.com/v1"
 KEY, URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"

@@ -22,10 +22,9 @@ import typer
 from PIL import Image
 
 from invokeai_external import Registry, load_settings
-from invokeai_external.cli import main
-from invokeai_external.cli.app import app
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.settings import Limits, variable_name
+from invokeai_external.cli.app import app, main
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.settings.settings import Limits, variable_name
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

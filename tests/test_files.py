@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from invokeai_external.cli.files import NotSavedError, PictureFolder, PreviewFolder
-from invokeai_external.request import GeneratedImage, Preview
+from invokeai_external.cli.image_files import NotSavedError, PictureFolder, PreviewFolder
+from invokeai_external.result import GeneratedImage, Preview
 from invokeai_external.sizing import Size
 
 
@@ -79,7 +79,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_files
-from invokeai_external.cli.files import PictureFolder
+from invokeai_external.cli.image_files import PictureFolder
 folder = PictureFolder(Path({folder!r}))
 os.link = os.replace = os.rename = lambda *_, **__: os._exit(9)
 folder.save(test_files.an_image())

@@ -28,12 +28,13 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from invokeai_external import AspectRatio, GenerationRequest, InputImage, Service, Size, load_settings, metadata
-from invokeai_external.cli import main
-from invokeai_external.cli.app import app
+from invokeai_external import AspectRatio, GenerationRequest, InputImage, Service, Size, load_settings
+from invokeai_external.cli.app import app, main
 from invokeai_external.errors import ExternalError, RequestError
-from invokeai_external.invoke import kept, rescue
-from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery import fallback, result_cache
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.sandbox import create_app
 
 from .conftest import SandboxServer
@@ -238,7 +239,7 @@ def test_error_and_notice_codes() -> None:
 
 
 def _errors_by_code() -> dict[str, list[type[ExternalError]]]:
-    for module in ("cli.files", "cli.report", "invoke.rescue"):
+    for module in ("cli.image_files", "cli.report", "invoke.gallery.fallback"):
         importlib.import_module(f"invokeai_external.{module}")
     found: dict[str, list[type[ExternalError]]] = {}
     for kind in _below(ExternalError):
@@ -443,16 +444,16 @@ def test_folders(inputs: Mapping[str, InputImage], tmp_path: Path) -> None:
             return await service.generate(request)
 
     result = anyio.run(make)
-    entry = kept.KeptResults(tmp_path).keep(kept.fingerprint("system", "sandbox", request), result)
-    rescue.keep_elsewhere(result.images[:1], tmp_path)
-    [rescued] = (tmp_path / rescue.FOLDER).iterdir()
+    entry = result_cache.KeptResults(tmp_path).keep(result_cache.fingerprint("system", "sandbox", request), result)
+    fallback.keep_elsewhere(result.images[:1], tmp_path)
+    [rescued] = (tmp_path / RESCUED_FOLDER).iterdir()
     now = {
         "kept": {
-            "folder": kept.FOLDER,
+            "folder": KEPT_FOLDER,
             "name": re.sub("[0-9a-f]{64}", "FINGERPRINT", entry.name),
             "files": sorted(path.name for path in entry.iterdir()),
             "result.json": shape(json.loads((entry / "result.json").read_text(encoding="utf-8"))),
         },
-        "rescued": {"folder": rescue.FOLDER, "name": re.sub(r"-.*\.", "-RANDOM.", rescued.name)},
+        "rescued": {"folder": RESCUED_FOLDER, "name": re.sub(r"-.*\.", "-RANDOM.", rescued.name)},
     }
     check("folders", now, may_grow=True)

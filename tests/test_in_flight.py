@@ -18,11 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from invokeai_external.cli import main
+from invokeai_external.cli.app import main
 from invokeai_external.errors import NetworkError, RateLimitedError
-from invokeai_external.in_flight import FOLDER, InFlight, LeftBehind, LeftCall, left_behind, notices_of
 from invokeai_external.locks import try_lock
-from invokeai_external.request import Failed, Progress, Received, Retrying, Sending
+from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
+from invokeai_external.root_files import IN_FLIGHT_FOLDER
+from invokeai_external.service.in_flight import InFlight, LeftBehind, LeftCall, left_behind, notices_of
 
 NOON = datetime(2026, 11, 29, 12, 3, 11, tzinfo=UTC)
 CALL = ("openai", "gpt-image-2", 1)
@@ -36,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def files(root: Path) -> list[Path]:
-    return sorted((root / FOLDER).glob("*"))
+    return sorted((root / IN_FLIGHT_FOLDER).glob("*"))
 
 
 def lines(root: Path) -> list[dict[str, Any]]:
@@ -50,8 +51,8 @@ def record(root: Path) -> InFlight:
 
 def write(root: Path, *content: object, name: str = "dead") -> Path:
     """A file as a dead process left it."""
-    (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
-    path = root / FOLDER / f"{name}.jsonl"
+    (root / IN_FLIGHT_FOLDER).mkdir(mode=0o700, exist_ok=True)
+    path = root / IN_FLIGHT_FOLDER / f"{name}.jsonl"
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in content))
     return path
 
@@ -202,18 +203,18 @@ def test_what_a_newer_version_wrote_is_left_alone_and_said(root: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="makes a FIFO and a link")
 def test_what_is_no_regular_file_is_neither_opened_nor_removed(root: Path, tmp_path: Path) -> None:
-    (root / FOLDER).mkdir()
-    os.mkfifo(root / FOLDER / "fifo.jsonl")
+    (root / IN_FLIGHT_FOLDER).mkdir()
+    os.mkfifo(root / IN_FLIGHT_FOLDER / "fifo.jsonl")
     (tmp_path / "mine.jsonl").write_text("mine")
-    (root / FOLDER / "link.jsonl").symlink_to(tmp_path / "mine.jsonl")
-    (root / FOLDER / "folder.jsonl").mkdir()
+    (root / IN_FLIGHT_FOLDER / "link.jsonl").symlink_to(tmp_path / "mine.jsonl")
+    (root / IN_FLIGHT_FOLDER / "folder.jsonl").mkdir()
     assert left_behind(root) == LeftBehind()
     assert len(files(root)) == 3
     assert (tmp_path / "mine.jsonl").read_text() == "mine"
 
 
 def unwritable(root: Path) -> Path:
-    (root / FOLDER).write_text("a file where the folder would be")
+    (root / IN_FLIGHT_FOLDER).write_text("a file where the folder would be")
     return root
 
 
@@ -231,11 +232,13 @@ def test_where_nothing_can_be_written_no_call_fails(root: Path, place: Callable[
 
 def test_a_file_with_many_calls_tells_of_the_open_ones_alone(root: Path) -> None:
     """As of a queue that was never without a call for a day."""
-    (root / FOLDER).mkdir()
+    (root / IN_FLIGHT_FOLDER).mkdir()
     sent = {"sent_at": "2026-11-29T12:03:11+00:00", "provider": "openai", "model": "gpt-image-2", "n": 1}
     begun = [{"begin": number, **sent} for number in range(1, 20_001)]
     lines = [line for call in begun for line in (call, {"end": call["begin"] - 1})]  # type: ignore[operator]
-    (root / FOLDER / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [{"format": 1}, *lines]))
+    (root / IN_FLIGHT_FOLDER / "a.jsonl").write_text(
+        "".join(f"{json.dumps(line)}\n" for line in [{"format": 1}, *lines])
+    )
     assert len(left_behind(root).calls) == 1
 
 
@@ -312,5 +315,5 @@ def test_the_users_own_folder_is_made_for_it_and_a_named_one_is_not(
     assert main(arguments) == 0
     own = tmp_path / "config" / "invokeai-external"
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    assert [path.name for path in own.iterdir()] == [FOLDER]
-    assert list((own / FOLDER).iterdir()) == []
+    assert [path.name for path in own.iterdir()] == [IN_FLIGHT_FOLDER]
+    assert list((own / IN_FLIGHT_FOLDER).iterdir()) == []

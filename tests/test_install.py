@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.cli import main
+from invokeai_external.cli.app import main
 from invokeai_external.version import VERSION
 
 REPOSITORY = Path(__file__).parents[1]
@@ -124,7 +124,7 @@ def test_a_first_install_that_fails_leaves_nothing(root: Path, monkeypatch: pyte
 def test_the_doctor_needs_no_usual_variables_of_a_provider(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invokeai_external.credentials.USUAL_VARIABLES", {})
+    monkeypatch.setattr("invokeai_external.settings.keys.USUAL_VARIABLES", {})
     main(["install", "--root", str(root)])
     assert main(["doctor", "--root", str(root)]) == 0
     monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")

@@ -13,9 +13,16 @@ from PIL import Image
 
 from invokeai_external import AspectRatio, GeneratedImage, GenerationRequest, GenerationResult, Notice, Size, Usage
 from invokeai_external.errors import ContentBlockedError
-from invokeai_external.invoke.kept import FOLDER, KEEP_S, Destination, KeptResults, fingerprint, told_as_kept
-from invokeai_external.invoke.sent_ahead import Item
+from invokeai_external.invoke.gallery.result_cache import (
+    KEEP_S,
+    Destination,
+    KeptResults,
+    fingerprint,
+    told_as_kept,
+)
+from invokeai_external.invoke.look_ahead.sent_items import Item
 from invokeai_external.request import InputImage
+from invokeai_external.root_files import KEPT_FOLDER
 
 REQUEST = GenerationRequest(model="gemini/x", prompt="a red fox", seed=7, aspect_ratio=AspectRatio(16, 9))
 
@@ -89,15 +96,15 @@ def test_it_is_taken_once_and_the_oldest_first(tmp_path: Path) -> None:
     assert kept.hold("name") == second
     kept.discard(second)
     assert kept.hold("name") is None
-    assert list((tmp_path / FOLDER).iterdir()) == []
+    assert list((tmp_path / KEPT_FOLDER).iterdir()) == []
 
 
 def test_the_next_start_finds_it_and_clears_what_was_half_written(tmp_path: Path) -> None:
     entry = KeptResults(tmp_path).keep("name", result_of("red"))
-    (tmp_path / FOLDER / ".unfinished-x").mkdir()
+    (tmp_path / KEPT_FOLDER / ".unfinished-x").mkdir()
     again = KeptResults(tmp_path)
     assert again.hold("name") == entry
-    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [entry.name]
+    assert [path.name for path in (tmp_path / KEPT_FOLDER).iterdir()] == [entry.name]
 
 
 def test_after_a_day_it_is_still_there_and_due_for_the_gallery(tmp_path: Path) -> None:
@@ -144,7 +151,7 @@ def test_whose_it_is_comes_back(tmp_path: Path) -> None:
 
 
 def test_an_image_in_what_was_half_written_is_not_removed(tmp_path: Path) -> None:
-    unfinished = tmp_path / FOLDER / ".unfinished-x"
+    unfinished = tmp_path / KEPT_FOLDER / ".unfinished-x"
     unfinished.mkdir(parents=True)
     (unfinished / "picture-1.png").write_bytes(png("red"))
     kept = KeptResults(tmp_path)
@@ -165,10 +172,10 @@ def test_what_a_newer_version_wrote_is_not_read(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     kept = KeptResults(tmp_path)
-    (tmp_path / FOLDER).write_text("no folder")
+    (tmp_path / KEPT_FOLDER).write_text("no folder")
     with pytest.raises(OSError, match=r"(?i)not a directory|exists"):
         kept.keep("name", result_of("red"))
-    assert (tmp_path / FOLDER).read_text() == "no folder"
+    assert (tmp_path / KEPT_FOLDER).read_text() == "no folder"
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"images": 3}', '{"images": [{"mime_type": "image/png"}]}'])
@@ -182,8 +189,8 @@ def test_what_cannot_be_read_is_as_if_it_were_not_there(damage: str, tmp_path: P
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 def test_others_on_the_machine_cannot_look(tmp_path: Path) -> None:
     KeptResults(tmp_path).keep("name", result_of("red"), Destination("user"))
-    assert (tmp_path / FOLDER).stat().st_mode & 0o077 == 0
-    assert {path.stat().st_mode & 0o777 for path in (tmp_path / FOLDER).rglob("*.*")} == {0o600}
+    assert (tmp_path / KEPT_FOLDER).stat().st_mode & 0o077 == 0
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / KEPT_FOLDER).rglob("*.*")} == {0o600}
 
 
 PICTURE = InputImage(png("red"), "red.png")

@@ -12,10 +12,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from invokeai_external import GenerationRequest, Registry, Service, load_settings
-from invokeai_external.cli import main
+from invokeai_external.cli.app import main
 from invokeai_external.errors import ModelRetiredError
-from invokeai_external.models import Lifecycle
-from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.providers.schema import Lifecycle
 from invokeai_external.sandbox import create_app
 from invokeai_external.sizing import Size
 

@@ -13,12 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import catalog, images
+from invokeai_external import images
+from invokeai_external.adapters.base import Answer, AnswerImage
+from invokeai_external.cli.recall_command import recall_command
 from invokeai_external.images import ImageInfo
-from invokeai_external.metadata import describe, embed, model_identity, read, recall_command
-from invokeai_external.planner import MASK_SENTENCE, Call, plan
-from invokeai_external.providers.base import Answer, AnswerImage
-from invokeai_external.request import GenerationRequest, InputImage, Notice, Usage
+from invokeai_external.images.metadata import embed, read
+from invokeai_external.planning.plan import MASK_SENTENCE, Call, plan
+from invokeai_external.providers import catalog
+from invokeai_external.request import GenerationRequest, InputImage
+from invokeai_external.result import Notice, Usage
+from invokeai_external.service.description import describe, model_identity
 from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.version import VERSION
 

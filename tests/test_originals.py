@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from invokeai_external import GeneratedImage, Size, metadata
+from invokeai_external import GeneratedImage, Size
 from invokeai_external.cli.undelivered import undelivered_images
-from invokeai_external.invoke import rescue
-from invokeai_external.invoke.originals import FOLDER, Originals
+from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery import fallback
+from invokeai_external.invoke.gallery.originals import Originals
+from invokeai_external.root_files import ORIGINALS_FOLDER, RESCUED_FOLDER
 
 from .images.pictures import encoded, painted
 from .images.signing import signed, validation_state
@@ -54,7 +56,7 @@ def test_a_signed_image_is_kept_as_it_came_and_found_by_its_name(kind: str, tmp_
     assert validation_state(found.path.read_bytes(), FORMATS[kind]) == "Valid"
     assert external_of(told)["original"] == {"sha256": sha256, "mime_type": FORMATS[kind]}
     assert codes_of(told) == ["credentials_ended"]
-    folder = tmp_path / FOLDER
+    folder = tmp_path / ORIGINALS_FOLDER
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert json.loads((folder / f"{NAME}.json").read_text())["format"] == 1
@@ -70,7 +72,7 @@ def test_a_copy_from_the_cache_has_the_same_original_and_the_file_is_there_once(
     assert originals.find("d.png") is None
     again = originals.keep(an_image())
     assert originals.keep(again).metadata["external"] != again.metadata["external"]
-    assert len(list((tmp_path / FOLDER).glob("*.png"))) == 3
+    assert len(list((tmp_path / ORIGINALS_FOLDER).glob("*.png"))) == 3
 
 
 def test_without_the_setting_nothing_is_written_and_the_metadata_name_it(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_an_image_without_credentials_is_passed_on_as_it_is(tmp_path: Path) -> N
 
 
 def test_a_folder_that_cannot_be_written_costs_no_image(tmp_path: Path) -> None:
-    (tmp_path / FOLDER).write_text("in the way")
+    (tmp_path / ORIGINALS_FOLDER).write_text("in the way")
     originals = Originals(tmp_path, is_kept=True)
     told = originals.keep(an_image())
     originals.saved(NAME, told)
@@ -126,15 +128,15 @@ def test_a_name_that_is_none_of_invoke_s_finds_nothing(name: str, tmp_path: Path
     ],
 )
 def test_a_note_that_cannot_be_read_finds_nothing(noted: str, tmp_path: Path) -> None:
-    (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / f"{NAME}.json").write_text(noted)
+    (tmp_path / ORIGINALS_FOLDER).mkdir()
+    (tmp_path / ORIGINALS_FOLDER / f"{NAME}.json").write_text(noted)
     assert Originals(tmp_path, is_kept=True).find(NAME) is None
 
 
 def test_what_the_gallery_does_not_take_stays_signed_in_the_folder_of_rescued_images(tmp_path: Path) -> None:
     image = an_image()
-    rescue.keep_elsewhere([image, an_image(is_signed=False)], tmp_path)
-    files = list((tmp_path / rescue.FOLDER).iterdir())
+    fallback.keep_elsewhere([image, an_image(is_signed=False)], tmp_path)
+    files = list((tmp_path / RESCUED_FOLDER).iterdir())
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     [beside] = [file for file in files if file.suffix == ".json"]
     kept = beside.with_name(beside.name.removesuffix(".json"))

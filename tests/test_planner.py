@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
-from invokeai_external.models import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
-from invokeai_external.planner import MASK_SENTENCE, Call, Plan, count_calls, plan
-from invokeai_external.registry import Registry
+from invokeai_external.planning.plan import MASK_SENTENCE, Call, Plan, count_calls, plan
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.sizing import AspectRatio, Size
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from invokeai_external import catalog
-from invokeai_external.models import Prices
-from invokeai_external.planner import plan
-from invokeai_external.pricing import cost_usd, estimate_usd, image_usd
-from invokeai_external.request import GenerationRequest, OptionValue, Usage
+from invokeai_external.planning.plan import plan
+from invokeai_external.pricing.estimate import image_usd
+from invokeai_external.pricing.prices import cost_usd
+from invokeai_external.providers import catalog
+from invokeai_external.providers.schema import Prices
+from invokeai_external.request import GenerationRequest, OptionValue
+from invokeai_external.result import Usage
 from invokeai_external.sizing import AspectRatio, Size
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
@@ -81,11 +83,11 @@ def test_what_pictures_will_cost(
     model: str, n: int, asked: dict[str, Size | AspectRatio | str], options: dict[str, OptionValue], usd: float | None
 ) -> None:
     request = GenerationRequest(prompt="a red fox", n=n, options=options, **asked)  # type: ignore[arg-type]
-    assert estimate_usd(plan(request, MODELS[model])) == (None if usd is None else pytest.approx(usd))
+    assert plan(request, MODELS[model]).estimate_usd == (None if usd is None else pytest.approx(usd))
 
 
 def test_an_estimate_needs_a_price_as_well_as_the_tokens() -> None:
     without_text = MODELS["gpt-image-1.5"].model_copy(update={"prices": Prices(image_out=32)})
     assert image_usd(without_text, 4160) is None
     model = MODELS["gemini-3-pro-image"].model_copy(update={"prices": Prices(text_in=2)})
-    assert estimate_usd(plan(GenerationRequest(prompt="a red fox"), model)) is None
+    assert plan(GenerationRequest(prompt="a red fox"), model).estimate_usd is None

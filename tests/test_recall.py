@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import catalog, images
-from invokeai_external.cli import main
-from invokeai_external.cli.app import app
-from invokeai_external.metadata import recall_command
+from invokeai_external import images
+from invokeai_external.cli.app import app, main
+from invokeai_external.cli.recall_command import recall_command
+from invokeai_external.providers import catalog
 
 from .images.pictures import png_of
 

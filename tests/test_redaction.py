@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invokeai_external.adapters.base import Answer, AnswerImage
 from invokeai_external.errors import ExternalError, RateLimitedError
-from invokeai_external.providers.base import Answer, AnswerImage
-from invokeai_external.redaction import redact, redacted, redacted_answer
+from invokeai_external.service.results import redacted_answer
+from invokeai_external.transport.redaction import redact, redacted
 
 KEY = "my-own-gateway-key"
 

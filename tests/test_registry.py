@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from invokeai_external.errors import InvalidRequestError, NotConfiguredError, RequestError, UnknownProviderError
-from invokeai_external.models import NumberOption
-from invokeai_external.planner import plan
-from invokeai_external.registry import PROVIDER_IDS, Registry
+from invokeai_external.planning.plan import plan
+from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.providers.schema import NumberOption
 from invokeai_external.request import GenerationRequest
-from invokeai_external.settings import load_settings
+from invokeai_external.settings.settings import load_settings
 from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, PresetSizing, Size
 
 
@@ -146,7 +146,7 @@ def test_models_are_listed_by_provider_newest_first() -> None:
     registry = Registry()
     assert [len(registry.models(provider)) for provider in (None, "gemini", "openai", "mistral")] == [17, 7, 10, 0]
     assert registry.models()[0].id == "gemini-nano-banana-2.1"
-    assert [registry.provider(provider).info.name for provider in PROVIDER_IDS] == ["Google Gemini", "OpenAI"]
+    assert [registry.provider(provider).name for provider in PROVIDER_IDS] == ["Google Gemini", "OpenAI"]
 
 
 # The user's own models.

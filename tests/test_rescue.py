@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from invokeai_external import GeneratedImage, Size, metadata
-from invokeai_external.invoke import rescue
+from invokeai_external import GeneratedImage, Size
+from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery import fallback
+from invokeai_external.root_files import RESCUED_FOLDER
 
 
 @pytest.fixture
@@ -27,11 +29,11 @@ def no_folder() -> str:
 
 
 def test_it_is_kept_below_the_root_with_its_settings(picture: GeneratedImage, tmp_path: Path) -> None:
-    told, lost = rescue.keep_elsewhere([picture, picture], tmp_path)
+    told, lost = fallback.keep_elsewhere([picture, picture], tmp_path)
     assert lost == 0
-    files = sorted((tmp_path / rescue.FOLDER).iterdir())
+    files = sorted((tmp_path / RESCUED_FOLDER).iterdir())
     assert [metadata.read(file.read_bytes()) for file in files] == [{"positive_prompt": "a red fox"}] * 2
-    assert all(f"{rescue.FOLDER}/{file.name} (below Invoke's root folder)" in told for file in files)
+    assert all(f"{RESCUED_FOLDER}/{file.name} (below Invoke's root folder)" in told for file in files)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
@@ -39,14 +41,14 @@ def test_the_root_is_tried_where_no_temporary_folder_can_be_found(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    assert rescue.FOLDER in rescue.keep_elsewhere([picture], tmp_path).told
+    assert RESCUED_FOLDER in fallback.keep_elsewhere([picture], tmp_path).told
 
 
 def test_a_root_that_takes_nothing_is_followed_by_the_temporary_folder(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    told = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root").told
+    told = fallback.keep_elsewhere([picture], tmp_path / "gone" / "root").told
     [file] = tmp_path.iterdir()
     assert f": {file}." in told
     assert "root folder" not in told
@@ -56,7 +58,7 @@ def test_a_picture_that_no_folder_takes_is_said_to_be_lost(
     picture: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    told, lost = rescue.keep_elsewhere([picture], tmp_path / "gone" / "root")
+    told, lost = fallback.keep_elsewhere([picture], tmp_path / "gone" / "root")
     assert lost == 1
     assert "1 of 1 is lost" in told
 
@@ -64,4 +66,4 @@ def test_a_picture_that_no_folder_takes_is_said_to_be_lost(
 def test_a_failure_is_told_in_the_words_of_the_system() -> None:
     failure = RuntimeError("Failed to save image")
     failure.__cause__ = OSError(28, "No space left on device", "/somewhere")
-    assert rescue.reason_of(rescue.cause_of(failure)) == "No space left on device"
+    assert fallback.reason_of(fallback.cause_of(failure)) == "No space left on device"

@@ -26,7 +26,13 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.retry import RetryPolicy, asked_wait, seconds_before_retry, should_retry_header, wait_in_words
+from invokeai_external.transport.retry import (
+    RetryPolicy,
+    asked_wait,
+    seconds_before_retry,
+    should_retry_header,
+    wait_in_words,
+)
 
 NOW = datetime(2026, 11, 23, 21, 0, 0, tzinfo=UTC).timestamp()
 

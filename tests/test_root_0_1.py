@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from invokeai_external import Registry, Size, load_settings, metadata
-from invokeai_external.cli import main
-from invokeai_external.invoke.kept import FOLDER as KEPT
-from invokeai_external.invoke.kept import KeptResults
-from invokeai_external.invoke.rescue import FOLDER as RESCUED
-from invokeai_external.registry import PROVIDER_IDS
+from invokeai_external import Registry, Size, load_settings
+from invokeai_external.cli.app import main
+from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery.result_cache import KeptResults
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
 
 from .golden.compare import FOLDER as GOLDEN
 from .golden.compare import check
@@ -26,7 +26,7 @@ IMAGES = sorted(
     path.relative_to(FIXTURE).as_posix()
     for path in FIXTURE.rglob("*")
     # What is kept has its settings in result.json, where recall does not look.
-    if path.suffix in (".png", ".jpg", ".webp") and KEPT not in path.parts
+    if path.suffix in (".png", ".jpg", ".webp") and KEPT_FOLDER not in path.parts
 )
 MADE_AT = 1_764_460_800.0
 """When the fixture's results are said to have been kept: git keeps no times, and they are kept for a day."""
@@ -38,10 +38,10 @@ def root(tmp_path: Path) -> Path:
     copy = tmp_path / "root_0_1"
     shutil.copytree(FIXTURE, copy)
     (copy / "api_keys.yaml").chmod(0o600)
-    for entry in (copy / KEPT).iterdir():
+    for entry in (copy / KEPT_FOLDER).iterdir():
         entry.chmod(0o700)
         os.utime(entry, (MADE_AT, MADE_AT))
-    for rescued in (copy / RESCUED).iterdir():
+    for rescued in (copy / RESCUED_FOLDER).iterdir():
         rescued.chmod(0o600)
     return copy
 
@@ -118,7 +118,7 @@ def test_every_picture_in_it_is_recalled(capsys: pytest.CaptureFixture[str]) -> 
 def test_its_kept_results_are_handed_out(root: Path) -> None:
     kept = KeptResults(root, clock=lambda: MADE_AT + 60)
     prompts = {}
-    for entry in sorted((root / KEPT).iterdir()):
+    for entry in sorted((root / KEPT_FOLDER).iterdir()):
         held = kept.hold(entry.name.rpartition("-")[0])
         assert held == entry
         result = kept.read(entry)
@@ -128,7 +128,7 @@ def test_its_kept_results_are_handed_out(root: Path) -> None:
 
 
 def test_its_rescued_pictures_hold_their_settings() -> None:
-    [rescued] = (FIXTURE / RESCUED).iterdir()
+    [rescued] = (FIXTURE / RESCUED_FOLDER).iterdir()
     found = metadata.read(rescued.read_bytes())
     assert found is not None
     assert found["positive_prompt"] == "a lighthouse, rescued"

@@ -9,8 +9,8 @@ import weakref
 import pytest
 
 from invokeai_external.errors import NetworkError
-from invokeai_external.invoke.runs import Asked, Ledger, Place, Run
-from invokeai_external.request import Failed, GenerationResult, Progress, Received, Retrying, Sending
+from invokeai_external.invoke.look_ahead.runs import Asked, Ledger, Place, Run
+from invokeai_external.result import Failed, GenerationResult, Progress, Received, Retrying, Sending
 
 RESULT = GenerationResult(
     provider="openai",

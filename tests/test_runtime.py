@@ -19,25 +19,18 @@ import pytest
 from PIL import Image
 
 from invokeai_external.errors import CancelledError, NetworkError
-from invokeai_external.invoke.kept import FOLDER, Destination, KeptResults
-from invokeai_external.invoke.rescue import FOLDER as RESCUED
-from invokeai_external.invoke.runs import Asked, Place, Run
-from invokeai_external.invoke.sent_ahead import SentAhead
-from invokeai_external.registry import Registry
-from invokeai_external.request import (
-    Failed,
-    GeneratedImage,
-    GenerationRequest,
-    GenerationResult,
-    Received,
-    Retrying,
-    Sending,
-)
-from invokeai_external.settings import Credentials
+from invokeai_external.invoke.gallery.result_cache import Destination, KeptResults
+from invokeai_external.invoke.look_ahead.runs import Asked, Place, Run
+from invokeai_external.invoke.look_ahead.sent_items import SentAhead
+from invokeai_external.providers.registry import Registry
+from invokeai_external.request import GenerationRequest
+from invokeai_external.result import Failed, GeneratedImage, GenerationResult, Received, Retrying, Sending
+from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
+from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import Size
 
 INVOKE = "invokeai_external.invoke"
-OWN = ("delivery", "host", "runtime")
+OWN = ("gallery.delivery", "host", "runtime")
 PLACE = Place(1, "node", "user", "batch")
 
 
@@ -103,10 +96,10 @@ class Provider:
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("INVOKEAI_EXTERNAL_SANDBOX", "0")
-    package = import_module(INVOKE)
     for name in OWN:
+        package, _, module = f"{INVOKE}.{name}".rpartition(".")
         monkeypatch.delitem(sys.modules, f"{INVOKE}.{name}", raising=False)
-        monkeypatch.delattr(package, name, raising=False)
+        monkeypatch.delattr(import_module(package), module, raising=False)
     host = Host(tmp_path)
     monkeypatch.setitem(sys.modules, host.__name__, host)
     return host
@@ -176,7 +169,7 @@ def followed(runtime: Any, run: Run, *, is_canceled: bool = False) -> Generation
 
 
 def kept(invoke: Host) -> list[Path]:
-    return list((invoke.root() / FOLDER).glob("*"))
+    return list((invoke.root() / KEPT_FOLDER).glob("*"))
 
 
 async def never(_: Callable[[Any], None]) -> GenerationResult:
@@ -258,7 +251,7 @@ def test_a_pack_that_is_taken_out_leaves_what_had_arrived_in_the_gallery(
 def test_what_the_disk_does_not_take_before_its_turn_goes_into_the_gallery_when_it_is_cancelled(
     runtime: Any, provider: Provider, invoke: Host
 ) -> None:
-    (invoke.root() / FOLDER).write_text("no folder")
+    (invoke.root() / KEPT_FOLDER).write_text("no folder")
 
     async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
         result = result_of("red")
@@ -279,7 +272,7 @@ def test_one_that_the_gallery_does_not_take_keeps_no_other_back_and_is_delivered
     provider.script = part("red", "blue")
     with pytest.raises(CanceledException):
         followed(runtime, begun(runtime, provider, n=2), is_canceled=True)
-    assert (invoke.gallery, len(list((invoke.root() / RESCUED).iterdir()))) == (["blue"], 1)
+    assert (invoke.gallery, len(list((invoke.root() / RESCUED_FOLDER).iterdir()))) == (["blue"], 1)
 
 
 def old(invoke: Host, *colours: str, destination: Destination | None) -> None:
@@ -294,7 +287,7 @@ def test_what_is_old_is_delivered_once_though_the_gallery_does_not_take_all_of_i
     for _ in range(2):
         runtime.deliver_old()
     assert (invoke.gallery, kept(invoke)) == (["blue"], [])
-    assert len(list((invoke.root() / RESCUED).iterdir())) == 1
+    assert len(list((invoke.root() / RESCUED_FOLDER).iterdir())) == 1
 
 
 def test_what_is_old_stays_while_the_gallery_takes_nothing(runtime: Any, invoke: Host) -> None:

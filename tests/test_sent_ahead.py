@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.invoke.sent_ahead import FILE, Item, SentAhead
+from invokeai_external.invoke.look_ahead.sent_items import FILE, Item, SentAhead
 
 ONE, TWO = Item(1, "batch"), Item(2, "batch")
 

@@ -24,9 +24,8 @@ import respx
 from PIL import Image
 from pydantic import SecretStr
 
-from invokeai_external import metadata, transport
-from invokeai_external import service as service_module
-from invokeai_external.blobs import AnswerReader
+from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import (
     AuthenticationError,
     CapabilityError,
@@ -43,25 +42,18 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.planner import MASK_SENTENCE, Call
-from invokeai_external.providers.base import HttpRequest, HttpResponse
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.providers.openai import OpenAIProvider
-from invokeai_external.registry import PROVIDER_IDS
-from invokeai_external.request import (
-    Failed,
-    GenerationRequest,
-    GenerationResult,
-    InputImage,
-    Preview,
-    Progress,
-    Received,
-    Retrying,
-    Sending,
-)
-from invokeai_external.service import Service
-from invokeai_external.settings import Credentials, Settings, load_settings
+from invokeai_external.images import metadata
+from invokeai_external.planning.plan import MASK_SENTENCE, Call
+from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.request import GenerationRequest, InputImage
+from invokeai_external.result import Failed, GenerationResult, Preview, Progress, Received, Retrying, Sending
+from invokeai_external.service import service as service_module
+from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
+from invokeai_external.transport import client
+from invokeai_external.transport.blobs import AnswerReader
+from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
 from .images.pictures import encoded, noisy
 from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
@@ -940,7 +932,7 @@ async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
 async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_before_its_transfer_ends(
     model: str, body: bytes, media_type: str, previews: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces, seen = transport._pieces, list[Progress]()
+    pieces, seen = client._pieces, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
         async def cancelled_at_the_end(*given: Any) -> AsyncIterator[bytes]:
@@ -951,7 +943,7 @@ async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_be
                 if came == len(body):
                     scope.cancel()
 
-        monkeypatch.setattr(transport, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(client, "_pieces", cancelled_at_the_end)
         with RawServer(chunked(body, content_type=media_type), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), model, seen=seen, previews=previews)
     assert scope.cancelled_caught
@@ -981,14 +973,14 @@ async def test_an_answer_that_takes_long_to_read_is_handed_over_though_the_reque
 ) -> None:
     """Some servers escape letters of base64, which is read in a thread then."""
     body = json.dumps({**ANSWER, "rest": "x" * (1 << 17)}).replace(PNG_1X1, f"\\u0069{PNG_1X1[1:]}").encode()
-    parse, seen = OpenAIProvider.parse, list[Progress]()
+    parse, seen = OpenAIImagesAdapter.parse, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
         def cancel_and_parse(*arguments: Any) -> Any:
             anyio.from_thread.run_sync(scope.cancel)
             return parse(*arguments)
 
-        monkeypatch.setattr(OpenAIProvider, "parse", cancel_and_parse)
+        monkeypatch.setattr(OpenAIImagesAdapter, "parse", cancel_and_parse)
         with RawServer(answer(body)) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen, previews=previews)
     assert scope.cancelled_caught
@@ -1026,7 +1018,7 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
     missing: int, seen_then: list[type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = base64.b64decode(PNG_1X1)
-    pieces, seen = transport._pieces, list[Progress]()
+    pieces, seen = client._pieces, list[Progress]()
     said = image[: len(image) - missing]
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
@@ -1041,7 +1033,7 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
                 return [answer(b'{"data": [{"url": "/1.png"}]}')]
             return [answer(said, content_length=len(image) + 2), HOLD]
 
-        monkeypatch.setattr(transport, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(client, "_pieces", cancelled_at_the_end)
         with RawServer(script=script) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught
@@ -1862,11 +1854,11 @@ async def test_signs_of_life_lose_no_image(model: str, tmp_path: Path) -> None:
 async def test_large_requests_are_made_off_the_event_loop_one_at_a_time(
     sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = GeminiProvider.build
+    build = GeminiAdapter.build
     threads: list[int] = []
     at_work = most = 0
 
-    def counted(self: GeminiProvider, call: Call, base_url: str) -> HttpRequest:
+    def counted(self: GeminiAdapter, call: Call, base_url: str) -> HttpRequest:
         nonlocal at_work, most
         threads.append(threading.get_ident())
         at_work += 1
@@ -1875,7 +1867,7 @@ async def test_large_requests_are_made_off_the_event_loop_one_at_a_time(
         at_work -= 1
         return build(self, call, base_url)
 
-    monkeypatch.setattr(GeminiProvider, "build", counted)
+    monkeypatch.setattr(GeminiAdapter, "build", counted)
     result = await generate(settings_of(tmp_path), GEMINI, n=4, references=(png_file(PHOTO, "photo.png"),))
     assert len(result.images) == len(threads) == 4
     assert threading.get_ident() not in threads

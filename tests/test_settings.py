@@ -22,17 +22,10 @@ from hypothesis import strategies as st
 
 from invokeai_external.errors import NotConfiguredError, SettingsError
 from invokeai_external.locks import locked
-from invokeai_external.registry import PROVIDER_IDS, Registry
-from invokeai_external.settings import (
-    Credentials,
-    Limits,
-    Settings,
-    YamlFile,
-    check_key,
-    load_settings,
-    remove_key,
-    set_key,
-)
+from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.settings.key_file import remove_key, set_key
+from invokeai_external.settings.settings import Credentials, Limits, Settings, check_key, load_settings
+from invokeai_external.settings.yaml_file import YamlFile
 
 REPOSITORY = Path(__file__).parent.parent
 OPENAI_KEY, OPENAI_URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
@@ -338,7 +331,7 @@ def test_what_is_no_file_is_refused_at_once_and_never_replaced(tmp_path: Path, n
 
 def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from invokeai_external.settings import set_key, remove_key\n"
+        "import sys; from pathlib import Path; from invokeai_external.settings.key_file import set_key, remove_key\n"
         "for i in range(10):\n"
         "    set_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}', 'k')\n"
         "    if i % 2: remove_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}')\n"
@@ -350,7 +343,7 @@ def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
 
 def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "api_keys.yaml", "a: 1\n")
-    monkeypatch.setattr("invokeai_external.settings.locked", partial(locked, wait_s=0))
+    monkeypatch.setattr("invokeai_external.settings.key_file.locked", partial(locked, wait_s=0))
     with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError, match="by another process"):
         set_key(tmp_path, "openai", "the-key")
     assert path.read_text(encoding="utf-8") == "a: 1\n"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from invokeai_external import catalog
-from invokeai_external.models import ModelConfig
+from invokeai_external.providers import catalog
+from invokeai_external.providers.schema import ModelConfig
 from invokeai_external.sizing import (
     AspectRatio,
     FlexibleSizing,

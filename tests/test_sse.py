@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external.sse import EventReader
+from invokeai_external.transport.sse import EventReader
 
 
 def events_of(*chunks: bytes) -> list[bytes]:

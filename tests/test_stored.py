@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from invokeai_external.images import ImageError, embed_text, read_text
-from invokeai_external.invoke.stored import StoredImage
+from invokeai_external.invoke.gallery.passthrough import StoredImage
 from invokeai_external.sizing import Size
 
 from .images import pictures

@@ -13,10 +13,10 @@ import anyio.lowlevel
 import h11
 import pytest
 
-from invokeai_external import transport
 from invokeai_external.errors import InvalidResponseError, NetworkError, TimedOutError
-from invokeai_external.providers.base import FilePart, HttpRequest, HttpResponse
-from invokeai_external.transport import EventHandler, Transport
+from invokeai_external.transport import client
+from invokeai_external.transport.client import EventHandler, Transport
+from invokeai_external.transport.messages import FilePart, HttpRequest, HttpResponse
 
 from .raw_server import HOLD, RESET, RawServer, Received, Step, answer, chunk, chunked, events, head
 
@@ -433,7 +433,7 @@ async def test_a_stream_of_endless_events_is_given_up(event: bytes) -> None:
 
 @pytest.mark.parametrize("line", [b"\n", b"\r", b":\n", b"id\n"])
 async def test_a_stream_of_endless_lines_is_given_up(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_MOST_LINES", 20_000)
+    monkeypatch.setattr(client, "_MOST_LINES", 20_000)
     with (
         RawServer(chunked(line * 20_001, content_type="text/event-stream"), HOLD) as server,
         pytest.raises(InvalidResponseError, match="more than 20,000 lines"),

@@ -8,7 +8,7 @@ from shutil import copytree
 
 import pytest
 
-from invokeai_external.cli import main
+from invokeai_external.cli.app import main
 from invokeai_external.cli.undelivered import undelivered_images
 
 FIXTURE = Path(__file__).parent / "fixtures" / "root_0_1"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external import AspectRatio, GenerationRequest, InputImage, Registry, Size
-from invokeai_external.planner import plan
+from invokeai_external.planning.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "workflows"

@@ -1,5 +1,1 @@
 """The command line. ``app`` holds the commands and their help; what they do is beside it, loaded when it is needed."""
-
-from .app import main
-
-__all__ = ["main"]

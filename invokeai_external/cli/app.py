@@ -16,12 +16,10 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from ..version import VERSION
-from .output import guarded
+from .exit_codes import INTERRUPTED
+from .streams import guarded
 
 __all__ = ["app", "main"]
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C stopped, as shells have it."""
 
 app = typer.Typer(
     name="invokeai-external",
@@ -299,7 +297,7 @@ def sandbox(
 def install(root: Root = None) -> None:
     """Put the node pack into an Invoke root."""
     from . import install as command
-    from .context import root_folder, say_left_behind
+    from .common import root_folder, say_left_behind
 
     say_left_behind(root_folder(root))
     command.run(root_folder(root))
@@ -309,7 +307,7 @@ def install(root: Root = None) -> None:
 def doctor(root: Root = None) -> int:
     """Say what is installed in an Invoke root, and what is wrong."""
     from . import doctor as command
-    from .context import root_folder, say_left_behind
+    from .common import root_folder, say_left_behind
 
     say_left_behind(root_folder(root))
     return command.run(root_folder(root))
@@ -319,7 +317,7 @@ def doctor(root: Root = None) -> int:
 def undelivered(json: Json = False, root: Root = None) -> None:
     """List the images in an Invoke root that were paid for and that Invoke's gallery does not have."""
     from . import undelivered as command
-    from .context import root_folder, say_left_behind
+    from .common import root_folder, say_left_behind
 
     say_left_behind(root_folder(root))
     command.run(root_folder(root), as_json=json)

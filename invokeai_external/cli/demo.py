@@ -12,15 +12,16 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from ..registry import PROVIDER_IDS
-from ..request import GenerationRequest, GenerationResult, InputImage
-from ..settings import load_settings
+from ..providers.registry import PROVIDER_IDS
+from ..request import GenerationRequest, InputImage
+from ..result import GenerationResult
+from ..settings.settings import load_settings
 from ..sizing import AspectRatio, Size
 from . import report
-from .app import INTERRUPTED
-from .files import PictureFolder, SavedPicture
+from .exit_codes import INTERRUPTED
 from .generate import Run, make_pictures
-from .live import live_line
+from .image_files import PictureFolder, SavedPicture
+from .progress_line import live_line
 
 __all__ = ["run"]
 

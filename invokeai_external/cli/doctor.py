@@ -9,23 +9,23 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from ..credentials import usual_place
+from ..adapters.base_url import normalise_base_url
 from ..errors import ExternalError, NotConfiguredError, SettingsError
-from ..providers.base import Provider
-from ..registry import PROVIDER_IDS, Registry
-from ..settings import (
-    API_KEYS_FILE,
-    USER_FILE,
+from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.schema import ProviderConfig
+from ..root_files import API_KEYS_FILE, USER_FILE
+from ..settings.keys import usual_place
+from ..settings.settings import (
     Credentials,
     Settings,
-    YamlFile,
     check_key,
     load_settings,
     unpaired_error,
     wants_sandbox,
 )
+from ..settings.yaml_file import YamlFile
 from ..version import VERSION
-from . import report
+from .exit_codes import WRONG_USAGE
 from .install import VERSION_FILE, copies_of_pack, pack_folder
 from .undelivered import undelivered_images
 
@@ -74,15 +74,14 @@ def run(root: Path) -> int:
             tell(False, "no provider has a key, so Invoke shows none of the models")
     except ExternalError as error:
         tell(False, str(error))
-    return report.WRONG_USAGE if problems else 0
+    return WRONG_USAGE if problems else 0
 
 
-def _provider_state(current: Settings, provider: Provider) -> tuple[bool, str]:
-    info = provider.info
+def _provider_state(current: Settings, info: ProviderConfig) -> tuple[bool, str]:
     found = current.credentials.get(info.id, Credentials())
     if found.unpaired:
         return False, str(unpaired_error(info.id, found, current.root))
-    url = provider.normalise_base_url(found.base_url or info.base_url)
+    url = normalise_base_url(found.base_url or info.base_url, info)
     if found.api_key:
         check_key(info.id, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"

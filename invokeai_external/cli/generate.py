@@ -7,36 +7,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
 
-from .. import images, pricing
+from .. import images
 from ..errors import CancelledError, ExternalError, InvalidRequestError
-from ..planner import Plan
-from ..providers.base import HttpRequest
-from ..request import (
-    MAX_PREVIEWS,
-    GenerationRequest,
-    GenerationResult,
-    InputImage,
-    MetadataMode,
-    Notice,
-    OptionValue,
-    Preview,
-    Progress,
-    Received,
-    Sending,
-)
-from ..service import Service
-from ..settings import Settings
+from ..planning.plan import Plan
+from ..request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
+from ..result import GenerationResult, Notice, Preview, Progress, Received, Sending
+from ..service.service import Service
+from ..settings.settings import Settings
 from ..sizing import AspectRatio, Size
+from ..transport.messages import HttpRequest
 from . import report
-from .app import INTERRUPTED, MaskColor
-from .context import make_own_folder, settings
-from .files import NotSavedError, PictureFolder, PreviewFolder, SavedPicture, read_picture
-from .live import live_line
+from .common import make_own_folder, settings
+from .exit_codes import INTERRUPTED, PROVIDER_FAILED
+from .image_files import NotSavedError, PictureFolder, PreviewFolder, SavedPicture, read_picture
+from .progress_line import live_line
 
 __all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
 
@@ -56,7 +45,7 @@ class Arguments:
     references: tuple[Path, ...] = ()
     init: Path | None = None
     mask: Path | None = None
-    mask_color: MaskColor = "white"
+    mask_color: Literal["white", "black"] = "white"
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     previews: Path | None = None
 
@@ -131,7 +120,7 @@ def _tell_all(done: Run, *, as_json: bool) -> int:
         report.print_json(_result_object(result, done))
     else:
         _tell(result, done)
-    return report.PROVIDER_FAILED if result.errors or done.not_saved else 0
+    return PROVIDER_FAILED if result.errors or done.not_saved else 0
 
 
 async def make_pictures(
@@ -193,7 +182,7 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
         raise InvalidRequestError(f"{flag}: {error}.", hint="Mend it and try again.") from None
 
 
-def _read_mask(path: Path, color: MaskColor) -> InputImage:
+def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
     """A mask file in the form used inside; transparency, or else white, marks what to change, or black alone."""
     file = read_picture(path)
     try:
@@ -290,7 +279,7 @@ async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bo
     async with Service(current, sandbox=sandbox) as service:
         # Pictures may take a while to prepare; in a thread, so that Ctrl-C works meanwhile.
         plan, requests = await anyio.to_thread.run_sync(service.preview, request, abandon_on_cancel=True)
-    cost = pricing.estimate_usd(plan)
+    cost = plan.estimate_usd
     shown = [_shown(http_request) for http_request in requests]
     if as_json:
         report.print_json(

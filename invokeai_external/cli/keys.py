@@ -9,22 +9,17 @@ from pathlib import Path
 import anyio
 import typer
 
+from ..adapters.base_url import normalise_base_url
 from ..errors import NotConfiguredError, RequestError
-from ..providers.base import Provider
-from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck
-from ..service import Service
-from ..settings import (
-    API_KEYS_FILE,
-    Credentials,
-    Settings,
-    check_key,
-    remove_key,
-    set_key,
-    unpaired_error,
-)
+from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.schema import ProviderConfig
+from ..result import ConnectionCheck
+from ..root_files import API_KEYS_FILE
+from ..service.service import Service
+from ..settings.key_file import remove_key, set_key
+from ..settings.settings import Credentials, Settings, check_key, unpaired_error
 from . import report
-from .context import root_folder, settings
+from .common import root_folder, settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -48,7 +43,7 @@ class _Row:
 
 def set_one(provider: str, *, root: Path | None) -> None:
     """Ask for a key, or read it from standard input if that is no terminal, and write it down."""
-    info = Registry().provider(provider).info
+    info = Registry().provider(provider)
     # Without a standard input there is no object for it.
     if sys.stdin is not None and sys.stdin.isatty():
         report.say(f"Make a key at {info.key_url}")
@@ -86,8 +81,7 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
             print(f"  {row.problem}")
 
 
-def _row(current: Settings, provider: Provider) -> _Row:
-    info = provider.info
+def _row(current: Settings, info: ProviderConfig) -> _Row:
     found = current.credentials.get(info.id, Credentials())
     problem: RequestError | None = unpaired_error(info.id, found, current.root) if found.unpaired else None
     if found.api_key:
@@ -99,7 +93,7 @@ def _row(current: Settings, provider: Provider) -> _Row:
         provider=info.id,
         key=found.api_key is not None,
         source=found.source,
-        base_url=provider.normalise_base_url(found.base_url or info.base_url),
+        base_url=normalise_base_url(found.base_url or info.base_url, info),
         base_url_source=found.base_url_source,
         unused=found.unused,
         problem=str(problem) if problem else None,

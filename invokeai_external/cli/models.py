@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .. import pricing
-from ..models import ModelConfig
-from ..registry import Registry
+from ..pricing.estimate import image_usd
+from ..providers.registry import Registry
+from ..providers.schema import ModelConfig
 from ..sizing import FixedSizing, FlexibleSizing
 from . import report
-from .context import settings
+from .common import settings
 
 __all__ = ["run", "sizes_of", "status_of"]
 
@@ -89,7 +89,7 @@ def _price_of(model: ModelConfig) -> str:
     price = model.prices.image_out
     if price is None or not model.image_tokens:
         return "unknown" if price is None else f"{price:g} per million tokens"
-    costs = [pricing.image_usd(model, tokens) for tokens in model.image_tokens.values()]
+    costs = [image_usd(model, tokens) for tokens in model.image_tokens.values()]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
         return "unknown"

@@ -10,10 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import images, metadata
+from .. import images
 from ..errors import InvalidRequestError
+from ..images import metadata
 from . import report
-from .files import LARGEST_SIDECAR, read_regular, read_sidecar, sidecar_of
+from .image_files import LARGEST_SIDECAR, read_regular, read_sidecar, sidecar_of
+from .recall_command import printable, recall_command
 
 __all__ = ["run"]
 
@@ -36,8 +38,8 @@ def run(path: Path, *, as_json: bool) -> None:
             f"{path} was not made by an external model, so no command makes it again.",
             hint="--json shows the settings that it holds.",
         )
-    print(shlex.join(metadata.recall_command(found)))
-    if metadata.printable(prompt) != prompt:
+    print(shlex.join(recall_command(found)))
+    if printable(prompt) != prompt:
         report.say("Note: The prompt holds control characters, which are not printed; --json shows them.")
 
 

@@ -12,13 +12,11 @@ from typing import Any
 import typer
 
 from ..errors import ExternalError, RequestError
-from ..request import Notice
-from .output import OutputError, mute
+from ..result import Notice
+from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
+from .streams import OutputError, mute
 
-__all__ = ["PROVIDER_FAILED", "WRONG_USAGE", "UsageError", "error_object", "failure", "notices", "print_json", "say"]
-
-PROVIDER_FAILED = 1
-WRONG_USAGE = 2
+__all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say"]
 
 
 def say(text: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import typer
 
-from .. import images, metadata
-from ..invoke.kept import FOLDER as KEPT
-from ..invoke.rescue import FOLDER as RESCUED
+from .. import images
+from ..images import metadata
+from ..root_files import KEPT_FOLDER, RESCUED_FOLDER
 from . import report
-from .files import read_sidecar, sidecar_of
+from .image_files import read_sidecar, sidecar_of
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
@@ -65,15 +65,15 @@ def run(root: Path, *, as_json: bool) -> None:
         typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
     if found:
         report.say(
-            f"{len(found)} image(s) were paid for and are in no gallery. Those in {KEPT} go to the next run that asks"
-            " for the same, or after a day into Invoke's gallery. To delete one, delete its file or folder."
+            f"{len(found)} image(s) were paid for and are in no gallery. Those in {KEPT_FOLDER} go to the next run that"
+            " asks for the same, or after a day into Invoke's gallery. To delete one, delete its file or folder."
         )
     else:
         report.say(f"No undelivered images in {root}.")
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for pattern in (f"{KEPT}/*/*", f"{RESCUED}/*"):
+    for pattern in (f"{KEPT_FOLDER}/*/*", f"{RESCUED_FOLDER}/*"):
         for path in root.glob(pattern):
             if path.suffix.lower() in _SUFFIXES and path.is_file() and not path.is_symlink():
                 yield path

@@ -29,15 +29,7 @@ if TYPE_CHECKING:
     from .errors import ImageError, TooManyPixelsError
     from .inputs import PreparedImage, prepare_input, size_of
     from .inspect import ImageInfo, inspect_image, is_signed
-    from .masks import (
-        alpha_mask,
-        from_square,
-        mask_from_black,
-        mask_from_file,
-        square_mask,
-        square_rgba,
-        white_mask,
-    )
+    from .masks import alpha_mask, from_square, mask_from_black, mask_from_file, square_mask, square_rgba, white_mask
     from .pixels import as_encoded, glance, verify_pixels
 
 __all__ = [

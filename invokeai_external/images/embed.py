@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from .containers import Container, taken_apart
 from .errors import ImageError
-from .png import Png
+from .formats.containers import Container, taken_apart
+from .formats.png import Png
 
 __all__ = ["embed_text", "parts_with_text", "parts_with_text_chunks", "read_text"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from ..sizing import Size
-from . import exif
-from .containers import MimeType, taken_apart
 from .errors import ImageError
+from .formats import exif
+from .formats.containers import MimeType, taken_apart
 from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..sizing import Size
-from .containers import MimeType, taken_apart
 from .errors import ImageError
+from .formats.containers import MimeType, taken_apart
 from .pixels import check_pixels, opened_otherwise
 
 __all__ = ["ImageInfo", "inspect_image", "is_signed"]

@@ -10,9 +10,9 @@ from typing import NamedTuple, cast
 from PIL import Image, ImageCms, ImageFile
 
 from ..sizing import Size
-from . import exif
-from .containers import taken_apart
 from .errors import TooManyPixelsError, unreadable, unreadable_on_failure
+from .formats import exif
+from .formats.containers import taken_apart
 
 __all__ = [
     "MAX_PIXELS",

@@ -20,9 +20,9 @@ def activate(pack_name: str) -> None:
         pack_name: The name under which Invoke loaded the pack: that of its folder.
     """
     try:
-        from . import pack
+        from . import plugin
 
-        pack.activate(pack_name)
+        plugin.activate(pack_name)
     # Nothing here may be in the way of Invoke's start, and what is missing where may show as any error.
     except Exception as error:
         # Behind the bracket stands the path of a file.

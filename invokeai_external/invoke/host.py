@@ -67,9 +67,9 @@ from invokeai.backend.util.logging import InvokeAILogger
 from PIL import Image
 from uvicorn import Server
 
-from ..settings import Credentials, credentials_in_invoke
-from .canvas_refresh import CanvasItem
-from .runs import Place
+from ..settings.settings import Credentials, credentials_in_invoke
+from .look_ahead.runs import Place
+from .page.canvas_refresh import CanvasItem
 
 __all__ = [
     "TEXTS",

@@ -23,21 +23,15 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer, model_vali
 from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..metadata import with_notice
-from ..request import (
-    GeneratedImage,
-    GenerationRequest,
-    GenerationResult,
-    InputImage,
-    Notice,
-    OptionValue,
-    Preview,
-)
+from ..request import GenerationRequest, InputImage, OptionValue
+from ..result import GeneratedImage, GenerationResult, Notice, Preview
 from ..sizing import AspectRatio, Size
-from . import host, pack, rescue
-from .core_nodes import as_read, as_stored
-from .kept import Destination
-from .originals import Originals
-from .stored import StoredImage
+from . import host, plugin
+from .core_compatibility import as_read, as_stored
+from .gallery import fallback
+from .gallery.originals import Originals
+from .gallery.passthrough import StoredImage
+from .gallery.result_cache import Destination
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
 
@@ -114,7 +108,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         request, destination = self.asked(context)
         size = destination.size
         # Held, since the pack may be taken out meanwhile.
-        runtime = pack.runtime()
+        runtime = plugin.runtime()
         try:
             # What was cancelled while its images were read is not sent any more. In 6.13.0 an item that was just taken
             # from the queue does not hear of a stop.
@@ -203,7 +197,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(_picture(context, field, "reference picture") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
-            previews=pack.runtime().previews(model) if self.previews == "setting" else int(self.previews),
+            previews=plugin.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:
@@ -242,13 +236,13 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             metadata = destination.metadata(told.metadata)
             try:
                 saved.append(self._saved_one(context, image.data, destination.size, metadata, saved))
-            except rescue.NotSavedError as error:
+            except fallback.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
             else:
                 originals.saved(saved[-1], told)
         if unsaved:
-            failure = rescue.NotSavedError(message, hint=rescue.keep_elsewhere(unsaved, host.root()).told)
+            failure = fallback.NotSavedError(message, hint=fallback.keep_elsewhere(unsaved, host.root()).told)
             if not saved:
                 raise failure
             context.logger.error(str(failure))
@@ -282,7 +276,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # Invoke raises one of several errors for a picture that was deleted.
             return None
         saved: list[str] = []
-        originals = pack.runtime().originals()
+        originals = plugin.runtime().originals()
         for name, (file, metadata) in zip(names, found, strict=True):
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
@@ -299,15 +293,15 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             picture = StoredImage.of_file(file, dropped=host.TEXTS)
             return host.save(context, picture.as_large_as(size), metadata, before=before)
         except Exception as failure:
-            cause = rescue.cause_of(failure)
-        reason = rescue.reason_of(cause)
+            cause = fallback.cause_of(failure)
+        reason = fallback.reason_of(cause)
         # An error of the system has a number, and nothing to do with the board.
         if self.board and getattr(cause, "errno", None) is None:  # type: ignore[has-type]
             # With several users, Invoke refuses a board that is gone or somebody else's only now.
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
             return self._saved_one(context, file, size, metadata, before)
-        raise rescue.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
+        raise fallback.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
 
 
 def _tell(context: InvocationContext, line: str, preview: Preview | None, size: Size | None) -> None:

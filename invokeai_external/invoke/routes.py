@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
 from ..errors import ExternalError
-from ..registry import PROVIDER_IDS
+from ..providers.registry import PROVIDER_IDS
 from . import host
 from .runtime import Runtime
 

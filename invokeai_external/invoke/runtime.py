@@ -19,16 +19,18 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ..errors import CancelledError, ExternalError, RequestError
-from ..planner import count_calls
-from ..registry import PROVIDER_IDS, Registry
-from ..request import ConnectionCheck, GeneratedImage, GenerationRequest, GenerationResult, Notice, Preview
-from ..service import Service
-from ..settings import Settings, load_settings, wants_sandbox
-from . import delivery, host, rescue
-from .kept import Destination, KeptResults, fingerprint, told_as_kept, with_notice_on_images
-from .originals import Originals
-from .runs import Asked, Ledger, Place, Run
-from .sent_ahead import Item, SentAhead
+from ..planning.plan import count_calls
+from ..providers.registry import PROVIDER_IDS, Registry
+from ..request import GenerationRequest
+from ..result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Preview
+from ..service.service import Service
+from ..settings.settings import Settings, load_settings, wants_sandbox
+from . import host
+from .gallery import delivery, fallback
+from .gallery.originals import Originals
+from .gallery.result_cache import Destination, KeptResults, fingerprint, told_as_kept, with_notice_on_images
+from .look_ahead.runs import Asked, Ledger, Place, Run
+from .look_ahead.sent_items import Item, SentAhead
 
 __all__ = ["Runtime"]
 
@@ -434,7 +436,7 @@ class Runtime:
 
     def _rescue(self, untaken: delivery.Untaken) -> int:
         """Put images that the gallery did not take into files; the log says where. Gives how many are lost."""
-        rescued = rescue.keep_elsewhere(untaken.images, host.root())
+        rescued = fallback.keep_elsewhere(untaken.images, host.root())
         host.log.error(
             "The images of a cancelled run could not be saved in the gallery: %s. %s", untaken.reason, rescued.told
         )

@@ -1,1 +1,1 @@
-"""The client adapters: one module a provider, all of the shape that ``base`` describes."""
+"""Providers and models as data: one YAML file a provider, its schema, and the registry that finds both by name."""

@@ -12,15 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import clock
-from ..providers.base import SANDBOX_HEADER
 from .admin import router as admin_router
-from .calls import Outcome, hide_key_in_query
+from .call_log import Outcome, hide_key_in_query
+from .errors import HtmlPage, Refusal, gemini_error, openai_error
 from .gemini import router as gemini_router
 from .openai import router as openai_router
-from .refusal import HtmlPage, Refusal, gemini_error, openai_error
 from .state import SandboxState
 
 __all__ = ["create_app"]
+
+_HEADER = b"x-invokeai-external-sandbox"
+"""Tells a client that an answer is not the provider\'s: it cost nothing."""
 
 _VERSIONS = {"openai": "v1", "gemini": "v1beta"}
 _UNVERSIONED = re.compile(r"/(openai|gemini)(/(?:images|models)(?:/.*)?)", re.DOTALL)
@@ -64,7 +66,7 @@ class _SaySandbox:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (SANDBOX_HEADER.encode(), b"1")]
+                message["headers"] = [*message["headers"], (_HEADER, b"1")]
             elif not message.get("more_body"):
                 outcome.note(status)
             await send(message)

@@ -15,24 +15,18 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from ..models import ModelConfig
+from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .calls import describe_bytes, hide_key_in_query
+from .call_log import describe_bytes, hide_key_in_query
 from .codec import MIME_TYPES, encode, mime_type_of, several
-from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
+from .drawing import Scene, render
+from .errors import gemini_error
 from .faults import Fault
 from .gemini_faults import error_chunk, ordered_body, raise_ordered_error
-from .gemini_request import (
-    ContentCall,
-    decode_base64,
-    read_call,
-    served_config,
-    signs_thoughts,
-)
+from .gemini_request import ContentCall, decode_base64, read_call, served_config, signs_thoughts
 from .gemini_schema import with_snake_case_names
-from .picture import Scene, render
-from .refusal import gemini_error
-from .served import listed_models
+from .models import listed_models
+from .responses import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .state import state_of
 from .tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
 

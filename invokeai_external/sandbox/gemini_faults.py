@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .delivery import rate_limit_headers, wait_in_words
+from .errors import HtmlPage, Refusal, gemini_error
 from .faults import Fault
-from .refusal import HtmlPage, Refusal, gemini_error
+from .responses import rate_limit_headers, wait_in_words
 
 __all__ = ["error_chunk", "ordered_body", "raise_ordered_error"]
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ..models import ChoiceOption, ModelConfig
+from ..providers.schema import ChoiceOption, ModelConfig
 from ..sizing import AspectRatio, PresetSizing, Size, SizeRequest
 from .codec import UnreadableImageError, decode
+from .errors import Refusal, gemini_error
 from .gemini_schema import read_names, snake_case
-from .refusal import Refusal, gemini_error
-from .served import find_model
+from .models import find_model
 
 __all__ = ["ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .refusal import gemini_error, gemini_unknown_names
+from .errors import gemini_error, gemini_unknown_names
 
 __all__ = ["read_names", "snake_case", "with_snake_case_names"]
 

@@ -13,24 +13,17 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from ..models import ModelConfig
+from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .calls import describe_bytes
+from .call_log import describe_bytes
 from .codec import decode, encode, mime_type_of, several
-from .delivery import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
+from .drawing import Scene, render
+from .errors import openai_error, request_id
 from .faults import Fault
+from .models import find_model, listed_models
 from .openai_faults import error_event, raise_ordered_error, refuse_stream
-from .openai_request import (
-    ImageCall,
-    Upload,
-    is_gpt_image,
-    read_edit,
-    read_generation,
-    refuse_retired,
-)
-from .picture import Scene, render
-from .refusal import openai_error, request_id
-from .served import find_model, listed_models
+from .openai_request import ImageCall, Upload, is_gpt_image, read_edit, read_generation, refuse_retired
+from .responses import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .state import ShelvedFile, state_of
 from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .delivery import rate_limit_headers, wait_in_words
+from .errors import HtmlPage, Refusal, openai_error, request_id
 from .faults import Fault
-from .refusal import HtmlPage, Refusal, openai_error, request_id
+from .responses import rate_limit_headers, wait_in_words
 
 __all__ = ["error_event", "raise_ordered_error", "refuse_stream"]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ..models import ChoiceOption, ModelConfig
+from ..providers.schema import ChoiceOption, ModelConfig
 from ..sizing import FlexibleSizing, Size, SizeRequest
 from .codec import UnreadableImageError, decode
-from .refusal import Refusal, openai_error
-from .served import find_model
+from .errors import Refusal, openai_error
+from .models import find_model
 
 __all__ = ["ImageCall", "Upload", "is_gpt_image", "read_edit", "read_generation", "refuse_retired"]
 

@@ -12,8 +12,8 @@ from typing import cast
 from starlette.requests import Request
 
 from .. import clock
-from ..models import ModelConfig
-from .calls import CallLog
+from ..providers.schema import ModelConfig
+from .call_log import CallLog
 from .faults import FaultQueue
 
 __all__ = ["FileShelf", "SandboxState", "ShelvedFile", "state_of"]

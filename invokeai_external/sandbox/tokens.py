@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..models import ModelConfig
+from ..providers.schema import ModelConfig
 from ..sizing import Size
 
 __all__ = [

@@ -18,13 +18,16 @@ from typing import Any, NamedTuple
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
-from invokeai_external import images, metadata
+from invokeai_external import images
 from invokeai_external.cli.app import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.registry import PROVIDER_IDS, Registry
-from invokeai_external.request import GenerationRequest, GenerationResult
-from invokeai_external.service import Service
-from invokeai_external.settings import Credentials, Limits, Settings, load_settings
+from invokeai_external.images import metadata
+from invokeai_external.metadata import KEYWORD
+from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.request import GenerationRequest
+from invokeai_external.result import GenerationResult
+from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Credentials, Limits, Settings, load_settings
 from invokeai_external.sizing import Size
 
 from . import mutations, seeds
@@ -253,7 +256,7 @@ def _make_metadata(dice: Random) -> bytes:
 def _check_metadata(case: bytes) -> None:
     """An image with these settings in it is read and recalled, or refused in a sentence; nothing runs or shows wild."""
     try:
-        file = images.embed_text(seeds.image_files()[0], {metadata.KEYWORD: case.decode("utf-8")})
+        file = images.embed_text(seeds.image_files()[0], {KEYWORD: case.decode("utf-8")})
     except (images.ImageError, UnicodeDecodeError):
         return
     with tempfile.TemporaryDirectory() as folder:

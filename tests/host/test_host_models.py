@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from invokeai_external.models import ModelConfig
-from invokeai_external.registry import Registry
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ModelConfig
 
 from . import packing
 from .conftest import NewInvoke

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from invokeai_external.invoke.core_nodes import NODE_TYPES as STORED_TYPES
-from invokeai_external.invoke.core_nodes import as_stored
+from invokeai_external.invoke.core_compatibility import NODE_TYPES as STORED_TYPES
+from invokeai_external.invoke.core_compatibility import as_stored
 
 from .conftest import NewInvoke
 from .graphs import workflow_graph

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from invokeai_external import metadata
+from invokeai_external.images import metadata
 
 from .conftest import NewInvoke
 from .graphs import PROMPT, workflow_graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invokeai_external.registry import Registry
+from invokeai_external.providers.registry import Registry
 
 from .graphs import panel_graph
 from .invoke import Invoke, Json, output_names

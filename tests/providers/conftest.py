@@ -20,13 +20,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from invokeai_external.adapters.base import Adapter, Answer
 from invokeai_external.errors import ProviderError
-from invokeai_external.planner import Call, CallImage
-from invokeai_external.providers.base import Answer, HttpResponse, Provider
-from invokeai_external.registry import Registry
+from invokeai_external.planning.plan import Call, CallImage
+from invokeai_external.providers.registry import Registry
 from invokeai_external.request import OptionValue
-from invokeai_external.retry import RetryPolicy, seconds_before_retry
 from invokeai_external.sizing import SizeChoice
+from invokeai_external.transport.messages import HttpResponse
+from invokeai_external.transport.retry import RetryPolicy, seconds_before_retry
 
 from ..conftest import TODAY
 
@@ -122,7 +123,7 @@ def responses(names: Sequence[str]) -> st.SearchStrategy[HttpResponse]:
     return st.builds(make_response, json_values | st.binary(max_size=200), statuses, waits)
 
 
-def check_outcome(provider: Provider, response: HttpResponse, call: Call) -> None:
+def check_outcome(provider: Adapter, response: HttpResponse, call: Call) -> None:
     """Parse an answer, and hold to what every outcome has: a picture, or an error that can be shown and judged."""
     try:
         outcome: Answer | ProviderError = provider.parse(response, call)

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external.providers import base
-from invokeai_external.providers.base import decode_base64, encode_base64
+from invokeai_external.adapters import base64_text
+from invokeai_external.adapters.base64_text import decode_base64, encode_base64
 
 
 @given(st.binary(max_size=80), st.integers(1, 9), st.sampled_from(["", "=", "==", "===\n", " "]), st.booleans())
 def test_it_is_read_in_steps_of_any_size(data: bytes, step: int, end: str, for_urls: bool) -> None:
     text = (base64.urlsafe_b64encode(data) if for_urls else base64.b64encode(data)).decode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "_DECODED_AT_ONCE", step)
+        patch.setattr(base64_text, "_DECODED_AT_ONCE", step)
         assert decode_base64(text) == data
         assert decode_base64(text.rstrip("=") + end) == data
         assert decode_base64(f"data:image/png;base64,{text[:5]}\r\n{text[5:]}") == data
@@ -25,7 +25,7 @@ def test_it_is_read_in_steps_of_any_size(data: bytes, step: int, end: str, for_u
 @pytest.mark.parametrize("text", ["A", "AB=C", "AB==CDEF", "***", "ABCDE", "data:image/png", "ü"])
 @pytest.mark.parametrize("step", [1, 3, 4, 1 << 20])
 def test_what_is_none_is_a_value_error(text: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_DECODED_AT_ONCE", step)
+    monkeypatch.setattr(base64_text, "_DECODED_AT_ONCE", step)
     with pytest.raises(ValueError):  # noqa: PT011
         decode_base64(text)
 

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from invokeai_external.adapters.base import Adapter
+from invokeai_external.adapters.base_url import is_private_host, normalise_base_url
+from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import NotConfiguredError
-from invokeai_external.providers.base import Provider, is_private_host
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.providers.openai import OpenAIProvider
+from invokeai_external.providers import catalog
 
 from .conftest import make_call
 
-OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
+OPENAI, GEMINI = OpenAIImagesAdapter(catalog.page("openai").provider), GeminiAdapter(catalog.page("gemini").provider)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +55,13 @@ OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
         (GEMINI, "https://[2001:4860:4860::8888]", "https://[2001:4860:4860::8888]/v1beta"),
     ],
 )
-def test_a_base_url_gains_a_version_where_it_has_no_path(provider: Provider, written: str, expected: str) -> None:
-    assert provider.normalise_base_url(written) == expected
-    assert provider.normalise_base_url(expected) == expected
+def test_a_base_url_gains_a_version_where_it_has_no_path(provider: Adapter, written: str, expected: str) -> None:
+    assert normalise_base_url(written, provider.provider) == expected
+    assert normalise_base_url(expected, provider.provider) == expected
 
 
 def test_a_whole_endpoint_without_a_version_is_called_as_it_was_written() -> None:
-    base_url = OPENAI.normalise_base_url("https://proxy.example/images/generations")
+    base_url = normalise_base_url("https://proxy.example/images/generations", OPENAI.provider)
     assert OPENAI.build(make_call("openai/gpt-image-2"), base_url).url == "https://proxy.example/images/generations"
 
 
@@ -67,7 +69,7 @@ def test_a_whole_endpoint_without_a_version_is_called_as_it_was_written() -> Non
                                   "169.254.1.1", "[fe80::1]", "[fd00::7]", "localhost", "gateway", "gpu_box",
                                   "nas.local", "a.localhost", "host.docker.internal", "[::ffff:10.0.0.5]"])  # fmt: skip
 def test_plain_http_is_for_this_machine_and_this_network(host: str) -> None:
-    assert OPENAI.normalise_base_url(f"http://{host}:8080") == f"http://{host}:8080/v1"
+    assert normalise_base_url(f"http://{host}:8080", OPENAI.provider) == f"http://{host}:8080/v1"
 
 
 @pytest.mark.parametrize("host", ["api.openai.com", "8.8.8.8", "172.32.0.1", "[2001:4860:4860::8888]",
@@ -75,7 +77,7 @@ def test_plain_http_is_for_this_machine_and_this_network(host: str) -> None:
                                   "mylocalhost.com"])  # fmt: skip
 def test_plain_http_to_a_public_host_is_refused(host: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        OPENAI.normalise_base_url(f"http://{host}:8080/v1")
+        normalise_base_url(f"http://{host}:8080/v1", OPENAI.provider)
     assert caught.value.message == (
         "The base URL of OpenAI is plain http to a public host, where the key could be read on the way; use https."
     )
@@ -112,7 +114,7 @@ PLAIN_HOST = "The base URL of Google Gemini must name its host in plain letters,
 )
 def test_a_base_url_that_cannot_be_used_says_why_and_never_what_it_held(written: str, message: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        GEMINI.normalise_base_url(written)
+        normalise_base_url(written, GEMINI.provider)
     error = caught.value
     assert (error.message, error.code, error.provider) == (message, "not_configured", "gemini")
     assert error.hint == (
@@ -134,7 +136,7 @@ def test_a_base_url_that_cannot_be_used_says_why_and_never_what_it_held(written:
 )
 def test_what_is_accepted_can_be_sent_to_and_goes_to_the_host_that_was_checked(written: str) -> None:
     try:
-        base_url = OPENAI.normalise_base_url(written)
+        base_url = normalise_base_url(written, OPENAI.provider)
     except NotConfiguredError:
         return
     url = httpx.URL(OPENAI.build(make_call("openai/gpt-image-2"), base_url).url)
@@ -146,4 +148,4 @@ def test_what_is_accepted_can_be_sent_to_and_goes_to_the_host_that_was_checked(w
     assert not url.userinfo
     assert not url.query
     if checked.path:
-        assert OPENAI.normalise_base_url(f"{base_url}/images/edits") == base_url
+        assert normalise_base_url(f"{base_url}/images/edits", OPENAI.provider) == base_url

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 
+from invokeai_external.adapters.base import AnswerImage
+from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.errors import (
     AuthenticationError,
     ContentBlockedError,
@@ -18,16 +20,17 @@ from invokeai_external.errors import (
     RejectedRequestError,
     UnavailableError,
 )
-from invokeai_external.planner import plan
-from invokeai_external.providers.base import AnswerImage, HttpRequest, HttpResponse
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.registry import Registry
-from invokeai_external.request import GenerationRequest, Usage
+from invokeai_external.planning.plan import plan
+from invokeai_external.providers import catalog
+from invokeai_external.providers.registry import Registry
+from invokeai_external.request import GenerationRequest
+from invokeai_external.result import Usage
 from invokeai_external.sizing import AspectRatio
+from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
 from .conftest import PNG, PNG_BASE64, Failure, check_outcome, make_call, make_response, picture, responses
 
-PROVIDER = GeminiProvider()
+PROVIDER = GeminiAdapter(catalog.page("gemini").provider)
 BASE = "https://generativelanguage.googleapis.com/v1beta"
 CALL = make_call("gemini/gemini-3-pro-image")
 TEXT_AND_IMAGE = {"responseModalities": ["TEXT", "IMAGE"]}

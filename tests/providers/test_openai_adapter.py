@@ -8,6 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from invokeai_external.adapters.base import AnswerImage
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import (
     AuthenticationError,
     ContentBlockedError,
@@ -20,16 +22,17 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.planner import plan
-from invokeai_external.providers.base import AnswerImage, FilePart, HttpRequest, HttpResponse
-from invokeai_external.providers.openai import OpenAIProvider
-from invokeai_external.registry import Registry
-from invokeai_external.request import GenerationRequest, OptionValue, Usage
+from invokeai_external.planning.plan import plan
+from invokeai_external.providers import catalog
+from invokeai_external.providers.registry import Registry
+from invokeai_external.request import GenerationRequest, OptionValue
+from invokeai_external.result import Usage
 from invokeai_external.sizing import Size, SizeChoice
+from invokeai_external.transport.messages import FilePart, HttpRequest, HttpResponse
 
 from .conftest import PNG, PNG_BASE64, Failure, check_outcome, make_call, make_response, picture, responses
 
-PROVIDER = OpenAIProvider()
+PROVIDER = OpenAIImagesAdapter(catalog.page("openai").provider)
 BASE = "https://api.openai.com/v1"
 CALL = make_call("openai/gpt-image-2")
 

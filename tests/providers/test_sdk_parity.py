@@ -14,12 +14,14 @@ import pytest
 from google import genai
 from google.genai import types
 
-from invokeai_external.planner import Call
-from invokeai_external.providers.base import Provider
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.providers.openai import OpenAIProvider
+from invokeai_external.adapters.base import Adapter
+from invokeai_external.adapters.base_url import normalise_base_url
+from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
+from invokeai_external.planning.plan import Call
+from invokeai_external.providers import catalog
 from invokeai_external.sizing import Size, SizeChoice
-from invokeai_external.transport import Transport
+from invokeai_external.transport.client import Transport
 
 from .conftest import PNG, Part, Recorded, Recorder, make_call, picture
 
@@ -45,10 +47,10 @@ def as_json_of_protobuf(body: Any) -> Any:
     }
 
 
-def sent_by_us(recorder: Recorder, provider: Provider, call: Call, base_url: str, key: str) -> Recorded:
+def sent_by_us(recorder: Recorder, provider: Adapter, call: Call, base_url: str, key: str) -> Recorded:
     async def send() -> None:
         async with Transport(timeout_s=10, max_response_bytes=10_000) as transport:
-            request = provider.build(call, provider.normalise_base_url(base_url))
+            request = provider.build(call, normalise_base_url(base_url, provider.provider))
             response = await transport.send(request, provider.auth_headers(key))
             assert provider.parse(response, call).images[0].data == PNG
 
@@ -129,7 +131,7 @@ ALL_OF_GENERATE = {
 def test_openai_generations_are_sent_as_the_sdk_sends_them(
     recorder: Recorder, canary: str, call: Call, fields: dict[str, Any]
 ) -> None:
-    ours = sent_by_us(recorder, OpenAIProvider(), call, recorder.url, canary)
+    ours = sent_by_us(recorder, OpenAIImagesAdapter(catalog.page("openai").provider), call, recorder.url, canary)
     theirs = sent_by_openai(recorder, canary, "generate", **{"prompt": "a red fox", "n": 1, **fields})
     assert_same_but_for_the_body(ours, theirs, "authorization")
     assert ours.body == theirs.body
@@ -183,7 +185,9 @@ ONE, TWO, MASK = picture(), picture(JPEG, "image/jpeg", "b.jpg"), picture(b"mask
 def test_openai_edits_are_sent_as_the_sdk_sends_them(
     recorder: Recorder, canary: str, call: Call, files: dict[str, Any], numbers: dict[str, Any]
 ) -> None:
-    ours = sent_by_us(recorder, OpenAIProvider(), call, f"{recorder.url}/v1/", canary)
+    ours = sent_by_us(
+        recorder, OpenAIImagesAdapter(catalog.page("openai").provider), call, f"{recorder.url}/v1/", canary
+    )
     fields = {"model": "gpt-image-1.5", "prompt": "a red fox", "n": 1, **numbers}
     theirs = sent_by_openai(recorder, canary, "edit", **files, **fields)
     assert_same_but_for_the_body(ours, theirs, "authorization")
@@ -238,7 +242,7 @@ CONFIG_WITH_ALL: Any = {
 def test_gemini_calls_are_sent_as_the_sdk_sends_them(
     recorder: Recorder, canary: str, call: Call, contents: Any, config: Any
 ) -> None:
-    ours = sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary)
+    ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, recorder.url, canary)
     theirs = sent_by_google(
         recorder, canary, {"model": call.model.id, "contents": contents, "config": config}, "v1beta"
     )
@@ -255,11 +259,11 @@ def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_know
     asked = {"model": call.model.id, "contents": "a red fox", "config": {"response_modalities": ["TEXT", "IMAGE"]}}
     theirs = sent_by_google(recorder, canary, asked, api_version=None)
     assert theirs.path == "/v1/models/gemini-3-pro-image:generateContent"
-    assert sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary).path == (
+    assert sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, recorder.url, canary).path == (
         "/v1beta/models/gemini-3-pro-image:generateContent"
     )
     # The suffix of the base URL picks the version, and then both send the same.
-    ours = sent_by_us(recorder, GeminiProvider(), call, f"{recorder.url}/v1", canary)
+    ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, f"{recorder.url}/v1", canary)
     assert_same_but_for_the_body(ours, theirs, "x-goog-api-key")
     assert ours.body == theirs.body
 
@@ -278,7 +282,7 @@ def test_the_google_sdk_writes_the_other_spelling_and_we_the_one_of_the_document
     call = make_call(
         "gemini/gemini-3-pro-image", references=(picture(b"\xfb\xff"),), options={"thinking_level": "high"}
     )
-    ours = sent_by_us(recorder, GeminiProvider(), call, recorder.url, canary)
+    ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, recorder.url, canary)
     assert ours.body["contents"][0]["parts"][0] == {"inlineData": {"mimeType": "image/png", "data": "+/8="}}
     assert ours.body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH"}
 
@@ -289,7 +293,7 @@ def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_nam
     google = sent_by_google(recorder, canary, {"model": "gemini-3-pro-image", "contents": "a red fox"})
     assert "generationConfig" not in google.body
     gemini_call = make_call("gemini/gemini-3-pro-image")
-    ours = sent_by_us(recorder, GeminiProvider(), gemini_call, recorder.url, canary)
+    ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), gemini_call, recorder.url, canary)
     assert ours.body == {
         **google.body,
         # An image model answers in words alone if nobody asks for pictures; TEXT lets it say why it refuses.
@@ -300,4 +304,6 @@ def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_nam
     assert theirs.body == {"model": "gpt-image-2", "prompt": "a red fox"}
     openai_call = make_call("openai/gpt-image-2")
     # One picture is the API's own default, said aloud.
-    assert sent_by_us(recorder, OpenAIProvider(), openai_call, recorder.url, canary).body == {**theirs.body, "n": 1}
+    assert sent_by_us(
+        recorder, OpenAIImagesAdapter(catalog.page("openai").provider), openai_call, recorder.url, canary
+    ).body == {**theirs.body, "n": 1}

@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invokeai_external.adapters.base import Adapter, Answer, StreamEvent
+from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import (
     ContentBlockedError,
     InvalidResponseError,
@@ -19,15 +22,13 @@ from invokeai_external.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from invokeai_external.planner import Call
-from invokeai_external.providers.base import Answer, Provider, StreamEvent
-from invokeai_external.providers.gemini import GeminiProvider
-from invokeai_external.providers.openai import OpenAIProvider
-from invokeai_external.retry import RetryPolicy, seconds_before_retry
+from invokeai_external.planning.plan import Call
+from invokeai_external.providers import catalog
+from invokeai_external.transport.retry import RetryPolicy, seconds_before_retry
 
 from .conftest import PNG, PNG_BASE64, make_call, make_response, picture
 
-OPENAI, GEMINI = OpenAIProvider(), GeminiProvider()
+OPENAI, GEMINI = OpenAIImagesAdapter(catalog.page("openai").provider), GeminiAdapter(catalog.page("gemini").provider)
 OPENAI_CALL = make_call("openai/gpt-image-2", previews=2)
 GEMINI_CALL = make_call("gemini/gemini-nano-banana-2.1", previews=2)
 HEAD = make_response(b"", headers={"content-type": "text/event-stream; charset=utf-8", "x-request-id": "req_7"})
@@ -47,11 +48,11 @@ def data(event: object) -> bytes:
     return event if isinstance(event, bytes) else json.dumps(event).encode()
 
 
-def read(provider: Provider, call: Call, *events: object) -> list[StreamEvent]:
+def read(provider: Adapter, call: Call, *events: object) -> list[StreamEvent]:
     return [provider.read_event(replace(HEAD, body=data(event)), call) for event in events]
 
 
-def joined(provider: Provider, call: Call, *events: object) -> Answer:
+def joined(provider: Adapter, call: Call, *events: object) -> Answer:
     bodies = [event.body for event in read(provider, call, *events) if event.body is not None]
     return provider.join_events(bodies, HEAD, call)
 
@@ -115,7 +116,7 @@ def test_an_image_of_gemini_counts_without_the_end_of_its_stream() -> None:
 
 
 @BOTH
-def test_a_preview_that_cannot_be_read_is_no_preview(provider: Provider, call: Call) -> None:
+def test_a_preview_that_cannot_be_read_is_no_preview(provider: Adapter, call: Call) -> None:
     broken = {"type": "image_edit.partial_image", "b64_json": "***"}
     broken |= chunk({"inlineData": {"data": "***"}, "thought": True}, {"text": "words", "thought": True})
     assert read(provider, call, broken)[0].previews == ()
@@ -133,7 +134,7 @@ def test_a_preview_that_cannot_be_read_is_no_preview(provider: Provider, call: C
     ],
 )
 def test_a_stream_that_ends_early_is_an_error_that_is_never_tried_again(
-    provider: Provider, call: Call, events: Sequence[object]
+    provider: Adapter, call: Call, events: Sequence[object]
 ) -> None:
     with pytest.raises(InvalidResponseError, match="broke off before the picture was finished") as caught:
         joined(provider, call, *events)
@@ -175,7 +176,7 @@ def google_error(code: object, message: str = "Too bad", **more: object) -> dict
     ],
 )
 def test_an_error_inside_a_stream_is_the_usual_one_and_final(
-    provider: Provider, call: Call, event: object, kind: type[ProviderError], words: str
+    provider: Adapter, call: Call, event: object, kind: type[ProviderError], words: str
 ) -> None:
     with pytest.raises(kind, match=words) as caught:
         read(provider, call, event)
@@ -231,7 +232,7 @@ def test_a_streamed_picture_that_came_as_a_thought_alone_is_the_answer() -> None
     ],
 )
 def test_what_may_mean_that_a_server_knows_no_streams(
-    provider: Provider, status: int, body: object, refuses: bool
+    provider: Adapter, status: int, body: object, refuses: bool
 ) -> None:
     assert provider.refuses_stream(make_response(body, status)) is refuses
 
@@ -249,7 +250,7 @@ _JSON = st.recursive(
 @settings(max_examples=150)
 @given(events=st.lists(_JSON | st.binary(max_size=50), max_size=4))
 def test_whatever_a_stream_holds_becomes_an_answer_or_a_typed_error(
-    provider: Provider, call: Call, events: list[object]
+    provider: Adapter, call: Call, events: list[object]
 ) -> None:
     try:
         outcome: Answer | ProviderError = joined(provider, call, *events)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from invokeai_external.catalog import page
+from invokeai_external.providers.catalog import page
 from invokeai_external.sizing import PresetSizing
 
 BANANA = "gemini-nano-banana-2.1"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from invokeai_external.catalog import page
+from invokeai_external.providers.catalog import page
 from invokeai_external.sandbox import create_app
 
 from ..conftest import TODAY

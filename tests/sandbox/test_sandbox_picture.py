@@ -8,9 +8,9 @@ import io
 import pytest
 from PIL import Image, ImageChops
 
-from invokeai_external.sandbox.caption import drawable
 from invokeai_external.sandbox.codec import UnreadableImageError, decode, encode
-from invokeai_external.sandbox.picture import Scene, render
+from invokeai_external.sandbox.drawing import Scene, render
+from invokeai_external.sandbox.lettering import drawable
 from invokeai_external.sizing import Size
 
 SCENE = Scene(prompt="a lighthouse at dawn", seed=1, size=Size(320, 240), label="gpt-image-2")

@@ -1,0 +1,292 @@
+"""Pictures on disk: read without surprises, named by date, model and prompt, written whole and never over another."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import itertools
+import os
+import re
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import ExternalError, InvalidRequestError
+from ..images import metadata
+from ..request import InputImage, MetadataMode
+from ..result import GeneratedImage, Notice, Preview
+
+__all__ = [
+    "LARGEST_SIDECAR",
+    "NotSavedError",
+    "PictureFolder",
+    "PreviewFolder",
+    "SavedPicture",
+    "read_picture",
+    "read_regular",
+    "read_sidecar",
+    "sidecar_of",
+]
+
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_LONGEST_SLUG = 48
+
+LARGEST_SIDECAR = 16_000_000
+"""In bytes. Settings are some kB; the longest prompts and answers of words make some hundred."""
+
+_LONGEST_STEM = 118
+"""In bytes: with a number, the extension and ``.json`` behind it, a name is at most 143, which is what eCryptfs takes;
+other file systems take 255. No name in Latin letters is that long."""
+
+
+class NotSavedError(ExternalError):
+    """A picture that was paid for could not be written anywhere."""
+
+    code = "not_saved"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPicture:
+    """A picture and the file that it is in.
+
+    Attributes:
+        image: The picture.
+        path: Its file.
+        bytes: The file's size.
+        metadata_path: The file with its settings, if they are beside it.
+        notices: What the user should know of how it was saved.
+    """
+
+    image: GeneratedImage
+    path: Path
+    bytes: int
+    metadata_path: Path | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+def read_picture(path: Path) -> InputImage:
+    """A picture file's bytes; raises InvalidRequestError if there is no such file or it cannot be read."""
+    try:
+        return InputImage(path.read_bytes(), path.name)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the picture."
+        ) from None
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """A file's bytes, but of no device and no pipe, and no more than so many; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+        return file.read(most)
+
+
+class PictureFolder:
+    """A folder to save pictures in.
+
+    Args:
+        folder: The folder; made if need be.
+        mode: Where the settings of a picture go.
+
+    Raises:
+        InvalidRequestError: It cannot be made or written to. This is tried before anything is paid for.
+    """
+
+    def __init__(self, folder: Path, mode: MetadataMode = "auto") -> None:
+        self._folder = _writable(folder, "--out")
+        self._mode = mode
+
+    def save(self, image: GeneratedImage) -> SavedPicture:
+        """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
+
+        Raises:
+            NotSavedError: Both failed.
+        """
+        placed = metadata.place(image.data, image.metadata, self._mode)
+        try:
+            return _saved(image, placed, self._folder)
+        except OSError as error:
+            why = f"{self._folder} could not be written ({error.strerror})"
+        spare: Path | str = "the system's temporary folder"
+        try:
+            # On a full disk there may be none.
+            spare = Path(tempfile.gettempdir())
+            saved = _saved(image, placed, spare)
+        except OSError as error:
+            raise NotSavedError(
+                f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
+            ) from None
+        elsewhere = Notice("saved_elsewhere", f"{why}: a picture is in {saved.path}.")
+        return replace(saved, notices=(*saved.notices, elsewhere))
+
+
+def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedPicture:
+    """Write a picture and its settings into a folder, or the picture alone if the settings cannot be written."""
+    name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
+    size = sum(map(len, placed.parts))
+    if placed.sidecar is not None:
+        try:
+            path, beside = _write_pair(folder, name, placed.parts, placed.sidecar)
+            return SavedPicture(image, path, size, beside, notices)
+        except OSError as error:
+            why = f"they could not be written beside it ({error.strerror})"
+            notices = (metadata.no_metadata(f"{why}."),)
+    return SavedPicture(image, _write_new(folder, name, placed.parts), size, None, notices)
+
+
+class PreviewFolder:
+    """A folder to keep previews in; raises what ``PictureFolder`` raises."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = _writable(folder, "--previews")
+
+    def keep(self, preview: Preview) -> None:
+        """Write ``call-1-preview-2.png`` and the like. A failure is passed over: the picture itself must not suffer."""
+        name = f"call-{preview.call}-preview-{preview.index}.{_EXTENSIONS[preview.mime_type]}"
+        with contextlib.suppress(OSError):
+            _write_new(self._folder, name, [preview.data])
+
+
+def _writable(folder: Path, flag: str) -> Path:
+    """The folder, made if need be and tried; raises InvalidRequestError, which names the option that it came by."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidRequestError(
+            f"Pictures cannot be saved in {folder}: {error.strerror}.", hint=f"Name another folder with {flag}."
+        ) from None
+    return folder
+
+
+def _file_name(image: GeneratedImage) -> str:
+    """``2026-11-23-gpt-image-2-a-red-fox.png``, by the day, the model and the prompt of the metadata."""
+    external = image.metadata["external"]
+    assert isinstance(external, dict)
+    day = datetime.datetime.now().date().isoformat()
+    stem = "-".join(
+        part for part in (day, _slug(str(external["model"])), _slug(str(image.metadata["positive_prompt"]))) if part
+    )
+    return f"{_cut(stem, _LONGEST_STEM)}.{_EXTENSIONS[image.mime_type]}"
+
+
+def _slug(text: str) -> str:
+    """Letters, digits and dots of any script in lower case, with dashes in between."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return re.sub(r"[^\w.]+|_", "-", plain)[:_LONGEST_SLUG].strip("-.")
+
+
+def _cut(stem: str, most: int) -> str:
+    """A name without its extension, cut between two characters to so many bytes."""
+    return stem.encode()[:most].decode(errors="ignore").rstrip("-.")
+
+
+def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
+    """Write a file that was not there before, in one step; a number is added to a name that is taken."""
+    with _temporary(folder, parts) as temporary:
+        temporary.chmod(0o666 & ~_umask())
+        for path in _names(folder, name):
+            with contextlib.suppress(FileExistsError):
+                _take_name(temporary, path)
+                return path
+    raise AssertionError("there is always another name")
+
+
+def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], sidecar: bytes) -> tuple[Path, Path]:
+    """Write a picture, and ``NAME.EXT.json`` beside it, under a name that neither had before.
+
+    The sidecar holds the prompt and is for its owner alone: mode 0600, as its temporary file is made.
+    """
+    with _temporary(folder, parts) as picture, _temporary(folder, [sidecar]) as beside:
+        picture.chmod(0o666 & ~_umask())
+        for path in _names(folder, name):
+            sidecar_path = sidecar_of(path)
+            try:
+                _take_name(picture, path)
+            except FileExistsError:
+                continue
+            try:
+                _take_name(beside, sidecar_path)
+            except FileExistsError:
+                _give_back(path, picture)
+                continue
+            except BaseException:
+                path.unlink()
+                raise
+            return path, sidecar_path
+    raise AssertionError("there is always another name")
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the settings of a picture are that are not in its file: ``NAME.EXT.json`` beside it."""
+    return path.with_name(f"{path.name}.json")
+
+
+def read_sidecar(path: Path) -> metadata.Sidecar | None:
+    """The settings in a file; None if it is not there, cannot be read, or holds something else."""
+    with contextlib.suppress(OSError):
+        return metadata.read_sidecar(read_regular(path, LARGEST_SIDECAR))
+    return None
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Path]:
+    """A new file with this content, for the block to give a name to; gone after it under its own."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(parts)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    """Give a whole file its name in one step; raises FileExistsError if another has it, which stays as it is.
+
+    A second link takes a name only if it is free, so nobody who is killed leaves an empty file behind.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Not every file system has links. The name is taken with an empty file, which the whole one then replaces.
+        path.open("xb").close()
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _give_back(path: Path, temporary: Path) -> None:
+    """Undo ``_take_name``."""
+    if temporary.exists():
+        path.unlink()
+    else:
+        path.rename(temporary)
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    """The paths to try for a name, one after the other: with a number from the second on."""
+    stem, _, extension = name.rpartition(".")
+    for number in itertools.count(1):
+        yield folder / (name if number == 1 else f"{stem}-{number}.{extension}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,37 @@
+"""The progress line on a terminal, drawn anew while time goes by. Nothing of it elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..result import Progress
+from ..service.progress import ProgressLine
+
+__all__ = ["live_line"]
+
+
+class _Drawn:
+    """What rich draws: the line as it is at that moment."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+
+    def __rich__(self) -> Text:
+        return Text(self._line.text(), style="cyan", no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def live_line() -> Iterator[Callable[[Progress], None]]:
+    """Show a live line on standard error while the block runs, if that is a terminal; gives what to tell it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    line = ProgressLine()
+    with Live(_Drawn(line), console=Console(stderr=True), refresh_per_second=4, transient=True):
+        yield line.on_progress

@@ -1,0 +1,1 @@
+"""The three formats that can be taken apart, one module each."""

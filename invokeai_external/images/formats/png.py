@@ -1,0 +1,242 @@
+"""The chunks of a PNG file (PNG specification, third edition, section 5)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from PIL import ImageFile, PngImagePlugin
+
+from ...sizing import Size
+from ..errors import ImageError, cut_off, damaged, unreadable
+from . import exif
+
+__all__ = ["Png"]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+
+_SHOWN = _CRITICAL | {
+    *(b"tRNS", b"bKGD", b"pHYs", b"sBIT"),
+    *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI"),
+}
+"""The chunks that change how the still picture looks. The others may tell who made it, where, when and with what."""
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""The numbers in a pixel by colour type: grey, RGB, palette, grey with alpha, RGBA (section 11.2.1, IHDR)."""
+
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""The bits that a number may have, by colour type (the same table)."""
+
+_GREY, _PALETTE = 0, 3
+
+_DEFLATE_MOST = 1032
+"""The most bytes that zlib makes of one byte (zlib's technical details); fewer bytes than that cannot be all pixels."""
+
+_MOST_INFLATED = 1 << 24
+"""How many bytes a file's compressed texts may inflate to, all together: a small file could make gigabytes of them."""
+
+
+class _Chunk(NamedTuple):
+    """``start`` is the offset of the chunk's length, ``end`` that of what follows its CRC."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+class Png:
+    """A PNG file taken apart.
+
+    Attributes:
+        mime_type: ``image/png``.
+        size: The size in pixels as stored.
+        has_alpha: True if there is an alpha channel or a transparent colour.
+        orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
+        is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which much of the software at
+            the other end is built on, turns it white when it makes RGB of it.
+        is_signed: True if the file carries Content Credentials, in a ``caBX`` chunk (C2PA 2.2, A.3.3).
+    """
+
+    mime_type: Literal["image/png"] = "image/png"
+
+    def __init__(self, data: bytes) -> None:
+        """Read the chunks' outlines and the header. Raises ImageError if there is no whole PNG."""
+        self._data = data
+        self._view = memoryview(data)
+        self._chunks = tuple(_walk(data))
+        header = self._chunks[0]
+        if header.kind != b"IHDR" or len(self._body(header)) != 13:
+            raise unreadable()
+        width, height, self._depth, self._colour, compression, filtering, interlace = struct.unpack(
+            ">IIBBBBB", self._body(header)
+        )
+        if not (0 < width < 1 << 31 and 0 < height < 1 << 31 and self._depth in _DEPTHS.get(self._colour, ())):
+            raise unreadable()
+        if compression or filtering or interlace > 1:
+            raise unreadable()
+        self._kinds = [chunk.kind for chunk in self._chunks]
+        # Of two headers Pillow would believe the second, which may be that of a bomb.
+        if b"IDAT" not in self._kinds or self._kinds.count(b"IHDR") != 1:
+            raise unreadable()
+        self.size = Size(width, height)
+        self.has_alpha = self._colour >= 4 or b"tRNS" in self._kinds
+        self.is_plain = (self._colour, self._depth) != (_GREY, 16)
+        self.is_signed = b"caBX" in self._kinds
+
+    @property
+    def orientation(self) -> int:
+        return next((exif.orientation(bytes(self._body(c))) for c in self._chunks if c.kind == b"eXIf"), 1)
+
+    def verify(self) -> None:
+        """Check every chunk. The pixels are not inflated: the checksums tell already whether all of them arrived.
+
+        Raises:
+            ImageError: A checksum is wrong, chunks are missing or in disorder, or there are too few bytes for the size.
+        """
+        for kind, start, end in self._chunks:
+            (checksum,) = struct.unpack_from(">I", self._data, end - 4)
+            if zlib.crc32(self._view[start + 4 : end - 4]) != checksum:
+                raise damaged()
+            if kind[:1].isupper() and kind not in _CRITICAL:
+                raise unreadable()
+        first = self._kinds.index(b"IDAT")
+        pixels = self._chunks[first : first + self._kinds.count(b"IDAT")]
+        if any(chunk.kind != b"IDAT" for chunk in pixels):
+            raise damaged()
+        if self._colour == _PALETTE and b"PLTE" not in self._kinds[:first]:
+            raise damaged()
+        least = self.size.pixels * self._depth * _CHANNELS[self._colour] // 8
+        if sum(len(self._body(chunk)) for chunk in pixels) * _DEFLATE_MOST < least:
+            raise damaged()
+
+    def stripped(self) -> bytes:
+        """The file with nothing but what shows: no texts, no EXIF, no dates, no further pictures of an animation."""
+        return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if chunk.kind in _SHOWN)))
+
+    def opened(self) -> ImageFile.ImageFile:
+        """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk.
+
+        Raises:
+            ImageError: As in ``verify``; Pillow itself would make black of pixels that are missing.
+        """
+        self.verify()
+        return PngImagePlugin.PngImageFile(io.BytesIO(self.stripped()))
+
+    def texts(self) -> dict[str, str]:
+        """The texts by keyword; of several with one keyword the last; those that cannot be read are left out."""
+        texts = {}
+        room = _MOST_INFLATED
+        for chunk in self._chunks:
+            if chunk.kind in _TEXTS:
+                keyword, compressed, text = _text(chunk.kind, bytes(self._body(chunk)))
+                try:
+                    if compressed:
+                        text = _inflated(text, room)
+                        room -= len(text)
+                    texts[keyword] = text.decode("utf-8" if chunk.kind == b"iTXt" else "latin-1")
+                except (UnicodeDecodeError, zlib.error):
+                    continue
+        return texts
+
+    def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]:
+        """The file with these texts right before its pixels, in place of those that have the same keywords."""
+        return self.parts_with_text_chunks([_text_chunk(*text) for text in texts.items()])
+
+    def parts_with_text_chunks(
+        self, texts: Sequence[tuple[bytes, bytes]], dropped: Iterable[str] = ()
+    ) -> list[bytes | memoryview]:
+        """The file with these text chunks, each its kind and its body, right before its pixels.
+
+        They take the place of its own texts that have their keywords or one of the dropped keywords.
+
+        Raises:
+            ImageError: One is no text chunk.
+        """
+        if any(kind not in _TEXTS for kind, _ in texts):
+            raise ImageError("Only texts can be written into a PNG.")
+        keywords = {keyword.encode("latin-1") for keyword in dropped} | {_keyword(body) for _, body in texts}
+        kept = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
+        first = next(i for i, chunk in enumerate(kept) if chunk.kind == b"IDAT")
+        return [
+            SIGNATURE,
+            *self._slices(kept[:first]),
+            *(_chunk(*text) for text in texts),
+            *self._slices(kept[first:]),
+            self._view[self._chunks[-1].end :],
+        ]
+
+    def _body(self, chunk: _Chunk) -> memoryview:
+        return self._view[chunk.start + 8 : chunk.end - 4]
+
+    def _slices(self, chunks: Iterable[_Chunk]) -> Iterator[memoryview]:
+        """The chunks as they are, those that lie one behind the other as one: pixels may be in thousands of them."""
+        start = end = 0
+        for chunk in chunks:
+            if chunk.start != end:
+                yield self._view[start:end]
+                start = chunk.start
+            end = chunk.end
+        yield self._view[start:end]
+
+
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+"""The kinds of chunks that hold a text behind its keyword."""
+
+
+def _walk(data: bytes) -> Iterator[_Chunk]:
+    position = len(SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise cut_off()
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if not kind.isalpha():
+            raise damaged()
+        end = position + 12 + length
+        if end > len(data):
+            raise cut_off()
+        yield _Chunk(kind, position, end)
+        position = end
+
+
+def _keyword(body: bytes) -> bytes:
+    return body.partition(b"\0")[0]
+
+
+def _text(kind: bytes, body: bytes) -> tuple[str, bool, bytes]:
+    """A text chunk's keyword, whether its text is compressed, and its text (sections 11.3.3.2 to 11.3.3.4)."""
+    keyword, _, rest = body.partition(b"\0")
+    if kind == b"tEXt":
+        compressed, text = False, rest
+    elif kind == b"zTXt":
+        compressed, text = True, rest[1:]  # behind the method, which is always 0
+    else:
+        compressed, text = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return keyword.decode("latin-1"), compressed, text
+
+
+def _inflated(data: bytes, room: int) -> bytes:
+    """Raises zlib.error if that is broken or makes more than ``room`` bytes."""
+    inflater = zlib.decompressobj()
+    inflated = inflater.decompress(data, max(room, 1))  # 0 would mean no limit
+    if not inflater.eof:
+        raise zlib.error("too long, or cut off")
+    return inflated
+
+
+def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
+    """ASCII as ``tEXt``, which every reader knows and none can take for another encoding, the rest as ``iTXt``."""
+    if text.isascii():
+        kind, body = b"tEXt", text.encode("ascii")
+    else:
+        kind, body = b"iTXt", b"\0\0\0\0" + text.encode("utf-8")
+    return kind, keyword.encode("latin-1") + b"\0" + body
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

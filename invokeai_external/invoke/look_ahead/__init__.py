@@ -1,0 +1,1 @@
+"""Starts the calls of queued runs before their turn."""

@@ -1,0 +1,1 @@
+"""What Invoke's web page needs to be told."""

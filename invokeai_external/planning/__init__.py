@@ -1,0 +1,1 @@
+"""From a request and a model config to the calls to make. Pure."""

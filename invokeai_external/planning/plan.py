@@ -1,0 +1,460 @@
+"""From a request and a model config to the calls to make. Pure: no clock, no network, no disk.
+
+What a model cannot do and the picture can do without is left out with a ``Notice``; what would change the picture
+raises before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .. import images
+from ..errors import CapabilityError, InvalidRequestError
+from ..pricing.estimate import image_usd_at
+from ..providers.schema import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
+from ..request import MAX_PREVIEWS, GenerationRequest, InputImage, OptionValue
+from ..result import Notice
+from ..sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
+
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "count_calls", "plan"]
+
+MAX_IMAGES = 10
+"""The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
+
+MASK_SENTENCE = (
+    "Edit the first picture only where the second picture, which is its mask, is white; leave everything exactly as it "
+    "is where the mask is black, and answer with the whole first picture, edited."
+)
+"""What goes along with a mask that is sent as a picture, before the prompt and apart from it."""
+
+_SEED_MASK = 0x7FFFFFFF
+"""Gemini's seed is an int32 and not negative; every seed is kept inside that."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallImage:
+    """A picture as it is sent: without private data, upright, within the model's limits.
+
+    Attributes:
+        data: The bytes to send.
+        mime_type: What they are.
+        name: The name of the file that it came from.
+        sha256: The hash of the file that it came from.
+        marks: As in ``InputImage``.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    name: str
+    sha256: str
+    marks: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call that the model can take.
+
+    Attributes:
+        model: The model.
+        mode: What the picture is made from.
+        prompt: The user's prompt, as it is.
+        n: How many pictures this call gives.
+        size: What to send for the size, and what it gives.
+        seed: The seed to send; None to send none.
+        init_image: The picture to edit.
+        mask: Where to edit it: a PNG of the init image's size in the model's ``mask_format``.
+        references: Pictures to look at.
+        options: Option values to send, by name.
+        previews: How many previews to ask for, over a stream; 0 for an answer in one piece.
+    """
+
+    model: ModelConfig
+    mode: Mode
+    prompt: str
+    n: int
+    size: SizeChoice
+    seed: int | None
+    init_image: CallImage | None
+    mask: CallImage | None
+    references: tuple[CallImage, ...]
+    options: Mapping[str, OptionValue]
+    previews: int = 0
+
+    @property
+    def images(self) -> tuple[CallImage, ...]:
+        """All pictures in the order in which they are sent, the one to edit first; without the mask."""
+        return (self.init_image, *self.references) if self.init_image else self.references
+
+    @property
+    def mask_sentence(self) -> str | None:
+        """The sentence that says what the mask is; None without a mask, and where a field of its own says it."""
+        return MASK_SENTENCE if self.mask and self.model.input_images.mask_format == "white" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The calls to make for a request, and what the user should know of them."""
+
+    model: ModelConfig
+    calls: tuple[Call, ...]
+    notices: tuple[Notice, ...]
+
+    @property
+    def estimate_usd(self) -> float | None:
+        """What its images will cost in USD, without prompt and input images; None if that is unknown."""
+        total = 0.0
+        for call in self.calls:
+            cost = image_usd_at(call.model, call.size, call.options)
+            if cost is None:
+                return None
+            total += call.n * cost
+        return total
+
+
+def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
+    """Plan a request for a model.
+
+    Raises:
+        InvalidRequestError: The request makes no sense for any model.
+        CapabilityError: The model cannot do it.
+    """
+    _check_letters("model id", model.id)
+    _check_letters("prompt", request.prompt)
+    _check_prompt(request, model)
+    _check_count(request)
+    mode = _mode(request, model)
+    size, size_notices = _size(request, model)
+    options, option_notices = _options(request, model, mode)
+    seeds, seed_notices = _seeds(request, model)
+    previews, preview_notices = _previews(request, model)
+    pictures, picture_notices = _pictures(request, model, size)
+    per_call = _images_per_call(request, model)
+    calls = tuple(
+        Call(
+            model=model,
+            mode=mode,
+            prompt=request.prompt,
+            n=min(per_call, request.n - first),
+            size=size,
+            seed=seeds[first] if seeds else None,
+            init_image=pictures.init_image,
+            mask=pictures.mask,
+            references=pictures.references,
+            options=options,
+            previews=previews,
+        )
+        for first in range(0, request.n, per_call)
+    )
+    notices = (
+        *_lifecycle_notices(model),
+        *size_notices,
+        *option_notices,
+        *seed_notices,
+        *preview_notices,
+        *picture_notices,
+    )
+    return Plan(model, calls, notices)
+
+
+def count_calls(request: GenerationRequest, model: ModelConfig) -> int:
+    """How many calls ``plan`` makes of a request, without a look at its pictures, which takes time."""
+    return -(-request.n // _images_per_call(request, model))
+
+
+def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
+    # Each picture has a seed of its own, and no event of a stream says which of several pictures it belongs to.
+    one_by_one = (request.seed is not None and model.seed) or (request.previews and model.previews)
+    return 1 if one_by_one else model.max_images_per_call
+
+
+def _check_letters(what: str, text: str) -> None:
+    """Refuse half a letter, or a byte of a command line that is not UTF-8: neither JSON nor a file takes it."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidRequestError(f"The {what} is not valid Unicode.", hint="Write it as UTF-8.")
+
+
+def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
+    if not request.prompt.strip():
+        raise InvalidRequestError("The prompt is empty.", hint="Say what the picture should show.")
+    limit = model.max_prompt_characters
+    if limit is not None and request.mask and model.input_images.mask_format == "white":
+        limit -= len(MASK_SENTENCE)
+    if limit is not None and len(request.prompt) > limit:
+        raise CapabilityError(
+            f"The prompt has {len(request.prompt):,} characters; {model.name} takes at most {limit:,}.",
+            hint="Shorten the prompt.",
+        )
+
+
+def _check_count(request: GenerationRequest) -> None:
+    if not 1 <= request.n <= MAX_IMAGES:
+        raise InvalidRequestError(
+            f"{request.n} pictures were asked for; a request makes 1 to {MAX_IMAGES}.",
+            hint="Choose a number in between.",
+        )
+
+
+def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
+    if request.mask and not request.init_image:
+        raise InvalidRequestError(
+            "A mask was given without a picture to edit.", hint="Give the picture that the mask belongs to as well."
+        )
+    mode: Mode = "txt2img"
+    if request.init_image or request.references:
+        mode = "inpaint" if request.mask else "img2img"
+    if mode in model.modes:
+        return mode
+    if mode == "inpaint":
+        raise CapabilityError(
+            f"{model.name} takes no mask.", hint="Leave the mask out, or choose a model with the mode inpaint."
+        )
+    raise CapabilityError(
+        f"{model.name} takes no pictures, only words.",
+        hint="Leave the pictures out, or choose a model with the mode img2img.",
+    )
+
+
+def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:
+    if request.size and (request.aspect_ratio or request.image_size):
+        raise InvalidRequestError(
+            "A size was given together with an aspect ratio or an image size.", hint="Give one or the other."
+        )
+    wanted = SizeRequest(
+        size=request.size,
+        aspect_ratio=request.aspect_ratio,
+        image_size=request.image_size or None,
+        natural_ratio=_natural_ratio(request),
+    )
+    try:
+        choice = model.sizing.choose(wanted)
+    except ValueError as error:
+        raise InvalidRequestError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+    notices = []
+    if not wanted.is_met_by(choice):
+        instead = "the size is left to it" if choice == SizeChoice() else f"{choice} is sent instead"
+        notices.append(Notice("size_changed", f"{model.name} does not make {wanted}; {instead}."))
+    if _is_experimental(model, choice):
+        notices.append(Notice("experimental_size", f"{model.name} makes {choice} as an experiment: results may vary."))
+    return choice, notices
+
+
+def _natural_ratio(request: GenerationRequest) -> float | None:
+    if request.init_image is None:
+        return None
+    with _blaming(request.init_image):
+        return images.size_of(request.init_image.data).ratio
+
+
+def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
+    limit = model.sizing.experimental_above if isinstance(model.sizing, FlexibleSizing) else None
+    return limit is not None and choice.size is not None and choice.size.pixels > limit
+
+
+def _options(request: GenerationRequest, model: ModelConfig, mode: Mode) -> tuple[dict[str, OptionValue], list[Notice]]:
+    accepted: dict[str, OptionValue] = {}
+    notices: list[Notice] = []
+    for name, value in request.options.items():
+        text = str(value).strip().lower()
+        if text in ("", "auto"):
+            continue
+        label = name.replace("_", " ")
+        option = model.options.get(name)
+        if option is None:
+            if (name, text) == ("background", "transparent"):
+                raise CapabilityError(
+                    f"{model.name} makes no transparent pictures.",
+                    hint="Choose a model that does, or another background.",
+                )
+            notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
+        elif mode not in option.modes:
+            where = "when a picture is edited" if "txt2img" not in option.modes else "without pictures"
+            notices.append(
+                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was left out.")
+            )
+        elif isinstance(option, NumberOption):
+            accepted[name] = _number(model, label, option, value)
+        else:
+            accepted[name] = _choice(model, label, option, text)
+            if text in option.preview:
+                notices.append(
+                    Notice("preview", f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.")
+                )
+    if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
+        raise CapabilityError(
+            "JPEG files cannot be transparent.", hint="Choose the output format png or webp, or another background."
+        )
+    return accepted, notices
+
+
+def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not option.minimum <= number <= option.maximum:
+        raise CapabilityError(
+            f"{value!r} is no {label} for {model.name}.",
+            hint=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
+        )
+    return number
+
+
+def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:
+    for value in option.values:
+        if value.lower() == text:
+            return value
+    raise CapabilityError(
+        f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}."
+    )
+
+
+def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
+    """The seed of each picture; none where none is asked for or the model takes none."""
+    if request.seed is None:
+        return (), []
+    if not model.seed:
+        return (), [Notice("option_dropped", f"{model.name} takes no seed; {request.seed} was left out.")]
+    return tuple((request.seed + i) & _SEED_MASK for i in range(request.n)), []
+
+
+def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list[Notice]]:
+    """How many previews of each picture to ask for."""
+    if not 0 <= request.previews <= MAX_PREVIEWS:
+        raise InvalidRequestError(
+            f"{request.previews} previews were asked for; there are 0 to {MAX_PREVIEWS} of a picture.",
+            hint="Choose a number in between.",
+        )
+    if request.previews and not model.previews:
+        return 0, [Notice("option_dropped", f"{model.name} shows no previews; {request.previews} were left out.")]
+    return request.previews, []
+
+
+class _Pictures(NamedTuple):
+    init_image: CallImage | None
+    mask: CallImage | None
+    references: tuple[CallImage, ...]
+
+
+def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[_Pictures, list[Notice]]:
+    given = [*([request.init_image] if request.init_image else []), *request.references]
+    limits = model.input_images
+    if not given:
+        return _Pictures(None, None, ()), []
+    mask_counts = request.mask is not None and limits.mask_format == "white"
+    if len(given) + mask_counts > limits.max_count:
+        raise CapabilityError(
+            f"{len(given) + mask_counts} pictures were given{', the mask among them' if mask_counts else ''}; "
+            f"{model.name} takes at most {limits.max_count}.",
+            hint="Give fewer pictures.",
+        )
+    if request.init_image and request.mask:
+        # What came back could not be laid into it otherwise, and would have been paid for.
+        with _blaming(request.init_image):
+            images.verify_pixels(request.init_image.data)
+    if limits.square_rgba:
+        return _square_pictures(given[0], request, model, size)
+    prepared, mask = _prepared(given, request.mask, limits)
+    notices = [
+        Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
+        for image, ready in zip(given, prepared, strict=True)
+        if ready.downscaled
+    ]
+    sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
+    if request.init_image:
+        return _Pictures(sent[0], mask, sent[1:]), notices
+    return _Pictures(None, None, sent), notices
+
+
+def _prepared(
+    given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
+) -> tuple[list[images.PreparedImage], CallImage | None]:
+    """The pictures as they may be sent and the mask of the first, each and all together within the model's limits."""
+    total = limits.max_total_bytes
+    most_for_mask = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
+
+    def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
+        with _blaming(image):
+            return images.prepare_input(image.data, max_bytes=max_bytes)
+
+    prepared = [prepare(image, limits.max_bytes) for image in given]
+    ready_mask = _prepared_mask(mask, prepared[0].size, most_for_mask, limits)
+    sizes = [len(ready.data) for ready in prepared]
+    if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:
+        return prepared, ready_mask
+    share = _share(sizes, total - most_for_mask if ready_mask else total)
+    smaller = [
+        ready if len(ready.data) <= share else prepare(image, share)
+        for image, ready in zip(given, prepared, strict=True)
+    ]
+    return smaller, _prepared_mask(mask, smaller[0].size, most_for_mask, limits)
+
+
+def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
+    """The mask at the size of the picture that is sent, in the form that the model takes."""
+    if mask is None:
+        return None
+    convert = images.white_mask if limits.mask_format == "white" else images.alpha_mask
+    with _blaming(mask):
+        return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
+
+
+def _share(sizes: Sequence[int], total: int) -> int:
+    """The most bytes each file may have so that all stay within a total, which they exceed: what small files leave over
+    goes to the large ones."""
+    left, largest_first = total, sorted(sizes, reverse=True)
+    while largest_first[-1] <= left // len(largest_first):
+        left -= largest_first.pop()
+    return left // len(largest_first)
+
+
+def _square_pictures(
+    image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
+) -> tuple[_Pictures, list[Notice]]:
+    """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
+    edge = size.size.width if size.size else DEFAULT_EDGE
+    limits = model.input_images
+    with _blaming(image):
+        square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
+        shown = images.size_of(image.data)
+    notices = []
+    if max(shown.width, shown.height) > edge:
+        notices.append(Notice("image_downscaled", f"{image.name} is sent within a square of {edge}x{edge}."))
+    if request.mask is None:
+        return _Pictures(square, None, ()), notices
+    with _blaming(request.mask):
+        inside = images.square_mask(request.mask.data, shown, edge=edge)
+        alpha = images.alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
+    return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ()), notices
+
+
+def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
+    return CallImage(data, mime_type, source.name, source.sha256, source.marks)
+
+
+@contextmanager
+def _blaming(image: InputImage) -> Iterator[None]:
+    """Turn an error of the picture into one of the request that names its file."""
+    try:
+        yield
+    except images.ImageError as error:
+        raise InvalidRequestError(f"{image.name}: {error}", hint="Give another file.") from None
+
+
+def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
+    life = model.lifecycle
+    if life.status not in ("deprecated", "retired"):
+        return []
+    instead = f" Use {life.successor} instead." if life.successor else ""
+    if life.status == "retired":
+        when = f" on {life.shutdown}" if life.shutdown else ""
+        return [Notice("model_retired", f"{model.name} was retired{when}: only a proxy may still serve it.{instead}")]
+    when = "will end, on a day not known for sure"
+    if life.shutdown and life.shutdown_confirmed:
+        when = f"ends on {life.shutdown}"
+    elif life.shutdown:
+        when = f"was reported to end on {life.shutdown}, which is not confirmed"
+    return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]

@@ -1,0 +1,1 @@
+"""What an answer cost and what a plan may cost. Pure."""

@@ -1,0 +1,23 @@
+"""The names of the files and folders in a root folder. They never change: people's keys and images are in them."""
+
+from __future__ import annotations
+
+__all__ = ["API_KEYS_FILE", "IN_FLIGHT_FOLDER", "KEPT_FOLDER", "ORIGINALS_FOLDER", "RESCUED_FOLDER", "USER_FILE"]
+
+API_KEYS_FILE = "api_keys.yaml"
+"""Invoke's own file of keys."""
+
+USER_FILE = "invokeai_external.yaml"
+"""The settings of this program."""
+
+IN_FLIGHT_FOLDER = "invokeai_external_in_flight"
+"""A file for each process that has calls in flight."""
+
+KEPT_FOLDER = "invokeai_external_kept"
+"""Paid results that no node has fetched."""
+
+RESCUED_FOLDER = "invokeai_external_rescued"
+"""Images that Invoke's gallery did not accept."""
+
+ORIGINALS_FOLDER = "invokeai_external_originals"
+"""The files of signed images as they arrived."""

@@ -1,0 +1,29 @@
+"""Which models the sandbox serves, and under which names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from ..providers.catalog import page
+from ..providers.schema import ModelConfig
+
+__all__ = ["find_model", "listed_models"]
+
+
+@cache
+def _by_name(provider_id: str) -> dict[str, ModelConfig]:
+    configs = page(provider_id).configs()
+    return {name: config for config in configs for name in (config.id, *config.aliases)}
+
+
+def find_model(provider_id: str, name: str) -> ModelConfig | None:
+    """The model of that id, alias or dated snapshot (``gpt-image-2-2026-04-21``), retired ones too; else None."""
+    undated = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
+    return _by_name(provider_id).get(name) or _by_name(provider_id).get(undated)
+
+
+def listed_models(provider_id: str, *, serves: Callable[[ModelConfig], bool]) -> dict[str, ModelConfig]:
+    """The ids and aliases that a list of models names, newest first."""
+    return {name: config for name, config in _by_name(provider_id).items() if serves(config)}

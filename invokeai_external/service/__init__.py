@@ -1,0 +1,1 @@
+"""The facade: plan, send, collect."""

@@ -1,0 +1,104 @@
+"""What made an image, as its metadata say it: everything as it was sent and received."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..adapters.base import Answer
+from ..planning.plan import Call, CallImage
+from ..providers.schema import ModelConfig
+from ..result import Notice
+from ..sizing import Size
+from ..version import VERSION
+
+if TYPE_CHECKING:
+    from ..images import ImageInfo
+
+__all__ = ["describe", "model_identity"]
+
+
+def model_identity(model: ModelConfig) -> dict[str, str]:
+    """A model in the form in which Invoke writes it; Invoke itself puts its own ``key`` in."""
+    identity = f"external:{model.provider}:{model.id}"
+    return {
+        "key": identity,
+        "hash": identity,
+        "name": model.name,
+        "base": "external",
+        "type": "external_image_generator",
+    }
+
+
+def describe(
+    call: Call,
+    answer: Answer,
+    image: ImageInfo,
+    *,
+    revised_prompt: str | None,
+    cost_usd: float | None,
+    notices: Sequence[Notice],
+    received_at: float,
+    composited: Size | None = None,
+) -> dict[str, Any]:
+    """The metadata of one picture of a call.
+
+    Args:
+        call: What was sent.
+        answer: What came back.
+        image: The picture that arrived.
+        revised_prompt: The prompt as the provider rewrote it.
+        cost_usd: The picture's share of the call's cost.
+        notices: What was changed or left out.
+        received_at: When it arrived, in seconds since the epoch.
+        composited: The pixels of the finished picture, if what arrived was laid into the one to edit.
+    """
+    size = composited or call.size.size or image.size
+    recalled = {
+        "generation_mode": call.mode,
+        "positive_prompt": call.prompt,
+        "seed": call.seed,
+        "width": size.width,
+        "height": size.height,
+        "image_size": call.size.image_size,
+        "model": model_identity(call.model),
+        **{f"{call.model.provider}_{name}": value for name, value in call.options.items()},
+    }
+    external = {
+        "generator": f"invokeai_external {VERSION}",
+        "created": datetime.datetime.fromtimestamp(received_at, datetime.UTC).isoformat(timespec="seconds"),
+        "provider": call.model.provider,
+        "model": call.model.id,
+        "model_version": answer.model_version,
+        "request_id": answer.request_id,
+        "size": str(call.size.size) if call.size.size else None,
+        "aspect_ratio": call.size.aspect_ratio,
+        "options": dict(call.options),
+        "received": {"width": image.size.width, "height": image.size.height, "mime_type": image.mime_type},
+        "images_in_call": len(answer.images),
+        "revised_prompt": revised_prompt,
+        "text": answer.text,
+        "init_image": _file(call.init_image),
+        "mask": _file(call.mask),
+        "mask_sentence": call.mask_sentence,
+        "composited": True if composited else None,
+        "references": [_file(reference) for reference in call.references],
+        "usage": asdict(answer.usage) if answer.usage else None,
+        "cost_usd": cost_usd,
+        "notices": [asdict(notice) for notice in notices],
+    }
+    return {**_present(recalled), "external": _present(external)}
+
+
+def _file(image: CallImage | None) -> dict[str, str] | None:
+    if image is None:
+        return None
+    marks = {"marks": image.marks} if image.marks else {}
+    return {"name": image.name, "sha256": image.sha256, **marks}
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that hold something."""
+    return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}

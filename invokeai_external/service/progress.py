@@ -1,0 +1,72 @@
+"""What each call of a run does right now, in one line for people."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..result import Failed, Preview, Progress, Received, Retrying, Sending
+
+__all__ = ["ProgressLine"]
+
+_SENDING_S = 0.5
+"""How long a call counts as being sent; nobody tells when the last byte has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    event: Progress
+    since: float
+
+
+class ProgressLine:
+    """One line on all calls of a run, made anew whenever it is drawn; told by one thread and drawn by others."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._lock = threading.Lock()
+        self._states: dict[int, _State] = {}
+
+    def on_progress(self, event: Progress) -> None:
+        with self._lock:
+            self._states[event.call] = _State(event, self._clock())
+
+    def text(self) -> str:
+        """``1 of 4 received · 1 failed · preview 2 of 3 · waiting 12 s · again in 3 s: It is busy.``"""
+        now = self._clock()
+        states = self._now()
+        received = [s for s in states if isinstance(s.event, Received)]
+        sending = [s for s in states if isinstance(s.event, Sending | Preview)]
+        parts = []
+        if received:
+            parts.append(f"{len(received)} of {received[0].event.calls} received")
+        if failed := sum(isinstance(s.event, Failed) for s in states):
+            parts.append(f"{failed} failed")
+        if shown := _newest_preview(states):
+            parts.append(f"preview {shown.index}{f' of {shown.count}' if shown.count else ''}")
+        if sending and all(isinstance(s.event, Sending) and now - s.since < _SENDING_S for s in sending):
+            parts.append("sending")
+        elif sending:
+            parts.append(f"waiting {now - self._started:.0f} s")
+        for state in states:
+            if isinstance(state.event, Retrying):
+                left_s = max(0.0, state.event.wait_s - (now - state.since))
+                parts.append(f"again in {left_s:.0f} s: {state.event.reason.message}")
+                break
+        return " · ".join(parts) or "preparing"
+
+    def newest_preview(self) -> Preview | None:
+        """The last preview of a call that is still under way."""
+        return _newest_preview(self._now())
+
+    def _now(self) -> list[_State]:
+        with self._lock:
+            return list(self._states.values())
+
+
+def _newest_preview(states: Sequence[_State]) -> Preview | None:
+    shown = [(state.since, state.event) for state in states if isinstance(state.event, Preview)]
+    return max(shown, key=lambda entry: entry[0])[1] if shown else None

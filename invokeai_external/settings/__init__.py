@@ -1,0 +1,1 @@
+"""Where keys, addresses and limits come from, and which source wins."""

@@ -1,0 +1,168 @@
+"""``api_keys.yaml``: keys read, set and removed without a change to any other line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from ..errors import SettingsError
+from ..locks import LockBusyError, locked, others_can_read
+from ..result import Notice
+from ..root_files import API_KEYS_FILE
+from .keys import check_key, unquoted
+from .yaml_file import BoundedLoader, YamlFile, child_of, children_of
+
+__all__ = ["remove_key", "set_key"]
+
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
+
+
+def set_key(root: Path, provider: str, key: str) -> Path:
+    """Write a provider's key into ``api_keys.yaml``, keeping every other line; returns the file.
+
+    The file is replaced in one step and readable by its owner alone (mode 0600, where the system has modes).
+
+    Raises:
+        NotConfiguredError: The key is empty or holds what no key holds.
+        SettingsError: The file is broken.
+    """
+    key = unquoted(key)
+    check_key(provider, key)
+    return _edit_keys(root, provider, key)
+
+
+def remove_key(root: Path, provider: str) -> bool:
+    """Take a provider's key out of ``api_keys.yaml``; returns False if there was none."""
+    if YamlFile(root / API_KEYS_FILE).data.get(f"external_{provider}_api_key") is None:
+        return False
+    _edit_keys(root, provider, None)
+    return True
+
+
+def read_entries(path: Path, providers: Sequence[str]) -> dict[str, str]:
+    """The entries of ``api_keys.yaml`` for these providers; empty ones are left out, all others are Invoke's own."""
+    file = YamlFile(path)
+    entries = {}
+    for name in (f"external_{provider}_{entry}" for provider in providers for entry in ("api_key", "base_url")):
+        value = file.data.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            line, _ = file.find((name,))
+            raise file.error(line, f"{name} must be text; put it in quotes")
+        entries[name] = value
+    return entries
+
+
+def permission_notices(path: Path) -> list[Notice]:
+    if not path.exists() or not others_can_read(path):
+        return []
+    return [Notice("keys_readable", f"Others on this machine can read {path}; run: chmod 600 {path}")]
+
+
+def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
+    """Set a key in the file, or take its line out (None), and leave every other character as it is.
+
+    Raises:
+        SettingsError: The file is broken, or cannot be changed or locked; or it is such that more than that line would
+            have to change, and then the error has the line.
+    """
+    # A link is followed, so that the file it points to is the one replaced.
+    path = Path(os.path.realpath(root / API_KEYS_FILE))
+    name = f"external_{provider}_api_key"
+    # Before anything is made beside it: it may be broken, or no file at all.
+    YamlFile(path)
+    with _writing(path):
+        file = YamlFile(path)
+        text = _edited(file, name, key)
+        if not _differs_in_one_entry(file, text, name, key):
+            todo = f"delete {name}" if key is None else f"write this one with your key in place of <key>: {name}: <key>"
+            raise SettingsError(
+                f"{path} cannot be changed line by line, so it was left as it is.",
+                hint=f"Open it, give each entry one line of its own, and {todo}",
+                provider=provider,
+            )
+        _write_private(path, text)
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Be the only one of this program's processes that writes the file, for as long as that takes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock")):
+            yield
+    except LockBusyError:
+        raise SettingsError(f"{path} is being written by another process.", hint="Try again.") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Mend the permissions of the folder, or name another root.",
+        ) from None
+
+
+def _edited(file: YamlFile, name: str, key: str | None) -> str:
+    """The file's text with one entry's line changed, added or (None) taken out, as far as that can be told by lines."""
+    text, found = file.text, child_of(file.node, name)
+    # JSON strings are YAML strings, whatever the key holds.
+    entry = f"{name}: {json.dumps(key)}"
+    if found is None:
+        return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{entry}\n"
+    key_node, value_node = found
+    start = key_node.start_mark.index
+    # The end of a block of text is the start of what follows it.
+    end = start + len(text[start : max(value_node.end_mark.index, key_node.end_mark.index + 1)].rstrip())
+    if key is not None:
+        return f"{text[:start]}{entry}{text[end:]}"
+    line_end = text.find("\n", end)
+    return text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
+
+
+def _differs_in_one_entry(file: YamlFile, text: str, name: str, key: str | None) -> bool:
+    """True if a text is the file's but for one entry, which is there once with this key, or (None) not at all."""
+    try:
+        node = BoundedLoader(text).get_single_node()
+    except yaml.YAMLError:
+        return False
+    wanted = [entry for entry in _entries(file.node) if entry[0] != (_TEXT_TAG, name)]
+    found = _entries(node)
+    if key is not None:
+        try:
+            found.remove(((_TEXT_TAG, name), (_TEXT_TAG, key)))
+        except ValueError:
+            return False
+    return found == wanted
+
+
+def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
+    """The entries of a file as they can be compared: each with its tag, as 1 and true and NaN are else alike or not."""
+
+    def plain(node: yaml.Node) -> object:
+        below = [plain(child) for child in children_of(node)]
+        return node.tag, below or node.value
+
+    return [(plain(name), plain(value)) for name, value in node.value] if isinstance(node, yaml.MappingNode) else []
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that is readable by its owner alone; raises OSError."""
+    # Keys are seldom written, and it loads much.
+    import tempfile
+
+    # mkstemp makes the file with mode 0600, before a key is in it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,274 @@
+"""Which key goes to which address: the one rule, whatever the places are from which the two come.
+
+A place is the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``), the file ``api_keys.yaml``, or
+the variables that the provider's own tools read (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). A key goes only to the
+address that it was given for: the one named in the same place, or the provider's own where that place names none.
+
+The address comes from the first of our own two places that names one. The key comes from the first place that gave one
+for this address. If there is none, but a key for another address, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from ..errors import NotConfiguredError
+
+__all__ = [
+    "USUAL_VARIABLES",
+    "Credentials",
+    "Given",
+    "Place",
+    "UsualVariables",
+    "check_key",
+    "environment_place",
+    "file_place",
+    "invoke_places",
+    "origin",
+    "pair",
+    "unquoted",
+    "usual_place",
+    "variable_name",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UsualVariables:
+    """The variables that a provider's own tools read.
+
+    Attributes:
+        keys: Those of the key; the first that is set counts.
+        base_url: That of the address.
+        version: What the provider's tools add to a path in that address; empty if nothing.
+    """
+
+    keys: tuple[str, ...]
+    base_url: str
+    version: str = ""
+
+
+USUAL_VARIABLES: Mapping[str, UsualVariables] = {
+    "openai": UsualVariables(("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
+    "gemini": UsualVariables(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "v1beta"),
+}
+"""By provider id; as read by the packages openai and google-genai."""
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+_VERSION_AT_END = re.compile(r"/v\d\w*/*$")
+
+_PLACEHOLDER = re.compile(
+    r"""
+    <.*> | \[.*\] | \{.*\}                              # <key>
+    | \$\{?\w+\}? | %\w+%                               # $OPENAI_API_KEY, which nothing has replaced
+    | .*(\.\.\.|…).*                                    # sk-..., or what a web page shows of a key
+    | (your|insert|paste|replace)[-_ ].*                # your-openai-key
+    | .*[-_ ]here                                       # api-key-goes-here
+    | (sk-|AIza)?[x*]{3,}
+    | ((openai|gemini|google)[-_ ])?api[-_ ]?key | change[-_ ]?me | placeholder
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""What stands in examples in place of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A key or an address as the user wrote it, without blanks and quotes around it; and from where, for people."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one place says of a provider."""
+
+    key: Given | None = None
+    base_url: Given | None = None
+
+    @property
+    def given(self) -> tuple[Given, ...]:
+        return tuple(given for given in (self.key, self.base_url) if given)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A provider's key and address.
+
+    Attributes:
+        api_key: The key, or None; it does not show when printed.
+        base_url: The address as the user wrote it; None for the provider's own.
+        source: Where the key came from, for people: a variable or a file.
+        base_url_source: Where the address came from; None for the provider's own.
+        unpaired: Where a key stands that was given for another address than this one; there is no other key then.
+        unused: Where keys and addresses stand that are not used, each once.
+    """
+
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    source: str | None = None
+    base_url_source: str | None = None
+    unpaired: str | None = None
+    unused: tuple[str, ...] = ()
+
+
+def pair(ours: Sequence[Place], usual: Place | None = None, own: str | None = None) -> Credentials:
+    """Put a key and its address together.
+
+    Args:
+        ours: The places of this program, first the one that wins.
+        usual: The place of the provider's own tools, whose address counts together with its key alone.
+        own: The provider's own address; None if it is not known.
+    """
+    places = [*ours, usual] if usual else [*ours]
+    keyed = [place for place in places if place.key]
+    named = next((place.base_url for place in ours if place.base_url), None)
+    if named:
+        fitting = [place for place in keyed if _is_for(place, named.value, own)]
+    else:
+        fitting = keyed
+        named = keyed[0].base_url if keyed else None
+    key = fitting[0].key if fitting else None
+    sources = [given.source for place in places for given in place.given]
+    used = {given.source for given in (key, named) if given}
+    return Credentials(
+        SecretStr(key.value) if key else None,
+        named.value if named else None,
+        key.source if key else None,
+        named.source if named else None,
+        unpaired=keyed[0].key.source if keyed and keyed[0].key and not key else None,
+        unused=tuple(source for source in dict.fromkeys(sources) if source not in used),
+    )
+
+
+def _is_for(place: Place, address: str, own: str | None) -> bool:
+    """True if a place gave its key for an address."""
+    if place.base_url:
+        return place.base_url.value.rstrip("/") == address.rstrip("/")
+    try:
+        return own is not None and origin(address) == origin(own)
+    except ValueError:
+        return False
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454); raises ValueError for a text that cannot be read as a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def variable_name(provider: str, entry: str) -> str:
+    """The environment variable of an entry (``api_key`` or ``base_url``) of a provider."""
+    return f"INVOKEAI_EXTERNAL_{provider}_{entry}".upper()
+
+
+def environment_place(provider: str, environ: Mapping[str, str]) -> Place:
+    """What this program's own variables say."""
+    key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
+    return Place(_given(environ.get(key), key), _given(environ.get(url), url))
+
+
+def file_place(provider: str, entries: Mapping[str, str], source: str) -> Place:
+    """What the entries of ``api_keys.yaml`` say; ``source`` names the file."""
+    key, url = (entries.get(f"external_{provider}_{entry}") for entry in ("api_key", "base_url"))
+    return Place(_given(key, source), _given(url, source))
+
+
+def usual_place(provider: str, environ: Mapping[str, str]) -> Place:
+    """What the variables of the provider's own tools say, understood as they understand it."""
+    usual = USUAL_VARIABLES.get(provider)
+    if usual is None:
+        return Place()
+    keys = (_given(environ.get(name), name) for name in usual.keys)
+    url = _given(environ.get(usual.base_url), usual.base_url)
+    if url and usual.version and _has_path(url.value) and not _VERSION_AT_END.search(url.value):
+        url = replace(url, value=f"{url.value.rstrip('/')}/{usual.version}")
+    return Place(next(filter(None, keys), None), url)
+
+
+def invoke_places(
+    provider: str,
+    key: str | None,
+    base_url: str | None,
+    environ: Mapping[str, str],
+    stored: Callable[[], Mapping[str, str]],
+) -> tuple[Place, Place]:
+    """The two places in a running Invoke, whose settings hold one key and one address and not where they came from.
+
+    What is as the environment has it came from there, as the environment wins at Invoke's start; all else is from
+    Invoke's own files and its settings page, which writes to them.
+
+    Args:
+        provider: Its id.
+        key: The key that Invoke holds now.
+        base_url: The address that it holds now.
+        environ: Invoke's environment, whose names it reads in upper and lower case.
+        stored: Reads the entries of ``api_keys.yaml``; called only if the environment hides one.
+    """
+    outside = environment_place(provider, {name.upper(): value for name, value in environ.items()})
+    live = Place(_given(key, "Invoke"), _given(base_url, "Invoke"))
+    hides_key, hides_url = _is_same(outside.key, live.key), _is_same(outside.base_url, live.base_url)
+    hidden = file_place(provider, stored(), "Invoke") if hides_key or hides_url else Place()
+    return (
+        Place(outside.key if hides_key else None, outside.base_url if hides_url else None),
+        Place(hidden.key if hides_key else live.key, hidden.base_url if hides_url else live.base_url),
+    )
+
+
+def unquoted(value: str | None) -> str:
+    """A value without blanks around it and without one pair of quotes, which some files of variables hand on."""
+    text = (value or "").strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def check_key(provider: str, key: str, source: str | None = None) -> None:
+    """Raise NotConfiguredError if a key cannot be one.
+
+    Args:
+        provider: Whose key it is.
+        key: The key; never in the error.
+        source: Where it came from: the error names it if it is a variable.
+    """
+    problem = _problem_of(key)
+    if problem is None:
+        return
+    where, hint = "", f"Copy the whole key and set it with: invokeai-external keys set {provider}"
+    if source and _VARIABLE.fullmatch(source):
+        where, hint = f" in {source}", f"Set {source} to the whole key, and to nothing else."
+    raise NotConfiguredError(f"The key for {provider}{where} {problem}.", hint=hint, provider=provider)
+
+
+def _problem_of(key: str) -> str | None:
+    if not key:
+        return "is empty"
+    if _PLACEHOLDER.fullmatch(key):
+        return "is a placeholder"
+    if "\n" in key or "\r" in key:
+        return "has more than one line"
+    if key[0] in "\"'" or key[-1] in "\"'":
+        return "has a quotation mark at one end"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "holds blanks or odd characters"
+    return None
+
+
+def _given(value: str | None, source: str) -> Given | None:
+    text = unquoted(value)
+    return Given(text, source) if text else None
+
+
+def _is_same(one: Given | None, other: Given | None) -> bool:
+    return one is not None and other is not None and one.value == other.value
+
+
+def _has_path(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).path.strip("/"))
+    except ValueError:
+        return False

@@ -1,0 +1,228 @@
+"""Where keys, addresses and limits come from, and which source wins.
+
+Two files in the root folder, both optional:
+
+- ``api_keys.yaml``: Invoke's own, with ``external_<provider>_api_key`` and ``external_<provider>_base_url``.
+- ``invokeai_external.yaml``: this project's, with ``settings:`` and ``models:``.
+
+The environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) wins over ``api_keys.yaml``, and that over
+the provider's usual variables such as ``OPENAI_API_KEY`` where the caller asks for those. Which key goes to which
+address is decided in ``credentials``. No message of this module ever holds a value from ``api_keys.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import RequestError, SettingsError
+from ..request import MAX_PREVIEWS, MetadataMode
+from ..result import Notice
+from ..root_files import API_KEYS_FILE, USER_FILE
+from .key_file import permission_notices, read_entries
+from .keys import (
+    Credentials,
+    Place,
+    check_key,
+    environment_place,
+    file_place,
+    invoke_places,
+    pair,
+    usual_place,
+    variable_name,
+)
+from .yaml_file import YamlFile
+
+__all__ = [
+    "Credentials",
+    "Limits",
+    "Settings",
+    "UserModels",
+    "check_key",
+    "credentials_in_invoke",
+    "load_settings",
+    "unpaired_error",
+    "variable_name",
+    "wants_sandbox",
+]
+
+
+class Limits(BaseModel):
+    """How much to do at once and how long to be patient: the ``settings:`` of ``invokeai_external.yaml``.
+
+    Attributes:
+        concurrency: The most calls in flight to one provider.
+        max_attempts: The most tries of one call, the first included.
+        max_wait_s: The most seconds that one call spends waiting between tries.
+        timeout_s: The seconds without a sign of life after which a sent call is given up.
+        total_timeout_s: The seconds after which a sent call is given up, whatever signs of life there are.
+        max_response_bytes: The largest answer that is accepted.
+        max_image_pixels: The largest picture that is accepted.
+        mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
+        previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
+        metadata: Where the command line writes an image's settings: into its file, beside it, or not at all.
+        keep_originals: In Invoke, keep the files of images that carry Content Credentials, as they arrived.
+        look_ahead: In Invoke, start the calls of queued runs before their turn, as far as ``concurrency`` allows.
+        freeze_gc: In Invoke, take what is in memory after its start out of the garbage collections between its runs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    concurrency: int = Field(default=8, ge=1, le=64)
+    max_attempts: int = Field(default=6, ge=1, le=20)
+    max_wait_s: float = Field(default=120, ge=0, le=3600)
+    timeout_s: float = Field(default=600, gt=0, le=3600)
+    total_timeout_s: float = Field(default=1800, gt=0, le=86_400)
+    max_response_bytes: int = Field(default=300_000_000, ge=1_000_000)
+    max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
+    mask_feather_px: int = Field(default=8, ge=0, le=64)
+    previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
+    metadata: MetadataMode = "auto"
+    keep_originals: bool = False
+    look_ahead: bool = True
+    freeze_gc: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UserModels:
+    """The ``models:`` of ``invokeai_external.yaml``: raw fields by ``provider/id``, and the file to name in errors."""
+
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: YamlFile | None = None
+
+    def error(self, reference: str, error: ValidationError) -> SettingsError:
+        """The first mistake that a model's fields hold, with its line."""
+        assert self.file is not None
+        return self.file.error_of(error, ("models", reference))
+
+    def misnamed(self, reference: str, error: RequestError) -> SettingsError:
+        """The error of a model whose name cannot be one, with its line."""
+        assert self.file is not None
+        line, _ = self.file.find(("models", reference))
+        return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", hint=error.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one root folder.
+
+    Attributes:
+        root: The folder.
+        credentials: Keys and addresses by provider id.
+        limits: See ``Limits``.
+        models: What the user adds to the catalogue.
+        sandbox: True if Invoke is to use the sandbox in place of the providers.
+        notices: What the user should know of the files.
+    """
+
+    root: Path
+    credentials: Mapping[str, Credentials]
+    limits: Limits = field(default_factory=Limits)
+    models: UserModels = field(default_factory=UserModels)
+    sandbox: bool = False
+    notices: tuple[Notice, ...] = ()
+
+
+def wants_sandbox(environ: Mapping[str, str]) -> bool:
+    """True if the environment says that Invoke is to use the sandbox (``INVOKEAI_EXTERNAL_SANDBOX=1``)."""
+    return environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def load_settings(
+    root: Path, environ: Mapping[str, str], providers: Sequence[str], *, usual_variables: bool = False
+) -> Settings:
+    """Read all settings.
+
+    Args:
+        root: The folder of the two files; neither need exist.
+        environ: The environment.
+        providers: The ids of the providers to read keys for.
+        usual_variables: True to look into the providers' usual variables last, as the command line does.
+
+    Raises:
+        SettingsError: A file is broken; the message names the file, the line and the field.
+    """
+    keys_path = root / API_KEYS_FILE
+    entries = read_entries(keys_path, providers)
+    credentials = {}
+    for provider in providers:
+        ours = (environment_place(provider, environ), file_place(provider, entries, str(keys_path)))
+        usual = usual_place(provider, environ) if usual_variables else None
+        credentials[provider] = _paired(provider, ours, usual)
+    limits, models, sandbox = _read_user_file(root / USER_FILE)
+    return Settings(root, credentials, limits, models, sandbox, tuple(permission_notices(keys_path)))
+
+
+def credentials_in_invoke(
+    provider: str, key: str | None, base_url: str | None, root: Path, environ: Mapping[str, str]
+) -> Credentials:
+    """A provider's key and address in a running Invoke.
+
+    Args:
+        provider: Its id.
+        key: The key that Invoke holds now, wherever from.
+        base_url: The address that it holds now.
+        root: Invoke's root folder.
+        environ: Its environment.
+    """
+
+    def stored() -> Mapping[str, str]:
+        try:
+            return read_entries(root / API_KEYS_FILE, [provider])
+        except SettingsError:
+            # Invoke has read it when it was whole; what is hidden in it cannot be used.
+            return {}
+
+    return _paired(provider, invoke_places(provider, key, base_url, environ, stored))
+
+
+def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) -> Credentials:
+    own = None
+    if any(place.base_url for place in ours):
+        # Hardly anybody names an address, and the catalogue takes longer to read than the settings.
+        from ..providers import catalog
+
+        own = next((page.provider.base_url for page in catalog.pages() if page.provider.id == provider), None)
+    return pair(ours, usual, own)
+
+
+def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsError:
+    """The error of a key that stands in one place and an address that stands in another."""
+    key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
+    return SettingsError(
+        f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
+        "is not sent there.",
+        hint=f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
+        f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s own.",
+        provider=provider,
+    )
+
+
+def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
+    file = YamlFile(path)
+    sandbox = file.data.pop("sandbox", False)
+    if not isinstance(sandbox, bool):
+        line, _ = file.find(("sandbox",))
+        raise file.error(line, "sandbox must be true or false")
+    for section, value in file.data.items():
+        line, _ = file.find((str(section),))
+        if section not in ("settings", "models"):
+            raise file.error(line, f"{section} is not a section of this file, which has settings, models and sandbox")
+        if value is not None and not isinstance(value, dict):
+            raise file.error(line, f"{section} must hold 'name: value' lines")
+    models = file.data.get("models") or {}
+    for reference, fields in models.items():
+        line, _ = file.find(("models", str(reference)))
+        if str(reference).count("/") < 1:
+            raise file.error(line, f"models.{reference} must be named provider/model-id")
+        if fields is not None and not isinstance(fields, dict):
+            raise file.error(line, f"models.{reference} must hold 'name: value' lines")
+    try:
+        limits = Limits.model_validate(file.data.get("settings") or {})
+    except ValidationError as error:
+        raise file.error_of(error, ("settings",)) from None
+    return limits, UserModels({str(reference): fields or {} for reference, fields in models.items()}, file), sandbox

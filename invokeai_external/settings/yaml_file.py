@@ -1,0 +1,175 @@
+"""A YAML file that a user writes: read within bounds, with the lines on which its fields stand."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ..errors import SettingsError
+
+__all__ = ["YamlFile"]
+
+
+_MOST_BYTES = 1_000_000
+
+
+_MOST_DEPTH = 50
+
+
+_MOST_VALUES = 20_000
+"""More than any settings need, and little enough to be read at once."""
+
+
+_LONGEST_PROBLEM = 500
+
+
+_IN_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "string_type": "this must be text; put it in quotes",
+    "dict_type": "this must hold 'name: value' lines",
+    "model_type": "this must hold 'name: value' lines",
+}
+"""What pydantic says for programmers, said for those who write the file."""
+
+
+class _TooMuchError(yaml.MarkedYAMLError):
+    """A file nests or repeats more than settings do; ``problem`` says which, for people."""
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """The safe loader with bounds; it also says where a value stands that looks like a date or a number and is none."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._count = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node with all that is below it; one that is repeated by an alias counts each time."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise _TooMuchError(problem="this is nested too deeply", problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise _TooMuchError(problem="this repeats itself without end", problem_mark=mark)
+        self._count += self._sizes[id(node)] if is_alias else 1
+        if self._count > _MOST_VALUES:
+            raise _TooMuchError(problem=f"the file holds more than {_MOST_VALUES:,} values", problem_mark=mark)
+        if not is_alias:
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(below)] for below in children_of(node))
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document; a MarkedYAMLError also for what PyYAML lets through, such as an escape beyond Unicode."""
+        try:
+            node: yaml.Node | None = super().get_single_node()
+        except yaml.YAMLError:
+            raise
+        except Exception:
+            raise yaml.scanner.ScannerError(problem_mark=self.get_mark()) from None
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        # What a tag makes of a text that is none of its kind: a ValueError, a KeyError, an AttributeError …
+        except Exception:
+            raise yaml.constructor.ConstructorError(problem_mark=node.start_mark) from None
+
+
+def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [below for entry in node.value for below in entry]
+    return node.value if isinstance(node, yaml.SequenceNode) else ()
+
+
+class YamlFile:
+    """A YAML file that is a mapping, and the lines on which its fields stand."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
+        self.path = path
+        try:
+            self.text = _read_text(path)
+        except FileNotFoundError:
+            self.text = ""
+        except (OSError, ValueError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+            raise SettingsError(f"{path} cannot be read: {why}.", hint="Mend the file or its permissions.") from None
+        try:
+            loader = BoundedLoader(self.text)
+            self.node = loader.get_single_node()
+            data = loader.construct_document(self.node) if self.node else None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            problem = error.problem if isinstance(error, _TooMuchError) else None
+            raise self.error(line, problem or "this is not YAML") from None
+        except yaml.reader.ReaderError as error:
+            line = self.text.count("\n", 0, error.position) + 1
+            raise self.error(line, "a character that YAML does not allow") from None
+        if data is not None and not isinstance(data, dict):
+            raise self.error(1, "the file must hold 'name: value' lines")
+        self.data: dict[str, Any] = data or {}
+
+    def error(self, line: int, problem: str, hint: str | None = None) -> SettingsError:
+        # What it quotes of the file may hold what no terminal can show.
+        shown = "".join(c if c.isprintable() else "?" for c in problem)
+        shown = shown if len(shown) <= _LONGEST_PROBLEM else f"{shown[:_LONGEST_PROBLEM]}…"
+        return SettingsError(f"{self.path}, line {line}: {shown}.", hint=hint or "Mend that line and try again.")
+
+    def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
+        """The first mistake that pydantic found below a place in the file."""
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = (*under, *(str(step) for step in first["loc"]))
+        line, known = self.find(place)
+        if first["type"] == "missing":
+            known = (*known, place[-1])
+        what = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        return self.error(line, f"{'.'.join(known)}: {what}")
+
+    def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+        """The line of the deepest field on the way to a place, and the way as far as the file has it."""
+        node, line, known = self.node, 1, []
+        for step in place:
+            below = child_of(node, step)
+            # pydantic puts the names of a union's members into the place; the file has no such steps.
+            if below:
+                key, node = below
+                line = key.start_mark.line + 1
+                known.append(step)
+        return line, tuple(known)
+
+
+def child_of(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if str(key.value) == name), None)
+    if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
+        return (node.value[int(name)],) * 2
+    return None
+
+
+def _read_text(path: Path) -> str:
+    """A file's text with the ends of its lines as they are; raises OSError and UnicodeDecodeError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is not a regular file")
+    # Whatever has taken its place by now, such as a pipe that nobody writes to, does not hold the program.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "it is not a regular file")
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise OSError(0, f"it is larger than {_MOST_BYTES:,} bytes")
+    return data.decode("utf-8")

@@ -1,0 +1,71 @@
+"""What goes over HTTP, as values: a request without its key, and an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["FilePart", "HttpRequest", "HttpResponse"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """One file of a multipart request."""
+
+    name: str
+    filename: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request without its key: a POST of either ``json`` or ``form`` and ``files`` (multipart), or a GET of neither.
+
+    Attributes:
+        url: The whole address; never a key in it.
+        json: The JSON body.
+        form: The text fields of a multipart body.
+        files: The files of a multipart body, in order.
+    """
+
+    url: str
+    json: Mapping[str, Any] | None = None
+    form: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[FilePart, ...] = ()
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.json is None and not self.files else "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer as it arrived.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Names in lower case.
+        body: The whole body, decompressed; empty if there is a document.
+        received_at: Seconds since the epoch, to read dates in the headers by.
+        document: The JSON of the body, where its pictures were decoded while it arrived: they are bytes in it.
+        is_cut_short: True if what came can be read and is not all that was to come.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    received_at: float
+    document: object | None = field(default=None, repr=False)
+    is_cut_short: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def is_stream(self) -> bool:
+        """True for an answer that comes as a stream of events, which its body leaves out."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return self.is_success and media_type == "text/event-stream"
