@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +19,7 @@ from invokeai_external.transport import client
 from invokeai_external.transport.client import EventHandler, Transport
 from invokeai_external.transport.messages import FilePart, HttpRequest, HttpResponse
 
+from .conftest import SandboxServer
 from .raw_server import HOLD, RESET, RawServer, Received, Step, answer, chunk, chunked, events, head
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +155,27 @@ async def test_whole_answers_are_not_cut_short() -> None:
         with RawServer(said) as server:
             response = await sent(server)
         assert (response.document, response.is_cut_short) == (IMAGE_DOCUMENT, False)
+
+
+# Connections
+
+
+async def test_a_connection_that_was_idle_is_not_used_again_since_its_server_may_just_close_it() -> None:
+    ports = []
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        ports.append(scope["client"][1])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    with SandboxServer(app) as server:
+        for keepalive_s in (60.0, 0.0):
+            async with Transport(timeout_s=10, max_response_bytes=1000, keepalive_s=keepalive_s) as transport:
+                for _ in range(2):
+                    await transport.send(HttpRequest(url=server.url, json={}), {})
+    assert [ports[0] == ports[1], ports[2] == ports[3]] == [True, False]
 
 
 # Compression

@@ -51,6 +51,10 @@ _CONNECT_TIMEOUT_S = 5.0
 _HEAD_TIMEOUT_S = 60.0
 """How long the head of an answer may take from its first byte on, and the body of an error."""
 
+_KEEPALIVE_S = 1.0
+"""How long a connection that nobody uses is kept. Many servers close theirs after 5 s (uvicorn, Node.js), some after 2
+(gunicorn). A request that meets the close on its way is lost, and nobody can tell whether it was read and billed."""
+
 _LINGER_S = 0.1
 """A whole stream is read on for this long, since a connection whose answer was read to its end can be used again."""
 
@@ -136,6 +140,7 @@ class Transport:
         max_response_bytes: The largest answer that is read, decompressed.
         total_timeout_s: The seconds after which a request is given up, whatever signs of life there are.
         head_timeout_s: The seconds from the first byte of an answer to the end of its head.
+        keepalive_s: The seconds after which a connection that nobody uses is not used again.
         asgi_app: An application to talk to in process, in place of the network.
     """
 
@@ -146,6 +151,7 @@ class Transport:
         max_response_bytes: int,
         total_timeout_s: float = math.inf,
         head_timeout_s: float = _HEAD_TIMEOUT_S,
+        keepalive_s: float = _KEEPALIVE_S,
         asgi_app: Any = None,
     ) -> None:
         self._timeout_s = timeout_s
@@ -158,7 +164,7 @@ class Transport:
             headers={"Accept-Encoding": "gzip"},
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
             # How many calls are in flight is the service's business.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s),
             transport=httpx.ASGITransport(asgi_app) if asgi_app else None,
             mounts=None if asgi_app else dict(_LOOPBACK_WITHOUT_PROXY),
             event_hooks={"response": [_without_location]},
