@@ -21,13 +21,14 @@ ExternalError
     ├── InvalidResponseError     an answer that cannot be understood
     └── CancelledError           stopped by the user
 
-Each error is one sentence (``message``), what to do next (``hint``) and where it happened. Messages are made to be
-shown: they never hold a key or a response body.
+Each error is one sentence (``message``), what to do next (``remedy``) and where it happened. Messages are made to be
+shown: they never hold a key or a response body. Errors do not change: ``replace`` gives one that differs.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 __all__ = [
     "AuthenticationError",
@@ -44,6 +45,7 @@ __all__ = [
     "QuotaError",
     "RateLimitedError",
     "RejectedRequestError",
+    "Remedy",
     "RequestError",
     "ServiceStateError",
     "SettingsError",
@@ -53,13 +55,30 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do next.
+
+    Attributes:
+        text: One sentence in the terms of the command line. A host with other terms makes its own of the facts.
+        action: What kind of thing it is; ``advice`` where ``text`` is right for every host.
+        provider: The provider's id that it is about.
+        url: The page where it is done.
+    """
+
+    text: str
+    action: Literal["advice", "set_key", "fix_base_url", "list_models"] = "advice"
+    provider: str | None = None
+    url: str | None = None
+
+
 class ExternalError(Exception):
     """The root of the tree.
 
     Attributes:
         code: The kind of error, stable across releases, for programs to read.
         message: One sentence, for people to read.
-        hint: What to do next, one sentence; None where there is nothing to say.
+        remedy: What to do next; None where there is nothing to say. One that is only a sentence may be given as text.
         provider: The provider's id, such as ``openai``; None if none was chosen yet.
         model: The model id that was sent to the provider; None if none was chosen yet.
         status: The HTTP status of the answer; None if there was none.
@@ -72,7 +91,7 @@ class ExternalError(Exception):
         self,
         message: str,
         *,
-        hint: str | None = None,
+        remedy: Remedy | str | None = None,
         provider: str | None = None,
         model: str | None = None,
         status: int | None = None,
@@ -80,11 +99,27 @@ class ExternalError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.remedy = Remedy(remedy) if isinstance(remedy, str) else remedy
         self.provider = provider
         self.model = model
         self.status = status
         self.request_id = request_id
+
+    @property
+    def hint(self) -> str | None:
+        """What to do next in one sentence, in the terms of the command line; None where there is nothing to say."""
+        return self.remedy.text if self.remedy else None
+
+    def replace(self, **changes: Any) -> Self:
+        """The same error with some of its attributes changed."""
+        facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return type(self)(**{**facts, **changes})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # What Python itself writes, such as __traceback__, and what has no value yet.
+        if not name.startswith("_") and name in vars(self):
+            raise AttributeError(f"{name} of an error cannot be changed; use replace")
+        super().__setattr__(name, value)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
@@ -144,7 +179,7 @@ class ProviderError(ExternalError):
         self,
         message: str,
         *,
-        hint: str | None = None,
+        remedy: Remedy | str | None = None,
         provider: str | None = None,
         model: str | None = None,
         status: int | None = None,
@@ -154,7 +189,7 @@ class ProviderError(ExternalError):
         never_sent: bool = False,
         may_be_billed: bool = False,
     ) -> None:
-        super().__init__(message, hint=hint, provider=provider, model=model, status=status, request_id=request_id)
+        super().__init__(message, remedy=remedy, provider=provider, model=model, status=status, request_id=request_id)
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.never_sent = never_sent

@@ -53,7 +53,7 @@ def result_of(*colours: str) -> GenerationResult:
         usage=Usage(input_text_tokens=3, total_tokens=5),
         cost_usd=0.08,
         request_ids=("r1",),
-        errors=(ContentBlockedError("It was refused.", hint="Change it."),),
+        errors=(ContentBlockedError("It was refused.", remedy="Change it."),),
         elapsed_s=1.5,
     )
 

@@ -47,14 +47,14 @@ def test_without_a_key_the_rest_is_still_taken_out() -> None:
 
 def test_an_error_is_made_fit_to_be_shown_everywhere() -> None:
     error = RateLimitedError(
-        f"OpenAI said: {KEY}.", hint=f"Check {KEY}.", request_id=f"req-{KEY}", status=429, retry_after=3
+        f"OpenAI said: {KEY}.", remedy=f"Check {KEY}.", request_id=f"req-{KEY}", status=429, retry_after=3
     )
     found = redacted(error, KEY)
-    assert found is error
-    assert (error.message, error.hint, error.request_id) == ("OpenAI said: [key].", "Check [key].", "req-[key]")
-    assert (str(error), error.args) == ("OpenAI said: [key]. Check [key].", ("OpenAI said: [key].",))
-    assert KEY not in repr(error)
-    assert (error.status, error.retry_after) == (429, 3)
+    assert type(found) is RateLimitedError
+    assert (found.message, found.hint, found.request_id) == ("OpenAI said: [key].", "Check [key].", "req-[key]")
+    assert (str(found), found.args) == ("OpenAI said: [key]. Check [key].", ("OpenAI said: [key].",))
+    assert KEY not in repr(found)
+    assert (found.status, found.retry_after) == (429, 3)
     bare = redacted(ExternalError("Nothing in here."), KEY)
     assert (bare.message, bare.hint, bare.request_id) == ("Nothing in here.", None, None)
 

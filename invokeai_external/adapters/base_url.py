@@ -52,7 +52,7 @@ def normalise_base_url(url: str, provider: ProviderConfig) -> str:
     def refuse(why: str) -> NotConfiguredError:
         return NotConfiguredError(
             f"The base URL of {provider.name} {why}.",
-            hint=f"Make it an address like {provider.base_url}, or remove it: external_{provider.id}_base_url in "
+            remedy=f"Make it an address like {provider.base_url}, or remove it: external_{provider.id}_base_url in "
             f"api_keys.yaml, or INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment.",
             provider=provider.id,
         )

@@ -11,6 +11,7 @@ from ..errors import (
     ProviderError,
     QuotaError,
     RejectedRequestError,
+    Remedy,
     TimedOutError,
     UnavailableError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "error_of_status",
     "invalid_answer",
     "lacks_money",
+    "new_key",
     "parse_json",
     "said",
 ]
@@ -63,7 +65,7 @@ _NO_MONEY = re.compile(
 def error_from(
     kind: type[ErrorKind],
     message: str,
-    hint: str | None,
+    remedy: Remedy | str | None,
     response: HttpResponse,
     call: Call | None,
     request_id: str | None = None,
@@ -78,7 +80,7 @@ def error_from(
     """
     return kind(
         message,
-        hint=hint,
+        remedy=remedy,
         provider=call.model.provider if call else None,
         model=call.model.id if call else None,
         status=response.status,
@@ -162,6 +164,12 @@ def broken_off(provider: ProviderConfig, words: str, head: HttpResponse, call: C
 def lacks_money(status: int, words: str) -> bool:
     """True if a failed answer says in words that the account has no money, which no waiting cures."""
     return 400 <= status < 500 and _NO_MONEY.search(words) is not None
+
+
+def new_key(provider: ProviderConfig) -> Remedy:
+    """What to do about a key that was refused."""
+    text = f"Make a new one at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
+    return Remedy(text, action="set_key", provider=provider.id, url=provider.key_url)
 
 
 def asked_for(call: Call | None) -> str:

@@ -19,6 +19,7 @@ from ..errors import (
     QuotaError,
     RateLimitedError,
     RejectedRequestError,
+    Remedy,
 )
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
@@ -36,6 +37,7 @@ from .errors import (
     error_of_status,
     invalid_answer,
     lacks_money,
+    new_key,
     parse_json,
     said,
 )
@@ -205,16 +207,14 @@ class GeminiAdapter:
         status = count(fields.get("code")) or 0
         if status < 400:
             return broken_off(self.provider, one_line(fields.get("message")) or "no reason given", head, call)
-        error = self._error_of(fields, replace(head, status=status), call)
-        error.status = head.status
-        return error
+        return self._error_of(fields, replace(head, status=status), call).replace(status=head.status)
 
     def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
         details = _mappings(fields.get("details"))
         words = text_of(fields.get("message")) or ""
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
-            hint = f"Make a new one at {self.provider.key_url} and set it with: invokeai-external keys set gemini"
-            return error_from(AuthenticationError, f"{self.provider.name} refused the key.", hint, response, call)
+            remedy = new_key(self.provider)
+            return error_from(AuthenticationError, f"{self.provider.name} refused the key.", remedy, response, call)
         at_gateway = GATEWAY_UNPAID in (fields.get("code"), fields.get("type"))
         if at_gateway or response.status == 402 or lacks_money(response.status, words):
             return self._no_money(words, response, call, at_gateway=at_gateway)
@@ -225,10 +225,12 @@ class GeminiAdapter:
         if response.status == 429:
             return self._quota_error(words, details, response, call)
         error = error_of_status(self.provider, one_line(words), response, call)
-        error.retry_after = _retry_delay(details) or error.retry_after
+        if wait_s := _retry_delay(details):
+            error = error.replace(retry_after=wait_s)
         if fields.get("status") == "FAILED_PRECONDITION":
             # Google's documents: the free tier is not open in the caller's country.
-            error.hint = f"Where Google has no free tier, turn on billing at {self.provider.billing_url}"
+            billing = Remedy(f"Where Google has no free tier, turn on billing at {self.provider.billing_url}")
+            error = error.replace(remedy=billing)
         return error
 
     def _no_money(self, words: str, response: HttpResponse, call: Call | None, *, at_gateway: bool) -> ProviderError:
@@ -266,8 +268,7 @@ class GeminiAdapter:
             if wait_s is None and "PerMinute" in quota:
                 wait_s = _PER_MINUTE_WAIT_S
         error = error_from(kind, f"{self.provider.name} {what}{said(quoted)}", hint, response, call)
-        error.retry_after = wait_s
-        return error
+        return error.replace(retry_after=wait_s)
 
 
 def _generation_config(call: Call) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError
+from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
 from ..planning.plan import Call, CallImage
 from ..providers.schema import ProviderConfig
 from ..result import Usage
@@ -27,6 +27,7 @@ from .errors import (
     error_of_status,
     invalid_answer,
     lacks_money,
+    new_key,
     parse_json,
     said,
 )
@@ -151,37 +152,37 @@ class OpenAIImagesAdapter:
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
         unpaid = next((code for code in codes if code in _NO_MONEY), None)
         kind: type[ProviderError]
+        remedy: Remedy | str
         if not _BLOCKED.isdisjoint(codes):
             kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
-            hint = f"Change the prompt or the pictures given.{_less_strict(call) if call else ''}"
+            remedy = f"Change the prompt or the pictures given.{_less_strict(call) if call else ''}"
         elif unpaid:
             kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
-            hint = _NO_MONEY[unpaid].format(billing=self.provider.billing_url, limits=_LIMITS_URL)
+            remedy = _NO_MONEY[unpaid].format(billing=self.provider.billing_url, limits=_LIMITS_URL)
         elif lacks_money(status, full_words):
             kind, message = QuotaError, f"OpenAI refused for lack of money{said(words)}"
-            hint = f"Add credit at {self.provider.billing_url}, or raise the spending limit at {_LIMITS_URL}"
+            remedy = f"Add credit at {self.provider.billing_url}, or raise the spending limit at {_LIMITS_URL}"
         elif status == 429:
             kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
-            hint = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
-            limited = error_from(kind, message, hint, response, call)
-            limited.retry_after = limited.retry_after or wait_in_words(full_words)
-            return limited
+            remedy = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
+            limited = error_from(kind, message, remedy, response, call)
+            return limited if limited.retry_after else limited.replace(retry_after=wait_in_words(full_words))
         elif status == 401:
             # The words of a 401 quote a part of the key, so they are not shown.
             kind, message = AuthenticationError, "OpenAI refused the key."
-            hint = f"Make a new one at {self.provider.key_url} and set it with: invokeai-external keys set openai"
+            remedy = new_key(self.provider)
         elif (status == 403 and "verif" in words.lower()) or (status == 400 and _UNVERIFIED.search(full_words)):
             what = "streams" if "stream" in full_words.lower() else "serves"
             kind, message = QuotaError, f"OpenAI {what} {asked_for(call)} to verified organisations only."
-            hint = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
+            remedy = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
             if what == "streams":
-                hint = f"{hint} Without previews, no stream is asked for."
+                remedy += " Without previews, no stream is asked for."
         elif status == 403:
             kind, message = AuthenticationError, f"OpenAI does not allow this key to use {asked_for(call)}{said(words)}"
-            hint = f"Check the permissions of the key and its project at {self.provider.key_url}"
+            remedy = f"Check the permissions of the key and its project at {self.provider.key_url}"
         else:
             return None
-        return error_from(kind, message, hint, response, call)
+        return error_from(kind, message, remedy, response, call)
 
 
 def _less_strict(call: Call) -> str:

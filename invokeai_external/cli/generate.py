@@ -179,7 +179,7 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
     try:
         return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
     except ValueError as error:
-        raise InvalidRequestError(f"{flag}: {error}.", hint="Mend it and try again.") from None
+        raise InvalidRequestError(f"{flag}: {error}.", remedy="Mend it and try again.") from None
 
 
 def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
@@ -190,11 +190,11 @@ def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
             return InputImage(images.mask_from_black(file.data), file.name, marks="black")
         return InputImage(images.mask_from_file(file.data), file.name)
     except images.ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", hint="Give another mask.") from None
+        raise InvalidRequestError(f"{path}: {error}", remedy="Give another mask.") from None
 
 
 def _interrupted(done: Run, *, as_json: bool) -> int:
-    error = CancelledError("Interrupted.", hint=_left_behind(done))
+    error = CancelledError("Interrupted.", remedy=_left_behind(done))
     if as_json:
         images_kept = {"images": [_image_object(saved) for saved in done.saved]} if done.saved else {}
         report.print_json({"error": report.error_object(error), **images_kept, **_errors_object(done.not_saved)})

@@ -74,7 +74,7 @@ def read_picture(path: Path) -> InputImage:
         return InputImage(path.read_bytes(), path.name)
     except OSError as error:
         raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the picture."
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the picture."
         ) from None
 
 
@@ -123,7 +123,8 @@ class PictureFolder:
             saved = _saved(image, placed, spare)
         except OSError as error:
             raise NotSavedError(
-                f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).", hint="Make room first."
+                f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).",
+                remedy="Make room first.",
             ) from None
         elsewhere = Notice("saved_elsewhere", f"{why}: a picture is in {saved.path}.")
         return replace(saved, notices=(*saved.notices, elsewhere))
@@ -164,7 +165,7 @@ def _writable(folder: Path, flag: str) -> Path:
             pass
     except OSError as error:
         raise InvalidRequestError(
-            f"Pictures cannot be saved in {folder}: {error.strerror}.", hint=f"Name another folder with {flag}."
+            f"Pictures cannot be saved in {folder}: {error.strerror}.", remedy=f"Name another folder with {flag}."
         ) from None
     return folder
 

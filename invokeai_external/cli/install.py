@@ -37,29 +37,29 @@ def install_pack(root: Path) -> Path:
     if not (root / "invokeai.yaml").is_file():
         raise InvalidRequestError(
             f"{root} is no Invoke root: it holds no invokeai.yaml.",
-            hint="Name the folder with --root, or start Invoke once.",
+            remedy="Name the folder with --root, or start Invoke once.",
         )
     target = pack_folder(root)
     if (target / ".git").exists():
         raise InvalidRequestError(
-            f"{target} is a git clone, which is not replaced.", hint=f"Update it with: git -C {target} pull"
+            f"{target} is a git clone, which is not replaced.", remedy=f"Update it with: git -C {target} pull"
         )
     if os.path.lexists(target) and not _is_replaceable(target):
         raise InvalidRequestError(
-            f"{target} is not a copy of the pack, so it is not replaced.", hint="Move it away, then install again."
+            f"{target} is not a copy of the pack, so it is not replaced.", remedy="Move it away, then install again."
         )
     for other in copies_of_pack(root):
         if other != target:
             raise InvalidRequestError(
                 f"The pack is already in {other}, and Invoke would load only one of two.",
-                hint="Update it there, or remove that folder first.",
+                remedy="Update it there, or remove that folder first.",
             )
     try:
         _copy(target)
     except OSError as error:
         raise InvalidRequestError(
             f"The pack cannot be copied to {target}: {_reason(error)}.",
-            hint="Check the free space and the permissions of the folder, then install again.",
+            remedy="Check the free space and the permissions of the folder, then install again.",
         ) from None
     return target
 
@@ -108,5 +108,5 @@ def _put_back(old: Path, target: Path) -> None:
     except OSError as error:
         raise InvalidRequestError(
             f"The pack cannot be copied to {target}: {error.strerror}.",
-            hint=f"The one that was there is in {old} now; move it back.",
+            remedy=f"The one that was there is in {old} now; move it back.",
         ) from None

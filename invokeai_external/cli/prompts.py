@@ -28,11 +28,11 @@ def prompt_of(argument: str | None, file: Path | None) -> str:
         InvalidRequestError: The file cannot be read, or is not text.
     """
     if argument is not None and file is not None:
-        raise UsageError("There are two prompts: an argument and --prompt-file.", hint="Give one of them.")
+        raise UsageError("There are two prompts: an argument and --prompt-file.", remedy="Give one of them.")
     if file is not None:
         return _read_stdin() if str(file) == _STDIN else _read_file(file)
     if argument is None:
-        raise UsageError("There is no prompt.", hint="Give it as an argument, with --prompt-file, or as - on a pipe.")
+        raise UsageError("There is no prompt.", remedy="Give it as an argument, with --prompt-file, or as - on a pipe.")
     if argument == _STDIN:
         return _read_stdin()
     _refuse_file(argument)
@@ -56,7 +56,7 @@ def _refuse_file(argument: str) -> None:
         then = f"If the prompt is in it, write --prompt-file {name}. To send"
     raise UsageError(
         f"{argument} is the name of a file, not a prompt.",
-        hint=f"{what}{then} these letters as the prompt, write - and pipe them in.",
+        remedy=f"{what}{then} these letters as the prompt, write - and pipe them in.",
     )
 
 
@@ -67,7 +67,7 @@ def _read_file(path: Path) -> str:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of --prompt-file."
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of --prompt-file."
         ) from None
     return _text(data, str(path))
 
@@ -77,15 +77,15 @@ def _read_stdin() -> str:
         # Without a standard input there is no object for it.
         data = sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b""
     except OSError as error:
-        raise InvalidRequestError(f"Standard input cannot be read: {error.strerror}.", hint="Pipe a text.") from None
+        raise InvalidRequestError(f"Standard input cannot be read: {error.strerror}.", remedy="Pipe a text.") from None
     return _text(data, "Standard input")
 
 
 def _text(data: bytes, name: str) -> str:
     """The text of a file, without the line ends at its end."""
     if len(data) > _MOST_BYTES:
-        raise InvalidRequestError(f"{name} has more than {_MOST_BYTES:,} bytes.", hint="Give a file with a prompt.")
+        raise InvalidRequestError(f"{name} has more than {_MOST_BYTES:,} bytes.", remedy="Give a file with a prompt.")
     try:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"{name} is not UTF-8 text.", hint="Save the prompt as UTF-8 text.") from None
+        raise InvalidRequestError(f"{name} is not UTF-8 text.", remedy="Save the prompt as UTF-8 text.") from None

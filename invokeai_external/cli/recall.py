@@ -36,7 +36,7 @@ def run(path: Path, *, as_json: bool) -> None:
     if not isinstance(prompt, str) or not prompt or not isinstance(found.get("external"), dict):
         raise InvalidRequestError(
             f"{path} was not made by an external model, so no command makes it again.",
-            hint="--json shows the settings that it holds.",
+            remedy="--json shows the settings that it holds.",
         )
     print(shlex.join(recall_command(found)))
     if printable(prompt) != prompt:
@@ -49,7 +49,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
         data = read_regular(path, _LARGEST_IMAGE)
     except OSError as error:
         raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", hint="Check the path of the image."
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."
         ) from None
     sha256 = hashlib.sha256(data).hexdigest()
     named = read_sidecar(sidecar_of(path))
@@ -58,7 +58,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     try:
         found = metadata.read(data)
     except images.ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", hint="Give a PNG, JPEG or WebP file.") from None
+        raise InvalidRequestError(f"{path}: {error}", remedy="Give a PNG, JPEG or WebP file.") from None
     if found is not None:
         return found
     for other in _sidecars_of(path.parent, sha256):
@@ -68,11 +68,11 @@ def _settings_of(path: Path) -> dict[str, Any]:
     if named:
         raise InvalidRequestError(
             f"{sidecar_of(path)} holds the settings of another file: {path} was changed since they were written.",
-            hint="The settings are in that file, as JSON.",
+            remedy="The settings are in that file, as JSON.",
         )
     raise InvalidRequestError(
         f"{path} holds no settings.",
-        hint="Only images made by this program or by Invoke hold them, in the file or in NAME.EXT.json beside it.",
+        remedy="Only images made by this program or by Invoke hold them, in the file or in NAME.EXT.json beside it.",
     )
 
 

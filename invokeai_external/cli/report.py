@@ -86,7 +86,7 @@ def _as_known(error: Exception) -> ExternalError:
     if isinstance(error, ExternalError):
         return error
     if isinstance(error, typer.TyperException):
-        return UsageError(error.format_message(), hint="See --help.")
+        return UsageError(error.format_message(), remedy="See --help.")
     raise error
 
 

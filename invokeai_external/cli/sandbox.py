@@ -28,7 +28,7 @@ def run(port: int) -> None:
             listener.listen()
         except OSError as error:
             raise InvalidRequestError(
-                f"Port {port} cannot be used: {error.strerror}.", hint="Name another with --port, or 0 for any."
+                f"Port {port} cannot be used: {error.strerror}.", remedy="Name another with --port, or 0 for any."
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
         report.say(f"The sandbox serves both providers at {address}; Ctrl-C ends it. Any key will do:")

@@ -83,7 +83,8 @@ class _Output:
                 self._failure = error.strerror or str(error)
                 mute(self._stream)
         raise OutputError(
-            f"Standard output cannot be written: {self._failure}.", hint="Send it to a file or a program that takes it."
+            f"Standard output cannot be written: {self._failure}.",
+            remedy="Send it to a file or a program that takes it.",
         )
 
 

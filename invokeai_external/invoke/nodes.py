@@ -124,7 +124,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             if runtime.is_stopping:
                 raise CancelledError(
                     "Invoke was stopped before the image was there.",
-                    hint="Run it again: an image that still arrived is kept and not paid for twice; otherwise the"
+                    remedy="Run it again: an image that still arrived is kept and not paid for twice; otherwise the"
                     " provider may bill the first time as well.",
                 ) from None
             raise
@@ -158,21 +158,21 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _record(self, context: InvocationContext) -> ExternalApiModelConfig:
         model: ModelIdentifierField | None = self.model  # type: ignore[attr-defined]
         if model is None:
-            raise InvalidRequestError("The node has no model.", hint="Choose one.")
+            raise InvalidRequestError("The node has no model.", remedy="Choose one.")
         try:
             record = context.models.get_config(model)
         except Exception:
             # Invoke raises one of several errors here; all mean that the workflow names a model that is not installed.
             raise InvalidRequestError(
                 f"The model {model.name!r} is not installed.",
-                hint="Choose another, or install it in the model manager.",
+                remedy="Choose another, or install it in the model manager.",
             ) from None
         if not isinstance(record, ExternalApiModelConfig):
-            raise InvalidRequestError(f"{record.name} is not an external model.", hint="Choose one of this node's.")
+            raise InvalidRequestError(f"{record.name} is not an external model.", remedy="Choose one of this node's.")
         if record.provider_id != self.provider:
             raise InvalidRequestError(
                 f"{record.name} is a model of {record.provider_id}, not of {self.provider}.",
-                hint="Choose another model, or use the other node.",
+                remedy="Choose another model, or use the other node.",
             )
         return record
 
@@ -180,7 +180,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         if self.mode == "outpaint":
             raise CapabilityError(
                 "External models cannot outpaint.",
-                hint="Make the box no larger than the picture, or paint a mask inside the picture.",
+                remedy="Make the box no larger than the picture, or paint a mask inside the picture.",
             )
         init_image = _picture(context, self.init_image, "picture to edit") if self.init_image else None
         size, ratio, image_size = self._size(init_image)
@@ -242,7 +242,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             else:
                 originals.saved(saved[-1], told)
         if unsaved:
-            failure = fallback.NotSavedError(message, hint=fallback.keep_elsewhere(unsaved, host.root()).told)
+            failure = fallback.NotSavedError(message, remedy=fallback.keep_elsewhere(unsaved, host.root()).told)
             if not saved:
                 raise failure
             context.logger.error(str(failure))
@@ -301,7 +301,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
             return self._saved_one(context, file, size, metadata, before)
-        raise fallback.NotSavedError(f"A picture could not be saved in the gallery: {reason}.", hint="Mend that first.")
+        raise fallback.NotSavedError(
+            f"A picture could not be saved in the gallery: {reason}.", remedy="Mend that first."
+        )
 
 
 def _tell(context: InvocationContext, line: str, preview: Preview | None, size: Size | None) -> None:
@@ -348,11 +350,11 @@ def _picture(context: InvocationContext, field: ImageField, what: str) -> InputI
     except PermissionError:
         # With several users (6.14.2).
         raise InvalidRequestError(
-            f"The {what} {field.image_name} belongs to another user.", hint="Choose a picture of your own."
+            f"The {what} {field.image_name} belongs to another user.", remedy="Choose a picture of your own."
         ) from None
     except Exception:
         raise InvalidRequestError(
-            f"The {what} {field.image_name} is no longer in the gallery.", hint="Choose another picture."
+            f"The {what} {field.image_name} is no longer in the gallery.", remedy="Choose another picture."
         ) from None
 
 
@@ -369,7 +371,7 @@ def _blaming(picture: InputImage, what: str) -> Iterator[None]:
     try:
         yield
     except images.ImageError as error:
-        raise InvalidRequestError(f"The {what} {picture.name}: {error}", hint="Choose another.") from None
+        raise InvalidRequestError(f"The {what} {picture.name}: {error}", remedy="Choose another.") from None
 
 
 def _model_field(provider: str) -> Any:

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,7 +33,9 @@ from .gallery.result_cache import Destination, KeptResults, fingerprint, told_as
 from .look_ahead.runs import Asked, Ledger, Place, Run
 from .look_ahead.sent_items import Item, SentAhead
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "in_invoke"]
+
+_Error = TypeVar("_Error", bound=ExternalError)
 
 _POLL_S = 0.1
 """How often a run looks whether it was cancelled."""
@@ -187,18 +190,16 @@ class Runtime:
         except BaseException as error:
             self._let_go(run)
             if isinstance(error, ExternalError):
-                _give_invokes_hint(error)
+                raise in_invoke(error) from None
             if not isinstance(error, FutureCancelledError):
                 raise
             raise CancelledError(
                 "The plugin was removed before the picture was there.",
-                hint="Install it again and run again; the provider may bill the first time as well.",
+                remedy="Install it again and run again; the provider may bill the first time as well.",
             ) from None
         if run.notice:
             result = with_notice_on_images(result, run.notice)
-        for failure in result.errors:
-            _give_invokes_hint(failure)
-        return result
+        return replace(result, errors=tuple(map(in_invoke, result.errors)))
 
     @contextmanager
     def handing_over(self, run: Run) -> Iterator[None]:
@@ -283,8 +284,7 @@ class Runtime:
         try:
             return portal.call(service.check_connection, provider)
         except ExternalError as error:
-            _give_invokes_hint(error)
-            raise
+            raise in_invoke(error) from None
 
     def close(self) -> None:
         """End the event loop, and with it all that is under way."""
@@ -471,12 +471,13 @@ def _part_of(request: GenerationRequest, run: Run) -> GenerationResult:
         usage=None,
         cost_usd=None,
         request_ids=(),
-        errors=(CancelledError(missing, hint="Run it again for the rest."),),
+        errors=(CancelledError(missing, remedy="Run it again for the rest."),),
         elapsed_s=0.0,
     )
 
 
-def _give_invokes_hint(error: ExternalError) -> None:
-    """Where the core's hint is to set the key on the command line, name Invoke's own place for it."""
-    if error.hint and "invokeai-external keys set" in error.hint:
-        error.hint = "Set the key on Invoke's External Providers page."
+def in_invoke(error: _Error) -> _Error:
+    """The same error, with what to do next in Invoke's own terms."""
+    if error.remedy and error.remedy.action == "set_key":
+        return error.replace(remedy=replace(error.remedy, text="Set the key on Invoke's External Providers page."))
+    return error

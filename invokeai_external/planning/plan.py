@@ -174,19 +174,19 @@ def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
 def _check_letters(what: str, text: str) -> None:
     """Refuse half a letter, or a byte of a command line that is not UTF-8: neither JSON nor a file takes it."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidRequestError(f"The {what} is not valid Unicode.", hint="Write it as UTF-8.")
+        raise InvalidRequestError(f"The {what} is not valid Unicode.", remedy="Write it as UTF-8.")
 
 
 def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
     if not request.prompt.strip():
-        raise InvalidRequestError("The prompt is empty.", hint="Say what the picture should show.")
+        raise InvalidRequestError("The prompt is empty.", remedy="Say what the picture should show.")
     limit = model.max_prompt_characters
     if limit is not None and request.mask and model.input_images.mask_format == "white":
         limit -= len(MASK_SENTENCE)
     if limit is not None and len(request.prompt) > limit:
         raise CapabilityError(
             f"The prompt has {len(request.prompt):,} characters; {model.name} takes at most {limit:,}.",
-            hint="Shorten the prompt.",
+            remedy="Shorten the prompt.",
         )
 
 
@@ -194,14 +194,14 @@ def _check_count(request: GenerationRequest) -> None:
     if not 1 <= request.n <= MAX_IMAGES:
         raise InvalidRequestError(
             f"{request.n} pictures were asked for; a request makes 1 to {MAX_IMAGES}.",
-            hint="Choose a number in between.",
+            remedy="Choose a number in between.",
         )
 
 
 def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
     if request.mask and not request.init_image:
         raise InvalidRequestError(
-            "A mask was given without a picture to edit.", hint="Give the picture that the mask belongs to as well."
+            "A mask was given without a picture to edit.", remedy="Give the picture that the mask belongs to as well."
         )
     mode: Mode = "txt2img"
     if request.init_image or request.references:
@@ -210,18 +210,18 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         return mode
     if mode == "inpaint":
         raise CapabilityError(
-            f"{model.name} takes no mask.", hint="Leave the mask out, or choose a model with the mode inpaint."
+            f"{model.name} takes no mask.", remedy="Leave the mask out, or choose a model with the mode inpaint."
         )
     raise CapabilityError(
         f"{model.name} takes no pictures, only words.",
-        hint="Leave the pictures out, or choose a model with the mode img2img.",
+        remedy="Leave the pictures out, or choose a model with the mode img2img.",
     )
 
 
 def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:
     if request.size and (request.aspect_ratio or request.image_size):
         raise InvalidRequestError(
-            "A size was given together with an aspect ratio or an image size.", hint="Give one or the other."
+            "A size was given together with an aspect ratio or an image size.", remedy="Give one or the other."
         )
     wanted = SizeRequest(
         size=request.size,
@@ -267,7 +267,7 @@ def _options(request: GenerationRequest, model: ModelConfig, mode: Mode) -> tupl
             if (name, text) == ("background", "transparent"):
                 raise CapabilityError(
                     f"{model.name} makes no transparent pictures.",
-                    hint="Choose a model that does, or another background.",
+                    remedy="Choose a model that does, or another background.",
                 )
             notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
         elif mode not in option.modes:
@@ -285,7 +285,7 @@ def _options(request: GenerationRequest, model: ModelConfig, mode: Mode) -> tupl
                 )
     if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
         raise CapabilityError(
-            "JPEG files cannot be transparent.", hint="Choose the output format png or webp, or another background."
+            "JPEG files cannot be transparent.", remedy="Choose the output format png or webp, or another background."
         )
     return accepted, notices
 
@@ -298,7 +298,7 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
     if not option.minimum <= number <= option.maximum:
         raise CapabilityError(
             f"{value!r} is no {label} for {model.name}.",
-            hint=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
+            remedy=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
         )
     return number
 
@@ -308,7 +308,7 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
         if value.lower() == text:
             return value
     raise CapabilityError(
-        f"{text!r} is no {label} for {model.name}.", hint=f"Choose one of: {', '.join(option.values)}."
+        f"{text!r} is no {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
     )
 
 
@@ -326,7 +326,7 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
     if not 0 <= request.previews <= MAX_PREVIEWS:
         raise InvalidRequestError(
             f"{request.previews} previews were asked for; there are 0 to {MAX_PREVIEWS} of a picture.",
-            hint="Choose a number in between.",
+            remedy="Choose a number in between.",
         )
     if request.previews and not model.previews:
         return 0, [Notice("option_dropped", f"{model.name} shows no previews; {request.previews} were left out.")]
@@ -349,7 +349,7 @@ def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) 
         raise CapabilityError(
             f"{len(given) + mask_counts} pictures were given{', the mask among them' if mask_counts else ''}; "
             f"{model.name} takes at most {limits.max_count}.",
-            hint="Give fewer pictures.",
+            remedy="Give fewer pictures.",
         )
     if request.init_image and request.mask:
         # What came back could not be laid into it otherwise, and would have been paid for.
@@ -441,7 +441,7 @@ def _blaming(image: InputImage) -> Iterator[None]:
     try:
         yield
     except images.ImageError as error:
-        raise InvalidRequestError(f"{image.name}: {error}", hint="Give another file.") from None
+        raise InvalidRequestError(f"{image.name}: {error}", remedy="Give another file.") from None
 
 
 def _lifecycle_notices(model: ModelConfig) -> list[Notice]:

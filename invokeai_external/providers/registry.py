@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import ValidationError
 
 from .. import clock
-from ..errors import InvalidRequestError, NotConfiguredError, RequestError, SettingsError, UnknownProviderError
+from ..errors import InvalidRequestError, NotConfiguredError, Remedy, RequestError, SettingsError, UnknownProviderError
 from ..result import Notice
 from . import catalog
 from .schema import ModelConfig, ProviderConfig
@@ -83,7 +83,7 @@ class Registry:
         """The provider of that id; raises UnknownProviderError."""
         if provider_id not in PROVIDER_IDS:
             raise UnknownProviderError(
-                f"There is no provider {provider_id!r}.", hint=f"Choose one of: {', '.join(PROVIDER_IDS)}."
+                f"There is no provider {provider_id!r}.", remedy=f"Choose one of: {', '.join(PROVIDER_IDS)}."
             )
         return catalog.page(provider_id).provider
 
@@ -137,7 +137,7 @@ class Registry:
         self.provider(provider_id)
         if not model_id:
             raise InvalidRequestError(
-                f"{reference!r} names no model.", hint=f"See: invokeai-external models --provider {provider_id}"
+                f"{reference!r} names no model.", remedy=f"See: invokeai-external models --provider {provider_id}"
             )
         models = self._known(provider_id)
         found = _named(model_id, models)
@@ -151,7 +151,7 @@ class Registry:
             return _as_snapshot(model_id, snapshot_of)
         raise InvalidRequestError(
             f"No known model is called {model_id!r}.",
-            hint=f"Write it as provider/model-id, with a provider out of {', '.join(PROVIDER_IDS)}; "
+            remedy=f"Write it as provider/model-id, with a provider out of {', '.join(PROVIDER_IDS)}; "
             "see 'invokeai-external models'.",
         )
 
@@ -173,8 +173,11 @@ class Registry:
                 return self._as_of(today, _newest(self._known(provider_id), today))
         raise NotConfiguredError(
             "No provider has a key yet.",
-            hint=f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
-            "or try everything for nothing with --sandbox.",
+            remedy=Remedy(
+                f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
+                "or try everything for nothing with --sandbox.",
+                action="set_key",
+            ),
         )
 
 

@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -32,6 +31,7 @@ from ..errors import (
     NetworkError,
     NotConfiguredError,
     ProviderError,
+    Remedy,
     RequestError,
     ServiceStateError,
     TimedOutError,
@@ -260,7 +260,7 @@ class Service:
     async def __aenter__(self) -> Self:
         self._check_state()
         if self._is_entered:
-            raise ServiceStateError("This Service was entered before.", hint="Use one 'async with' for each Service.")
+            raise ServiceStateError("This Service was entered before.", remedy="Use one 'async with' for each Service.")
         self._is_entered = True
         return self
 
@@ -286,8 +286,7 @@ class Service:
         try:
             plan = plan_calls(request, model)
         except RequestError as error:
-            error.provider, error.model = model.provider, model.id
-            raise
+            raise error.replace(provider=model.provider, model=model.id) from None
         return replace(plan, notices=(*notices, *plan.notices))
 
     def preview(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
@@ -364,11 +363,9 @@ class Service:
             # What a lost call says of money is not true of a list.
             what = f"{provider.name} did not answer within {_CHECK_TIMEOUT_S:g} s."
             message = error.message if isinstance(error, ProviderError) else what
-            raise NetworkError(message, hint="Check the network and the base URL.", provider=provider_id) from None
+            raise NetworkError(message, remedy="Check the network and the base URL.", provider=provider_id) from None
         except ProviderError as error:
-            error.provider = provider_id
-            _name_source(error, access)
-            raise redacted(error, access.api_key) from None
+            raise _shown(error.replace(provider=provider_id), access) from None
         known = self.registry.models(provider_id)
         return ConnectionCheck(
             provider.name,
@@ -379,12 +376,13 @@ class Service:
     def _check_state(self) -> None:
         """Raise ServiceStateError unless the service is open and belongs to this event loop, or to none yet."""
         if self._is_closed:
-            raise ServiceStateError("This Service is closed.", hint="Make another Service for further requests.")
+            raise ServiceStateError("This Service is closed.", remedy="Make another Service for further requests.")
         run = _this_run()
         self._run = self._run or run
         if self._run is not run:
             raise ServiceStateError(
-                "This Service belongs to another event loop.", hint="Make a Service in each event loop that needs one."
+                "This Service belongs to another event loop.",
+                remedy="Make a Service in each event loop that needs one.",
             )
 
     def _access(self, provider_id: str) -> _Access:
@@ -429,10 +427,9 @@ class Service:
             with anyio.CancelScope(shield=True):
                 outcome = await collect()
         except ProviderError as error:
-            error.provider, error.model = access.adapter.provider.id, call.model.id
-            _name_source(error, access)
-            on_progress(Failed(*place, redacted(error, access.api_key)))
-            return _Outcome((), (), None, None, error.request_id, (error,))
+            failure = _shown(error.replace(provider=access.adapter.provider.id, model=call.model.id), access)
+            on_progress(Failed(*place, failure))
+            return _Outcome((), (), None, None, failure.request_id, (failure,))
         on_progress(Received(*place, outcome.images))
         return outcome
 
@@ -490,8 +487,9 @@ class Service:
             return redacted_answer(answer, access.api_key), response
 
         def tell(wait_s: float, error: ProviderError) -> None:
-            _log.info("%s Again in %.1f s.", redacted(error, access.api_key).message, wait_s)
-            on_progress(Retrying(*place, wait_s, error))
+            shown = redacted(error, access.api_key)
+            _log.info("%s Again in %.1f s.", shown.message, wait_s)
+            on_progress(Retrying(*place, wait_s, shown))
 
         return await self._patiently(once, tell, call.model.reference, slot)
 
@@ -595,17 +593,14 @@ class Service:
         hold = self._holds.get(model)
         # One that is over says nothing any more, however long it was asked to be.
         if hold is None or hold.until <= now or hold.asked_until < now + asked_s:
-            # What the first one tells is changed on its way; the others tell it anew.
-            self._holds[model] = _Hold(now + min(asked_s, _LONGEST_HOLD_S), now + asked_s, copy(error))
+            self._holds[model] = _Hold(now + min(asked_s, _LONGEST_HOLD_S), now + asked_s, error)
 
     def _held(self, model: str) -> ProviderError | None:
         """What a call of the model met that was asked to wait, with what is left of the wait; None if it is over."""
         hold, now = self._holds.get(model), self._clock()
         if hold is None or hold.until <= now:
             return None
-        error = copy(hold.reason)
-        error.retry_after = hold.asked_until - now
-        return error
+        return hold.reason.replace(retry_after=hold.asked_until - now)
 
     async def _fetch(self, access: _Access, answer: Answer, contents: list[bytes | ProviderError | None]) -> None:
         """Fetch the pictures of an answer that are behind URLs, side by side; each is put in its place as it comes.
@@ -619,7 +614,7 @@ class Service:
             if image.url and len(urls) < _MOST_FETCHED:
                 urls[place] = image.url
             elif not image.is_readable:
-                contents[place] = InvalidResponseError("A picture of the answer cannot be read.", hint=_MAYBE_BILLED)
+                contents[place] = InvalidResponseError("A picture of the answer cannot be read.", remedy=_MAYBE_BILLED)
 
         async def fetch(place: int, url: str) -> None:
             try:
@@ -645,7 +640,7 @@ class Service:
         if url is None or not _may_fetch(url, access.base_url):
             raise InvalidResponseError(
                 "The answer names a picture at an address that is neither https nor the provider's own.",
-                hint="It was billed but not fetched; check the base URL.",
+                remedy="It was billed but not fetched; check the base URL.",
             )
         headers: Mapping[str, str] = {}
         for tries in itertools.count(1):
@@ -705,9 +700,11 @@ class Service:
         came = len(answer.images) - (len(arrived) - len(_distinct(arrived)))
         if came > call.n:
             common = (*common, _more_images(call.n, came))
-        for failure in errors:
-            failure.provider, failure.model, failure.may_be_billed = access.adapter.provider.id, call.model.id, True
-            failure.status, failure.request_id = response.status, answer.request_id
+        place = {"provider": access.adapter.provider.id, "model": call.model.id}
+        errors = [
+            failure.replace(**place, may_be_billed=True, status=response.status, request_id=answer.request_id)
+            for failure in errors
+        ]
         if not found:
             raise errors[-1]
         # A picture that nobody asked for is no loss.
@@ -780,9 +777,9 @@ class Service:
             return images.inspect_image(data, max_pixels=most)
         except images.TooManyPixelsError as error:
             hint = "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures."
-            raise InvalidResponseError(f"A picture arrived and was not taken: {error}", hint=hint) from None
+            raise InvalidResponseError(f"A picture arrived and was not taken: {error}", remedy=hint) from None
         except images.ImageError as error:
-            raise InvalidResponseError(f"A picture arrived broken: {error}", hint=_MAYBE_BILLED) from None
+            raise InvalidResponseError(f"A picture arrived broken: {error}", remedy=_MAYBE_BILLED) from None
 
     def _finished(self, request: GenerationRequest, call: Call, data: bytes, info: images.ImageInfo) -> _Finished:
         """What arrived as it is; with a mask, laid into the picture to edit: a provider takes a mask for guidance."""
@@ -796,18 +793,18 @@ class Service:
             feather = self._settings.limits.mask_feather_px
             made = images.composite(original, data, request.mask.data, feather=feather)
         except images.ImageError as error:
-            raise InvalidResponseError(f"A picture arrived broken: {error}", hint=_MAYBE_BILLED) from None
+            raise InvalidResponseError(f"A picture arrived broken: {error}", remedy=_MAYBE_BILLED) from None
         return _Finished(made, "image/png", size, composited=True)
 
 
 def _not_fetched(why: str) -> NetworkError:
-    return NetworkError(f"The finished picture could not be fetched: {why}", hint=_BILLED)
+    return NetworkError(f"The finished picture could not be fetched: {why}", remedy=_BILLED)
 
 
 def _too_few(access: _Access, call: Call, answer: Answer, response: HttpResponse) -> ProviderError:
     return InvalidResponseError(
         f"{call.n} pictures were asked for and {len(answer.images)} came.",
-        hint="Ask again for the rest; the cost is of what came.",
+        remedy="Ask again for the rest; the cost is of what came.",
         provider=access.adapter.provider.id,
         model=call.model.id,
         status=response.status,
@@ -959,17 +956,25 @@ def _base_url_notices(base_url: str) -> tuple[Notice, ...]:
     return (Notice("plain_http", f"{host} is reached by plain http: the key and the prompt travel unencrypted."),)
 
 
-def _name_source(error: ProviderError, access: _Access) -> None:
-    """Say of a refused key where it came from, since a new one elsewhere would change nothing."""
-    if isinstance(error, AuthenticationError) and access.key_source:
-        error.hint = f"{error.hint} (the one in use is from {access.key_source})"
+def _shown(error: ProviderError, access: _Access) -> ProviderError:
+    """Fit to be shown; the error of a refused key says where that came from: a new one elsewhere changes nothing."""
+    if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
+        text = f"{error.remedy.text} (the one in use is from {access.key_source})"
+        error = error.replace(remedy=replace(error.remedy, text=text))
+    return redacted(error, access.api_key)
 
 
 def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError:
     return NotConfiguredError(
         f"There is no key for {info.name}.",
-        hint=f"Make one at {info.key_url}, then run 'invokeai-external keys set {info.id}', or set "
-        f"{variable_name(info.id, 'api_key')}, or add external_{info.id}_api_key to {settings.root / API_KEYS_FILE}.",
+        remedy=Remedy(
+            f"Make one at {info.key_url}, then run 'invokeai-external keys set {info.id}', or set "
+            f"{variable_name(info.id, 'api_key')}, or add external_{info.id}_api_key to "
+            f"{settings.root / API_KEYS_FILE}.",
+            action="set_key",
+            provider=info.id,
+            url=info.key_url,
+        ),
         provider=info.id,
     )
 

@@ -85,7 +85,7 @@ def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
             todo = f"delete {name}" if key is None else f"write this one with your key in place of <key>: {name}: <key>"
             raise SettingsError(
                 f"{path} cannot be changed line by line, so it was left as it is.",
-                hint=f"Open it, give each entry one line of its own, and {todo}",
+                remedy=f"Open it, give each entry one line of its own, and {todo}",
                 provider=provider,
             )
         _write_private(path, text)
@@ -100,11 +100,11 @@ def _writing(path: Path) -> Iterator[None]:
         with locked(path.with_name(f".{path.name}.lock")):
             yield
     except LockBusyError:
-        raise SettingsError(f"{path} is being written by another process.", hint="Try again.") from None
+        raise SettingsError(f"{path} is being written by another process.", remedy="Try again.") from None
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror}.",
-            hint="Mend the permissions of the folder, or name another root.",
+            remedy="Mend the permissions of the folder, or name another root.",
         ) from None
 
 

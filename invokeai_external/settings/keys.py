@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..errors import NotConfiguredError
+from ..errors import NotConfiguredError, Remedy
 
 __all__ = [
     "USUAL_VARIABLES",
@@ -238,10 +238,11 @@ def check_key(provider: str, key: str, source: str | None = None) -> None:
     problem = _problem_of(key)
     if problem is None:
         return
-    where, hint = "", f"Copy the whole key and set it with: invokeai-external keys set {provider}"
+    text = f"Copy the whole key and set it with: invokeai-external keys set {provider}"
+    where, remedy = "", Remedy(text, action="set_key", provider=provider)
     if source and _VARIABLE.fullmatch(source):
-        where, hint = f" in {source}", f"Set {source} to the whole key, and to nothing else."
-    raise NotConfiguredError(f"The key for {provider}{where} {problem}.", hint=hint, provider=provider)
+        where, remedy = f" in {source}", Remedy(f"Set {source} to the whole key, and to nothing else.")
+    raise NotConfiguredError(f"The key for {provider}{where} {problem}.", remedy=remedy, provider=provider)
 
 
 def _problem_of(key: str) -> str | None:

@@ -103,7 +103,7 @@ class UserModels:
         """The error of a model whose name cannot be one, with its line."""
         assert self.file is not None
         line, _ = self.file.find(("models", reference))
-        return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", hint=error.hint)
+        return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", remedy=error.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsErr
     return SettingsError(
         f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
         "is not sent there.",
-        hint=f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
+        remedy=f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
         f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s own.",
         provider=provider,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ..errors import SettingsError
+from ..errors import Remedy, SettingsError
 
 __all__ = ["YamlFile"]
 
@@ -107,7 +107,7 @@ class YamlFile:
             self.text = ""
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
-            raise SettingsError(f"{path} cannot be read: {why}.", hint="Mend the file or its permissions.") from None
+            raise SettingsError(f"{path} cannot be read: {why}.", remedy="Mend the file or its permissions.") from None
         try:
             loader = BoundedLoader(self.text)
             self.node = loader.get_single_node()
@@ -123,11 +123,11 @@ class YamlFile:
             raise self.error(1, "the file must hold 'name: value' lines")
         self.data: dict[str, Any] = data or {}
 
-    def error(self, line: int, problem: str, hint: str | None = None) -> SettingsError:
+    def error(self, line: int, problem: str, remedy: Remedy | str | None = None) -> SettingsError:
         # What it quotes of the file may hold what no terminal can show.
         shown = "".join(c if c.isprintable() else "?" for c in problem)
         shown = shown if len(shown) <= _LONGEST_PROBLEM else f"{shown[:_LONGEST_PROBLEM]}…"
-        return SettingsError(f"{self.path}, line {line}: {shown}.", hint=hint or "Mend that line and try again.")
+        return SettingsError(f"{self.path}, line {line}: {shown}.", remedy=remedy or "Mend that line and try again.")
 
     def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
         """The first mistake that pydantic found below a place in the file."""

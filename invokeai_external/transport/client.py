@@ -248,7 +248,7 @@ class Transport:
             request = self._client.build_request("GET", url, headers=headers)
         except (httpx.InvalidURL, UnicodeError):
             raise InvalidResponseError(
-                "The answer names a picture at an address that is none.", hint="It was billed but not fetched."
+                "The answer names a picture at an address that is none.", remedy="It was billed but not fetched."
             ) from None
         body = io.BytesIO()
         begun: HttpResponse | None = None
@@ -312,7 +312,7 @@ class Transport:
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
                 raise NetworkError(
                     f"No connection to {host} could be made ({_reason(error)}).",
-                    hint="Check the network and the base URL; nothing was sent.",
+                    remedy="Check the network and the base URL; nothing was sent.",
                     never_sent=True,
                 ) from None
             except httpx.HTTPError as error:
@@ -578,7 +578,7 @@ def _inflater(response: httpx.Response) -> _Plain | _Inflater:
         return _Inflater()
     raise InvalidResponseError(
         "The answer is packed in a way that was not asked for.",
-        hint="It may have been billed. Check the base URL; the server must send gzip or nothing as its "
+        remedy="It may have been billed. Check the base URL; the server must send gzip or nothing as its "
         "Content-Encoding.",
         status=response.status_code,
         request_id=response.headers.get("x-request-id"),
@@ -729,7 +729,7 @@ def _timed_out(message: str, response: httpx.Response | None) -> ProviderError:
 def _unanswered(kind: type[ProviderError], message: str, response: httpx.Response | None) -> ProviderError:
     return kind(
         message,
-        hint=_MAY_BE_BILLED,
+        remedy=_MAY_BE_BILLED,
         status=response.status_code if response else None,
         request_id=response.headers.get("x-request-id") if response else None,
         may_be_billed=True,
@@ -757,7 +757,7 @@ def _reason(error: httpx.HTTPError) -> str:
 def _too_large(limit: int) -> ProviderError:
     return InvalidResponseError(
         f"The answer is larger than the {limit:,} bytes that are allowed.",
-        hint="It may have been billed. Raise max_response_bytes in invokeai_external.yaml if it is right.",
+        remedy="It may have been billed. Raise max_response_bytes in invokeai_external.yaml if it is right.",
         may_be_billed=True,
     )
 
@@ -765,6 +765,6 @@ def _too_large(limit: int) -> ProviderError:
 def _unreadable(what: str) -> ProviderError:
     return InvalidResponseError(
         f"The answer {what}; that is not the answer of an image model.",
-        hint="It may have been billed. Check the base URL.",
+        remedy="It may have been billed. Check the base URL.",
         may_be_billed=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import ExternalError
@@ -22,11 +23,11 @@ def redact(text: str, key: str) -> str:
 
 def redacted(error: _Error, key: str) -> _Error:
     """The same error with its message, hint and request id fit to be shown."""
-    error.message = redact(error.message, key)
-    error.hint = redact_optional(error.hint, key)
-    error.request_id = redact_optional(error.request_id, key)
-    error.args = (error.message,)
-    return error
+    return error.replace(
+        message=redact(error.message, key),
+        remedy=replace(error.remedy, text=redact(error.remedy.text, key)) if error.remedy else None,
+        request_id=redact_optional(error.request_id, key),
+    )
 
 
 def redact_optional(text: str | None, key: str) -> str | None:

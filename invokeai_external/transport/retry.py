@@ -163,9 +163,7 @@ def _is_retryable(error: ProviderError) -> bool:
 
 
 def _told_of_tries(error: ProviderError, tries: int) -> ProviderError:
-    if tries > 1:
-        error.message = f"{error.message.rstrip('.')} (tried {tries} times)."
-    return error
+    return error.replace(message=f"{error.message.rstrip('.')} (tried {tries} times).") if tries > 1 else error
 
 
 def _asks_too_long(error: ProviderError, wait_s: float, left_s: float) -> ProviderError:
@@ -173,7 +171,7 @@ def _asks_too_long(error: ProviderError, wait_s: float, left_s: float) -> Provid
     return kind(
         f"{error.message.rstrip('.')}, and asks to wait {_short(wait_s)} s, longer than the {_short(left_s)} s "
         "that are left for it.",
-        hint=f"Try again in {_spoken(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
+        remedy=f"Try again in {_spoken(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
         provider=error.provider,
         model=error.model,
         status=error.status,

@@ -290,4 +290,4 @@ def _read(entry: Path) -> GenerationResult:
 
 
 def _error(code: str, message: str, hint: str | None) -> ProviderError:
-    return _KINDS.get(code, ProviderError)(message, hint=hint)
+    return _KINDS.get(code, ProviderError)(message, remedy=hint)
