@@ -131,7 +131,6 @@ LONGEST_MODULE = 450
 TO_BE_SPLIT = {
     "invoke/host.py",
     "invoke/runtime.py",
-    "planning/plan.py",
     "sandbox/openai_request.py",
     "service/service.py",
     "transport/client.py",

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
-from ..planning.plan import Call, CallImage
+from ..planning.input_images import CallImage
+from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Usage
 from ..transport.messages import FilePart, HttpRequest, HttpResponse

@@ -6,21 +6,19 @@ raises before anything is sent.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from .. import images
 from ..errors import CapabilityError, InvalidRequestError
 from ..pricing.estimate import image_usd_at
-from ..providers.schema import ChoiceOption, InputImageLimits, Mode, ModelConfig, NumberOption
-from ..request import MAX_PREVIEWS, GenerationRequest, InputImage, OptionValue
+from ..providers.schema import Mode, ModelConfig
+from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
-from ..sizing import DEFAULT_EDGE, FlexibleSizing, Size, SizeChoice, SizeRequest
+from ..sizing import FlexibleSizing, SizeChoice, SizeRequest
+from .input_images import CallImage, natural_ratio, prepare_images
+from .options import accept_options
 
-__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "CallImage", "Plan", "count_calls", "plan"]
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
 
 MAX_IMAGES = 10
 """The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
@@ -33,25 +31,6 @@ MASK_SENTENCE = (
 
 _SEED_MASK = 0x7FFFFFFF
 """Gemini's seed is an int32 and not negative; every seed is kept inside that."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallImage:
-    """A picture as it is sent: without private data, upright, within the model's limits.
-
-    Attributes:
-        data: The bytes to send.
-        mime_type: What they are.
-        name: The name of the file that it came from.
-        sha256: The hash of the file that it came from.
-        marks: As in ``InputImage``.
-    """
-
-    data: bytes = field(repr=False)
-    mime_type: str
-    name: str
-    sha256: str
-    marks: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +107,10 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
     _check_count(request)
     mode = _mode(request, model)
     size, size_notices = _size(request, model)
-    options, option_notices = _options(request, model, mode)
+    options, option_notices = accept_options(request, model, mode)
     seeds, seed_notices = _seeds(request, model)
     previews, preview_notices = _previews(request, model)
-    pictures, picture_notices = _pictures(request, model, size)
+    ready, image_notices = prepare_images(request, model, size)
     per_call = _images_per_call(request, model)
     calls = tuple(
         Call(
@@ -141,9 +120,9 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
             n=min(per_call, request.n - first),
             size=size,
             seed=seeds[first] if seeds else None,
-            init_image=pictures.init_image,
-            mask=pictures.mask,
-            references=pictures.references,
+            init_image=ready.init_image,
+            mask=ready.mask,
+            references=ready.references,
             options=options,
             previews=previews,
         )
@@ -155,7 +134,7 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
         *option_notices,
         *seed_notices,
         *preview_notices,
-        *picture_notices,
+        *image_notices,
     )
     return Plan(model, calls, notices)
 
@@ -227,7 +206,7 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
         size=request.size,
         aspect_ratio=request.aspect_ratio,
         image_size=request.image_size or None,
-        natural_ratio=_natural_ratio(request),
+        natural_ratio=natural_ratio(request),
     )
     try:
         choice = model.sizing.choose(wanted)
@@ -242,74 +221,9 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
     return choice, notices
 
 
-def _natural_ratio(request: GenerationRequest) -> float | None:
-    if request.init_image is None:
-        return None
-    with _blaming(request.init_image):
-        return images.size_of(request.init_image.data).ratio
-
-
 def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
     limit = model.sizing.experimental_above if isinstance(model.sizing, FlexibleSizing) else None
     return limit is not None and choice.size is not None and choice.size.pixels > limit
-
-
-def _options(request: GenerationRequest, model: ModelConfig, mode: Mode) -> tuple[dict[str, OptionValue], list[Notice]]:
-    accepted: dict[str, OptionValue] = {}
-    notices: list[Notice] = []
-    for name, value in request.options.items():
-        text = str(value).strip().lower()
-        if text in ("", "auto"):
-            continue
-        label = name.replace("_", " ")
-        option = model.options.get(name)
-        if option is None:
-            if (name, text) == ("background", "transparent"):
-                raise CapabilityError(
-                    f"{model.name} makes no transparent pictures.",
-                    remedy="Choose a model that does, or another background.",
-                )
-            notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
-        elif mode not in option.modes:
-            where = "when a picture is edited" if "txt2img" not in option.modes else "without pictures"
-            notices.append(
-                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was left out.")
-            )
-        elif isinstance(option, NumberOption):
-            accepted[name] = _number(model, label, option, value)
-        else:
-            accepted[name] = _choice(model, label, option, text)
-            if text in option.preview:
-                notices.append(
-                    Notice("preview", f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.")
-                )
-    if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
-        raise CapabilityError(
-            "JPEG files cannot be transparent.", remedy="Choose the output format png or webp, or another background."
-        )
-    return accepted, notices
-
-
-def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not option.minimum <= number <= option.maximum:
-        raise CapabilityError(
-            f"{value!r} is no {label} for {model.name}.",
-            remedy=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
-        )
-    return number
-
-
-def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:
-    for value in option.values:
-        if value.lower() == text:
-            return value
-    raise CapabilityError(
-        f"{text!r} is no {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
-    )
 
 
 def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
@@ -331,117 +245,6 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
     if request.previews and not model.previews:
         return 0, [Notice("option_dropped", f"{model.name} shows no previews; {request.previews} were left out.")]
     return request.previews, []
-
-
-class _Pictures(NamedTuple):
-    init_image: CallImage | None
-    mask: CallImage | None
-    references: tuple[CallImage, ...]
-
-
-def _pictures(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[_Pictures, list[Notice]]:
-    given = [*([request.init_image] if request.init_image else []), *request.references]
-    limits = model.input_images
-    if not given:
-        return _Pictures(None, None, ()), []
-    mask_counts = request.mask is not None and limits.mask_format == "white"
-    if len(given) + mask_counts > limits.max_count:
-        raise CapabilityError(
-            f"{len(given) + mask_counts} pictures were given{', the mask among them' if mask_counts else ''}; "
-            f"{model.name} takes at most {limits.max_count}.",
-            remedy="Give fewer pictures.",
-        )
-    if request.init_image and request.mask:
-        # What came back could not be laid into it otherwise, and would have been paid for.
-        with _blaming(request.init_image):
-            images.verify_pixels(request.init_image.data)
-    if limits.square_rgba:
-        return _square_pictures(given[0], request, model, size)
-    prepared, mask = _prepared(given, request.mask, limits)
-    notices = [
-        Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
-        for image, ready in zip(given, prepared, strict=True)
-        if ready.downscaled
-    ]
-    sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
-    if request.init_image:
-        return _Pictures(sent[0], mask, sent[1:]), notices
-    return _Pictures(None, None, sent), notices
-
-
-def _prepared(
-    given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
-) -> tuple[list[images.PreparedImage], CallImage | None]:
-    """The pictures as they may be sent and the mask of the first, each and all together within the model's limits."""
-    total = limits.max_total_bytes
-    most_for_mask = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
-
-    def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
-        with _blaming(image):
-            return images.prepare_input(image.data, max_bytes=max_bytes)
-
-    prepared = [prepare(image, limits.max_bytes) for image in given]
-    ready_mask = _prepared_mask(mask, prepared[0].size, most_for_mask, limits)
-    sizes = [len(ready.data) for ready in prepared]
-    if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:
-        return prepared, ready_mask
-    share = _share(sizes, total - most_for_mask if ready_mask else total)
-    smaller = [
-        ready if len(ready.data) <= share else prepare(image, share)
-        for image, ready in zip(given, prepared, strict=True)
-    ]
-    return smaller, _prepared_mask(mask, smaller[0].size, most_for_mask, limits)
-
-
-def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
-    """The mask at the size of the picture that is sent, in the form that the model takes."""
-    if mask is None:
-        return None
-    convert = images.white_mask if limits.mask_format == "white" else images.alpha_mask
-    with _blaming(mask):
-        return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
-
-
-def _share(sizes: Sequence[int], total: int) -> int:
-    """The most bytes each file may have so that all stay within a total, which they exceed: what small files leave over
-    goes to the large ones."""
-    left, largest_first = total, sorted(sizes, reverse=True)
-    while largest_first[-1] <= left // len(largest_first):
-        left -= largest_first.pop()
-    return left // len(largest_first)
-
-
-def _square_pictures(
-    image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
-) -> tuple[_Pictures, list[Notice]]:
-    """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
-    edge = size.size.width if size.size else DEFAULT_EDGE
-    limits = model.input_images
-    with _blaming(image):
-        square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
-        shown = images.size_of(image.data)
-    notices = []
-    if max(shown.width, shown.height) > edge:
-        notices.append(Notice("image_downscaled", f"{image.name} is sent within a square of {edge}x{edge}."))
-    if request.mask is None:
-        return _Pictures(square, None, ()), notices
-    with _blaming(request.mask):
-        inside = images.square_mask(request.mask.data, shown, edge=edge)
-        alpha = images.alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
-    return _Pictures(square, _call_image(request.mask, alpha, "image/png"), ()), notices
-
-
-def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
-    return CallImage(data, mime_type, source.name, source.sha256, source.marks)
-
-
-@contextmanager
-def _blaming(image: InputImage) -> Iterator[None]:
-    """Turn an error of the picture into one of the request that names its file."""
-    try:
-        yield
-    except images.ImageError as error:
-        raise InvalidRequestError(f"{image.name}: {error}", remedy="Give another file.") from None
 
 
 def _lifecycle_notices(model: ModelConfig) -> list[Notice]:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import Answer
-from ..planning.plan import Call, CallImage
+from ..planning.input_images import CallImage
+from ..planning.plan import Call
 from ..providers.schema import ModelConfig
 from ..result import Notice
 from ..sizing import Size

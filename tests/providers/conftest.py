@@ -22,7 +22,8 @@ from starlette.routing import Route
 
 from invokeai_external.adapters.base import Adapter, Answer
 from invokeai_external.errors import ProviderError
-from invokeai_external.planning.plan import Call, CallImage
+from invokeai_external.planning.input_images import CallImage
+from invokeai_external.planning.plan import Call
 from invokeai_external.providers.registry import Registry
 from invokeai_external.request import OptionValue
 from invokeai_external.sizing import SizeChoice

@@ -1,0 +1,72 @@
+"""The options of a request, brought to the values that a model accepts. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import CapabilityError
+from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption
+from ..request import GenerationRequest, OptionValue
+from ..result import Notice
+
+__all__ = ["accept_options"]
+
+
+def accept_options(
+    request: GenerationRequest, model: ModelConfig, mode: Mode
+) -> tuple[dict[str, OptionValue], list[Notice]]:
+    accepted: dict[str, OptionValue] = {}
+    notices: list[Notice] = []
+    for name, value in request.options.items():
+        text = str(value).strip().lower()
+        if text in ("", "auto"):
+            continue
+        label = name.replace("_", " ")
+        option = model.options.get(name)
+        if option is None:
+            if (name, text) == ("background", "transparent"):
+                raise CapabilityError(
+                    f"{model.name} makes no transparent pictures.",
+                    remedy="Choose a model that does, or another background.",
+                )
+            notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
+        elif mode not in option.modes:
+            where = "when a picture is edited" if "txt2img" not in option.modes else "without pictures"
+            notices.append(
+                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was left out.")
+            )
+        elif isinstance(option, NumberOption):
+            accepted[name] = _number(model, label, option, value)
+        else:
+            accepted[name] = _choice(model, label, option, text)
+            if text in option.preview:
+                notices.append(
+                    Notice("preview", f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.")
+                )
+    if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
+        raise CapabilityError(
+            "JPEG files cannot be transparent.", remedy="Choose the output format png or webp, or another background."
+        )
+    return accepted, notices
+
+
+def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not option.minimum <= number <= option.maximum:
+        raise CapabilityError(
+            f"{value!r} is no {label} for {model.name}.",
+            remedy=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
+        )
+    return number
+
+
+def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:
+    for value in option.values:
+        if value.lower() == text:
+            return value
+    raise CapabilityError(
+        f"{text!r} is no {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
+    )
