@@ -1039,11 +1039,11 @@ def test_a_picture_that_takes_no_settings_is_saved_without_them(
     run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a JPEG does whose own EXIF fills all the room there is."""
-    from invokeai_external import images
     from invokeai_external.images import metadata
+    from invokeai_external.images.errors import ImageError
 
     def refuse(*_: object) -> bytes:
-        raise images.ImageError("There is no room.")
+        raise ImageError("There is no room.")
 
     monkeypatch.setattr(metadata, "parts_with", refuse)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--metadata", "embed", "--json")

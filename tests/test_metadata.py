@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import images
 from invokeai_external.adapters.base import Answer, AnswerImage
 from invokeai_external.cli.recall_command import recall_command
-from invokeai_external.images import ImageInfo
+from invokeai_external.images.embed import embed_text
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inspect import ImageInfo
 from invokeai_external.images.metadata import embed, read
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, plan
 from invokeai_external.providers import catalog
@@ -200,9 +201,9 @@ def test_a_prompt_that_a_jpeg_cannot_hold_is_recorded_in_part(letter: str, kept:
 def test_a_file_that_holds_no_metadata_or_is_no_picture() -> None:
     assert read(picture()) is None
     for text in ("{", "[1]", '"text"', ""):
-        assert read(images.embed_text(picture(), {"invokeai_metadata": text})) is None
+        assert read(embed_text(picture(), {"invokeai_metadata": text})) is None
     for action in (read, lambda data: embed(data, {"a": 1})):
-        with pytest.raises(images.ImageError):
+        with pytest.raises(ImageError):
             action(b"no picture")
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import images
 from invokeai_external.cli.app import app, main
 from invokeai_external.cli.recall_command import recall_command
+from invokeai_external.images.embed import embed_text
 from invokeai_external.providers import catalog
 
 from .images.pictures import png_of
@@ -41,7 +41,7 @@ def recall(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., 
 
     def recall_text(text: str, *arguments: str) -> Done:
         path = tmp_path / "image.png"
-        path.write_bytes(images.embed_text(PNG, {"invokeai_metadata": text}))
+        path.write_bytes(embed_text(PNG, {"invokeai_metadata": text}))
         capsys.readouterr()
         return Done(main(["recall", str(path), *arguments]), *capsys.readouterr())
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import anyio
 import anyio.to_thread
 
-from .. import images
 from ..errors import CancelledError, ExternalError, InvalidRequestError
+from ..images.errors import ImageError
 from ..planning.plan import Plan
 from ..request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
 from ..result import GenerationResult, Notice, Preview, Progress, Received, Sending
@@ -184,12 +184,14 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
 
 def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
     """A mask file in the form used inside; transparency, or else white, marks what to change, or black alone."""
+    from ..images.masks import mask_from_black, mask_from_file
+
     file = read_picture(path)
     try:
         if color == "black":
-            return InputImage(images.mask_from_black(file.data), file.name, marks="black")
-        return InputImage(images.mask_from_file(file.data), file.name)
-    except images.ImageError as error:
+            return InputImage(mask_from_black(file.data), file.name, marks="black")
+        return InputImage(mask_from_file(file.data), file.name)
+    except ImageError as error:
         raise InvalidRequestError(f"{path}: {error}", remedy="Give another mask.") from None
 
 

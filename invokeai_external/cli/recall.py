@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import images
 from ..errors import InvalidRequestError
 from ..images import metadata
+from ..images.errors import ImageError
 from . import report
 from .image_files import LARGEST_SIDECAR, read_regular, read_sidecar, sidecar_of
 from .recall_command import printable, recall_command
@@ -57,7 +57,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
         return _told(named, sidecar_of(path))
     try:
         found = metadata.read(data)
-    except images.ImageError as error:
+    except ImageError as error:
         raise InvalidRequestError(f"{path}: {error}", remedy="Give a PNG, JPEG or WebP file.") from None
     if found is not None:
         return found

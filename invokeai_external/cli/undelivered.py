@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from .. import images
 from ..images import metadata
+from ..images.errors import ImageError
 from ..root_files import KEPT_FOLDER, RESCUED_FOLDER
 from . import report
 from .image_files import read_sidecar, sidecar_of
@@ -111,7 +111,7 @@ def _settings(path: Path) -> dict[str, Any]:
         else:
             found = None
     # Whatever lies there.
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, images.ImageError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, ImageError):
         found = None
     return found if isinstance(found, dict) else {}
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from PIL import Image
-
-__all__ = ["ImageError", "TooManyPixelsError", "cut_off", "damaged", "unreadable", "unreadable_on_failure"]
+__all__ = ["ImageError", "TooManyPixelsError", "cut_off", "damaged", "unreadable"]
 
 
 class ImageError(ValueError):
@@ -28,20 +23,3 @@ def cut_off() -> ImageError:
 
 def damaged() -> ImageError:
     return ImageError("The picture is damaged.")
-
-
-@contextmanager
-def unreadable_on_failure() -> Iterator[None]:
-    """Turn whatever Pillow raises into an ``ImageError``.
-
-    Pillow promises no set of exceptions: its plugins let SyntaxError, struct.error, zlib.error, KeyError,
-    OverflowError and more through, each for its own kind of broken file.
-    """
-    try:
-        yield
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TooManyPixelsError("The picture has more pixels than are taken.") from None
-    except Exception:
-        raise unreadable() from None

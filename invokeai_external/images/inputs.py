@@ -12,7 +12,7 @@ from ..sizing import Size
 from .errors import ImageError
 from .formats import exif
 from .formats.containers import MimeType, taken_apart
-from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright
+from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright, verify
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 
@@ -58,7 +58,7 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     mime_type: MimeType = "image/png"
     if container is not None:
         check_pixels(container.size)
-        container.verify()
+        verify(container)
         as_it_is = container.is_plain and container.orientation == 1
         if as_it_is and len(stripped := container.stripped()) <= max_bytes:
             return PreparedImage(stripped, container.mime_type, container.size, False)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ..sizing import Size
 from .errors import ImageError
 from .formats.containers import MimeType, taken_apart
-from .pixels import check_pixels, opened_otherwise
+from .pixels import check_pixels, opened_otherwise, verify
 
-__all__ = ["ImageInfo", "inspect_image", "is_signed"]
+__all__ = ["ImageInfo", "inspect_image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,5 @@ def inspect_image(data: bytes, *, max_pixels: int) -> ImageInfo:
         with opened_otherwise(data) as image:
             raise ImageError(f"The picture is in the format {image.format}, not PNG, JPEG or WebP.")
     check_pixels(container.size, max_pixels)
-    container.verify()
+    verify(container)
     return ImageInfo(container.mime_type, container.size, container.has_alpha, container.is_signed)
-
-
-def is_signed(data: bytes) -> bool:
-    """True if a PNG, JPEG or WebP carries Content Credentials (C2PA), which hold as long as no byte of it changes.
-
-    Only whether a manifest is in the file is looked at, not whether it is valid. False for a file that is cut off or in
-    another format: nothing can be written into such a file in the first place.
-    """
-    try:
-        container = taken_apart(data)
-    except ImageError:
-        return False
-    return container is not None and container.is_signed

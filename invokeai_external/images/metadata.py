@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .. import images
 from ..metadata import KEYWORD
 from ..request import MetadataMode
 from ..result import Notice
+from .embed import parts_with_text, read_text
+from .errors import ImageError
+from .formats.containers import is_signed
 
 __all__ = ["Placed", "Sidecar", "embed", "no_metadata", "parts_with", "place", "read", "read_sidecar"]
 
@@ -75,9 +77,9 @@ def parts_with(data: bytes, metadata: Mapping[str, Any]) -> list[bytes | memoryv
     """
     # Only EXIF has a limit, and only a prompt can be as long as that.
     for text in (metadata, *(_shortened(metadata, characters) for characters in _PROMPTS_IN_EXIF[:-1])):
-        with suppress(images.ImageError):
-            return images.parts_with_text(data, {KEYWORD: _dumps(text)})
-    return images.parts_with_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
+        with suppress(ImageError):
+            return parts_with_text(data, {KEYWORD: _dumps(text)})
+    return parts_with_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
 
 
 def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto") -> Placed:
@@ -91,13 +93,13 @@ def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto")
     """
     if mode == "none":
         return Placed([data])
-    is_signed = images.is_signed(data)
+    signed = is_signed(data)
     try:
-        if mode == "sidecar" or (mode == "auto" and is_signed):
+        if mode == "sidecar" or (mode == "auto" and signed):
             return Placed([data], _sidecar(data, metadata), _beside(data) if mode == "auto" else None)
         try:
-            return Placed(parts_with(data, metadata), None, _CREDENTIALS_ENDED if is_signed else None)
-        except images.ImageError:
+            return Placed(parts_with(data, metadata), None, _CREDENTIALS_ENDED if signed else None)
+        except ImageError:
             if mode == "embed":
                 raise
             return Placed([data], _sidecar(data, metadata))
@@ -148,7 +150,7 @@ def read(data: bytes) -> dict[str, Any] | None:
     Raises:
         ImageError: The file is no PNG, JPEG or WebP, or is broken.
     """
-    metadata = _loads(images.read_text(data).get(KEYWORD, ""))
+    metadata = _loads(read_text(data).get(KEYWORD, ""))
     return metadata if isinstance(metadata, dict) else None
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..sizing import Size
-from .errors import TooManyPixelsError, unreadable, unreadable_on_failure
+from .errors import ImageError, TooManyPixelsError, unreadable
 from .formats import exif
-from .formats.containers import taken_apart
+from .formats.containers import Container, taken_apart
+from .formats.png import Png
 
 __all__ = [
     "MAX_PIXELS",
@@ -24,6 +25,7 @@ __all__ = [
     "glance",
     "opened_otherwise",
     "upright",
+    "verify",
     "verify_pixels",
 ]
 
@@ -85,7 +87,7 @@ def as_encoded(data: bytes) -> ImageFile.ImageFile:
         raise unreadable()
     check_pixels(container.size)
     with unreadable_on_failure():
-        return container.opened()
+        return _decodable(container)
 
 
 def glance(data: bytes, *, longest_px: int) -> Image.Image:
@@ -103,6 +105,19 @@ def glance(data: bytes, *, longest_px: int) -> Image.Image:
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def verify(container: Container) -> None:
+    """Check that the pixels arrived whole: a PNG by its checksums, JPEG and WebP, which have none, by decoding.
+
+    Raises:
+        ImageError: They did not.
+    """
+    if isinstance(container, Png):
+        container.verify()
+    else:
+        with unreadable_on_failure(), _decodable(container) as image:
+            image.load()
 
 
 def verify_pixels(data: bytes) -> None:
@@ -126,8 +141,46 @@ def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
             yield image, exif.orientation(image.info.get("exif", b""))
     else:
         check_pixels(container.size)
-        with unreadable_on_failure(), container.opened() as image:
+        with unreadable_on_failure(), _decodable(container) as image:
             yield image, container.orientation
+
+
+@contextmanager
+def unreadable_on_failure() -> Iterator[None]:
+    """Turn whatever Pillow raises into an ``ImageError``.
+
+    Pillow promises no set of exceptions: its plugins let SyntaxError, struct.error, zlib.error, KeyError,
+    OverflowError and more through, each for its own kind of broken file.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise TooManyPixelsError("The picture has more pixels than are taken.") from None
+    except Exception:
+        raise unreadable() from None
+
+
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "image/png": PngImagePlugin.PngImageFile,
+    "image/jpeg": JpegImagePlugin.JpegImageFile,
+    "image/webp": WebPImagePlugin.WebPImageFile,
+}
+
+
+def _decodable(container: Container) -> ImageFile.ImageFile:
+    """The image for Pillow to decode.
+
+    Without anything else of the file: Pillow would warn of broken EXIF, and take a PNG's text named ``gamma`` for the
+    chunk of that name.
+
+    Raises:
+        ImageError: A PNG is not whole; Pillow would decode missing pixels as black.
+    """
+    if isinstance(container, Png):
+        container.verify()
+    return _PLUGINS[container.mime_type](io.BytesIO(container.stripped()))
 
 
 @contextmanager

@@ -20,8 +20,11 @@ from invokeai.backend.model_manager.configs.external_api import ExternalApiModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from .. import images
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
+from ..images.errors import ImageError
+from ..images.inputs import size_of
+from ..images.masks import mask_from_black
+from ..images.pixels import glance
 from ..metadata import with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GeneratedImage, GenerationResult, Notice, Preview
@@ -209,7 +212,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         if init_image:
             with _blaming(init_image, "picture to edit"):
-                return images.size_of(init_image.data), None, None
+                return size_of(init_image.data), None, None
         if self._size_is_named:
             return None, AspectRatio(self.width, self.height), self.image_size
         return Size(self.width, self.height), None, None
@@ -301,9 +304,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             context.logger.warning(f"A picture goes to no board, since the one chosen did not take it: {reason}.")
             self.board = None
             return self._saved_one(context, file, size, metadata, before)
-        raise fallback.NotSavedError(
-            f"A picture could not be saved in the gallery: {reason}.", remedy="Mend that first."
-        )
+        raise fallback.NotSavedError(f"An image cannot be saved in the gallery: {reason}.", remedy="Fix that first.")
 
 
 def _tell(context: InvocationContext, line: str, preview: Preview | None, size: Size | None) -> None:
@@ -313,8 +314,8 @@ def _tell(context: InvocationContext, line: str, preview: Preview | None, size: 
     """
     if preview is not None:
         # One that is broken is no loss.
-        with suppress(images.ImageError):
-            picture = images.glance(preview.data, longest_px=_PREVIEW_PX)
+        with suppress(ImageError):
+            picture = glance(preview.data, longest_px=_PREVIEW_PX)
             size = size or preview.size or Size(*picture.size)
             context.util.signal_progress(line, image=picture, image_size=(size.width, size.height))
             return
@@ -362,7 +363,7 @@ def _mask(context: InvocationContext, field: ImageField) -> InputImage:
     """Invoke's mask, in which black is changed, in the form used inside, in which 255 is."""
     picture = _picture(context, field, "mask")
     with _blaming(picture, "mask"):
-        return InputImage(images.mask_from_black(picture.data), field.image_name, marks="black")
+        return InputImage(mask_from_black(picture.data), field.image_name, marks="black")
 
 
 @contextmanager
@@ -370,7 +371,7 @@ def _blaming(picture: InputImage, what: str) -> Iterator[None]:
     """Turn an error of the picture into one of the request that names it."""
     try:
         yield
-    except images.ImageError as error:
+    except ImageError as error:
         raise InvalidRequestError(f"The {what} {picture.name}: {error}", remedy="Choose another.") from None
 
 

@@ -1,6 +1,7 @@
 """The input images of a request, made ready to send within the limits of a model.
 
-Pure, but slow: pixels are decoded, so hosts call the planner in a thread.
+Pure, but slow: pixels are decoded, so hosts call the planner in a thread. What decodes them is imported where it is
+used, since Pillow takes a while to load and most requests have no input images.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .. import images
 from ..errors import CapabilityError, InvalidRequestError
+from ..images.errors import ImageError
 from ..providers.schema import InputImageLimits, ModelConfig
 from ..request import GenerationRequest, InputImage
 from ..result import Notice
 from ..sizing import DEFAULT_EDGE, Size, SizeChoice
+
+if TYPE_CHECKING:
+    from ..images.inputs import PreparedImage
 
 __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
 
@@ -50,8 +55,10 @@ class CallImages:
 def natural_ratio(request: GenerationRequest) -> float | None:
     if request.init_image is None:
         return None
+    from ..images.inputs import size_of
+
     with _naming(request.init_image):
-        return images.size_of(request.init_image.data).ratio
+        return size_of(request.init_image.data).ratio
 
 
 def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[CallImages, list[Notice]]:
@@ -67,9 +74,11 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             remedy="Give fewer pictures.",
         )
     if request.init_image and request.mask:
+        from ..images.pixels import verify_pixels
+
         # What came back could not be laid into it otherwise, and would have been paid for.
         with _naming(request.init_image):
-            images.verify_pixels(request.init_image.data)
+            verify_pixels(request.init_image.data)
     if limits.square_rgba:
         return _square_images(given[0], request, model, size)
     prepared, mask = _prepared(given, request.mask, limits)
@@ -86,14 +95,16 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
 
 def _prepared(
     given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
-) -> tuple[list[images.PreparedImage], CallImage | None]:
+) -> tuple[list[PreparedImage], CallImage | None]:
     """The pictures as they may be sent and the mask of the first, each and all together within the model's limits."""
+    from ..images.inputs import prepare_input
+
     total = limits.max_total_bytes
     most_for_mask = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
-    def prepare(image: InputImage, max_bytes: int) -> images.PreparedImage:
+    def prepare(image: InputImage, max_bytes: int) -> PreparedImage:
         with _naming(image):
-            return images.prepare_input(image.data, max_bytes=max_bytes)
+            return prepare_input(image.data, max_bytes=max_bytes)
 
     prepared = [prepare(image, limits.max_bytes) for image in given]
     ready_mask = _prepared_mask(mask, prepared[0].size, most_for_mask, limits)
@@ -112,7 +123,9 @@ def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: 
     """The mask at the size of the picture that is sent, in the form that the model takes."""
     if mask is None:
         return None
-    convert = images.white_mask if limits.mask_format == "white" else images.alpha_mask
+    from ..images.masks import alpha_mask, white_mask
+
+    convert = white_mask if limits.mask_format == "white" else alpha_mask
     with _naming(mask):
         return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
 
@@ -130,19 +143,22 @@ def _square_images(
     image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
 ) -> tuple[CallImages, list[Notice]]:
     """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
+    from ..images.inputs import size_of
+    from ..images.masks import alpha_mask, square_mask, square_rgba
+
     edge = size.size.width if size.size else DEFAULT_EDGE
     limits = model.input_images
     with _naming(image):
-        square = _call_image(image, images.square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
-        shown = images.size_of(image.data)
+        square = _call_image(image, square_rgba(image.data, edge=edge, max_bytes=limits.max_bytes), "image/png")
+        shown = size_of(image.data)
     notices = []
     if max(shown.width, shown.height) > edge:
         notices.append(Notice("image_downscaled", f"{image.name} is sent within a square of {edge}x{edge}."))
     if request.mask is None:
         return CallImages(init_image=square), notices
     with _naming(request.mask):
-        inside = images.square_mask(request.mask.data, shown, edge=edge)
-        alpha = images.alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
+        inside = square_mask(request.mask.data, shown, edge=edge)
+        alpha = alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
     return CallImages(init_image=square, mask=_call_image(request.mask, alpha, "image/png")), notices
 
 
@@ -155,5 +171,5 @@ def _naming(image: InputImage) -> Iterator[None]:
     """Turn an error of the picture into one of the request that names its file."""
     try:
         yield
-    except images.ImageError as error:
+    except ImageError as error:
         raise InvalidRequestError(f"{image.name}: {error}", remedy="Give another file.") from None

@@ -16,7 +16,7 @@ from ..sizing import Size
 from ..version import VERSION
 
 if TYPE_CHECKING:
-    from ..images import ImageInfo
+    from ..images.inspect import ImageInfo
 
 __all__ = ["describe", "model_identity"]
 

@@ -21,7 +21,6 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 
-from .. import images
 from ..adapters.base import SANDBOX_HEADER, Adapter, Answer, AnswerImage
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
@@ -36,6 +35,7 @@ from ..errors import (
     ServiceStateError,
     TimedOutError,
 )
+from ..images.errors import ImageError, TooManyPixelsError
 from ..planning.plan import MAX_IMAGES, Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..pricing.prices import cost_usd
@@ -67,6 +67,7 @@ from .in_flight import InFlight
 from .results import redacted_answer
 
 if TYPE_CHECKING:
+    from ..images.inspect import ImageInfo
     from ..transport.client import Allowance
 
 __all__ = ["Service"]
@@ -197,7 +198,7 @@ class _Arrived(NamedTuple):
 
     image: AnswerImage
     data: bytes
-    info: images.ImageInfo
+    info: ImageInfo
 
 
 class _Finished(NamedTuple):
@@ -766,33 +767,41 @@ class Service:
 
     def _type_of(self, data: bytes) -> str | None:
         """The MIME type of an image; None if the data are not a whole one."""
+        from ..images.inspect import inspect_image
+
         try:
-            return images.inspect_image(data, max_pixels=self._settings.limits.max_image_pixels).mime_type
-        except images.ImageError:
+            return inspect_image(data, max_pixels=self._settings.limits.max_image_pixels).mime_type
+        except ImageError:
             return None
 
-    def _inspect(self, data: bytes) -> images.ImageInfo:
+    def _inspect(self, data: bytes) -> ImageInfo:
+        from ..images.inspect import inspect_image
+
         most = self._settings.limits.max_image_pixels
         try:
-            return images.inspect_image(data, max_pixels=most)
-        except images.TooManyPixelsError as error:
+            return inspect_image(data, max_pixels=most)
+        except TooManyPixelsError as error:
             hint = "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures."
             raise InvalidResponseError(f"A picture arrived and was not taken: {error}", remedy=hint) from None
-        except images.ImageError as error:
+        except ImageError as error:
             raise InvalidResponseError(f"A picture arrived broken: {error}", remedy=_MAYBE_BILLED) from None
 
-    def _finished(self, request: GenerationRequest, call: Call, data: bytes, info: images.ImageInfo) -> _Finished:
+    def _finished(self, request: GenerationRequest, call: Call, data: bytes, info: ImageInfo) -> _Finished:
         """What arrived as it is; with a mask, laid into the picture to edit: a provider takes a mask for guidance."""
         if request.init_image is None or request.mask is None:
             return _Finished(data, info.mime_type, info.size, composited=False)
+        from ..images.compositing import composite
+        from ..images.inputs import size_of
+        from ..images.masks import from_square
+
         original = request.init_image.data
         try:
-            size = images.size_of(original)
+            size = size_of(original)
             if call.model.input_images.square_rgba:
-                data = images.from_square(data, size)
+                data = from_square(data, size)
             feather = self._settings.limits.mask_feather_px
-            made = images.composite(original, data, request.mask.data, feather=feather)
-        except images.ImageError as error:
+            made = composite(original, data, request.mask.data, feather=feather)
+        except ImageError as error:
             raise InvalidResponseError(f"A picture arrived broken: {error}", remedy=_MAYBE_BILLED) from None
         return _Finished(made, "image/png", size, composited=True)
 
@@ -854,7 +863,7 @@ def _no_streams(provider: str) -> Notice:
     return Notice("option_dropped", f"The server of {provider} takes no calls with previews; there are none.")
 
 
-def _image_notices(call: Call, info: images.ImageInfo, finished: _Finished) -> list[Notice]:
+def _image_notices(call: Call, info: ImageInfo, finished: _Finished) -> list[Notice]:
     """What to say of one image."""
     notices = _size_notices(call, info.size, finished)
     if info.is_signed and finished.composited:

@@ -18,10 +18,16 @@ from typing import Any, NamedTuple
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
-from invokeai_external import images
 from invokeai_external.cli.app import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.images import metadata
+from invokeai_external.images.compositing import composite
+from invokeai_external.images.embed import embed_text, read_text
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inputs import prepare_input, size_of
+from invokeai_external.images.inspect import inspect_image
+from invokeai_external.images.masks import alpha_mask, mask_from_black, mask_from_file
+from invokeai_external.images.pixels import glance, verify_pixels
 from invokeai_external.metadata import KEYWORD
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
 from invokeai_external.request import GenerationRequest
@@ -204,10 +210,10 @@ def _check_result(result: GenerationResult, *, most: int) -> None:
     assert 1 <= len(result.images) <= most
     assert result.cost_usd is None or (math.isfinite(result.cost_usd) and result.cost_usd >= 0)
     for image in result.images:
-        assert images.inspect_image(image.data, max_pixels=_LIMITS.max_image_pixels).size.pixels
+        assert inspect_image(image.data, max_pixels=_LIMITS.max_image_pixels).size.pixels
         text = json.dumps(dict(image.metadata), allow_nan=False)
         assert _KEY not in text
-        with suppress(images.ImageError):
+        with suppress(ImageError):
             assert metadata.read(metadata.embed(image.data, image.metadata)) is not None
     for notice in result.notices:
         assert _KEY not in notice.message
@@ -221,23 +227,23 @@ def _check_result(result: GenerationResult, *, most: int) -> None:
 
 def _check_image(case: bytes) -> None:
     def tried(work: Callable[[], object]) -> None:
-        with suppress(images.ImageError):
+        with suppress(ImageError):
             work()
 
     good = seeds.image_files()[0]
-    tried(lambda: images.inspect_image(case, max_pixels=1_000_000))
-    tried(lambda: images.prepare_input(case, max_bytes=20_000))
-    tried(lambda: images.size_of(case))
-    tried(lambda: images.read_text(case))
-    tried(lambda: images.embed_text(case, {"invokeai_metadata": "{}", "Title": "ü"}))
-    tried(lambda: images.mask_from_file(case))
-    tried(lambda: images.mask_from_black(case))
-    tried(lambda: images.glance(case, longest_px=16))
-    tried(lambda: images.verify_pixels(case))
-    tried(lambda: images.composite(good, case, seeds.image_files()[3], feather=2))
-    tried(lambda: images.composite(case, good, seeds.image_files()[3], feather=2))
-    tried(lambda: images.composite(good, good, case, feather=2))
-    tried(lambda: images.alpha_mask(case, Size(8, 8), max_bytes=4000))
+    tried(lambda: inspect_image(case, max_pixels=1_000_000))
+    tried(lambda: prepare_input(case, max_bytes=20_000))
+    tried(lambda: size_of(case))
+    tried(lambda: read_text(case))
+    tried(lambda: embed_text(case, {"invokeai_metadata": "{}", "Title": "ü"}))
+    tried(lambda: mask_from_file(case))
+    tried(lambda: mask_from_black(case))
+    tried(lambda: glance(case, longest_px=16))
+    tried(lambda: verify_pixels(case))
+    tried(lambda: composite(good, case, seeds.image_files()[3], feather=2))
+    tried(lambda: composite(case, good, seeds.image_files()[3], feather=2))
+    tried(lambda: composite(good, good, case, feather=2))
+    tried(lambda: alpha_mask(case, Size(8, 8), max_bytes=4000))
     tried(lambda: metadata.read(case))
 
 
@@ -256,8 +262,8 @@ def _make_metadata(dice: Random) -> bytes:
 def _check_metadata(case: bytes) -> None:
     """An image with these settings in it is read and recalled, or refused in a sentence; nothing runs or shows wild."""
     try:
-        file = images.embed_text(seeds.image_files()[0], {KEYWORD: case.decode("utf-8")})
-    except (images.ImageError, UnicodeDecodeError):
+        file = embed_text(seeds.image_files()[0], {KEYWORD: case.decode("utf-8")})
+    except (ImageError, UnicodeDecodeError):
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.png"

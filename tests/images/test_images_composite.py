@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms
 
-from invokeai_external.images import ImageError, composite, verify_pixels
-from invokeai_external.images.pixels import decoded
+from invokeai_external.images.compositing import composite
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.pixels import decoded, verify_pixels
 
 from . import pictures
 from .pictures import encoded, painted, png_of

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from PIL import ExifTags, Image
 
-from invokeai_external.images import ImageError, embed_text, inspect_image, prepare_input, read_text
+from invokeai_external.images.embed import embed_text, read_text
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inputs import prepare_input
+from invokeai_external.images.inspect import inspect_image
 
 from . import pictures
 from .pictures import EXIF_IFD, GPS_IFD, MAKER_NOTE, USER_COMMENT, XMP, chunks, encoded, painted, riff_chunks

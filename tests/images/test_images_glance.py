@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from invokeai_external.images import ImageError, glance
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.pixels import glance
 
 from .pictures import AVIF, PNG_MODES, encoded, exif, painted, png_of
 

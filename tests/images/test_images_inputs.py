@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from invokeai_external.images import ImageError, PreparedImage, inspect_image, prepare_input, size_of
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
+from invokeai_external.images.inspect import inspect_image
 from invokeai_external.sizing import Size
 
 from . import pictures

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external import images
-from invokeai_external.images import ImageError, ImageInfo, inspect_image
+from invokeai_external.images.embed import embed_text, read_text
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inputs import prepare_input, size_of
+from invokeai_external.images.inspect import ImageInfo, inspect_image
+from invokeai_external.images.masks import alpha_mask, mask_from_file, square_mask, square_rgba
 from invokeai_external.sizing import Size
 
 from . import pictures
@@ -107,7 +110,7 @@ def test_a_png_that_makes_no_sense(parts: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(ImageError, match=r"damaged|cannot be|not a picture"):
         inspect_image(png(parts), max_pixels=1 << 62)
     with pytest.raises(ImageError):
-        images.mask_from_file(png(parts))
+        mask_from_file(png(parts))
 
 
 def test_interlaced_png() -> None:
@@ -236,10 +239,10 @@ def test_bombs_are_refused_by_their_headers(kind: str) -> None:
     data = huge(kind)
     for function in (
         lambda: inspect_image(data, max_pixels=10**8),
-        lambda: images.size_of(data),
-        lambda: images.prepare_input(data, max_bytes=10**8),
-        lambda: images.mask_from_file(data),
-        lambda: images.square_rgba(data, edge=8, max_bytes=10**8),
+        lambda: size_of(data),
+        lambda: prepare_input(data, max_bytes=10**8),
+        lambda: mask_from_file(data),
+        lambda: square_rgba(data, edge=8, max_bytes=10**8),
     ):
         with pytest.raises(ImageError, match=r"pixels, which is more than|more pixels than are taken"):
             function()
@@ -247,14 +250,14 @@ def test_bombs_are_refused_by_their_headers(kind: str) -> None:
 
 ALL_FUNCTIONS: tuple[Callable[[bytes], object], ...] = (
     lambda data: inspect_image(data, max_pixels=10**6),
-    lambda data: images.embed_text(data, {"k": "ü"}),
-    lambda data: images.read_text(data),
-    lambda data: images.size_of(data),
-    lambda data: images.prepare_input(data, max_bytes=3000),
-    lambda data: images.mask_from_file(data),
-    lambda data: images.alpha_mask(data, Size(5, 4), max_bytes=1000),
-    lambda data: images.square_rgba(data, edge=8, max_bytes=10**6),
-    lambda data: images.square_mask(data, Size(4, 5), edge=8),
+    lambda data: embed_text(data, {"k": "ü"}),
+    lambda data: read_text(data),
+    lambda data: size_of(data),
+    lambda data: prepare_input(data, max_bytes=3000),
+    lambda data: mask_from_file(data),
+    lambda data: alpha_mask(data, Size(5, 4), max_bytes=1000),
+    lambda data: square_rgba(data, edge=8, max_bytes=10**6),
+    lambda data: square_mask(data, Size(4, 5), edge=8),
 )
 
 

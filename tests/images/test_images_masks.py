@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external.images import (
-    ImageError,
+from invokeai_external.images.errors import ImageError
+from invokeai_external.images.inspect import inspect_image
+from invokeai_external.images.masks import (
     alpha_mask,
     from_square,
-    inspect_image,
     mask_from_black,
     mask_from_file,
     square_mask,

@@ -6,7 +6,10 @@ import struct
 
 import pytest
 
-from invokeai_external import images
+from invokeai_external.images.embed import embed_text
+from invokeai_external.images.formats.containers import is_signed
+from invokeai_external.images.inputs import prepare_input
+from invokeai_external.images.inspect import inspect_image
 
 from .pictures import encoded, painted, with_chunks
 from .signing import signed, validation_state
@@ -34,23 +37,23 @@ def test_a_signed_file_is_told_from_one_that_is_not(kind: str) -> None:
     mime_type = FORMATS[kind]
     carrying = signed(PLAIN[kind], mime_type)
     assert validation_state(carrying, mime_type) == "Valid"
-    assert images.is_signed(carrying)
-    assert not images.is_signed(PLAIN[kind])
-    assert images.inspect_image(carrying, max_pixels=10**6).is_signed
-    assert not images.inspect_image(PLAIN[kind], max_pixels=10**6).is_signed
+    assert is_signed(carrying)
+    assert not is_signed(PLAIN[kind])
+    assert inspect_image(carrying, max_pixels=10**6).is_signed
+    assert not inspect_image(PLAIN[kind], max_pixels=10**6).is_signed
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_control_one_text_more_and_the_credentials_are_no_longer_valid(kind: str) -> None:
     mime_type = FORMATS[kind]
-    written = images.embed_text(signed(PLAIN[kind], mime_type), {"invokeai_metadata": "{}"})
+    written = embed_text(signed(PLAIN[kind], mime_type), {"invokeai_metadata": "{}"})
     assert validation_state(written, mime_type) == "Invalid"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_sent_carries_no_credentials(kind: str) -> None:
-    sent = images.prepare_input(signed(PLAIN[kind], FORMATS[kind]), max_bytes=10**6).data
-    assert not images.is_signed(sent)
+    sent = prepare_input(signed(PLAIN[kind], FORMATS[kind]), max_bytes=10**6).data
+    assert not is_signed(sent)
     assert validation_state(sent, FORMATS[kind]) == ""
 
 
@@ -68,15 +71,15 @@ def test_what_is_sent_carries_no_credentials(kind: str) -> None:
     ids=["c2pa", "extended length", "JSON", "HDR", "no JUMBF", "cut off", "empty"],
 )
 def test_of_app11_segments_only_those_of_c2pa_count(body: bytes, expected: bool) -> None:
-    assert images.is_signed(app11(body)) is expected
+    assert is_signed(app11(body)) is expected
 
 
 def test_the_letters_elsewhere_do_not_count() -> None:
-    assert not images.is_signed(with_chunks(PLAIN["PNG"], (b"tEXt", b"Title\0caBX C2PA " + jumbf(C2PA))))
-    assert not images.is_signed(images.embed_text(PLAIN["JPEG"], {"Title": "JP jumb jumd c2pa"}))
-    assert not images.is_signed(images.embed_text(PLAIN["WEBP"], {"Title": "C2PA"}))
+    assert not is_signed(with_chunks(PLAIN["PNG"], (b"tEXt", b"Title\0caBX C2PA " + jumbf(C2PA))))
+    assert not is_signed(embed_text(PLAIN["JPEG"], {"Title": "JP jumb jumd c2pa"}))
+    assert not is_signed(embed_text(PLAIN["WEBP"], {"Title": "C2PA"}))
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", PLAIN["PNG"][:60], PLAIN["JPEG"][:60], PLAIN["WEBP"][:60]])
 def test_what_is_no_whole_image_is_not_signed(data: bytes) -> None:
-    assert not images.is_signed(data)
+    assert not is_signed(data)

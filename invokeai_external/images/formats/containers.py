@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from PIL import ImageFile
-
 from ...sizing import Size
+from ..errors import ImageError
 from . import jpeg, png
 from .webp import WebP
 
-__all__ = ["Container", "MimeType", "taken_apart"]
+__all__ = ["Container", "MimeType", "is_signed", "taken_apart"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
 
@@ -31,9 +30,7 @@ class Container(Protocol):
     def is_plain(self) -> bool: ...
     @property
     def is_signed(self) -> bool: ...
-    def verify(self) -> None: ...
     def stripped(self) -> bytes: ...
-    def opened(self) -> ImageFile.ImageFile: ...
     def texts(self) -> dict[str, str]: ...
     def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]: ...
 
@@ -51,3 +48,16 @@ def taken_apart(data: bytes) -> Container | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return WebP(data)
     return None
+
+
+def is_signed(data: bytes) -> bool:
+    """True if a PNG, JPEG or WebP carries Content Credentials (C2PA), which hold as long as no byte of it changes.
+
+    Only whether a manifest is in the file is looked at, not whether it is valid. False for a file that is cut off or in
+    another format: nothing can be written into such a file in the first place.
+    """
+    try:
+        container = taken_apart(data)
+    except ImageError:
+        return False
+    return container is not None and container.is_signed

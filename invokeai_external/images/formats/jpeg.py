@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from PIL import ImageFile, JpegImagePlugin
-
 from ...sizing import Size
-from ..errors import ImageError, cut_off, damaged, unreadable, unreadable_on_failure
+from ..errors import ImageError, cut_off, damaged, unreadable
 from . import exif
 
 __all__ = ["Jpeg"]
@@ -86,18 +83,9 @@ class Jpeg:
     def orientation(self) -> int:
         return exif.orientation(self._exif())
 
-    def verify(self) -> None:
-        """Decode the picture. Raises ImageError if that fails."""
-        with unreadable_on_failure(), self.opened() as image:
-            image.load()
-
     def stripped(self) -> bytes:
         """The file with nothing but what shows, and nothing behind its end, where phones put films and depth maps."""
         return b"".join((b"\xff\xd8", *(self._view[s.start : s.end] for s in self._segments if self._is_shown(s))))
-
-    def opened(self) -> ImageFile.ImageFile:
-        """The picture for Pillow to decode, without EXIF, which Pillow would warn of where it is broken."""
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(self.stripped()))
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword in the EXIF user comment."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
-
-from PIL import ImageFile, PngImagePlugin
 
 from ...sizing import Size
 from ..errors import ImageError, cut_off, damaged, unreadable
@@ -117,15 +114,6 @@ class Png:
     def stripped(self) -> bytes:
         """The file with nothing but what shows: no texts, no EXIF, no dates, no further pictures of an animation."""
         return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if chunk.kind in _SHOWN)))
-
-    def opened(self) -> ImageFile.ImageFile:
-        """The still picture for Pillow to decode. Texts are left out: one called ``gamma`` would pass for the chunk.
-
-        Raises:
-            ImageError: As in ``verify``; Pillow itself would make black of pixels that are missing.
-        """
-        self.verify()
-        return PngImagePlugin.PngImageFile(io.BytesIO(self.stripped()))
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword; of several with one keyword the last; those that cannot be read are left out."""

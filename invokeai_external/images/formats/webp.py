@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from PIL import ImageFile, WebPImagePlugin
-
 from ...sizing import Size
-from ..errors import cut_off, unreadable, unreadable_on_failure
+from ..errors import cut_off, unreadable
 from . import exif
 
 __all__ = ["WebP"]
@@ -75,19 +72,10 @@ class WebP:
     def orientation(self) -> int:
         return exif.orientation(self._exif())
 
-    def verify(self) -> None:
-        """Decode the picture, of an animation the first. Raises ImageError if that fails."""
-        with unreadable_on_failure(), self.opened() as image:
-            image.load()
-
     def stripped(self) -> bytes:
         """The file with nothing but what shows: no EXIF, no XMP, no unknown chunks, nothing behind its end."""
         flags = self._flags & ~(_HAS_EXIF | _HAS_XMP)
         return b"".join(self._built(flags, [c for c in self._chunks if c.kind in _SHOWN]))
-
-    def opened(self) -> ImageFile.ImageFile:
-        """The picture for Pillow to decode."""
-        return WebPImagePlugin.WebPImageFile(io.BytesIO(self.stripped()))
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword in the EXIF user comment."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ... import images
+from ...images.formats.containers import is_signed
 from ...metadata import with_notice
 from ...result import GeneratedImage, Notice
 from ...root_files import ORIGINALS_FOLDER
@@ -57,7 +57,7 @@ class Originals:
 
         A failure is told there, and is no error: the image itself must not suffer.
         """
-        if not images.is_signed(image.data):
+        if not is_signed(image.data):
             return image
         if not self._is_kept:
             return _told(image, "keep_originals: true in invokeai_external.yaml keeps the signed originals.")

@@ -13,7 +13,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ... import images
+from ...images.embed import parts_with_text_chunks
+from ...images.errors import ImageError
+from ...images.pixels import as_encoded
 from ...sizing import Size
 
 __all__ = ["StoredImage"]
@@ -61,7 +63,7 @@ class StoredImage(Image.Image):
     @classmethod
     def of_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> StoredImage:
         """A PNG, JPEG or WebP file; raises ImageError if it is none, or is not whole."""
-        return cls(images.as_encoded(file), file, dropped)
+        return cls(as_encoded(file), file, dropped)
 
     def load(self) -> Any:
         """As Pillow's, which calls it before it touches a pixel."""
@@ -107,8 +109,8 @@ class StoredImage(Image.Image):
             return None
         info = params.get("pnginfo") or PngInfo()
         # It may be in another format, or something else than texts is to go in.
-        with suppress(images.ImageError):
-            return images.parts_with_text_chunks(
+        with suppress(ImageError):
+            return parts_with_text_chunks(
                 self._file, [(kind, body) for kind, body, *_ in info.chunks], dropped=self._dropped
             )
         return None
