@@ -444,8 +444,8 @@ def test_folders(inputs: Mapping[str, InputImage], tmp_path: Path) -> None:
             return await service.generate(request)
 
     result = anyio.run(make)
-    entry = result_cache.KeptResults(tmp_path).keep(result_cache.fingerprint("system", "sandbox", request), result)
-    fallback.keep_elsewhere(result.images[:1], tmp_path)
+    entry = result_cache.ResultCache(tmp_path).store(result_cache.fingerprint("system", "sandbox", request), result)
+    fallback.FallbackFolder(tmp_path).save(result.images[:1])
     [rescued] = (tmp_path / RESCUED_FOLDER).iterdir()
     now = {
         "kept": {

@@ -14,7 +14,7 @@ from PIL import Image
 from invokeai_external import Registry, Size, load_settings
 from invokeai_external.cli.app import main
 from invokeai_external.images import metadata
-from invokeai_external.invoke.gallery.result_cache import KeptResults
+from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
 
@@ -116,10 +116,10 @@ def test_every_picture_in_it_is_recalled(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_its_kept_results_are_handed_out(root: Path) -> None:
-    kept = KeptResults(root, clock=lambda: MADE_AT + 60)
+    kept = ResultCache(root, clock=lambda: MADE_AT + 60)
     prompts = {}
     for entry in sorted((root / KEPT_FOLDER).iterdir()):
-        held = kept.hold(entry.name.rpartition("-")[0])
+        held = kept.acquire(entry.name.rpartition("-")[0])
         assert held == entry
         result = kept.read(entry)
         assert result is not None

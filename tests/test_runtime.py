@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external.errors import CancelledError, NetworkError
-from invokeai_external.invoke.gallery.result_cache import Destination, KeptResults
+from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
 from invokeai_external.invoke.look_ahead.runs import Asked, Place, Run
 from invokeai_external.invoke.look_ahead.sent_items import SentAhead
 from invokeai_external.providers.registry import Registry
@@ -41,7 +41,6 @@ class CanceledException(Exception):
 class Host(ModuleType):
     """An Invoke: its root, its queue, and its gallery, which refuses the images of some colours."""
 
-    TEXTS = ()
     CanceledException = CanceledException
     log = logging.getLogger("test_runtime")
 
@@ -277,7 +276,7 @@ def test_one_that_the_gallery_does_not_take_keeps_no_other_back_and_is_delivered
 
 def old(invoke: Host, *colours: str, destination: Destination | None) -> None:
     """Keep a result as if that had been long ago."""
-    entry = KeptResults(invoke.root()).keep("name", result_of(*colours), destination)
+    entry = ResultCache(invoke.root()).store("name", result_of(*colours), destination)
     os.utime(entry, (0, 0))
 
 
@@ -313,8 +312,8 @@ def test_what_0_1_kept_waits_until_the_queue_is_empty(runtime: Any, invoke: Host
 
 def test_a_kept_result_is_on_disk_until_its_images_are_saved(runtime: Any, invoke: Host) -> None:
     asked = runtime.asked(request_of(), PLACE)
-    results = KeptResults(invoke.root())
-    results.keep(asked.name, result_of("red"))
+    results = ResultCache(invoke.root())
+    results.store(asked.name, result_of("red"))
     for _ in range(2):
         run = runtime.run(request_of(), PLACE, Destination("user"))
         assert len(followed(runtime, run).images) == 1
@@ -330,7 +329,7 @@ def test_a_kept_result_is_on_disk_until_its_images_are_saved(runtime: Any, invok
 
 def test_a_kept_result_of_an_item_that_is_cancelled_goes_into_the_gallery(runtime: Any, invoke: Host) -> None:
     asked = runtime.asked(request_of(), PLACE)
-    KeptResults(invoke.root()).keep(asked.name, result_of("red"), Destination("user", item=PLACE.queue_item))
+    ResultCache(invoke.root()).store(asked.name, result_of("red"), Destination("user", item=PLACE.queue_item))
     run = runtime.run_ahead(request_of(), asked, Destination("user", item=PLACE.queue_item))
     runtime.give_up(run, item_is_gone=True)
     assert (invoke.gallery, kept(invoke)) == (["red"], [])
@@ -339,7 +338,7 @@ def test_a_kept_result_of_an_item_that_is_cancelled_goes_into_the_gallery(runtim
 def test_a_stop_waits_for_what_is_being_saved(runtime: Any, invoke: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[runtime.__module__], "_LAST_S", 600)
     asked = runtime.asked(request_of(), PLACE)
-    KeptResults(invoke.root()).keep(asked.name, result_of("red"))
+    ResultCache(invoke.root()).store(asked.name, result_of("red"))
     run = runtime.run(request_of(), PLACE, Destination("user"))
     with runtime.handing_over(run):
         stop = threading.Thread(target=runtime.stop_ends)

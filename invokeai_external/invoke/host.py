@@ -72,7 +72,6 @@ from .look_ahead.runs import Place
 from .page.canvas_refresh import CanvasItem
 
 __all__ = [
-    "TEXTS",
     "CanceledException",
     "NodeCache",
     "QueuedItem",
@@ -115,9 +114,6 @@ __all__ = [
 ]
 
 log = InvokeAILogger.get_logger("InvokeAI")
-
-TEXTS = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph")
-"""The keywords under which Invoke writes its own texts into a picture's file."""
 
 _CANVAS = "canvas"
 """What the destination of the Canvas' items begins with; a session's id follows."""

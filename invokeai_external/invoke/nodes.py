@@ -33,7 +33,7 @@ from . import host, plugin
 from .core_compatibility import as_read, as_stored
 from .gallery import fallback
 from .gallery.originals import Originals
-from .gallery.passthrough import StoredImage
+from .gallery.passthrough import INVOKE_KEYWORDS, PassthroughImage
 from .gallery.result_cache import Destination
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
@@ -235,17 +235,17 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         saved: list[str] = []
         unsaved: list[GeneratedImage] = []
         for image in pictures:
-            told = originals.keep(image)
-            metadata = destination.metadata(told.metadata)
+            stored = originals.store(image)
+            metadata = destination.metadata(stored.metadata)
             try:
                 saved.append(self._saved_one(context, image.data, destination.size, metadata, saved))
             except fallback.NotSavedError as error:
                 unsaved.append(image)
                 message = error.message
             else:
-                originals.saved(saved[-1], told)
+                originals.link(saved[-1], stored)
         if unsaved:
-            failure = fallback.NotSavedError(message, remedy=fallback.keep_elsewhere(unsaved, host.root()).told)
+            failure = fallback.NotSavedError(message, remedy=fallback.FallbackFolder(host.root()).save(unsaved).message)
             if not saved:
                 raise failure
             context.logger.error(str(failure))
@@ -284,7 +284,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             root = dict(metadata.root) if metadata else {}
             root["external"] = {**root.get("external", {}), "from_cache": True, "cost_usd": 0}
             saved.append(self._saved_one(context, file, None, root, saved))
-            originals.copied(name, saved[-1])
+            originals.link_copy(name, saved[-1])
         return _output(saved)
 
     def _saved_one(
@@ -293,10 +293,10 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """Put one picture into the gallery; gives its name there, or raises NotSavedError."""
         try:
             # Whatever texts of Invoke's it came with, they tell of another run.
-            picture = StoredImage.of_file(file, dropped=host.TEXTS)
-            return host.save(context, picture.as_large_as(size), metadata, before=before)
+            picture = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS)
+            return host.save(context, picture.resized_to(size), metadata, before=before)
         except Exception as failure:
-            cause = fallback.cause_of(failure)
+            cause = fallback.root_cause(failure)
         reason = fallback.reason_of(cause)
         # An error of the system has a number, and nothing to do with the board.
         if self.board and getattr(cause, "errno", None) is None:  # type: ignore[has-type]

@@ -27,9 +27,10 @@ from ..result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, 
 from ..service.service import Service
 from ..settings.settings import Settings, load_settings, wants_sandbox
 from . import host
-from .gallery import delivery, fallback
+from .gallery import delivery
+from .gallery.fallback import FallbackFolder
 from .gallery.originals import Originals
-from .gallery.result_cache import Destination, KeptResults, fingerprint, told_as_kept, with_notice_on_images
+from .gallery.result_cache import Destination, ResultCache, fingerprint, with_cache_notice, with_notice_on_images
 from .look_ahead.runs import Asked, Ledger, Place, Run
 from .look_ahead.sent_items import Item, SentAhead
 
@@ -70,7 +71,7 @@ class Runtime:
         self.sent = SentAhead(host.root())
         self.is_stopping = False
         self.has_succeeded = False
-        self._kept = KeptResults(host.root())
+        self._cache = ResultCache(host.root())
         self._with_nodes: set[Run] = set()
         self._at_stop: set[int] = set()
         # Under it is decided who takes what comes of a run; nothing holds it for long, since the event loop wants it.
@@ -97,7 +98,7 @@ class Runtime:
 
     def originals(self) -> Originals:
         """The files of signed images as they arrived; raises SettingsError."""
-        return Originals(host.root(), is_kept=self.settings().limits.keep_originals)
+        return Originals(host.root(), is_enabled=self.settings().limits.keep_originals)
 
     def providers(self) -> set[str]:
         """The providers that have a key now; one whose key is for another address shows its models, which say so."""
@@ -207,10 +208,10 @@ class Runtime:
 
         What is on disk of the run stays there until they are saved; if that fails, for whoever asks for the same.
         """
-        part_with = self._kept.release
+        part_with = self._cache.release
         try:
             yield
-            part_with = self._kept.discard
+            part_with = self._cache.remove
         finally:
             if run.kept:
                 part_with(run.kept)
@@ -237,9 +238,9 @@ class Runtime:
                 return has_users or bool(alive)
             return destination.item in alive
 
-        for entry, destination in self._kept.hold_old(is_wanted):
+        for entry, destination in self._cache.acquire_expired(is_wanted):
             if not self._is_delivered(entry, destination or Destination("system")):
-                self._kept.release(entry)
+                self._cache.release(entry)
 
     def stop_begins(self) -> None:
         """Invoke was told to stop: what is at work ends, and what is about to arrive is waited for."""
@@ -304,13 +305,13 @@ class Runtime:
 
     def _from_disk(self, asked: Asked, destination: Destination, *, is_fetched: bool) -> Run | None:
         """The run of a kept result, which is then held; None if there is none."""
-        if not (entry := self._kept.hold(asked.name)):
+        if not (entry := self._cache.acquire(asked.name)):
             return None
         # One that cannot be read stays held, and stays on the disk: its images may be whole.
-        if not (result := self._kept.read(entry)):
+        if not (result := self._cache.read(entry)):
             return None
         run = Run(result.provider, 1, is_fetched=is_fetched, asked=asked, destination=destination, kept=entry)
-        run.future.set_result(told_as_kept(result))
+        run.future.set_result(with_cache_notice(result))
         run.ended.set()
         return run
 
@@ -364,7 +365,7 @@ class Runtime:
     def _write_down(self, result: GenerationResult, run: Run, name: str, at_end: Callable[[], None]) -> None:
         entry = None
         try:
-            entry = self._kept.keep(name, result, run.destination)
+            entry = self._cache.store(name, result, run.destination)
         except OSError as error:
             host.log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
         at_end()
@@ -402,45 +403,45 @@ class Runtime:
         """Put what came of a run, which has ended, where it belongs if no node takes it."""
         if run.kept:
             if not (run.is_orphan and run.destination and self._is_delivered(run.kept, run.destination)):
-                self._kept.release(run.kept)
+                self._cache.release(run.kept)
         # It is nowhere but in memory.
         elif run.arrived and run.destination:
-            untaken = self._into_gallery(run.arrived, run.destination)
-            if untaken.images:
-                self._rescue(untaken)
+            undelivered = self._deliver(run.arrived, run.destination)
+            if undelivered.images:
+                self._save_as_files(undelivered)
 
     def _is_delivered(self, entry: Path, destination: Destination) -> bool:
         """Put a kept result that is held into the gallery; False if that fails, and it stays where it is."""
-        if not (result := self._kept.read(entry)):
+        if not (result := self._cache.read(entry)):
             return False
-        untaken = self._into_gallery(result.images, destination)
-        if len(untaken.images) == len(result.images):
+        undelivered = self._deliver(result.images, destination)
+        if len(undelivered.images) == len(result.images):
             host.log.warning(
                 "The images of a cancelled run are kept in %s, since the gallery did not take them: %s.",
                 entry,
-                untaken.reason,
+                undelivered.reason,
             )
             return False
         # Some are there, which the next try would put there again.
-        if untaken.images and self._rescue(untaken):
+        if undelivered.images and self._save_as_files(undelivered):
             return False
-        self._kept.discard(entry)
+        self._cache.remove(entry)
         return True
 
-    def _into_gallery(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Untaken:
+    def _deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Undelivered:
         """Put the images of a cancelled run into the gallery; the log says how many are there."""
-        untaken = delivery.into_gallery(images, destination, self.originals())
-        if count := len(images) - len(untaken.images):
+        undelivered = delivery.deliver(images, destination, self.originals(), host)
+        if count := len(images) - len(undelivered.images):
             host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", count)
-        return untaken
+        return undelivered
 
-    def _rescue(self, untaken: delivery.Untaken) -> int:
+    def _save_as_files(self, undelivered: delivery.Undelivered) -> int:
         """Put images that the gallery did not take into files; the log says where. Gives how many are lost."""
-        rescued = fallback.keep_elsewhere(untaken.images, host.root())
+        saved = FallbackFolder(host.root()).save(undelivered.images)
         host.log.error(
-            "The images of a cancelled run could not be saved in the gallery: %s. %s", untaken.reason, rescued.told
+            "The images of a cancelled run could not be saved in the gallery: %s. %s", undelivered.reason, saved.message
         )
-        return rescued.lost
+        return saved.lost
 
     def _service(self) -> tuple[Service, BlockingPortal]:
         """The service for the settings as they are now; one for older settings goes on for who still uses it."""

@@ -1,1 +1,1 @@
-"""What becomes of images in Invoke: into the gallery, or kept where their owner finds them."""
+"""Where the images of a run go in Invoke: into the gallery, the result cache or the fallback folder."""

@@ -1,60 +1,73 @@
-"""Puts images into the gallery that were paid for and that no node fetches any more: those of cancelled runs."""
+"""Puts paid images into the gallery that no node fetches any more, such as those of a cancelled run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
 
 from ...metadata import with_notice
 from ...result import GeneratedImage, Notice
-from .. import host
-from . import fallback
+from .fallback import reason_of, root_cause
 from .originals import Originals
-from .passthrough import StoredImage
+from .passthrough import INVOKE_KEYWORDS, PassthroughImage
 from .result_cache import Destination
 
-__all__ = ["FROM_CANCELLED_RUN", "Untaken", "into_gallery"]
+__all__ = ["FROM_CANCELLED_RUN", "Gallery", "Undelivered", "deliver"]
 
 FROM_CANCELLED_RUN = Notice(
-    "from_cancelled_run", "The run that asked for this image was cancelled or ended before its turn; it was paid for."
+    "from_cancelled_run", "The run that requested this image was cancelled or ended early. The image was paid for."
 )
 
 
-class Untaken(NamedTuple):
-    """The images that the gallery did not take.
+class Gallery(Protocol):
+    """Invoke's gallery, outside of any run."""
+
+    def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+        """Save an image for a user, show it on open pages, and return its name."""
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """The images that the gallery could not save.
 
     Attributes:
-        images: They.
-        reason: Why; empty if there are none.
+        images: The images.
+        reason: Why; empty if all were saved.
     """
 
     images: Sequence[GeneratedImage]
     reason: str
 
 
-def into_gallery(images: Sequence[GeneratedImage], destination: Destination, originals: Originals) -> Untaken:
-    """Put images where their owner finds them, on the board of their run, and show them on open pages.
+def deliver(
+    images: Sequence[GeneratedImage], destination: Destination, originals: Originals, gallery: Gallery
+) -> Undelivered:
+    """Save images in their owner's gallery, on the board of their run, and show them on open pages.
 
-    They are not intermediate, whatever their run was: a Canvas that has let go of its run shows nothing of it. One that
-    is not taken, such as one that cannot be decoded, keeps none of the others back.
+    They are never intermediate images, whatever their run was: the Canvas does not show the results of a cancelled run.
+    An image that fails, such as one that cannot be decoded, does not affect the others.
 
     Args:
         images: The images.
-        destination: Whose they are.
-        originals: Where signed files are kept.
+        destination: Where they belong.
+        originals: Where signed files are stored.
+        gallery: Invoke's gallery.
     """
-    untaken: list[GeneratedImage] = []
+    failed: list[GeneratedImage] = []
     reason = ""
     for image in images:
         try:
-            told = originals.keep(image)
-            metadata = destination.metadata(with_notice(told.metadata, FROM_CANCELLED_RUN))
-            picture = StoredImage.of_file(image.data, dropped=host.TEXTS).as_large_as(destination.size)
-            name = host.deliver(picture, metadata, user=destination.user, board=destination.board)
-        # Invoke raises one of several errors.
+            stored = originals.store(image)
+            metadata = destination.metadata(with_notice(stored.metadata, FROM_CANCELLED_RUN))
+            picture = PassthroughImage.from_file(image.data, dropped=INVOKE_KEYWORDS).resized_to(destination.size)
+            name = gallery.deliver(picture, metadata, user=destination.user, board=destination.board)
+        # Invoke raises various errors.
         except Exception as error:
-            untaken.append(image)
-            reason = fallback.reason_of(fallback.cause_of(error))
+            failed.append(image)
+            reason = reason_of(root_cause(error))
         else:
-            originals.saved(name, told)
-    return Untaken(untaken, reason)
+            originals.link(name, stored)
+    return Undelivered(failed, reason)

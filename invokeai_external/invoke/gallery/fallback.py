@@ -1,4 +1,4 @@
-"""What becomes of a picture that was paid for and that Invoke's gallery does not take: it is kept as a file."""
+"""Saves paid images as files when Invoke's gallery cannot save them."""
 
 from __future__ import annotations
 
@@ -6,89 +6,95 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ...errors import ExternalError
 from ...images import metadata
 from ...result import GeneratedImage
 from ...root_files import RESCUED_FOLDER
 
-__all__ = ["NotSavedError", "Rescued", "cause_of", "keep_elsewhere", "reason_of"]
+__all__ = ["FallbackFolder", "FallbackResult", "NotSavedError", "reason_of", "root_cause"]
 
 
 class NotSavedError(ExternalError):
-    """A picture could not be saved in Invoke's gallery."""
+    """An image could not be saved in Invoke's gallery."""
 
     code = "not_saved"
 
 
-class Rescued(NamedTuple):
-    """What became of images that were kept elsewhere.
+@dataclass(frozen=True)
+class FallbackResult:
+    """What happened to images that were saved as files.
 
     Attributes:
-        told: A sentence that says where they are, relative to the root where they lie in it, and how many are lost.
-        lost: How many no folder took.
+        root: Invoke's root folder.
+        files: The files that were written, in Invoke's root folder or in the system's temporary folder.
+        lost: How many images could not be written anywhere.
     """
 
-    told: str
+    root: Path
+    files: tuple[Path, ...]
     lost: int
 
+    @property
+    def message(self) -> str:
+        """Where the files are, relative to the root where they are in it, and how many images are lost."""
+        inside = [file.relative_to(self.root) for file in self.files if file.is_relative_to(self.root)]
+        outside = [file for file in self.files if not file.is_relative_to(self.root)]
+        names = ", ".join([*(f"{file} (in Invoke's root folder)" for file in inside), *map(str, outside)])
+        sentences = []
+        if self.files:
+            sentences.append(f"Saved on the computer that runs Invoke instead: {names}.")
+        if self.lost:
+            count = len(self.files) + self.lost
+            sentences.append(f"{self.lost} of {count} could not be saved anywhere and is lost. Free some disk space.")
+        return " ".join(sentences)
 
-def cause_of(error: BaseException) -> BaseException:
-    """The first error of a chain; Invoke's own, which is the last, says only that it could not save."""
-    return cause_of(error.__cause__) if error.__cause__ else error
+
+class FallbackFolder:
+    """The folder for images that the gallery could not save.
+
+    Args:
+        root: Invoke's root folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def save(self, images: Sequence[GeneratedImage]) -> FallbackResult:
+        """Write images with their metadata to the folder in the root, or else to the system's temporary folder."""
+        files = tuple(file for image in images if (file := self._save_one(image)))
+        return FallbackResult(self._root, files, len(images) - len(files))
+
+    def _save_one(self, image: GeneratedImage) -> Path | None:
+        placed = metadata.place(image.data, image.metadata)
+        # The temporary folder is looked up only when it is needed: it raises if no folder is writable.
+        for is_in_root in (True, False):
+            try:
+                folder = self._root / RESCUED_FOLDER if is_in_root else Path(tempfile.gettempdir())
+                folder.mkdir(exist_ok=True)
+                path = _write(folder, placed.parts, image.mime_type.removeprefix("image/"))
+            except OSError:
+                continue
+            _write_sidecar(path, placed.sidecar)
+            return path
+        return None
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first error of a chain. Invoke's own, which is the last, only says that it could not save."""
+    return root_cause(error.__cause__) if error.__cause__ else error
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something could not be saved, in the words of the system if it has some."""
-    words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return words.strip().rstrip(".").replace("\n", " ")
+    """Why something could not be saved: the operating system's message if there is one."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text.strip().rstrip(".").replace("\n", " ")
 
 
-def keep_elsewhere(pictures: Sequence[GeneratedImage], root: Path) -> Rescued:
-    """Write pictures with their settings into the folder of lost pictures, or else into the system's temporary one."""
-    kept = [path for picture in pictures if (path := _kept(picture, root))]
-    lost = len(pictures) - len(kept)
-    told = []
-    if kept:
-        inside = [path.relative_to(root) for path in kept if path.is_relative_to(root)]
-        outside = [path for path in kept if not path.is_relative_to(root)]
-        names = ", ".join(
-            [*(f"{path} (below Invoke's root folder)" for path in inside), *(str(path) for path in outside)]
-        )
-        told.append(f"What came is kept on the computer that runs Invoke: {names}.")
-    if lost:
-        told.append(f"No other folder took it either, so that {lost} of {len(pictures)} is lost: make room first.")
-    return Rescued(" ".join(told), lost)
-
-
-def _kept(picture: GeneratedImage, root: Path) -> Path | None:
-    placed = metadata.place(picture.data, picture.metadata)
-    # The second is looked for only when it is needed: where no folder can be written to there is none.
-    for inside in (True, False):
-        try:
-            folder = root / RESCUED_FOLDER if inside else Path(tempfile.gettempdir())
-            folder.mkdir(exist_ok=True)
-            path = _written(folder, placed.parts, picture.mime_type.removeprefix("image/"))
-            _write_sidecar(path, placed.sidecar)
-            return path
-        except OSError:
-            continue
-    return None
-
-
-def _write_sidecar(path: Path, sidecar: bytes | None) -> None:
-    """Write the settings of a signed image beside it; if that fails, the image is there all the same."""
-    if sidecar is not None:
-        beside = path.with_name(f"{path.name}.json")
-        with suppress(OSError):
-            beside.touch(mode=0o600, exist_ok=False)
-            beside.write_bytes(sidecar)
-
-
-def _written(folder: Path, parts: Sequence[bytes | memoryview], extension: str) -> Path:
-    """A new file, readable by its owner alone, since an Invoke may have several users; whole or not there."""
+def _write(folder: Path, parts: Sequence[bytes | memoryview], extension: str) -> Path:
+    """Create a file that only its owner can read, since an Invoke may have several users; never leave a partial one."""
     handle, name = tempfile.mkstemp(prefix="picture-", suffix=f".{extension}", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -97,3 +103,12 @@ def _written(folder: Path, parts: Sequence[bytes | memoryview], extension: str) 
         Path(name).unlink(missing_ok=True)
         raise
     return Path(name)
+
+
+def _write_sidecar(path: Path, sidecar: bytes | None) -> None:
+    """Write the metadata of a signed image beside it. The image counts as saved even if that fails."""
+    if sidecar is not None:
+        beside = path.with_name(f"{path.name}.json")
+        with suppress(OSError):
+            beside.touch(mode=0o600, exist_ok=False)
+            beside.write_bytes(sidecar)

@@ -1,8 +1,8 @@
-"""The files of signed images as they arrived. Invoke writes its own texts into its copy, which ends what was signed.
+"""The files of signed images as received. Invoke writes its own metadata into its copy, which breaks the signature.
 
-Each is a file below ``invokeai_external_originals`` in Invoke's root, named by its hash. For each image of the gallery
-that was saved from it, a small file beside it says so. Only such a file leads to an original, never the metadata of an
-image: anybody may upload one with metadata of their own.
+Each is a file below ``invokeai_external_originals`` in Invoke's root, named by its hash. For each gallery image that
+was saved from it, a small JSON file beside it links the two. Only such a link leads to an original, never the metadata
+of an image, because anyone can upload an image with any metadata.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import os
 import re
 import tempfile
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ...images.formats.containers import is_signed
 from ...metadata import with_notice
@@ -28,13 +27,14 @@ _FORMAT = 1
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}", re.ASCII)
-"""Invoke's names are a UUID and an extension."""
+"""Invoke names an image by a UUID and an extension."""
 
-_ENDED = "Its Content Credentials are not valid in Invoke's copy, into which Invoke writes its own texts; "
+_NOT_VALID = "The Content Credentials are not valid in Invoke's copy, because Invoke writes its own metadata into it. "
 
 
-class Original(NamedTuple):
-    """A signed image as it arrived."""
+@dataclass(frozen=True)
+class Original:
+    """The file of a signed image as received."""
 
     path: Path
     mime_type: str
@@ -45,65 +45,67 @@ class Originals:
 
     Args:
         root: Invoke's root folder.
-        is_kept: True to keep what comes; what was kept before can be read all the same.
+        is_enabled: True to store new originals. Those that are stored already can be read either way.
     """
 
-    def __init__(self, root: Path, *, is_kept: bool) -> None:
+    def __init__(self, root: Path, *, is_enabled: bool) -> None:
         self._folder = root / ORIGINALS_FOLDER
-        self._is_kept = is_kept
+        self._is_enabled = is_enabled
 
-    def keep(self, image: GeneratedImage) -> GeneratedImage:
-        """Keep an image's file if it is signed, before Invoke saves it; its metadata then say what became of it.
+    def store(self, image: GeneratedImage) -> GeneratedImage:
+        """Store an image's file if it is signed, before Invoke saves its copy.
 
-        A failure is told there, and is no error: the image itself must not suffer.
+        Returns:
+            The image with a notice in its metadata that says where the original is. A failure is reported in that
+            notice too and raises nothing, because the image itself must still be saved.
         """
         if not is_signed(image.data):
             return image
-        if not self._is_kept:
-            return _told(image, "keep_originals: true in invokeai_external.yaml keeps the signed originals.")
+        if not self._is_enabled:
+            return _with_notice(image, "Set keep_originals: true in invokeai_external.yaml to keep signed originals.")
         sha256 = hashlib.sha256(image.data).hexdigest()
         try:
             self._write(f"{sha256}.{_EXTENSIONS[image.mime_type]}", image.data)
         except OSError as error:
-            return _told(image, f"the signed original could not be kept: {error.strerror}.")
-        told = _told(image, "the signed original is at /api/v1/external/originals/ and the image's name.")
-        external = told.metadata["external"]
+            return _with_notice(image, f"The signed original could not be saved: {error.strerror}.")
+        noted = _with_notice(image, "Get the signed original from /api/v1/external/originals/ plus the image's name.")
+        external = noted.metadata["external"]
         assert isinstance(external, dict)
         original = {"sha256": sha256, "mime_type": image.mime_type}
-        return replace(told, metadata={**told.metadata, "external": {**external, "original": original}})
+        return replace(noted, metadata={**noted.metadata, "external": {**external, "original": original}})
 
-    def saved(self, name: str, image: GeneratedImage) -> None:
-        """Note that ``keep``'s image is in the gallery under this name."""
+    def link(self, name: str, image: GeneratedImage) -> None:
+        """Link the gallery image of this name to the original that ``store`` wrote for ``image``."""
         external = image.metadata.get("external")
         original = external.get("original") if isinstance(external, dict) else None
         if original:
-            self._note(name, original["sha256"], original["mime_type"])
+            self._write_link(name, original["sha256"], original["mime_type"])
 
-    def copied(self, name: str, copy: str) -> None:
-        """Note that one more image of the gallery was saved from the same original."""
+    def link_copy(self, name: str, copy: str) -> None:
+        """Link the gallery image ``copy`` to the original of the gallery image ``name``."""
         if original := self.find(name):
-            self._note(copy, original.path.stem, original.mime_type)
+            self._write_link(copy, original.path.stem, original.mime_type)
 
     def find(self, name: str) -> Original | None:
-        """The original of an image of the gallery; None if there is none, or no longer."""
+        """The original of a gallery image; None if it is not stored, or was deleted."""
         if not _IMAGE_NAME.fullmatch(name):
             return None
         try:
-            noted = json.loads((self._folder / f"{name}.json").read_bytes())
-            sha256, mime_type = noted["sha256"], noted["mime_type"]
+            link = json.loads((self._folder / f"{name}.json").read_bytes())
+            sha256, mime_type = link["sha256"], link["mime_type"]
             is_hash = _HASH.fullmatch(sha256) is not None
             path = self._folder / f"{sha256}.{_EXTENSIONS[mime_type]}"
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
         return Original(path, mime_type) if is_hash and path.is_file() else None
 
-    def _note(self, name: str, sha256: str, mime_type: str) -> None:
-        noted = {"format": _FORMAT, "sha256": sha256, "mime_type": mime_type}
+    def _write_link(self, name: str, sha256: str, mime_type: str) -> None:
+        link = {"format": _FORMAT, "sha256": sha256, "mime_type": mime_type}
         with suppress(OSError):
-            self._write(f"{name}.json", json.dumps(noted).encode())
+            self._write(f"{name}.json", json.dumps(link).encode())
 
     def _write(self, name: str, data: bytes) -> None:
-        """Write a file in one step, readable by its owner alone; one that is there has the same content."""
+        """Write a file in one step that only its owner can read. An existing one has the same content."""
         path = self._folder / name
         if path.exists():
             return
@@ -118,5 +120,5 @@ class Originals:
             raise
 
 
-def _told(image: GeneratedImage, more: str) -> GeneratedImage:
-    return replace(image, metadata=with_notice(image.metadata, Notice("credentials_ended", _ENDED + more)))
+def _with_notice(image: GeneratedImage, more: str) -> GeneratedImage:
+    return replace(image, metadata=with_notice(image.metadata, Notice("credentials_ended", _NOT_VALID + more)))

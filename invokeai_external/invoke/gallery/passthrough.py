@@ -1,4 +1,4 @@
-"""The image that Invoke is given to save: its file is the one that came, not encoded again."""
+"""The image object that Invoke saves. It writes the file as received and does not encode it again."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ from ...images.errors import ImageError
 from ...images.pixels import as_encoded
 from ...sizing import Size
 
-__all__ = ["StoredImage"]
+__all__ = ["INVOKE_KEYWORDS", "PassthroughImage"]
 
-_LOOK = ("icc_profile", "transparency")
-"""What Pillow keeps beside the pixels, in ``info``, and that changes how they look."""
+INVOKE_KEYWORDS = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph")
+"""The keywords under which Invoke writes its own metadata into an image file."""
+
+_APPEARANCE = ("icc_profile", "transparency")
+"""The entries of Pillow's ``info`` that change how the pixels look."""
 
 _OPTIONS = frozenset({"pnginfo", "compress_level", "compress_type", "optimize"})
-"""The options of Pillow's PNG writer that do not change what the picture shows."""
+"""The options of Pillow's PNG writer that do not change how the image looks."""
 
 
-class StoredImage(Image.Image):
-    """An image whose ``save`` as PNG writes the PNG that it was read from, with the texts that are to go in.
+class PassthroughImage(Image.Image):
+    """An image whose ``save`` as PNG writes the PNG file that it was read from, plus the text chunks to add.
 
-    The compressed pixels stay byte for byte, and so do all other chunks but texts of the same keywords. Pillow's own
-    encoder does the work after any edit, for other formats and options, and where there is no PNG to write. While
-    nothing was edited, ICC profile and transparent colour are written even if ``info`` was emptied before, which Invoke
-    does.
+    The compressed pixels and all other chunks stay byte for byte, except for texts with the same keywords. Pillow
+    encodes the image after any edit, for other formats and options, and if it was not read from a PNG. As long as it is
+    not edited, the ICC profile and the transparent colour are written even if ``info`` was emptied, which Invoke does.
 
-    It is decoded in a thread of its own while Invoke writes the picture's record and, in 6.13.0, its file; whoever
-    needs pixels waits for it, and gets the error if they cannot be decoded.
+    A thread decodes it while Invoke writes the image's record and, in 6.13.0, its file. Code that needs pixels waits
+    for that thread, and gets its error if they cannot be decoded.
 
-    With the first save the file's bytes are let go: Invoke keeps the objects of the last ten.
+    The first save releases the file's bytes, because Invoke caches the last ten image objects.
     """
 
     def __init__(self, image: Image.Image, file: bytes = b"", dropped: Iterable[str] = ()) -> None:
-        """Take over an image, which is not to be used any more.
+        """Take over an image, which must not be used any more.
 
         Args:
-            image: The pixels, which may still have to be decoded.
-            file: The file that shows them, if there is one.
-            dropped: Keywords whose texts in the file are not written again.
+            image: The pixels, decoded or not.
+            file: The file that they come from, if there is one.
+            dropped: Keywords whose texts in the file are not written.
         """
         super().__init__()
         self._mode, self._size, self.palette, self.info = image.mode, image.size, image.palette, dict(image.info)
-        self._look: dict[Any, Any] = {name: value for name, value in image.info.items() if name in _LOOK}
-        # Pillow copies what cannot be written to before it changes a pixel, so that an edit shows as another object.
+        self._appearance: dict[Any, Any] = {name: value for name, value in image.info.items() if name in _APPEARANCE}
+        # Pillow copies a read-only image before it changes a pixel, so an edit is visible as a different object.
         self.readonly = 1
         self._read_as = (self.mode, self.palette)
         self._read_im: object = None
@@ -61,33 +63,33 @@ class StoredImage(Image.Image):
         threading.Thread(target=_decode, args=(image, self._decoded), name="invokeai_external decoder").start()
 
     @classmethod
-    def of_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> StoredImage:
-        """A PNG, JPEG or WebP file; raises ImageError if it is none, or is not whole."""
+    def from_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> PassthroughImage:
+        """Read a PNG, JPEG or WebP file; raises ImageError if it is another format or damaged."""
         return cls(as_encoded(file), file, dropped)
 
     def load(self) -> Any:
-        """As Pillow's, which calls it before it touches a pixel."""
+        """Like Pillow's, which calls it before it touches a pixel."""
         if self._decoded:
             self.im = self._read_im = self._decoded.result().im
             self._decoded = None
         return super().load()
 
-    def as_large_as(self, size: Size | None) -> StoredImage:
-        """This one, or if it has another size in pixels, another one that there is no file of; None changes nothing."""
+    def resized_to(self, size: Size | None) -> PassthroughImage:
+        """This image, or a resized copy if its size differs. With None it stays as it is."""
         if size is None or self.size == (size.width, size.height):
             return self
-        return StoredImage(self.resize((size.width, size.height), Image.Resampling.LANCZOS))
+        return PassthroughImage(self.resize((size.width, size.height), Image.Resampling.LANCZOS))
 
     def frombytes(self, *arguments: Any, **options: Any) -> None:
-        """As Pillow's, which alone would change pixels in place that cannot be written to."""
+        """Like Pillow's, which would change even the pixels of a read-only image in place."""
         self._ensure_mutable()
         super().frombytes(*arguments, **options)
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
-        """As Pillow's; see the class."""
+        """Like Pillow's; see the class."""
         spliced = None
-        if self._is_as_read():
-            self.info = {**self._look, **self.info}
+        if self._is_unedited():
+            self.info = {**self._appearance, **self.info}
             spliced = self._spliced(format, params)
         if spliced is None:
             super().save(fp, format, **params)
@@ -99,16 +101,16 @@ class StoredImage(Image.Image):
         self._file = b""
         self.readonly = 0
 
-    def _is_as_read(self) -> bool:
+    def _is_unedited(self) -> bool:
         mode, palette = self._read_as
         return self.mode == mode and self.palette is palette and (self._decoded is not None or self.im is self._read_im)
 
     def _spliced(self, format: str | None, params: dict[str, Any]) -> list[bytes | memoryview] | None:
-        """The parts of the file with the texts; None if it is for Pillow to encode."""
+        """The parts of the file with the texts added; None if Pillow must encode it."""
         if not self._file or format is None or format.upper() != "PNG" or not params.keys() <= _OPTIONS:
             return None
         info = params.get("pnginfo") or PngInfo()
-        # It may be in another format, or something else than texts is to go in.
+        # The file may have another format, or ``pnginfo`` may contain more than texts.
         with suppress(ImageError):
             return parts_with_text_chunks(
                 self._file, [(kind, body) for kind, body, *_ in info.chunks], dropped=self._dropped
@@ -120,6 +122,6 @@ def _decode(image: Image.Image, decoded: Future[Image.Image]) -> None:
     try:
         image.load()
         decoded.set_result(image)
-    # Whatever Pillow's plugins raise over a broken file, it is for who needs the pixels.
+    # Whatever Pillow's plugins raise for a damaged file: the code that needs the pixels gets it.
     except BaseException as error:
         decoded.set_exception(error)

@@ -1,8 +1,8 @@
-"""Results that were paid for and that no node has fetched: kept on disk, for who asks for the same.
+"""A cache on disk for results that are paid for but that no node has fetched. An equal request gets them.
 
-Each is a folder below ``invokeai_external_kept`` in Invoke's root: the pictures as files, ``result.json`` with what
-else is known of them, and ``destination.json`` with whose they are. It is written under another name and then renamed,
-so that there is never half of one. No image is ever removed before it is in the hands of a run or in the gallery.
+Each entry is a folder below ``invokeai_external_kept`` in Invoke's root: the images as files, ``result.json`` with
+everything else about them, and ``destination.json`` with their owner and board. An entry is written under a temporary
+name and then renamed, so a partial one is never seen. An image is never deleted before a run or the gallery has it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
-from ...errors import ProviderError
+from ...errors import ProviderError, RejectedRequestError
 from ...metadata import with_notice
 from ...request import GenerationRequest, InputImage
 from ...result import GeneratedImage, GenerationResult, Notice, Usage
@@ -29,33 +29,37 @@ from ...root_files import KEPT_FOLDER
 from ...sizing import Size
 from ..look_ahead.sent_items import Item
 
-__all__ = ["KEEP_S", "Destination", "KeptResults", "fingerprint", "told_as_kept", "with_notice_on_images"]
+__all__ = ["MAX_AGE_S", "Destination", "ResultCache", "fingerprint", "with_cache_notice", "with_notice_on_images"]
 
-KEEP_S = 24 * 60 * 60.0
-"""How long a result waits for who asks for the same; after that it goes into the gallery."""
+MAX_AGE_S = 24 * 60 * 60.0
+"""How long a result waits for an equal request; after that it goes into the gallery."""
 
 _FORMAT = 1
 _RESULT_FILE = "result.json"
 _DESTINATION_FILE = "destination.json"
-_UNFINISHED = ".unfinished-"
-_KINDS: Mapping[str, type[ProviderError]] = {
-    kind.code: kind
-    for kind in (getattr(errors, name) for name in errors.__all__)
-    if issubclass(kind, ProviderError) and kind is not ProviderError
+_PARTIAL = ".unfinished-"
+_ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
+    # As version 0.1 stored it.
+    "invalid_request": RejectedRequestError,
+    **{
+        error.code: error
+        for error in (getattr(errors, name) for name in errors.__all__)
+        if issubclass(error, ProviderError) and error is not ProviderError
+    },
 }
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the images of a run belong that its node does not fetch.
+    """Where a run's images belong if its node does not fetch them.
 
     Attributes:
-        user: The id of the user whose they are.
-        board: The id of the board; None for none.
-        item: The queue item that asked for them; None if that is not known.
-        size: The size in pixels that they are saved at, that of the image that was edited; None as they came.
-        panel: What Invoke's page gave as metadata; what the image's own say wins.
-        recalled: What Invoke's page recalls an image by; wins over both.
+        user: The id of the user who owns them.
+        board: The id of the board; None for no board.
+        item: The queue item that requested them; None if it is not known.
+        size: The size in pixels to save them at, which is that of the edited image; None to save them as received.
+        panel: The metadata that Invoke's page sent; the image's own metadata takes precedence.
+        recalled: The fields that Invoke's page recalls an image by; they take precedence over both.
     """
 
     user: str
@@ -66,51 +70,53 @@ class Destination:
     recalled: Mapping[str, Any] = field(default_factory=dict)
 
     def metadata(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """What an image has as metadata in the gallery; ``own`` is what it brings."""
+        """The metadata of an image in the gallery; ``own`` is the metadata that it arrived with."""
         return {**self.panel, **own, **self.recalled}
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
-    """Names a request by all that it asks for, who asks, and whom: equal for those that may share one result.
+    """A name for a request that is equal for all requests that may share one result.
 
     Args:
-        user: The id of the user; nobody gets what another has paid for.
-        where: The address of the provider, so that no picture of a sandbox passes for a real one.
+        user: The id of the user, so that nobody gets what another user paid for.
+        where: The provider's base URL, so that a sandbox image never passes for a real one.
         request: The request.
 
     Returns:
         A SHA-256 in hexadecimal.
     """
-    asked = {entry.name: _plain(getattr(request, entry.name)) for entry in fields(request)}
-    text = json.dumps([user, where, asked], sort_keys=True)
+    content = {entry.name: _as_json(getattr(request, entry.name)) for entry in fields(request)}
+    text = json.dumps([user, where, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def told_as_kept(result: GenerationResult) -> GenerationResult:
-    """A result that is handed to another run than its own: it says so, in its notices and in its pictures' metadata."""
-    notice = Notice("kept_result", "It was made and paid for earlier, for a run that was ended; nothing was sent now.")
+def with_cache_notice(result: GenerationResult) -> GenerationResult:
+    """A result for a run that did not request it, with a notice that says so, in the images' metadata too."""
+    notice = Notice(
+        "kept_result", "Made and paid for by an earlier run that ended before it could use it. No new request was sent."
+    )
     return with_notice_on_images(result, notice)
 
 
 def with_notice_on_images(result: GenerationResult, notice: Notice) -> GenerationResult:
-    """A result with one more notice, which its images' metadata have as well."""
+    """A result with one more notice, which is added to its images' metadata too."""
     images = tuple(replace(image, metadata=with_notice(image.metadata, notice)) for image in result.images)
     return replace(result, images=images, notices=(*result.notices, notice))
 
 
-def _plain(value: object) -> object:
-    """A field of a request as JSON has it; a picture is its name, which the metadata hold, and its hash."""
+def _as_json(value: object) -> object:
+    """A field of a request as JSON; an image becomes its name, which is part of the metadata, and its hash."""
     if isinstance(value, InputImage):
         return [value.name, value.sha256]
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, Mapping):
         return dict(value)
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-class KeptResults:
-    """The folder of kept results. Each result is held by at most one run at a time; may be used from any thread.
+class ResultCache:
+    """The cache's folder. At most one run at a time has an entry. May be used from any thread.
 
     Args:
         root: Invoke's root folder.
@@ -121,110 +127,113 @@ class KeptResults:
         self._folder = root / KEPT_FOLDER
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: set[Path] = set()
-        self._clean_up()
+        self._acquired: set[Path] = set()
+        self._delete_partial()
 
-    def keep(self, name: str, result: GenerationResult, destination: Destination | None = None) -> Path:
-        """Write a result down under the fingerprint of its request; whoever does holds it.
+    def store(self, name: str, result: GenerationResult, destination: Destination | None = None) -> Path:
+        """Write a result under the fingerprint of its request. The caller has the entry until it releases it.
 
         Raises:
-            OSError: It could not be written; nothing is left of it.
+            OSError: It could not be written; no partial entry is left.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._folder))
         try:
             for place, image in enumerate(result.images):
-                _write(unfinished / _image_file(place, image.mime_type), image.data)
-            _write(unfinished / _RESULT_FILE, json.dumps(_written(result)).encode())
+                _write(partial / _image_file(place, image.mime_type), image.data)
+            _write(partial / _RESULT_FILE, json.dumps(_result_as_json(result)).encode())
             if destination:
-                _write(unfinished / _DESTINATION_FILE, json.dumps({"format": _FORMAT, **asdict(destination)}).encode())
+                _write(partial / _DESTINATION_FILE, json.dumps(_destination_as_json(destination)).encode())
             with self._lock:
-                entry = self._free_place(name)
-                unfinished.rename(entry)
-                self._held.add(entry)
+                entry = self._free_path(name)
+                partial.rename(entry)
+                self._acquired.add(entry)
         except OSError:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             raise
         return entry
 
-    def hold(self, name: str) -> Path | None:
-        """Take hold of a kept result that nobody holds, the oldest first; None if there is none."""
+    def acquire(self, name: str) -> Path | None:
+        """Take the oldest free entry of this name, so that nobody else can; None if there is no free entry."""
         with self._lock:
             for entry in sorted(self._folder.glob(f"{name}-*")):
-                if entry not in self._held:
-                    self._held.add(entry)
+                if entry not in self._acquired:
+                    self._acquired.add(entry)
                     return entry
         return None
 
-    def hold_old(self, is_wanted: Callable[[Destination | None], bool]) -> Iterator[tuple[Path, Destination | None]]:
-        """Take hold of what nobody holds and nobody has asked for within a day, and that is not wanted where it is.
+    def acquire_expired(
+        self, is_wanted: Callable[[Destination | None], bool]
+    ) -> Iterator[tuple[Path, Destination | None]]:
+        """Take the free entries that nobody requested within a day, one at a time.
 
-        One after the other: who asks for one of the others meanwhile must find it, or would pay again.
+        A generator, so that the entries not reached yet stay free: a request that comes in the meantime must find its
+        result, or it would be paid for again.
 
         Args:
-            is_wanted: Given where the images of a result belong; True leaves it alone.
+            is_wanted: Called with the destination of an entry; True leaves the entry where it is.
         """
-        oldest = self._clock() - KEEP_S
+        oldest = self._clock() - MAX_AGE_S
         for entry in sorted(self._folder.glob("*")):
-            if entry.name.startswith(_UNFINISHED) or _written_at(entry) > oldest:
+            if entry.name.startswith(_PARTIAL) or _modified_at(entry) > oldest:
                 continue
             if is_wanted(destination := self.destination(entry)):
                 continue
             with self._lock:
-                # Whoever held it may have taken it away.
-                if entry in self._held or not entry.exists():
+                # A run may have taken and removed it in the meantime.
+                if entry in self._acquired or not entry.exists():
                     continue
-                self._held.add(entry)
+                self._acquired.add(entry)
             yield entry, destination
 
     def read(self, entry: Path) -> GenerationResult | None:
-        """A result that is held; None if it cannot be read: something is broken, or a newer version wrote it."""
+        """The result of an entry; None if it is damaged or was written by a newer version."""
         try:
             return _read(entry)
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def destination(self, entry: Path) -> Destination | None:
-        """Where the images of a result belong; None if that was not written down, as by 0.1."""
+        """The destination of an entry; None if it was not recorded, as in version 0.1."""
         try:
-            held = json.loads((entry / _DESTINATION_FILE).read_text(encoding="utf-8"))
-            _check_format(held)
-            item, size = held.pop("item"), held.pop("size")
-            return Destination(**held, item=Item(*item) if item else None, size=Size(**size) if size else None)
+            stored = json.loads((entry / _DESTINATION_FILE).read_text(encoding="utf-8"))
+            _check_format(stored)
+            item, size = stored.pop("item"), stored.pop("size")
+            return Destination(**stored, item=Item(*item) if item else None, size=Size(**size) if size else None)
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def release(self, entry: Path) -> None:
-        """Leave a result to whoever asks next."""
+        """Free an entry for the next equal request."""
         with self._lock:
-            self._held.discard(entry)
+            self._acquired.discard(entry)
 
-    def discard(self, entry: Path) -> None:
-        """Remove a result, which was handed over."""
+    def remove(self, entry: Path) -> None:
+        """Delete an entry whose images are in the gallery."""
         shutil.rmtree(entry, ignore_errors=True)
         self.release(entry)
 
-    def _free_place(self, name: str) -> Path:
+    def _free_path(self, name: str) -> Path:
         return next(
             place for number in range(1_000_000) if not (place := self._folder / f"{name}-{number:06}").exists()
         )
 
-    def _clean_up(self) -> None:
-        """Remove what an earlier Invoke began to write, as long as there is no image in it."""
-        for entry in self._folder.glob(f"{_UNFINISHED}*") if self._folder.is_dir() else ():
+    def _delete_partial(self) -> None:
+        """Delete the partial entries of an earlier Invoke that contain no image."""
+        for entry in self._folder.glob(f"{_PARTIAL}*") if self._folder.is_dir() else ():
             with suppress(OSError):
                 entry.rmdir()
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A new file that only its owner can read."""
+    """Create a file that only its owner can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
 
 
-def _check_format(held: dict[str, Any]) -> None:
-    """Take the format's number out; raises ValueError if it is that of a newer version."""
-    if held.pop("format", _FORMAT) != _FORMAT:
+def _check_format(stored: dict[str, Any]) -> None:
+    """Remove the format number; raises ValueError if a newer version wrote it."""
+    if stored.pop("format", _FORMAT) != _FORMAT:
         raise ValueError
 
 
@@ -232,14 +241,14 @@ def _image_file(place: int, mime_type: str) -> str:
     return f"picture-{place + 1}.{mime_type.removeprefix('image/')}"
 
 
-def _written_at(entry: Path) -> float:
+def _modified_at(entry: Path) -> float:
     with suppress(OSError):
         return entry.stat().st_mtime
     return 0.0
 
 
-def _written(result: GenerationResult) -> dict[str, Any]:
-    """A result as JSON has it, without the bytes of its pictures."""
+def _result_as_json(result: GenerationResult) -> dict[str, Any]:
+    """A result as JSON, without the bytes of its images."""
     return {
         "format": _FORMAT,
         "provider": result.provider,
@@ -264,9 +273,14 @@ def _written(result: GenerationResult) -> dict[str, Any]:
     }
 
 
+def _destination_as_json(destination: Destination) -> dict[str, Any]:
+    item = destination.item
+    return {"format": _FORMAT, **asdict(destination), "item": [item.number, item.batch] if item else None}
+
+
 def _read(entry: Path) -> GenerationResult:
-    held = json.loads((entry / _RESULT_FILE).read_text(encoding="utf-8"))
-    _check_format(held)
+    stored = json.loads((entry / _RESULT_FILE).read_text(encoding="utf-8"))
+    _check_format(stored)
     images = tuple(
         GeneratedImage(
             **{
@@ -275,19 +289,19 @@ def _read(entry: Path) -> GenerationResult:
                 "data": (entry / _image_file(place, image["mime_type"])).read_bytes(),
             }
         )
-        for place, image in enumerate(held["images"])
+        for place, image in enumerate(stored["images"])
     )
     return GenerationResult(
         **{
-            **held,
+            **stored,
             "images": images,
-            "notices": tuple(Notice(**notice) for notice in held["notices"]),
-            "usage": Usage(**held["usage"]) if held["usage"] else None,
-            "request_ids": tuple(held["request_ids"]),
-            "errors": tuple(_error(**error) for error in held["errors"]),
+            "notices": tuple(Notice(**notice) for notice in stored["notices"]),
+            "usage": Usage(**stored["usage"]) if stored["usage"] else None,
+            "request_ids": tuple(stored["request_ids"]),
+            "errors": tuple(_error(**error) for error in stored["errors"]),
         }
     )
 
 
 def _error(code: str, message: str, hint: str | None) -> ProviderError:
-    return _KINDS.get(code, ProviderError)(message, remedy=hint)
+    return _ERROR_CLASSES.get(code, ProviderError)(message, remedy=hint)

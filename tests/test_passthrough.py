@@ -1,4 +1,4 @@
-"""An image that is saved as the file it came in: byte for byte but for the texts, until somebody changes it."""
+"""An image object that saves the file that it was read from, byte for byte except for texts, until it is edited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.errors import ImageError
-from invokeai_external.invoke.gallery.passthrough import StoredImage
+from invokeai_external.invoke.gallery.passthrough import PassthroughImage
 from invokeai_external.sizing import Size
 
 from .images import pictures
@@ -35,7 +35,7 @@ def info_with(texts: dict[str, str]) -> PngInfo:
 
 
 def saved(image: Image.Image, **options: Any) -> bytes:
-    """What Invoke does: it makes a thumbnail, puts its own texts in the place of ``info``, and saves."""
+    """Do what Invoke does: make a thumbnail, replace ``info`` by its own texts, and save."""
     image.convert("RGBA").thumbnail((8, 8))
     info: dict[Any, Any] = dict(TEXTS)
     image.info = info
@@ -47,60 +47,60 @@ def pixel_data(data: bytes) -> list[bytes]:
 
 
 def others(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks without the texts that the tests write."""
+    """The chunks except the texts that the tests write."""
     return [(kind, body) for kind, body in chunks(data) if body.partition(b"\0")[0].decode("latin-1") not in TEXTS]
 
 
-class TestUntouched:
+class TestUnedited:
     @given(pictures.pngs())
-    def test_every_byte_but_the_texts_is_what_came(self, data: bytes) -> None:
-        result = saved(StoredImage.of_file(data))
+    def test_every_byte_but_the_texts_is_kept(self, data: bytes) -> None:
+        result = saved(PassthroughImage.from_file(data))
         assert others(result) == others(data)
         assert read_text(result) == read_text(data) | TEXTS
         assert shown(result) == shown(data)
 
     @given(pictures.pngs())
-    def test_saved_again_from_its_file_no_text_is_there_twice(self, data: bytes) -> None:
-        once = saved(StoredImage.of_file(data))
-        assert saved(StoredImage.of_file(once)) == once
+    def test_saving_a_saved_file_again_duplicates_no_text(self, data: bytes) -> None:
+        once = saved(PassthroughImage.from_file(data))
+        assert saved(PassthroughImage.from_file(once)) == once
 
     @pytest.mark.parametrize("mode", pictures.PNG_MODES)
-    def test_it_is_what_pillow_reads(self, mode: str) -> None:
+    def test_its_pixels_are_what_pillow_reads(self, mode: str) -> None:
         data = png_of(mode, SIZE)
         with Image.open(io.BytesIO(data)) as plain:
-            kept = StoredImage.of_file(data)
-            assert (kept.mode, kept.size, kept.tobytes()) == (plain.mode, plain.size, plain.tobytes())
-            assert kept.convert("RGBA").tobytes() == plain.convert("RGBA").tobytes()
+            image = PassthroughImage.from_file(data)
+            assert (image.mode, image.size, image.tobytes()) == (plain.mode, plain.size, plain.tobytes())
+            assert image.convert("RGBA").tobytes() == plain.convert("RGBA").tobytes()
 
-    def test_sixteen_bits_of_colour_stay_of_which_pillow_reads_eight(self) -> None:
+    def test_sixteen_bit_colour_stays_although_pillow_reads_eight(self) -> None:
         parts = dict(chunks(png_of("RGB", (1, 1))))
         header = bytearray(parts[b"IHDR"])
         header[8] = 16
         data = pictures.png([(b"IHDR", bytes(header)), (b"IDAT", zlib.compress(b"\0\1\2\3\4\5\6")), (b"IEND", b"")])
-        assert others(saved(StoredImage.of_file(data))) == chunks(data)
+        assert others(saved(PassthroughImage.from_file(data))) == chunks(data)
 
-    def test_a_text_that_is_to_go_goes(self) -> None:
+    def test_a_dropped_keyword_is_not_written(self) -> None:
         data = embed_text(png_of("RGB", SIZE), {"invokeai_workflow": "another run's", "Title": "its own"})
-        result = saved(StoredImage.of_file(data, dropped=["invokeai_workflow"]))
+        result = saved(PassthroughImage.from_file(data, dropped=["invokeai_workflow"]))
         assert read_text(result) == {"Title": "its own", **TEXTS}
 
-    def test_a_path_is_written_as_well(self, tmp_path: Path) -> None:
+    def test_it_saves_to_a_path(self, tmp_path: Path) -> None:
         data = png_of("RGBA", SIZE)
         for path in (tmp_path / "one.png", str(tmp_path / "two.png")):
-            StoredImage.of_file(data).save(path, "png")
+            PassthroughImage.from_file(data).save(path, "png")
             assert Path(path).read_bytes() == data
 
-    def test_the_bytes_are_let_go_with_the_first_save_and_not_with_one_that_failed(self, tmp_path: Path) -> None:
+    def test_the_first_successful_save_releases_the_bytes(self, tmp_path: Path) -> None:
         data = bytes(bytearray(png_of("RGB", SIZE)))
-        image = StoredImage.of_file(data)
-        with pytest.raises(OSError, match="no-such-folder"):
+        image = PassthroughImage.from_file(data)
+        with pytest.raises(FileNotFoundError):
             image.save(tmp_path / "no-such-folder" / "x.png", "PNG")
         assert any(data is held for held in _reached(image))
         assert saved(image)
         assert not any(isinstance(held, bytes) and data in held for held in _reached(image))
 
-    def test_after_that_it_is_as_if_opened_from_the_file(self) -> None:
-        image = StoredImage.of_file(png_of("P+tRNS", SIZE))
+    def test_after_a_save_it_behaves_like_the_opened_file(self) -> None:
+        image = PassthroughImage.from_file(png_of("P+tRNS", SIZE))
         file = saved(image)
         with Image.open(io.BytesIO(file)) as opened:
             assert image.convert("RGBA").tobytes() == opened.convert("RGBA").tobytes()
@@ -108,15 +108,15 @@ class TestUntouched:
         image.putpixel((0, 0), 1)
         assert image.getpixel((0, 0)) == 1
 
-    def test_the_first_picture_of_an_animation_is_shown_and_all_are_kept(self) -> None:
+    def test_an_animation_shows_its_first_frame_and_keeps_all(self) -> None:
         data = pictures.animation("PNG")
-        image = StoredImage.of_file(data)
+        image = PassthroughImage.from_file(data)
         assert image.size == (9, 7)
         assert others(saved(image)) == chunks(data)
 
 
-def _reached(image: StoredImage) -> list[object]:
-    """All that hangs on an image, but types and modules."""
+def _reached(image: PassthroughImage) -> list[object]:
+    """Everything that an image references, except types and modules."""
     found: list[object] = []
     left: list[object] = [vars(image)]
     while left:
@@ -141,12 +141,12 @@ EDITS: dict[str, tuple[str, Callable[[Image.Image], object]]] = {
 }
 
 
-class TestTouched:
+class TestEdited:
     @pytest.mark.parametrize("name", EDITS)
-    def test_an_edit_is_what_is_saved(self, name: str) -> None:
+    def test_an_edit_is_saved(self, name: str) -> None:
         mode, edit = EDITS[name]
         data = png_of(mode, SIZE)
-        image = StoredImage.of_file(data)
+        image = PassthroughImage.from_file(data)
         edit(image)
         with Image.open(io.BytesIO(data)) as plain:
             plain.load()
@@ -155,50 +155,50 @@ class TestTouched:
         assert shown(data) != shown(encoded(image, "PNG"))
 
     @pytest.mark.parametrize("edit", [lambda i: i.rotate(90), lambda i: i.convert("L"), lambda i: i.copy()])
-    def test_what_is_made_of_it_is_an_image_like_any_other(self, edit: Callable[[Image.Image], Image.Image]) -> None:
-        assert not isinstance(edit(StoredImage.of_file(png_of("RGB", SIZE))), StoredImage)
+    def test_a_derived_image_is_a_plain_pillow_image(self, edit: Callable[[Image.Image], Image.Image]) -> None:
+        assert not isinstance(edit(PassthroughImage.from_file(png_of("RGB", SIZE))), PassthroughImage)
 
     @pytest.mark.parametrize(
         "options", [{"transparency": (1, 2, 3)}, {"bits": 4}, {"pnginfo": "own"}, {"save_all": True}]
     )
-    def test_with_other_options_pillow_encodes(self, options: dict[str, Any]) -> None:
+    def test_pillow_encodes_with_other_options(self, options: dict[str, Any]) -> None:
         if options.get("pnginfo"):
             options = {"pnginfo": PngInfo()}
             options["pnginfo"].add(b"prVt", b"mine")
         parts = chunks(png_of("P" if "bits" in options else "RGB", SIZE))
         at = [kind for kind, _ in parts].index(b"IDAT")
-        # An encoder would make one chunk of its pixels.
+        # An encoder would write the pixels as one chunk.
         data = pictures.png([*parts[:at], (b"IDAT", parts[at][1][:9]), (b"IDAT", parts[at][1][9:]), *parts[at + 1 :]])
-        assert len(pixel_data(saved(StoredImage.of_file(data)))) == 2
-        assert len(pixel_data(saved(StoredImage.of_file(data), **options))) == 1
+        assert len(pixel_data(saved(PassthroughImage.from_file(data)))) == 2
+        assert len(pixel_data(saved(PassthroughImage.from_file(data), **options))) == 1
 
-    def test_another_format_is_pillow_s(self) -> None:
-        data = encoded(StoredImage.of_file(png_of("RGB", SIZE)), "WEBP", lossless=True)
+    def test_pillow_encodes_another_format(self) -> None:
+        data = encoded(PassthroughImage.from_file(png_of("RGB", SIZE)), "WEBP", lossless=True)
         assert shown(data) == ("RGB", SIZE, shown(png_of("RGB", SIZE))[2])
 
     @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-    def test_what_came_in_another_format_is_encoded_with_its_profile(self, kind: str) -> None:
+    def test_another_source_format_is_encoded_with_its_profile(self, kind: str) -> None:
         data = encoded(painted("RGB", SIZE), kind, icc_profile=PROFILE)
-        result = saved(StoredImage.of_file(data))
+        result = saved(PassthroughImage.from_file(data))
         assert shown(result)[2] == shown(data)[2]
         assert pictures.info(result)["icc_profile"] == PROFILE
         assert read_text(result) == TEXTS
 
-    def test_what_it_was_resized_to_keeps_the_profile(self) -> None:
-        image = StoredImage.of_file(png_of("RGB", SIZE, icc_profile=PROFILE))
-        result = saved(image.as_large_as(Size(20, 10)))
+    def test_a_resized_copy_keeps_the_profile(self) -> None:
+        image = PassthroughImage.from_file(png_of("RGB", SIZE, icc_profile=PROFILE))
+        result = saved(image.resized_to(Size(20, 10)))
         assert shown(result)[1] == (20, 10)
         assert pictures.info(result)["icc_profile"] == PROFILE
 
-    def test_pixels_that_are_broken_raise_when_they_are_needed(self) -> None:
+    def test_broken_pixels_raise_when_they_are_needed(self) -> None:
         parts = [(kind, b"no zlib" if kind == b"IDAT" else body) for kind, body in chunks(png_of("RGB", SIZE))]
-        image = StoredImage.of_file(pictures.png(parts))
+        image = PassthroughImage.from_file(pictures.png(parts))
         assert image.size == SIZE
         for _ in range(2):
             with pytest.raises(OSError, match="broken"):
                 saved(image)
 
     @pytest.mark.parametrize("data", [b"", b"GIF89a", png_of("RGB", SIZE)[:-20]])
-    def test_what_cannot_be_read_raises(self, data: bytes) -> None:
+    def test_an_unreadable_file_raises(self, data: bytes) -> None:
         with pytest.raises(ImageError):
-            StoredImage.of_file(data)
+            PassthroughImage.from_file(data)

@@ -1,0 +1,71 @@
+"""Where an image is saved if Invoke's gallery cannot save it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from invokeai_external import GeneratedImage, Size
+from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery.fallback import FallbackFolder, reason_of, root_cause
+from invokeai_external.root_files import RESCUED_FOLDER
+
+
+@pytest.fixture
+def image() -> GeneratedImage:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(file, "PNG")
+    return GeneratedImage(
+        data=file.getvalue(), mime_type="image/png", size=Size(4, 3), metadata={"positive_prompt": "a red fox"}
+    )
+
+
+def no_folder() -> str:
+    raise FileNotFoundError("no usable temporary directory")
+
+
+def test_images_are_saved_in_the_root_with_their_metadata(image: GeneratedImage, tmp_path: Path) -> None:
+    saved = FallbackFolder(tmp_path).save([image, image])
+    assert saved.lost == 0
+    assert sorted(saved.files) == sorted((tmp_path / RESCUED_FOLDER).iterdir())
+    assert [metadata.read(file.read_bytes()) for file in saved.files] == [{"positive_prompt": "a red fox"}] * 2
+    assert {file.stat().st_mode & 0o777 for file in saved.files} == {0o600}
+    # Relative to the root, which a remote user does not know.
+    assert all(f" {RESCUED_FOLDER}/{file.name} " in saved.message for file in saved.files)
+    assert str(tmp_path) not in saved.message
+
+
+def test_the_root_is_used_even_if_there_is_no_temporary_folder(
+    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", no_folder)
+    [file] = FallbackFolder(tmp_path).save([image]).files
+    assert file.parent == tmp_path / RESCUED_FOLDER
+
+
+def test_the_temporary_folder_is_used_if_the_root_is_not_writable(
+    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    saved = FallbackFolder(tmp_path / "gone" / "root").save([image])
+    assert list(saved.files) == list(tmp_path.iterdir())
+    assert str(saved.files[0]) in saved.message
+
+
+def test_an_image_that_cannot_be_saved_anywhere_counts_as_lost(
+    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", no_folder)
+    saved = FallbackFolder(tmp_path / "gone" / "root").save([image])
+    assert (saved.files, saved.lost) == ((), 1)
+    assert "1 of 1" in saved.message
+
+
+def test_the_reason_is_the_operating_system_s_message() -> None:
+    failure = RuntimeError("Failed to save image")
+    failure.__cause__ = OSError(28, "No space left on device", "/somewhere")
+    assert reason_of(root_cause(failure)) == "No space left on device"
