@@ -631,7 +631,11 @@ def on_canvas_item_ended(callback: Callable[[CanvasItem], None]) -> Iterator[Non
         if changed.status in _ENDED and changed.destination and changed.destination.startswith(_CANVAS):
             callback(
                 CanvasItem(
-                    changed.queue_id, changed.batch_id, changed.origin, changed.destination, str(changed.user_id)
+                    queue=changed.queue_id,
+                    batch=changed.batch_id,
+                    origin=changed.origin,
+                    destination=changed.destination,
+                    user=str(changed.user_id),
                 )
             )
 

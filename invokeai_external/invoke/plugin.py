@@ -179,8 +179,8 @@ def _refreshed_canvas() -> Iterator[None]:
     refresh = CanvasRefresh(host.tell_canvas, later)
     with (
         closing(refresh),
-        host.on_items_read(refresh.read),
-        host.on_canvas_item_ended(refresh.ended),
+        host.on_items_read(refresh.list_requested),
+        host.on_canvas_item_ended(refresh.item_ended),
     ):
         yield
 

@@ -1,1 +1,1 @@
-"""What Invoke's web page needs to be told."""
+"""What Invoke's web page needs in order to show results."""

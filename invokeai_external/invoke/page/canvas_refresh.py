@@ -1,33 +1,34 @@
-"""Has Invoke's page read its list of the Canvas' items again after one has ended: what it drops would never be shown.
+"""Makes Invoke's page reload its list of Canvas items after one of them has ended, since the page may miss the end.
 
-The Canvas learns of its results from nothing but that list. The page asks for it whenever an item changes, but not
-while an earlier request for it is under way: what ends meanwhile, as one does whose image was there before its turn,
-stays a bare *Completed* that cannot be accepted, until the page is loaded again (6.13.0 and 6.14.2).
+The Canvas learns about results only from that list. The page requests it whenever an item changes, but not while an
+earlier request for it is in progress. An item that ends in the meantime, as one does whose image was there before its
+turn, stays a bare *Completed* that cannot be accepted until the page is reloaded (6.13.0 and 6.14.2).
 
-No item is held for it. The page is told a little later, when it asks for nothing any more, and a second time for what
-was under way at the first; and on, a few times at growing intervals, until a request for the list has come after the
-end, with which the page has all. This module decides when; what is told, and what is heard, is in ``host``.
+No item is delayed for this. The page is notified a little later, when its own requests are over, and a second time for
+what was in progress at the first. It is then notified a few more times at growing intervals, until a request for the
+list has begun after the end. This module decides when; ``host`` sends the notification and observes the requests.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 __all__ = ["CanvasItem", "CanvasRefresh"]
 
-_PAUSES_S = (0.5, 2.0, 2.5, 5.0, 10.0)
-"""How long it waits before it tells the page each time, from the last end on."""
+_DELAYS_S = (0.5, 2.0, 2.5, 5.0, 10.0)
+"""The delay before each notification: the first from the last end on, each other one from the one before it."""
 
-_ALWAYS = 2
-"""How often it tells the page in any case; then only while nobody has asked for the list since the end.
+_MIN_NOTIFICATIONS = 2
+"""How many notifications are sent in any case. The others are sent only until someone requests the list.
 
-A second tab of the same user may be the one that has asked. Where nobody asks in all that time, no page shows it.
+It may be a second tab of the same user that requested it. If nobody does in all that time, no page shows the Canvas.
 """
 
 
-class CanvasItem(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class CanvasItem:
     """A queue item of the Canvas, as far as the page needs it.
 
     Attributes:
@@ -45,66 +46,68 @@ class CanvasItem(NamedTuple):
     user: str
 
 
+@dataclass(eq=False)
 class _Watch:
     """What is known since the last end of one user's items with one destination."""
 
-    def __init__(self, item: CanvasItem) -> None:
-        self.item = item
-        self.is_read = False
+    item: CanvasItem
+    is_read: bool = False
 
 
 class CanvasRefresh:
-    """Tells the page when to read its list of the Canvas' items again.
+    """Decides when the page is notified that it should reload its list of Canvas items.
 
     Args:
-        tell: Has the page of the item's user read the list again.
-        later: Calls back after so many seconds, in the thread that it is called in.
+        notify: Makes the page of the item's user reload the list.
+        call_later: Calls a function after a number of seconds, in the thread that calls it.
     """
 
     def __init__(
-        self, tell: Callable[[CanvasItem], None], later: Callable[[float, Callable[[], None]], object]
+        self,
+        notify: Callable[[CanvasItem], None],
+        call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        self._tell = tell
-        self._later = later
+        self._notify = notify
+        self._call_later = call_later
         self._lock = threading.Lock()
         self._watches: dict[tuple[str, str], _Watch] = {}
         self._closed = False
 
-    def ended(self, item: CanvasItem) -> None:
-        """An item has ended, in whichever way; what was to be told of earlier ones is told with it."""
+    def item_ended(self, item: CanvasItem) -> None:
+        """An item has ended in any way. Its notifications replace those still due for earlier items."""
         with self._lock:
             if self._closed:
                 return
             watch = self._watches[item.user, item.destination] = _Watch(item)
-        self._tell_later(watch, 0)
+        self._schedule(watch, 0)
 
-    def read(self, destination: str | None) -> None:
-        """Somebody begins to read the list of a destination's items; may come from any thread."""
+    def list_requested(self, destination: str | None) -> None:
+        """A request for the list of a destination's items has begun. May be called from any thread."""
         with self._lock:
-            for (_, of), watch in self._watches.items():
-                watch.is_read |= of == destination
+            for (_, watched), watch in self._watches.items():
+                watch.is_read |= watched == destination
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Send no more notifications."""
         with self._lock:
             self._closed = True
             self._watches.clear()
 
-    def _tell_later(self, watch: _Watch, times: int) -> None:
-        """Tell the page once more, after it was told so many times since the last end."""
-        self._later(_PAUSES_S[times], lambda: self._tell_now(watch, times))
+    def _schedule(self, watch: _Watch, sent: int) -> None:
+        """Schedule the next notification, after ``sent`` ones since the last end."""
+        self._call_later(_DELAYS_S[sent], lambda: self._send(watch, sent))
 
-    def _tell_now(self, watch: _Watch, times: int) -> None:
+    def _send(self, watch: _Watch, sent: int) -> None:
         key = (watch.item.user, watch.item.destination)
-        is_last = times + 1 == len(_PAUSES_S)
+        is_last = sent + 1 == len(_DELAYS_S)
         with self._lock:
-            # Another item has ended meanwhile, which has a watch of its own.
+            # A later item has ended in the meantime and has its own watch.
             if self._watches.get(key) is not watch:
                 return
-            is_seen = times >= _ALWAYS and watch.is_read
-            if is_seen or is_last:
+            is_done = sent >= _MIN_NOTIFICATIONS and watch.is_read
+            if is_done or is_last:
                 del self._watches[key]
-        if not is_seen:
-            self._tell(watch.item)
+        if not is_done:
+            self._notify(watch.item)
             if not is_last:
-                self._tell_later(watch, times + 1)
+                self._schedule(watch, sent + 1)
