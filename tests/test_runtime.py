@@ -30,7 +30,8 @@ from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import Size
 
 INVOKE = "invokeai_external.invoke"
-OWN = ("gallery.delivery", "host", "runtime")
+OWN = ("runtime",)
+SEAM = ("host", "host.config", "host.gallery", "host.nodes", "host.queue")
 PLACE = Place(1, "node", "user", "batch")
 
 
@@ -46,18 +47,18 @@ class Host(ModuleType):
 
     def __init__(self, root: Path) -> None:
         super().__init__(f"{INVOKE}.host")
-        self.gallery: list[str] = []
+        self.delivered: list[str] = []
         self.refused: set[str] = set()
         self.queue: list[Any] = []
         self._root = root
 
-    def root(self) -> Path:
+    def invoke_root(self) -> Path:
         return self._root
 
-    def credentials(self, providers: list[str]) -> dict[str, Credentials]:
+    def configured_credentials(self, providers: list[str]) -> dict[str, Credentials]:
         return {provider: Credentials() for provider in providers}
 
-    def has_users(self) -> bool:
+    def has_several_users(self) -> bool:
         return False
 
     def queued_items(self) -> list[Any]:
@@ -66,8 +67,8 @@ class Host(ModuleType):
     def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
         if metadata["colour"] in self.refused:
             raise OSError("no room")
-        self.gallery.append(metadata["colour"])
-        return f"{len(self.gallery)}.png"
+        self.delivered.append(metadata["colour"])
+        return f"{len(self.delivered)}.png"
 
 
 class Provider:
@@ -100,7 +101,9 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.delitem(sys.modules, f"{INVOKE}.{name}", raising=False)
         monkeypatch.delattr(import_module(package), module, raising=False)
     host = Host(tmp_path)
-    monkeypatch.setitem(sys.modules, host.__name__, host)
+    host.__dict__["gallery"] = host
+    for name in SEAM:
+        monkeypatch.setitem(sys.modules, f"{INVOKE}.{name}", host)
     return host
 
 
@@ -168,7 +171,7 @@ def followed(runtime: Any, run: Run, *, is_canceled: bool = False) -> Generation
 
 
 def kept(invoke: Host) -> list[Path]:
-    return list((invoke.root() / KEPT_FOLDER).glob("*"))
+    return list((invoke.invoke_root() / KEPT_FOLDER).glob("*"))
 
 
 async def never(_: Callable[[Any], None]) -> GenerationResult:
@@ -199,7 +202,7 @@ def test_what_had_arrived_of_a_cancelled_run_is_in_the_gallery_once(
     run = begun(runtime, provider, n=2)
     with pytest.raises(CanceledException):
         followed(runtime, run, is_canceled=True)
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def test_what_arrives_after_its_node_has_gone_is_in_the_gallery(
@@ -220,11 +223,11 @@ def test_what_arrives_after_its_node_has_gone_is_in_the_gallery(
     run = begun(runtime, provider)
     with pytest.raises(CanceledException):
         followed(runtime, run, is_canceled=True)
-    assert invoke.gallery == []
+    assert invoke.delivered == []
     goes_on.set()
     # It waits for what is being written.
     runtime.close()
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def test_what_had_arrived_when_something_broke_is_in_the_gallery(
@@ -233,7 +236,7 @@ def test_what_had_arrived_when_something_broke_is_in_the_gallery(
     provider.script = part("red", then=fail)
     with pytest.raises(ZeroDivisionError):
         followed(runtime, begun(runtime, provider, n=2))
-    assert invoke.gallery == ["red"]
+    assert invoke.delivered == ["red"]
 
 
 def test_a_pack_that_is_taken_out_leaves_what_had_arrived_in_the_gallery(
@@ -244,13 +247,13 @@ def test_a_pack_that_is_taken_out_leaves_what_had_arrived_in_the_gallery(
     runtime.close()
     with pytest.raises(CancelledError):
         followed(runtime, run)
-    assert invoke.gallery == ["red"]
+    assert invoke.delivered == ["red"]
 
 
 def test_what_the_disk_does_not_take_before_its_turn_goes_into_the_gallery_when_it_is_cancelled(
     runtime: Any, provider: Provider, invoke: Host
 ) -> None:
-    (invoke.root() / KEPT_FOLDER).write_text("no folder")
+    (invoke.invoke_root() / KEPT_FOLDER).write_text("no folder")
 
     async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
         result = result_of("red")
@@ -261,7 +264,7 @@ def test_what_the_disk_does_not_take_before_its_turn_goes_into_the_gallery_when_
     _, run = ahead(runtime, provider)
     run.future.result(10)
     runtime.give_up(run, item_is_gone=True)
-    assert invoke.gallery == ["red"]
+    assert invoke.delivered == ["red"]
 
 
 def test_one_that_the_gallery_does_not_take_keeps_no_other_back_and_is_delivered_once(
@@ -271,12 +274,12 @@ def test_one_that_the_gallery_does_not_take_keeps_no_other_back_and_is_delivered
     provider.script = part("red", "blue")
     with pytest.raises(CanceledException):
         followed(runtime, begun(runtime, provider, n=2), is_canceled=True)
-    assert (invoke.gallery, len(list((invoke.root() / RESCUED_FOLDER).iterdir()))) == (["blue"], 1)
+    assert (invoke.delivered, len(list((invoke.invoke_root() / RESCUED_FOLDER).iterdir()))) == (["blue"], 1)
 
 
 def old(invoke: Host, *colours: str, destination: Destination | None) -> None:
     """Keep a result as if that had been long ago."""
-    entry = ResultCache(invoke.root()).store("name", result_of(*colours), destination)
+    entry = ResultCache(invoke.invoke_root()).store("name", result_of(*colours), destination)
     os.utime(entry, (0, 0))
 
 
@@ -285,18 +288,18 @@ def test_what_is_old_is_delivered_once_though_the_gallery_does_not_take_all_of_i
     invoke.refused = {"red"}
     for _ in range(2):
         runtime.deliver_old()
-    assert (invoke.gallery, kept(invoke)) == (["blue"], [])
-    assert len(list((invoke.root() / RESCUED_FOLDER).iterdir())) == 1
+    assert (invoke.delivered, kept(invoke)) == (["blue"], [])
+    assert len(list((invoke.invoke_root() / RESCUED_FOLDER).iterdir())) == 1
 
 
 def test_what_is_old_stays_while_the_gallery_takes_nothing(runtime: Any, invoke: Host) -> None:
     old(invoke, "red", destination=Destination("user"))
     invoke.refused = {"red"}
     runtime.deliver_old()
-    assert (invoke.gallery, len(kept(invoke))) == ([], 1)
+    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
     invoke.refused = set()
     runtime.deliver_old()
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def test_what_0_1_kept_waits_until_the_queue_is_empty(runtime: Any, invoke: Host) -> None:
@@ -304,15 +307,15 @@ def test_what_0_1_kept_waits_until_the_queue_is_empty(runtime: Any, invoke: Host
     old(invoke, "red", destination=None)
     invoke.queue = [SimpleNamespace(number=1, batch="batch", status="pending")]
     runtime.deliver_old()
-    assert (invoke.gallery, len(kept(invoke))) == ([], 1)
+    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
     invoke.queue = []
     runtime.deliver_old()
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def test_a_kept_result_is_on_disk_until_its_images_are_saved(runtime: Any, invoke: Host) -> None:
     asked = runtime.asked(request_of(), PLACE)
-    results = ResultCache(invoke.root())
+    results = ResultCache(invoke.invoke_root())
     results.store(asked.name, result_of("red"))
     for _ in range(2):
         run = runtime.run(request_of(), PLACE, Destination("user"))
@@ -329,16 +332,16 @@ def test_a_kept_result_is_on_disk_until_its_images_are_saved(runtime: Any, invok
 
 def test_a_kept_result_of_an_item_that_is_cancelled_goes_into_the_gallery(runtime: Any, invoke: Host) -> None:
     asked = runtime.asked(request_of(), PLACE)
-    ResultCache(invoke.root()).store(asked.name, result_of("red"), Destination("user", item=PLACE.queue_item))
+    ResultCache(invoke.invoke_root()).store(asked.name, result_of("red"), Destination("user", item=PLACE.queue_item))
     run = runtime.run_ahead(request_of(), asked, Destination("user", item=PLACE.queue_item))
     runtime.give_up(run, item_is_gone=True)
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def test_a_stop_waits_for_what_is_being_saved(runtime: Any, invoke: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[runtime.__module__], "_LAST_S", 600)
     asked = runtime.asked(request_of(), PLACE)
-    ResultCache(invoke.root()).store(asked.name, result_of("red"))
+    ResultCache(invoke.invoke_root()).store(asked.name, result_of("red"))
     run = runtime.run(request_of(), PLACE, Destination("user"))
     with runtime.handing_over(run):
         stop = threading.Thread(target=runtime.stop_ends)
@@ -371,7 +374,7 @@ def test_what_arrives_while_invoke_stops_is_kept_for_who_asks_again(
         followed(runtime, run, is_canceled=True)
     goes_on.set()
     runtime.stop_ends()
-    assert (invoke.gallery, len(kept(invoke))) == ([], 1)
+    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
     provider.script = never
     again = runtime.run(request_of(), PLACE, Destination("user"))
     assert [notice.code for notice in followed(runtime, again).notices] == ["kept_result"]
@@ -393,11 +396,11 @@ def test_what_ends_in_the_moment_of_a_cancel_or_a_stop_is_in_the_gallery(
 
     with pytest.raises(CanceledException):
         runtime.follow(run, is_canceled=is_canceled, tell=lambda *_: None)
-    assert (invoke.gallery, kept(invoke)) == (["red"], [])
+    assert (invoke.delivered, kept(invoke)) == (["red"], [])
 
 
 def doubtful(invoke: Host) -> list[int]:
-    return [item.number for item in SentAhead(invoke.root()).doubtful()]
+    return [item.number for item in SentAhead(invoke.invoke_root()).doubtful()]
 
 
 def test_what_was_cancelled_while_a_call_was_out_may_be_billed(runtime: Any, provider: Provider, invoke: Host) -> None:

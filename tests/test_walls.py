@@ -11,6 +11,8 @@ import pytest
 
 import invokeai_external
 
+from .host.contract import PUBLIC_MODULES
+
 PACKAGE = Path(invokeai_external.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 VOCABULARY = ("clock", "errors", "locks", "metadata", "request", "result", "root_files", "sizing", "version")
@@ -129,7 +131,7 @@ LONGEST_MODULE = 450
 """In lines."""
 
 TO_BE_SPLIT = {
-    "invoke/host.py",
+    "invoke/nodes.py",
     "invoke/runtime.py",
     "sandbox/openai_request.py",
     "service/service.py",
@@ -170,6 +172,21 @@ def test_the_pure_core_opens_no_file_and_reads_no_clock(path: Path) -> None:
 
 def test_invoke_is_imported_in_its_own_room_alone() -> None:
     assert breaches({"invokeai"}, outside={"invoke"}) == []
+
+
+def test_only_the_host_package_imports_more_of_invoke_than_its_public_node_api() -> None:
+    """The host contract test (``tests/host/test_host_contract.py``) holds what of these modules may be used."""
+    inside = {path: names for path, names in IMPORTS.items() if PACKAGE / "invoke" / "host" not in path.parents}
+    imported = {
+        name: str(path.relative_to(PACKAGE))
+        for path, names in inside.items()
+        for name in names
+        if name.startswith(("invokeai.", "fastapi_events", "uvicorn"))
+    }
+    allowed = tuple(PUBLIC_MODULES)
+    assert {name: path for name, path in imported.items() if not name.startswith(allowed)} == {
+        "uvicorn": "cli/sandbox.py"
+    }
 
 
 def test_the_command_line_is_imported_by_itself_and_by_main_alone() -> None:

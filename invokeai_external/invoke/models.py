@@ -28,7 +28,8 @@ from ..planning.plan import MAX_IMAGES
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..providers.schema import ModelConfig
 from ..sizing import DEFAULT_EDGE, AspectRatio, FlexibleSizing, SizeChoice, SizeRequest
-from . import host
+from .host.config import invoke_root, log
+from .host.model_records import delete_model, install_model, model_records
 from .model_memory import Fields, ModelMemory
 
 __all__ = ["ModelSync", "capabilities_of", "starter_model"]
@@ -212,15 +213,15 @@ class ModelSync:
                 if not self._closed.is_set():
                     work()
         except ExternalError as error:
-            host.log.error("invokeai_external: %s", error)
+            log.error("invokeai_external: %s", error)
         except OSError as error:
-            host.log.error("invokeai_external could not note which models it installed: %s.", error.strerror)
+            log.error("invokeai_external could not note which models it installed: %s.", error.strerror)
         except Exception as error:
-            host.log.exception("invokeai_external could not bring the models up to date: %s", error)
+            log.exception("invokeai_external could not bring the models up to date: %s", error)
 
     def _sync(self) -> None:
-        registry, usable, memory = self._registry(), self._providers(), ModelMemory(host.root())
-        records = {record.source: record for record in host.model_records()}
+        registry, usable, memory = self._registry(), self._providers(), ModelMemory(invoke_root())
+        records = {record.source: record for record in model_records()}
         for provider in PROVIDER_IDS:
             sources = [source_of(model) for model in registry.models(provider)]
             if not any(source in records for source in sources):
@@ -236,7 +237,7 @@ class ModelSync:
                     self._awaited.discard(source)
                 if provider not in usable:
                     if record and (known is not None or is_awaited):
-                        host.delete_model(record)
+                        delete_model(record)
                     memory.forget(source)
                 elif record is None:
                     if known is None and not is_awaited and model.lifecycle.status != "retired":
@@ -252,7 +253,7 @@ class ModelSync:
     def _note_deleted(self, source: str) -> None:
         provider = source.removeprefix("external://").partition("/")[0]
         if provider in self._providers():
-            memory = ModelMemory(host.root())
+            memory = ModelMemory(invoke_root())
             memory.remember(source, {})
             memory.save()
 
@@ -273,7 +274,7 @@ def _install(model: ModelConfig, fields: Fields) -> None:
         type=ModelType.ExternalImageGenerator,
         format=ModelFormat.ExternalApi,
     )
-    host.install_model(source_of(model), changes)
+    install_model(source_of(model), changes)
 
 
 def _wanted(model: ModelConfig) -> Fields:

@@ -29,12 +29,16 @@ from ..metadata import with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GeneratedImage, GenerationResult, Notice, Preview
 from ..sizing import AspectRatio, Size
-from . import host, plugin
+from . import plugin
 from .core_compatibility import as_read, as_stored
 from .gallery import fallback
 from .gallery.originals import Originals
 from .gallery.passthrough import INVOKE_KEYWORDS, PassthroughImage
 from .gallery.result_cache import Destination
+from .host.config import invoke_root
+from .host.gallery import save_image
+from .host.nodes import CanceledException, node_cache
+from .host.queue import place_of
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
 
@@ -94,7 +98,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         record = self._record(context)
         request = self._request(context, record)
-        place = host.place_of(context)
+        place = place_of(context)
         destination = Destination(
             user=place.user,
             board=self.board.board_id if self.board else None,  # type: ignore[redundant-expr]
@@ -116,14 +120,14 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             # What was cancelled while its images were read is not sent any more. In 6.13.0 an item that was just taken
             # from the queue does not hear of a stop.
             if context.util.is_canceled() or runtime.is_stopping:
-                raise host.CanceledException
-            run = runtime.run(request, host.place_of(context), destination)
+                raise CanceledException
+            run = runtime.run(request, place_of(context), destination)
             result = runtime.follow(
                 run,
                 is_canceled=context.util.is_canceled,
                 tell=lambda text, preview: _tell(context, text, preview, size),
             )
-        except (host.CanceledException, CancelledError):
+        except (CanceledException, CancelledError):
             if runtime.is_stopping:
                 raise CancelledError(
                     "Invoke was stopped before the image was there.",
@@ -146,7 +150,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
 
         The core's own also refuses a node without a required input; here only the model is, see ``_record``.
         """
-        cache = host.cache_of(context, services, self)
+        cache = node_cache(context, services, self)
         if cache is None:
             return self.invoke(context)
         cached = cache.get()
@@ -245,7 +249,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             else:
                 originals.link(saved[-1], stored)
         if unsaved:
-            failure = fallback.NotSavedError(message, remedy=fallback.FallbackFolder(host.root()).save(unsaved).message)
+            failure = fallback.NotSavedError(
+                message, remedy=fallback.FallbackFolder(invoke_root()).save(unsaved).message
+            )
             if not saved:
                 raise failure
             context.logger.error(str(failure))
@@ -294,7 +300,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         try:
             # Whatever texts of Invoke's it came with, they tell of another run.
             picture = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS)
-            return host.save(context, picture.resized_to(size), metadata, before=before)
+            return save_image(context, picture.resized_to(size), metadata, before=before)
         except Exception as failure:
             cause = fallback.root_cause(failure)
         reason = fallback.reason_of(cause)

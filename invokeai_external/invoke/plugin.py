@@ -14,7 +14,13 @@ from typing import Any
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..service import in_flight
-from . import core_compatibility, host
+from . import core_compatibility
+from .host.canvas import on_canvas_item_ended, on_items_read, tell_canvas
+from .host.config import invoke_root, log, on_key_change
+from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
+from .host.model_records import on_model_deleted, on_model_installed, replaced_starter_models, starter_models
+from .host.nodes import node_pack_of, plain_failures, replaced_nodes
+from .host.queue import on_batch, on_queue_change, paused_queue, queued_items, repair_queue
 from .look_ahead.sent_items import Item
 from .models import ModelSync, starter_model
 from .page.canvas_refresh import CanvasRefresh
@@ -29,9 +35,9 @@ _active: Pack | None = None
 def activate(pack_name: str) -> None:
     """Put everything in; if it is in already (Invoke reloads its packs), take it out before."""
     global _active
-    other = host.node_pack_of(core_compatibility.NODE_TYPES[0])
+    other = node_pack_of(core_compatibility.NODE_TYPES[0])
     if other not in (None, "invokeai", pack_name):
-        host.log.error(
+        log.error(
             "%s stays off: the node %s is replaced by the node pack %s already. Remove one of the two folders.",
             pack_name,
             core_compatibility.NODE_TYPES[0],
@@ -58,32 +64,32 @@ class Pack:
         self._closed = False
         with ExitStack() as stack:
             stack.callback(self.runtime.close)
-            built_in = host.starter_models(PROVIDER_IDS)
+            built_in = starter_models(PROVIDER_IDS)
             self._starters = stack.enter_context(ExitStack())
             # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
-            self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, []))
+            self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, []))
             self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
-            stack.enter_context(host.on_key_change(lambda: _in_background(self.sync.run)))
-            stack.enter_context(host.on_model_installed(self.sync.run))
-            stack.enter_context(host.on_model_deleted(self.sync.deleted))
-            stack.enter_context(host.on_unregister(name, self.close))
-            stack.enter_context(host.added_routes(router_of(self.runtime)))
-            stack.enter_context(host.plain_failures(ExternalError))
+            stack.enter_context(on_key_change(lambda: _in_background(self.sync.run)))
+            stack.enter_context(on_model_installed(self.sync.run))
+            stack.enter_context(on_model_deleted(self.sync.deleted))
+            stack.enter_context(on_unregister(name, self.close))
+            stack.enter_context(added_routes(router_of(self.runtime)))
+            stack.enter_context(plain_failures(ExternalError))
             stack.enter_context(_refreshed_canvas())
             self._starting = stack.enter_context(ExitStack())
-            if not host.services_exist():
-                stack.enter_context(host.started(self._begin))
-                self._starting.enter_context(host.resting_queue())
-            stack.enter_context(host.on_batch(_repair_queue))
-            stack.enter_context(host.on_stop(self.runtime.stop_begins, self.runtime.stop_ends))
+            if not services_exist():
+                stack.enter_context(on_started(self._begin))
+                self._starting.enter_context(paused_queue())
+            stack.enter_context(on_batch(_repair_queue))
+            stack.enter_context(on_stop(self.runtime.stop_begins, self.runtime.stop_ends))
             # Behind it, since looking ahead stands in place of the same function: the last one in is the first one out.
             self._later = stack.enter_context(ExitStack())
             # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
-            stack.enter_context(host.replaced_nodes(core_compatibility.NODE_TYPES, _our_nodes))
+            stack.enter_context(replaced_nodes(core_compatibility.NODE_TYPES, _our_nodes))
             # Before the core's nodes are back, which read what is stored from then on.
             stack.callback(_repair_queue)
             self._stack = stack.pop_all()
-        if host.services_exist():
+        if services_exist():
             _in_background(self._begin)
 
     def close(self) -> None:
@@ -106,14 +112,14 @@ class Pack:
         try:
             shown = [starter_model(m) for m in self.runtime.registry().models() if m.lifecycle.status != "retired"]
         except ExternalError as error:
-            host.log.error("invokeai_external: %s", error)
+            log.error("invokeai_external: %s", error)
             shown = [starter_model(m) for m in Registry().models() if m.lifecycle.status != "retired"]
         with self._lock:
             # Uninstalled right after it was installed: nobody would take the list out again.
             if self._closed:
                 return
             self._starters.close()
-            self._starters.enter_context(host.replaced_starter_models(PROVIDER_IDS, shown))
+            self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, shown))
         self.sync.run()
         self._speed_up()
         self._deliver_old()
@@ -122,27 +128,27 @@ class Pack:
         try:
             self.runtime.deliver_old()
         except Exception as error:
-            host.log.warning("invokeai_external could not look through the kept images: %s", error)
+            log.warning("invokeai_external could not look through the kept images: %s", error)
 
     def _tell_of_the_last_end(self) -> None:
         """Say of which calls an Invoke before this one left no answer."""
         sent = self.runtime.sent
         try:
-            left = in_flight.left_behind(host.root())
+            left = in_flight.left_behind(invoke_root())
             # Not in the words of the command line, where nothing waits in a queue to be sent again.
             for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
-                host.log.warning(
+                log.warning(
                     "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
                     *(count, provider, model),
                 )
             for notice in in_flight.notices_of(replace(left, calls=())):
-                host.log.warning("invokeai_external: %s", notice.message)
-            sent.retain({Item(item.number, item.batch) for item in host.queued_items()})
+                log.warning("invokeai_external: %s", notice.message)
+            sent.retain({Item(item.number, item.batch) for item in queued_items()})
         # The queue waits for this, and must not wait for ever.
         except Exception as error:
-            host.log.warning("invokeai_external could not look what an earlier Invoke left: %s", error)
+            log.warning("invokeai_external could not look what an earlier Invoke left: %s", error)
         if doubtful := sent.doubtful():
-            host.log.warning(
+            log.warning(
                 "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They"
                 " are sent again at their turn and may be billed twice; to avoid that, cancel them in the queue: %s.",
                 len(doubtful),
@@ -176,11 +182,11 @@ def _refreshed_canvas() -> Iterator[None]:
     def later(seconds: float, callback: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, callback)
 
-    refresh = CanvasRefresh(host.tell_canvas, later)
+    refresh = CanvasRefresh(tell_canvas, later)
     with (
         closing(refresh),
-        host.on_items_read(refresh.list_requested),
-        host.on_canvas_item_ended(refresh.item_ended),
+        on_items_read(refresh.list_requested),
+        on_canvas_item_ended(refresh.item_ended),
     ):
         yield
 
@@ -207,8 +213,8 @@ def _looking_ahead(runtime: Runtime) -> Iterator[None]:
     with ExitStack() as stack:
         look_ahead = LookAhead(runtime)
         stack.callback(look_ahead.close)
-        stack.enter_context(host.on_stop(look_ahead.end, look_ahead.close))
-        stack.enter_context(host.on_queue_change(look_ahead.wake))
+        stack.enter_context(on_stop(look_ahead.end, look_ahead.close))
+        stack.enter_context(on_queue_change(look_ahead.wake))
         yield
 
 
@@ -217,16 +223,16 @@ def _repair_queue(batch: str | None = None) -> None:
 
     Our nodes store nothing else; what is repaired was stored by a 0.1, or written into stored nodes by *batch data*.
     """
-    if not host.services_exist():
+    if not services_exist():
         return
     try:
-        count = host.repair_queue(core_compatibility.NODE_TYPES, core_compatibility.repaired, batch=batch)
+        count = repair_queue(core_compatibility.NODE_TYPES, core_compatibility.repaired, batch=batch)
     # Neither the pack nor Invoke's own start or uninstall may fail over it.
     except Exception as error:
-        host.log.warning("invokeai_external could not look through the queue: %s", error)
+        log.warning("invokeai_external could not look through the queue: %s", error)
         return
     if count and batch is None:
-        host.log.info(
+        log.info(
             "invokeai_external: %s items of the queue are now stored so that Invoke can read them without it.", count
         )
 

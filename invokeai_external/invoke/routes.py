@@ -12,7 +12,7 @@ from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOr
 
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS
-from . import host
+from .host.gallery import assert_may_read
 from .runtime import Runtime
 
 __all__ = ["router_of"]
@@ -46,7 +46,7 @@ def router_of(runtime: Runtime) -> APIRouter:
 
     def original(image_name: str, user: CurrentUserOrDefault) -> FileResponse:
         """The file of a signed image as it arrived, for whoever may see the image itself."""
-        host.assert_may_read(image_name, user)
+        assert_may_read(image_name, user)
         with _told():
             found = runtime.originals().find(image_name)
         if found is None:

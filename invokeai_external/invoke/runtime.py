@@ -26,11 +26,14 @@ from ..request import GenerationRequest
 from ..result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Preview
 from ..service.service import Service
 from ..settings.settings import Settings, load_settings, wants_sandbox
-from . import host
 from .gallery import delivery
 from .gallery.fallback import FallbackFolder
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, ResultCache, fingerprint, with_cache_notice, with_notice_on_images
+from .host import gallery as invoke_gallery
+from .host.config import configured_credentials, has_several_users, invoke_root, log
+from .host.nodes import CanceledException
+from .host.queue import queued_items
 from .look_ahead.runs import Asked, Ledger, Place, Run
 from .look_ahead.sent_items import Item, SentAhead
 
@@ -68,10 +71,10 @@ class Runtime:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.sent = SentAhead(host.root())
+        self.sent = SentAhead(invoke_root())
         self.is_stopping = False
         self.has_succeeded = False
-        self._cache = ResultCache(host.root())
+        self._cache = ResultCache(invoke_root())
         self._with_nodes: set[Run] = set()
         self._at_stop: set[int] = set()
         # Under it is decided who takes what comes of a run; nothing holds it for long, since the event loop wants it.
@@ -85,8 +88,8 @@ class Runtime:
     def settings(self) -> Settings:
         """The files as they were at the first look, and the keys as they are now; raises SettingsError."""
         if self._files is None:
-            self._files = load_settings(host.root(), {}, ())
-        return replace(self._files, credentials=host.credentials(PROVIDER_IDS), notices=())
+            self._files = load_settings(invoke_root(), {}, ())
+        return replace(self._files, credentials=configured_credentials(PROVIDER_IDS), notices=())
 
     def sandbox(self) -> bool:
         """True if everything goes to the sandbox in place of the providers."""
@@ -98,7 +101,7 @@ class Runtime:
 
     def originals(self) -> Originals:
         """The files of signed images as they arrived; raises SettingsError."""
-        return Originals(host.root(), is_enabled=self.settings().limits.keep_originals)
+        return Originals(invoke_root(), is_enabled=self.settings().limits.keep_originals)
 
     def providers(self) -> set[str]:
         """The providers that have a key now; one whose key is for another address shows its models, which say so."""
@@ -120,7 +123,7 @@ class Runtime:
                 run = self._begin(request, asked, destination, is_ahead=False)
                 if self.sent.is_doubtful(place.queue_item):
                     run.notice = MAY_BE_BILLED_TWICE
-                    host.log.warning("Queue item %s: %s", place.item, run.notice.message)
+                    log.warning("Queue item %s: %s", place.item, run.notice.message)
             self.ledger.add(run)
         with self._ends:
             self._with_nodes.add(run)
@@ -181,7 +184,7 @@ class Runtime:
             where = "SANDBOX · " if self.sandbox() else ""
             while not over.wait(_POLL_S):
                 if is_canceled():
-                    raise host.CanceledException
+                    raise CanceledException
                 text, preview, now = where + run.line.text(), run.line.newest_preview(), time.monotonic()
                 is_new = preview is not None and preview is not shown
                 if is_new or (text != told and now - told_at >= _TELL_S):
@@ -229,13 +232,13 @@ class Runtime:
 
     def deliver_old(self) -> None:
         """Put what nobody has asked for within a day into the gallery; what waits in the queue is left to its item."""
-        alive = {Item(item.number, item.batch) for item in host.queued_items()}
-        has_users = host.has_users()
+        alive = {Item(item.number, item.batch) for item in queued_items()}
+        is_shared = has_several_users()
 
         def is_wanted(destination: Destination | None) -> bool:
             if destination is None:
                 # 0.1 wrote down neither whose it is nor which item asked for it.
-                return has_users or bool(alive)
+                return is_shared or bool(alive)
             return destination.item in alive
 
         for entry, destination in self._cache.acquire_expired(is_wanted):
@@ -260,7 +263,7 @@ class Runtime:
         for run in late:
             run.future.cancel()
         if calls:
-            host.log.warning(
+            log.warning(
                 "invokeai_external: %s call(s) were not answered within %g s of Invoke's stop and were given up; the"
                 " provider may bill them.",
                 calls,
@@ -276,7 +279,7 @@ class Runtime:
         """True while a node has a run of its own, or its item was not told of the stop yet."""
         if self._with_nodes:
             return True
-        working = {item.number for item in host.queued_items() if item.status == "in_progress"}
+        working = {item.number for item in queued_items() if item.status == "in_progress"}
         return not self._at_stop.isdisjoint(working)
 
     def check_connection(self, provider: str) -> ConnectionCheck:
@@ -367,7 +370,7 @@ class Runtime:
         try:
             entry = self._cache.store(name, result, run.destination)
         except OSError as error:
-            host.log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
+            log.warning("invokeai_external could not keep an image until its turn: %s.", error.strerror)
         at_end()
         with self._ends:
             run.kept = entry
@@ -416,7 +419,7 @@ class Runtime:
             return False
         undelivered = self._deliver(result.images, destination)
         if len(undelivered.images) == len(result.images):
-            host.log.warning(
+            log.warning(
                 "The images of a cancelled run are kept in %s, since the gallery did not take them: %s.",
                 entry,
                 undelivered.reason,
@@ -430,15 +433,15 @@ class Runtime:
 
     def _deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Undelivered:
         """Put the images of a cancelled run into the gallery; the log says how many are there."""
-        undelivered = delivery.deliver(images, destination, self.originals(), host)
+        undelivered = delivery.deliver(images, destination, self.originals(), invoke_gallery)
         if count := len(images) - len(undelivered.images):
-            host.log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", count)
+            log.info("invokeai_external: %s image(s) of a cancelled run are in the gallery.", count)
         return undelivered
 
     def _save_as_files(self, undelivered: delivery.Undelivered) -> int:
         """Put images that the gallery did not take into files; the log says where. Gives how many are lost."""
-        saved = FallbackFolder(host.root()).save(undelivered.images)
-        host.log.error(
+        saved = FallbackFolder(invoke_root()).save(undelivered.images)
+        log.error(
             "The images of a cancelled run could not be saved in the gallery: %s. %s", undelivered.reason, saved.message
         )
         return saved.lost

@@ -8,6 +8,20 @@ from typing import NamedTuple
 
 _OF_INVOKE = ("invokeai", "fastapi_events", "uvicorn")
 
+PUBLIC_MODULES = {
+    "invokeai.app.api.auth_dependencies",
+    "invokeai.app.invocations.baseinvocation",
+    "invokeai.app.invocations.fields",
+    "invokeai.app.invocations.model",
+    "invokeai.app.invocations.primitives",
+    "invokeai.app.services.model_records.model_records_base",
+    "invokeai.app.services.shared.invocation_context",
+    "invokeai.backend.model_manager.configs.external_api",
+    "invokeai.backend.model_manager.starter_models",
+    "invokeai.backend.model_manager.taxonomy",
+}
+"""The modules of Invoke that files outside of ``invoke/host/`` may import: the public node API, and data types."""
+
 
 class Use(NamedTuple):
     """One thing that the pack uses of Invoke.

@@ -21,7 +21,7 @@ MODEL = "openai/gpt-image-2.5-flare"
 
 _SLOWED = """
 import time
-from .invokeai_external.invoke import host, pack
+from .invokeai_external.invoke import models, plugin
 
 _at_once = {slow}
 
@@ -158,7 +158,7 @@ def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
     stock: Invoke, built_in: dict[str, list[str]]
 ) -> None:
     before = references(stock.models())
-    slowed(stock, "pack.Pack._begin")
+    slowed(stock, "plugin.Pack._begin")
     uninstall(stock)
     time.sleep(3)
     assert references(stock.settled_models()) == before
@@ -167,7 +167,7 @@ def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
 
 
 def test_uninstalled_while_it_installs_models_it_stops(stock: Invoke, built_in: dict[str, list[str]]) -> None:
-    slowed(stock, "host.install_model")
+    slowed(stock, "models.install_model")
     uninstall(stock)
     time.sleep(3)
     # At most the one that it was at.

@@ -24,8 +24,10 @@ from functools import partial
 from typing import NamedTuple
 
 from ...request import GenerationRequest
-from .. import host
 from ..gallery.result_cache import Destination
+from ..host.config import log
+from ..host.graphs import known_nodes
+from ..host.queue import place_of, queue_is_paused, queue_item, queued_items
 from ..nodes import ExternalImageInvocation
 from ..runtime import Runtime
 from .runs import Asked, Place
@@ -99,7 +101,7 @@ class LookAhead:
         self._closed = False
         self._prospects: dict[int, _Prospects] = {}
         # The nodes of what runs already may have run before anybody kept books on it.
-        self._strangers = {item.number for item in host.queued_items() if item.status == "in_progress"}
+        self._strangers = {item.number for item in queued_items() if item.status == "in_progress"}
         self._ledger.is_watched = True
         runtime.sent.open()
         self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
@@ -141,21 +143,21 @@ class LookAhead:
                     self._runtime.deliver_old()
             # Without this thread the queue goes on, as slowly as it would without a plugin.
             except Exception as error:
-                host.log.warning("invokeai_external could not look ahead: %s", error)
+                log.warning("invokeai_external could not look ahead: %s", error)
                 timeout_s = _POLL_S
 
     def _look(self) -> bool:
         """Give up what has lost its item, start what can be started; True if anything may change unannounced."""
         # Asked first: what is queued and run behind the queue's back must not be taken for ended, and started again.
         known = self._ledger.items()
-        queue = host.queued_items()
+        queue = queued_items()
         alive = {item.number for item in queue}
         for run in self._ledger.forget(known - alive):
             self._runtime.give_up(run, item_is_gone=True)
         sent = self._runtime.sent
         sent.retain({Item(item.number, item.batch) for item in queue})
         self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
-        if (sent.was_orderly or self._runtime.has_succeeded) and not host.queue_is_paused():
+        if (sent.was_orderly or self._runtime.has_succeeded) and not queue_is_paused():
             batches = {item.batch for item in queue if item.status == "in_progress"}
             # Stable: running items stay first, and those of one kind in their order.
             for item in sorted(queue, key=lambda item: item.batch not in batches)[:_HORIZON]:
@@ -179,12 +181,12 @@ class LookAhead:
                 self._ledger.start(asked, prospects.met[asked], begin)
                 prospects.first = next(prospects.rest, None)
         except Exception as error:
-            host.log.warning("invokeai_external could not look ahead into the queue item %s: %s", number, error)
+            log.warning("invokeai_external could not look ahead into the queue item %s: %s", number, error)
             self._prospects[number] = _Prospects(iter(()))
 
     def _known(self, number: int) -> Iterator[_Prospect]:
-        item = host.queue_item(number)
-        for context, node in host.known_nodes(item, ExternalImageInvocation, CARRIERS) if item else ():
+        item = queue_item(number)
+        for context, node in known_nodes(item, ExternalImageInvocation, CARRIERS) if item else ():
             if node.use_cache:
                 continue
             try:
@@ -193,7 +195,7 @@ class LookAhead:
             except Exception:
                 # The node tells it when it is its turn, and the item fails: what comes behind never runs.
                 return
-            yield _Prospect(host.place_of(context), request, destination, provider, calls)
+            yield _Prospect(place_of(context), request, destination, provider, calls)
 
     def _has_room_at_all(self) -> bool:
         return any(self._ledger.calls(provider) < self._concurrency for provider in self._runtime.providers())

@@ -1,0 +1,59 @@
+"""What Invoke is configured with: its root folder, its keys, its users, and its log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.api.routers import app_info
+from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
+from invokeai.backend.util.logging import InvokeAILogger
+
+from ...settings.settings import Credentials, credentials_in_invoke
+
+__all__ = ["configured_credentials", "has_several_users", "invoke_root", "log", "on_key_change"]
+
+log = InvokeAILogger.get_logger("InvokeAI")
+
+
+def invoke_root() -> Path:
+    """Invoke's root folder, in which the settings files lie."""
+    return Path(get_config().root_path)
+
+
+def configured_credentials(providers: Sequence[str]) -> dict[str, Credentials]:
+    """The keys and addresses that Invoke holds now: its settings page changes the live object, not only the file.
+
+    Invoke takes each from the environment or from its file, whatever the other is; they are paired here.
+    """
+    config: InvokeAIAppConfig = get_config()
+    found = {}
+    for provider in providers:
+        key = getattr(config, f"external_{provider}_api_key", None)
+        url = getattr(config, f"external_{provider}_base_url", None)
+        found[provider] = credentials_in_invoke(provider, key, url, invoke_root(), os.environ)
+    return found
+
+
+def has_several_users() -> bool:
+    """True if Invoke has several users, each with images of their own."""
+    return bool(ApiDependencies.invoker.services.configuration.multiuser)
+
+
+@contextmanager
+def on_key_change(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back whenever a provider's key or address is changed over Invoke's own routes, which announce nothing."""
+    original = app_info._apply_external_provider_update
+
+    def apply(updates: dict[str, str | None]) -> None:
+        original(updates)
+        callback()
+
+    app_info._apply_external_provider_update = apply
+    try:
+        yield
+    finally:
+        app_info._apply_external_provider_update = original

@@ -1,0 +1,70 @@
+"""The graph of a queue item: which of its nodes will run, and with which inputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator
+from contextlib import suppress
+
+from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.invocations.baseinvocation import BaseInvocation
+from invokeai.app.services.session_queue.session_queue_common import SessionQueueItem
+from invokeai.app.services.shared.graph import Graph, GraphExecutionState, NodeInputError
+from invokeai.app.services.shared.invocation_context import (
+    InvocationContext,
+    InvocationContextData,
+    build_invocation_context,
+)
+
+__all__ = ["known_nodes"]
+
+
+def known_nodes(
+    item: SessionQueueItem, wanted: type[BaseInvocation], carriers: Container[str]
+) -> Iterator[tuple[InvocationContext, BaseInvocation]]:
+    """The nodes of an item that will run and whose inputs are known, each with its inputs and its context.
+
+    None of an item that was begun and goes on later: what of it has run already is not certain.
+
+    The item's graph is run by Invoke's own scheduler, without its executor: nodes that only carry values are run for
+    real, all others never end, so that nothing behind them is ever ready.
+
+    Args:
+        item: The item; is not changed.
+        wanted: The class of the nodes to find.
+        carriers: The types of the nodes that only carry values.
+    """
+    if item.session.executed:
+        return
+    services = ApiDependencies.invoker.services
+    state: GraphExecutionState = GraphExecutionState(graph=item.session.graph)
+    uncertain, unordered = _before_a_choice(state.graph), _unordered(state.graph)
+    with suppress(NodeInputError):
+        while node := state.next():
+            source = state.prepared_source_mapping[node.id]
+            if source in unordered:
+                continue
+            data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
+            context = build_invocation_context(services, data, lambda: False)
+            if node.get_type() in carriers:
+                try:
+                    state.complete(node.id, node.invoke(context))
+                except Exception:
+                    # It fails again when it is its turn, and the item with it: what comes behind never runs.
+                    return
+            elif isinstance(node, wanted) and source not in uncertain:
+                yield context, node
+
+
+def _before_a_choice(graph: Graph) -> set[str]:
+    """The nodes on the way to an *if*, which Invoke may skip: it picks the branch late."""
+    found = {name for name, node in graph.nodes.items() if node.get_type() == "if"}
+    while before := {edge.source.node_id for edge in graph.edges if edge.destination.node_id in found} - found:
+        found |= before
+    return found
+
+
+def _unordered(graph: Graph) -> set[str]:
+    """The nodes that *collect* from several others: in which order is decided by ids that each run draws anew."""
+    inputs = Counter((edge.destination.node_id, edge.destination.field) for edge in graph.edges)
+    return {name for (name, _), count in inputs.items() if count > 1}

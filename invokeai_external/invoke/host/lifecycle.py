@@ -1,0 +1,95 @@
+"""How Invoke starts and stops, what it does with a node pack, and the routes that a pack adds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import APIRouter
+from invokeai.app import api_app
+from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.invocations.baseinvocation import InvocationRegistry
+from uvicorn import Server
+
+__all__ = ["added_routes", "on_started", "on_stop", "on_unregister", "services_exist"]
+
+
+def services_exist() -> bool:
+    """False while Invoke starts: it loads packs before it makes its services. The node manager loads them after."""
+    return getattr(ApiDependencies, "invoker", None) is not None
+
+
+@contextmanager
+def on_started(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back in a thread once Invoke has started and answers; never if its start fails.
+
+    Packs load before any service exists, and there is no event for it. The start of its web server returns when the
+    application's own is over, which makes the services and cleans up the database, and the socket is open.
+    """
+    original = Server.startup
+
+    async def startup(server: Any, *arguments: Any, **named: Any) -> None:
+        await original(server, *arguments, **named)
+        if server.started:
+            asyncio.get_running_loop().run_in_executor(None, callback)
+
+    Server.startup = startup  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Server.startup = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def on_stop(before: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    """Call back before and after Invoke tells its services to stop: there is no event for it."""
+    original = ApiDependencies.shutdown
+
+    def shutdown() -> None:
+        before()
+        original()
+        after()
+
+    ApiDependencies.shutdown = staticmethod(shutdown)
+    try:
+        yield
+    finally:
+        ApiDependencies.shutdown = staticmethod(original)
+
+
+@contextmanager
+def on_unregister(pack_name: str, callback: Callable[[], None]) -> Iterator[None]:
+    """Call back after the node manager has unregistered a pack's nodes, which is all that it tells of an uninstall."""
+    original = InvocationRegistry.unregister_pack
+
+    def unregister_pack(name: str) -> list[str]:
+        removed: list[str] = original(name)
+        if name == pack_name:
+            callback()
+        return removed
+
+    InvocationRegistry.unregister_pack = staticmethod(unregister_pack)
+    try:
+        yield
+    finally:
+        InvocationRegistry.unregister_pack = original
+
+
+@contextmanager
+def added_routes(router: APIRouter) -> Iterator[None]:
+    """Add routes before the catch-all of Invoke's web page, and to the API page."""
+    app = api_app.app
+    before = list(app.router.routes)
+    app.include_router(router, prefix="/api")
+    ours = [route for route in app.router.routes if route not in before]
+    app.router.routes[:] = [*ours, *before]
+    app.openapi_schema = None
+    try:
+        yield
+    finally:
+        for route in ours:
+            if route in app.router.routes:
+                app.router.routes.remove(route)
+        app.openapi_schema = None

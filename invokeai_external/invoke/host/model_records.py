@@ -1,0 +1,107 @@
+"""The records of installed models, and the list of starter models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.services.events.events_common import ModelInstallCompleteEvent
+from invokeai.app.services.model_install.model_install_default import ModelInstallService
+from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
+from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
+from invokeai.backend.model_manager.starter_models import STARTER_MODELS, StarterModel
+from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
+
+from .events import handled
+
+__all__ = [
+    "delete_model",
+    "install_model",
+    "model_records",
+    "on_model_deleted",
+    "on_model_installed",
+    "replaced_starter_models",
+    "starter_models",
+]
+
+
+def model_records() -> list[ExternalApiModelConfig]:
+    """All external models that are installed; no node context gives more than one by its key."""
+    found = ApiDependencies.invoker.services.model_manager.store.search_by_attr(
+        base_model=BaseModelType.External, model_type=ModelType.ExternalImageGenerator
+    )
+    return [record for record in found if isinstance(record, ExternalApiModelConfig)]
+
+
+def install_model(source: str, changes: ModelRecordChanges) -> None:
+    """Have Invoke's installer name a model, store it and tell every open page; again for one that is installed."""
+    ApiDependencies.invoker.services.model_manager.install.heuristic_import(source, config=changes)
+
+
+def delete_model(record: ExternalApiModelConfig) -> None:
+    """Take a model out; one that is gone already is what was wanted, since Invoke removes them with the key as well."""
+    with suppress(UnknownModelException):
+        ApiDependencies.invoker.services.model_manager.install.delete(record.key)
+
+
+def starter_models(providers: Sequence[str]) -> list[StarterModel]:
+    """The entries of these providers in the list of starter models."""
+    return [entry for entry in STARTER_MODELS if _provider_of(entry) in providers]
+
+
+@contextmanager
+def replaced_starter_models(providers: Sequence[str], ours: Sequence[StarterModel]) -> Iterator[None]:
+    """Put our entries into the list of starter models in place of these providers' own.
+
+    The list is changed in place, since other modules hold it. Nothing of ours may stand in it while Invoke starts: its
+    own sync would install models beside the database's clean-up, and can die of it.
+    """
+    theirs = starter_models(providers)
+    _keep_starter_models(lambda entry: entry not in theirs)
+    STARTER_MODELS.extend(ours)
+    try:
+        yield
+    finally:
+        _keep_starter_models(lambda entry: _provider_of(entry) not in providers)
+        STARTER_MODELS.extend(theirs)
+
+
+def _keep_starter_models(wanted: Callable[[StarterModel], bool]) -> None:
+    STARTER_MODELS[:] = [entry for entry in STARTER_MODELS if wanted(entry)]
+
+
+def _provider_of(entry: StarterModel) -> str | None:
+    scheme, _, rest = entry.source.partition("://")
+    return str(rest.partition("/")[0]) if scheme == "external" else None
+
+
+@contextmanager
+def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back in a thread whenever an external model was installed, by whomever: the page does it without details."""
+
+    async def handle(event: tuple[str, ModelInstallCompleteEvent]) -> None:
+        if isinstance(event[1].config, ExternalApiModelConfig):
+            await asyncio.to_thread(callback)
+
+    with handled({ModelInstallCompleteEvent}, handle):
+        yield
+
+
+@contextmanager
+def on_model_deleted(callback: Callable[[str], None]) -> Iterator[None]:
+    """Call back with the source of an external model after it was deleted, by whomever: there is no event for it."""
+    original = ModelInstallService.delete
+
+    def delete(service: ModelInstallService, key: str) -> None:
+        sources = [record.source for record in model_records() if record.key == key]
+        original(service, key)
+        for source in sources:
+            callback(source)
+
+    ModelInstallService.delete = delete
+    try:
+        yield
+    finally:
+        ModelInstallService.delete = original
