@@ -1,4 +1,4 @@
-"""What the picker remembers of the models that it wrote into Invoke."""
+"""What is remembered about the models written into Invoke."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_it_remembers_until_it_forgets(tmp_path: Path) -> None:
     memory.remember(SOURCE, {"name": "GPT"})
     memory.remember(OTHER, {})
     memory.save()
-    held = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
-    assert held == {"format": 1, SOURCE: {"name": "GPT"}, OTHER: {}}
+    content = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    assert content == {"format": 1, SOURCE: {"name": "GPT"}, OTHER: {}}
     memory = ModelMemory(tmp_path)
     assert (memory.get(SOURCE), memory.get(OTHER), memory.get("format")) == ({"name": "GPT"}, {}, None)
     memory.forget(SOURCE)
@@ -29,18 +29,18 @@ def test_it_remembers_until_it_forgets(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def test_that_of_0_1_is_read_and_written_on(tmp_path: Path) -> None:
+def test_the_file_of_0_1_is_read_and_extended(tmp_path: Path) -> None:
     old = Path(__file__).parent / "fixtures" / "root_0_1" / FILE
     shutil.copyfile(old, tmp_path / FILE)
-    held = json.loads(old.read_text(encoding="utf-8"))
+    content = json.loads(old.read_text(encoding="utf-8"))
     memory = ModelMemory(tmp_path)
-    assert {source: memory.get(source) for source in held} == held
+    assert {source: memory.get(source) for source in content} == content
     memory.remember(SOURCE, {})
     memory.save()
-    assert json.loads((tmp_path / FILE).read_text(encoding="utf-8")) == {"format": 1, **held, SOURCE: {}}
+    assert json.loads((tmp_path / FILE).read_text(encoding="utf-8")) == {"format": 1, **content, SOURCE: {}}
 
 
-def test_that_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
+def test_the_file_of_a_newer_version_is_read_but_not_written(tmp_path: Path) -> None:
     text = json.dumps({"format": 2, SOURCE: {"name": "GPT"}, "more": 3})
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     memory = ModelMemory(tmp_path)
@@ -51,13 +51,13 @@ def test_that_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"external://openai/x": 3}', "[" * 100_000])
-def test_one_that_cannot_be_read_is_as_none(text: str, tmp_path: Path) -> None:
+def test_a_damaged_file_counts_as_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     assert ModelMemory(tmp_path).get("external://openai/x") is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
-def test_others_on_the_machine_cannot_read_it(tmp_path: Path) -> None:
+def test_other_users_of_the_computer_cannot_read_it(tmp_path: Path) -> None:
     memory = ModelMemory(tmp_path)
     memory.remember(SOURCE, {})
     memory.save()

@@ -1,8 +1,8 @@
-"""What was written into the records of Invoke's models, by their source: one file in the root.
+"""Remembers what was written into Invoke's model records, by source, in one file in the root.
 
     {"format": 1, "external://openai/gpt-image-2": {"name": "GPT Image 2", …}, "external://openai/dall-e-3": {}}
 
-That of 0.1 has no format number, and is the same otherwise.
+An empty entry is a model that the user deleted. The file of version 0.1 has no format number and is otherwise equal.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ FILE = "invokeai_external_models.json"
 """The file in the root."""
 
 Fields = Mapping[str, Any]
-"""The fields of a record that are ours to write."""
+"""The fields of a model record that the plugin writes."""
 
 _FORMAT = 1
 
 
 class ModelMemory:
-    """What was written into which record; None for a record that was never ours, nothing for one deleted by hand.
+    """The fields that were last written into each model record.
 
-    A file that cannot be read is as none. That of a newer version is read as far as it can be, and left as it is.
+    A damaged file counts as empty. The file of a newer version is read as far as possible and never written.
 
     Args:
         root: Invoke's root folder.
 
     Raises:
-        OSError: There is a file that cannot be opened.
+        OSError: The file exists but cannot be opened.
     """
 
     def __init__(self, root: Path) -> None:
         self._path = root / FILE
-        held = _read(self._path)
-        self._is_ours = held.pop("format", _FORMAT) == _FORMAT
-        self._fields: dict[str, Fields] = {name: fields for name, fields in held.items() if isinstance(fields, dict)}
+        content = _read(self._path)
+        self._is_ours = content.pop("format", _FORMAT) == _FORMAT
+        self._fields: dict[str, Fields] = {name: fields for name, fields in content.items() if isinstance(fields, dict)}
         self._before = dict(self._fields)
 
     def get(self, source: str) -> Fields | None:
-        """What was written into the record of a source."""
+        """The fields written for a source: None if it was never written, empty if the user deleted the model."""
         return self._fields.get(source)
 
     def remember(self, source: str, fields: Fields) -> None:
-        """Note what was written; nothing for a record that the user has deleted."""
+        """Remember the written fields; pass ``{}`` for a model that the user deleted."""
         self._fields[source] = fields
 
     def forget(self, source: str) -> None:
-        """Note that a record is not ours any more."""
+        """Forget a model."""
         self._fields.pop(source, None)
 
     def save(self) -> None:
-        """Write what has changed; raises OSError."""
+        """Write the file if anything changed; raises OSError."""
         if self._fields == self._before or not self._is_ours:
             return
         new = self._path.with_name(f".{FILE}.new")
@@ -68,7 +68,7 @@ class ModelMemory:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,4 +1,4 @@
-"""What is stored of a node under the core's type, and how ours reads it back."""
+"""How our nodes are stored under the core's types, and read back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GEMINI: dict[str, Any] = {"type": "gemini_image_generation", "id": "b", "prompt"
         {},
     ],
 )
-def test_what_the_core_accepts_is_stored_as_it_is(fields: dict[str, Any]) -> None:
+def test_values_that_the_core_accepts_are_stored_unchanged(fields: dict[str, Any]) -> None:
     assert as_stored({**OPENAI, **fields}) == {**OPENAI, **fields}
     assert as_read({**OPENAI, **fields}) == {**OPENAI, **fields}
 
@@ -38,7 +38,9 @@ def test_what_the_core_accepts_is_stored_as_it_is(fields: dict[str, Any]) -> Non
         (GEMINI, "mode", "upscale"),
     ],
 )
-def test_what_only_ours_knows_is_stored_beside_and_read_back(node: dict[str, Any], field: str, value: object) -> None:
+def test_values_that_only_ours_accepts_are_stored_apart_and_read_back(
+    node: dict[str, Any], field: str, value: object
+) -> None:
     stored = as_stored({**node, field: value})
     assert stored == {**node, EXACT: {field: value}}
     assert as_stored(stored) == stored
@@ -46,18 +48,18 @@ def test_what_only_ours_knows_is_stored_beside_and_read_back(node: dict[str, Any
 
 
 @pytest.mark.parametrize(("node", "field"), [(OPENAI, "input_fidelity"), (GEMINI, "thinking_level")])
-def test_auto_is_stored_as_no_value(node: dict[str, Any], field: str) -> None:
+def test_the_default_auto_is_not_stored(node: dict[str, Any], field: str) -> None:
     assert as_stored({**node, field: "auto"}) == node
 
 
-def test_a_stored_field_wins_over_what_stands_beside() -> None:
-    """So batch data, which Invoke writes into stored nodes, counts."""
+def test_a_value_in_the_field_takes_precedence() -> None:
+    """Invoke writes batch data into stored nodes."""
     stored = {**as_stored({**OPENAI, "quality": "max", "mode": "outpaint"}), "quality": "low"}
     assert as_read(stored) == {**OPENAI, "quality": "low", "mode": "outpaint"}
     assert as_stored({**stored, "quality": "xhigh"}) == {**OPENAI, EXACT: {"quality": "xhigh", "mode": "outpaint"}}
 
 
-def test_nodes_of_other_types_are_left_alone() -> None:
+def test_nodes_of_other_types_are_unchanged() -> None:
     node = {"type": "upscale", "mode": "fast", "num_images": 0, "quality": "max"}
     assert as_stored(node) == node
 
@@ -77,7 +79,7 @@ def test_all_graphs_of_a_session_are_repaired() -> None:
     assert repaired(text) is None
 
 
-def test_what_0_1_stored_is_repaired() -> None:
+def test_a_node_stored_by_0_1_is_repaired() -> None:
     item = json.loads((Path(__file__).parent / "fixtures" / "root_0_1" / "queue_item.json").read_text("utf-8"))
     node = item["session"]["graph"]["nodes"]["picture"]
     assert node.pop("input_fidelity") == "auto"
@@ -88,5 +90,5 @@ def test_what_0_1_stored_is_repaired() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"graph": {"nodes": [1]}}', '{"graph": {"nodes": {"a": 1}}}'])
-def test_what_is_no_session_is_left_alone(text: str) -> None:
+def test_anything_but_a_session_is_unchanged(text: str) -> None:
     assert repaired(text) is None
