@@ -9,7 +9,7 @@ from functools import cache
 from ..providers.catalog import page
 from ..providers.schema import ModelConfig
 
-__all__ = ["find_model", "listed_models"]
+__all__ = ["find_model", "is_gpt_image", "listed_models"]
 
 
 @cache
@@ -27,3 +27,8 @@ def find_model(provider_id: str, name: str) -> ModelConfig | None:
 def listed_models(provider_id: str, *, serves: Callable[[ModelConfig], bool]) -> dict[str, ModelConfig]:
     """The ids and aliases that a list of models names, newest first."""
     return {name: config for name, config in _by_name(provider_id).items() if serves(config)}
+
+
+def is_gpt_image(model: str) -> bool:
+    """Whether a model id belongs to the GPT image family; by prefix, because dated snapshots exist."""
+    return model.startswith(("gpt-image-", "chatgpt-image-"))

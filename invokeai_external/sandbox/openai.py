@@ -10,19 +10,17 @@ from collections.abc import Sequence
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .call_log import describe_bytes
 from .codec import decode, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import openai_error, request_id
 from .faults import Fault
-from .models import find_model, listed_models
+from .models import find_model, is_gpt_image, listed_models
 from .openai_faults import error_event, raise_ordered_error, refuse_stream
-from .openai_request import ImageCall, Upload, is_gpt_image, read_edit, read_generation, refuse_retired
+from .openai_form import Form, read_form
+from .openai_request import ImageCall, read_edit, read_generation, refuse_retired
 from .responses import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
 from .state import ShelvedFile, state_of
 from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
@@ -36,9 +34,6 @@ _TOKENS_OF_A_PREVIEW = 100
 
 _COARSEST = 64
 """Into how many parts the longer edge of the first partial picture is cut; each further one has twice as many."""
-
-_MOST_PARTS = 64
-"""The most files and the most fields of a form; well above the 16 pictures and a mask that a call may bring."""
 
 
 @router.post("/v1/images/generations")
@@ -69,15 +64,15 @@ async def edit(request: Request) -> Response:
     state = state_of(request)
     content_type = _content_type(request)
     is_form = content_type == "multipart/form-data"
-    fields, uploads, broken = await _read_form(request) if is_form else ({}, [], None)
-    state.calls.record(request, fields=_described(fields, uploads))
+    form = await read_form(request) if is_form else Form({}, [])
+    state.calls.record(request, fields=form.described())
     _check_key(request)
     fault = await _take_fault(request)
     if not is_form:
         raise _unsupported_content_type(content_type, "multipart/form-data")
-    if broken:
-        raise openai_error(400, f"We could not parse the multipart body of your request: {broken}")
-    call = read_edit(fields, uploads, serves=state.serves)
+    if form.error:
+        raise openai_error(400, f"We could not parse the multipart body of your request: {form.error}")
+    call = read_edit(form, serves=state.serves)
     return await _answer(request, call, fault)
 
 
@@ -171,7 +166,7 @@ def _events(
     fault: Fault | None,
 ) -> list[Event]:
     """The partial pictures, the finished one with its usage, and the last word."""
-    kind = "image_edit" if call.images else "image_generation"
+    kind = "image_edit" if call.inputs.images else "image_generation"
     common: dict[str, object] = {"created_at": int(time.time()), **_look(call, fault)}
     partial = [
         {"type": f"{kind}.partial_image", "b64_json": base64_text(file, None), "partial_image_index": i, **common}
@@ -220,10 +215,10 @@ def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
     """All pictures of a call as files."""
     if fault and fault.name == "served_file":
         return [fault.file("file")] * call.n
-    base = call.images[0] if call.images else None
-    if base is not None and call.markup is not None:
+    base = call.inputs.images[0] if call.inputs.images else None
+    if base is not None and call.inputs.markup is not None:
         marked = base.convert("RGBA")
-        marked.alpha_composite(call.markup)
+        marked.alpha_composite(call.inputs.markup)
         base = marked
     files = []
     for i in range(call.n):
@@ -233,9 +228,9 @@ def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
             size=_size_of(call, fault),
             label=call.model,
             transparent=call.transparent,
-            references=call.images[1:],
+            references=call.inputs.images[1:],
             base=base,
-            mask=call.mask,
+            mask=call.inputs.mask,
             sloppy=fault is not None and fault.name == "sloppy_mask",
         )
         files.append(encode(render(scene), _format_of(call, fault), call.output_compression))
@@ -256,7 +251,7 @@ def _format_of(call: ImageCall, fault: Fault | None) -> str:
 
 def _usage(call: ImageCall) -> dict[str, object]:
     text = text_tokens(call.prompt)
-    image = sum(openai_input_image_tokens(picture.size) for picture in call.images)
+    image = sum(openai_input_image_tokens(image.size) for image in call.inputs.images)
     output = call.n * openai_output_image_tokens(call.config, call.quality, call.size)
     output += _TOKENS_OF_A_PREVIEW * (call.previews or 0)
     return {
@@ -323,36 +318,3 @@ def _json_or_none(raw: bytes) -> object:
         return json.loads(raw)
     except ValueError:
         return None
-
-
-async def _read_form(request: Request) -> tuple[dict[str, str], list[Upload], str | None]:
-    """The text fields, the files, and what is wrong with the form itself."""
-    fields: dict[str, str] = {}
-    uploads: list[Upload] = []
-    try:
-        async with request.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    content_type = value.content_type or "application/octet-stream"
-                    uploads.append(Upload(name, value.filename or "", content_type, await value.read()))
-                else:
-                    fields[name] = value
-    except HTTPException as error:
-        return fields, uploads, str(error.detail)
-    except ValueError as error:
-        # Older versions of starlette let the parser's own errors through.
-        return fields, uploads, str(error)
-    return fields, uploads, None
-
-
-def _described(fields: dict[str, str], uploads: Sequence[Upload]) -> list[dict[str, object]]:
-    texts: list[dict[str, object]] = [{"name": name, "value": value} for name, value in fields.items()]
-    return texts + [
-        {
-            "name": upload.field,
-            "filename": upload.filename,
-            "content_type": upload.content_type,
-            **describe_bytes(upload.data),
-        }
-        for upload in uploads
-    ]
