@@ -33,7 +33,7 @@ _REFERENCE = (2840, 2400)
 def _service(provider: str, base_url: str, root: Path) -> Service:
     variable = f"INVOKEAI_EXTERNAL_{provider.upper()}"
     environment = {f"{variable}_API_KEY": "not-a-key", f"{variable}_BASE_URL": base_url}
-    return Service(load_settings(root, environment, (provider,)))
+    return Service(load_settings(root, environment))
 
 
 async def _held(service: Service, request: GenerationRequest, calls: int, outcome: str) -> float:

@@ -46,7 +46,7 @@ def _plugin(provider: str, address: str, folder: Path) -> Work:
     environment = {f"{variable}_API_KEY": _KEY, f"{variable}_BASE_URL": f"{address}/{provider}/{version}"}
     root = folder / "root"
     root.mkdir(exist_ok=True)
-    service = Service(load_settings(root, environment, ["gemini", "openai"]))
+    service = Service(load_settings(root, environment))
     pictures = PictureFolder(folder)
     runner = asyncio.Runner()
 

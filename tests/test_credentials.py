@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.providers.registry import PROVIDER_IDS
-from invokeai_external.settings.keys import Given, Place, pair
+from invokeai_external.settings.keys import Given, Place, environment_place, pair, usual_place
 from invokeai_external.settings.settings import Credentials, credentials_in_invoke, load_settings
 
 OWN = "https://api.openai.com/v1"
@@ -115,7 +114,7 @@ def test_a_key_goes_to_the_address_that_it_was_given_for(
     tmp_path: Path, says: tuple[str, str, str], expected: tuple[str, str]
 ) -> None:
     environ = given(tmp_path, says, ADDRESSES)
-    found = load_settings(tmp_path, environ, PROVIDER_IDS, usual_variables=True).credentials["openai"]
+    found = load_settings(tmp_path, environ).credentials["openai"]
     key, address = expected
     names = sources(tmp_path)
     assert found.base_url == ADDRESSES.get(address)
@@ -140,7 +139,7 @@ def test_places_that_name_the_same_address_may_share_a_key(tmp_path: Path, says:
     """One of them with a slash at its end. The first key among them is used."""
     same = dict.fromkeys(ADDRESSES, "https://same.example/v1") | {"file": "https://same.example/v1/"}
     environ = given(tmp_path, says, same)
-    found = load_settings(tmp_path, environ, PROVIDER_IDS, usual_variables=True).credentials["openai"]
+    found = load_settings(tmp_path, environ).credentials["openai"]
     if "A" in says[0] + says[1]:
         first = next((p for p, what in zip(ADDRESSES, says, strict=True) if what == "KA"), None)
         assert key_of(found) == (f"key-of-{first}" if first else None)
@@ -152,7 +151,7 @@ def test_a_key_without_an_address_is_for_the_provider_s_own_also_where_that_is_n
 ) -> None:
     own = dict.fromkeys(ADDRESSES, "https://API.openai.com:443") | {"file": f"{OWN}/"}
     environ = given(tmp_path, says, own)
-    found = load_settings(tmp_path, environ, PROVIDER_IDS, usual_variables=True).credentials["openai"]
+    found = load_settings(tmp_path, environ).credentials["openai"]
     assert found.unpaired is None or "A" in "".join(says)
     if says in (("K", "A", ""), ("A", "K", ""), ("A", "", "K"), ("", "A", "K")):
         assert key_of(found) is not None
@@ -160,7 +159,7 @@ def test_a_key_without_an_address_is_for_the_provider_s_own_also_where_that_is_n
 
 def test_in_invoke_the_usual_variables_do_not_count(tmp_path: Path) -> None:
     environ = given(tmp_path, ("", "A", "KA"), ADDRESSES)
-    found = load_settings(tmp_path, environ, PROVIDER_IDS).credentials["openai"]
+    found = load_settings(tmp_path, environ, usual_variables=False).credentials["openai"]
     assert found == Credentials(
         base_url=ADDRESSES["file"], base_url_source=str(tmp_path / "api_keys.yaml"), unpaired=None
     )
@@ -179,13 +178,13 @@ def test_in_invoke_the_usual_variables_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
 def test_google_s_variables_are_a_pair(tmp_path: Path, variable: str, written: str, used: str) -> None:
     environ = {variable: "k", "GOOGLE_GEMINI_BASE_URL": written}
-    found = load_settings(tmp_path, environ, PROVIDER_IDS, usual_variables=True).credentials["gemini"]
+    found = load_settings(tmp_path, environ).credentials["gemini"]
     assert (key_of(found), found.base_url, found.source) == ("k", used, variable)
 
 
-def test_a_provider_without_usual_variables_has_places_all_the_same(tmp_path: Path) -> None:
+def test_a_provider_without_usual_variables_has_its_own_place_only() -> None:
     environ = {"INVOKEAI_EXTERNAL_ACME_API_KEY": "k", "ACME_API_KEY": "other"}
-    found = load_settings(tmp_path, environ, ["acme"], usual_variables=True).credentials["acme"]
+    found = pair([environment_place("acme", environ)], usual_place("acme", environ))
     assert (key_of(found), found.source) == ("k", "INVOKEAI_EXTERNAL_ACME_API_KEY")
 
 
@@ -210,7 +209,7 @@ def live(says: tuple[str, str]) -> tuple[str | None, str | None]:
 )
 def test_in_invoke_a_key_goes_where_it_goes_on_the_command_line(tmp_path: Path, says: tuple[str, str]) -> None:
     environ = given(tmp_path, (*says, ""), ADDRESSES)
-    outside = load_settings(tmp_path, environ, PROVIDER_IDS).credentials["openai"]
+    outside = load_settings(tmp_path, environ, usual_variables=False).credentials["openai"]
     inside = credentials_in_invoke("openai", *live(says), tmp_path, environ)
     assert (key_of(inside), inside.base_url) == (key_of(outside), outside.base_url)
     assert (inside.unpaired is None) == (outside.unpaired is None)

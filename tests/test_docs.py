@@ -317,7 +317,7 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     assert name in ("api_keys.yaml", "invokeai_external.yaml")
     (tmp_path / name).write_text(example.text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
-    settings = load_settings(tmp_path, {}, PROVIDER_IDS)
+    settings = load_settings(tmp_path, {})
     registry = Registry(settings.models)
     assert settings.notices == ()
     if name == "api_keys.yaml":

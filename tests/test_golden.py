@@ -415,7 +415,7 @@ def test_requests_and_metadata(inputs: Mapping[str, InputImage], tmp_path: Path)
             "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{url}/openai/v1",
             "INVOKEAI_EXTERNAL_GEMINI_BASE_URL": f"{url}/gemini/v1beta",
         }
-        async with Service(load_settings(tmp_path, environ, PROVIDER_IDS)) as service:
+        async with Service(load_settings(tmp_path, environ)) as service:
             for name, request in requests(inputs).items():
                 image = (await service.generate(request)).images[0]
                 written[name] = shape(metadata.read(metadata.embed(image.data, image.metadata)))
@@ -440,7 +440,7 @@ def test_folders(inputs: Mapping[str, InputImage], tmp_path: Path) -> None:
     request = requests(inputs)["openai: mask"]
 
     async def make() -> Any:
-        async with Service(load_settings(tmp_path, {}, PROVIDER_IDS), sandbox=True) as service:
+        async with Service(load_settings(tmp_path, {}), sandbox=True) as service:
             return await service.generate(request)
 
     result = anyio.run(make)

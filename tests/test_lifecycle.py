@@ -14,7 +14,6 @@ from starlette.testclient import TestClient
 from invokeai_external import GenerationRequest, Registry, Service, load_settings
 from invokeai_external.cli.app import main
 from invokeai_external.errors import ModelRetiredError
-from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.providers.schema import Lifecycle
 from invokeai_external.sandbox import create_app
 from invokeai_external.sizing import Size
@@ -33,12 +32,12 @@ def registry(day: datetime.date, tmp_path: Path | None = None, models: str = "")
     if tmp_path is None:
         return Registry(today=lambda: day)
     (tmp_path / "invokeai_external.yaml").write_text(f"models:\n{models}", encoding="utf-8")
-    return Registry(load_settings(tmp_path, {}, PROVIDER_IDS).models, today=lambda: day)
+    return Registry(load_settings(tmp_path, {}).models, today=lambda: day)
 
 
 def service(day: datetime.date, tmp_path: Path) -> Service:
     """The sandbox on a day."""
-    return Service(load_settings(tmp_path, {}, PROVIDER_IDS), sandbox=True, today=lambda: day)
+    return Service(load_settings(tmp_path, {}), sandbox=True, today=lambda: day)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +180,7 @@ def test_a_connection_test_misses_no_model_that_has_ended(tmp_path: Path) -> Non
             "INVOKEAI_EXTERNAL_OPENAI_API_KEY": "sk-test",
             "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{url}/openai/v1",
         }
-        async with Service(load_settings(tmp_path, environ, PROVIDER_IDS), today=lambda: day) as used:
+        async with Service(load_settings(tmp_path, environ), today=lambda: day) as used:
             return set((await used.check_connection("openai")).missing)
 
     with SandboxServer(create_app(today=lambda: AFTER)) as server:

@@ -18,7 +18,7 @@ from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, P
 def with_models(folder: Path, text: str) -> Registry:
     """A registry with the ``models:`` of a user's file."""
     (folder / "invokeai_external.yaml").write_text(f"models:\n{text}", encoding="utf-8")
-    return Registry(load_settings(folder, {}, PROVIDER_IDS).models)
+    return Registry(load_settings(folder, {}).models)
 
 
 @pytest.mark.parametrize(

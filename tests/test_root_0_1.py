@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_its_settings_are_read(root: Path) -> None:
-    settings = load_settings(root, {}, PROVIDER_IDS)
+    settings = load_settings(root, {})
     assert settings.notices == ()
     assert settings.sandbox is True
     assert (
@@ -83,7 +83,7 @@ def test_its_addresses_are_used_as_they_stand(
 
 
 def test_its_models_are_known(root: Path) -> None:
-    models = {model.reference: model for model in Registry(load_settings(root, {}, PROVIDER_IDS).models).models()}
+    models = {model.reference: model for model in Registry(load_settings(root, {}).models).models()}
     flare = models["openai/gpt-image-2.6-flare"]
     assert flare.prices.model_dump() == {"text_in": 5, "image_in": 8, "text_out": None, "image_out": 24}
     assert flare.image_tokens == {"low 1024x1024": 272, "medium 1024x1024": 1056, "high 1024x1024": 4160}

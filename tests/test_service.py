@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 import threading
 import time
 import zlib
@@ -88,7 +87,7 @@ def order(sandbox_url: str) -> Order:
 def settings_of(tmp_path: Path, **limits: float) -> Settings:
     lines = "".join(f"  {name}: {value}\n" for name, value in limits.items())
     (tmp_path / "invokeai_external.yaml").write_text(f"settings:\n{lines}")
-    return load_settings(tmp_path, os.environ, PROVIDER_IDS)
+    return load_settings(tmp_path)
 
 
 class Clock:

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from invokeai_external.errors import NotConfiguredError, SettingsError
 from invokeai_external.locks import locked
-from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.providers.registry import Registry
 from invokeai_external.settings.key_file import remove_key, set_key
-from invokeai_external.settings.settings import Credentials, Limits, Settings, check_key, load_settings
+from invokeai_external.settings.root import own_folder, root_folder
+from invokeai_external.settings.settings import Credentials, Limits, Settings, check_key, load_settings, load_user_file
 from invokeai_external.settings.yaml_file import YamlFile
 
 REPOSITORY = Path(__file__).parent.parent
@@ -33,7 +34,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="this system has no modes 
 
 
 def load(root: Path, environ: Mapping[str, str] | None = None, *, usual: bool = False) -> Settings:
-    return load_settings(root, environ or {}, PROVIDER_IDS, usual_variables=usual)
+    return load_settings(root, environ or {}, usual_variables=usual)
 
 
 def key_of(credentials: Credentials) -> str | None:
@@ -67,6 +68,42 @@ def test_without_files_and_variables_there_is_nothing_but_the_defaults(tmp_path:
     )
     assert (found.models.fields, found.notices) == ({}, ())
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_without_arguments_the_settings_are_those_of_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    monkeypatch.setenv("OPENAI_API_KEY", "of-the-tools")
+    found = load_settings()
+    assert (found.root, found.credentials["openai"].source) == (tmp_path / "root", "OPENAI_API_KEY")
+    assert load_settings(usual_variables=False).credentials["openai"] == Credentials()
+    assert load_settings(str(tmp_path)).root == tmp_path
+
+
+def test_the_user_file_is_read_without_a_look_at_the_keys(tmp_path: Path) -> None:
+    write(tmp_path, "api_keys.yaml", "a: [")
+    write(tmp_path, "invokeai_external.yaml", "settings: {concurrency: 3}")
+    found = load_user_file(tmp_path)
+    assert (found.root, found.credentials, found.limits.concurrency) == (tmp_path, {}, 3)
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "folder"),
+    [
+        ("linux", {}, "~/.config"),
+        ("linux", {"XDG_CONFIG_HOME": ""}, "~/.config"),
+        ("linux", {"XDG_CONFIG_HOME": "/elsewhere"}, "/elsewhere"),
+        ("darwin", {"XDG_CONFIG_HOME": "/elsewhere"}, "~/Library/Application Support"),
+        ("win32", {"APPDATA": "/roaming"}, "/roaming"),
+        ("win32", {}, "~"),
+    ],
+)
+def test_each_system_has_its_folder_for_settings(platform: str, environ: Mapping[str, str], folder: str) -> None:
+    expected = Path(folder).expanduser() / "invokeai-external"
+    assert own_folder(environ, platform) == expected
+    if platform == sys.platform:
+        assert root_folder(None, environ) == root_folder(None, {**environ, "INVOKEAI_ROOT": " "}) == expected
 
 
 def test_the_environment_wins_over_the_file_and_the_usual_variables_come_last(tmp_path: Path) -> None:
@@ -686,10 +723,10 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "expected"), [("sandbox: true\n", True), ("sandbox: false\n", False), ("", False)])
 def test_the_sandbox_is_switched_on_in_the_users_file(text: str, expected: bool, tmp_path: Path) -> None:
     (tmp_path / "invokeai_external.yaml").write_text(text)
-    assert load_settings(tmp_path, {}, ()).sandbox is expected
+    assert load_user_file(tmp_path).sandbox is expected
 
 
 def test_the_sandbox_switch_takes_true_and_false_alone(tmp_path: Path) -> None:
     (tmp_path / "invokeai_external.yaml").write_text("settings: {}\nsandbox: perhaps\n")
     with pytest.raises(SettingsError, match=r"line 2: sandbox must be true or false"):
-        load_settings(tmp_path, {}, ())
+        load_user_file(tmp_path)

@@ -296,31 +296,34 @@ def sandbox(
 @app.command()
 def install(root: Root = None) -> None:
     """Put the node pack into an Invoke root."""
+    from ..settings.root import root_folder
     from . import install as command
-    from .common import root_folder, say_left_behind
+    from .common import say_left_behind
 
-    say_left_behind(root_folder(root))
-    command.run(root_folder(root))
+    say_left_behind(root_folder(root, os.environ))
+    command.run(root_folder(root, os.environ))
 
 
 @app.command()
 def doctor(root: Root = None) -> int:
     """Say what is installed in an Invoke root, and what is wrong."""
+    from ..settings.root import root_folder
     from . import doctor as command
-    from .common import root_folder, say_left_behind
+    from .common import say_left_behind
 
-    say_left_behind(root_folder(root))
-    return command.run(root_folder(root))
+    say_left_behind(root_folder(root, os.environ))
+    return command.run(root_folder(root, os.environ))
 
 
 @app.command(short_help="List images that were paid for and lie in no gallery.")
 def undelivered(json: Json = False, root: Root = None) -> None:
     """List the images in an Invoke root that were paid for and that Invoke's gallery does not have."""
+    from ..settings.root import root_folder
     from . import undelivered as command
-    from .common import root_folder, say_left_behind
+    from .common import say_left_behind
 
-    say_left_behind(root_folder(root))
-    command.run(root_folder(root), as_json=json)
+    say_left_behind(root_folder(root, os.environ))
+    command.run(root_folder(root, os.environ), as_json=json)
 
 
 @keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")

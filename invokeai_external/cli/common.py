@@ -6,31 +6,19 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import typer
-
-from ..providers.registry import PROVIDER_IDS
 from ..service.in_flight import LeftBehind, left_behind, notices_of
+from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
 from . import report
 
-__all__ = ["make_own_folder", "root_folder", "say_left_behind", "settings"]
-
-_NAME = "invokeai-external"
-
-
-def root_folder(root: Path | None) -> Path:
-    """The folder of the settings files: the one named, else ``INVOKEAI_ROOT``, else one of the user's own."""
-    if root is not None:
-        return root
-    named = os.environ.get("INVOKEAI_ROOT", "").strip()
-    return Path(named) if named else Path(typer.get_app_dir(_NAME))
+__all__ = ["make_own_folder", "say_left_behind", "settings"]
 
 
 def settings(root: Path | None) -> Settings:
     """The settings of a root folder, the providers' usual variables included; says what was left in flight there."""
-    folder = root_folder(root)
+    folder = root_folder(root, os.environ)
     say_left_behind(folder)
-    return load_settings(folder, os.environ, PROVIDER_IDS, usual_variables=True)
+    return load_settings(folder)
 
 
 def say_left_behind(folder: Path) -> None:
@@ -45,7 +33,7 @@ def make_own_folder(root: Path | None) -> None:
 
     A folder that somebody named is theirs to make. Whatever goes wrong is passed over.
     """
-    own = Path(typer.get_app_dir(_NAME))
-    if root_folder(root) == own:
+    own = own_folder(os.environ)
+    if root_folder(root, os.environ) == own:
         with suppress(OSError):
             own.mkdir(mode=0o700, parents=True, exist_ok=True)

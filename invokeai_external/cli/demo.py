@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from ..providers.registry import PROVIDER_IDS
 from ..request import GenerationRequest, InputImage
 from ..result import GenerationResult
 from ..settings.settings import load_settings
@@ -61,7 +60,7 @@ async def _make(folder: PictureFolder, rows: list[_Row]) -> None:
         done = Run()
         with live_line() as on_progress:
             # The user's own settings are left out: the demo is the same for everybody.
-            settings = load_settings(Path(), {}, PROVIDER_IDS)
+            settings = load_settings(Path(), {})
             await make_pictures(settings, request, folder, done, on_progress, sandbox=True)
         assert done.result is not None
         if done.not_saved:

@@ -59,7 +59,7 @@ def run(root: Path) -> int:
         tell(True, f"{len(images)} image(s) were paid for and are in no gallery; list them with: undelivered")
     try:
         # As Invoke reads them, which knows nothing of the variables that the providers' own tools read.
-        current = load_settings(root, os.environ, PROVIDER_IDS)
+        current = load_settings(root, usual_variables=False)
         registry = Registry(current.models)
         for notice in current.notices:
             tell(False, notice.message)

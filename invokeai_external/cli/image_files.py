@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import itertools
 import os
 import re
-import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ExternalError, InvalidRequestError
+from ..files import read_regular_file
 from ..images import metadata
 from ..request import InputImage, MetadataMode
 from ..result import GeneratedImage, Notice, Preview
@@ -27,7 +26,6 @@ __all__ = [
     "PreviewFolder",
     "SavedPicture",
     "read_picture",
-    "read_regular",
     "read_sidecar",
     "sidecar_of",
 ]
@@ -76,18 +74,6 @@ def read_picture(path: Path) -> InputImage:
         raise InvalidRequestError(
             f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the picture."
         ) from None
-
-
-def read_regular(path: Path, most: int) -> bytes:
-    """A file's bytes, but of no device and no pipe, and no more than so many; raises OSError."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        if found.st_size > most:
-            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
-        return file.read(most)
 
 
 class PictureFolder:
@@ -236,7 +222,7 @@ def sidecar_of(path: Path) -> Path:
 def read_sidecar(path: Path) -> metadata.Sidecar | None:
     """The settings in a file; None if it is not there, cannot be read, or holds something else."""
     with contextlib.suppress(OSError):
-        return metadata.read_sidecar(read_regular(path, LARGEST_SIDECAR))
+        return metadata.read_sidecar(read_regular_file(path, LARGEST_SIDECAR))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from ..result import ConnectionCheck
 from ..root_files import API_KEYS_FILE
 from ..service.service import Service
 from ..settings.key_file import remove_key, set_key
+from ..settings.root import root_folder
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error
 from . import report
-from .common import root_folder, settings
+from .common import settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -51,7 +53,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
     else:
         # To the end, so that a second line is not left out without a word.
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
-    folder = root_folder(root)
+    folder = root_folder(root, os.environ)
     path = set_key(folder, provider, key)
     report.say(f"The key for {info.name} is in {path}")
     used = settings(root).credentials.get(provider, Credentials())
@@ -116,7 +118,7 @@ async def _check(provider: str, root: Path | None) -> ConnectionCheck:
 
 def remove_one(provider: str, *, root: Path | None) -> None:
     """Take a key out of the file, and say so if the environment still has one."""
-    folder = root_folder(root)
+    folder = root_folder(root, os.environ)
     path = folder / API_KEYS_FILE
     if remove_key(folder, provider):
         report.say(f"The key for {provider} was removed from {path}")

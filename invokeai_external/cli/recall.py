@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidRequestError
+from ..files import read_regular_file
 from ..images import metadata
 from ..images.errors import ImageError
 from . import report
-from .image_files import LARGEST_SIDECAR, read_regular, read_sidecar, sidecar_of
+from .image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
 from .recall_command import printable, recall_command
 
 __all__ = ["run"]
@@ -46,7 +47,7 @@ def run(path: Path, *, as_json: bool) -> None:
 def _settings_of(path: Path) -> dict[str, Any]:
     """The settings of a picture: from the sidecar of its name, from its file, or from any sidecar of its folder."""
     try:
-        data = read_regular(path, _LARGEST_IMAGE)
+        data = read_regular_file(path, _LARGEST_IMAGE)
     except OSError as error:
         raise InvalidRequestError(
             f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."
@@ -95,5 +96,5 @@ def _sidecars_of(folder: Path, sha256: str) -> Iterator[Path]:
                 return
             path = Path(entry.path)
             with suppress(OSError):
-                if wanted in read_regular(path, LARGEST_SIDECAR):
+                if wanted in read_regular_file(path, LARGEST_SIDECAR):
                     yield path

@@ -25,7 +25,7 @@ from ..providers.registry import PROVIDER_IDS, Registry
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Preview
 from ..service.service import Service
-from ..settings.settings import Settings, load_settings, wants_sandbox
+from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery import delivery
 from .gallery.fallback import FallbackFolder
 from .gallery.originals import Originals
@@ -88,7 +88,7 @@ class Runtime:
     def settings(self) -> Settings:
         """The files as they were at the first look, and the keys as they are now; raises SettingsError."""
         if self._files is None:
-            self._files = load_settings(invoke_root(), {}, ())
+            self._files = load_user_file(invoke_root())
         return replace(self._files, credentials=configured_credentials(PROVIDER_IDS), notices=())
 
     def sandbox(self) -> bool:

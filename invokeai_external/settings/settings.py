@@ -12,14 +12,17 @@ address is decided in ``credentials``. No message of this module ever holds a va
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import RequestError, SettingsError
+from ..providers import catalog
+from ..providers.registry import PROVIDER_IDS
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..result import Notice
 from ..root_files import API_KEYS_FILE, USER_FILE
@@ -35,6 +38,7 @@ from .keys import (
     usual_place,
     variable_name,
 )
+from .root import root_folder
 from .yaml_file import YamlFile
 
 __all__ = [
@@ -45,6 +49,7 @@ __all__ = [
     "check_key",
     "credentials_in_invoke",
     "load_settings",
+    "load_user_file",
     "unpaired_error",
     "variable_name",
     "wants_sandbox",
@@ -133,28 +138,41 @@ def wants_sandbox(environ: Mapping[str, str]) -> bool:
 
 
 def load_settings(
-    root: Path, environ: Mapping[str, str], providers: Sequence[str], *, usual_variables: bool = False
+    root: Path | str | None = None, environ: Mapping[str, str] | None = None, *, usual_variables: bool = True
 ) -> Settings:
     """Read all settings.
 
     Args:
-        root: The folder of the two files; neither need exist.
-        environ: The environment.
-        providers: The ids of the providers to read keys for.
-        usual_variables: True to look into the providers' usual variables last, as the command line does.
+        root: The folder of the two files; neither need exist. Without one, the folder that the command line uses:
+            ``INVOKEAI_ROOT`` if that variable is set, else the user's own folder.
+        environ: The environment variables; those of this process if None.
+        usual_variables: Also use the providers' usual variables such as ``OPENAI_API_KEY``, as the command line does.
+            Invoke does not.
 
     Raises:
         SettingsError: A file is broken; the message names the file, the line and the field.
     """
-    keys_path = root / API_KEYS_FILE
-    entries = read_entries(keys_path, providers)
+    environ = os.environ if environ is None else environ
+    folder = root_folder(root, environ)
+    keys_path = folder / API_KEYS_FILE
+    entries = read_entries(keys_path, PROVIDER_IDS)
     credentials = {}
-    for provider in providers:
+    for provider in PROVIDER_IDS:
         ours = (environment_place(provider, environ), file_place(provider, entries, str(keys_path)))
         usual = usual_place(provider, environ) if usual_variables else None
         credentials[provider] = _paired(provider, ours, usual)
+    found = load_user_file(folder)
+    return replace(found, credentials=credentials, notices=tuple(permission_notices(keys_path)))
+
+
+def load_user_file(root: Path) -> Settings:
+    """The settings in ``invokeai_external.yaml`` only: no keys, and no look into ``api_keys.yaml``, which is Invoke's.
+
+    Raises:
+        SettingsError: The file is broken; the message names the file, the line and the field.
+    """
     limits, models, sandbox = _read_user_file(root / USER_FILE)
-    return Settings(root, credentials, limits, models, sandbox, tuple(permission_notices(keys_path)))
+    return Settings(root, {}, limits, models, sandbox)
 
 
 def credentials_in_invoke(
@@ -183,9 +201,7 @@ def credentials_in_invoke(
 def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) -> Credentials:
     own = None
     if any(place.base_url for place in ours):
-        # Hardly anybody names an address, and the catalogue takes longer to read than the settings.
-        from ..providers import catalog
-
+        # Few name a base URL, and reading the catalogue takes longer than reading the settings.
         own = next((page.provider.base_url for page in catalog.pages() if page.provider.id == provider), None)
     return pair(ours, usual, own)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import Remedy, SettingsError
+from ..files import read_regular_file
 
 __all__ = ["YamlFile"]
 
@@ -102,7 +101,8 @@ class YamlFile:
         """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
         self.path = path
         try:
-            self.text = _read_text(path)
+            # The ends of the lines stay as they are.
+            self.text = read_regular_file(path, _MOST_BYTES).decode("utf-8")
         except FileNotFoundError:
             self.text = ""
         except (OSError, ValueError) as error:
@@ -158,18 +158,3 @@ def child_of(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] |
     if isinstance(node, yaml.SequenceNode) and name.isdigit() and int(name) < len(node.value):
         return (node.value[int(name)],) * 2
     return None
-
-
-def _read_text(path: Path) -> str:
-    """A file's text with the ends of its lines as they are; raises OSError and UnicodeDecodeError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(0, "it is not a regular file")
-    # Whatever has taken its place by now, such as a pipe that nobody writes to, does not hold the program.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(0, "it is not a regular file")
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise OSError(0, f"it is larger than {_MOST_BYTES:,} bytes")
-    return data.decode("utf-8")

@@ -29,7 +29,7 @@ from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.masks import alpha_mask, mask_from_black, mask_from_file
 from invokeai_external.images.pixels import glance, verify_pixels
 from invokeai_external.metadata import KEYWORD
-from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.providers.registry import Registry
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.service.service import Service
@@ -297,7 +297,7 @@ def _check_settings(name: str) -> Callable[[bytes], None]:
             (Path(folder) / name).write_bytes(case)
             said = ""
             try:
-                settings = load_settings(Path(folder), {}, PROVIDER_IDS)
+                settings = load_settings(Path(folder), {})
                 for model in Registry(settings.models).models():
                     model.sizing.presets()
             except ExternalError as error:
