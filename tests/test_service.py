@@ -50,7 +50,8 @@ from invokeai_external.service import service as service_module
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
-from invokeai_external.transport import client
+from invokeai_external.transport import client, response_body
+from invokeai_external.transport import events as event_stream
 from invokeai_external.transport.blobs import AnswerReader
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
@@ -652,39 +653,35 @@ async def test_no_connection_at_all_says_that_nothing_was_sent(tmp_path: Path, r
     respx_mock.post(URL).mock(side_effect=httpx.ConnectError("[Errno -2] Name or service not known"))
     with pytest.raises(NetworkError) as caught:
         await generate(settings_of(tmp_path, max_attempts=1), OPENAI)
-    assert str(caught.value) == (
-        "No connection to api.openai.com could be made (the host is not known). "
-        "Check the network and the base URL; nothing was sent."
-    )
+    assert (caught.value.never_sent, caught.value.may_be_billed) == (True, False)
+    assert "api.openai.com" in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words"),
+    ("error", "kind"),
     [
-        (httpx.ReadTimeout, TimedOutError, "gave no answer within 600 s"),
-        (httpx.WriteTimeout, TimedOutError, "gave no answer within 600 s"),
-        (httpx.ReadError, NetworkError, "was lost"),
-        (httpx.WriteError, NetworkError, "was lost"),
-        (httpx.RemoteProtocolError, NetworkError, "was lost"),
+        (httpx.ReadTimeout, TimedOutError),
+        (httpx.WriteTimeout, TimedOutError),
+        (httpx.ReadError, NetworkError),
+        (httpx.WriteError, NetworkError),
+        (httpx.RemoteProtocolError, NetworkError),
     ],
 )
 async def test_what_was_sent_is_not_sent_again_and_may_have_been_billed(
     error: type[httpx.TransportError],
     kind: type[ProviderError],
-    words: str,
     tmp_path: Path,
     respx_mock: respx.MockRouter,
 ) -> None:
     route = respx_mock.post(URL).mock(side_effect=error("gone"))
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), OPENAI)
-    assert "may have been billed" in str(caught.value)
     assert (caught.value.may_be_billed, route.call_count) == (True, 1)
 
 
 async def test_an_answer_that_is_too_large_is_given_up(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, content=b"x" * 1_000_001))
-    with pytest.raises(InvalidResponseError, match="larger than the 1,000,000 bytes"):
+    with pytest.raises(InvalidResponseError, match="1,000,000"):
         await generate(settings_of(tmp_path, max_response_bytes=1_000_000), OPENAI)
 
 
@@ -700,31 +697,30 @@ async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_moc
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "kind", "fact"),
     [
-        ("http://pictures.example/1.png", "neither https nor"),
-        ("ftp://pictures.example/1.png", "neither https nor"),
-        ("http://[broken", "neither https nor"),
-        ("https://127.0.0.1:1/1.png", "could not be fetched: No connection to 127.0.0.1"),
-        ("https://xn--a/1.png", "an address that is none"),
-        ("https://pictures.example/\x07.png", "an address that is none"),
-        ("https://pictures.example/gone.png", "could not be fetched: HTTP 404"),
+        ("http://pictures.example/1.png", InvalidResponseError, ""),
+        ("ftp://pictures.example/1.png", InvalidResponseError, ""),
+        ("http://[broken", InvalidResponseError, ""),
+        ("https://127.0.0.1:1/1.png", NetworkError, "127.0.0.1"),
+        ("https://xn--a/1.png", InvalidResponseError, ""),
+        ("https://pictures.example/\x07.png", InvalidResponseError, ""),
+        ("https://pictures.example/gone.png", NetworkError, "HTTP 404"),
     ],
 )
 @pytest.mark.respx(assert_all_called=False)
 async def test_a_picture_at_an_address_is_fetched_with_care(
-    url: str, words: str, tmp_path: Path, respx_mock: respx.MockRouter
+    url: str, kind: type[ProviderError], fact: str, tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
     respx_mock.get("https://pictures.example/gone.png").mock(return_value=httpx.Response(404))
     respx_mock.get("https://127.0.0.1:1/1.png").mock(side_effect=httpx.ConnectError("refused"))
     clock = Clock()
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), OPENAI, clock=clock)
-    assert words in str(caught.value)
-    assert "billed" in str(caught.value)
+    assert fact in caught.value.message
     assert caught.value.may_be_billed
-    assert 25 < sum(clock.waits) <= 30 if "could not be fetched" in words else clock.waits == []
+    assert 25 < sum(clock.waits) <= 30 if kind is NetworkError else clock.waits == []
 
 
 @pytest.mark.parametrize(
@@ -931,7 +927,7 @@ async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
 async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_before_its_transfer_ends(
     model: str, body: bytes, media_type: str, previews: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces, seen = client._pieces, list[Progress]()
+    pieces, seen = response_body.body_chunks, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
         async def cancelled_at_the_end(*given: Any) -> AsyncIterator[bytes]:
@@ -942,7 +938,8 @@ async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_be
                 if came == len(body):
                     scope.cancel()
 
-        monkeypatch.setattr(client, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(client, "body_chunks", cancelled_at_the_end)
+        monkeypatch.setattr(event_stream, "body_chunks", cancelled_at_the_end)
         with RawServer(chunked(body, content_type=media_type), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), model, seen=seen, previews=previews)
     assert scope.cancelled_caught
@@ -1017,7 +1014,7 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
     missing: int, seen_then: list[type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = base64.b64decode(PNG_1X1)
-    pieces, seen = client._pieces, list[Progress]()
+    pieces, seen = response_body.body_chunks, list[Progress]()
     said = image[: len(image) - missing]
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
@@ -1032,7 +1029,8 @@ async def test_a_fetched_image_that_came_whole_is_handed_over_though_the_request
                 return [answer(b'{"data": [{"url": "/1.png"}]}')]
             return [answer(said, content_length=len(image) + 2), HOLD]
 
-        monkeypatch.setattr(client, "_pieces", cancelled_at_the_end)
+        monkeypatch.setattr(client, "body_chunks", cancelled_at_the_end)
+        monkeypatch.setattr(event_stream, "body_chunks", cancelled_at_the_end)
         with RawServer(script=script) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught
@@ -1340,22 +1338,22 @@ async def test_an_error_whose_body_breaks_off_is_still_told_by_its_status(
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words"),
+    ("error", "kind"),
     [
-        (httpx.ReadError, NetworkError, "was lost"),
-        (httpx.ReadTimeout, TimedOutError, "gave no answer"),
-        (httpx.DecodingError, InvalidResponseError, "cannot be decompressed"),
+        (httpx.ReadError, NetworkError),
+        (httpx.ReadTimeout, TimedOutError),
+        (httpx.DecodingError, InvalidResponseError),
     ],
 )
 async def test_an_answer_that_breaks_off_keeps_its_request_id(
-    error: type[httpx.RequestError], kind: type[ProviderError], words: str, tmp_path: Path, respx_mock: respx.MockRouter
+    error: type[httpx.RequestError], kind: type[ProviderError], tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
     answer = httpx.Response(200, headers={"x-request-id": "req_7"}, stream=Broken(error("gone")))
     route = respx_mock.post(URL).mock(return_value=answer)
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), OPENAI)
     assert (caught.value.status, caught.value.request_id, route.call_count) == (200, "req_7", 1)
-    assert "may have been billed" in str(caught.value)
+    assert caught.value.may_be_billed
 
 
 @MODELS
@@ -1640,7 +1638,7 @@ async def test_a_stream_that_is_too_large_is_given_up(sandbox_url: str, tmp_path
     answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=event * 3)
     with respx.mock:
         route = respx.post(url__regex=r".*/images/generations").mock(return_value=answer)
-        with pytest.raises(InvalidResponseError, match="larger than the 1,000,000 bytes"):
+        with pytest.raises(InvalidResponseError, match="1,000,000"):
             await generate(settings_of(tmp_path, max_response_bytes=1_000_000), OPENAI, previews=3)
     assert route.call_count == 1
 

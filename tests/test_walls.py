@@ -134,7 +134,6 @@ TO_BE_SPLIT = {
     "invoke/nodes.py",
     "invoke/runtime.py",
     "service/service.py",
-    "transport/client.py",
 }
 
 

@@ -68,7 +68,7 @@ from .results import redacted_answer
 
 if TYPE_CHECKING:
     from ..images.inspect import ImageInfo
-    from ..transport.client import Allowance
+    from ..transport.response_body import Allowance
 
 __all__ = ["Service"]
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MOST_VALUES", "count_values", "load", "loads"]
+__all__ = ["MOST_VALUES", "count_values", "is_json", "load", "loads"]
 
 MOST_VALUES = 200_000
 """An answer with more values than these is none of an image model; a list of a thousand models has a tenth of them."""
@@ -77,6 +77,15 @@ def load(text: bytes) -> object:
     if next(places, None):
         raise ValueError("a sign in front of a text")
     return loaded
+
+
+def is_json(text: bytes) -> bool:
+    """True for whole JSON within the bounds of ``load``."""
+    try:
+        load(text)
+    except ValueError:
+        return False
+    return True
 
 
 def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:

@@ -1,0 +1,87 @@
+"""Decompresses response bodies in steps of a bounded size."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from ..errors import InvalidResponseError
+from .chunks import CHUNK_BYTES, chunks
+
+__all__ = ["Gzip", "Identity", "decompressor"]
+
+_GZIP_BEGINS = b"\x1f"
+"""The first byte of gzip (RFC 1952). Neither JSON nor an event stream begins with it."""
+
+
+class Identity:
+    """A body that is not compressed."""
+
+    is_whole = True
+
+    def decompress(self, raw: bytes) -> Iterator[bytes]:
+        return chunks(raw)
+
+
+class Gzip:
+    """Decompresses gzip, at most ``CHUNK_BYTES`` at a time. The data may have several members (RFC 1952, 2.2).
+
+    Data that are labelled as gzip but are not pass through unchanged: some gateways decompress a response and leave
+    its header in place.
+    """
+
+    def __init__(self) -> None:
+        self._zlib: Any = None
+        self._is_plain = self._is_over = False
+
+    @property
+    def is_whole(self) -> bool:
+        return self._is_plain or (self._zlib is not None and self._zlib.eof)
+
+    def decompress(self, raw: bytes) -> Iterator[bytes]:
+        if self._zlib is None and not self._is_plain and raw:
+            self._is_plain = not raw.startswith(_GZIP_BEGINS)
+            self._zlib = _member()
+        if self._is_plain:
+            yield from chunks(raw)
+            return
+        is_full = False
+        while (raw or is_full) and not self._is_over:
+            if self._zlib.eof:
+                # What follows the last member is padding.
+                self._is_over = not raw.startswith(_GZIP_BEGINS)
+                if self._is_over:
+                    return
+                self._zlib = _member()
+            try:
+                piece = self._zlib.decompress(raw, CHUNK_BYTES)
+            except zlib.error:
+                raise httpx.DecodingError("not gzip") from None
+            is_full = len(piece) == CHUNK_BYTES and not self._zlib.eof
+            raw = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+            if piece:
+                yield piece
+
+
+def _member() -> Any:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+
+def decompressor(response: httpx.Response) -> Identity | Gzip:
+    """The decompressor for a response; raises InvalidResponseError for an encoding that was not requested."""
+    listed = response.headers.get_list("content-encoding", split_commas=True)
+    encodings = [name for name in (entry.strip().lower() for entry in listed) if name not in ("", "identity")]
+    if not encodings:
+        return Identity()
+    if encodings in (["gzip"], ["x-gzip"]):
+        return Gzip()
+    raise InvalidResponseError(
+        "The response uses a compression that was not requested.",
+        remedy="It may have been billed. Check the base URL: the server must use gzip or no Content-Encoding.",
+        status=response.status_code,
+        request_id=response.headers.get("x-request-id"),
+        may_be_billed=True,
+    )

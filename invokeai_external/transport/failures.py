@@ -1,0 +1,82 @@
+"""What went wrong on the way, as errors that never quote a header or a body."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import httpx
+
+from ..errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
+
+__all__ = ["lost", "not_connected", "timed_out", "too_large", "unreadable"]
+
+_Kind = TypeVar("_Kind", bound=ProviderError)
+
+_MAY_BE_BILLED = "It may still have been billed: check your usage before you send it again."
+
+
+def not_connected(error: httpx.HTTPError, host: str) -> NetworkError:
+    """No connection was made, so nothing was sent."""
+    return NetworkError(
+        f"Cannot connect to {host} ({_reason(error)}).",
+        remedy="Check the network and the base URL; nothing was sent.",
+        never_sent=True,
+    )
+
+
+def lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Response | None) -> ProviderError:
+    """The request was sent, and its response is missing or incomplete."""
+    if isinstance(error, httpx.TimeoutException):
+        return timed_out(f"{host} did not respond within {timeout_s:g} s.", response)
+    if isinstance(error, httpx.DecodingError):
+        return _after_sending(InvalidResponseError, f"The response of {host} cannot be decompressed.", response)
+    return _after_sending(NetworkError, f"The connection to {host} was lost ({_reason(error)}).", response)
+
+
+def timed_out(message: str, response: httpx.Response | None) -> TimedOutError:
+    return _after_sending(TimedOutError, message, response)
+
+
+def too_large(limit: int) -> InvalidResponseError:
+    return InvalidResponseError(
+        f"The response is larger than the limit of {limit:,} bytes.",
+        remedy="It may have been billed. If this size is right, raise max_response_bytes in invokeai_external.yaml.",
+        may_be_billed=True,
+    )
+
+
+def unreadable(what: str) -> InvalidResponseError:
+    """The response ``what`` ("has more than ..."), which no image model's does."""
+    return InvalidResponseError(
+        f"The response {what}, so it does not come from an image model.",
+        remedy="It may have been billed. Check the base URL.",
+        may_be_billed=True,
+    )
+
+
+def _after_sending(kind: type[_Kind], message: str, response: httpx.Response | None) -> _Kind:
+    return kind(
+        message,
+        remedy=_MAY_BE_BILLED,
+        status=response.status_code if response else None,
+        request_id=response.headers.get("x-request-id") if response else None,
+        may_be_billed=True,
+    )
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """The kind of failure; httpx's own text may quote what was sent."""
+    if isinstance(error, httpx.TimeoutException):
+        return "timed out"
+    if isinstance(error, httpx.ProxyError):
+        return "the proxy refused it"
+    text = str(error).lower()
+    if "certificate" in text:
+        return "its certificate is not trusted"
+    if "ssl" in text:
+        return "the server does not use HTTPS"
+    if "name" in text or "getaddrinfo" in text or "nodename" in text:
+        return "unknown host"
+    if isinstance(error, httpx.ConnectError):
+        return "connection refused"
+    return "closed before the response was complete"

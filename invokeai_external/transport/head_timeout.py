@@ -1,0 +1,110 @@
+"""Limits how long the head of a response may take from its first byte on."""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import httpx
+
+from ..errors import TimedOutError
+from .chunks import CHUNK_BYTES
+from .failures import timed_out
+
+__all__ = ["HEAD_TIMEOUT_S", "report_reads", "send_with_head_timeout"]
+
+HEAD_TIMEOUT_S = 60.0
+
+_HEAD_CHUNK_BYTES = 1 << 12
+"""The most bytes of a head per read: one read may hold thousands of interim responses (1xx)."""
+
+
+async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Request, timeout_s: float) -> httpx.Response:
+    """Send a request and read the head of its response. Redirects are not followed.
+
+    Raises:
+        TimedOutError: The head began and did not end within ``timeout_s``.
+    """
+    watch = _HeadWatch(timeout_s)
+    request.extensions["trace"] = watch.trace
+    token = _WATCH.set(watch)
+    try:
+        with watch.scope:
+            return await client.send(request, stream=True, auth=None, follow_redirects=False)
+    finally:
+        _WATCH.reset(token)
+    raise _incomplete(request.url.host, timeout_s)
+
+
+def _incomplete(host: str, timeout_s: float) -> TimedOutError:
+    return timed_out(f"{host} began a response and did not complete its headers within {timeout_s:g} s.", None)
+
+
+def report_reads(client: httpx.AsyncClient) -> None:
+    """Report what a client's connections read to the watch of the request at hand.
+
+    httpcore accepts a network backend and httpx does not pass one on, so this touches private attributes: here and
+    nowhere else. A transport without them (a mock, an application in process) cannot have a slow head.
+    """
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        backend = getattr(pool, "_network_backend", None)
+        if backend is not None:
+            pool._network_backend = _Reporting(backend)  # type: ignore[union-attr]
+
+
+class _HeadWatch:
+    """Starts the clock with the first byte of a response; before that, the provider is at work.
+
+    Attributes:
+        scope: Is cancelled when the time is up.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.scope = anyio.CancelScope()
+        self._timeout_s = timeout_s
+        self._is_waiting = False
+
+    async def trace(self, event: str, _: object) -> None:
+        """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head of its own."""
+        if ".receive_response_headers." in event:
+            self._is_waiting = event.endswith(".started")
+            self.scope.deadline = math.inf
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The most bytes to read at once."""
+        return _HEAD_CHUNK_BYTES if self._is_waiting else CHUNK_BYTES
+
+    def bytes_arrived(self) -> None:
+        if self._is_waiting and self.scope.deadline == math.inf:
+            self.scope.deadline = anyio.current_time() + self._timeout_s
+
+
+_WATCH: ContextVar[_HeadWatch | None] = ContextVar("_WATCH", default=None)
+
+
+class _Reporting:
+    """A network backend of httpcore, or one of its streams, that reports its reads and is otherwise unchanged."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> _Reporting:
+        return _Reporting(await self._inner.connect_tcp(*args, **kwargs))
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> _Reporting:
+        return _Reporting(await self._inner.start_tls(*args, **kwargs))
+
+    async def read(self, max_bytes: int, *args: Any, **kwargs: Any) -> Any:
+        watch = _WATCH.get()
+        if watch is None:
+            return await self._inner.read(max_bytes, *args, **kwargs)
+        data = await self._inner.read(min(max_bytes, watch.chunk_bytes), *args, **kwargs)
+        watch.bytes_arrived()
+        return data
