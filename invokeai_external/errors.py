@@ -1,28 +1,31 @@
 """Everything that can go wrong, as one tree.
 
 ExternalError
-├── RequestError                 nothing was sent, nothing was paid
-│   ├── NotConfiguredError       a key or a base URL is missing or cannot be used
-│   ├── SettingsError            a settings file cannot be read
-│   ├── UnknownProviderError     no provider of that name
-│   ├── CapabilityError          the model cannot do what was asked
-│   ├── InvalidRequestError      the request itself makes no sense
-│   └── ServiceStateError        a Service that is closed, or belongs to another event loop
+├── RequestError                 nothing was sent and nothing was billed
+│   ├── NotConfiguredError       a key or a base URL is missing or not valid
+│   ├── SettingsError            a settings file cannot be used
+│   ├── UnknownProviderError     there is no provider with that id
+│   ├── CapabilityError          the model does not support what was requested
+│   ├── InvalidRequestError      the request is not valid for any model
+│   └── ServiceStateError        the Service is closed, or belongs to another event loop
 └── ProviderError                a provider or the network failed
-    ├── RejectedRequestError     the provider found the request wrong
-    ├── AuthenticationError      the key was refused
-    ├── QuotaError               no money, no quota or no permission left: waiting will not help
+    ├── RejectedRequestError     the provider says that the request is not valid
+    ├── AuthenticationError      the provider refused the key
+    ├── QuotaError               no credit, quota or permission is left: waiting does not help
     ├── RateLimitedError         too many requests: waiting helps
-    ├── ContentBlockedError      the prompt or the picture was refused
-    ├── ModelRetiredError        the provider no longer serves the model
+    ├── ContentBlockedError      the provider refused the prompt or the image
+    ├── ModelRetiredError        the provider no longer offers the model
     ├── UnavailableError         the provider is overloaded or broken
-    ├── TimedOutError            no answer in time
-    ├── NetworkError             no connection, or it broke
-    ├── InvalidResponseError     an answer that cannot be understood
-    └── CancelledError           stopped by the user
+    ├── TimedOutError            no response in time
+    ├── NetworkError             no connection, or the connection was lost
+    ├── InvalidResponseError     the response cannot be used
+    └── CancelledError           you cancelled the request
 
-Each error is one sentence (``message``), what to do next (``remedy``) and where it happened. Messages are made to be
-shown: they never hold a key or a response body. Errors do not change: ``replace`` gives one that differs.
+The hosts add their own: ``UsageError``, ``OutputError`` and ``NotSavedError``.
+
+An error says in one sentence what is wrong (``message``), what to do next (``remedy``), and where it happened. Messages
+are safe to show: they contain no key and no response body. Errors are immutable, and can be copied and pickled;
+``replace`` returns a changed copy.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ __all__ = [
     "RateLimitedError",
     "RejectedRequestError",
     "Remedy",
+    "RemedyAction",
     "RequestError",
     "ServiceStateError",
     "SettingsError",
@@ -55,37 +59,56 @@ __all__ = [
 ]
 
 
+RemedyAction = Literal["advice", "set_key", "pair_key", "fix_base_url", "list_models", "check_model", "change_setting"]
+"""What a remedy asks for: see ``Remedy.action``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """What to do next.
 
     Attributes:
-        text: One sentence in the terms of the command line. A host with other terms makes its own of the facts.
-        action: What kind of thing it is; ``advice`` where ``text`` is right for every host.
-        provider: The provider's id that it is about.
-        url: The page where it is done.
+        text: One or two sentences, as the command line says it.
+        action: What kind of thing to do, for hosts that say it in their own terms:
+
+            - ``advice``: ``text`` is right for every host.
+            - ``set_key``: Set the key of ``provider``, or of any provider if that is None.
+            - ``pair_key``: Set the key and the base URL of ``provider`` in the same place.
+            - ``fix_base_url``: Correct the base URL of ``provider``; ``url`` is an example of a valid one.
+            - ``list_models``: Choose another model.
+            - ``check_model``: Choose another model, or correct the base URL of ``provider``.
+            - ``change_setting``: Change ``setting`` in ``invokeai_external.yaml``.
+
+        provider: The id of the provider that the remedy is about.
+        url: The web page where you do it.
+        source: Where the key in use came from: the name of an environment variable or of a file.
+        setting: The name of the setting to change.
     """
 
     text: str
-    action: Literal["advice", "set_key", "fix_base_url", "list_models"] = "advice"
+    action: RemedyAction = "advice"
     provider: str | None = None
     url: str | None = None
+    source: str | None = None
+    setting: str | None = None
 
 
 class ExternalError(Exception):
-    """The root of the tree.
+    """The base class of every error of this package.
 
     Attributes:
-        code: The kind of error, stable across releases, for programs to read.
-        message: One sentence, for people to read.
-        remedy: What to do next; None where there is nothing to say. One that is only a sentence may be given as text.
-        provider: The provider's id, such as ``openai``; None if none was chosen yet.
-        model: The model id that was sent to the provider; None if none was chosen yet.
-        status: The HTTP status of the answer; None if there was none.
-        request_id: The provider's own name for the request, to quote to its support.
+        code: The kind of error, for programs. It is stable across releases.
+        former_code: The code of this kind in the last minor version, if it has changed since; else None.
+        message: What is wrong, in one sentence.
+        remedy: What to do next; None if there is nothing to suggest. A remedy that is only advice may be given as text.
+        provider: The provider's id, such as ``openai``; None if no provider was chosen yet.
+        model: The model id that was sent to the provider; None if no model was chosen yet.
+        status: The HTTP status of the response; None if there was no response.
+        request_id: The provider's own id of the request, which its support asks for.
     """
 
     code: ClassVar[str] = "error"
+    former_code: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -107,16 +130,24 @@ class ExternalError(Exception):
 
     @property
     def hint(self) -> str | None:
-        """What to do next in one sentence, in the terms of the command line; None where there is nothing to say."""
+        """The text of the remedy, as the command line says it; None if there is nothing to suggest."""
         return self.remedy.text if self.remedy else None
 
     def replace(self, **changes: Any) -> Self:
-        """The same error with some of its attributes changed."""
-        facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return type(self)(**{**facts, **changes})
+        """Return a copy with some attributes changed."""
+        return type(self)(**{**self._facts(), **changes})
+
+    def _facts(self) -> dict[str, Any]:
+        """The arguments that make an equal error."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException passes positional arguments only, and then assigns the others, which cannot be changed.
+        notes = {name: value for name, value in vars(self).items() if name.startswith("_")}
+        return (_restored, (type(self), self._facts()), notes or None)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # What Python itself writes, such as __traceback__, and what has no value yet.
+        # Python itself assigns names with an underscore, such as __traceback__.
         if not name.startswith("_") and name in vars(self):
             raise AttributeError(f"{name} of an error cannot be changed; use replace")
         super().__setattr__(name, value)
@@ -125,42 +156,47 @@ class ExternalError(Exception):
         return f"{self.message} {self.hint}" if self.hint else self.message
 
 
+def _restored(kind: type[ExternalError], facts: dict[str, Any]) -> ExternalError:
+    """A copied or unpickled error."""
+    return kind(**facts)
+
+
 class RequestError(ExternalError):
-    """Nothing was sent and nothing was paid: the request, the settings or the model choice must change first."""
+    """Nothing was sent and nothing was billed: change the request, the settings or the model first."""
 
 
 class NotConfiguredError(RequestError):
-    """A provider's key is missing, or its base URL cannot be used."""
+    """A provider's key or base URL is missing or not valid."""
 
     code = "not_configured"
 
 
 class SettingsError(RequestError):
-    """A settings file is broken; the message names the file, the line and the field."""
+    """A settings file cannot be used; the message names the file, the line and the field."""
 
     code = "settings"
 
 
 class UnknownProviderError(RequestError):
-    """No provider has that id."""
+    """There is no provider with that id."""
 
     code = "unknown_provider"
 
 
 class CapabilityError(RequestError):
-    """The model cannot do what was asked, and leaving it out would change the picture."""
+    """The model does not support what you asked for, and the image would not be the same without it."""
 
     code = "capability"
 
 
 class InvalidRequestError(RequestError):
-    """The request makes no sense for any model: an empty prompt, a mask without an image."""
+    """The request is not valid for any model, such as an empty prompt or a mask without an image."""
 
     code = "invalid_request"
 
 
 class ServiceStateError(RequestError):
-    """A Service is used after it was closed, entered twice, or used from another event loop than its own."""
+    """The ``Service`` is closed, was entered twice, or belongs to another event loop."""
 
     code = "service_state"
 
@@ -169,10 +205,10 @@ class ProviderError(ExternalError):
     """A provider or the network failed.
 
     Attributes:
-        retry_after: The seconds that the provider asked to wait; None if it named none.
-        should_retry: The provider's own word on whether to try again; None if it said nothing.
-        never_sent: True if the request surely did not reach the provider, so nothing can have been billed.
-        may_be_billed: True if the request may have been billed although no image came: it is never sent again.
+        retry_after: How many seconds the provider asks you to wait; None if it does not say.
+        should_retry: Whether the provider says that a retry is useful; None if it does not say.
+        never_sent: True if the request did not reach the provider, so that it cannot have been billed.
+        may_be_billed: True if the request may have been billed although no image arrived. It is never sent again.
     """
 
     def __init__(
@@ -197,9 +233,11 @@ class ProviderError(ExternalError):
 
 
 class RejectedRequestError(ProviderError):
-    """The provider found the request wrong (HTTP 400 and its like)."""
+    """The provider says that the request is not valid (HTTP 400 and similar)."""
 
-    code = "invalid_request"
+    code = "rejected"
+    # The code of InvalidRequestError too, so that programs could not tell what was sent from what was not.
+    former_code = "invalid_request"
 
 
 class AuthenticationError(ProviderError):
@@ -209,25 +247,25 @@ class AuthenticationError(ProviderError):
 
 
 class QuotaError(ProviderError):
-    """No credit, quota or permission is left; waiting does not help."""
+    """There is no credit, quota or permission left, and waiting does not help."""
 
     code = "quota"
 
 
 class RateLimitedError(ProviderError):
-    """Too many requests for now; waiting helps."""
+    """There were too many requests; waiting helps."""
 
     code = "rate_limited"
 
 
 class ContentBlockedError(ProviderError):
-    """The provider refused to make the picture; the message holds its reason and its own words."""
+    """The provider refused to make the image; the message quotes its reason."""
 
     code = "content_blocked"
 
 
 class ModelRetiredError(ProviderError):
-    """The provider no longer serves the model; the message names what replaced it."""
+    """The provider no longer offers the model; the remedy names its successor."""
 
     code = "model_retired"
 
@@ -239,24 +277,24 @@ class UnavailableError(ProviderError):
 
 
 class TimedOutError(ProviderError):
-    """No answer came in time; the request may still have been billed."""
+    """No response arrived in time; the request may have been billed."""
 
     code = "timed_out"
 
 
 class NetworkError(ProviderError):
-    """No connection could be made (``never_sent``), or it was lost (the request may have been billed)."""
+    """No connection could be made (``never_sent``), or it was lost and the request may have been billed."""
 
     code = "network"
 
 
 class InvalidResponseError(ProviderError):
-    """An answer came that is no answer: broken JSON, no image, broken image data, too large."""
+    """The response cannot be used: it is not valid JSON, has no image or a broken one, or is too large."""
 
     code = "invalid_response"
 
 
 class CancelledError(ProviderError):
-    """The user stopped the run."""
+    """You cancelled the request."""
 
     code = "cancelled"

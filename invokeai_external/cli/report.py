@@ -56,9 +56,11 @@ def notices(all_notices: Iterable[Notice]) -> None:
 
 
 def error_object(error: ExternalError) -> dict[str, Any]:
-    """An error as the JSON output has it."""
+    """An error as an object of the JSON output; ``former_code`` is there only if the code has changed."""
+    former = {"former_code": error.former_code} if error.former_code else {}
     return {
         "code": error.code,
+        **former,
         "message": error.message,
         "hint": error.hint,
         "provider": error.provider,

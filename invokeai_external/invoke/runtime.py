@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -36,10 +35,9 @@ from .host.nodes import CanceledException
 from .host.queue import queued_items
 from .look_ahead.runs import Asked, Ledger, Place, Run
 from .look_ahead.sent_items import Item, SentAhead
+from .remedies import in_invoke
 
-__all__ = ["Runtime", "in_invoke"]
-
-_Error = TypeVar("_Error", bound=ExternalError)
+__all__ = ["Runtime"]
 
 _POLL_S = 0.1
 """How often a run looks whether it was cancelled."""
@@ -478,10 +476,3 @@ def _part_of(request: GenerationRequest, run: Run) -> GenerationResult:
         errors=(CancelledError(missing, remedy="Run it again for the rest."),),
         elapsed_s=0.0,
     )
-
-
-def in_invoke(error: _Error) -> _Error:
-    """The same error, with what to do next in Invoke's own terms."""
-    if error.remedy and error.remedy.action == "set_key":
-        return error.replace(remedy=replace(error.remedy, text="Set the key on Invoke's External Providers page."))
-    return error

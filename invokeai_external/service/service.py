@@ -781,8 +781,12 @@ class Service:
         try:
             return inspect_image(data, max_pixels=most)
         except TooManyPixelsError as error:
-            hint = "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures."
-            raise InvalidResponseError(f"A picture arrived and was not taken: {error}", remedy=hint) from None
+            remedy = Remedy(
+                "It was billed. Raise max_image_pixels in invokeai_external.yaml to take such pictures.",
+                action="change_setting",
+                setting="max_image_pixels",
+            )
+            raise InvalidResponseError(f"A picture arrived and was not taken: {error}", remedy=remedy) from None
         except ImageError as error:
             raise InvalidResponseError(f"A picture arrived broken: {error}", remedy=_MAYBE_BILLED) from None
 
@@ -969,7 +973,7 @@ def _shown(error: ProviderError, access: _Access) -> ProviderError:
     """Fit to be shown; the error of a refused key says where that came from: a new one elsewhere changes nothing."""
     if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
         text = f"{error.remedy.text} (the one in use is from {access.key_source})"
-        error = error.replace(remedy=replace(error.remedy, text=text))
+        error = error.replace(remedy=replace(error.remedy, text=text, source=access.key_source))
     return redacted(error, access.api_key)
 
 

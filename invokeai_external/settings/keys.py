@@ -241,7 +241,8 @@ def check_key(provider: str, key: str, source: str | None = None) -> None:
     text = f"Copy the whole key and set it with: invokeai-external keys set {provider}"
     where, remedy = "", Remedy(text, action="set_key", provider=provider)
     if source and _VARIABLE.fullmatch(source):
-        where, remedy = f" in {source}", Remedy(f"Set {source} to the whole key, and to nothing else.")
+        text = f"Set {source} to the whole key, and to nothing else."
+        where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider, source=source)
     raise NotConfiguredError(f"The key for {provider}{where} {problem}.", remedy=remedy, provider=provider)
 
 

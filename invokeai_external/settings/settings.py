@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import RequestError, SettingsError
+from ..errors import Remedy, RequestError, SettingsError
 from ..providers import catalog
 from ..providers.registry import PROVIDER_IDS
 from ..request import MAX_PREVIEWS, MetadataMode
@@ -212,8 +212,13 @@ def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsErr
     return SettingsError(
         f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
         "is not sent there.",
-        remedy=f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
-        f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s own.",
+        remedy=Remedy(
+            f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
+            f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s "
+            "own.",
+            action="pair_key",
+            provider=provider,
+        ),
         provider=provider,
     )
 

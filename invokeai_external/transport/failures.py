@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import httpx
 
-from ..errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
+from ..errors import InvalidResponseError, NetworkError, ProviderError, Remedy, TimedOutError
 
 __all__ = ["lost", "not_connected", "timed_out", "too_large", "unreadable"]
 
@@ -40,7 +40,11 @@ def timed_out(message: str, response: httpx.Response | None) -> TimedOutError:
 def too_large(limit: int) -> InvalidResponseError:
     return InvalidResponseError(
         f"The response is larger than the limit of {limit:,} bytes.",
-        remedy="It may have been billed. If this size is right, raise max_response_bytes in invokeai_external.yaml.",
+        remedy=Remedy(
+            "It may have been billed. If this size is right, raise max_response_bytes in invokeai_external.yaml.",
+            action="change_setting",
+            setting="max_response_bytes",
+        ),
         may_be_billed=True,
     )
 

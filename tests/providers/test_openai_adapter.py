@@ -346,16 +346,16 @@ FAILURES = [
     ),
     Failure(
         "wrong value", 400, error("Invalid value: 'huge'. Supported values are: 'low' and 'high'", "invalid_value"),
-        RejectedRequestError, "invalid_request",
+        RejectedRequestError, "rejected",
         "OpenAI refused the request (HTTP 400): Invalid value: 'huge'. Supported values are: 'low' and 'high'.", None,
         should_retry=False, headers={"x-should-retry": "false"},
     ),
     Failure(
-        "an error in one string", 422, {"error": "prompt missing!"}, RejectedRequestError, "invalid_request",
+        "an error in one string", 422, {"error": "prompt missing!"}, RejectedRequestError, "rejected",
         "OpenAI refused the request (HTTP 422): prompt missing!", None,
     ),
     Failure(
-        "long words", 400, error("word " * 100), RejectedRequestError, "invalid_request",
+        "long words", 400, error("word " * 100), RejectedRequestError, "rejected",
         f"OpenAI refused the request (HTTP 400): {('word ' * 60).rstrip()}…", None,
     ),
     Failure(
@@ -460,7 +460,7 @@ FAILURES = [
         "Check the permissions of the key and its project at https://platform.openai.com/api-keys",
     ),
     Failure(
-        "unknown model", 404, NOT_FOUND, RejectedRequestError, "invalid_request",
+        "unknown model", 404, NOT_FOUND, RejectedRequestError, "rejected",
         "OpenAI does not serve gpt-image-2: The model does not exist or you do not have access to it.",
         "See 'invokeai-external models' for the models that are known, or check the base URL.",
     ),
@@ -483,7 +483,7 @@ FAILURES = [
         f"{OUT_OF_ORDER} (HTTP 409): The request conflicts with another one.", "Try again later.",
     ),
     Failure(
-        "413", 413, b"<html>413 Request Entity Too Large</html>", RejectedRequestError, "invalid_request",
+        "413", 413, b"<html>413 Request Entity Too Large</html>", RejectedRequestError, "rejected",
         "The request is too large for OpenAI (HTTP 413).", "Give fewer or smaller pictures.",
     ),
     Failure(

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
-from ...errors import ProviderError, RejectedRequestError
+from ...errors import ProviderError
 from ...metadata import with_notice
 from ...request import GenerationRequest, InputImage
 from ...result import GeneratedImage, GenerationResult, Notice, Usage
 from ...root_files import KEPT_FOLDER
 from ...sizing import Size
 from ..look_ahead.sent_items import Item
+from ..remedies import in_invoke
 
 __all__ = ["MAX_AGE_S", "Destination", "ResultCache", "fingerprint", "with_cache_notice", "with_notice_on_images"]
 
@@ -39,13 +40,12 @@ _RESULT_FILE = "result.json"
 _DESTINATION_FILE = "destination.json"
 _PARTIAL = ".unfinished-"
 _ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
-    # As version 0.1 stored it.
-    "invalid_request": RejectedRequestError,
-    **{
-        error.code: error
-        for error in (getattr(errors, name) for name in errors.__all__)
-        if issubclass(error, ProviderError) and error is not ProviderError
-    },
+    code: error
+    for error in (getattr(errors, name) for name in errors.__all__)
+    if isinstance(error, type) and issubclass(error, ProviderError) and error is not ProviderError
+    # An earlier version stored the former code.
+    for code in (error.former_code, error.code)
+    if code
 }
 
 
@@ -268,7 +268,9 @@ def _result_as_json(result: GenerationResult) -> dict[str, Any]:
         "usage": asdict(result.usage) if result.usage else None,
         "cost_usd": result.cost_usd,
         "request_ids": list(result.request_ids),
-        "errors": [{"code": error.code, "message": error.message, "hint": error.hint} for error in result.errors],
+        "errors": [
+            {"code": error.code, "message": error.message, "hint": in_invoke(error).hint} for error in result.errors
+        ],
         "elapsed_s": result.elapsed_s,
     }
 
