@@ -57,7 +57,7 @@ types: $(VENV)/.test $(VENV)/.lint ## Check the types with mypy, strictly
 
 docs: $(VENV)/.test ## Write the generated parts of the docs and of the README anew
 	@echo "== Writing the generated parts of the docs ..."
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m docs.generate
 
 compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side

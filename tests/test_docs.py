@@ -1,8 +1,7 @@
-"""The README and the docs: what is generated is current, links lead somewhere, examples work."""
+"""The README and the docs: generated parts are up to date, links have targets, examples run."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import re
@@ -21,8 +20,12 @@ import pytest
 import typer
 from PIL import Image
 
+from docs.generate.demo_images import DEMO_IMAGES, IMAGES
+from docs.generate.pages import BLOCK_PATTERN, BLOCKS, pages, rewritten
+from docs.generate.reference import leaf_errors
 from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app, main
+from invokeai_external.errors import ExternalError
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.settings.settings import Limits, variable_name
 
@@ -30,22 +33,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 
 
-def _generator() -> Any:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = _generator()
-PAGES: list[Path] = generate.pages()
+PAGES = pages()
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A fenced block of a page, or one line of it."""
+    """A fenced block of a page, or one of its lines."""
 
     page: Path
     line: int
@@ -56,7 +49,7 @@ class Example:
 
 
 def fenced(language: str) -> list[Example]:
-    """All blocks of a language, with the line on which their text begins."""
+    """All fenced blocks of a language, with the line where their text starts."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -66,7 +59,7 @@ def fenced(language: str) -> list[Example]:
 
 
 def commands(program: str) -> list[Example]:
-    """All lines of shell blocks that call a program."""
+    """All lines of shell blocks that run a program."""
     return [
         Example(block.page, block.line + place, line)
         for block in fenced("sh")
@@ -75,57 +68,57 @@ def commands(program: str) -> list[Example]:
     ]
 
 
-def outside_of_fences(page: Path) -> str:
+def without_fences(page: Path) -> str:
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def examples(found: list[Example]) -> pytest.MarkDecorator:
-    """The parameters of a test; that there are any at all is part of it."""
+    """The parameters of a test; fails if there are no examples."""
     assert found
     return pytest.mark.parametrize("example", found, ids=str)
 
 
-# What is generated
+# Generated parts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_generated_parts_are_current(page: Path) -> None:
+def test_generated_parts_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert generate.rewritten(text) == text, "run: make docs"
+    assert rewritten(text) == text, "run: make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_mark_belongs_to_a_generated_part(page: Path) -> None:
+def test_every_marker_belongs_to_a_generated_part(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    parts = len(generate._BLOCK.findall(text))
+    parts = len(BLOCK_PATTERN.findall(text))
     assert text.count("<!-- generated: ") == text.count("<!-- end -->") == parts
 
 
 def test_every_kind_of_generated_part_is_used() -> None:
-    used = {name.split()[0] for page in PAGES for name in generate._BLOCK.findall(page.read_text(encoding="utf-8"))}
-    assert used == set(generate.BLOCKS)
+    used = {name.split()[0] for page in PAGES for name in BLOCK_PATTERN.findall(page.read_text(encoding="utf-8"))}
+    assert used == set(BLOCKS)
 
 
-def test_a_part_that_is_out_of_date_is_written_anew() -> None:
+def test_an_outdated_part_is_rewritten() -> None:
     old = "before\n<!-- generated: settings -->\n\n| Setting |\n\n<!-- end -->\nafter\n"
-    new = generate.rewritten(old)
+    new = rewritten(old)
     assert all(f"| `{name}` |" in new for name in Limits.model_fields)
     assert new.startswith("before\n")
     assert new.endswith("<!-- end -->\nafter\n")
-    assert generate.rewritten(new) == new
+    assert rewritten(new) == new
 
 
-def test_a_part_of_an_unknown_name_is_refused() -> None:
+def test_an_unknown_part_raises() -> None:
     with pytest.raises(KeyError):
-        generate.rewritten("<!-- generated: nonsense -->\n<!-- end -->")
+        rewritten("<!-- generated: nonsense -->\n<!-- end -->")
 
 
-# Links and pictures
+# Links and images
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", outside_of_fences(page))
+def test_links_have_targets(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", without_fences(page))
     assert targets
     for target in targets:
         if re.match(r"https?:", target):
@@ -139,32 +132,32 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that GitHub gives a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", outside_of_fences(page), re.MULTILINE)
+    """The anchors that GitHub makes from a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_fences(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_pictures_are_small_and_all_of_them_are_used() -> None:
-    pictures = {path.name: path for path in generate.IMAGES.iterdir() if path.is_file()}
-    # The demo makes them, and the benchmarks make the plot.
-    assert set(pictures) == {*generate.DEMO_PICTURES, "batches.png"}
-    assert sum(path.stat().st_size for path in pictures.values()) < 600_000
-    # Those of Invoke's page are taken by the browser suite.
-    screenshots = {path.name: path for path in (generate.IMAGES / "invoke").iterdir()}
+def test_images_are_small_and_all_are_used() -> None:
+    images = {path.name: path for path in IMAGES.iterdir() if path.is_file()}
+    # The demo makes them, except for the plot, which the benchmarks make.
+    assert set(images) == {*DEMO_IMAGES, "batches.png"}
+    assert sum(path.stat().st_size for path in images.values()) < 600_000
+    # The browser tests take these of Invoke's page.
+    screenshots = {path.name: path for path in (IMAGES / "invoke").iterdir()}
     assert sum(path.stat().st_size for path in screenshots.values()) < 2_000_000
-    pictures |= screenshots
+    images |= screenshots
     shown = {name for page in PAGES for name in re.findall(r"!\[[^\]]+\]\([^)]*?([^/)]+)\)", page.read_text("utf-8"))}
-    assert shown == set(pictures)
-    with Image.open(pictures["transparent.png"]) as picture:
-        assert picture.mode == "RGBA"
+    assert shown == set(images)
+    with Image.open(images["transparent.png"]) as image:
+        assert image.mode == "RGBA"
 
 
-# What must be told
+# Completeness
 
 
-def test_every_error_has_its_section() -> None:
+def test_every_error_has_a_section() -> None:
     headings = re.findall(r"^### (\w+)$", (DOCS / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)
-    codes = {error.code for error in generate._leaves(generate.ExternalError)}
+    codes = {error.code for error in leaf_errors(ExternalError)}
     assert set(headings) == codes
     assert len(headings) == len(codes)
 
@@ -191,37 +184,37 @@ def test_every_command_has_its_help_and_an_example(command: str) -> None:
     assert any(line.startswith(f"invokeai-external {command} ") for line in shown)
 
 
-def test_the_variables_that_are_named_exist() -> None:
+def test_environment_variables_exist() -> None:
     named = {
         name for page in PAGES for name in re.findall(r"INVOKEAI_EXTERNAL_[A-Z]+_[A-Z_]+", page.read_text("utf-8"))
     }
     assert named == {variable_name(p, entry) for p in PROVIDER_IDS for entry in ("api_key", "base_url")}
 
 
-def test_every_dependency_has_its_reason() -> None:
+def test_every_dependency_has_a_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
-    told = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    assert [name for name in wanted if f"`{re.split('[>=]', name)[0]}`" not in told] == []
+    reasons = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in wanted if f"`{re.split('[>=]', name)[0]}`" not in reasons] == []
 
 
-# Examples for the shell
+# Shell examples
 
 CLI_EXAMPLES = [e for e in commands("invokeai-external") if shlex.split(e.text, comments=True)[1:2] != ["sandbox"]]
 SERVER_EXAMPLES = [e for e in commands("invokeai-external") if shlex.split(e.text, comments=True)[1:2] == ["sandbox"]]
 
 
-def test_every_line_for_the_shell_is_tested() -> None:
+def test_every_shell_line_is_tested() -> None:
     lines = [line for block in fenced("sh") for line in block.text.splitlines() if line]
     assert {line.split()[0] for line in lines} == {"invokeai-external", "curl", "make"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that the examples name."""
+    """The current folder, with the files that the examples use."""
     folder = tmp_path / "work"
     (folder / "out").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -251,15 +244,15 @@ def test_commands_run(
         next(Path("made").iterdir()).rename("out/picture.png")
     typed = "a fox" if " - " in example.text else canary
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{typed}\n".encode())))
-    promised = re.search(r"# exits with (\d+)", example.text)
+    exit_code = re.search(r"# exits with (\d+)", example.text)
     words = shlex.split(example.text, comments=True)
     arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
-    assert main(arguments) == (int(promised[1]) if promised else 0), capsys.readouterr().err
+    assert main(arguments) == (int(exit_code[1]) if exit_code else 0), capsys.readouterr().err
 
 
 @examples(SERVER_EXAMPLES)
-def test_the_sandbox_command_serves_until_it_is_interrupted(example: Example) -> None:
-    # The last --port counts: any that is free, so that nobody's sandbox is in the way.
+def test_the_sandbox_serves_until_interrupted(example: Example) -> None:
+    # The last --port wins: any free port, so that another sandbox is not in the way.
     words = [*shlex.split(example.text)[1:], "--port", "0"]
     program = [sys.executable, "-m", "invokeai_external", *words]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as server:
@@ -267,7 +260,7 @@ def test_the_sandbox_command_serves_until_it_is_interrupted(example: Example) ->
         try:
             url = re.search(r"http://127\.0\.0\.1:\d+", server.stderr.readline())
             assert url is not None
-            # It says its address a moment before it answers there.
+            # It prints its URL a moment before it accepts connections.
             with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:
                 assert client.get(f"{url[0]}/sandbox/faults").status_code == 200
         finally:
@@ -277,7 +270,7 @@ def test_the_sandbox_command_serves_until_it_is_interrupted(example: Example) ->
 
 
 @examples(commands("curl"))
-def test_curl_commands_get_an_answer(example: Example, sandbox_url: str) -> None:
+def test_curl_commands_succeed(example: Example, sandbox_url: str) -> None:
     words = shlex.split(example.text)[1:]
     url = words.pop().replace("http://127.0.0.1:9393", sandbox_url)
     options = dict(zip(words[::2], words[1::2], strict=True))
@@ -293,7 +286,7 @@ def test_make_targets_exist(example: Example) -> None:
     assert re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-# Examples in Python, YAML and JSON
+# Python, YAML and JSON examples
 
 
 @examples(fenced("python"))
@@ -307,8 +300,8 @@ def test_python_examples_run(example: Example, folder: Path, sandbox_url: str) -
     made = set(folder.iterdir()) - before
     assert bool(made) == ("write_bytes" in code)
     for path in made:
-        with Image.open(path) as picture:
-            picture.verify()
+        with Image.open(path) as image:
+            image.verify()
 
 
 @examples(fenced("yaml"))
@@ -335,7 +328,7 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "model", "code"), [("images", "gemini/gemini-nano-banana-2.1", 0), ("error", "openai/dall-e-3", 1)]
 )
-def test_json_examples_have_the_fields_of_a_run(
+def test_json_examples_have_the_fields_of_a_real_run(
     key: str, model: str, code: int, folder: Path, sandbox_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (shown,) = [found for block in fenced("json") if key in (found := json.loads(block.text))]
@@ -347,7 +340,7 @@ def test_json_examples_have_the_fields_of_a_run(
 
 
 def fields_of(value: object) -> object:
-    """The names and the kinds of a JSON value; of a list those of its first entry."""
+    """The names and types in a JSON value; for a list, those of its first entry."""
     if isinstance(value, dict):
         return {name: fields_of(below) for name, below in value.items()}
     if isinstance(value, list):

@@ -1,0 +1,103 @@
+"""The tables of settings, errors and the sandbox's faults, and the mask instruction that Gemini is sent."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from invokeai_external.cli import image_files as _files  # noqa: F401 - its error is a leaf of the error tree
+from invokeai_external.cli.exit_codes import INTERRUPTED, PROVIDER_FAILED, WRONG_USAGE
+from invokeai_external.errors import CancelledError, ExternalError, RequestError
+from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
+from invokeai_external.settings.settings import Limits
+
+from .markdown import fenced, first_line, table
+
+__all__ = ["errors_table", "faults_table", "leaf_errors", "mask_sentence", "settings_table"]
+
+_TEXT_COLUMNS = 120
+
+
+def settings_table() -> str:
+    """The settings; the meaning of each comes from the docstring of ``Limits``."""
+    meanings = dict(re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", inspect.getdoc(Limits) or "", re.MULTILINE))
+    rows = [
+        (f"`{name}`", _value(field["default"]), _range(field), " ".join(meanings[name].replace("``", "`").split()))
+        for name, field in Limits.model_json_schema()["properties"].items()
+    ]
+    return table(("Setting", "Default", "Values", "Meaning"), rows)
+
+
+def _value(value: bool | float | str) -> str:
+    if isinstance(value, str):
+        return f"`{value}`"
+    return str(value).lower() if isinstance(value, bool) else f"{value:,}"
+
+
+def _range(field: dict[str, Any]) -> str:
+    if field["type"] == "boolean":
+        return "true or false"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "minimum" not in field:
+        least = f"more than {field['exclusiveMinimum']:,}"
+        return f"{least}, up to {field['maximum']:,}" if "maximum" in field else least
+    least = f"{field['minimum']:,}"
+    return f"{least} to {field['maximum']:,}" if "maximum" in field else f"{least} or more"
+
+
+def errors_table() -> str:
+    """One row for each error code, in the order of the tree."""
+    rows = [
+        (f"[`{error.code}`](#{error.code})", _exit_code(error), _class_name(error), first_line(error.__doc__))
+        for error in leaf_errors(ExternalError)
+    ]
+    return table(("Code", "Exit code", "In Python", "Meaning"), rows)
+
+
+def leaf_errors(error: type[ExternalError]) -> Iterator[type[ExternalError]]:
+    """The errors of the tree that are raised: those without a subclass."""
+    # Tests define subclasses of their own, and Invoke's side has one that shares its code with the command line's.
+    ours = [kind for kind in error.__subclasses__() if kind.__module__.startswith("invokeai_external.")]
+    below = [kind for kind in ours if not kind.__module__.startswith("invokeai_external.invoke.")]
+    # The command line's come in the order in which its modules were loaded.
+    for kind in sorted(below, key=lambda kind: kind.code if ".cli." in kind.__module__ else ""):
+        yield from leaf_errors(kind)
+    if not below:
+        yield error
+
+
+def _exit_code(error: type[ExternalError]) -> str:
+    if issubclass(error, CancelledError):
+        return str(INTERRUPTED)
+    return str(WRONG_USAGE if issubclass(error, RequestError) else PROVIDER_FAILED)
+
+
+def _class_name(error: type[ExternalError]) -> str:
+    return "command line only" if error.__module__.startswith("invokeai_external.cli") else f"`{error.__name__}`"
+
+
+def faults_table() -> str:
+    """One row for each fault that the sandbox can produce."""
+    rows = [
+        (f"`{name}`", ", ".join(kind.providers) if kind.providers != PROVIDERS else "both", kind.summary, _params(kind))
+        for name, kind in FAULTS.items()
+    ]
+    return table(("Fault", "Provider", "What happens", "Parameters, the default first"), rows)
+
+
+def _params(kind: FaultKind) -> str:
+    params = []
+    for name, param in kind.params.items():
+        values = dict.fromkeys((param.default, *param.choices))
+        params.append(f"`{name}`: {', '.join('unset' if value is None else str(value) for value in values)}")
+    return "; ".join(params) or "-"
+
+
+def mask_sentence() -> str:
+    """The instruction that stands before the prompt of an edit with a mask."""
+    return fenced("text", textwrap.wrap(MASK_SENTENCE, _TEXT_COLUMNS))
