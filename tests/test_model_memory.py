@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.invoke.model_memory import FILE, ModelMemory
+from invokeai_external.invoke.models.memory import FILE, ModelMemory
 
 SOURCE, OTHER = "external://openai/gpt-image-2", "external://gemini/x"
 

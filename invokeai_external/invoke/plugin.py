@@ -22,7 +22,8 @@ from .host.model_records import on_model_deleted, on_model_installed, replaced_s
 from .host.nodes import node_pack_of, plain_failures, replaced_nodes
 from .host.queue import on_batch, on_queue_change, paused_queue, queued_items, repair_queue
 from .look_ahead.sent_items import Item
-from .models import ModelSync, starter_model
+from .models.records import InvokeModelStore, starter_model
+from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh
 from .routes import router_of
 from .runtime import Runtime
@@ -68,10 +69,12 @@ class Pack:
             self._starters = stack.enter_context(ExitStack())
             # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
             self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, []))
-            self.sync = ModelSync(self.runtime.registry, self.runtime.providers, built_in)
+            self.sync = ModelSync(
+                self.runtime.registry, self.runtime.providers, InvokeModelStore(built_in), invoke_root()
+            )
             stack.enter_context(on_key_change(lambda: _in_background(self.sync.run)))
             stack.enter_context(on_model_installed(self.sync.run))
-            stack.enter_context(on_model_deleted(self.sync.deleted))
+            stack.enter_context(on_model_deleted(self.sync.model_deleted))
             stack.enter_context(on_unregister(name, self.close))
             stack.enter_context(added_routes(router_of(self.runtime)))
             stack.enter_context(plain_failures(ExternalError))

@@ -1,0 +1,1 @@
+"""The catalogue's models as models of Invoke."""

@@ -1,0 +1,172 @@
+"""The catalogue's models in Invoke's own types: entries of its starter list, and records of installed models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
+from invokeai.backend.model_manager.configs.external_api import (
+    ExternalApiModelConfig,
+    ExternalApiModelDefaultSettings,
+    ExternalImageSize,
+    ExternalModelCapabilities,
+    ExternalModelPanelControl,
+    ExternalModelPanelSchema,
+    ExternalResolutionPreset,
+)
+from invokeai.backend.model_manager.starter_models import StarterModel
+from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
+
+from ...planning.plan import MAX_IMAGES
+from ...providers.schema import ModelConfig
+from ...sizing import Size
+from ..host.model_records import delete_model, install_model, model_records
+from .memory import Fields
+from .panel_sizes import panel_sizes
+from .sync import source_of
+
+__all__ = ["InvokeModelStore", "capabilities_of", "starter_model"]
+
+
+class InvokeModelStore:
+    """Invoke's installed models, for the sync.
+
+    Args:
+        built_in: The entries of the core's own starter list for our providers.
+    """
+
+    def __init__(self, built_in: Sequence[StarterModel]) -> None:
+        self._built_in = {entry.source: entry for entry in built_in}
+
+    def installed(self) -> Mapping[str, Fields]:
+        """The fields of each installed external model, by source."""
+        return {record.source: _fields_of(record) for record in model_records()}
+
+    def desired(self, model: ModelConfig) -> Fields:
+        """The fields of a model's record according to the catalogue."""
+        return {
+            "name": model.name,
+            "description": _description(model),
+            "capabilities": capabilities_of(model).model_dump(mode="json"),
+            "default_settings": _default_settings(model).model_dump(mode="json"),
+        }
+
+    def written_by_invoke(self, model: ModelConfig) -> Sequence[Fields]:
+        """The fields that the core and its External Providers page write if nobody has edited anything."""
+        plain = {
+            "name": f"{model.provider} {model.id}",
+            "description": None,
+            "capabilities": ExternalModelCapabilities().model_dump(mode="json"),
+            "default_settings": None,
+        }
+        entry = self._built_in.get(source_of(model))
+        if entry is None:
+            return [plain]
+        built_in = {"name": entry.name, "description": entry.description}
+        if entry.capabilities:
+            built_in["capabilities"] = entry.capabilities.model_dump(mode="json")
+        if entry.default_settings:
+            built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
+        # The page also sends our own starter entries, without capabilities.
+        return [plain, built_in, {"name": model.name, "description": _description(model)}]
+
+    def install(self, model: ModelConfig, fields: Fields) -> None:
+        """Install a model, or change the record of an installed one."""
+        changes = ModelRecordChanges(
+            **fields,
+            base=BaseModelType.External,
+            type=ModelType.ExternalImageGenerator,
+            format=ModelFormat.ExternalApi,
+        )
+        install_model(source_of(model), changes)
+
+    def delete(self, source: str) -> None:
+        """Delete an installed model."""
+        for record in model_records():
+            if record.source == source:
+                delete_model(record)
+
+
+def starter_model(model: ModelConfig) -> StarterModel:
+    """The model's entry in the list of starter models.
+
+    Its capabilities stay None, because Invoke lets those of an entry override the record in every response, and the
+    user's edits would never show. The panel schema can only be given here, and nobody can edit it.
+    """
+    panel = ExternalModelPanelSchema(
+        prompts=[ExternalModelPanelControl(name="reference_images")] if model.input_images.max_count else [],
+        # The panel looks for the seed among the image controls (6.14.2).
+        image=[
+            ExternalModelPanelControl(name=name) for name in (["dimensions", "seed"] if model.seed else ["dimensions"])
+        ],
+    )
+    return StarterModel(
+        name=model.name,
+        base=BaseModelType.External,
+        source=source_of(model),
+        description=_description(model),
+        type=ModelType.ExternalImageGenerator,
+        format=ModelFormat.ExternalApi,
+        panel_schema=panel,
+    )
+
+
+def capabilities_of(model: ModelConfig) -> ExternalModelCapabilities:
+    """What Invoke's panel offers for a model."""
+    sizes = panel_sizes(model)
+    return ExternalModelCapabilities(
+        modes=list(model.modes),
+        supports_reference_images=model.input_images.max_count > 0,
+        supports_negative_prompt=False,
+        supports_seed=model.seed,
+        max_images_per_request=MAX_IMAGES,
+        max_image_size=ExternalImageSize(
+            width=max(entry.size.width for entry in sizes), height=max(entry.size.height for entry in sizes)
+        ),
+        allowed_aspect_ratios=list(dict.fromkeys(entry.ratio for entry in sizes)),
+        aspect_ratio_sizes={entry.ratio: _image_size(entry.size) for entry in sizes if not entry.image_size} or None,
+        resolution_presets=[
+            ExternalResolutionPreset(
+                label=f"{entry.ratio} ({entry.image_size})",
+                aspect_ratio=entry.ratio,
+                image_size=entry.image_size,
+                width=entry.size.width,
+                height=entry.size.height,
+            )
+            for entry in sizes
+            if entry.image_size
+        ]
+        or None,
+        max_reference_images=model.input_images.max_count or None,
+        mask_format="binary" if "inpaint" in model.modes else "none",
+    )
+
+
+def _image_size(size: Size) -> ExternalImageSize:
+    return ExternalImageSize(width=size.width, height=size.height)
+
+
+def _default_settings(model: ModelConfig) -> ExternalApiModelDefaultSettings:
+    size = panel_sizes(model)[0].size
+    return ExternalApiModelDefaultSettings(width=size.width, height=size.height, num_images=1)
+
+
+def _description(model: ModelConfig) -> str:
+    life = model.lifecycle
+    if life.status == "active":
+        return model.description
+    day = f" on {life.shutdown}" if life.shutdown else ""
+    doubt = "" if life.shutdown_confirmed else " (not confirmed)"
+    instead = f"; use {life.successor} instead" if life.successor else ""
+    end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
+    return f"{model.description} {end}{day}{doubt}{instead}."
+
+
+def _fields_of(record: ExternalApiModelConfig) -> Fields:
+    settings = record.default_settings
+    return {
+        "name": record.name,
+        "description": record.description,
+        "capabilities": record.capabilities.model_dump(mode="json"),
+        "default_settings": settings.model_dump(mode="json") if settings else None,
+    }

@@ -1,0 +1,156 @@
+"""How installed models follow the catalogue and the keys, with a dictionary in place of Invoke."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from invokeai_external.errors import SettingsError
+from invokeai_external.invoke.models.memory import FILE, Fields
+from invokeai_external.invoke.models.sync import ModelSync, source_of
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ModelConfig
+
+OPENAI = [model for model in Registry().models("openai") if model.lifecycle.status != "retired"]
+MODEL = OPENAI[0]
+SOURCE = source_of(MODEL)
+
+
+class Invoke:
+    """Invoke's model manager: the installed models, and which of them it is still installing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.models: dict[str, Fields] = {}
+        self.keys = {"openai"}
+        self.is_slow = False
+        self.written: list[str] = []
+        self.description = "new"
+        self.sync = self.started()
+
+    def started(self) -> ModelSync:
+        """The sync after a start of Invoke."""
+        self.sync = ModelSync(Registry, lambda: self.keys, self, self.root)
+        return self.sync
+
+    def installed(self) -> Mapping[str, Fields]:
+        return dict(self.models)
+
+    def desired(self, model: ModelConfig) -> Fields:
+        return {"name": model.name, "description": self.description}
+
+    def written_by_invoke(self, model: ModelConfig) -> Sequence[Fields]:
+        return [{"name": model.id, "description": None}]
+
+    def install(self, model: ModelConfig, fields: Fields) -> None:
+        self.written.append(source_of(model))
+        if not self.is_slow:
+            self.models[source_of(model)] = fields
+
+    def delete(self, source: str) -> None:
+        del self.models[source]
+        self.sync.model_deleted(source)
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Invoke:
+    return Invoke(tmp_path)
+
+
+def test_the_models_of_a_provider_with_a_key_are_installed_once(invoke: Invoke) -> None:
+    for _ in range(2):
+        invoke.sync.run()
+    assert invoke.written == [source_of(model) for model in OPENAI]
+
+
+def test_removing_the_key_deletes_them_and_a_new_key_installs_them_again(invoke: Invoke) -> None:
+    invoke.sync.run()
+    invoke.sync.run()
+    installed = invoke.installed()
+    invoke.keys = set()
+    invoke.sync.run()
+    assert invoke.models == {}
+    invoke.keys = {"openai"}
+    invoke.sync.run()
+    assert invoke.installed() == installed
+
+
+def test_a_model_that_the_user_deleted_stays_deleted(invoke: Invoke) -> None:
+    invoke.sync.run()
+    invoke.sync.run()
+    invoke.delete(SOURCE)
+    invoke.sync.run()
+    invoke.started().run()
+    assert SOURCE not in invoke.models
+    assert invoke.models
+
+
+def test_models_that_invoke_deleted_with_the_key_are_installed_again(invoke: Invoke) -> None:
+    """The plugin may not be loaded when that happens."""
+    invoke.sync.run()
+    invoke.sync.run()
+    invoke.models.clear()
+    invoke.started().run()
+    assert SOURCE in invoke.models
+
+
+def test_a_model_in_installation_does_not_count_as_deleted_after_a_restart(invoke: Invoke) -> None:
+    invoke.is_slow = True
+    invoke.sync.run()
+    invoke.sync.run()
+    assert len(invoke.written) == len(OPENAI)
+    invoke.is_slow = False
+    invoke.started().run()
+    assert SOURCE in invoke.models
+
+
+def test_unedited_fields_follow_the_catalogue_and_edited_ones_stay(invoke: Invoke) -> None:
+    invoke.sync.run()
+    invoke.sync.run()
+    invoke.models[SOURCE] = {**invoke.models[SOURCE], "name": "mine"}
+    invoke.description = "newer"
+    invoke.started().run()
+    assert invoke.models[SOURCE] == {"name": "mine", "description": "newer"}
+
+
+def test_a_record_of_the_built_in_is_taken_over(invoke: Invoke) -> None:
+    invoke.models[SOURCE] = {"name": MODEL.id, "description": "edited"}
+    invoke.sync.run()
+    assert invoke.models[SOURCE] == {"name": MODEL.name, "description": "edited"}
+
+
+def test_a_record_that_was_never_ours_is_not_deleted_without_a_key(invoke: Invoke) -> None:
+    invoke.keys = set()
+    invoke.models[SOURCE] = {"name": MODEL.id, "description": None}
+    invoke.sync.run()
+    assert SOURCE in invoke.models
+
+
+def test_a_closed_sync_does_nothing(invoke: Invoke) -> None:
+    invoke.sync.close()
+    invoke.sync.run()
+    invoke.sync.model_deleted(SOURCE)
+    assert (invoke.models, list(invoke.root.iterdir())) == ({}, [])
+
+
+def test_a_failure_is_logged_and_not_raised(invoke: Invoke, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Registry:
+        raise SettingsError("broken settings")
+
+    (invoke.root / FILE).mkdir()
+    with caplog.at_level(logging.ERROR, "InvokeAI"):
+        ModelSync(broken, lambda: {"openai"}, invoke, invoke.root).run()
+        invoke.sync.run()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "broken settings" in caplog.text
+    assert invoke.models == {}
+
+
+def test_a_deletion_is_remembered_in_the_file(invoke: Invoke) -> None:
+    invoke.sync.model_deleted(SOURCE)
+    invoke.sync.model_deleted("external://gemini/without-key")
+    assert json.loads((invoke.root / FILE).read_text(encoding="utf-8")) == {"format": 1, SOURCE: {}}
