@@ -1,8 +1,9 @@
-"""Trying again: which failures, after how long, and when never."""
+"""Retries: which failures, after how long, and which never."""
 
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,10 +29,10 @@ from invokeai_external.errors import (
 )
 from invokeai_external.transport.retry import (
     RetryPolicy,
-    asked_wait,
+    retry_after_from_headers,
+    retry_after_from_text,
     seconds_before_retry,
-    should_retry_header,
-    wait_in_words,
+    should_retry_from_headers,
 )
 
 NOW = datetime(2026, 11, 23, 21, 0, 0, tzinfo=UTC).timestamp()
@@ -45,33 +46,38 @@ def wait(
     attempt: int = 1,
     waited_s: float = 0,
     policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-    dice: float = 0,
+    jitter: float = 0,
 ) -> float | None:
-    """The seconds before the next try; None if the error is told instead."""
+    """The seconds before the next attempt; None if the error is reported instead."""
     try:
-        return seconds_before_retry(error, attempt=attempt, waited_s=waited_s, policy=policy, dice=dice)
+        return seconds_before_retry(error, attempt=attempt, waited_s=waited_s, policy=policy, jitter=jitter)
     except ProviderError:
         return None
 
 
-def told(
+def reported(
     error: ProviderError,
     *,
     attempt: int = 1,
     waited_s: float = 0,
     policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
 ) -> ProviderError:
-    """The error that the user is told, where there is no next try."""
+    """The error that is reported because there is no next attempt."""
     with pytest.raises(ProviderError) as caught:
-        seconds_before_retry(error, attempt=attempt, waited_s=waited_s, policy=policy, dice=0)
+        seconds_before_retry(error, attempt=attempt, waited_s=waited_s, policy=policy, jitter=0)
     return caught.value
 
 
-# What an answer asks for.
+def numbers_in(message: str) -> list[str]:
+    """The waits and the counts that a message names, with their units."""
+    return re.findall(r"[\d.,]+ (?:s|times)\b", message)
+
+
+# What a response asks for.
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"),
+    ("given_headers", "seconds"),
     [
         ({}, None),
         ({"retry-after": "7"}, 7),
@@ -94,12 +100,12 @@ def told(
         ({"retry-after": "Mon, 99 Nov 2026 21:00:30 GMT"}, None),
     ],
 )
-def test_every_form_of_retry_after(said: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(said, now=NOW) == seconds
+def test_every_form_of_retry_after(given_headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_from_headers(given_headers, now=NOW) == seconds
 
 
 @pytest.fixture
-def far_east() -> Iterator[None]:
+def tokyo() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "JST-9")
         time.tzset()
@@ -107,24 +113,24 @@ def far_east() -> Iterator[None]:
     time.tzset()
 
 
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed here")
-@pytest.mark.usefixtures("far_east")
-def test_a_date_without_a_zone_is_in_utc_wherever_the_machine_stands() -> None:
-    assert asked_wait({"retry-after": "Mon Nov 23 21:00:05 2026"}, now=NOW) == 5
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be changed here")
+@pytest.mark.usefixtures("tokyo")
+def test_a_date_without_a_time_zone_is_in_utc_in_every_local_time_zone() -> None:
+    assert retry_after_from_headers({"retry-after": "Mon Nov 23 21:00:05 2026"}, now=NOW) == 5
 
 
 @settings(deadline=None)
 @given(st.floats(0.001, 1e9))
-def test_any_number_of_seconds_or_milliseconds_is_read(seconds: float) -> None:
-    assert asked_wait({"retry-after": repr(seconds)}, now=NOW) == seconds
-    assert asked_wait({"retry-after-ms": repr(seconds)}, now=NOW) == seconds / 1000
+def test_any_number_of_seconds_or_milliseconds_is_parsed(seconds: float) -> None:
+    assert retry_after_from_headers({"retry-after": repr(seconds)}, now=NOW) == seconds
+    assert retry_after_from_headers({"retry-after-ms": repr(seconds)}, now=NOW) == seconds / 1000
 
 
 @settings(deadline=None)
 @given(st.integers(1, 10**8))
-def test_any_date_to_come_is_read(seconds: int) -> None:
+def test_any_future_date_is_parsed(seconds: int) -> None:
     date = format_datetime(datetime.fromtimestamp(NOW + seconds, UTC), usegmt=True)
-    assert asked_wait({"retry-after": date}, now=NOW) == seconds
+    assert retry_after_from_headers({"retry-after": date}, now=NOW) == seconds
 
 
 @settings(deadline=None)
@@ -132,32 +138,32 @@ def test_any_date_to_come_is_read(seconds: int) -> None:
 @example(ms="1" * 400, after="Mon, 23 Nov 9999999 21:00:30 GMT", flag="")
 @example(ms="", after="23 Nov 2026 21:00:30 +9999", flag="TRUE")
 def test_junk_never_raises(ms: str, after: str, flag: str) -> None:
-    seconds = asked_wait({"retry-after-ms": ms, "retry-after": after}, now=NOW)
+    seconds = retry_after_from_headers({"retry-after-ms": ms, "retry-after": after}, now=NOW)
     assert seconds is None or (seconds > 0 and math.isfinite(seconds))
-    assert should_retry_header({"x-should-retry": flag}) in (None, True, False)
+    assert should_retry_from_headers({"x-should-retry": flag}) in (None, True, False)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*"0123456789:,+-. ", "Mon", "Nov", "2026", "GMT", "23", "21:00:30"]), max_size=12))
 def test_a_garbled_date_never_raises(parts: list[str]) -> None:
     text = "".join(parts)
-    seconds = asked_wait({"retry-after": text}, now=NOW)
+    seconds = retry_after_from_headers({"retry-after": text}, now=NOW)
     if seconds is not None:
         assert seconds > 0
         assert any(character.isdigit() for character in text)
 
 
 @pytest.mark.parametrize(
-    ("said", "word"),
+    ("value", "expected"),
     [("true", True), (" False ", False), ("", None), ("maybe", None), ("1", None)],
 )
-def test_the_provider_s_own_word_on_trying_again(said: str, word: bool | None) -> None:
-    assert should_retry_header({"x-should-retry": said}) is word
-    assert should_retry_header({}) is None
+def test_x_should_retry(value: str, expected: bool | None) -> None:
+    assert should_retry_from_headers({"x-should-retry": value}) is expected
+    assert should_retry_from_headers({}) is None
 
 
 @pytest.mark.parametrize(
-    ("words", "seconds"),
+    ("text", "seconds"),
     [
         ("Rate limit reached. Please try again in 20s.", 20),
         ("Rate limit is exceeded. Try again after 51.84 seconds.", 51.84),
@@ -179,16 +185,16 @@ def test_the_provider_s_own_word_on_trying_again(said: str, word: bool | None) -
         ("", None),
     ],
 )
-def test_a_wait_that_stands_in_words(words: str, seconds: float | None) -> None:
-    assert wait_in_words(words) == (None if seconds is None else pytest.approx(seconds))
+def test_a_wait_in_a_message(text: str, seconds: float | None) -> None:
+    assert retry_after_from_text(text) == (None if seconds is None else pytest.approx(seconds))
 
 
 @settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["try again", "wait", " in ", " after ", "5", ".", "s", "ms", " ", "9" * 30]), max_size=30)
 )
-def test_no_words_raise(parts: list[str]) -> None:
-    seconds = wait_in_words("".join(parts))
+def test_no_message_raises(parts: list[str]) -> None:
+    seconds = retry_after_from_text("".join(parts))
     assert seconds is None or 0 < seconds < 1e10
 
 
@@ -196,128 +202,131 @@ def test_no_words_raise(parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 502, 503, 529])
-def test_these_statuses_are_tried_again_unless_the_provider_says_no(status: int) -> None:
+def test_these_statuses_are_retried_unless_the_provider_says_no(status: int) -> None:
     assert wait(UnavailableError("Busy.", status=status)) == 0.5
     assert wait(UnavailableError("Busy.", status=status, should_retry=False)) is None
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503, 504])
-def test_what_may_have_been_billed_is_never_sent_again_whatever_the_answer_says(status: int) -> None:
+def test_what_may_have_been_billed_is_never_retried_whatever_the_response_says(status: int) -> None:
     error = UnavailableError("Gone.", status=status, should_retry=True, retry_after=1, may_be_billed=True)
-    assert told(error) is error
+    assert reported(error) is error
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
-def test_other_statuses_are_not_unless_the_provider_says_yes(status: int) -> None:
+def test_other_statuses_are_retried_only_if_the_provider_says_so(status: int) -> None:
     assert wait(RejectedRequestError("No.", status=status)) is None
     assert wait(RejectedRequestError("No.", status=status, should_retry=True)) == 0.5
 
 
 @pytest.mark.parametrize("kind", [AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError])
-def test_what_no_waiting_cures_is_told_at_once_whatever_the_answer_says(kind: type[ProviderError]) -> None:
+def test_an_error_that_waiting_cannot_fix_is_reported_at_once_whatever_the_response_says(
+    kind: type[ProviderError],
+) -> None:
     error = kind("No.", status=429, should_retry=True, retry_after=1)
-    assert told(error) is error
+    assert reported(error) is error
     assert error.message == "No."
 
 
 @pytest.mark.parametrize("kind", [NetworkError, TimedOutError])
-def test_what_was_never_sent_is_tried_again_and_what_may_have_been_billed_is_not(kind: type[ProviderError]) -> None:
+def test_only_what_was_never_sent_is_retried_after_a_network_failure(kind: type[ProviderError]) -> None:
     assert wait(kind("Lost.", never_sent=True)) == 0.5
     assert wait(kind("Lost.")) is None
     assert wait(kind("Lost.", should_retry=True, retry_after=1)) is None
 
 
 @pytest.mark.parametrize("status", [200, 302])
-def test_an_answer_without_an_error_is_never_asked_for_again(status: int) -> None:
-    assert wait(InvalidResponseError("The answer holds no pictures.", status=status, should_retry=True)) is None
+def test_a_response_without_an_error_status_is_never_retried(status: int) -> None:
+    assert wait(InvalidResponseError("No image.", status=status, should_retry=True)) is None
 
 
-def test_a_run_that_was_stopped_stays_stopped() -> None:
-    assert wait(CancelledError("Stopped.")) is None
+def test_a_cancelled_request_is_not_retried() -> None:
+    assert wait(CancelledError("Cancelled.")) is None
 
 
 # How long.
 
 
-def test_the_waits_double_up_to_a_limit_and_the_sixth_failure_is_told() -> None:
+def test_the_backoff_doubles_up_to_a_limit_and_the_sixth_failure_is_reported() -> None:
     error = UnavailableError("Busy.", status=503)
     waits = [wait(error, attempt=attempt) for attempt in range(1, 6)]
     assert waits == [0.5, 1, 2, 4, 8]
     patient = RetryPolicy(max_attempts=20)
     assert wait(error, attempt=6, policy=patient) == wait(error, attempt=19, policy=patient) == 8
-    assert told(error, attempt=6).message == "Busy (tried 6 times)."
+    assert numbers_in(reported(error, attempt=6).message) == ["6 times"]
 
 
 @settings(deadline=None)
 @given(st.integers(1, 5), st.floats(0, 1))
-def test_the_dice_take_up_to_a_quarter_off(attempt: int, dice: float) -> None:
-    seconds = wait(UnavailableError("Busy.", status=503), attempt=attempt, dice=dice)
+def test_jitter_takes_off_up_to_a_quarter(attempt: int, jitter: float) -> None:
+    seconds = wait(UnavailableError("Busy.", status=503), attempt=attempt, jitter=jitter)
     full = {1: 0.5, 2: 1.0, 3: 2.0, 4: 4.0, 5: 8.0}[attempt]
     assert seconds is not None
     assert full * 0.75 <= seconds <= full
-    assert wait(UnavailableError("Busy.", status=503), attempt=attempt, dice=1) == full * 0.75
+    assert wait(UnavailableError("Busy.", status=503), attempt=attempt, jitter=1) == full * 0.75
 
 
-def test_an_asked_wait_is_kept_to_the_second() -> None:
-    assert wait(RateLimitedError("Slow down.", status=429, retry_after=119.5), dice=1) == 119.5
+def test_a_wait_that_the_provider_asks_for_has_no_jitter() -> None:
+    assert wait(RateLimitedError("Slow down.", status=429, retry_after=119.5), jitter=1) == 119.5
     assert wait(RateLimitedError("Slow down.", status=429, retry_after=120)) == 120
     assert wait(NetworkError("Lost.", never_sent=True, retry_after=3)) == 3
 
 
-def test_an_asked_wait_beyond_what_is_left_is_told_with_both_numbers() -> None:
+def test_a_wait_longer_than_what_is_left_is_reported_with_both_numbers() -> None:
     error = RateLimitedError(
-        "OpenAI asks to slow down.",
+        "OpenAI asks you to slow down.",
         provider="openai",
         model="gpt-image-2",
         status=429,
         request_id="req_1",
         retry_after=90.25,
     )
-    found = told(error, waited_s=70.5)
-    assert str(found) == (
-        "OpenAI asks to slow down, and asks to wait 90.2 s, longer than the 49.5 s that are left for it. "
-        "Try again in 2 minutes, or raise max_wait_s in invokeai_external.yaml."
-    )
+    found = reported(error, waited_s=70.5)
+    assert found.message.startswith(error.message)
+    assert numbers_in(found.message) == ["90.2 s", "49.5 s"]
+    assert found.remedy
+    assert (found.remedy.action, found.remedy.setting) == ("change_setting", "max_wait_s")
+    assert "2 minutes" in found.remedy.text
     assert (found.provider, found.model, found.status, found.request_id) == ("openai", "gpt-image-2", 429, "req_1")
     assert (type(found), found.retry_after) == (RateLimitedError, 90.25)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "asks", "hint"),
+    ("seconds", "exact", "rounded"),
     [
-        (0.4, "0.4 s", "in a second"),
-        (1, "1 s", "in a second"),
-        (45.1, "45.1 s", "in 46 seconds"),
-        (121, "121 s", "in 3 minutes"),
-        (3600, "3,600 s", "in 60 minutes"),
-        (1_000_000, "1,000,000 s", "in 278 hours"),
+        (0.4, "0.4 s", "a second"),
+        (1, "1 s", "a second"),
+        (45.1, "45.1 s", "46 seconds"),
+        (121, "121 s", "3 minutes"),
+        (3600, "3,600 s", "60 minutes"),
+        (1_000_000, "1,000,000 s", "278 hours"),
     ],
 )
-def test_a_long_wait_is_told_in_words(seconds: float, asks: str, hint: str) -> None:
+def test_a_long_wait_is_rounded_up_in_the_remedy(seconds: float, exact: str, rounded: str) -> None:
     error = UnavailableError("Busy.", status=503, retry_after=seconds)
-    found = told(error, policy=RetryPolicy(max_wait_s=0))
+    found = reported(error, policy=RetryPolicy(max_wait_s=0))
     assert type(found) is UnavailableError
-    assert f"asks to wait {asks}, longer than the 0 s that are left for it." in found.message
-    assert found.hint == f"Try again {hint}, or raise max_wait_s in invokeai_external.yaml."
+    assert numbers_in(found.message) == [exact, "0 s"]
+    assert f" {rounded}," in (found.hint or "")
 
 
-def test_a_wait_asked_by_another_failure_is_told_as_a_limit_of_the_rate() -> None:
-    assert type(told(NetworkError("Lost.", never_sent=True, retry_after=500))) is RateLimitedError
+def test_a_wait_that_another_failure_asks_for_is_reported_as_a_rate_limit() -> None:
+    assert type(reported(NetworkError("Lost.", never_sent=True, retry_after=500))) is RateLimitedError
 
 
-def test_the_budget_holds_for_all_waits_together() -> None:
+def test_max_wait_s_limits_the_total_of_all_waits() -> None:
     error = UnavailableError("Busy.", status=503)
     assert wait(error, attempt=5, waited_s=112) == 8
-    assert told(error, attempt=5, waited_s=112.1).message == "Busy (tried 5 times)."
+    assert numbers_in(reported(error, attempt=5, waited_s=112.1).message) == ["5 times"]
     assert wait(UnavailableError("Busy.", status=503, retry_after=1), waited_s=500) is None
 
 
-def test_a_single_try_is_not_counted_aloud() -> None:
+def test_the_message_names_the_attempts_only_if_there_was_more_than_one() -> None:
     error = UnavailableError("Busy.", status=503)
-    assert told(error, policy=RetryPolicy(max_attempts=1)).message == "Busy."
-    assert told(error, policy=RetryPolicy(max_wait_s=0)).message == "Busy."
+    assert reported(error, policy=RetryPolicy(max_attempts=1)).message == "Busy."
+    assert reported(error, policy=RetryPolicy(max_wait_s=0)).message == "Busy."
 
 
-def test_the_limits_as_they_come() -> None:
+def test_the_defaults() -> None:
     assert RetryPolicy() == RetryPolicy(max_attempts=6, max_wait_s=120)
     assert parsedate_to_datetime("Mon, 23 Nov 2026 21:00:00 GMT").timestamp() == NOW

@@ -18,7 +18,7 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.schema import ModelConfig, ProviderConfig
 from ..transport.messages import HttpResponse
-from ..transport.retry import asked_wait, should_retry_header
+from ..transport.retry import retry_after_from_headers, should_retry_from_headers
 from .fields import document_of, error_fields, error_object, one_line
 
 __all__ = [
@@ -85,8 +85,8 @@ def error_from(
         model=call.model.id if call else None,
         status=response.status,
         request_id=request_id or response.headers.get("x-request-id"),
-        retry_after=asked_wait(response.headers, now=response.received_at),
-        should_retry=should_retry_header(response.headers),
+        retry_after=retry_after_from_headers(response.headers, now=response.received_at),
+        should_retry=should_retry_from_headers(response.headers),
         may_be_billed=may_be_billed and call is not None,
     )
 

@@ -25,7 +25,7 @@ from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
-from ..transport.retry import asked_wait, wait_in_words
+from ..transport.retry import retry_after_from_headers, retry_after_from_text
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
 from .errors import (
@@ -245,7 +245,11 @@ class GeminiAdapter:
     ) -> ProviderError:
         """A 429: a quota that comes back while one waits, or one that does not."""
         quota = " ".join(text_of(_get(violation, "quotaId")) or "" for violation in _violations(details))
-        wait_s = _retry_delay(details) or asked_wait(response.headers, now=response.received_at) or wait_in_words(words)
+        wait_s = (
+            _retry_delay(details)
+            or retry_after_from_headers(response.headers, now=response.received_at)
+            or retry_after_from_text(words)
+        )
         kind: type[ProviderError] = QuotaError
         # Google's words are long and push what to do out of Invoke's notice; they are quoted where they add to it.
         quoted = ""

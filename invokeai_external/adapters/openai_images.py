@@ -17,7 +17,7 @@ from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Usage
 from ..transport.messages import FilePart, HttpRequest, HttpResponse
-from ..transport.retry import wait_in_words
+from ..transport.retry import retry_after_from_text
 from .base import Answer, AnswerImage, StreamEvent
 from .errors import (
     GATEWAY_UNPAID,
@@ -167,7 +167,7 @@ class OpenAIImagesAdapter:
             kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
             remedy = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
             limited = error_from(kind, message, remedy, response, call)
-            return limited if limited.retry_after else limited.replace(retry_after=wait_in_words(full_words))
+            return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(full_words))
         elif status == 401:
             # The words of a 401 quote a part of the key, so they are not shown.
             kind, message = AuthenticationError, "OpenAI refused the key."

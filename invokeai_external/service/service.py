@@ -61,7 +61,7 @@ from ..settings.settings import Credentials, Settings, check_key, unpaired_error
 from ..sizing import Size
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.redaction import redacted
-from ..transport.retry import RetryPolicy, asked_wait, asks_all_to_wait, seconds_before_retry
+from ..transport.retry import RetryPolicy, pauses_model, retry_after_from_headers, seconds_before_retry
 from .description import describe
 from .in_flight import InFlight
 from .results import redacted_answer
@@ -579,10 +579,10 @@ class Service:
                     tries += 1
                     return await once(tries)
             except ProviderError as error:
-                if not held and asks_all_to_wait(error):
+                if not held and pauses_model(error):
                     self._hold(model, error)
                 wait_s = seconds_before_retry(
-                    error, attempt=tries, waited_s=waited_s, policy=self._policy, dice=random.random()
+                    error, attempt=tries, waited_s=waited_s, policy=self._policy, jitter=random.random()
                 )
                 tell(wait_s, error)
             await self._sleep(wait_s)
@@ -660,7 +660,7 @@ class Service:
                 failure = "It ended too early." if response.is_cut_short else f"HTTP {response.status}."
                 if response.status < 500 and response.status not in _NOT_THERE_YET and not response.is_cut_short:
                     raise _not_fetched(failure)
-                wait_s = asked_wait(response.headers, now=response.received_at) or wait_s
+                wait_s = retry_after_from_headers(response.headers, now=response.received_at) or wait_s
             if self._clock() + wait_s >= ends_at:
                 raise _not_fetched(failure)
             await self._sleep(wait_s)

@@ -1,12 +1,15 @@
-"""When to try again, how long to wait before, and when never. Pure: the clock and the dice are handed in."""
+"""Whether and when to retry a call: the policy, the backoff with jitter, and what a provider asks for.
+
+Pure: the time and the random number are arguments.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC
-from typing import NamedTuple
 
 from ..errors import (
     AuthenticationError,
@@ -15,22 +18,24 @@ from ..errors import (
     ProviderError,
     QuotaError,
     RateLimitedError,
+    Remedy,
     UnavailableError,
 )
 
 __all__ = [
     "RetryPolicy",
-    "asked_wait",
-    "asks_all_to_wait",
+    "pauses_model",
+    "retry_after_from_headers",
+    "retry_after_from_text",
     "seconds_before_retry",
-    "should_retry_header",
-    "wait_in_words",
+    "should_retry_from_headers",
 ]
 
 _FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 8.0
-_JITTER = 0.25
-"""The official OpenAI SDK's figures (openai 3.54.0, ``_base_client.py``)."""
+_MAX_BACKOFF_S = 8.0
+_MAX_JITTER = 0.25
+"""The largest part of a backoff that jitter takes off. This figure and the two above are those of the official OpenAI
+SDK (openai 3.54.0, ``_base_client.py``)."""
 
 _SECONDS_IN = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
@@ -39,24 +44,25 @@ _SECONDS_IN = {
     **dict.fromkeys(("h", "hour", "hours"), 3600.0),
 }
 _TIME = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)\s?({'|'.join(_SECONDS_IN)})(?![a-z])", re.IGNORECASE)
-_WAIT_IN_WORDS = re.compile(
+_RETRY_AFTER = re.compile(
     rf"\b(?:again|retry|wait)(?:\s(?:in|after|for|about|at least))*\s(?P<time>(?:{_TIME.pattern}\s?)+)", re.IGNORECASE
 )
-_MOST_WORDS = 2000
-"""How much of a message is looked through."""
+_MAX_TEXT = 2000
+"""How many characters of a message are searched."""
 
-_LONGEST_WAIT_S = 1e9
+_MAX_RETRY_AFTER_S = 1e9
 
 _TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError)
 _RETRYABLE_STATUSES = frozenset({409, 429})
 
 
-class RetryPolicy(NamedTuple):
-    """How patient to be with one call.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """The limits on the retries of one call.
 
     Attributes:
-        max_attempts: The most tries, the first included.
-        max_wait_s: The most seconds to spend waiting between tries, all waits together.
+        max_attempts: The most attempts, including the first.
+        max_wait_s: The most seconds to wait between attempts, in total.
     """
 
     max_attempts: int = 6
@@ -64,52 +70,54 @@ class RetryPolicy(NamedTuple):
 
 
 def seconds_before_retry(
-    error: ProviderError, *, attempt: int, waited_s: float, policy: RetryPolicy, dice: float
+    error: ProviderError, *, attempt: int, waited_s: float, policy: RetryPolicy, jitter: float
 ) -> float:
-    """How long to wait before the next try.
+    """How long to wait before the next attempt.
+
+    If the provider does not say how long, the backoff starts at 0.5 s and doubles up to 8 s, less the jitter.
 
     Args:
-        error: What the last try met.
-        attempt: How many tries there were; 0 if the wait that another call met comes before the first one.
+        error: Why the last attempt failed.
+        attempt: The number of attempts so far; 0 if the first one waits because another call was asked to.
         waited_s: The seconds that were spent waiting so far.
         policy: The limits.
-        dice: A random number from 0 to 1, to spread the tries of many clients.
+        jitter: A random number from 0 to 1, so that clients that failed together do not retry together.
 
     Returns:
         Seconds, 0 or more.
 
     Raises:
-        ProviderError: The error to tell the user, where trying again is no use or not allowed any more.
+        ProviderError: The error to report: a retry does not help, or a limit of the policy is reached.
     """
     if not _is_retryable(error):
         raise error
     if attempt >= policy.max_attempts:
-        raise _told_of_tries(error, attempt)
+        raise _with_attempts(error, attempt)
     left_s = max(0.0, policy.max_wait_s - waited_s)
     if error.retry_after is not None:
         if error.retry_after > left_s:
-            raise _asks_too_long(error, error.retry_after, left_s)
+            raise _waits_too_long(error, error.retry_after, left_s)
         return error.retry_after
-    backoff_s = min(_FIRST_BACKOFF_S * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S) * (1 - _JITTER * dice)
+    backoff_s = min(_FIRST_BACKOFF_S * 2.0 ** (attempt - 1), _MAX_BACKOFF_S) * (1 - _MAX_JITTER * jitter)
     if backoff_s > left_s:
-        raise _told_of_tries(error, attempt)
+        raise _with_attempts(error, attempt)
     return backoff_s
 
 
-def asks_all_to_wait(error: ProviderError) -> bool:
-    """True if an error tells how long to leave a model alone, which holds for every call to it."""
+def pauses_model(error: ProviderError) -> bool:
+    """True if an error says how long to wait before any further call to its model."""
     return error.retry_after is not None and _is_retryable(error)
 
 
-def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
-    """The seconds that an answer asks to wait: ``retry-after-ms``, else ``retry-after`` in seconds or as an HTTP date.
+def retry_after_from_headers(headers: Mapping[str, str], *, now: float) -> float | None:
+    """The wait that a response asks for: ``retry-after-ms``, or else ``retry-after`` in seconds or as an HTTP date.
 
     Args:
-        headers: The answer's headers, names in lower case.
-        now: Seconds since the epoch, for the form with a date.
+        headers: The headers of the response, names in lower case.
+        now: Seconds since the epoch, to compare a date with.
 
     Returns:
-        Seconds above 0; None where nothing is asked, or nothing that can be read.
+        Seconds above 0; None if there is no wait, or none that can be parsed.
     """
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -117,35 +125,38 @@ def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
         except (KeyError, ValueError):
             continue
         return _positive(seconds)
-    # Loads half the standard library, for a header that is hardly ever a date.
+    # This loads half the standard library, and the header is hardly ever a date.
     from email.utils import parsedate_to_datetime
 
     try:
         date = parsedate_to_datetime(headers["retry-after"])
     except (KeyError, ValueError, OverflowError):
         return None
-    # A date that names no zone is in UTC (RFC 9110, 5.6.7), which Python would take for local time.
+    # A date without a time zone is in UTC (RFC 9110, 5.6.7); Python would take it for local time.
     return _positive((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
-def wait_in_words(words: str) -> float | None:
-    """The seconds that a sentence asks to wait, such as "Please try again in 1m20s" or "after 51.84 seconds".
+def retry_after_from_text(text: str) -> float | None:
+    """The wait that a message asks for, such as "Please try again in 1m20s" or "after 51.84 seconds".
 
-    OpenAI's 429 may say it nowhere else. None where it asks for no wait, or for none that can be read.
+    A 429 of OpenAI may say it in the message only.
+
+    Returns:
+        Seconds above 0; None if there is no wait, or none that can be parsed.
     """
-    asked = _WAIT_IN_WORDS.search(words[:_MOST_WORDS])
-    if asked is None:
+    found = _RETRY_AFTER.search(text[:_MAX_TEXT])
+    if found is None:
         return None
-    return _positive(sum(float(n) * _SECONDS_IN[unit.lower()] for n, unit in _TIME.findall(asked["time"])))
+    return _positive(sum(float(n) * _SECONDS_IN[unit.lower()] for n, unit in _TIME.findall(found["time"])))
 
 
-def should_retry_header(headers: Mapping[str, str]) -> bool | None:
-    """OpenAI's ``x-should-retry``, which wins over the status; None where it says nothing."""
+def should_retry_from_headers(headers: Mapping[str, str]) -> bool | None:
+    """OpenAI's ``x-should-retry`` header, which overrides the status; None if it is missing or not a boolean."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
 def _positive(seconds: float) -> float | None:
-    return min(seconds, _LONGEST_WAIT_S) if math.isfinite(seconds) and seconds > 0 else None
+    return min(seconds, _MAX_RETRY_AFTER_S) if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _is_retryable(error: ProviderError) -> bool:
@@ -153,8 +164,8 @@ def _is_retryable(error: ProviderError) -> bool:
         return False
     if error.never_sent:
         return True
-    # What may have been billed must not be paid for twice, whatever the answer says of trying again. Without a status,
-    # or with one of success, nobody knows.
+    # Nothing is billed twice, whatever the response says about a retry. Without an error status it is not known whether
+    # the request was billed.
     if error.may_be_billed or error.status is None or error.status < 400:
         return False
     if error.should_retry is not None:
@@ -162,16 +173,20 @@ def _is_retryable(error: ProviderError) -> bool:
     return error.status in _RETRYABLE_STATUSES or error.status >= 500
 
 
-def _told_of_tries(error: ProviderError, tries: int) -> ProviderError:
-    return error.replace(message=f"{error.message.rstrip('.')} (tried {tries} times).") if tries > 1 else error
+def _with_attempts(error: ProviderError, attempts: int) -> ProviderError:
+    return error.replace(message=f"{error.message.rstrip('.')} (tried {attempts} times).") if attempts > 1 else error
 
 
-def _asks_too_long(error: ProviderError, wait_s: float, left_s: float) -> ProviderError:
+def _waits_too_long(error: ProviderError, wait_s: float, left_s: float) -> ProviderError:
     kind = type(error) if isinstance(error, RateLimitedError | UnavailableError) else RateLimitedError
     return kind(
-        f"{error.message.rstrip('.')}, and asks to wait {_short(wait_s)} s, longer than the {_short(left_s)} s "
-        "that are left for it.",
-        remedy=f"Try again in {_spoken(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
+        f"{error.message} The wait of {_short(wait_s)} s that it asks for is longer than the {_short(left_s)} s that "
+        "are left of max_wait_s.",
+        remedy=Remedy(
+            f"Try again in {_in_words(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
+            action="change_setting",
+            setting="max_wait_s",
+        ),
         provider=error.provider,
         model=error.model,
         status=error.status,
@@ -184,7 +199,7 @@ def _short(seconds: float) -> str:
     return f"{seconds:,.1f}".removesuffix(".0")
 
 
-def _spoken(seconds: float) -> str:
+def _in_words(seconds: float) -> str:
     if seconds <= 1:
         return "a second"
     if seconds < 90:

@@ -138,7 +138,7 @@ def check_outcome(provider: Adapter, response: HttpResponse, call: Call) -> None
     assert outcome.message.isprintable()
     assert outcome.message.endswith((".", "!", "?", "…"))
     try:
-        wait_s = seconds_before_retry(outcome, attempt=1, waited_s=0, policy=RetryPolicy(), dice=0.5)
+        wait_s = seconds_before_retry(outcome, attempt=1, waited_s=0, policy=RetryPolicy(), jitter=0.5)
     except ProviderError as last:
         wait_s = 0 if last.status == response.status else -1
     assert 0 <= wait_s <= 120

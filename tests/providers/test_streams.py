@@ -146,7 +146,7 @@ def test_a_stream_that_ends_early_is_an_error_that_is_never_tried_again(
 def assert_final(error: ProviderError) -> None:
     """Nothing is sent again after a first event."""
     with pytest.raises(ProviderError):
-        seconds_before_retry(error, attempt=1, waited_s=0, policy=RetryPolicy(), dice=0)
+        seconds_before_retry(error, attempt=1, waited_s=0, policy=RetryPolicy(), jitter=0)
 
 
 def openai_error(code: str | None, message: str = "Too bad", **more: object) -> dict[str, object]:
