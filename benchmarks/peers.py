@@ -39,7 +39,7 @@ def _one_after_another(one: Callable[[], None]) -> Work:
 
 def _plugin(provider: str, address: str, folder: Path) -> Work:
     from invokeai_external import GenerationRequest, Service, load_settings
-    from invokeai_external.cli.image_files import PictureFolder
+    from invokeai_external.cli.image_files import ImageFolder
 
     variable = f"INVOKEAI_EXTERNAL_{provider.upper()}"
     version = "v1" if provider == "openai" else "v1beta"
@@ -47,7 +47,7 @@ def _plugin(provider: str, address: str, folder: Path) -> Work:
     root = folder / "root"
     root.mkdir(exist_ok=True)
     service = Service(load_settings(root, environment))
-    pictures = PictureFolder(folder)
+    pictures = ImageFolder(folder)
     runner = asyncio.Runner()
 
     def work(count: int) -> None:

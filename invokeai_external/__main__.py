@@ -1,7 +1,5 @@
 """``python -m invokeai_external`` is the command line."""
 
-import sys
+from .cli.main import program
 
-from .cli.app import main
-
-sys.exit(main())
+program()

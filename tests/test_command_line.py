@@ -23,7 +23,8 @@ import pytest
 from canary import CANARY
 from PIL import Image
 
-from invokeai_external.cli.app import ProviderName, main
+from invokeai_external.cli.app import ProviderName
+from invokeai_external.cli.main import main
 from invokeai_external.cli.progress_line import live_line
 from invokeai_external.errors import RateLimitedError
 from invokeai_external.planning.plan import MASK_SENTENCE
@@ -346,13 +347,13 @@ def test_a_full_disk_loses_no_picture(run: Any, out: Path, tmp_path: Path, monke
     spare = tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    original = image_files.PictureFolder.save
+    original = image_files.ImageFolder.save
 
-    def save_into_nothing(self: image_files.PictureFolder, image: Any) -> Any:
+    def save_into_nothing(self: image_files.ImageFolder, image: Any) -> Any:
         out.rmdir()
         return original(self, image)
 
-    monkeypatch.setattr(image_files.PictureFolder, "save", save_into_nothing)
+    monkeypatch.setattr(image_files.ImageFolder, "save", save_into_nothing)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--json")
     assert result.code == 0
     assert [notice["code"] for notice in result.json["notices"]] == ["sandbox", "saved_elsewhere"]
@@ -561,10 +562,10 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, error: OSError, times: int = 1
     """Make the first images impossible to write, wherever."""
     from invokeai_external.cli import image_files
 
-    original = image_files.PictureFolder.save
+    original = image_files.ImageFolder.save
     left = [error] * times
 
-    def save(self: image_files.PictureFolder, image: Any) -> Any:
+    def save(self: image_files.ImageFolder, image: Any) -> Any:
         if left:
             with monkeypatch.context() as patched:
                 patched.setattr(tempfile, "mkstemp", lambda *_, **__: (_ for _ in ()).throw(left[-1]))
@@ -574,7 +575,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch, error: OSError, times: int = 1
                     left.pop()
         return original(self, image)
 
-    monkeypatch.setattr(image_files.PictureFolder, "save", save)
+    monkeypatch.setattr(image_files.ImageFolder, "save", save)
 
 
 @pytest.mark.parametrize("model", [OPENAI, GEMINI])
@@ -610,7 +611,7 @@ def test_where_no_image_can_be_written_that_is_the_error(run: Any, out: Path, mo
 def test_what_is_saved_is_told_whatever_goes_wrong_after(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from invokeai_external.cli import generate
+    from invokeai_external.cli.commands import generate
 
     def fail(*_: object) -> None:
         raise ValueError("a mistake of ours")
@@ -926,7 +927,7 @@ def test_setting_a_key_says_where_it_goes_and_what_wins(
 
 @pytest.mark.parametrize("usual", [True, False])
 def test_the_list_of_keys_needs_neither_a_root_nor_an_environment(usual: bool, tmp_path: Path) -> None:
-    code = "import sys; from invokeai_external.cli.app import main; "
+    code = "import sys; from invokeai_external.cli.main import main; "
     code += "" if usual else "from invokeai_external.settings import keys; keys.USUAL_VARIABLES = {}; "
     command = [sys.executable, "-c", f"{code}sys.exit(main(['keys', 'list']))"]
     listed = subprocess.run(command, env={"PYTHONPATH": os.environ["PYTHONPATH"]}, capture_output=True, text=True)
@@ -1004,7 +1005,7 @@ def test_the_demo_makes_pictures_with_both_providers(run: Any, out: Path) -> Non
 
 def test_help_comes_without_loading_what_it_does_not_need() -> None:
     code = (
-        "import sys; from invokeai_external.cli.app import main; assert main(['generate', '--help']) == 0;"
+        "import sys; from invokeai_external.cli.main import main; assert main(['generate', '--help']) == 0;"
         "print([name for name in ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -1014,7 +1015,7 @@ def test_help_comes_without_loading_what_it_does_not_need() -> None:
 
 def test_a_command_is_completed_without_loading_what_it_does_not_need() -> None:
     code = (
-        "import atexit, sys; from invokeai_external.cli.app import main;"
+        "import atexit, sys; from invokeai_external.cli.main import main;"
         "names = ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml');"
         "atexit.register(lambda: print([name for name in names if name in sys.modules]));"
         "sys.argv[0] = 'invokeai-external'; main([])"

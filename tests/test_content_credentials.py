@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external.cli import app
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 from invokeai_external.images import metadata
 from invokeai_external.request import MetadataMode
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from invokeai_external.cli.image_files import NotSavedError, PictureFolder, PreviewFolder
+from invokeai_external.cli.image_files import ImageFolder, NotSavedError, PreviewFolder
 from invokeai_external.result import GeneratedImage, Preview
 from invokeai_external.sizing import Size
 
@@ -52,7 +52,7 @@ RARE = "\N{CUNEIFORM SIGN A}"
     ids=["rare letters", "an id of 17 letters", "long", "both rare", "a ligature of 18 letters"],
 )
 def test_a_name_leaves_room_for_a_number_and_a_sidecar(model: str, prompt: str, tmp_path: Path) -> None:
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     paths = [folder.save(an_image(prompt, model)).path for _ in range(3)]
     for path in paths:
         assert path.parent == tmp_path
@@ -67,7 +67,7 @@ def test_a_name_leaves_room_for_a_number_and_a_sidecar(model: str, prompt: str, 
 def test_no_model_and_no_prompt_leads_out_of_the_folder(model: str, tmp_path: Path) -> None:
     prompts = ["/etc/passwd", "..", "\0", "\n\n", ". . .", "\udce9"]
     inside = tmp_path / "inside"
-    saved = [PictureFolder(inside).save(an_image(prompt, model)) for prompt in prompts]
+    saved = [ImageFolder(inside).save(an_image(prompt, model)) for prompt in prompts]
     assert list(tmp_path.iterdir()) == [inside]
     assert set(inside.iterdir()) == {picture.path for picture in saved}
     assert all(re.fullmatch(r"[\w.-]+\.png", picture.path.name) for picture in saved)
@@ -79,8 +79,8 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_files
-from invokeai_external.cli.image_files import PictureFolder
-folder = PictureFolder(Path({folder!r}))
+from invokeai_external.cli.image_files import ImageFolder
+folder = ImageFolder(Path({folder!r}))
 os.link = os.replace = os.rename = lambda *_, **__: os._exit(9)
 folder.save(test_files.an_image())
 """
@@ -93,7 +93,7 @@ def test_a_death_before_the_name_is_taken_leaves_no_empty_file_and_the_bytes(tmp
     assert left.name.startswith(".saving-")
     assert is_whole(left)
     # The next one takes its name as if nothing had been.
-    assert PictureFolder(tmp_path).save(an_image()).path.stem.endswith("gpt-image-2-a-fox")
+    assert ImageFolder(tmp_path).save(an_image()).path.stem.endswith("gpt-image-2-a-fox")
 
 
 def failing(number: int) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def test_a_file_system_without_links_takes_images_all_the_same(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", failing(number))
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     paths = [folder.save(an_image()).path for _ in range(2)]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert all(is_whole(path) for path in paths)
@@ -119,7 +119,7 @@ def test_where_renaming_fails_nothing_empty_is_left(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", failing(errno.EIO))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(NotSavedError) as raised:
-        PictureFolder(tmp_path / "out").save(an_image())
+        ImageFolder(tmp_path / "out").save(an_image())
     assert os.strerror(errno.EIO) in raised.value.message
     assert list((tmp_path / "out").iterdir()) == []
     PreviewFolder(tmp_path / "out").keep(Preview(1, 1, 1, 1, png(), "image/png"))
@@ -130,7 +130,7 @@ def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentenc
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk has no room for one, and so the caller goes on with the other images."""
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     monkeypatch.setattr(tempfile, "mkstemp", failing(errno.ENOSPC))
     monkeypatch.setattr(tempfile, "gettempdir", failing(errno.ENOENT))
     with pytest.raises(NotSavedError):
@@ -139,12 +139,12 @@ def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentenc
 
 def test_settings_that_cannot_be_written_cost_no_image(tmp_path: Path) -> None:
     """Such as a text that is no Unicode, in a place that nobody thought of."""
-    saved = PictureFolder(tmp_path).save(an_image("\udce9"))
+    saved = ImageFolder(tmp_path).save(an_image("\udce9"))
     assert is_whole(saved.path)
 
 
 def test_names_that_are_taken_are_numbered_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     first = folder.save(an_image()).path
     first.write_bytes(b"mine")
     (tmp_path / f"{first.stem}-2.png").symlink_to(tmp_path / "nowhere")

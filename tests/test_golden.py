@@ -29,7 +29,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from invokeai_external import AspectRatio, GenerationRequest, InputImage, Service, Size, load_settings
-from invokeai_external.cli.app import app, main
+from invokeai_external.cli.app import app
+from invokeai_external.cli.main import main
 from invokeai_external.errors import ExternalError, RequestError
 from invokeai_external.images import metadata
 from invokeai_external.invoke.gallery import fallback, result_cache

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 from invokeai_external.errors import NetworkError, RateLimitedError
 from invokeai_external.locks import try_lock
 from invokeai_external.result import Failed, Progress, Received, Retrying, Sending

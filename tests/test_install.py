@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 from invokeai_external.version import VERSION
 
 REPOSITORY = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from invokeai_external import GeneratedImage, Size
-from invokeai_external.cli.undelivered import undelivered_images
+from invokeai_external.cli.commands.undelivered import undelivered_images
 from invokeai_external.images import metadata
 from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external.cli.app import app, main
+from invokeai_external.cli.app import app
+from invokeai_external.cli.main import main
 from invokeai_external.cli.recall_command import recall_command
 from invokeai_external.images.embed import embed_text
 from invokeai_external.providers import catalog

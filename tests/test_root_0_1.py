@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external import Registry, Size, load_settings
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 from invokeai_external.images import metadata
 from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.providers.registry import PROVIDER_IDS

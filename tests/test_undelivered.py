@@ -8,8 +8,8 @@ from shutil import copytree
 
 import pytest
 
-from invokeai_external.cli.app import main
-from invokeai_external.cli.undelivered import undelivered_images
+from invokeai_external.cli.commands.undelivered import undelivered_images
+from invokeai_external.cli.main import main
 
 FIXTURE = Path(__file__).parent / "fixtures" / "root_0_1"
 

@@ -183,7 +183,7 @@ def test_only_the_host_package_imports_more_of_invoke_than_its_public_node_api()
     }
     allowed = tuple(PUBLIC_MODULES)
     assert {name: path for name, path in imported.items() if not name.startswith(allowed)} == {
-        "uvicorn": "cli/sandbox.py"
+        "uvicorn": "cli/commands/sandbox.py"
     }
 
 

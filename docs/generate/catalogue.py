@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invokeai_external.cli.models import sizes_of, status_of
+from invokeai_external.cli.commands.models import sizes_of, status_of
 from invokeai_external.pricing.estimate import image_usd
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry

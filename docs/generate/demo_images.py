@@ -9,7 +9,7 @@ import tempfile
 
 from PIL import Image
 
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 
 from .layout import ROOT
 

@@ -1,25 +1,17 @@
-"""The commands, their options and their help. Nothing heavy is imported here, so that ``--help`` comes at once."""
+"""The commands, their options and their help. Nothing heavy is imported here, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
 from ..version import VERSION
-from .exit_codes import INTERRUPTED
-from .streams import guarded
+from . import lazy_commands as commands
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 app = typer.Typer(
     name="invokeai-external",
@@ -58,56 +50,6 @@ Root = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code. Never shows a traceback for what a user can mend."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    with guarded(), _sigterm_like_ctrl_c():
-        try:
-            code = app(arguments, standalone_mode=False)
-            sys.stdout.flush()
-        except (typer.Abort, KeyboardInterrupt):
-            code = INTERRUPTED
-        except Exception as error:
-            from . import report
-
-            return report.failure(error, as_json="--json" in arguments)
-    if code == INTERRUPTED:
-        _leave_at_once()
-    return code if isinstance(code, int) else 0
-
-
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """While the block runs, be stopped by SIGTERM in the way of Ctrl-C, unless somebody has said what it does."""
-    is_ours = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    if not is_ours:
-        yield
-        return
-
-    def stop(_: int, frame: FrameType | None) -> None:
-        # While an event loop runs, that handler cancels its main task.
-        on_ctrl_c = signal.getsignal(signal.SIGINT)
-        if not callable(on_ctrl_c):
-            raise KeyboardInterrupt
-        on_ctrl_c(signal.SIGINT, frame)
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _leave_at_once() -> NoReturn:
-    """End the program although a thread may still prepare a picture: it cannot be stopped, and would be waited for."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, AttributeError):
-            stream.flush()
-    os._exit(INTERRUPTED)
 
 
 def _version(shown: bool) -> None:
@@ -210,9 +152,6 @@ def generate(
 
     The pictures' paths are printed, one a line.
     """
-    from . import generate as command
-    from .prompts import prompt_of
-
     options = {
         "quality": quality,
         "background": background,
@@ -223,9 +162,10 @@ def generate(
         "temperature": temperature,
         "thinking_level": thinking_level,
     }
-    return command.run(
-        command.Arguments(
-            prompt=prompt_of(prompt, prompt_file),
+    return commands.generate.run(
+        commands.generate.Arguments(
+            prompt=prompt,
+            prompt_file=prompt_file,
             model=model,
             out=out,
             n=n,
@@ -256,9 +196,7 @@ def models(
     root: Root = None,
 ) -> None:
     """List the models: what they can do and what they cost."""
-    from . import models as command
-
-    command.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+    commands.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
 
 
 @app.command()
@@ -267,9 +205,7 @@ def recall(
     json: Annotated[bool, typer.Option("--json", help="Print the whole metadata as JSON.")] = False,
 ) -> None:
     """Print the command line that made a picture."""
-    from . import recall as command
-
-    command.run(picture, as_json=json)
+    commands.recall.run(picture, as_json=json)
 
 
 @app.command(short_help="Make pictures with both sandboxes, for nothing.")
@@ -278,9 +214,7 @@ def demo(
     json: Json = False,
 ) -> int:
     """Make pictures with both providers' sandboxes: no key, no account, no cost."""
-    from . import demo as command
-
-    return command.run(out, as_json=json)
+    return commands.demo.run(out, as_json=json)
 
 
 @app.command(short_help="Serve both providers' APIs on this machine.")
@@ -288,58 +222,37 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0 for any that is free.")] = 9393,
 ) -> None:
     """Serve both providers' APIs on this machine, with pictures that cost nothing."""
-    from . import sandbox as command
-
-    command.run(port)
+    commands.sandbox.run(port)
 
 
 @app.command()
 def install(root: Root = None) -> None:
     """Put the node pack into an Invoke root."""
-    from ..settings.root import root_folder
-    from . import install as command
-    from .common import say_left_behind
-
-    say_left_behind(root_folder(root, os.environ))
-    command.run(root_folder(root, os.environ))
+    commands.install.run(root)
 
 
 @app.command()
 def doctor(root: Root = None) -> int:
     """Say what is installed in an Invoke root, and what is wrong."""
-    from ..settings.root import root_folder
-    from . import doctor as command
-    from .common import say_left_behind
-
-    say_left_behind(root_folder(root, os.environ))
-    return command.run(root_folder(root, os.environ))
+    return commands.doctor.run(root)
 
 
 @app.command(short_help="List images that were paid for and lie in no gallery.")
 def undelivered(json: Json = False, root: Root = None) -> None:
     """List the images in an Invoke root that were paid for and that Invoke's gallery does not have."""
-    from ..settings.root import root_folder
-    from . import undelivered as command
-    from .common import say_left_behind
-
-    say_left_behind(root_folder(root, os.environ))
-    command.run(root_folder(root, os.environ), as_json=json)
+    commands.undelivered.run(root, as_json=json)
 
 
 @keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
 def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""
-    from . import keys
-
-    keys.set_one(provider.value, root=root)
+    commands.keys.set_one(provider.value, root=root)
 
 
 @keys_app.command("list", short_help="Say which providers have a key, and from where.")
 def keys_list(json: Json = False, root: Root = None) -> None:
     """Say which providers have a key and where it comes from; keys are never shown."""
-    from . import keys
-
-    keys.list_all(as_json=json, root=root)
+    commands.keys.list_all(as_json=json, root=root)
 
 
 @keys_app.command("test", short_help="Ask a provider whether it takes the key; costs nothing.")
@@ -347,14 +260,10 @@ def keys_test(
     provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], json: Json = False, root: Root = None
 ) -> None:
     """Ask a provider for its list of models, which costs nothing and shows whether it answers and takes the key."""
-    from . import keys
-
-    keys.test_one(provider.value, as_json=json, root=root)
+    commands.keys.test_one(provider.value, as_json=json, root=root)
 
 
 @keys_app.command("remove")
 def keys_remove(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Take a provider's key out of api_keys.yaml."""
-    from . import keys
-
-    keys.remove_one(provider.value, root=root)
+    commands.keys.remove_one(provider.value, root=root)

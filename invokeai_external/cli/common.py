@@ -11,21 +11,24 @@ from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
 from . import report
 
-__all__ = ["make_own_folder", "say_left_behind", "settings"]
+__all__ = ["make_own_folder", "open_root", "settings"]
 
 
 def settings(root: Path | None) -> Settings:
-    """The settings of a root folder, the providers' usual variables included; says what was left in flight there."""
+    """The settings of a root folder, the providers' usual variables included."""
+    return load_settings(open_root(root))
+
+
+def open_root(root: Path | None) -> Path:
+    """The root folder: the one given with ``--root``, else ``INVOKEAI_ROOT``, else the user's own.
+
+    Reports, once, which calls were in flight there when their program was killed: they may have been billed.
+    """
     folder = root_folder(root, os.environ)
-    say_left_behind(folder)
-    return load_settings(folder)
-
-
-def say_left_behind(folder: Path) -> None:
-    """Say, once, which calls in a root were in flight when their program was killed: they may have been billed."""
     left = left_behind(folder)
     if left != LeftBehind():
         report.notices(notices_of(left))
+    return folder
 
 
 def make_own_folder(root: Path | None) -> None:

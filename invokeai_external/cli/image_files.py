@@ -21,11 +21,11 @@ from ..result import GeneratedImage, Notice, Preview
 
 __all__ = [
     "LARGEST_SIDECAR",
+    "ImageFolder",
     "NotSavedError",
-    "PictureFolder",
     "PreviewFolder",
-    "SavedPicture",
-    "read_picture",
+    "SavedImage",
+    "read_image",
     "read_sidecar",
     "sidecar_of",
 ]
@@ -48,7 +48,7 @@ class NotSavedError(ExternalError):
 
 
 @dataclass(frozen=True, slots=True)
-class SavedPicture:
+class SavedImage:
     """A picture and the file that it is in.
 
     Attributes:
@@ -66,7 +66,7 @@ class SavedPicture:
     notices: tuple[Notice, ...] = ()
 
 
-def read_picture(path: Path) -> InputImage:
+def read_image(path: Path) -> InputImage:
     """A picture file's bytes; raises InvalidRequestError if there is no such file or it cannot be read."""
     try:
         return InputImage(path.read_bytes(), path.name)
@@ -76,7 +76,7 @@ def read_picture(path: Path) -> InputImage:
         ) from None
 
 
-class PictureFolder:
+class ImageFolder:
     """A folder to save pictures in.
 
     Args:
@@ -91,7 +91,7 @@ class PictureFolder:
         self._folder = _writable(folder, "--out")
         self._mode = mode
 
-    def save(self, image: GeneratedImage) -> SavedPicture:
+    def save(self, image: GeneratedImage) -> SavedImage:
         """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
 
         Raises:
@@ -116,22 +116,22 @@ class PictureFolder:
         return replace(saved, notices=(*saved.notices, elsewhere))
 
 
-def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedPicture:
+def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedImage:
     """Write a picture and its settings into a folder, or the picture alone if the settings cannot be written."""
     name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
     size = sum(map(len, placed.parts))
     if placed.sidecar is not None:
         try:
             path, beside = _write_pair(folder, name, placed.parts, placed.sidecar)
-            return SavedPicture(image, path, size, beside, notices)
+            return SavedImage(image, path, size, beside, notices)
         except OSError as error:
             why = f"they could not be written beside it ({error.strerror})"
             notices = (metadata.no_metadata(f"{why}."),)
-    return SavedPicture(image, _write_new(folder, name, placed.parts), size, None, notices)
+    return SavedImage(image, _write_new(folder, name, placed.parts), size, None, notices)
 
 
 class PreviewFolder:
-    """A folder to keep previews in; raises what ``PictureFolder`` raises."""
+    """A folder to keep previews in; raises what ``ImageFolder`` raises."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = _writable(folder, "--previews")

@@ -7,14 +7,17 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import ExternalError, RequestError
-from ..result import Notice
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .streams import OutputError, mute
+
+if TYPE_CHECKING:
+    # It loads pydantic, which takes longer than a help page.
+    from ..result import Notice
 
 __all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say"]
 

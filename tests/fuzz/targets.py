@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
-from invokeai_external.cli.app import main
+from invokeai_external.cli.main import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.images import metadata
 from invokeai_external.images.compositing import composite

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from invokeai_external.cli.install import install_pack
+from invokeai_external.cli.commands.install import install_pack
 
 from .environment import python_of
 

@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..pricing.estimate import image_usd
-from ..providers.registry import Registry
-from ..providers.schema import ModelConfig
-from ..sizing import FixedSizing, FlexibleSizing
-from . import report
-from .common import settings
+from ...pricing.estimate import image_usd
+from ...providers.registry import Registry
+from ...providers.schema import ModelConfig
+from ...sizing import FixedSizing, FlexibleSizing
+from .. import report
+from ..common import settings
 
 __all__ = ["run", "sizes_of", "status_of"]
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequestError
-from ..files import read_regular_file
-from ..images import metadata
-from ..images.errors import ImageError
-from . import report
-from .image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
-from .recall_command import printable, recall_command
+from ...errors import InvalidRequestError
+from ...files import read_regular_file
+from ...images import metadata
+from ...images.errors import ImageError
+from .. import report
+from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
+from ..recall_command import printable, recall_command
 
 __all__ = ["run"]
 

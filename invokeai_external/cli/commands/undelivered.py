@@ -11,11 +11,12 @@ from typing import Any
 
 import typer
 
-from ..images import metadata
-from ..images.errors import ImageError
-from ..root_files import KEPT_FOLDER, RESCUED_FOLDER
-from . import report
-from .image_files import read_sidecar, sidecar_of
+from ...images import metadata
+from ...images.errors import ImageError
+from ...root_files import KEPT_FOLDER, RESCUED_FOLDER
+from .. import report
+from ..common import open_root
+from ..image_files import read_sidecar, sidecar_of
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
@@ -53,8 +54,9 @@ def undelivered_images(root: Path) -> list[UndeliveredImage]:
     return sorted((_described(path) for path in _files(root)), key=lambda image: (image.created, image.path))
 
 
-def run(root: Path, *, as_json: bool) -> None:
+def run(root: Path | None, *, as_json: bool) -> None:
     """Print what was found; nothing is changed."""
+    root = open_root(root)
     found = undelivered_images(root)
     if as_json:
         report.print_json({"images": [asdict(image) for image in found]})

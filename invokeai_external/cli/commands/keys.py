@@ -10,18 +10,18 @@ from pathlib import Path
 import anyio
 import typer
 
-from ..adapters.base_url import normalise_base_url
-from ..errors import NotConfiguredError, RequestError
-from ..providers.registry import PROVIDER_IDS, Registry
-from ..providers.schema import ProviderConfig
-from ..result import ConnectionCheck
-from ..root_files import API_KEYS_FILE
-from ..service.service import Service
-from ..settings.key_file import remove_key, set_key
-from ..settings.root import root_folder
-from ..settings.settings import Credentials, Settings, check_key, unpaired_error
-from . import report
-from .common import settings
+from ...adapters.base_url import normalise_base_url
+from ...errors import NotConfiguredError, RequestError
+from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.schema import ProviderConfig
+from ...result import ConnectionCheck
+from ...root_files import API_KEYS_FILE
+from ...service.service import Service
+from ...settings.key_file import remove_key, set_key
+from ...settings.root import root_folder
+from ...settings.settings import Credentials, Settings, check_key, unpaired_error
+from .. import report
+from ..common import settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 

@@ -12,15 +12,15 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from ..request import GenerationRequest, InputImage
-from ..result import GenerationResult
-from ..settings.settings import load_settings
-from ..sizing import AspectRatio, Size
-from . import report
-from .exit_codes import INTERRUPTED
-from .generate import Run, make_pictures
-from .image_files import PictureFolder, SavedPicture
-from .progress_line import live_line
+from ...request import GenerationRequest, InputImage
+from ...result import GenerationResult
+from ...settings.settings import load_settings
+from ...sizing import AspectRatio, Size
+from .. import report
+from ..exit_codes import INTERRUPTED
+from ..image_files import ImageFolder, SavedImage
+from ..progress_line import live_line
+from .generate import Run, make_images
 
 __all__ = ["run"]
 
@@ -29,12 +29,12 @@ __all__ = ["run"]
 class _Row:
     what: str
     result: GenerationResult
-    saved: SavedPicture
+    saved: SavedImage
 
 
 def run(out: Path, *, as_json: bool) -> int:
     """Make the pictures and print the table; returns the exit code."""
-    folder = PictureFolder(out)
+    folder = ImageFolder(out)
     rows: list[_Row] = []
     try:
         anyio.run(partial(_make, folder, rows))
@@ -53,7 +53,7 @@ def run(out: Path, *, as_json: bool) -> int:
     return 0
 
 
-async def _make(folder: PictureFolder, rows: list[_Row]) -> None:
+async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
     """Words to picture with both providers, then an edit, a transparent picture and a mask, with what came before."""
 
     async def one(what: str, request: GenerationRequest) -> InputImage:
@@ -61,7 +61,7 @@ async def _make(folder: PictureFolder, rows: list[_Row]) -> None:
         with live_line() as on_progress:
             # The user's own settings are left out: the demo is the same for everybody.
             settings = load_settings(Path(), {})
-            await make_pictures(settings, request, folder, done, on_progress, sandbox=True)
+            await make_images(settings, request, folder, done, on_progress, sandbox=True)
         assert done.result is not None
         if done.not_saved:
             raise done.not_saved[0]

@@ -12,30 +12,32 @@ from typing import Any, Literal
 import anyio
 import anyio.to_thread
 
-from ..errors import CancelledError, ExternalError, InvalidRequestError
-from ..images.errors import ImageError
-from ..planning.plan import Plan
-from ..request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
-from ..result import GenerationResult, Notice, Preview, Progress, Received, Sending
-from ..service.service import Service
-from ..settings.settings import Settings
-from ..sizing import AspectRatio, Size
-from ..transport.messages import HttpRequest
-from . import report
-from .common import make_own_folder, settings
-from .exit_codes import INTERRUPTED, PROVIDER_FAILED
-from .image_files import NotSavedError, PictureFolder, PreviewFolder, SavedPicture, read_picture
-from .progress_line import live_line
+from ...errors import CancelledError, ExternalError, InvalidRequestError
+from ...images.errors import ImageError
+from ...planning.plan import Plan
+from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
+from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
+from ...service.service import Service
+from ...settings.settings import Settings
+from ...sizing import AspectRatio, Size
+from ...transport.messages import HttpRequest
+from .. import report
+from ..common import make_own_folder, settings
+from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
+from ..image_files import ImageFolder, NotSavedError, PreviewFolder, SavedImage, read_image
+from ..progress_line import live_line
+from ..prompts import prompt_of
 
-__all__ = ["Arguments", "Run", "make_pictures", "request_of", "run"]
+__all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """The arguments of ``generate`` that say what to make, as they stand on the command line."""
 
-    prompt: str
     out: Path
+    prompt: str | None = None
+    prompt_file: Path | None = None
     model: str | None = None
     n: int = 1
     size: str | None = None
@@ -58,7 +60,7 @@ class Run:
     """
 
     is_billed: bool = True
-    saved: list[SavedPicture] = field(default_factory=list)
+    saved: list[SavedImage] = field(default_factory=list)
     not_saved: list[NotSavedError] = field(default_factory=list)
     under_way: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
@@ -84,12 +86,12 @@ def run(
     if dry_run:
         anyio.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
         return 0
-    folder = PictureFolder(arguments.out, metadata or current.limits.metadata)
+    folder = ImageFolder(arguments.out, metadata or current.limits.metadata)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
     done = Run(is_billed=not sandbox)
-    making = partial(make_pictures, current, request, folder, done, sandbox=sandbox, previews=previews)
+    making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
         return _made_and_told(making, done, as_json=as_json)
     except Exception:
@@ -123,10 +125,10 @@ def _tell_all(done: Run, *, as_json: bool) -> int:
     return PROVIDER_FAILED if result.errors or done.not_saved else 0
 
 
-async def make_pictures(
+async def make_images(
     current: Settings,
     request: GenerationRequest,
-    folder: PictureFolder,
+    folder: ImageFolder,
     done: Run,
     on_progress: Callable[[Progress], None],
     *,
@@ -160,16 +162,16 @@ async def make_pictures(
 def request_of(arguments: Arguments) -> GenerationRequest:
     """The request of a command line; raises InvalidRequestError for what cannot be read."""
     return GenerationRequest(
-        prompt=arguments.prompt,
+        prompt=prompt_of(arguments.prompt, arguments.prompt_file),
         model=arguments.model,
         n=arguments.n,
         size=_parsed("--size", Size.parse, arguments.size),
         aspect_ratio=_parsed("--aspect-ratio", AspectRatio.parse, arguments.aspect_ratio),
         image_size=_parsed("--image-size", str, arguments.image_size),
         seed=arguments.seed,
-        init_image=read_picture(arguments.init) if arguments.init else None,
+        init_image=read_image(arguments.init) if arguments.init else None,
         mask=_read_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
-        references=tuple(read_picture(path) for path in arguments.references),
+        references=tuple(read_image(path) for path in arguments.references),
         options=arguments.options,
     )
 
@@ -184,9 +186,9 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
 
 def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
     """A mask file in the form used inside; transparency, or else white, marks what to change, or black alone."""
-    from ..images.masks import mask_from_black, mask_from_file
+    from ...images.masks import mask_from_black, mask_from_file
 
-    file = read_picture(path)
+    file = read_image(path)
     try:
         if color == "black":
             return InputImage(mask_from_black(file.data), file.name, marks="black")
@@ -253,7 +255,7 @@ def _errors_object(errors: Sequence[ExternalError]) -> dict[str, Any]:
     return {"errors": [report.error_object(error) for error in errors]} if errors else {}
 
 
-def _image_object(saved: SavedPicture) -> dict[str, Any]:
+def _image_object(saved: SavedImage) -> dict[str, Any]:
     image = saved.image
     return {
         "path": str(saved.path),
@@ -266,13 +268,13 @@ def _image_object(saved: SavedPicture) -> dict[str, Any]:
     }
 
 
-def _in_order(result: GenerationResult, saved: list[SavedPicture]) -> list[SavedPicture]:
+def _in_order(result: GenerationResult, saved: list[SavedImage]) -> list[SavedImage]:
     """The saved pictures in the order of the request; they were saved in that of their arrival, if they were."""
     by_identity = {id(picture.image): picture for picture in saved}
     return [by_identity[id(image)] for image in result.images if id(image) in by_identity]
 
 
-def _saving_notices(saved: list[SavedPicture]) -> list[Notice]:
+def _saving_notices(saved: list[SavedImage]) -> list[Notice]:
     # The same notice on several pictures is told once.
     return list(dict.fromkeys(notice for picture in saved for notice in picture.notices))
 

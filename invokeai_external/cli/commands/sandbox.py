@@ -7,9 +7,9 @@ import socket
 
 import uvicorn
 
-from ..errors import InvalidRequestError
-from ..sandbox import create_app
-from . import report
+from ...errors import InvalidRequestError
+from ...sandbox import create_app
+from .. import report
 
 __all__ = ["run"]
 

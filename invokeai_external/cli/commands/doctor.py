@@ -9,23 +9,17 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from ..adapters.base_url import normalise_base_url
-from ..errors import ExternalError, NotConfiguredError, SettingsError
-from ..providers.registry import PROVIDER_IDS, Registry
-from ..providers.schema import ProviderConfig
-from ..root_files import API_KEYS_FILE, USER_FILE
-from ..settings.keys import usual_place
-from ..settings.settings import (
-    Credentials,
-    Settings,
-    check_key,
-    load_settings,
-    unpaired_error,
-    wants_sandbox,
-)
-from ..settings.yaml_file import YamlFile
-from ..version import VERSION
-from .exit_codes import WRONG_USAGE
+from ...adapters.base_url import normalise_base_url
+from ...errors import ExternalError, NotConfiguredError, SettingsError
+from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.schema import ProviderConfig
+from ...root_files import API_KEYS_FILE, USER_FILE
+from ...settings.keys import usual_place
+from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
+from ...settings.yaml_file import YamlFile
+from ...version import VERSION
+from ..common import open_root
+from ..exit_codes import WRONG_USAGE
 from .install import VERSION_FILE, copies_of_pack, pack_folder
 from .undelivered import undelivered_images
 
@@ -37,8 +31,9 @@ _EVERYWHERE = ("0.0.0.0", "::")
 """The addresses of all interfaces, at which nothing can be asked."""
 
 
-def run(root: Path) -> int:
+def run(root: Path | None) -> int:
     """Print what was found, one line each; returns 0 if nothing is wrong, else 2."""
+    root = open_root(root)
     problems = 0
 
     def tell(good: bool, text: str) -> None:

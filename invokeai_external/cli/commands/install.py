@@ -7,8 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..errors import InvalidRequestError
-from . import report
+from ...errors import InvalidRequestError
+from .. import report
+from ..common import open_root
 
 __all__ = ["PACK_FOLDER", "VERSION_FILE", "copies_of_pack", "install_pack", "pack_folder", "run"]
 
@@ -27,8 +28,9 @@ def copies_of_pack(root: Path) -> list[Path]:
     return sorted(folder for folder in found if not folder.name.startswith((".", "_")))
 
 
-def run(root: Path) -> None:
+def run(root: Path | None) -> None:
     """Install the pack, and say what comes next; raises InvalidRequestError."""
+    root = open_root(root)
     report.say(f"The pack is in {install_pack(root)}. Start Invoke (anew); there is nothing else to install.")
 
 
@@ -80,7 +82,7 @@ def _reason(error: OSError) -> str:
 
 def _copy(target: Path) -> None:
     """Put the pack in place of what is there; raises OSError, and then what was there is there again."""
-    source = Path(__file__).parents[1]
+    source = Path(__file__).parents[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Invoke skips folders that begin with a dot, so that it never loads half a copy.
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".installing-"))
