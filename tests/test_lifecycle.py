@@ -165,8 +165,8 @@ def test_the_sandbox_serves_a_model_until_its_last_day_is_over(tmp_path: Path) -
 
 
 def test_the_sandboxs_list_of_models_turns_with_the_day() -> None:
-    def listed(day: datetime.date, **options: bool) -> set[str]:
-        app = create_app(today=lambda: day, **options)
+    def listed(day: datetime.date, *, serve_retired: bool = False) -> set[str]:
+        app = create_app(today=lambda: day, serve_retired=serve_retired)
         with TestClient(app, headers={"Authorization": "Bearer sk-test"}) as client:
             return {model["id"] for model in client.get("/openai/v1/models").json()["data"]}
 

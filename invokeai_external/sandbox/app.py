@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -29,7 +30,11 @@ _UNVERSIONED = re.compile(r"/(openai|gemini)(/(?:images|models)(?:/.*)?)", re.DO
 
 
 def create_app(
-    *, admin: bool = True, serve_retired: bool = False, today: Callable[[], datetime.date] | None = None
+    *,
+    admin: bool = True,
+    serve_retired: bool = False,
+    today: Callable[[], datetime.date] | None = None,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> FastAPI:
     """A sandbox of its own, with its own faults and its own log of calls.
 
@@ -37,10 +42,11 @@ def create_app(
         admin: Whether the routes under ``/sandbox`` are there, which order faults and show the received calls.
         serve_retired: Whether retired models answer as they did in their day, as they may behind a proxy; they are
             not found otherwise.
-        today: The day on which models are retired; that of the call, in UTC, if none is given.
+        today: The day that decides which models are retired; the current day in UTC if not given.
+        sleep: Waits for so many seconds where a fault orders it.
     """
     app = FastAPI(title="invokeai_external sandbox", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.sandbox = SandboxState(serve_retired=serve_retired, today=today or clock.utc_today)
+    app.state.sandbox = SandboxState(serve_retired=serve_retired, today=today or clock.utc_today, sleep=sleep)
     app.include_router(openai_router)
     app.include_router(gemini_router)
     if admin:

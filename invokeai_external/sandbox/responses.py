@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from .call_log import ABANDONED, CUT_SHORT, Outcome
 from .errors import Refusal
 from .faults import Fault
+from .state import state_of
 
 __all__ = [
     "NOT_AN_IMAGE",
@@ -51,8 +52,7 @@ async def meet_wire_fault(fault: Fault | None, request: Request) -> None:
     if fault is None:
         return
     if fault.name == "slow":
-        with anyio.move_on_after(fault.number("seconds")):
-            await _until_nobody_waits(request.receive)
+        if not await _client_waits(request, fault.number("seconds")):
             Outcome.of(request.scope).note(ABANDONED)
             raise Refusal(503, None)
     elif fault.name == "dropped_connection":
@@ -147,12 +147,12 @@ class _EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        outcome = Outcome.of(scope)
+        outcome, sleep = Outcome.of(scope), state_of(Request(scope)).sleep
         *before, last = self._events
         for event in before:
             outcome.sends(event.images)
             await send({"type": "http.response.body", "body": event.data, "more_body": True})
-            await anyio.sleep(self._pause_s)
+            await sleep(self._pause_s)
         body = last.data[: len(last.data) // 2] if self._cut_short else last.data
         outcome.sends(() if self._cut_short else last.images)
         await send({"type": "http.response.body", "body": body, "more_body": self._cut_short})
@@ -183,6 +183,23 @@ async def _close_connection(receive: Receive) -> None:
     transport.close()
     # Wait until the server has noticed; it would try to answer with an error page otherwise.
     await _until_nobody_waits(receive)
+
+
+async def _client_waits(request: Request, seconds: float) -> bool:
+    """Whether the client is still there after so many seconds; returns at once when it goes."""
+    waits = True
+
+    async def watch() -> None:
+        nonlocal waits
+        await _until_nobody_waits(request.receive)
+        waits = False
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        await state_of(request).sleep(seconds)
+        group.cancel_scope.cancel()
+    return waits
 
 
 async def _until_nobody_waits(receive: Receive) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+import anyio
 from starlette.requests import Request
 
 from .. import clock
@@ -63,10 +64,11 @@ class FileShelf:
 
 @dataclass(slots=True)
 class SandboxState:
-    """The ordered faults, the received calls, the files behind URLs, and which models answer."""
+    """The ordered faults, the received calls, the files behind URLs, which models answer, and how to wait."""
 
     serve_retired: bool = False
     today: Callable[[], datetime.date] = clock.utc_today
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     faults: FaultQueue = field(default_factory=FaultQueue)
     calls: CallLog = field(default_factory=CallLog)
     files: FileShelf = field(default_factory=FileShelf)
