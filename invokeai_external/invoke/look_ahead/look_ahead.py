@@ -190,7 +190,7 @@ class LookAhead:
             if node.use_cache:
                 continue
             try:
-                request, destination = node.asked(context)
+                request, destination = node.prepare(context)
                 provider, calls = self._runtime.provider_and_calls(request)
             except Exception:
                 # The node tells it when it is its turn, and the item fails: what comes behind never runs.

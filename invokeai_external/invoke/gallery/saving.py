@@ -1,0 +1,122 @@
+"""Saves the images of a node's run in the gallery, and as files those that the gallery cannot save."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from ...result import GeneratedImage
+from ...sizing import Size
+from .fallback import FallbackFolder, NotSavedError, reason_of, root_cause
+from .originals import Originals
+from .passthrough import INVOKE_KEYWORDS, PassthroughImage
+from .result_cache import Destination
+
+__all__ = ["GalleryImage", "NodeGallery", "Saver"]
+
+
+class NodeGallery(Protocol):
+    """Invoke's gallery, as a running node sees it."""
+
+    def save(self, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+        """Save an image and return its name; ``before`` has the names of those that this run saved before it."""
+
+    def leave_board(self) -> bool:
+        """Save to no board from now on; False if the node has no board."""
+
+
+@dataclass(frozen=True)
+class GalleryImage:
+    """An image that is in the gallery already.
+
+    Attributes:
+        name: Its name.
+        file: The bytes of its file.
+        metadata: Its metadata.
+    """
+
+    name: str
+    file: bytes
+    metadata: dict[str, Any]
+
+
+class Saver:
+    """Saves the images of one run.
+
+    Args:
+        gallery: Where to save them.
+        originals: Where signed files are stored.
+        log: For what is no error of the run.
+    """
+
+    def __init__(self, gallery: NodeGallery, originals: Originals, log: logging.Logger) -> None:
+        self._gallery = gallery
+        self._originals = originals
+        self._log = log
+        self._names: list[str] = []
+
+    def save(self, images: Sequence[GeneratedImage], destination: Destination, folder: FallbackFolder) -> list[str]:
+        """Save the images of a result.
+
+        An image that fails is written to the fallback folder and does not affect the others.
+
+        Returns:
+            The names of the images in the gallery.
+
+        Raises:
+            NotSavedError: The gallery could not save any of them.
+        """
+        failed: list[GeneratedImage] = []
+        for image in images:
+            stored = self._originals.store(image)
+            try:
+                name = self._save_file(image.data, destination.size, destination.metadata(stored.metadata))
+            except NotSavedError as error:
+                failed.append(image)
+                message = error.message
+            else:
+                self._originals.link(name, stored)
+        if failed:
+            failure = NotSavedError(message, remedy=folder.save(failed).message)
+            if not self._names:
+                raise failure
+            self._log.error(str(failure))
+        return self._names
+
+    def save_copies(self, images: Sequence[GalleryImage]) -> list[str]:
+        """Save images of the gallery once more, as new entries that cost nothing.
+
+        Returns:
+            The names of the new entries.
+
+        Raises:
+            NotSavedError: One of them could not be saved.
+        """
+        for image in images:
+            external = {**image.metadata.get("external", {}), "from_cache": True, "cost_usd": 0}
+            name = self._save_file(image.file, None, {**image.metadata, "external": external})
+            self._originals.link_copy(image.name, name)
+        return self._names
+
+    def _save_file(self, file: bytes, size: Size | None, metadata: dict[str, Any]) -> str:
+        """Save one image, without its board if the board is the problem; return its name or raise NotSavedError."""
+        try:
+            # Invoke's own texts in a received file describe another run.
+            picture = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS).resized_to(size)
+            name = self._gallery.save(picture, metadata, before=self._names)
+        except Exception as error:
+            cause = root_cause(error)
+        else:
+            self._names.append(name)
+            return name
+        reason = reason_of(cause)
+        # An error with a number is one of the operating system, such as a full disk. Any other may be due to the board:
+        # with several users, Invoke refuses a deleted board or one of another user only now.
+        if getattr(cause, "errno", None) is None and self._gallery.leave_board():
+            self._log.warning(f"The image was not added to the board: {reason}.")
+            return self._save_file(file, size, metadata)
+        raise NotSavedError(f"An image could not be saved in the gallery: {reason}.", remedy="Fix that first.")

@@ -1,0 +1,76 @@
+"""Reads the inputs of a node: its gallery images and its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidRequestError
+from ..images.errors import ImageError
+from ..images.inputs import size_of
+from ..images.masks import mask_from_black
+from ..request import InputImage
+from ..sizing import Size
+
+if TYPE_CHECKING:
+    from invokeai.app.invocations.fields import ImageField
+    from invokeai.app.services.shared.invocation_context import InvocationContext
+
+__all__ = ["input_size", "read_image", "read_mask", "recallable_reference"]
+
+
+def read_image(context: InvocationContext, field: ImageField, role: str) -> InputImage:
+    """Read the file of a gallery image. It is not decoded, so nothing is encoded twice and alpha stays.
+
+    Args:
+        context: The node's context.
+        field: The image.
+        role: What the image is for, such as *mask*, for the message of an error.
+
+    Raises:
+        InvalidRequestError: The image cannot be used.
+    """
+    try:
+        path = context.images.get_path(field.image_name)
+        return InputImage(path.read_bytes(), field.image_name)
+    except PermissionError:
+        # With several users (6.14.2).
+        raise InvalidRequestError(
+            f"The {role} {field.image_name} belongs to another user.", remedy="Choose one of your own images."
+        ) from None
+    # Invoke raises various errors.
+    except Exception:
+        raise InvalidRequestError(
+            f"The {role} {field.image_name} is no longer in the gallery.", remedy="Choose another image."
+        ) from None
+
+
+def read_mask(context: InvocationContext, field: ImageField) -> InputImage:
+    """Read a mask of Invoke, in which black is changed, and convert it to our own form, in which 255 is changed."""
+    image = read_image(context, field, "mask")
+    with _naming(image, "mask"):
+        return InputImage(mask_from_black(image.data), field.image_name, marks="black")
+
+
+def input_size(image: InputImage, role: str) -> Size:
+    """The size of an image in pixels; raises InvalidRequestError if it cannot be read."""
+    with _naming(image, role):
+        return size_of(image.data)
+
+
+def recallable_reference(context: InvocationContext, field: ImageField) -> dict[str, Any]:
+    """A reference image in the form that Invoke's page recalls (6.14.2), of a type that needs no model beside it."""
+    size = context.images.get_dto(field.image_name)
+    image = {"image_name": field.image_name, "width": size.width, "height": size.height}
+    config = {"type": "flux2_reference_image", "image": {"original": {"image": image}}}
+    return {"id": f"reference_image:{field.image_name}", "isEnabled": True, "config": config}
+
+
+@contextmanager
+def _naming(image: InputImage, role: str) -> Iterator[None]:
+    """Turn an image error into a request error that names the image."""
+    try:
+        yield
+    except ImageError as error:
+        raise InvalidRequestError(f"The {role} {image.name}: {error}", remedy="Choose another image.") from None

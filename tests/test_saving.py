@@ -1,0 +1,156 @@
+"""How a node's images are saved in the gallery, with a dictionary in place of Invoke's."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from invokeai_external import GeneratedImage, Size
+from invokeai_external.invoke.gallery.fallback import FallbackFolder, NotSavedError
+from invokeai_external.invoke.gallery.originals import Originals
+from invokeai_external.invoke.gallery.result_cache import Destination
+from invokeai_external.invoke.gallery.saving import GalleryImage, Saver
+from invokeai_external.root_files import RESCUED_FOLDER
+
+from .images.pictures import encoded, painted
+from .images.signing import signed
+
+LOG = logging.getLogger("test_saving")
+
+
+class Gallery:
+    """A gallery that refuses some colours, on a full disk or for a board that does not exist."""
+
+    def __init__(self) -> None:
+        self.saved: dict[str, dict[str, Any]] = {}
+        self.sizes: list[tuple[int, int]] = []
+        self.refused: set[str] = set()
+        self.board: str | None = None
+        self.before: list[list[str]] = []
+
+    def save(self, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+        assert isinstance(before, list)
+        self.before.append(list(before))
+        if metadata.get("colour") in self.refused:
+            raise RuntimeError("cannot save") from OSError(28, "No space left on device")
+        if self.board:
+            raise ValueError("no such board")
+        name = f"{len(self.saved) + 1}.png"
+        self.saved[name] = metadata
+        self.sizes.append(picture.size)
+        return name
+
+    def leave_board(self) -> bool:
+        had, self.board = self.board is not None, None
+        return had
+
+
+@pytest.fixture
+def gallery() -> Gallery:
+    return Gallery()
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Originals:
+    return Originals(tmp_path, is_enabled=True)
+
+
+@pytest.fixture
+def saver(gallery: Gallery, originals: Originals) -> Saver:
+    return Saver(gallery, originals, LOG)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FallbackFolder:
+    return FallbackFolder(tmp_path)
+
+
+def image(colour: str) -> GeneratedImage:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3), colour).save(file, "PNG")
+    return GeneratedImage(data=file.getvalue(), mime_type="image/png", size=Size(4, 3), metadata={"colour": colour})
+
+
+def signed_image() -> GeneratedImage:
+    data = signed(encoded(painted("RGB", (32, 24)), "PNG"), "image/png")
+    return GeneratedImage(data=data, mime_type="image/png", size=Size(32, 24), metadata={"external": {}})
+
+
+def test_all_images_are_saved_with_the_destination_s_metadata(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder
+) -> None:
+    destination = Destination("user", panel={"seed": 7}, recalled={"width": 1024})
+    assert saver.save([image("red"), image("blue")], destination, folder) == ["1.png", "2.png"]
+    assert gallery.saved["1.png"] == {"seed": 7, "colour": "red", "width": 1024}
+    # A failed save is cleaned up by looking for images that are not among these.
+    assert gallery.before == [[], ["1.png"]]
+
+
+def test_an_edit_is_saved_at_the_size_of_its_image(saver: Saver, gallery: Gallery, folder: FallbackFolder) -> None:
+    saver.save([image("red")], Destination("user", size=Size(8, 6)), folder)
+    assert gallery.sizes == [(8, 6)]
+
+
+def test_an_image_that_fails_becomes_a_file_and_the_others_are_saved(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery.refused = {"red"}
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder) == ["1.png"]
+    [file] = (tmp_path / RESCUED_FOLDER).iterdir()
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert file.name in record.message
+
+
+def test_the_run_fails_if_no_image_can_be_saved(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path
+) -> None:
+    gallery.refused = {"red"}
+    # A full disk has nothing to do with the board.
+    gallery.board = "board"
+    with pytest.raises(NotSavedError) as caught:
+        saver.save([image("red")], Destination("user"), folder)
+    [file] = (tmp_path / RESCUED_FOLDER).iterdir()
+    assert "No space left on device" in caught.value.message
+    assert file.name in str(caught.value.hint)
+    assert gallery.board == "board"
+
+
+def test_an_image_that_a_board_refuses_is_saved_without_it(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery.board = "gone"
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder) == ["1.png", "2.png"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_broken_file_becomes_a_file_as_received(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path
+) -> None:
+    broken = GeneratedImage(data=b"no image", mime_type="image/png", size=Size(4, 3), metadata={})
+    with pytest.raises(NotSavedError):
+        saver.save([broken], Destination("user"), folder)
+    [file] = (tmp_path / RESCUED_FOLDER).glob("*.png")
+    assert file.read_bytes() == b"no image"
+
+
+def test_a_copy_of_a_cached_image_is_marked_and_costs_nothing(saver: Saver, gallery: Gallery) -> None:
+    cached = GalleryImage("old.png", image("red").data, {"seed": 7, "external": {"cost_usd": 0.04, "model": "x"}})
+    assert saver.save_copies([cached]) == ["1.png"]
+    assert gallery.saved["1.png"] == {"seed": 7, "external": {"cost_usd": 0, "model": "x", "from_cache": True}}
+
+
+def test_the_original_is_found_by_the_saved_image_and_by_its_copy(
+    saver: Saver, originals: Originals, folder: FallbackFolder
+) -> None:
+    [name] = saver.save([signed_image()], Destination("user"), folder)
+    found = originals.find(name)
+    assert found is not None
+    *_, copy = saver.save_copies([GalleryImage(name, image("red").data, {})])
+    assert originals.find(copy) == found
