@@ -1,1 +1,1 @@
-"""From a request and a model config to the calls to make. Pure."""
+"""Plans the calls for a request. Pure."""

@@ -1,7 +1,7 @@
 """The input images of a request, made ready to send within the limits of a model.
 
-Pure, but slow: pixels are decoded, so hosts call the planner in a thread. What decodes them is imported where it is
-used, since Pillow takes a while to load and most requests have no input images.
+Pure, but slow: pixels are decoded, so callers run the planner in a thread. What needs Pillow is imported
+where it is used, since Pillow takes a while to load.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
 
 @dataclass(frozen=True, slots=True)
 class CallImage:
-    """A picture as it is sent: without private data, upright, within the model's limits.
+    """An image as it is sent: without private data, upright, within the model's limits.
 
     Attributes:
-        data: The bytes to send.
-        mime_type: What they are.
-        name: The name of the file that it came from.
-        sha256: The hash of the file that it came from.
+        data: The bytes of the file to send.
+        mime_type: Its type.
+        name: The name of the original file.
+        sha256: The SHA-256 of the original file, in hexadecimal.
         marks: As in ``InputImage``.
     """
 
@@ -45,7 +45,13 @@ class CallImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallImages:
-    """The images that each call sends: the one to edit, its mask, and the references."""
+    """The images that each call of a request sends.
+
+    Attributes:
+        init_image: The image to edit.
+        mask: Where to edit it.
+        references: The reference images.
+    """
 
     init_image: CallImage | None = None
     mask: CallImage | None = None
@@ -53,6 +59,11 @@ class CallImages:
 
 
 def natural_ratio(request: GenerationRequest) -> float | None:
+    """The ratio of width to height of the image to edit; None if there is no such image.
+
+    Raises:
+        InvalidRequestError: The file is not an image.
+    """
     if request.init_image is None:
         return None
     from ..images.inputs import size_of
@@ -62,6 +73,12 @@ def natural_ratio(request: GenerationRequest) -> float | None:
 
 
 def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[CallImages, list[Notice]]:
+    """The images of a request as the model accepts them, and notices of those that were scaled down.
+
+    Raises:
+        CapabilityError: There are more images than the model supports.
+        InvalidRequestError: A file is not an image, or cannot be made small enough.
+    """
     given = [*([request.init_image] if request.init_image else []), *request.references]
     limits = model.input_images
     if not given:
@@ -69,21 +86,21 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
     mask_counts = request.mask is not None and limits.mask_format == "white"
     if len(given) + mask_counts > limits.max_count:
         raise CapabilityError(
-            f"{len(given) + mask_counts} pictures were given{', the mask among them' if mask_counts else ''}; "
-            f"{model.name} takes at most {limits.max_count}.",
-            remedy="Give fewer pictures.",
+            f"{model.name} supports at most {limits.max_count} input images; the request has {len(given) + mask_counts}"
+            f"{' with the mask' if mask_counts else ''}.",
+            remedy="Use fewer images.",
         )
     if request.init_image and request.mask:
         from ..images.pixels import verify_pixels
 
-        # What came back could not be laid into it otherwise, and would have been paid for.
+        # Otherwise the result could not be composited into it, after it was paid for.
         with _naming(request.init_image):
             verify_pixels(request.init_image.data)
     if limits.square_rgba:
         return _square_images(given[0], request, model, size)
     prepared, mask = _prepared(given, request.mask, limits)
     notices = [
-        Notice("image_downscaled", f"{image.name} is too large for {model.name}; {ready.size} is sent.")
+        Notice("image_downscaled", f"{image.name} is too large for {model.name}; it was scaled down to {ready.size}.")
         for image, ready in zip(given, prepared, strict=True)
         if ready.downscaled
     ]
@@ -96,31 +113,31 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
 def _prepared(
     given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
 ) -> tuple[list[PreparedImage], CallImage | None]:
-    """The pictures as they may be sent and the mask of the first, each and all together within the model's limits."""
+    """The images and the mask of the first, each of them and all together within the model's limits."""
     from ..images.inputs import prepare_input
 
     total = limits.max_total_bytes
-    most_for_mask = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
+    mask_bytes = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
     def prepare(image: InputImage, max_bytes: int) -> PreparedImage:
         with _naming(image):
             return prepare_input(image.data, max_bytes=max_bytes)
 
     prepared = [prepare(image, limits.max_bytes) for image in given]
-    ready_mask = _prepared_mask(mask, prepared[0].size, most_for_mask, limits)
+    ready_mask = _prepared_mask(mask, prepared[0].size, mask_bytes, limits)
     sizes = [len(ready.data) for ready in prepared]
     if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:
         return prepared, ready_mask
-    share = _share(sizes, total - most_for_mask if ready_mask else total)
+    share = _share(sizes, total - mask_bytes if ready_mask else total)
     smaller = [
         ready if len(ready.data) <= share else prepare(image, share)
         for image, ready in zip(given, prepared, strict=True)
     ]
-    return smaller, _prepared_mask(mask, smaller[0].size, most_for_mask, limits)
+    return smaller, _prepared_mask(mask, smaller[0].size, mask_bytes, limits)
 
 
 def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
-    """The mask at the size of the picture that is sent, in the form that the model takes."""
+    """The mask at the size of the image that is sent, in the model's ``mask_format``."""
     if mask is None:
         return None
     from ..images.masks import alpha_mask, white_mask
@@ -131,8 +148,8 @@ def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: 
 
 
 def _share(sizes: Sequence[int], total: int) -> int:
-    """The most bytes each file may have so that all stay within a total, which they exceed: what small files leave over
-    goes to the large ones."""
+    """The most bytes for each file so that all files fit into a total, which they exceed now: what small files do not
+    use is left to the large ones."""
     left, largest_first = total, sorted(sizes, reverse=True)
     while largest_first[-1] <= left // len(largest_first):
         left -= largest_first.pop()
@@ -142,7 +159,7 @@ def _share(sizes: Sequence[int], total: int) -> int:
 def _square_images(
     image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
 ) -> tuple[CallImages, list[Notice]]:
-    """DALL·E 2's form: a square PNG with alpha, and the mask laid out in the same way."""
+    """As DALL·E 2 needs them: the image as a square PNG with alpha, and its mask in the same layout."""
     from ..images.inputs import size_of
     from ..images.masks import alpha_mask, square_mask, square_rgba
 
@@ -153,7 +170,7 @@ def _square_images(
         shown = size_of(image.data)
     notices = []
     if max(shown.width, shown.height) > edge:
-        notices.append(Notice("image_downscaled", f"{image.name} is sent within a square of {edge}x{edge}."))
+        notices.append(Notice("image_downscaled", f"{image.name} was scaled down to fit a square of {edge}x{edge}."))
     if request.mask is None:
         return CallImages(init_image=square), notices
     with _naming(request.mask):
@@ -168,8 +185,8 @@ def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
 
 @contextmanager
 def _naming(image: InputImage) -> Iterator[None]:
-    """Turn an error of the picture into one of the request that names its file."""
+    """Raise an error of the image as an error of the request that names the file."""
     try:
         yield
     except ImageError as error:
-        raise InvalidRequestError(f"{image.name}: {error}", remedy="Give another file.") from None
+        raise InvalidRequestError(f"{image.name}: {error}", remedy="Use another file.") from None

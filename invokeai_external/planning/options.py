@@ -1,4 +1,4 @@
-"""The options of a request, brought to the values that a model accepts. Pure."""
+"""Checks the options of a request against those of a model. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ __all__ = ["accept_options"]
 def accept_options(
     request: GenerationRequest, model: ModelConfig, mode: Mode
 ) -> tuple[dict[str, OptionValue], list[Notice]]:
+    """The option values to send, and notices of those that are not sent or not stable.
+
+    Empty values and ``auto`` are the provider's default and are not sent.
+
+    Raises:
+        CapabilityError: The model does not support a value, or not together with the others.
+    """
     accepted: dict[str, OptionValue] = {}
     notices: list[Notice] = []
     for name, value in request.options.items():
@@ -26,14 +33,14 @@ def accept_options(
         if option is None:
             if (name, text) == ("background", "transparent"):
                 raise CapabilityError(
-                    f"{model.name} makes no transparent pictures.",
-                    remedy="Choose a model that does, or another background.",
+                    f"{model.name} does not support a transparent background.",
+                    remedy="Choose another model, or another background.",
                 )
-            notices.append(Notice("option_dropped", f"{model.name} has no {label}; {value!r} was left out."))
+            notices.append(Notice("option_dropped", f"{model.name} has no option {label}; {value!r} was not sent."))
         elif mode not in option.modes:
-            where = "when a picture is edited" if "txt2img" not in option.modes else "without pictures"
+            where = "with input images" if "txt2img" not in option.modes else "without input images"
             notices.append(
-                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was left out.")
+                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was not sent.")
             )
         elif isinstance(option, NumberOption):
             accepted[name] = _number(model, label, option, value)
@@ -41,11 +48,14 @@ def accept_options(
             accepted[name] = _choice(model, label, option, text)
             if text in option.preview:
                 notices.append(
-                    Notice("preview", f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.")
+                    Notice(
+                        "preview",
+                        f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.",
+                    )
                 )
     if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
         raise CapabilityError(
-            "JPEG files cannot be transparent.", remedy="Choose the output format png or webp, or another background."
+            "JPEG does not support transparency.", remedy="Choose the output format png or webp, or another background."
         )
     return accepted, notices
 
@@ -57,7 +67,7 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
         number = math.nan
     if not option.minimum <= number <= option.maximum:
         raise CapabilityError(
-            f"{value!r} is no {label} for {model.name}.",
+            f"{value!r} is not a valid {label} for {model.name}.",
             remedy=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
         )
     return number
@@ -68,5 +78,5 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
         if value.lower() == text:
             return value
     raise CapabilityError(
-        f"{text!r} is no {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
+        f"{text!r} is not a valid {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
     )

@@ -1,7 +1,7 @@
-"""From a request and a model config to the calls to make. Pure: no clock, no network, no disk.
+"""Plans the calls for a request to a model. Pure: no clock, no network, no disk.
 
-What a model cannot do and the picture can do without is left out with a ``Notice``; what would change the picture
-raises before anything is sent.
+What a model does not support is not sent, and a ``Notice`` says so, as long as the image stays what was asked for.
+Otherwise an error is raised before anything is sent.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from .options import accept_options
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
 
 MAX_IMAGES = 10
-"""The most pictures of one request: OpenAI's own limit for ``n``, kept for every model."""
+"""The most images of one request, for every model: OpenAI's own limit for ``n``."""
 
 MASK_SENTENCE = (
     "Edit the first picture only where the second picture, which is its mask, is white; leave everything exactly as it "
     "is where the mask is black, and answer with the whole first picture, edited."
 )
-"""What goes along with a mask that is sent as a picture, before the prompt and apart from it."""
+"""The text that is sent with a mask that is itself an image: a part of its own, before the prompt."""
 
 _SEED_MASK = 0x7FFFFFFF
-"""Gemini's seed is an int32 and not negative; every seed is kept inside that."""
+"""Gemini's seed is a non-negative int32, so every seed is reduced to 31 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call that the model can take.
+    """One call, within what the model supports.
 
     Attributes:
         model: The model.
-        mode: What the picture is made from.
-        prompt: The user's prompt, as it is.
-        n: How many pictures this call gives.
-        size: What to send for the size, and what it gives.
-        seed: The seed to send; None to send none.
-        init_image: The picture to edit.
+        mode: What the image is made from.
+        prompt: The user's prompt, unchanged.
+        n: How many images the call returns.
+        size: What to send for the size, and the size in pixels that it results in.
+        seed: The seed to send; None to send no seed.
+        init_image: The image to edit.
         mask: Where to edit it: a PNG of the init image's size in the model's ``mask_format``.
-        references: Pictures to look at.
-        options: Option values to send, by name.
-        previews: How many previews to ask for, over a stream; 0 for an answer in one piece.
+        references: The reference images.
+        options: The option values to send, by name.
+        previews: How many previews of each image to request, as a stream; 0 for a response in one piece.
     """
 
     model: ModelConfig
@@ -65,18 +65,24 @@ class Call:
 
     @property
     def images(self) -> tuple[CallImage, ...]:
-        """All pictures in the order in which they are sent, the one to edit first; without the mask."""
+        """All images in the order in which they are sent, the one to edit first; without the mask."""
         return (self.init_image, *self.references) if self.init_image else self.references
 
     @property
     def mask_sentence(self) -> str | None:
-        """The sentence that says what the mask is; None without a mask, and where a field of its own says it."""
+        """The text that explains the mask; None if there is no mask, or the mask has a field of its own."""
         return MASK_SENTENCE if self.mask and self.model.input_images.mask_format == "white" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The calls to make for a request, and what the user should know of them."""
+    """The calls for a request.
+
+    Attributes:
+        model: The model.
+        calls: The calls, in the order of their images.
+        notices: What differs from the request, and what else to know before it is sent.
+    """
 
     model: ModelConfig
     calls: tuple[Call, ...]
@@ -84,7 +90,7 @@ class Plan:
 
     @property
     def estimate_usd(self) -> float | None:
-        """What its images will cost in USD, without prompt and input images; None if that is unknown."""
+        """The cost of the images in USD, without the prompt and the input images; None if it is unknown."""
         total = 0.0
         for call in self.calls:
             cost = image_usd_at(call.model, call.size, call.options)
@@ -95,14 +101,14 @@ class Plan:
 
 
 def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
-    """Plan a request for a model.
+    """Plan the calls for a request to a model.
 
     Raises:
-        InvalidRequestError: The request makes no sense for any model.
-        CapabilityError: The model cannot do it.
+        InvalidRequestError: The request is not valid for any model.
+        CapabilityError: The model does not support it.
     """
-    _check_letters("model id", model.id)
-    _check_letters("prompt", request.prompt)
+    _check_unicode("model id", model.id)
+    _check_unicode("prompt", request.prompt)
     _check_prompt(request, model)
     _check_count(request)
     mode = _mode(request, model)
@@ -140,31 +146,31 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
 
 
 def count_calls(request: GenerationRequest, model: ModelConfig) -> int:
-    """How many calls ``plan`` makes of a request, without a look at its pictures, which takes time."""
+    """How many calls ``plan`` makes for a request; fast, since the input images are not read."""
     return -(-request.n // _images_per_call(request, model))
 
 
 def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
-    # Each picture has a seed of its own, and no event of a stream says which of several pictures it belongs to.
-    one_by_one = (request.seed is not None and model.seed) or (request.previews and model.previews)
-    return 1 if one_by_one else model.max_images_per_call
+    # Each image has its own seed, and the events of a stream do not say which of several images they belong to.
+    one_per_call = (request.seed is not None and model.seed) or (request.previews and model.previews)
+    return 1 if one_per_call else model.max_images_per_call
 
 
-def _check_letters(what: str, text: str) -> None:
-    """Refuse half a letter, or a byte of a command line that is not UTF-8: neither JSON nor a file takes it."""
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidRequestError(f"The {what} is not valid Unicode.", remedy="Write it as UTF-8.")
+def _check_unicode(what: str, text: str) -> None:
+    """Refuse lone surrogates, also those of a command line that is not UTF-8: JSON and files cannot hold them."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequestError(f"The {what} is not valid Unicode.", remedy="Use UTF-8.")
 
 
 def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
     if not request.prompt.strip():
-        raise InvalidRequestError("The prompt is empty.", remedy="Say what the picture should show.")
+        raise InvalidRequestError("The prompt is empty.", remedy="Describe the image that you want.")
     limit = model.max_prompt_characters
     if limit is not None and request.mask and model.input_images.mask_format == "white":
         limit -= len(MASK_SENTENCE)
     if limit is not None and len(request.prompt) > limit:
         raise CapabilityError(
-            f"The prompt has {len(request.prompt):,} characters; {model.name} takes at most {limit:,}.",
+            f"The prompt has {len(request.prompt):,} characters; {model.name} supports at most {limit:,}.",
             remedy="Shorten the prompt.",
         )
 
@@ -172,15 +178,14 @@ def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
 def _check_count(request: GenerationRequest) -> None:
     if not 1 <= request.n <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{request.n} pictures were asked for; a request makes 1 to {MAX_IMAGES}.",
-            remedy="Choose a number in between.",
+            f"{request.n} is not a valid number of images.", remedy=f"Choose a number from 1 to {MAX_IMAGES}."
         )
 
 
 def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
     if request.mask and not request.init_image:
         raise InvalidRequestError(
-            "A mask was given without a picture to edit.", remedy="Give the picture that the mask belongs to as well."
+            "There is a mask but no image to edit.", remedy="Add the image that the mask belongs to."
         )
     mode: Mode = "txt2img"
     if request.init_image or request.references:
@@ -189,18 +194,18 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         return mode
     if mode == "inpaint":
         raise CapabilityError(
-            f"{model.name} takes no mask.", remedy="Leave the mask out, or choose a model with the mode inpaint."
+            f"{model.name} does not support masks.", remedy="Remove the mask, or choose a model with the mode inpaint."
         )
     raise CapabilityError(
-        f"{model.name} takes no pictures, only words.",
-        remedy="Leave the pictures out, or choose a model with the mode img2img.",
+        f"{model.name} does not support input images.",
+        remedy="Remove the images, or choose a model with the mode img2img.",
     )
 
 
 def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:
     if request.size and (request.aspect_ratio or request.image_size):
         raise InvalidRequestError(
-            "A size was given together with an aspect ratio or an image size.", remedy="Give one or the other."
+            "A size cannot be combined with an aspect ratio or an image size.", remedy="Use one or the other."
         )
     wanted = SizeRequest(
         size=request.size,
@@ -214,10 +219,10 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
         raise InvalidRequestError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
     notices = []
     if not wanted.is_met_by(choice):
-        instead = "the size is left to it" if choice == SizeChoice() else f"{choice} is sent instead"
-        notices.append(Notice("size_changed", f"{model.name} does not make {wanted}; {instead}."))
+        instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is used instead"
+        notices.append(Notice("size_changed", f"{model.name} does not support {wanted}; {instead}."))
     if _is_experimental(model, choice):
-        notices.append(Notice("experimental_size", f"{model.name} makes {choice} as an experiment: results may vary."))
+        notices.append(Notice("experimental_size", f"{choice} is experimental on {model.name}: results may vary."))
     return choice, notices
 
 
@@ -227,23 +232,25 @@ def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
 
 
 def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
-    """The seed of each picture; none where none is asked for or the model takes none."""
+    """The seed of each image; empty if the request has no seed or the model does not support seeds."""
     if request.seed is None:
         return (), []
     if not model.seed:
-        return (), [Notice("option_dropped", f"{model.name} takes no seed; {request.seed} was left out.")]
+        return (), [Notice("option_dropped", f"{model.name} does not support seeds; {request.seed} was not sent.")]
     return tuple((request.seed + i) & _SEED_MASK for i in range(request.n)), []
 
 
 def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list[Notice]]:
-    """How many previews of each picture to ask for."""
+    """How many previews of each image to request."""
     if not 0 <= request.previews <= MAX_PREVIEWS:
         raise InvalidRequestError(
-            f"{request.previews} previews were asked for; there are 0 to {MAX_PREVIEWS} of a picture.",
-            remedy="Choose a number in between.",
+            f"{request.previews} is not a valid number of previews.",
+            remedy=f"Choose a number from 0 to {MAX_PREVIEWS}.",
         )
     if request.previews and not model.previews:
-        return 0, [Notice("option_dropped", f"{model.name} shows no previews; {request.previews} were left out.")]
+        return 0, [
+            Notice("option_dropped", f"{model.name} does not support previews; {request.previews} was not sent.")
+        ]
     return request.previews, []
 
 
@@ -254,10 +261,10 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     instead = f" Use {life.successor} instead." if life.successor else ""
     if life.status == "retired":
         when = f" on {life.shutdown}" if life.shutdown else ""
-        return [Notice("model_retired", f"{model.name} was retired{when}: only a proxy may still serve it.{instead}")]
-    when = "will end, on a day not known for sure"
+        return [Notice("model_retired", f"{model.name} was retired{when}; only a proxy may still offer it.{instead}")]
+    when = "will be retired on a date that is not known"
     if life.shutdown and life.shutdown_confirmed:
-        when = f"ends on {life.shutdown}"
+        when = f"will be retired after {life.shutdown}"
     elif life.shutdown:
-        when = f"was reported to end on {life.shutdown}, which is not confirmed"
+        when = f"will reportedly be retired after {life.shutdown}, which is not confirmed"
     return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]
