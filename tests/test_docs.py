@@ -202,6 +202,20 @@ def test_every_dependency_has_a_reason() -> None:
     assert [name for name in wanted if f"`{re.split('[>=]', name)[0]}`" not in reasons] == []
 
 
+def where_to_change_what() -> list[tuple[str, str | None]]:
+    """The paths in the table of architecture.md, each with the name that the table says is in it."""
+    rows = re.findall(r"^\| .+ \| (`.+) \|$", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+    found = [match for row in rows for match in re.findall(r"(?:`(\w+)` in )?`([\w/]+(?:/|\.\w+))`", row)]
+    return [(path, name or None) for name, path in found]
+
+
+@pytest.mark.parametrize(("path", "name"), where_to_change_what())
+def test_what_the_table_of_changes_names_exists(path: str, name: str | None) -> None:
+    file = ROOT / "invokeai_external" / path
+    assert file.exists()
+    assert name is None or re.search(rf"\b{name}\b", file.read_text(encoding="utf-8"))
+
+
 # Shell examples
 
 CLI_EXAMPLES = [e for e in commands("invokeai-external") if shlex.split(e.text, comments=True)[1:2] != ["sandbox"]]
