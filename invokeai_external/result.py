@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .errors import ProviderError
 from .sizing import Size
@@ -134,7 +133,8 @@ class ConnectionCheck:
         return f"{self.provider} took the key and lists {len(self.listed)} of the {known} models known here{lacking}."
 
 
-class Sending(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sending:
     """A call goes out. ``call`` counts from 1 to ``calls``; ``attempt`` from 1."""
 
     call: int
@@ -165,7 +165,8 @@ class Preview:
     size: Size | None = None
 
 
-class Retrying(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Retrying:
     """A call failed and goes out again after ``wait_s`` seconds; ``reason`` is the error that it met."""
 
     call: int
@@ -174,7 +175,8 @@ class Retrying(NamedTuple):
     reason: ProviderError
 
 
-class Received(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Received:
     """A call answered with these pictures."""
 
     call: int
@@ -182,7 +184,8 @@ class Received(NamedTuple):
     images: tuple[GeneratedImage, ...]
 
 
-class Failed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """A call is given up, for this reason."""
 
     call: int

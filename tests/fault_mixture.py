@@ -106,7 +106,7 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
             await sandbox.delete("/sandbox/faults")
             await sandbox.delete("/sandbox/requests")
             # What holds a model for minutes is to hold one batch alone.
-            service._holds.clear()
+            service._attempts._holds.clear()
             requests = []
             for number in numbers:
                 drawn = drawn or dice.sample(every, len(every))

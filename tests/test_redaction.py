@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from invokeai_external.adapters.base import Answer, AnswerImage
 from invokeai_external.errors import ExternalError, RateLimitedError
-from invokeai_external.service.results import redacted_answer
+from invokeai_external.service.calls import redacted_answer
 from invokeai_external.transport.redaction import redact, redacted
 
 KEY = "my-own-gateway-key"

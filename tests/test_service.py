@@ -46,7 +46,8 @@ from invokeai_external.planning.plan import MASK_SENTENCE, Call
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.result import Failed, GenerationResult, Preview, Progress, Received, Retrying, Sending
-from invokeai_external.service import service as service_module
+from invokeai_external.service import calls as calls_module
+from invokeai_external.service import image_checks
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings, load_settings
 from invokeai_external.sizing import AspectRatio, Size
@@ -180,7 +181,7 @@ async def test_a_rate_limit_is_waited_out(
     assert [type(event) for event in seen] == [Sending, Retrying, Sending, Received]
     retrying = seen[1]
     assert isinstance(retrying, Retrying)
-    assert "asks to slow down" in retrying.reason.message
+    assert isinstance(retrying.reason, RateLimitedError)
     assert len(received_calls(sandbox_url)) == 2
 
 
@@ -204,7 +205,7 @@ async def test_what_one_call_is_asked_to_wait_all_calls_of_its_model_wait(
     retrying, sending = second[:2]
     assert isinstance(retrying, Retrying)
     assert 0 < retrying.wait_s < 0.5
-    assert "asks to slow down" in retrying.reason.message
+    assert isinstance(retrying.reason, RateLimitedError)
     assert isinstance(sending, Sending)
     assert sending.attempt == 1
 
@@ -217,7 +218,7 @@ async def test_a_wait_that_is_too_long_for_one_call_holds_the_others_too(
     async with Service(settings_of(tmp_path)) as service:
         request = GenerationRequest(model=OPENAI, prompt="a red fox")
         for _ in range(2):
-            with pytest.raises(RateLimitedError, match=r"asks to wait (300|299\.\d) s, longer than the \d+ s"):
+            with pytest.raises(RateLimitedError, match=r"\b(300|299\.\d) s"):
                 await service.generate(request, seen.append)
         await service.generate(replace(request, model="openai/gpt-image-2"))
     assert [type(event) for event in seen] == [Sending, Failed, Failed]
@@ -227,63 +228,49 @@ async def test_a_wait_that_is_too_long_for_one_call_holds_the_others_too(
 async def test_a_shorter_wait_does_not_cut_a_longer_one_short(tmp_path: Path, sandbox_url: str) -> None:
     seen: list[Progress] = []
     async with Service(settings_of(tmp_path)) as service:
-        service._hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=0.5))
-        service._hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=0.1))
+        service._attempts.hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=0.5))
+        service._attempts.hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=0.1))
         await service.generate(GenerationRequest(model=OPENAI, prompt="a red fox"), seen.append)
     assert isinstance(seen[0], Retrying)
     assert seen[0].reason.message == "The first."
     assert 0.4 < seen[0].wait_s <= 0.5
 
 
+UNREADABLE = ("no_image", "truncated_json", "bad_base64", "not_an_image")
+LOST = ("truncated_body", "dropped_connection")
+
+
 @pytest.mark.parametrize(
-    ("model", "fault", "params", "kind", "words", "calls"),
+    ("model", "fault", "params", "kind", "facts"),
     [
-        (OPENAI, "rate_limited", {"seconds": 300}, RateLimitedError, ["asks to wait 300 s", "5 minutes"], 1),
-        (OPENAI, "rate_limited", {"form": "x-should-retry-false"}, RateLimitedError, ["asks to slow down"], 1),
-        (GEMINI, "rate_limited", {"form": "retry-info", "delay": "200s"}, RateLimitedError, ["wait 200 s"], 1),
-        (OPENAI, "quota", {}, QuotaError, ["insufficient_quota", "Add credit", "billing"], 1),
-        (OPENAI, "quota", {"code": "billing_hard_limit_reached"}, QuotaError, ["spending limit of the account"], 1),
-        (OPENAI, "quota", {"code": "project_spend_limit_exceeded"}, QuotaError, ["spending limit of the project"], 1),
-        (OPENAI, "organization_not_verified", {}, QuotaError, ["verified organisations only", "Verify"], 1),
-        (GEMINI, "quota", {"limit": "zero"}, QuotaError, ["no quota", "Turn on billing"], 1),
-        (GEMINI, "quota", {"limit": "per_day"}, QuotaError, ["quota of the day", "Wait for tomorrow"], 1),
-        (OPENAI, "quota", {"status": 402}, QuotaError, ["lack of money"], 1),
-        (OPENAI, "quota", {"code": "insufficient_user_quota", "status": 403}, QuotaError, ["lack of money"], 1),
-        (GEMINI, "quota", {"limit": "zero_value"}, QuotaError, ["no quota", "Turn on billing"], 1),
-        (GEMINI, "quota", {"limit": "prepayment"}, QuotaError, ["lack of money", "Add credit"], 1),
-        (GEMINI, "quota", {"limit": "prepayment", "status": 402}, QuotaError, ["lack of money", "Add credit"], 1),
-        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, ["safety system"], 1),
-        (OPENAI, "moderation", {}, ContentBlockedError, ["safety system", "Change the prompt"], 1),
-        (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["blocked the prompt (PROHIBITED_CONTENT)"], 1),
-        (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."], 1),
+        (OPENAI, "rate_limited", {"seconds": 300}, RateLimitedError, ["300 s", "5 minutes"]),
+        (OPENAI, "rate_limited", {"form": "x-should-retry-false"}, RateLimitedError, []),
+        (GEMINI, "rate_limited", {"form": "retry-info", "delay": "200s"}, RateLimitedError, ["200 s"]),
+        (OPENAI, "quota", {}, QuotaError, ["insufficient_quota"]),
+        (OPENAI, "quota", {"code": "billing_hard_limit_reached"}, QuotaError, []),
+        (OPENAI, "quota", {"code": "project_spend_limit_exceeded"}, QuotaError, []),
+        (OPENAI, "organization_not_verified", {}, QuotaError, []),
+        (GEMINI, "quota", {"limit": "zero"}, QuotaError, []),
+        (GEMINI, "quota", {"limit": "per_day"}, QuotaError, []),
+        (OPENAI, "quota", {"status": 402}, QuotaError, []),
+        (OPENAI, "quota", {"code": "insufficient_user_quota", "status": 403}, QuotaError, []),
+        (GEMINI, "quota", {"limit": "zero_value"}, QuotaError, []),
+        (GEMINI, "quota", {"limit": "prepayment"}, QuotaError, []),
+        (GEMINI, "quota", {"limit": "prepayment", "status": 402}, QuotaError, []),
+        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, []),
+        (OPENAI, "moderation", {}, ContentBlockedError, []),
+        (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["PROHIBITED_CONTENT"]),
+        (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."]),
         (
             GEMINI,
             "finish_reason",
             {"reason": "IMAGE_SAFETY", "message": "It looks unsafe."},
             ContentBlockedError,
             ["IMAGE_SAFETY", "It looks unsafe."],
-            1,
         ),
-        (
-            GEMINI,
-            "finish_reason",
-            {"reason": "MAX_TOKENS"},
-            InvalidResponseError,
-            ["ran out of tokens", "MAX_TOKENS"],
-            1,
-        ),
-        (OPENAI, "no_image", {}, InvalidResponseError, ["holds no pictures", "billed"], 1),
-        (GEMINI, "no_image", {}, InvalidResponseError, ["holds no picture", "billed"], 1),
-        (OPENAI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),
-        (GEMINI, "truncated_json", {}, InvalidResponseError, ["not whole JSON"], 1),
-        (OPENAI, "truncated_body", {}, NetworkError, ["connection", "lost", "billed"], 1),
-        (GEMINI, "truncated_body", {}, NetworkError, ["connection", "lost", "billed"], 1),
-        (OPENAI, "dropped_connection", {}, NetworkError, ["connection", "lost", "billed"], 1),
-        (GEMINI, "dropped_connection", {}, NetworkError, ["connection", "lost", "billed"], 1),
-        (OPENAI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"], 1),
-        (GEMINI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"], 1),
-        (OPENAI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"], 1),
-        (GEMINI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"], 1),
+        (GEMINI, "finish_reason", {"reason": "MAX_TOKENS"}, InvalidResponseError, ["MAX_TOKENS"]),
+        *((model, fault, {}, InvalidResponseError, []) for fault in UNREADABLE for model in (OPENAI, GEMINI)),
+        *((model, fault, {}, NetworkError, []) for fault in LOST for model in (OPENAI, GEMINI)),
     ],
 )
 async def test_a_fault_that_no_retry_cures_is_told_at_once(
@@ -291,8 +278,7 @@ async def test_a_fault_that_no_retry_cures_is_told_at_once(
     fault: str,
     params: dict[str, Any],
     kind: type[ProviderError],
-    words: list[str],
-    calls: int,
+    facts: list[str],
     sandbox_url: str,
     order: Order,
     tmp_path: Path,
@@ -301,10 +287,10 @@ async def test_a_fault_that_no_retry_cures_is_told_at_once(
     with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), model)
     assert type(caught.value) is kind
-    for part in words:
-        assert part in str(caught.value)
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
+    assert caught.value.may_be_billed is (kind in (InvalidResponseError, NetworkError))
     assert (caught.value.provider, caught.value.model) == tuple(model.split("/"))
-    assert len(received_calls(sandbox_url)) == calls
+    assert len(received_calls(sandbox_url)) == 1
 
 
 @MODELS
@@ -348,7 +334,7 @@ async def test_no_word_of_a_gateway_has_what_may_be_billed_sent_again(
 
 async def test_the_tries_are_limited_and_counted(sandbox_url: str, order: Order, tmp_path: Path) -> None:
     order(OPENAI, "server_error", times=9)
-    with pytest.raises(UnavailableError, match=r"tried 2 times") as caught:
+    with pytest.raises(UnavailableError, match=r"\b2 times") as caught:
         await generate(settings_of(tmp_path, max_attempts=2), OPENAI)
     assert caught.value.status == 503
     assert len(received_calls(sandbox_url)) == 2
@@ -394,7 +380,9 @@ async def test_another_size_than_asked_for_is_kept_and_noted(
     order(model, "other_size", width=640, height=480)
     result = await generate(settings_of(tmp_path), model, size=Size(1024, 1024))
     assert result.images[0].size == Size(640, 480)
-    assert "1024x1024 was asked for and 640x480 came; it is kept." in [n.message for n in result.notices]
+    (message,) = [notice.message for notice in result.notices if notice.code == "size_received"]
+    assert "1024x1024" in message
+    assert "640x480" in message
     recalled = result.images[0].metadata
     assert (recalled["width"], recalled["height"]) == (1024, 1024)
     received = recalled["external"]["received"]  # type: ignore[index]
@@ -497,12 +485,10 @@ async def test_an_edit_of_another_shape_is_stretched_and_noted(
     }
     result = await generate(settings_of(tmp_path), model, **asked)
     assert result.images[0].size == Size(900, 600)
-    messages = [notice.message for notice in result.notices if notice.code in ("size_received", "edit_stretched")]
+    messages = {notice.code: notice.message for notice in result.notices}
     asked_for = "1248x832" if model == OPENAI else "1264x848"
-    assert messages == [
-        f"{asked_for} was asked for and 640x640 came; it was brought to the picture's 900x600.",
-        "The edit came as 640x640 and was stretched to the picture's 900x600.",
-    ]
+    assert all(size in messages["size_received"] for size in (asked_for, "640x640", "900x600"))
+    assert all(size in messages["edit_stretched"] for size in ("640x640", "900x600"))
 
 
 @respx.mock
@@ -540,8 +526,9 @@ async def test_a_picture_that_cannot_be_laid_in_is_told_as_a_broken_one(mask: bo
     )
     asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), **({"mask": marked_box()} if mask else {})}
     if mask:
-        with pytest.raises(InvalidResponseError, match="arrived broken"):
+        with pytest.raises(InvalidResponseError) as caught:
             await generate(settings, OPENAI, **asked)
+        assert caught.value.may_be_billed
     else:
         assert (await generate(settings, OPENAI, **asked)).images[0].data == data
 
@@ -561,8 +548,8 @@ async def test_a_wrong_key_is_told_without_showing_it(
     monkeypatch.setenv(f"INVOKEAI_EXTERNAL_{model.partition('/')[0].upper()}_API_KEY", "sk-wrong-1234567890")
     with pytest.raises(AuthenticationError) as caught:
         await generate(settings_of(tmp_path), model)
-    assert "refused the key" in str(caught.value)
-    assert "keys set" in str(caught.value)
+    assert caught.value.remedy is not None
+    assert (caught.value.remedy.action, caught.value.remedy.provider) == ("set_key", model.partition("/")[0])
     assert "1234567890" not in repr(vars(caught.value))
 
 
@@ -686,8 +673,9 @@ async def test_an_answer_that_is_too_large_is_given_up(tmp_path: Path, respx_moc
 
 
 async def test_a_picture_with_too_many_pixels_is_refused(sandbox_url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidResponseError, match="pixels"):
+    with pytest.raises(InvalidResponseError, match="1024x1024") as caught:
         await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
+    assert caught.value.may_be_billed
 
 
 async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
@@ -770,15 +758,14 @@ async def test_only_the_same_scheme_host_and_port_are_asked_again_with_the_key(
 ) -> None:
     monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "https://gw.example/v1")
     asked: list[tuple[str, Any]] = []
-    async with Service(settings_of(tmp_path)) as service:
+    clock = Clock()
+    async with Service(settings_of(tmp_path), clock=clock, sleep=clock.sleep) as service:
 
         async def fetch(url: str, headers: Any, _: Any) -> HttpResponse:
             asked.append((url, headers))
             return HttpResponse(401 if len(asked) == 1 else 410, {}, b"", 0)
 
         monkeypatch.setattr(service._transport, "fetch", fetch)
-        clock = Clock()
-        service._clock, service._sleep = clock, clock.sleep
         monkeypatch.setattr(
             service._transport, "send", lambda *_: answered(200, {"data": [{"url": url}]}), raising=True
         )
@@ -809,7 +796,7 @@ async def test_no_more_than_ten_urls_are_fetched_and_all_of_them_within_one_dead
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": urls}))
     fetched = respx_mock.get(host="pictures.example").mock(return_value=httpx.Response(404))
     clock = Clock()
-    with pytest.raises(NetworkError, match="could not be fetched: HTTP 404"):
+    with pytest.raises(NetworkError, match="HTTP 404"):
         await generate(settings_of(tmp_path), OPENAI, clock=clock, n=2)
     assert len({str(call.request.url) for call in fetched.calls}) == 10
     assert sum(clock.waits) <= 30
@@ -901,13 +888,13 @@ async def test_what_has_arrived_is_handed_over_though_the_request_is_cancelled(
     seen: list[Progress] = []
     with anyio.CancelScope() as scope:
         async with Service(settings_of(tmp_path)) as service:
-            look = service._looked_at
+            look = image_checks.arrived_images
 
             def cancel_and_look(*arguments: Any) -> Any:
                 anyio.from_thread.run_sync(scope.cancel)
                 return look(*arguments)
 
-            monkeypatch.setattr(service, "_looked_at", cancel_and_look)
+            monkeypatch.setattr(image_checks, "arrived_images", cancel_and_look)
             request = GenerationRequest(
                 model=OPENAI, prompt="a fox", init_image=png_file(PHOTO, "photo.png"), mask=marked_box()
             )
@@ -1105,7 +1092,7 @@ async def test_a_call_that_waits_gives_its_slot_back(sandbox_url: str, order: Or
                 await waits.wait()
                 await service.generate(GenerationRequest(model="openai/gpt-image-2", prompt="a fox"))
                 # The hold is over as well, for this test's sake.
-                service._holds.clear()
+                service._attempts._holds.clear()
                 is_over.set()
     assert [type(event) for event in seen] == [Sending, Retrying, Sending, Received]
 
@@ -1133,9 +1120,9 @@ async def test_a_wait_that_is_asked_for_after_a_longer_one_is_over_holds_the_mod
 ) -> None:
     clock = Clock()
     async with Service(settings_of(tmp_path), clock=clock, sleep=clock.sleep) as service:
-        service._hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=86400))
+        service._attempts.hold(OPENAI, RateLimitedError("The first.", status=429, retry_after=86400))
         clock.now += 121
-        service._hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=10))
+        service._attempts.hold(OPENAI, RateLimitedError("The second.", status=429, retry_after=10))
         await service.generate(GenerationRequest(model=OPENAI, prompt="a red fox"))
     assert clock.waits == [10]
 
@@ -1176,13 +1163,13 @@ async def test_a_service_that_is_closed_says_so(tmp_path: Path) -> None:
 
 async def test_a_service_that_is_closed_under_a_call_says_so(sandbox_url: str, order: Order, tmp_path: Path) -> None:
     order(OPENAI, "rate_limited", form="retry-after-ms", seconds=5)
-    service = Service(settings_of(tmp_path))
+    clock = Clock()
 
-    async def sleep(_: float) -> None:
-        await service.__aexit__(None, None, None)
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(seconds)
+        await service.aclose()
 
-    service._sleep = sleep
-    service._hold = lambda *_: None  # type: ignore[method-assign]
+    service = Service(settings_of(tmp_path), clock=clock, sleep=sleep)
     with pytest.raises(ServiceStateError):
         await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"))
 
@@ -1211,7 +1198,7 @@ async def test_a_picture_at_an_https_address_is_fetched_without_the_key(
     result = await generate(settings_of(tmp_path), OPENAI, n=2)
     assert "authorization" not in fetched.calls[0].request.headers
     assert len(result.images) == 1
-    assert "cannot be read" in str(result.errors[0])
+    assert [type(error) for error in result.errors] == [InvalidResponseError]
 
 
 async def test_as_many_calls_as_allowed_are_in_flight(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
@@ -1240,7 +1227,7 @@ async def test_fewer_pictures_than_asked_for_are_a_partial_success(
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json=ANSWER))
     result = await generate(settings_of(tmp_path), OPENAI, n=3)
     assert len(result.images) == 1
-    assert [error.message for error in result.errors] == ["3 pictures were asked for and 1 came."]
+    assert [type(error) for error in result.errors] == [InvalidResponseError]
     assert result.errors[0].provider == "openai"
 
 
@@ -1277,7 +1264,7 @@ async def test_a_proxy_that_quotes_the_key_does_not_bring_it_into_pictures_or_er
     result = await generate(settings_of(tmp_path), OPENAI)
     assert canary not in repr(result) + repr(result.images[0].metadata)
     assert result.images[0].revised_prompt == "a fox for [key]"
-    with pytest.raises(RejectedRequestError, match=r"no such project for \[key\]"):
+    with pytest.raises(RejectedRequestError, match=r"\[key\]"):
         await generate(settings_of(tmp_path), OPENAI)
 
 
@@ -1313,8 +1300,10 @@ async def test_a_picture_records_its_own_notices_alone(sandbox_url: str, order: 
 
 
 async def test_a_picture_that_is_too_large_names_the_setting(sandbox_url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidResponseError, match=r"1024x1024.*It was billed. Raise max_image_pixels"):
+    with pytest.raises(InvalidResponseError, match="1024x1024") as caught:
         await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
+    assert caught.value.remedy is not None
+    assert (caught.value.remedy.action, caught.value.remedy.setting) == ("change_setting", "max_image_pixels")
 
 
 class Broken(httpx.AsyncByteStream):
@@ -1364,7 +1353,8 @@ async def test_a_refused_key_names_where_it_came_from(
     monkeypatch.setenv(variable, "sk-wrong-1234567890")
     with pytest.raises(AuthenticationError) as caught:
         await generate(settings_of(tmp_path), model)
-    assert f"(the one in use is from {variable})" in str(caught.value)
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.source == variable
 
 
 async def test_a_call_that_fails_is_told_as_it_happens(sandbox_url: str, order: Order, tmp_path: Path) -> None:
@@ -1392,7 +1382,6 @@ async def test_a_connection_test_asks_for_the_list_of_models_and_no_more(
         active = [m.id for m in service.registry.models(provider) if m.lifecycle.status == "active"]
     assert set(active) <= set(check.listed)
     assert check.missing == ()
-    assert f"lists {len(check.listed)} of the {len(check.listed)} models known here." in check.message
     (call,) = received_calls(sandbox_url)
     assert call["method"] == "GET"
     assert call["path"].endswith("/models")
@@ -1404,34 +1393,34 @@ async def test_a_connection_test_tells_a_key_that_is_refused(provider: str, sand
     credentials = replace(settings.credentials[provider], api_key=SecretStr("invalid-key"), source="a test")
     settings = replace(settings, credentials={**settings.credentials, provider: credentials})
     async with Service(settings) as service:
-        with pytest.raises(
-            AuthenticationError, match=r"refused the key\..*\(the one in use is from a test\)"
-        ) as caught:
+        with pytest.raises(AuthenticationError) as caught:
             await service.check_connection(provider)
     assert caught.value.provider == provider
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.source == "a test"
     assert "invalid-key" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "told"),
+    ("answer", "kind"),
     [
-        ({"status_code": 404}, RejectedRequestError, "does not serve its list of models. Check the base URL."),
-        ({"status_code": 403}, AuthenticationError, "does not allow this key to use its list of models."),
-        ({"status_code": 503}, UnavailableError, "is overloaded or out of order (HTTP 503). Try again later."),
-        ({"status_code": 200, "text": "<html>"}, InvalidResponseError, "is not whole JSON (6 bytes). Try again"),
-        ({"status_code": 200, "json": {}}, InvalidResponseError, "holds no list of models. Try again"),
+        ({"status_code": 404}, RejectedRequestError),
+        ({"status_code": 403}, AuthenticationError),
+        ({"status_code": 503}, UnavailableError),
+        ({"status_code": 200, "text": "<html>"}, InvalidResponseError),
+        ({"status_code": 200, "json": {}}, InvalidResponseError),
     ],
 )
 @pytest.mark.parametrize("provider", PROVIDER_IDS)
 @respx.mock
 async def test_a_connection_test_tells_what_came_in_place_of_a_list(
-    provider: str, answer: dict[str, Any], kind: type[ProviderError], told: str, tmp_path: Path
+    provider: str, answer: dict[str, Any], kind: type[ProviderError], tmp_path: Path
 ) -> None:
     respx.get(path__regex="/models$").respond(**answer)
     async with Service(settings_of(tmp_path)) as service:
         with pytest.raises(kind) as caught:
             await service.check_connection(provider)
-    assert told in str(caught.value)
+    assert type(caught.value) is kind
     assert "billed" not in str(caught.value)
 
 
@@ -1444,7 +1433,6 @@ async def test_a_connection_test_names_models_that_are_not_listed(tmp_path: Path
     assert check.listed == ("gpt-image-2", "dall-e-3")
     assert "gpt-image-2.5-flare" in check.missing
     assert retired.isdisjoint(check.missing)
-    assert "; not " in check.message
 
 
 @pytest.mark.parametrize(
@@ -1456,7 +1444,7 @@ async def test_a_connection_test_that_meets_nobody_says_nothing_of_money(failure
     async with Service(settings_of(tmp_path)) as service:
         with pytest.raises(NetworkError) as caught:
             await service.check_connection("gemini")
-    assert str(caught.value).endswith("Check the network and the base URL.")
+    assert not caught.value.may_be_billed
     assert "billed" not in str(caught.value)
 
 
@@ -1550,9 +1538,7 @@ async def test_a_server_without_streams_gives_its_picture_all_the_same(
             result = await service.generate(request, seen.append)
             assert len(result.images) == 1
             assert len(received_calls(sandbox_url)) == expected_calls
-            dropped = [notice.message for notice in result.notices if notice.code == "option_dropped"]
-            assert len(dropped) == 1
-            assert "takes no calls with previews" in dropped[0]
+            assert [notice.code for notice in result.notices].count("option_dropped") == 1
     assert previews_in(seen) == []
     assert Failed not in [type(event) for event in seen]
 
@@ -1562,7 +1548,7 @@ async def test_a_refusal_for_another_reason_is_told_and_streams_are_asked_for_ag
 ) -> None:
     seen: list[Progress] = []
     async with Service(settings_of(tmp_path)) as service:
-        with pytest.raises(ProviderError, match="does not serve gemini-9"):
+        with pytest.raises(ProviderError, match=r"\bgemini-9\b"):
             await service.generate(GenerationRequest(model="gemini/gemini-9", prompt="a red fox", previews=1))
         await service.generate(GenerationRequest(model=GEMINI, prompt="a red fox", previews=1), seen.append)
     assert len(previews_in(seen)) == 1
@@ -1581,23 +1567,23 @@ async def test_an_image_counts_whatever_becomes_of_the_events_behind_it(
 
 
 @pytest.mark.parametrize(
-    ("model", "fault", "params", "kind", "words"),
+    ("model", "fault", "params", "kind", "facts"),
     [
-        (OPENAI, "stream_ends_early", {}, InvalidResponseError, ["broke off before the picture", "billed"]),
-        (GEMINI, "stream_ends_early", {}, InvalidResponseError, ["broke off before the picture", "billed"]),
-        (OPENAI, "no_image", {}, InvalidResponseError, ["broke off before the picture", "billed"]),
-        (OPENAI, "truncated_body", {}, NetworkError, ["connection", "lost", "billed"]),
-        (OPENAI, "truncated_json", {}, InvalidResponseError, ["not whole JSON", "billed"]),
-        (OPENAI, "stream_error", {}, UnavailableError, ["broke off before the picture", "billed"]),
-        (OPENAI, "stream_error", {"code": "rate_limit_exceeded"}, RateLimitedError, ["asks to slow down"]),
-        (OPENAI, "stream_error", {"code": "moderation_blocked"}, ContentBlockedError, ["safety system"]),
-        (GEMINI, "stream_error", {}, UnavailableError, ["overloaded or out of order (HTTP 503)"]),
-        (GEMINI, "stream_error", {"status": 429}, RateLimitedError, ["asks to slow down"]),
-        (OPENAI, "bad_base64", {}, InvalidResponseError, ["no picture that can be read"]),
-        (GEMINI, "not_an_image", {}, InvalidResponseError, ["arrived broken", "billed"]),
-        (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["blocked the prompt (PROHIBITED_CONTENT)"]),
-        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, ["safety system"]),
-        (OPENAI, "organization_not_verified", {}, QuotaError, ["verified organisations only"]),
+        (OPENAI, "stream_ends_early", {}, InvalidResponseError, []),
+        (GEMINI, "stream_ends_early", {}, InvalidResponseError, []),
+        (OPENAI, "no_image", {}, InvalidResponseError, []),
+        (OPENAI, "truncated_body", {}, NetworkError, []),
+        (OPENAI, "truncated_json", {}, InvalidResponseError, []),
+        (OPENAI, "stream_error", {}, UnavailableError, []),
+        (OPENAI, "stream_error", {"code": "rate_limit_exceeded"}, RateLimitedError, []),
+        (OPENAI, "stream_error", {"code": "moderation_blocked"}, ContentBlockedError, []),
+        (GEMINI, "stream_error", {}, UnavailableError, ["HTTP 503"]),
+        (GEMINI, "stream_error", {"status": 429}, RateLimitedError, []),
+        (OPENAI, "bad_base64", {}, InvalidResponseError, []),
+        (GEMINI, "not_an_image", {}, InvalidResponseError, []),
+        (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["PROHIBITED_CONTENT"]),
+        (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, []),
+        (OPENAI, "organization_not_verified", {}, QuotaError, []),
         (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."]),
     ],
 )
@@ -1606,7 +1592,7 @@ async def test_a_fault_in_a_stream_is_told_and_nothing_is_sent_again(
     fault: str,
     params: dict[str, Any],
     kind: type[ProviderError],
-    words: list[str],
+    facts: list[str],
     sandbox_url: str,
     order: Order,
     tmp_path: Path,
@@ -1615,8 +1601,7 @@ async def test_a_fault_in_a_stream_is_told_and_nothing_is_sent_again(
     with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), model, previews=2)
     assert type(caught.value) is kind
-    for part in words:
-        assert part in str(caught.value)
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
     assert (caught.value.provider, caught.value.model) == tuple(model.split("/"))
     assert len(received_calls(sandbox_url)) == 1
 
@@ -1829,7 +1814,7 @@ async def test_a_stream_is_done_with_its_image_though_the_connection_stays_open(
 
 
 async def test_tokens_that_never_come_are_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "_USAGE_WAIT_S", 0.2)
+    monkeypatch.setattr(calls_module, "_USAGE_WAIT_S", 0.2)
     said = events(candidate(GEMINI_IMAGE), candidate(finishReason="STOP"))
     result = await relayed(tmp_path, GEMINI, said, HOLD, previews=1)
     assert (is_cut_short(result), result.cost_usd) == (False, None)

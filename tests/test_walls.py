@@ -133,7 +133,6 @@ LONGEST_MODULE = 450
 TO_BE_SPLIT = {
     "invoke/nodes.py",
     "invoke/runtime.py",
-    "service/service.py",
 }
 
 

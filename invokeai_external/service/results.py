@@ -1,23 +1,271 @@
-"""What came of a call: answers made fit to be handed over."""
+"""What one call made, and the result of all calls of a request."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..adapters.base import Answer
-from ..transport.redaction import redact_optional
+import anyio.to_thread
 
-__all__ = ["redacted_answer"]
+from ..adapters.base import SANDBOX_HEADER, Answer
+from ..errors import InvalidResponseError, ProviderError
+from ..planning.plan import Call, Plan
+from ..pricing.prices import cost_usd
+from ..request import GenerationRequest
+from ..result import GeneratedImage, GenerationResult, Notice, Usage
+from ..settings.settings import Limits
+from ..sizing import Size
+from ..transport.messages import HttpResponse
+from ..transport.redaction import redacted
+from .access import Access
+from .calls import Reply
+from .description import describe
+from .image_urls import Content
+
+if TYPE_CHECKING:
+    from ..images.inspect import ImageInfo
+    from .image_checks import ArrivedImage, FinishedImage
+
+__all__ = ["Outcome", "collect", "total"]
+
+_SANDBOX_NOTICE = Notice(
+    "sandbox", "The image comes from the sandbox and cost nothing; the cost shown is what a real one would cost."
+)
+
+_CUT_SHORT_NOTICE = Notice(
+    "answer_cut_short",
+    "The connection ended before the response was complete. The image is complete; its cost may be unknown.",
+)
+
+_UNSEEN_STRETCH = 0.03
+"""How far the ratios of an edit and its original may differ before it is reported: the nearest of a model's ratios are
+within that of each other."""
 
 
-def redacted_answer(answer: Answer, key: str) -> Answer:
-    """The same answer with its texts, which go into metadata, fit to be kept: a proxy may quote a key in them."""
-    return replace(
-        answer,
-        request_id=redact_optional(answer.request_id, key),
-        model_version=redact_optional(answer.model_version, key),
-        text=redact_optional(answer.text, key),
-        images=tuple(
-            replace(image, revised_prompt=redact_optional(image.revised_prompt, key)) for image in answer.images
-        ),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one call made: its images, and the errors of those that were lost."""
+
+    images: tuple[GeneratedImage, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    request_id: str | None = None
+    errors: tuple[ProviderError, ...] = ()
+
+
+async def collect(
+    access: Access,
+    request: GenerationRequest,
+    call: Call,
+    reply: Reply,
+    notices: tuple[Notice, ...],
+    contents: Sequence[Content],
+    limits: Limits,
+) -> Outcome:
+    """The images of a reply, verified, composited, with their metadata; at most as many as were asked for.
+
+    Args:
+        access: Where the reply came from.
+        request: What the user asked for.
+        call: What was sent.
+        reply: What came back.
+        notices: Those of the plan; they go into the metadata, as those on the user's files do not.
+        contents: The bytes of each image of the answer, or why there are none.
+        limits: The user's.
+
+    Raises:
+        ProviderError: No image can be handed over.
+    """
+    answer, response = reply.answer, reply.response
+    cost = cost_usd(answer.usage, call.model.prices)
+    share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
+    common = (*notices, *reply.notices, *answer.notices)
+    if SANDBOX_HEADER in response.headers:
+        common = (*common, _SANDBOX_NOTICE)
+    if response.is_cut_short:
+        common = (*common, _CUT_SHORT_NOTICE)
+    arrived, finished, errors = await anyio.to_thread.run_sync(_finished, request, call, answer, contents, limits)
+    received = len(answer.images) - (len(arrived) - len(_distinct(arrived)))
+    if received > call.n:
+        common = (*common, _more_images(call.n, received))
+    facts = {
+        "provider": access.provider.id,
+        "model": call.model.id,
+        "status": response.status,
+        "request_id": answer.request_id,
+    }
+    errors = [failure.replace(**facts, may_be_billed=True) for failure in errors]
+    if not finished:
+        raise errors[-1]
+    # An image that was not asked for is no loss.
+    errors = errors[: call.n - len(finished)]
+    if len(answer.images) < call.n:
+        errors.insert(0, _too_few(call, answer).replace(**facts))
+    images, own_notices = [], list[Notice]()
+    for one, done in finished:
+        about_it = _image_notices(call, one.info, done)
+        own_notices += about_it
+        images.append(_generated(call, answer, response, one, done, share, (*common, *about_it)))
+    return Outcome(
+        images=tuple(images),
+        notices=(*common, *own_notices),
+        usage=answer.usage,
+        cost_usd=cost,
+        request_id=answer.request_id,
+        errors=tuple(redacted(failure, access.api_key) for failure in errors),
     )
+
+
+def total(plan: Plan, notices: tuple[Notice, ...], outcomes: Sequence[Outcome], elapsed_s: float) -> GenerationResult:
+    """The result of all calls; raises the first error if there is no image at all."""
+    errors = tuple(error for outcome in outcomes for error in outcome.errors)
+    images = tuple(image for outcome in outcomes for image in outcome.images)
+    if not images:
+        raise errors[0]
+    answered = [outcome for outcome in outcomes if outcome.images]
+    costs = [outcome.cost_usd for outcome in answered]
+    return GenerationResult(
+        provider=plan.model.provider,
+        model=plan.model.id,
+        images=images,
+        # The same notice from several calls is reported once.
+        notices=tuple(dict.fromkeys((*notices, *(n for outcome in answered for n in outcome.notices)))),
+        usage=_total_usage([outcome.usage for outcome in answered]),
+        cost_usd=None if None in costs else round(sum(cost for cost in costs if cost is not None), 9),
+        request_ids=tuple(outcome.request_id for outcome in answered if outcome.request_id),
+        errors=errors,
+        elapsed_s=elapsed_s,
+    )
+
+
+def _total_usage(usages: Sequence[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage]
+    if len(known) < len(usages):
+        return None
+    added = known[0]
+    for usage in known[1:]:
+        added += usage
+    return added
+
+
+def _finished(
+    request: GenerationRequest, call: Call, answer: Answer, contents: Sequence[Content], limits: Limits
+) -> tuple[list[ArrivedImage], list[tuple[ArrivedImage, FinishedImage]], list[ProviderError]]:
+    """The images of an answer that arrived, those of them that are handed over, and the errors of the others."""
+    # Pillow takes a while to load, and only an answer needs it.
+    from .image_checks import arrived_images, finish
+
+    arrived, errors = arrived_images(answer, contents, limits.max_image_pixels)
+    finished: list[tuple[ArrivedImage, FinishedImage]] = []
+    for one in _chosen(call, arrived):
+        try:
+            finished.append((one, finish(request, call, one, limits)))
+        except ProviderError as error:
+            errors.append(error)
+    return arrived, finished, errors
+
+
+def _generated(
+    call: Call,
+    answer: Answer,
+    response: HttpResponse,
+    arrived: ArrivedImage,
+    finished: FinishedImage,
+    cost: float | None,
+    notices: Sequence[Notice],
+) -> GeneratedImage:
+    return GeneratedImage(
+        data=finished.data,
+        mime_type=finished.mime_type,
+        size=finished.size,
+        metadata=describe(
+            call,
+            answer,
+            arrived.info,
+            revised_prompt=arrived.image.revised_prompt,
+            cost_usd=cost,
+            notices=notices,
+            received_at=response.received_at,
+            composited=finished.size if finished.composited else None,
+        ),
+        seed=call.seed,
+        cost_usd=cost,
+        revised_prompt=arrived.image.revised_prompt,
+    )
+
+
+def _distinct(arrived: Sequence[ArrivedImage]) -> list[ArrivedImage]:
+    """Each image once: some models send the same one twice."""
+    first: dict[bytes, ArrivedImage] = {}
+    for one in arrived:
+        first.setdefault(one.data, one)
+    return list(first.values())
+
+
+def _chosen(call: Call, arrived: Sequence[ArrivedImage]) -> Sequence[ArrivedImage]:
+    """At most as many images as were asked for: if more arrived, each once, those of the requested size first."""
+    if len(arrived) <= call.n:
+        return arrived
+    distinct, size, pixels = _distinct(arrived), call.size.size, _pixels_asked_for(call)
+    if pixels:
+        # Among other sizes the nearest: a model may send a draft of 1K before the 2K that it was asked for.
+        distinct.sort(key=lambda one: (one.info.size != size, abs(math.log(_area(one.info.size) / pixels))))
+    return distinct[: call.n]
+
+
+def _pixels_asked_for(call: Call) -> int | None:
+    """How many pixels an image was asked to have; those of a named size are about the same in each ratio."""
+    if call.size.size:
+        return _area(call.size.size)
+    presets = call.model.sizing.presets() if call.size.image_size else ()
+    return next((_area(p.size) for p in presets if p.size and p.image_size == call.size.image_size), None)
+
+
+def _area(size: Size) -> int:
+    return size.width * size.height
+
+
+def _too_few(call: Call, answer: Answer) -> ProviderError:
+    return InvalidResponseError(
+        f"The request asked for {call.n} images and the response contains {len(answer.images)}.",
+        remedy="Ask again for the rest. The cost is that of the images received.",
+    )
+
+
+def _more_images(asked: int, received: int) -> Notice:
+    return Notice(
+        "more_images", f"The provider sent {received} images where {asked} were requested; the others were discarded."
+    )
+
+
+def _image_notices(call: Call, info: ImageInfo, finished: FinishedImage) -> list[Notice]:
+    """The notices on one image."""
+    notices = _size_notices(call, info.size, finished)
+    if info.is_signed and finished.composited:
+        what = "The edit carried Content Credentials, which are lost because it was merged into the original."
+        notices.append(Notice("credentials_ended", what))
+    return notices
+
+
+def _size_notices(call: Call, received: Size, finished: FinishedImage) -> list[Notice]:
+    """The notices on a size that was not requested, or that does not have the original's ratio."""
+    notices = []
+    if call.size.size and received != call.size.size:
+        end = f"scaled to the original's {finished.size}" if finished.composited else "kept as it is"
+        notices.append(
+            Notice(
+                "size_received",
+                f"The request asked for {call.size.size} and the provider sent {received}, which was {end}.",
+            )
+        )
+    is_stretched = abs(received.ratio / finished.size.ratio - 1) > _UNSEEN_STRETCH
+    if finished.composited and is_stretched and not call.model.input_images.square_rgba:
+        notices.append(
+            Notice(
+                "edit_stretched", f"The edit arrived as {received} and was stretched to the original's {finished.size}."
+            )
+        )
+    return notices

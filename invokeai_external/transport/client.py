@@ -28,7 +28,10 @@ from .messages import HttpRequest, HttpResponse
 from .request_body import InChunks, each, encode_json
 from .response_body import Allowance, body_chunks, check_values
 
-__all__ = ["USER_AGENT", "Transport"]
+__all__ = ["USER_AGENT", "HttpClient", "Transport"]
+
+HttpClient = httpx.AsyncClient
+"""The client that a user may give."""
 
 USER_AGENT = f"invokeai_external/{VERSION}"
 
@@ -88,7 +91,7 @@ class Transport:
         head_timeout_s: float = HEAD_TIMEOUT_S,
         keepalive_s: float = _KEEPALIVE_S,
         asgi_app: Any = None,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HttpClient | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._total_timeout_s = total_timeout_s

@@ -1,0 +1,110 @@
+"""How to reach a provider: its base URL and key, checked, and how its errors are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from ..adapters.base import Adapter
+from ..adapters.base_url import is_private_host, normalise_base_url
+from ..adapters.find import adapter_of
+from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
+from ..providers.schema import ProviderConfig
+from ..result import Notice
+from ..root_files import API_KEYS_FILE
+from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
+from ..transport.redaction import redacted
+
+__all__ = ["Access", "access_to", "base_url_of", "shown", "with_sandbox"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a provider: checked, with its key.
+
+    Attributes:
+        adapter: Speaks the provider's wire format.
+        base_url: Where its endpoints are.
+        api_key: Its key.
+        key_source: Where the key was found, for people.
+        notices: What to know about the base URL.
+    """
+
+    adapter: Adapter
+    base_url: str
+    api_key: str = field(repr=False)
+    key_source: str | None
+    notices: tuple[Notice, ...]
+
+    @property
+    def provider(self) -> ProviderConfig:
+        return self.adapter.provider
+
+
+def access_to(provider: ProviderConfig, settings: Settings) -> Access:
+    """The access to a provider.
+
+    Raises:
+        NotConfiguredError: It has no key, or its base URL cannot be used.
+        SettingsError: There is only a key for another base URL.
+    """
+    credentials = _credentials(provider, settings)
+    if credentials.api_key is None:
+        raise _missing_key(provider, settings)
+    key = credentials.api_key.get_secret_value()
+    check_key(provider.id, key, credentials.source)
+    base_url, notices = base_url_of(provider, settings)
+    return Access(adapter_of(provider), base_url, key, credentials.source, notices)
+
+
+def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tuple[Notice, ...]]:
+    """A provider's base URL and what to know about it; raises like ``access_to``, but needs no key."""
+    base_url = normalise_base_url(_credentials(provider, settings).base_url or provider.base_url, provider)
+    host = urlsplit(base_url).hostname or ""
+    if not base_url.startswith("http:") or not is_private_host(host):
+        return base_url, ()
+    return base_url, (
+        Notice("plain_http", f"The connection to {host} is plain http: the key and the prompt are not encrypted."),
+    )
+
+
+def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
+    found = settings.credentials.get(provider.id, Credentials())
+    if found.unpaired:
+        raise unpaired_error(provider.id, found, settings.root)
+    return found
+
+
+def shown(error: ProviderError, access: Access) -> ProviderError:
+    """An error fit to be shown. A refused key's says where the key came from: a new one elsewhere changes nothing."""
+    if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
+        text = f"{error.remedy.text} (the key in use is from {access.key_source})"
+        error = error.replace(remedy=replace(error.remedy, text=text, source=access.key_source))
+    return redacted(error, access.api_key)
+
+
+def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError:
+    return NotConfiguredError(
+        f"There is no key for {info.name}.",
+        remedy=Remedy(
+            f"Create one at {info.key_url}, then run 'invokeai-external keys set {info.id}', or set "
+            f"{variable_name(info.id, 'api_key')}, or add external_{info.id}_api_key to "
+            f"{settings.root / API_KEYS_FILE}.",
+            action="set_key",
+            provider=info.id,
+            url=info.key_url,
+        ),
+        provider=info.id,
+    )
+
+
+def with_sandbox(settings: Settings) -> Settings:
+    """The settings with every provider's base URL and key replaced by the sandbox's."""
+    credentials: Mapping[str, Credentials] = {
+        provider: Credentials(SecretStr("the-sandbox-takes-any-key"), f"https://sandbox.invalid/{path}", "the sandbox")
+        for provider, path in (("gemini", "gemini/v1beta"), ("openai", "openai/v1"))
+    }
+    return replace(settings, credentials=credentials)

@@ -1,0 +1,99 @@
+"""Checks the images of an answer and composites edits: the part of the service that needs Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..adapters.base import Answer, AnswerImage
+from ..errors import InvalidResponseError, ProviderError, Remedy
+from ..images.compositing import composite
+from ..images.errors import ImageError, TooManyPixelsError
+from ..images.inputs import size_of
+from ..images.inspect import ImageInfo, inspect_image
+from ..images.masks import from_square
+from ..planning.plan import Call
+from ..request import GenerationRequest
+from ..settings.settings import Limits
+from ..sizing import Size
+from .image_urls import Content
+
+__all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedImage:
+    """An image of an answer with its bytes, and what they are."""
+
+    image: AnswerImage
+    data: bytes = field(repr=False)
+    info: ImageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedImage:
+    """An image as it is handed over; ``composited`` if it was laid into the image to edit."""
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    size: Size
+    composited: bool
+
+
+def type_of(data: bytes, max_pixels: int) -> str | None:
+    """The MIME type of an image; None if the data are not a whole one."""
+    try:
+        return inspect_image(data, max_pixels=max_pixels).mime_type
+    except ImageError:
+        return None
+
+
+def arrived_images(
+    answer: Answer, contents: Sequence[Content], max_pixels: int
+) -> tuple[list[ArrivedImage], list[ProviderError]]:
+    """The images of an answer whose bytes are there and whole, and the errors of the others."""
+    arrived, errors = [], []
+    for image, content in zip(answer.images, contents, strict=True):
+        if isinstance(content, ProviderError):
+            errors.append(content)
+        elif content is not None:
+            try:
+                arrived.append(ArrivedImage(image, content, _inspected(content, max_pixels)))
+            except ProviderError as error:
+                errors.append(error)
+    return arrived, errors
+
+
+def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:
+    """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance."""
+    if request.init_image is None or request.mask is None:
+        return FinishedImage(arrived.data, arrived.info.mime_type, arrived.info.size, composited=False)
+    original, data = request.init_image.data, arrived.data
+    try:
+        size = size_of(original)
+        if call.model.input_images.square_rgba:
+            data = from_square(data, size)
+        made = composite(original, data, request.mask.data, feather=limits.mask_feather_px)
+    except ImageError as error:
+        raise _broken(error) from None
+    return FinishedImage(made, "image/png", size, composited=True)
+
+
+def _inspected(data: bytes, max_pixels: int) -> ImageInfo:
+    try:
+        return inspect_image(data, max_pixels=max_pixels)
+    except TooManyPixelsError as error:
+        raise InvalidResponseError(
+            f"An image arrived and was rejected: {error}",
+            remedy=Remedy(
+                "It was billed. To accept such images, raise max_image_pixels in invokeai_external.yaml.",
+                action="change_setting",
+                setting="max_image_pixels",
+            ),
+        ) from None
+    except ImageError as error:
+        raise _broken(error) from None
+
+
+def _broken(error: ImageError) -> InvalidResponseError:
+    return InvalidResponseError(f"An image arrived damaged: {error}", remedy="It may have been billed.")
