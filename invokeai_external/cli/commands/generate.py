@@ -282,7 +282,7 @@ def _saving_notices(saved: list[SavedImage]) -> list[Notice]:
 async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
     async with Service(current, sandbox=sandbox) as service:
         # Pictures may take a while to prepare; in a thread, so that Ctrl-C works meanwhile.
-        plan, requests = await anyio.to_thread.run_sync(service.preview, request, abandon_on_cancel=True)
+        plan, requests = await anyio.to_thread.run_sync(service.dry_run, request, abandon_on_cancel=True)
     cost = plan.estimate_usd
     shown = [_shown(http_request) for http_request in requests]
     if as_json:
