@@ -59,10 +59,10 @@ def row(title: str) -> Callable[[Look], Look]:
     return add
 
 
-# Pictures
+# Images
 
 
-@row("A picture of 1024x1024 from words, from each provider")
+@row("An image of 1024x1024 from a prompt, each provider")
 def _words_to_picture(invoke: Invoke, sandbox: Sandbox) -> str:
     return _each(lambda model: _run(invoke, sandbox, panel_graph(model), _sizes), _gpt(invoke), _banana(invoke))
 
@@ -81,26 +81,26 @@ def _offered_sizes(invoke: Invoke, sandbox: Sandbox) -> str:
         for record, size in zip(came, offered, strict=True)
         if record and (record["width"], record["height"]) == (size["width"], size["height"])
     ]
-    pictures, refused = len(list(filter(None, came))), len(offered) - len(sandbox.calls())
-    return f"of {len(offered)}: {pictures} pictures, {len(exact)} at the size shown, {refused} refused unsent"
+    images, refused = len(list(filter(None, came))), len(offered) - len(sandbox.calls())
+    return f"of {len(offered)}: {images} images, {len(exact)} at the size shown, {refused} rejected before sending"
 
 
-@row("Three pictures in one run, OpenAI")
+@row("Three images in one run, OpenAI")
 def _three_of_openai(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, workflow_graph(_gpt(invoke), num_images=3), _count)
 
 
-@row("Three pictures in one run, Gemini")
+@row("Three images in one run, Gemini")
 def _three_of_gemini(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, workflow_graph(_banana(invoke), num_images=3), _count)
 
 
-@row("A transparent ground, OpenAI")
+@row("A transparent background, OpenAI")
 def _transparent(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, workflow_graph(_gpt(invoke), background="transparent"), _alpha)
 
 
-@row("Two reference pictures, for each provider")
+@row("Two reference images, each provider")
 def _references(invoke: Invoke, sandbox: Sandbox) -> str:
     fields = [{"image_name": invoke.upload(photo)} for photo in (_photo(), _photo().rotate(180))]
 
@@ -133,22 +133,22 @@ def _thinking_level(invoke: Invoke, sandbox: Sandbox) -> str:
 # Edits
 
 
-@row("A photo of 1000x700 changed, the panel at 1024x1024, OpenAI")
+@row("An edit of a 1000x700 photo, with the panel at 1024x1024, OpenAI")
 def _edit_with_openai(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, _edit(invoke, _gpt(invoke), mode="img2img"), _sizes)
 
 
-@row("A photo of 1000x700 changed, the panel at 1024x1024, Gemini")
+@row("An edit of a 1000x700 photo, with the panel at 1024x1024, Gemini")
 def _edit_with_gemini(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, _edit(invoke, _banana(invoke), mode="img2img"), _sizes)
 
 
-@row("The photo with a mask, outside of which OpenAI changes a little too")
+@row("The same edit with a mask, where OpenAI also changes a little outside the mask")
 def _inpaint_with_openai(invoke: Invoke, sandbox: Sandbox) -> str:
     return _inpaint(invoke, sandbox, _gpt(invoke))
 
 
-@row("The photo with a mask, outside of which Gemini changes a little too")
+@row("The same edit with a mask, where Gemini also changes a little outside the mask")
 def _inpaint_with_gemini(invoke: Invoke, sandbox: Sandbox) -> str:
     return _inpaint(invoke, sandbox, _banana(invoke))
 
@@ -165,7 +165,7 @@ def _inpaint(invoke: Invoke, sandbox: Sandbox, model: Json) -> str:
         change, nothing = ImageChops.difference(image, _photo()), Image.new("RGB", hole.size)
         outside = Image.composite(change, nothing, hole).getbbox()
         inside = Image.composite(nothing, change, hole).getbbox()
-        places = [place for place, changed in (("inside the mask", inside), ("outside of it", outside)) if changed]
+        places = [place for place, changed in (("inside the mask", inside), ("outside it", outside)) if changed]
         return f"{_sizes(pictures)}, changed {' and '.join(places) or 'nowhere'}"
 
     return _run(invoke, sandbox, graph, told)
@@ -194,7 +194,7 @@ def _metadata_of_a_workflow(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, graph, lambda pictures: _recallable(pictures[0].metadata, model))
 
 
-@row("What a picture cost, OpenAI")
+@row("The cost of an image, OpenAI")
 def _cost(invoke: Invoke, sandbox: Sandbox) -> str:
     def told(pictures: list[Picture]) -> str:
         costs = [value for name, value in _leaves(pictures[0].metadata) if "cost" in name and value is not None]
@@ -203,7 +203,7 @@ def _cost(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), told)
 
 
-@row("A transparent picture again, with *use cache*, OpenAI")
+@row("The same transparent image again, with *use cache*, OpenAI")
 def _cache(invoke: Invoke, sandbox: Sandbox) -> str:
     graph = workflow_graph(_gpt(invoke), prompt="a cached fox", background="transparent", use_cache=True)
     first = invoke.run(graph)
@@ -226,7 +226,7 @@ def _blocked(invoke: Invoke, sandbox: Sandbox) -> str:
     return _run(invoke, sandbox, workflow_graph(_banana(invoke)), _count)
 
 
-@row("No quota at all (Gemini's `limit: 0`)")
+@row("No quota (Gemini's `limit: 0`)")
 def _no_quota(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("gemini", "quota", times=10, limit="zero")
     return _timed(lambda: _run(invoke, sandbox, workflow_graph(_banana(invoke)), _count), 5)
@@ -241,16 +241,16 @@ def _wrong_key(invoke: Invoke, sandbox: Sandbox) -> str:
         invoke.set_key("gemini")
 
 
-@row("How the key goes to Gemini")
+@row("How the key is sent to Gemini")
 def _place_of_the_key(invoke: Invoke, sandbox: Sandbox) -> str:
     def told(_: list[Picture]) -> str:
         call = sandbox.calls()[0]
-        return "in the address" if _MARK in call["headers"] else "in a header"
+        return "in the URL" if _MARK in call["headers"] else "in a header"
 
     return _run(invoke, sandbox, workflow_graph(_banana(invoke)), told)
 
 
-@row("An address that nobody listens at, Gemini")
+@row("A base URL where no server listens, Gemini")
 def _unreachable(invoke: Invoke, sandbox: Sandbox) -> str:
     _set_address(invoke, "gemini", "http://127.0.0.1:9")
     try:
@@ -258,28 +258,28 @@ def _unreachable(invoke: Invoke, sandbox: Sandbox) -> str:
     finally:
         _set_address(invoke, "gemini", f"{sandbox.url}/gemini")
     shown = CANARY in json.dumps(item) or CANARY in invoke.log_text()
-    return f"{_quoted(item, sandbox)}; {'the key is in it' if shown else 'no key in it, nor in the log'}"
+    return f"{_quoted(item, sandbox)}; {'the key is in it' if shown else 'no key in it or in the log'}"
 
 
-@row("An overloaded provider (503) once, OpenAI")
+@row("One response from an overloaded provider (503), OpenAI")
 def _overloaded(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("openai", "server_error", status=503)
-    return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), lambda _: f"a picture, by call {len(sandbox.calls())}")
+    return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), lambda _: f"1 image, on call {len(sandbox.calls())}")
 
 
-@row("A rate limit (429) once, with `Retry-After: 1`, OpenAI")
+@row("One rate limit (429) with `Retry-After: 1`, OpenAI")
 def _rate_limited(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("openai", "rate_limited", form="retry-after-seconds", seconds=1)
     return _timed(lambda: _run(invoke, sandbox, workflow_graph(_gpt(invoke)), _count), 5)
 
 
-@row("A rate limit (429) once, with Gemini's `RetryInfo` of 1 s")
+@row("One rate limit (429) with Gemini's `RetryInfo` of 1 s")
 def _rate_limited_by_gemini(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("gemini", "rate_limited", form="retry-info", seconds=1)
     return _timed(lambda: _run(invoke, sandbox, workflow_graph(_banana(invoke)), _count), 5)
 
 
-@row("A call of 30 s cancelled, the next run waiting, OpenAI")
+@row("A 30-second call cancelled while the next run waits, OpenAI")
 def _cancelled(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("openai", "slow", seconds=30)
     number = invoke.enqueue(workflow_graph(_gpt(invoke)))
@@ -289,7 +289,7 @@ def _cancelled(invoke: Invoke, sandbox: Sandbox) -> str:
     def freed() -> str:
         invoke.cancel(number)
         wait_for(lambda: invoke.item(behind)["status"] != "pending", _MOST_S)
-        return "the next one runs"
+        return "the next run starts"
 
     # Half a second on a machine that is not busy; the tests of failures hold it to one.
     told = _timed(freed, 2)
@@ -297,7 +297,7 @@ def _cancelled(invoke: Invoke, sandbox: Sandbox) -> str:
     return told
 
 
-# Addresses and models
+# Base URLs and models
 
 
 @row("A base URL that ends in `/v1`, OpenAI")
@@ -309,7 +309,7 @@ def _versioned_address(invoke: Invoke, sandbox: Sandbox) -> str:
         _set_address(invoke, "openai", f"{sandbox.url}/openai")
 
 
-@row("A picture that comes as a URL, OpenAI")
+@row("An image returned as a URL, OpenAI")
 def _url_result(invoke: Invoke, sandbox: Sandbox) -> str:
     sandbox.order("openai", "url_result")
     return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), _count)
@@ -324,7 +324,7 @@ def _dated_model(invoke: Invoke, sandbox: Sandbox) -> str:
         invoke.delete_model(model["key"])
 
 
-@row("A model's abilities edited in the model manager")
+@row("A model's capabilities edited in the model manager")
 def _edited_abilities(invoke: Invoke, sandbox: Sandbox) -> str:
     model = _gpt(invoke)
     path, before = f"/v2/models/i/{model['key']}", model["capabilities"]
@@ -403,7 +403,7 @@ def _sizes(pictures: list[Picture]) -> str:
 
 
 def _count(pictures: list[Picture]) -> str:
-    return "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    return "1 image" if len(pictures) == 1 else f"{len(pictures)} images"
 
 
 def _alpha(pictures: list[Picture]) -> str:
@@ -429,7 +429,7 @@ def _recallable(metadata: Json, model: Json) -> str:
     }
     parts = {
         "under Invoke's names": [name for name in read if read[name]],
-        "under names of its own": [name for name in read if kept[name] and not read[name]],
+        "under other names": [name for name in read if kept[name] and not read[name]],
         "missing": [name for name in read if not kept[name] and not read[name]],
     }
     return "; ".join(f"{where}: {', '.join(names)}" for where, names in parts.items() if names)
