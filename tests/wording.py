@@ -161,7 +161,7 @@ def _files() -> list[Path]:
         "invokeai_external/**/*.yaml",
         "invokeai_external/**/*.txt",
         "docs/*.md",
-        "docs/*.py",
+        "docs/**/*.py",
         "benchmarks/*.py",
         "tests/**/*.py",
         "workflows/*.json",
@@ -188,7 +188,7 @@ def _texts_of(path: Path, name: str) -> Iterator[tuple[int, Kind, str]]:
 def _python(source: str, name: str) -> Iterator[tuple[int, Kind, str]]:
     tree = ast.parse(source)
     docstrings = list(_docstrings(tree))
-    inside = name.startswith("invokeai_external/") or name == "docs/generate.py"
+    inside = name.startswith("invokeai_external/") or name.startswith("docs/generate/")
     for docstring in docstrings:
         # Python's None may begin a sentence.
         yield docstring.lineno, "code", re.sub(r"\bNone\b", "null", str(docstring.value))

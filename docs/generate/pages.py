@@ -1,7 +1,7 @@
 """Finds the generated parts of the pages and rewrites them.
 
-A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The first word of NAME is a function
-in ``BLOCKS``; the other words are its arguments. Text outside these parts is written by hand and never touched.
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. NAME is the name of a
+function in ``BLOCKS``, followed by its arguments. Text outside these parts is written by hand and never touched.
 """
 
 from __future__ import annotations

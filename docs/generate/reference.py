@@ -61,7 +61,7 @@ def errors_table() -> str:
 
 def leaf_errors(error: type[ExternalError]) -> Iterator[type[ExternalError]]:
     """The errors of the tree that are raised: those without a subclass."""
-    # Tests define subclasses of their own, and Invoke's side has one that shares its code with the command line's.
+    # Tests define more subclasses, and Invoke's side has one that shares its code with the command line's.
     ours = [kind for kind in error.__subclasses__() if kind.__module__.startswith("invokeai_external.")]
     below = [kind for kind in ours if not kind.__module__.startswith("invokeai_external.invoke.")]
     # The command line's come in the order in which its modules were loaded.
