@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from . import environment, packing
-from .invoke import PROVIDERS, Invoke, wait_for
+from .invoke import PROVIDERS, Invoke
 from .sandbox import Sandbox
 
 # As it was before the tests' own settings come into it.
@@ -75,14 +75,20 @@ def new_invoke(
     _close(made)
 
 
+@pytest.fixture(scope="module")
+def own_invoke(new_invoke: NewInvoke) -> Invoke:
+    """An Invoke of the module's own, which it may stop and change: keys for both providers, and all models."""
+    invoke = new_invoke(keys=PROVIDERS)
+    invoke.start_with_models()
+    return invoke
+
+
 @pytest.fixture(scope="session")
 def invoke(host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
     """The one that most tests share: our pack in it, and keys for both providers before the start."""
     made = _new(host_python, host_sandbox, tmp_path_factory, keys=PROVIDERS, pack=True)
     try:
-        made.start()
-        wait_for(made.models)
-        made.settled_models()
+        made.start_with_models()
         yield made
     finally:
         _close([made])

@@ -7,16 +7,19 @@ from typing import Any
 from .invoke import NODE_TYPES, Json
 
 PROMPT = "a red fox in snow"
+QUICK: Json = {"id": "quick", "nodes": {"one": {"id": "one", "type": "integer", "value": 1}}, "edges": []}
+"""A graph that ends as soon as the queue takes it."""
+
 _IDENTITY = ("key", "hash", "name", "base", "type")
 
 
 def identifier(model: Json) -> Json:
-    """A model as a graph and the metadata name it."""
+    """A model as graphs and metadata name it."""
     return {name: model[name] for name in _IDENTITY}
 
 
 def workflow_graph(model: Json, *, node: str | None = None, **fields: Any) -> Json:
-    """One node alone, as a workflow without metadata has it; the node of the model's provider if none is named."""
+    """A single node, as in a workflow without metadata; by default the node of the model's provider."""
     node_type = node or NODE_TYPES[model["provider_id"]]
     values = {"prompt": PROMPT, "use_cache": False, **fields}
     return {

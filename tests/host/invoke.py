@@ -147,6 +147,12 @@ class Invoke:
                 raise AssertionError(f"Invoke did not start:\n{self.log_text()[-4000:]}")
             time.sleep(0.1)
 
+    def start_with_models(self) -> None:
+        """Start it and wait until the models of its keys are installed."""
+        self.start()
+        wait_for(self.models)
+        self.settled_models()
+
     def stop(self) -> None:
         """Stop it as Ctrl-C does, and hold that it ends soon, that no thread lives on and no file holds a key."""
         assert self._process is not None

@@ -175,9 +175,7 @@ def main() -> int:
         invoke = Invoke(environment.python_of(os.environ), Path(folder) / "root", sandbox.url, PROVIDERS)
         packing.copy_to(invoke.root / "nodes")
         try:
-            invoke.start()
-            wait_for(invoke.models)
-            invoke.settled_models()
+            invoke.start_with_models()
             soaked = soak(invoke, sandbox, count, random.Random(seed))
             print(f"== {soaked.told()}", flush=True)
             invoke.stop()

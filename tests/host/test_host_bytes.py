@@ -16,7 +16,7 @@ from ..images.pictures import PNG_MODES, chunk, chunks, encoded, info, painted, 
 from .canned import Canned
 from .conftest import NewInvoke
 from .graphs import PROMPT, workflow_graph
-from .invoke import Invoke, Json, wait_for
+from .invoke import Invoke, Json
 from .packing import REPOSITORY
 
 SIZE = (300, 200)
@@ -42,9 +42,7 @@ def photographing(new_invoke: NewInvoke, provider: tuple[Canned, str]) -> Invoke
     """An Invoke whose OpenAI is the canned one."""
     invoke = new_invoke(keys=("openai",))
     invoke.addresses["openai"] = f"{provider[1]}/openai/v1"
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 

@@ -98,9 +98,7 @@ def test_what_an_iterate_makes_of_one_node_starts_at_once(invoke: Invoke, sandbo
 def test_no_more_calls_are_out_than_allowed_and_waiting_results_count(new_invoke: Any, sandbox: Sandbox) -> None:
     limited = new_invoke(keys=("openai",))
     (limited.root / "invokeai_external.yaml").write_text("settings: {concurrency: 3}\n", encoding="utf-8")
-    limited.start()
-    wait_for(limited.models)
-    limited.settled_models()
+    limited.start_with_models()
     gpt = limited.model("openai/gpt-image-2.5-flare")
     # The first one runs; the results of the two others have to wait for it.
     sandbox.order("openai", "slow", times=1, seconds=4)
@@ -197,9 +195,7 @@ def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_galler
 
 def test_what_a_stop_leaves_behind_is_not_paid_for_again(new_invoke: Any, sandbox: Sandbox) -> None:
     invoke = new_invoke(keys=("openai",))
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     gpt = invoke.model("openai/gpt-image-2.5-flare")
     sandbox.order("openai", "slow", seconds=60)
     numbers = batch(invoke, panel_graph(gpt), ["first"])
@@ -361,9 +357,7 @@ def test_a_cached_node_is_not_asked_for_ahead(paused: Invoke, sandbox: Sandbox, 
 def test_with_the_setting_off_calls_wait_for_their_turn(new_invoke: Any, sandbox: Sandbox) -> None:
     invoke = new_invoke(keys=("openai",))
     (invoke.root / "invokeai_external.yaml").write_text("settings: {look_ahead: false}\n", encoding="utf-8")
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     gpt = invoke.model("openai/gpt-image-2.5-flare")
     sandbox.order("openai", "slow", seconds=2)
     numbers = batch(invoke, panel_graph(gpt), ["first", "second"])

@@ -8,11 +8,10 @@ import pytest
 
 from . import packing
 from .conftest import NewInvoke
-from .graphs import workflow_graph
+from .graphs import QUICK, workflow_graph
 from .invoke import NODE_TYPES, PROVIDERS, Invoke, LogLine, wait_for
 from .packing import PACK
 from .sandbox import Sandbox
-from .test_host_failures import SOMETHING_QUICK
 
 _MODEL = "openai/gpt-image-2.5-flare"
 
@@ -106,7 +105,7 @@ class TestLacking:
         for provider in PROVIDERS:
             assert {entry["description"] for entry in invoke.starter_models(provider)}
         assert "json" not in invoke.request("GET", "/v1/external/status").headers["content-type"]
-        assert invoke.ended(invoke.enqueue(SOMETHING_QUICK))["status"] == "completed"
+        assert invoke.ended(invoke.enqueue(QUICK))["status"] == "completed"
         # The wrapper around this would call what is no longer there.
         invoke.set_key("openai")
         invoke.remove_key("openai")
@@ -128,9 +127,7 @@ def twice(new_invoke: NewInvoke) -> Invoke:
     invoke = new_invoke(keys=("openai",))
     packing.copy_to(invoke.root / "nodes").rename(invoke.root / "nodes" / "another_copy")
     packing.copy_to(invoke.root / "nodes")
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 

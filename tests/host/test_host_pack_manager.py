@@ -21,7 +21,8 @@ MODEL = "openai/gpt-image-2.5-flare"
 
 _SLOWED = """
 import time
-from .invokeai_external.invoke import models, plugin
+from .invokeai_external.invoke import plugin
+from .invokeai_external.invoke.models import records
 
 _at_once = {slow}
 
@@ -31,7 +32,7 @@ def _later(*arguments, **named):
 
 {slow} = _later
 """
-"""Stands before the pack's own first file: a part of the pack takes two seconds more than it does."""
+"""Goes before the plugin's own first file: a part of the plugin takes two seconds longer."""
 
 _LOOKING_FOR_OURS = f"""
 import json
@@ -167,7 +168,7 @@ def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
 
 
 def test_uninstalled_while_it_installs_models_it_stops(stock: Invoke, built_in: dict[str, list[str]]) -> None:
-    slowed(stock, "models.install_model")
+    slowed(stock, "records.install_model")
     uninstall(stock)
     time.sleep(3)
     # At most the one that it was at.

@@ -11,10 +11,10 @@ from PIL import Image
 
 from .conftest import NewInvoke
 from .events import Listener
+from .failures import message_of
 from .graphs import panel_graph, workflow_graph
-from .invoke import Invoke, Json, wait_for
+from .invoke import Invoke, Json
 from .sandbox import Sandbox
-from .test_host_failures import sentence_of
 
 
 def shown(listener: Listener) -> list[tuple[str, Json]]:
@@ -92,7 +92,7 @@ def test_a_preview_is_no_result(invoke: Invoke, sandbox: Sandbox, gpt: Json, fau
     before = set(invoke.gallery())
     parameters: dict[str, Any] = {"code": "moderation_blocked"} if fault == "stream_error" else {}
     sandbox.order("openai", fault, **parameters)
-    assert sentence_of(invoke.failure(workflow_graph(gpt, previews="3")))
+    assert message_of(invoke.failure(workflow_graph(gpt, previews="3")))
     assert set(invoke.gallery()) == before
     assert asked(sandbox) == 3
 
@@ -109,9 +109,7 @@ def showing(new_invoke: NewInvoke) -> Invoke:
     """An Invoke whose settings ask for two previews."""
     invoke = new_invoke(keys=("openai",))
     (invoke.root / "invokeai_external.yaml").write_text("settings:\n  previews: 2\n", encoding="utf-8")
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 

@@ -86,9 +86,7 @@ def fill(invoke: Invoke) -> list[int]:
 
 def running(new_invoke: NewInvoke) -> Invoke:
     invoke = new_invoke(keys=PROVIDERS)
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 

@@ -1,4 +1,4 @@
-"""When a picture cannot be saved: nothing half done stays, one sentence tells of it, and what was paid for is kept."""
+"""If an image cannot be saved, nothing partial stays, the message says so, and the paid image becomes a file."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from PIL import Image
 
 from invokeai_external.images import metadata
+from invokeai_external.invoke.gallery.fallback import NotSavedError
 
 from .conftest import NewInvoke
+from .failures import message_of
 from .graphs import PROMPT, workflow_graph
-from .invoke import Invoke, Json, output_names, wait_for
+from .invoke import Invoke, Json, output_names
 from .sandbox import Sandbox
-from .test_host_failures import sentence_of
 
 _MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
 def saving(new_invoke: NewInvoke) -> Invoke:
-    """An Invoke of its own, whose folders may be tampered with."""
+    """An Invoke of its own, whose folders the tests change."""
     invoke = new_invoke(keys=("openai",))
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 
-class Gallery(NamedTuple):
-    """What there is of pictures: the names in the database and the files."""
+@dataclass(frozen=True)
+class Gallery:
+    """The images: their names in the database, and the files."""
 
     records: set[str]
     files: set[str]
@@ -48,13 +48,13 @@ def gallery_of(invoke: Invoke) -> Gallery:
     return Gallery(records, {str(path.relative_to(outputs)) for path in outputs.rglob("*") if path.is_file()})
 
 
-def rescued(invoke: Invoke) -> set[Path]:
+def fallback_files(invoke: Invoke) -> set[Path]:
     return set((invoke.root / "invokeai_external_rescued").glob("*"))
 
 
 @pytest.fixture
 def large(saving: Invoke) -> Iterator[Json]:
-    """An edit whose picture is larger than all that Invoke writes beside it: noise, of which little is changed."""
+    """An edit of noise, whose image is larger than anything else that Invoke writes."""
     noise = Image.merge("RGB", [Image.effect_noise((2400, 1800), 120) for _ in range(3)])
     mask = Image.new("L", noise.size, 255)
     mask.paste(0, (100, 100, 300, 300))
@@ -67,26 +67,25 @@ def large(saving: Invoke) -> Iterator[Json]:
 
 
 def fill_up(invoke: Invoke) -> None:
-    """Leave room for what Invoke notes down, and not for a large picture."""
+    """Leave room for Invoke's records but not for a large image."""
     written = [invoke.log_file, *(invoke.root / "databases").iterdir()]
     invoke.limit_files(max(path.stat().st_size for path in written) + 3 * _MIB)
 
 
-def test_a_save_that_breaks_off_leaves_nothing_half_done(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+def test_a_failed_save_leaves_nothing_partial(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
     before = gallery_of(saving)
     fill_up(saving)
-    message = sentence_of(saving.failure(large))
-    assert "could not be saved in the gallery" in message
+    message = message_of(saving.failure(large), NotSavedError)
     assert "too large" in message
-    # Nothing of that size can be written anywhere by now, and that is said.
-    assert "1 of 1 is lost" in message
+    # Nothing of that size can be written anywhere now.
+    assert "1 of 1" in message
     saving.limit_files(None)
     assert gallery_of(saving) == before
-    assert rescued(saving) == set()
+    assert fallback_files(saving) == set()
     assert len(sandbox.calls()) == 1
 
 
-def test_with_room_again_it_works(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+def test_it_works_again_once_there_is_room(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
     before = gallery_of(saving)
     [picture] = saving.run(large)
     assert picture.image.size == (2400, 1800)
@@ -95,11 +94,11 @@ def test_with_room_again_it_works(saving: Invoke, sandbox: Sandbox, large: Json)
     assert len(after.files - before.files) == 2
 
 
-def test_of_several_pictures_those_that_were_saved_stay(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
+def test_of_several_images_the_saved_ones_stay(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
     before = gallery_of(saving)
     large["nodes"]["picture"]["num_images"] = 4
     number = saving.enqueue(large)
-    # A picture and its thumbnail: the first is whole.
+    # An image and its thumbnail: the first is complete.
     deadline = time.monotonic() + 60
     while len(gallery_of(saving).files - before.files) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -114,15 +113,13 @@ def test_of_several_pictures_those_that_were_saved_stay(saving: Invoke, sandbox:
     assert len(after.files - before.files) == 2 * len(names)
     for name in names:
         assert saving.picture(name).image.size == (2400, 1800)
-    [line] = [
-        line for line in saving.log() if "could not be saved" in line.text and f"of {4 - len(names)}" in line.text
-    ]
-    assert line.level == "ERROR"
+    [line] = [line for line in saving.log() if line.level == "ERROR" and f"of {4 - len(names)}" in line.text]
+    assert "too large" in line.text
 
 
 @pytest.fixture
 def blocked(saving: Invoke) -> Iterator[None]:
-    """Where the folder of the pictures was, stands a file."""
+    """A file replaces the folder of the images."""
     folder = saving.root / "outputs" / "images"
     folder.rename(folder.with_name("away"))
     folder.write_bytes(b"")
@@ -131,15 +128,15 @@ def blocked(saving: Invoke) -> Iterator[None]:
     folder.with_name("away").rename(folder)
 
 
-def test_a_picture_that_the_gallery_does_not_take_is_kept_elsewhere(
+def test_an_image_that_the_gallery_cannot_save_becomes_a_file(
     saving: Invoke, sandbox: Sandbox, blocked: None, canary: str
 ) -> None:
     records = gallery_of(saving).records
     graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), num_images=2)
-    message = sentence_of(saving.failure(graph))
-    kept = rescued(saving)
-    assert len(kept) == 2
-    for path in kept:
+    message = message_of(saving.failure(graph), NotSavedError)
+    files = fallback_files(saving)
+    assert len(files) == 2
+    for path in files:
         assert str(path.relative_to(saving.root)) in message
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as picture:
@@ -152,7 +149,7 @@ def test_a_picture_that_the_gallery_does_not_take_is_kept_elsewhere(
     assert gallery_of(saving).records == records
 
 
-def test_a_cached_picture_that_cannot_be_saved_again_is_told_as_well(saving: Invoke, sandbox: Sandbox) -> None:
+def test_a_cached_image_that_cannot_be_saved_again_is_reported(saving: Invoke, sandbox: Sandbox) -> None:
     graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), prompt="cached", use_cache=True)
     saving.run(graph)
     thumbnails = saving.root / "outputs" / "images" / "thumbnails"
@@ -160,16 +157,16 @@ def test_a_cached_picture_that_cannot_be_saved_again_is_told_as_well(saving: Inv
     thumbnails.write_bytes(b"")
     before = gallery_of(saving)
     try:
-        message = sentence_of(saving.failure(graph))
+        item = saving.failure(graph)
     finally:
         thumbnails.unlink()
         thumbnails.with_name("away").rename(thumbnails)
-    assert "could not be saved in the gallery" in message
+    assert message_of(item, NotSavedError)
     assert gallery_of(saving).records == before.records
     assert len(sandbox.calls()) == 1
 
 
-def test_every_record_has_its_file_after_all_of_this(saving: Invoke) -> None:
+def test_after_all_this_every_record_has_its_file(saving: Invoke) -> None:
     gallery = gallery_of(saving)
-    # Beside them 6.14.2 may have a note of what it could not remove, for its next start.
+    # 6.14.2 may also have a list of what it could not delete, for its next start.
     assert {name for name in gallery.files if name.endswith(".png")} == gallery.records

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import NewInvoke
 from .graphs import workflow_graph
-from .invoke import PROVIDERS, Invoke, wait_for
+from .invoke import Invoke, wait_for
 from .sandbox import Sandbox
 
 MODEL = "openai/gpt-image-2.5-flare"
@@ -30,11 +29,8 @@ ApiDependencies.initialize = staticmethod(failing)
 
 
 @pytest.fixture(scope="module")
-def invoke(new_invoke: NewInvoke) -> Invoke:
-    made = new_invoke(keys=PROVIDERS)
-    made.start()
-    made.settled_models()
-    return made
+def invoke(own_invoke: Invoke) -> Invoke:
+    return own_invoke
 
 
 def leave(invoke: Invoke, sandbox: Sandbox) -> list[int]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from invokeai_external.errors import CancelledError
+
 from .conftest import NewInvoke
+from .failures import message_of
 from .graphs import panel_graph
 from .invoke import Invoke, Json, Picture, output_names, wait_for
 from .sandbox import Sandbox
-from .test_host_failures import sentence_of
 from .test_host_look_ahead import batch, calls_soon, prompts_of
 
 MODEL = "openai/gpt-image-2.5-flare"
@@ -24,9 +26,7 @@ def stopped(new_invoke: NewInvoke) -> Invoke:
 
 
 def started(invoke: Invoke) -> Invoke:
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 
@@ -69,7 +69,7 @@ def test_what_arrives_while_invoke_stops_is_kept_and_handed_over(stopped: Invoke
     started(stopped)
     ended = [stopped.ended(number) for number in numbers]
     assert [item["status"] for item in ended] == ["failed", "completed", "completed"]
-    assert "Invoke was stopped" in sentence_of(ended[0])
+    assert message_of(ended[0], CancelledError)
     assert [prompts_of(stopped, item) for item in ended[1:]] == [["second"], ["third"]]
     # What was at work had no item to go to; who asks for the same gets it.
     stopped.send("PUT", "/v1/queue/default/retry_items_by_id", json=[numbers[0]])

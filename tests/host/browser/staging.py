@@ -139,9 +139,7 @@ def main() -> int:
         invoke = Invoke(environment.python_of(environ), Path(folder) / "root", sandbox.url, PROVIDERS)
         packing.copy_to(invoke.root / "nodes")
         try:
-            invoke.start()
-            wait_for(invoke.models)
-            invoke.settled_models()
+            invoke.start_with_models()
             browser = playwright.chromium.launch(executable_path=chromium_of(environ), args=FLAGS)
             width, height = VIEWPORT
             tab = browser.new_context(viewport={"width": width, "height": height}, locale="en-US").new_page()

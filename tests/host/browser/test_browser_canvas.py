@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Locator, expect
 
-from ..conftest import NewInvoke
 from ..invoke import NODE_TYPES, PROVIDERS, Invoke, Json, Picture, output_names
 from ..sandbox import Sandbox
 from .conftest import OpenPage
@@ -31,12 +30,9 @@ class CanvasRun(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def invoke(new_invoke: NewInvoke) -> Invoke:
+def invoke(own_invoke: Invoke) -> Invoke:
     """An Invoke with keys and all models."""
-    made = new_invoke(keys=PROVIDERS)
-    made.start()
-    made.settled_models()
-    return made
+    return own_invoke
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ..conftest import NewInvoke
-from ..invoke import Invoke, wait_for
+from ..invoke import Invoke
 from ..sandbox import Sandbox
 from .conftest import OpenPage
 from .page import InvokePage
@@ -16,9 +16,7 @@ from .page import InvokePage
 def showing(new_invoke: NewInvoke) -> Invoke:
     invoke = new_invoke(keys=("openai",))
     (invoke.root / "invokeai_external.yaml").write_text("settings:\n  previews: 3\n", encoding="utf-8")
-    invoke.start()
-    wait_for(invoke.models)
-    invoke.settled_models()
+    invoke.start_with_models()
     return invoke
 
 
