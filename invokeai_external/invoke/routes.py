@@ -21,11 +21,11 @@ ProviderId = Literal["gemini", "openai"]
 
 
 def router_of(runtime: Runtime) -> APIRouter:
-    """The routes of one pack; none of them holds a key. Any user may read them; who may set keys may test them."""
+    """The plugin's routes. None returns a key. Every user can read them, and users who can set keys can test them."""
     router = APIRouter(prefix="/v1/external", tags=["external"])
 
     def status(_: CurrentUserOrDefault) -> dict[str, Any]:
-        with _told():
+        with _settings_errors():
             usable = runtime.providers()
             return {
                 "sandbox": runtime.sandbox(),
@@ -33,11 +33,11 @@ def router_of(runtime: Runtime) -> APIRouter:
             }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
-        with _told():
+        with _settings_errors():
             return [model.model_dump(mode="json") for model in runtime.registry().models()]
 
     def test(provider: ProviderId, _: AdminUserOrDefault) -> dict[str, Any]:
-        """Ask the provider for its list of models: no picture is made, and nothing is paid."""
+        """Request the provider's list of models, which costs nothing."""
         try:
             check = runtime.check_connection(provider)
         except ExternalError as error:
@@ -45,38 +45,40 @@ def router_of(runtime: Runtime) -> APIRouter:
         return {"provider": provider, "ok": True, "message": check.message, "hint": None}
 
     def original(image_name: str, user: CurrentUserOrDefault) -> FileResponse:
-        """The file of a signed image as it arrived, for whoever may see the image itself."""
+        """The file of a signed image as received, for users who can see the image."""
         assert_may_read(image_name, user)
-        with _told():
+        with _settings_errors():
             found = runtime.originals().find(image_name)
         if found is None:
-            raise HTTPException(404, f"No original of {image_name} is kept.")
+            raise HTTPException(404, f"No original of {image_name} is stored.")
         name = f"{image_name.rpartition('.')[0]}{found.path.suffix}"
         headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
         return FileResponse(found.path, media_type=found.mime_type, filename=name, headers=headers)
 
-    router.add_api_route("/status", status, operation_id="get_external_status", summary="Which providers can be used")
-    router.add_api_route("/models", catalogue, operation_id="list_external_models", summary="The catalogue with prices")
+    router.add_api_route("/status", status, operation_id="get_external_status", summary="Which providers have a key")
+    router.add_api_route(
+        "/models", catalogue, operation_id="list_external_models", summary="The catalogue with its prices"
+    )
     router.add_api_route(
         "/test/{provider}",
         test,
         methods=["POST"],
         operation_id="test_external_connection",
-        summary="Whether a provider answers and takes the key",
+        summary="Whether a provider responds and accepts the key",
     )
     router.add_api_route(
         "/originals/{image_name}",
         original,
         operation_id="get_external_original",
-        summary="A signed image as it arrived, with its Content Credentials",
+        summary="A signed image as received, with its Content Credentials",
         response_class=FileResponse,
     )
     return router
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Answer with the sentence that says what is wrong with the settings."""
+def _settings_errors() -> Iterator[None]:
+    """Turn an error in the settings into a response with its message."""
     try:
         yield
     except ExternalError as error:
