@@ -20,7 +20,7 @@ from invokeai_external.invoke.gallery.result_cache import (
     fingerprint,
     with_cache_notice,
 )
-from invokeai_external.invoke.look_ahead.sent_items import Item
+from invokeai_external.invoke.queue_items import ItemId
 from invokeai_external.request import InputImage
 from invokeai_external.root_files import KEPT_FOLDER
 
@@ -128,7 +128,7 @@ def test_after_a_day_a_free_entry_is_expired_but_not_deleted(tmp_path: Path) -> 
 def test_entries_stay_free_while_expired_ones_are_listed(tmp_path: Path) -> None:
     """A queue item whose turn comes at that moment must find its result, or would pay again."""
     cache = ResultCache(tmp_path, clock=lambda: MAX_AGE_S)
-    waits, gone = Destination("user", item=Item(1, "batch")), Destination("user", item=Item(2, "batch"))
+    waits, gone = Destination("user", item=ItemId(1, "batch")), Destination("user", item=ItemId(2, "batch"))
     entries = [cache.store(name, result_of("red"), whose) for name, whose in (("a", gone), ("b", waits), ("c", gone))]
     for entry in entries:
         os.utime(entry, (0, 0))
@@ -143,7 +143,7 @@ def test_entries_stay_free_while_expired_ones_are_listed(tmp_path: Path) -> None
 
 def test_the_destination_is_read_back_equal(tmp_path: Path) -> None:
     cache = ResultCache(tmp_path)
-    destination = Destination("user", "board", Item(3, "batch"), Size(4, 3), {"seed": 7}, {"width": 1024})
+    destination = Destination("user", "board", ItemId(3, "batch"), Size(4, 3), {"seed": 7}, {"width": 1024})
     assert cache.destination(cache.store("name", result_of("red"), destination)) == destination
     assert cache.destination(cache.store("name", result_of("red"), Destination("user"))) == Destination("user")
     # As version 0.1 stored it.

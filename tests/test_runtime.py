@@ -1,190 +1,128 @@
-"""Who gets the images of a run however it ends: its node, the disk, or the gallery. Invoke itself is played here."""
+"""Who gets the images of a run, however it ends: its node, the result cache, or the gallery."""
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import cast
 
 import anyio
 import anyio.to_thread
 import pytest
-from PIL import Image
+from pydantic import SecretStr
 
-from invokeai_external.errors import CancelledError, NetworkError
+from invokeai_external.errors import CancelledError, NetworkError, NotConfiguredError, RequestError
 from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
-from invokeai_external.invoke.look_ahead.runs import Asked, Place, Run
-from invokeai_external.invoke.look_ahead.sent_items import SentAhead
-from invokeai_external.providers.registry import Registry
-from invokeai_external.request import GenerationRequest
-from invokeai_external.result import Failed, GeneratedImage, GenerationResult, Received, Retrying, Sending
+from invokeai_external.invoke.look_ahead.run_table import Run
+from invokeai_external.invoke.look_ahead.sent_items import SentItems
+from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
+from invokeai_external.invoke.runtime import Runtime, Waits
+from invokeai_external.result import (
+    Failed,
+    GenerationResult,
+    Preview,
+    Received,
+    Retrying,
+)
 from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
-from invokeai_external.settings.settings import Credentials
-from invokeai_external.sizing import Size
+from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Credentials, Settings
 
-INVOKE = "invokeai_external.invoke"
-OWN = ("runtime",)
-SEAM = ("host", "host.config", "host.gallery", "host.nodes", "host.queue")
-PLACE = Place(1, "node", "user", "batch")
+from .fake_invoke import FakeInvoke, FakeService, Report, Script, image, request_of, result_of, returning
+
+ITEM = ItemId(1, "batch")
+NODE = QueuedNode(ITEM, "node", "user")
+DESTINATION = Destination("user", item=ITEM)
 
 
 class CanceledException(Exception):
-    """Stands for Invoke's own."""
-
-
-class Host(ModuleType):
-    """An Invoke: its root, its queue, and its gallery, which refuses the images of some colours."""
-
-    CanceledException = CanceledException
-    log = logging.getLogger("test_runtime")
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(f"{INVOKE}.host")
-        self.delivered: list[str] = []
-        self.refused: set[str] = set()
-        self.queue: list[Any] = []
-        self._root = root
-
-    def invoke_root(self) -> Path:
-        return self._root
-
-    def configured_credentials(self, providers: list[str]) -> dict[str, Credentials]:
-        return {provider: Credentials() for provider in providers}
-
-    def has_several_users(self) -> bool:
-        return False
-
-    def queued_items(self) -> list[Any]:
-        return self.queue
-
-    def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
-        if metadata["colour"] in self.refused:
-            raise OSError("no room")
-        self.delivered.append(metadata["colour"])
-        return f"{len(self.delivered)}.png"
-
-
-class Provider:
-    """In place of the service: sends, and then does what the test says."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self.is_sent = threading.Event()
-        self.script: Callable[[Callable[[Any], None]], Any] | None = None
-
-    def resolve(self, model: str) -> Any:
-        return Registry().resolve(model)
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def generate(self, request: GenerationRequest, on_progress: Callable[[Any], None]) -> GenerationResult:
-        for call in range(1, request.n + 1):
-            on_progress(Sending(call, request.n, 1))
-        self.is_sent.set()
-        assert self.script
-        result: GenerationResult = await self.script(on_progress)
-        return result
+    """Stands for Invoke's exception."""
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeInvoke:
     monkeypatch.setenv("INVOKEAI_EXTERNAL_SANDBOX", "0")
-    for name in OWN:
-        package, _, module = f"{INVOKE}.{name}".rpartition(".")
-        monkeypatch.delitem(sys.modules, f"{INVOKE}.{name}", raising=False)
-        monkeypatch.delattr(import_module(package), module, raising=False)
-    host = Host(tmp_path)
-    host.__dict__["gallery"] = host
-    for name in SEAM:
-        monkeypatch.setitem(sys.modules, f"{INVOKE}.{name}", host)
-    return host
+    return FakeInvoke(tmp_path)
 
 
 @pytest.fixture
-def provider() -> Provider:
-    return Provider()
+def service() -> FakeService:
+    return FakeService()
+
+
+MakeRuntime = Callable[..., Runtime]
 
 
 @pytest.fixture
-def runtime(invoke: Host, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    module = import_module(f"{INVOKE}.runtime")
-    monkeypatch.setattr(module, "Service", lambda *_, **__: provider)
-    made = module.Runtime()
-    yield made
-    made.close()
-    for name in OWN:
-        sys.modules.pop(f"{INVOKE}.{name}", None)
+def make_runtime(invoke: FakeInvoke, service: FakeService) -> Iterator[MakeRuntime]:
+    made: list[Runtime] = []
+
+    def make(*, sleep: Callable[[float], None] = lambda _: None, **waits: float) -> Runtime:
+        runtime = Runtime(
+            invoke,
+            make_service=lambda *_: cast(Service, service),
+            waits=Waits(**{"poll": 0.001, **waits}),
+            sleep=sleep,
+        )
+        made.append(runtime)
+        return runtime
+
+    yield make
+    for runtime in made:
+        runtime.close()
 
 
-def image(colour: str) -> GeneratedImage:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), colour).save(file, "PNG")
-    return GeneratedImage(data=file.getvalue(), mime_type="image/png", size=Size(4, 3), metadata={"colour": colour})
+@pytest.fixture
+def runtime(make_runtime: MakeRuntime) -> Runtime:
+    return make_runtime()
 
 
-def result_of(*colours: str) -> GenerationResult:
-    images = tuple(image(colour) for colour in colours)
-    return GenerationResult(
-        provider="openai",
-        model="gpt-image-2",
-        images=images,
-        notices=(),
-        usage=None,
-        cost_usd=None,
-        request_ids=(),
-        errors=(),
-        elapsed_s=0.0,
-    )
-
-
-def request_of(n: int = 1) -> GenerationRequest:
-    return GenerationRequest(model="openai/gpt-image-2", prompt="a fox", n=n, size=Size(1024, 1024))
-
-
-def begun(runtime: Any, provider: Provider, n: int = 1) -> Run:
-    """A run that its node waits for, with its calls out."""
-    run: Run = runtime.run(request_of(n), PLACE, Destination("user", item=PLACE.queue_item))
-    assert provider.is_sent.wait(10)
+def started(runtime: Runtime, service: FakeService, n: int = 1) -> Run:
+    """A run that its node waits for, with its calls in flight."""
+    run = runtime.run(request_of(n=n), NODE, DESTINATION)
+    assert service.is_sent.wait(10)
     return run
 
 
-def ahead(runtime: Any, provider: Provider) -> tuple[Asked, Run]:
-    """A run that was started before its turn, with its calls out."""
-    request, destination = request_of(), Destination("user", item=PLACE.queue_item)
-    asked = runtime.asked(request, PLACE)
-    runtime.sent.open()
-    run: Run = runtime.run_ahead(request, asked, destination)
-    assert provider.is_sent.wait(10)
-    return asked, run
+def started_ahead(runtime: Runtime, service: FakeService) -> Run:
+    """A run that was started before its turn, with its calls in flight."""
+    request = request_of()
+    runtime.sent_items.open()
+    run = runtime.run_ahead(request, runtime.key_of(request, NODE), DESTINATION)
+    assert service.is_sent.wait(10)
+    return run
 
 
-def followed(runtime: Any, run: Run, *, is_canceled: bool = False) -> GenerationResult:
-    result: GenerationResult = runtime.follow(run, is_canceled=lambda: is_canceled, tell=lambda *_: None)
-    return result
+def follow(runtime: Runtime, run: Run, *, is_canceled: bool = False) -> GenerationResult:
+    def check() -> None:
+        if is_canceled:
+            raise CanceledException
+
+    return runtime.follow(run, check=check, report=lambda *_: None)
 
 
-def kept(invoke: Host) -> list[Path]:
-    return list((invoke.invoke_root() / KEPT_FOLDER).glob("*"))
+def cached(invoke: FakeInvoke) -> list[Path]:
+    return list((invoke.root / KEPT_FOLDER).glob("*"))
 
 
-async def never(_: Callable[[Any], None]) -> GenerationResult:
+def files(invoke: FakeInvoke) -> list[Path]:
+    return list((invoke.root / RESCUED_FOLDER).iterdir())
+
+
+async def never(_: Report) -> GenerationResult:
     await anyio.sleep_forever()
     raise AssertionError
 
 
-def part(*colours: str, then: Callable[[], Any] = anyio.sleep_forever) -> Any:
+def partial(*colours: str, then: Callable[[], Awaitable[None]] = anyio.sleep_forever) -> Script:
     """Some of the images arrive, and then something else happens."""
 
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
+    async def script(report: Report) -> GenerationResult:
         for call, colour in enumerate(colours, start=1):
-            on_progress(Received(call, 2, (image(colour),)))
+            report(Received(call, 2, (image(colour),)))
         await then()
         raise AssertionError
 
@@ -195,293 +133,494 @@ async def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_what_had_arrived_of_a_cancelled_run_is_in_the_gallery_once(
-    runtime: Any, provider: Provider, invoke: Host
-) -> None:
-    provider.script = part("red")
-    run = begun(runtime, provider, n=2)
-    with pytest.raises(CanceledException):
-        followed(runtime, run, is_canceled=True)
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
+def gated(gate: threading.Event) -> Script:
+    """An image arrives when the gate is open."""
 
-
-def test_what_arrives_after_its_node_has_gone_is_in_the_gallery(
-    runtime: Any, provider: Provider, invoke: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large image that is still being decoded, and laid into another one, when its node stops waiting for it."""
-    monkeypatch.setattr(sys.modules[runtime.__module__], "_LAST_S", 0)
-    goes_on = threading.Event()
-
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(goes_on.wait)
-            on_progress(Received(1, 1, (image("red"),)))
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    provider.script = script
-    run = begun(runtime, provider)
-    with pytest.raises(CanceledException):
-        followed(runtime, run, is_canceled=True)
-    assert invoke.delivered == []
-    goes_on.set()
-    # It waits for what is being written.
-    runtime.close()
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
-
-
-def test_what_had_arrived_when_something_broke_is_in_the_gallery(
-    runtime: Any, provider: Provider, invoke: Host
-) -> None:
-    provider.script = part("red", then=fail)
-    with pytest.raises(ZeroDivisionError):
-        followed(runtime, begun(runtime, provider, n=2))
-    assert invoke.delivered == ["red"]
-
-
-def test_a_pack_that_is_taken_out_leaves_what_had_arrived_in_the_gallery(
-    runtime: Any, provider: Provider, invoke: Host
-) -> None:
-    provider.script = part("red")
-    run = begun(runtime, provider, n=2)
-    runtime.close()
-    with pytest.raises(CancelledError):
-        followed(runtime, run)
-    assert invoke.delivered == ["red"]
-
-
-def test_what_the_disk_does_not_take_before_its_turn_goes_into_the_gallery_when_it_is_cancelled(
-    runtime: Any, provider: Provider, invoke: Host
-) -> None:
-    (invoke.invoke_root() / KEPT_FOLDER).write_text("no folder")
-
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
-        result = result_of("red")
-        on_progress(Received(1, 1, result.images))
-        return result
-
-    provider.script = script
-    _, run = ahead(runtime, provider)
-    run.future.result(10)
-    runtime.give_up(run, item_is_gone=True)
-    assert invoke.delivered == ["red"]
-
-
-def test_one_that_the_gallery_does_not_take_keeps_no_other_back_and_is_delivered_once(
-    runtime: Any, provider: Provider, invoke: Host
-) -> None:
-    invoke.refused = {"red"}
-    provider.script = part("red", "blue")
-    with pytest.raises(CanceledException):
-        followed(runtime, begun(runtime, provider, n=2), is_canceled=True)
-    assert (invoke.delivered, len(list((invoke.invoke_root() / RESCUED_FOLDER).iterdir()))) == (["blue"], 1)
-
-
-def old(invoke: Host, *colours: str, destination: Destination | None) -> None:
-    """Keep a result as if that had been long ago."""
-    entry = ResultCache(invoke.invoke_root()).store("name", result_of(*colours), destination)
-    os.utime(entry, (0, 0))
-
-
-def test_what_is_old_is_delivered_once_though_the_gallery_does_not_take_all_of_it(runtime: Any, invoke: Host) -> None:
-    old(invoke, "red", "blue", destination=Destination("user"))
-    invoke.refused = {"red"}
-    for _ in range(2):
-        runtime.deliver_old()
-    assert (invoke.delivered, kept(invoke)) == (["blue"], [])
-    assert len(list((invoke.invoke_root() / RESCUED_FOLDER).iterdir())) == 1
-
-
-def test_what_is_old_stays_while_the_gallery_takes_nothing(runtime: Any, invoke: Host) -> None:
-    old(invoke, "red", destination=Destination("user"))
-    invoke.refused = {"red"}
-    runtime.deliver_old()
-    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
-    invoke.refused = set()
-    runtime.deliver_old()
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
-
-
-def test_what_0_1_kept_waits_until_the_queue_is_empty(runtime: Any, invoke: Host) -> None:
-    """It did not write down for which item; one of those in the queue may be the one, and would pay again."""
-    old(invoke, "red", destination=None)
-    invoke.queue = [SimpleNamespace(number=1, batch="batch", status="pending")]
-    runtime.deliver_old()
-    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
-    invoke.queue = []
-    runtime.deliver_old()
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
-
-
-def test_a_kept_result_is_on_disk_until_its_images_are_saved(runtime: Any, invoke: Host) -> None:
-    asked = runtime.asked(request_of(), PLACE)
-    results = ResultCache(invoke.invoke_root())
-    results.store(asked.name, result_of("red"))
-    for _ in range(2):
-        run = runtime.run(request_of(), PLACE, Destination("user"))
-        assert len(followed(runtime, run).images) == 1
-        assert len(kept(invoke)) == 1
-        # The save fails: who asks for the same gets it again, and nothing is sent.
-        with pytest.raises(OSError, match="no room"), runtime.handing_over(run):
-            raise OSError("no room")
-    run = runtime.run(request_of(), PLACE, Destination("user"))
-    with runtime.handing_over(run):
-        followed(runtime, run)
-    assert kept(invoke) == []
-
-
-def test_a_kept_result_of_an_item_that_is_cancelled_goes_into_the_gallery(runtime: Any, invoke: Host) -> None:
-    asked = runtime.asked(request_of(), PLACE)
-    ResultCache(invoke.invoke_root()).store(asked.name, result_of("red"), Destination("user", item=PLACE.queue_item))
-    run = runtime.run_ahead(request_of(), asked, Destination("user", item=PLACE.queue_item))
-    runtime.give_up(run, item_is_gone=True)
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
-
-
-def test_a_stop_waits_for_what_is_being_saved(runtime: Any, invoke: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[runtime.__module__], "_LAST_S", 600)
-    asked = runtime.asked(request_of(), PLACE)
-    ResultCache(invoke.invoke_root()).store(asked.name, result_of("red"))
-    run = runtime.run(request_of(), PLACE, Destination("user"))
-    with runtime.handing_over(run):
-        stop = threading.Thread(target=runtime.stop_ends)
-        stop.start()
-        stop.join(0.2)
-        assert stop.is_alive()
-    stop.join()
-
-
-def gated(goes_on: threading.Event) -> Any:
-    """An image arrives, whole, once the gate is open."""
-
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
-        await anyio.to_thread.run_sync(goes_on.wait)
-        result = result_of("red")
-        on_progress(Received(1, 1, result.images))
-        return result
+    async def script(report: Report) -> GenerationResult:
+        await anyio.to_thread.run_sync(gate.wait)
+        return await returning("red")(report)
 
     return script
 
 
-def test_what_arrives_while_invoke_stops_is_kept_for_who_asks_again(
-    runtime: Any, provider: Provider, invoke: Host
+def test_a_node_gets_its_result(runtime: Runtime, service: FakeService, invoke: FakeInvoke) -> None:
+    service.script = returning("red")
+    run = runtime.run(request_of(), NODE, DESTINATION)
+    with runtime.handing_over(run):
+        assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["red"]
+    assert (invoke.delivered, cached(invoke)) == ([], [])
+    assert runtime.has_succeeded
+
+
+def test_the_images_received_by_a_cancelled_run_go_into_the_gallery(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
 ) -> None:
-    goes_on = threading.Event()
-    provider.script = gated(goes_on)
-    run = begun(runtime, provider)
+    service.script = partial("red")
+    run = started(runtime, service, n=2)
+    with pytest.raises(CanceledException):
+        follow(runtime, run, is_canceled=True)
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+
+
+def test_an_image_received_after_its_node_has_gone_goes_into_the_gallery(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    """A large image may still be decoded, or composited into another one, when its node stops waiting for it."""
+    runtime = make_runtime(end=0)
+    gate = threading.Event()
+
+    async def script(report: Report) -> GenerationResult:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(gate.wait)
+            report(Received(1, 1, (image("red"),)))
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    service.script = script
+    run = started(runtime, service)
+    with pytest.raises(CanceledException):
+        follow(runtime, run, is_canceled=True)
+    assert invoke.delivered == []
+    gate.set()
+    # It waits for images that are being written.
+    runtime.close()
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+
+
+def test_the_images_received_before_an_error_go_into_the_gallery(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = partial("red", then=fail)
+    with pytest.raises(ZeroDivisionError):
+        follow(runtime, started(runtime, service, n=2))
+    assert invoke.delivered == ["red"]
+
+
+def test_the_images_received_before_the_plugin_is_removed_go_into_the_gallery(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = partial("red")
+    run = started(runtime, service, n=2)
+    runtime.close()
+    with pytest.raises(CancelledError):
+        follow(runtime, run)
+    assert (invoke.delivered, service.is_closed) == (["red"], True)
+
+
+def test_a_result_that_cannot_be_cached_goes_into_the_gallery_when_its_item_is_cancelled(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    (invoke.root / KEPT_FOLDER).write_text("not a folder")
+    service.script = returning("red")
+    run = started_ahead(runtime, service)
+    run.future.result(10)
+    runtime.cancel(run, is_item_gone=True)
+    assert invoke.delivered == ["red"]
+
+
+def test_an_image_that_the_gallery_cannot_save_becomes_a_file_and_the_others_are_delivered(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    invoke.refused = {"red"}
+    service.script = partial("red", "blue")
+    with pytest.raises(CanceledException):
+        follow(runtime, started(runtime, service, n=2), is_canceled=True)
+    assert (invoke.delivered, len(files(invoke))) == (["blue"], 1)
+
+
+def expired(invoke: FakeInvoke, *colours: str, destination: Destination | None) -> None:
+    """Cache a result as if that were long ago."""
+    entry = ResultCache(invoke.root).store("name", result_of(*colours), destination)
+    os.utime(entry, (0, 0))
+
+
+def test_an_expired_result_is_delivered_once_even_if_the_gallery_cannot_save_all_of_it(
+    runtime: Runtime, invoke: FakeInvoke
+) -> None:
+    expired(invoke, "red", "blue", destination=Destination("user"))
+    invoke.refused = {"red"}
+    for _ in range(2):
+        runtime.deliver_expired()
+    assert (invoke.delivered, cached(invoke), len(files(invoke))) == (["blue"], [], 1)
+
+
+def test_an_expired_result_stays_while_the_gallery_saves_nothing(runtime: Runtime, invoke: FakeInvoke) -> None:
+    expired(invoke, "red", destination=Destination("user"))
+    invoke.refused = {"red"}
+    runtime.deliver_expired()
+    assert (invoke.delivered, len(cached(invoke))) == ([], 1)
+    invoke.refused = set()
+    runtime.deliver_expired()
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+
+
+def test_an_expired_result_stays_while_its_item_is_queued(runtime: Runtime, invoke: FakeInvoke) -> None:
+    expired(invoke, "red", destination=DESTINATION)
+    invoke.queue = [QueuedItem(ITEM, "pending")]
+    runtime.deliver_expired()
+    assert (invoke.delivered, len(cached(invoke))) == ([], 1)
+
+
+def test_an_expired_result_that_cannot_be_read_stays(runtime: Runtime, invoke: FakeInvoke) -> None:
+    expired(invoke, "red", destination=Destination("user"))
+    [entry] = cached(invoke)
+    (entry / "result.json").write_text("{")
+    os.utime(entry, (0, 0))
+    runtime.deliver_expired()
+    assert (invoke.delivered, cached(invoke)) == ([], [entry])
+
+
+def test_a_result_of_version_0_1_waits_until_the_queue_is_empty(runtime: Runtime, invoke: FakeInvoke) -> None:
+    """Version 0.1 did not record the item. One of those in the queue may be the one, and would pay again."""
+    expired(invoke, "red", destination=None)
+    invoke.queue = [QueuedItem(ITEM, "pending")]
+    runtime.deliver_expired()
+    assert (invoke.delivered, len(cached(invoke))) == ([], 1)
+    invoke.queue = []
+    invoke.users = True
+    runtime.deliver_expired()
+    assert (invoke.delivered, len(cached(invoke))) == ([], 1)
+    invoke.users = False
+    runtime.deliver_expired()
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+
+
+def test_a_cached_result_stays_on_disk_until_its_images_are_saved(runtime: Runtime, invoke: FakeInvoke) -> None:
+    key = runtime.key_of(request_of(), NODE)
+    ResultCache(invoke.root).store(key.fingerprint, result_of("red"))
+    for _ in range(2):
+        run = runtime.run(request_of(), NODE, DESTINATION)
+        assert len(follow(runtime, run).images) == 1
+        assert len(cached(invoke)) == 1
+        # The save fails: the next equal request gets the result again, and nothing is sent.
+        with pytest.raises(OSError, match="no room"), runtime.handing_over(run):
+            raise OSError("no room")
+    run = runtime.run(request_of(), NODE, DESTINATION)
+    with runtime.handing_over(run):
+        follow(runtime, run)
+    assert cached(invoke) == []
+
+
+def test_a_cached_result_that_cannot_be_read_is_not_used(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    key = runtime.key_of(request_of(), NODE)
+    entry = ResultCache(invoke.root).store(key.fingerprint, result_of("red"))
+    (entry / "result.json").write_text("{")
+    service.script = returning("blue")
+    result = follow(runtime, runtime.run(request_of(), NODE, DESTINATION))
+    assert [image.metadata["colour"] for image in result.images] == ["blue"]
+    assert cached(invoke) == [entry]
+
+
+def test_a_cached_result_reserved_for_a_cancelled_item_goes_into_the_gallery(
+    runtime: Runtime, invoke: FakeInvoke
+) -> None:
+    key = runtime.key_of(request_of(), NODE)
+    ResultCache(invoke.root).store(key.fingerprint, result_of("red"), DESTINATION)
+    run = runtime.run_ahead(request_of(), key, DESTINATION)
+    runtime.cancel(run, is_item_gone=True)
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+
+
+def test_a_stop_waits_for_images_that_are_being_saved(make_runtime: MakeRuntime, invoke: FakeInvoke) -> None:
+    waits = threading.Event()
+    runtime = make_runtime(end=600, sleep=lambda _: waits.set())
+    key = runtime.key_of(request_of(), NODE)
+    ResultCache(invoke.root).store(key.fingerprint, result_of("red"))
+    run = runtime.run(request_of(), NODE, DESTINATION)
+    stop = threading.Thread(target=runtime.stop_ends)
+    with runtime.handing_over(run):
+        stop.start()
+        assert waits.wait(10)
+    stop.join()
+
+
+def test_a_stop_waits_for_the_items_that_end_with_it(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    # Invoke marks the item as ended while the stop waits.
+    runtime = make_runtime(end=600, sleep=lambda _: invoke.queue.clear())
+    invoke.queue = [QueuedItem(ITEM, "in_progress")]
+    gate = threading.Event()
+    service.script = gated(gate)
+    run = started(runtime, service)
     runtime.stop_begins()
     with pytest.raises(CanceledException):
-        followed(runtime, run, is_canceled=True)
-    goes_on.set()
+        follow(runtime, run, is_canceled=True)
+    gate.set()
     runtime.stop_ends()
-    assert (invoke.delivered, len(kept(invoke))) == ([], 1)
-    provider.script = never
-    again = runtime.run(request_of(), PLACE, Destination("user"))
-    assert [notice.code for notice in followed(runtime, again).notices] == ["kept_result"]
+    assert invoke.queue == []
+
+
+def test_a_stop_cancels_calls_that_are_not_answered_in_time(
+    make_runtime: MakeRuntime, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = make_runtime(stop=0, end=0)
+    service.script = never
+    run = started(runtime, service)
+    runtime.stop_begins()
+    runtime.stop_ends()
+    assert run.future.cancelled()
+    [record] = caplog.records
+    assert record.args == (1, 0)
+
+
+def test_a_stop_cancels_a_run_that_waits_for_a_retry(make_runtime: MakeRuntime, service: FakeService) -> None:
+    runtime = make_runtime(stop=600, end=0)
+    waits = threading.Event()
+    service.script = retrying(waits)
+    run = started(runtime, service)
+    assert waits.wait(10)
+    runtime.stop_ends()
+    assert run.future.cancelled()
+
+
+def test_an_image_received_while_invoke_stops_is_cached_for_the_next_equal_request(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    gate = threading.Event()
+    service.script = gated(gate)
+    run = started(runtime, service)
+    runtime.stop_begins()
+    with pytest.raises(CanceledException):
+        follow(runtime, run, is_canceled=True)
+    gate.set()
+    runtime.stop_ends()
+    assert (invoke.delivered, len(cached(invoke))) == ([], 1)
+    service.script = never
+    again = runtime.run(request_of(), NODE, DESTINATION)
+    assert [notice.code for notice in follow(runtime, again).notices] == ["kept_result"]
 
 
 @pytest.mark.parametrize("is_stopping", [False, True])
-def test_what_ends_in_the_moment_of_a_cancel_or_a_stop_is_in_the_gallery(
-    runtime: Any, provider: Provider, invoke: Host, is_stopping: bool
+def test_an_image_received_at_the_moment_of_a_cancel_or_a_stop_goes_into_the_gallery(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke, is_stopping: bool
 ) -> None:
-    goes_on = threading.Event()
-    provider.script = gated(goes_on)
-    run = begun(runtime, provider)
+    gate = threading.Event()
+    service.script = gated(gate)
+    run = started(runtime, service)
 
-    def is_canceled() -> bool:
-        goes_on.set()
+    def check() -> None:
+        gate.set()
         if is_stopping:
             runtime.stop_begins()
-        return run.ended.wait(10)
+        assert run.ended.wait(10)
+        raise CanceledException
 
     with pytest.raises(CanceledException):
-        runtime.follow(run, is_canceled=is_canceled, tell=lambda *_: None)
-    assert (invoke.delivered, kept(invoke)) == (["red"], [])
+        runtime.follow(run, check=check, report=lambda *_: None)
+    assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
 
-def doubtful(invoke: Host) -> list[int]:
-    return [item.number for item in SentAhead(invoke.invoke_root()).doubtful()]
+def retrying(waits: threading.Event) -> Script:
+    """The call failed, and the run waits for a retry."""
+
+    async def script(report: Report) -> GenerationResult:
+        report(Retrying(1, 1, 60.0, NetworkError("rate limited")))
+        waits.set()
+        return await never(report)
+
+    return script
 
 
-def test_what_was_cancelled_while_a_call_was_out_may_be_billed(runtime: Any, provider: Provider, invoke: Host) -> None:
-    provider.script = never
-    _, run = ahead(runtime, provider)
-    runtime.give_up(run, item_is_gone=False)
+def unconfirmed(invoke: FakeInvoke) -> list[ItemId]:
+    return SentItems(invoke.root).unconfirmed()
+
+
+def test_a_run_cancelled_with_a_call_in_flight_may_be_billed(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = never
+    run = started_ahead(runtime, service)
+    runtime.cancel(run, is_item_gone=False)
     assert run.ended.wait(10)
-    assert doubtful(invoke) == [1]
+    assert unconfirmed(invoke) == [ITEM]
 
 
-def test_what_was_cancelled_while_it_waited_to_be_sent_again_is_not_billed(
-    runtime: Any, provider: Provider, invoke: Host
+def test_a_run_cancelled_while_it_waits_for_a_retry_is_not_billed(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
 ) -> None:
     waits = threading.Event()
-
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
-        on_progress(Retrying(1, 1, 60.0, NetworkError("rate limited")))
-        waits.set()
-        return await never(on_progress)
-
-    provider.script = script
-    _, run = ahead(runtime, provider)
+    service.script = retrying(waits)
+    run = started_ahead(runtime, service)
     assert waits.wait(10)
-    runtime.give_up(run, item_is_gone=False)
+    runtime.cancel(run, is_item_gone=False)
     assert run.ended.wait(10)
-    assert doubtful(invoke) == []
+    assert unconfirmed(invoke) == []
 
 
 @pytest.mark.parametrize("may_be_billed", [True, False])
-def test_what_failed_may_be_billed_if_its_error_says_so(
-    runtime: Any, provider: Provider, invoke: Host, may_be_billed: bool
+def test_a_failed_run_may_be_billed_if_its_error_says_so(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke, may_be_billed: bool
 ) -> None:
     error = NetworkError("lost", may_be_billed=may_be_billed)
 
-    async def script(on_progress: Callable[[Any], None]) -> GenerationResult:
-        on_progress(Failed(1, 1, error))
+    async def script(report: Report) -> GenerationResult:
+        report(Failed(1, 1, error))
         raise error
 
-    provider.script = script
-    _, run = ahead(runtime, provider)
+    service.script = script
+    run = started_ahead(runtime, service)
     assert run.future.exception(10) is error
-    assert doubtful(invoke) == [1] * may_be_billed
+    assert unconfirmed(invoke) == [ITEM] * may_be_billed
 
 
-def test_what_a_node_sent_itself_answers_for_nothing_else_of_its_item(
-    runtime: Any, provider: Provider, invoke: Host
+def test_a_run_ahead_that_cannot_start_is_not_recorded_as_sent(runtime: Runtime, invoke: FakeInvoke) -> None:
+    runtime.sent_items.open()
+    request = replace(request_of(), model="no-such-model")
+    with pytest.raises(RequestError):
+        runtime.run_ahead(request, runtime.key_of(request, NODE), DESTINATION)
+    assert unconfirmed(invoke) == []
+
+
+def test_a_run_of_the_node_itself_does_not_confirm_the_runs_sent_before_its_turn(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
 ) -> None:
-    runtime.sent.open()
-    runtime.sent.begin(PLACE.queue_item, "openai", "gpt-image-2")
-
-    async def script(_: Callable[[Any], None]) -> GenerationResult:
-        return result_of("red")
-
-    provider.script = script
-    followed(runtime, begun(runtime, provider))
-    assert doubtful(invoke) == [1]
+    runtime.sent_items.open()
+    runtime.sent_items.add(ITEM, "openai", "gpt-image-2")
+    service.script = returning("red")
+    follow(runtime, started(runtime, service))
+    assert unconfirmed(invoke) == [ITEM]
 
 
-@pytest.mark.parametrize("is_fetched", [False, True])
-def test_what_became_of_a_run_is_written_down_before_it_counts_as_ended(
-    runtime: Any, provider: Provider, invoke: Host, monkeypatch: pytest.MonkeyPatch, is_fetched: bool
+def test_the_images_of_an_unconfirmed_item_say_that_it_may_be_billed_twice(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    earlier = SentItems(invoke.root)
+    earlier.open()
+    earlier.add(ITEM, "openai", "gpt-image-2")
+    service.script = returning("red")
+    runtime = make_runtime()
+    result = follow(runtime, started(runtime, service))
+    assert [notice.code for notice in result.notices] == ["may_be_billed_twice"]
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_the_outcome_of_a_run_is_recorded_before_the_run_counts_as_ended(
+    runtime: Runtime,
+    service: FakeService,
+    invoke: FakeInvoke,
+    monkeypatch: pytest.MonkeyPatch,
+    is_claimed: bool,
 ) -> None:
     """A stop of Invoke waits for the end of each run, and then closes the file."""
-    goes_on = anyio.Event()
-
-    async def script(_: Callable[[Any], None]) -> GenerationResult:
-        await goes_on.wait()
-        return result_of("red")
-
-    provider.script = script
-    _, run = ahead(runtime, provider)
-    run.is_fetched = is_fetched
+    gate = threading.Event()
+    service.script = gated(gate)
+    run = started_ahead(runtime, service)
+    run.is_claimed = is_claimed
     ended: list[bool] = []
-    answered = runtime.sent.answered
+    confirm = runtime.sent_items.confirm
 
-    def noted(item: Any) -> None:
+    def recorded(item: ItemId) -> None:
         ended.append(run.ended.is_set())
-        answered(item)
+        confirm(item)
 
-    monkeypatch.setattr(runtime.sent, "answered", noted)
-    runtime._portal.call(goes_on.set)
+    monkeypatch.setattr(runtime.sent_items, "confirm", recorded)
+    gate.set()
     assert run.future.result(10).images
     assert ended == [False]
-    assert doubtful(invoke) == []
+    assert unconfirmed(invoke) == []
+
+
+def test_a_node_claims_the_run_that_was_started_before_its_turn(runtime: Runtime, service: FakeService) -> None:
+    service.script = returning("red")
+    runtime.table.is_watched = True
+    request = request_of()
+    key = runtime.key_of(request, NODE)
+    assert runtime.table.start(key, 1, lambda: runtime.run_ahead(request, key, DESTINATION))
+    assert len(follow(runtime, runtime.run(request, NODE, DESTINATION)).images) == 1
+    assert service.sent == [request.prompt]
+
+
+def test_a_run_that_failed_before_it_was_sent_is_started_again_at_its_turn(
+    runtime: Runtime, service: FakeService
+) -> None:
+    """The key may have been set since."""
+
+    async def refuse(_: Report) -> GenerationResult:
+        raise NotConfiguredError("no key")
+
+    service.script = refuse
+    runtime.table.is_watched = True
+    request = request_of()
+    key = runtime.key_of(request, NODE)
+    run = runtime.run_ahead(request, key, DESTINATION)
+    assert isinstance(run.future.exception(10), NotConfiguredError)
+    runtime.table.start(key, 1, lambda: run)
+    service.script = returning("red")
+    assert len(follow(runtime, runtime.run(request, NODE, DESTINATION)).images) == 1
+
+
+def test_progress_and_each_preview_are_reported(make_runtime: MakeRuntime, service: FakeService) -> None:
+    runtime = make_runtime(report=0)
+    gate = threading.Event()
+
+    async def script(report: Report) -> GenerationResult:
+        report(Preview(1, 1, 1, 2, b"first", "image/png"))
+        return await gated(gate)(report)
+
+    service.script = script
+    run = started(runtime, service)
+    reported: list[tuple[str, Preview | None]] = []
+
+    def report(line: str, preview: Preview | None) -> None:
+        reported.append((line, preview))
+        gate.set()
+
+    runtime.follow(run, check=lambda: None, report=report)
+    previews = [preview for _, preview in reported if preview]
+    assert [preview.data for preview in previews] == [b"first"]
+    assert reported[0][0]
+
+
+def test_the_progress_line_names_the_sandbox(
+    make_runtime: MakeRuntime, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_SANDBOX", "1")
+    runtime = make_runtime(report=0)
+    gate = threading.Event()
+    service.script = gated(gate)
+    lines: list[str] = []
+
+    def report(line: str, _: Preview | None) -> None:
+        lines.append(line)
+        gate.set()
+
+    runtime.follow(started(runtime, service), check=lambda: None, report=report)
+    assert lines[0].startswith("SANDBOX")
+    assert runtime.providers() == {"gemini", "openai"}
+
+
+def test_a_service_is_made_for_each_change_of_the_keys(
+    invoke: FakeInvoke, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+
+    def make_service(settings: Settings, _: bool) -> Service:
+        made.append(settings)
+        return cast(Service, service)
+
+    runtime = Runtime(invoke, make_service=make_service)
+    for _ in range(2):
+        assert runtime.provider_and_calls(request_of(n=3)) == ("openai", 1)
+    invoke.keys = {"openai": Credentials(SecretStr("sk-test"))}
+    runtime.provider_and_calls(request_of())
+    runtime.close()
+    assert [bool(settings.credentials["openai"].api_key) for settings in made] == [False, True]
+    assert runtime.providers() == {"openai"}
+
+
+def test_a_failed_connection_check_raises(runtime: Runtime) -> None:
+    with pytest.raises(NetworkError):
+        runtime.check_connection("openai")
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("", 0), ("settings: {previews: 2}\n", 2)])
+def test_the_settings_say_how_many_previews_a_request_asks_for(
+    invoke: FakeInvoke, runtime: Runtime, setting: str, expected: int
+) -> None:
+    (invoke.root / "invokeai_external.yaml").write_text(setting, encoding="utf-8")
+    assert runtime.previews("openai/gpt-image-2") == expected
+    without = next(model for model in runtime.registry().models() if not model.previews)
+    assert runtime.previews(f"{without.provider}/{without.id}") == 0

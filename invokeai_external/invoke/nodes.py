@@ -29,7 +29,7 @@ from ..metadata import with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GenerationResult, Notice, Preview
 from ..sizing import AspectRatio, Size
-from . import plugin
+from . import active
 from .core_compatibility import as_read, as_stored
 from .gallery.fallback import FallbackFolder
 from .gallery.result_cache import Destination
@@ -37,7 +37,7 @@ from .gallery.saving import GalleryImage, Saver
 from .host.config import invoke_root
 from .host.gallery import save_image
 from .host.nodes import CanceledException, node_cache
-from .host.queue import place_of
+from .host.queue import queued_node
 from .node_inputs import input_size, read_image, read_mask, recallable_reference
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
@@ -100,11 +100,11 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """
         record = self._record(context)
         request = self._request(context, record)
-        place = place_of(context)
+        node = queued_node(context)
         destination = Destination(
-            user=place.user,
+            user=node.user,
             board=self.board.board_id if self.board else None,  # type: ignore[redundant-expr]
-            item=place.queue_item,
+            item=node.item,
             # Now and not later, because the input images may be deleted by then.
             size=request.size if self.init_image else None,
             panel=self.metadata.root if self.metadata else {},
@@ -116,17 +116,23 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         record = self._record(context)
         request, destination = self.prepare(context)
         # Held, because the plugin may be removed in the meantime.
-        runtime = plugin.runtime()
+        runtime = active.runtime()
+
+        def check() -> None:
+            if context.util.is_canceled():
+                raise CanceledException
+
         try:
             # A run that was cancelled while its images were read is not sent. In 6.13.0, an item that was just taken
             # from the queue is not notified when Invoke stops.
-            if context.util.is_canceled() or runtime.is_stopping:
+            check()
+            if runtime.is_stopping:
                 raise CanceledException
-            run = runtime.run(request, place_of(context), destination)
+            run = runtime.run(request, queued_node(context), destination)
             result = runtime.follow(
                 run,
-                is_canceled=context.util.is_canceled,
-                tell=lambda text, preview: _show_progress(context, text, preview, destination.size),
+                check=check,
+                report=lambda text, preview: _show_progress(context, text, preview, destination.size),
             )
         except (CanceledException, CancelledError):
             if runtime.is_stopping:
@@ -158,7 +164,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             return self.invoke(context)
         cached = cache.get()
         if isinstance(cached, ImageCollectionOutput) and (images := _gallery_images(context, cached)) is not None:
-            saver = Saver(_Gallery(self, context), plugin.runtime().originals(), context.logger)
+            saver = Saver(_Gallery(self, context), active.runtime().originals(), context.logger)
             return _output(saver.save_copies(images))
         output = self.invoke(context)
         # The next run should request the missing images.
@@ -210,7 +216,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=read_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(read_image(context, field, "reference image") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
-            previews=plugin.runtime().previews(model) if self.previews == "setting" else int(self.previews),
+            previews=active.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:

@@ -1,4 +1,4 @@
-"""How the pack comes and goes: what is put into Invoke when it loads, and taken out again when it is uninstalled."""
+"""Adds everything to Invoke when the pack is loaded, and removes it when the pack is uninstalled."""
 
 from __future__ import annotations
 
@@ -14,131 +14,130 @@ from typing import Any
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..service import in_flight
-from . import core_compatibility
-from .host.canvas import on_canvas_item_ended, on_items_read, tell_canvas
-from .host.config import invoke_root, log, on_key_change
+from . import active, core_compatibility
+from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
+from .host.config import on_key_change
+from .host.invoke_host import InvokeHost
 from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
 from .host.model_records import on_model_deleted, on_model_installed, replaced_starter_models, starter_models
 from .host.nodes import node_pack_of, plain_failures, replaced_nodes
-from .host.queue import on_batch, on_queue_change, paused_queue, queued_items, repair_queue
-from .look_ahead.sent_items import Item
+from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
+from .log import log
+from .look_ahead.look_ahead import LookAhead
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh
 from .routes import router_of
 from .runtime import Runtime
 
-__all__ = ["activate", "runtime"]
+__all__ = ["Plugin", "activate"]
 
-_active: Pack | None = None
+_plugin: Plugin | None = None
 
 
 def activate(pack_name: str) -> None:
-    """Put everything in; if it is in already (Invoke reloads its packs), take it out before."""
-    global _active
+    """Add everything; if it is there already (Invoke reloads its packs), remove it first."""
+    global _plugin
     other = node_pack_of(core_compatibility.NODE_TYPES[0])
     if other not in (None, "invokeai", pack_name):
         log.error(
-            "%s stays off: the node %s is replaced by the node pack %s already. Remove one of the two folders.",
+            "%s is off, since the node pack %s already replaces the node %s. Remove one of the two folders.",
             pack_name,
-            core_compatibility.NODE_TYPES[0],
             other,
+            core_compatibility.NODE_TYPES[0],
         )
         return
-    if _active:
-        _active.close()
-    _active = Pack(pack_name)
+    if _plugin:
+        _plugin.close()
+    _plugin = Plugin(pack_name)
 
 
-def runtime() -> Runtime:
-    """The running service; the nodes exist only while there is one."""
-    assert _active is not None
-    return _active.runtime
+class Plugin:
+    """Everything that the pack adds to Invoke: all of it, or nothing if this Invoke lacks something."""
 
-
-class Pack:
-    """Everything that the pack puts into Invoke: all of it, or if something is missing there nothing."""
-
-    def __init__(self, name: str) -> None:
-        self.runtime = Runtime()
+    def __init__(self, pack_name: str) -> None:
+        self._host = InvokeHost(_node_class)
+        self._runtime = Runtime(self._host)
         self._lock = threading.Lock()
         self._closed = False
         with ExitStack() as stack:
-            stack.callback(self.runtime.close)
+            stack.callback(self._runtime.close)
+            active.set_runtime(self._runtime)
+            stack.callback(active.set_runtime, None)
             built_in = starter_models(PROVIDER_IDS)
             self._starters = stack.enter_context(ExitStack())
-            # Until Invoke has started its list holds no model of these providers, see ``replaced_starter_models``.
+            # Until Invoke has started, its list has no model of these providers, see ``replaced_starter_models``.
             self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, []))
-            self.sync = ModelSync(
-                self.runtime.registry, self.runtime.providers, InvokeModelStore(built_in), invoke_root()
+            self._sync = ModelSync(
+                self._runtime.registry, self._runtime.providers, InvokeModelStore(built_in), self._host.root
             )
-            stack.enter_context(on_key_change(lambda: _in_background(self.sync.run)))
-            stack.enter_context(on_model_installed(self.sync.run))
-            stack.enter_context(on_model_deleted(self.sync.model_deleted))
-            stack.enter_context(on_unregister(name, self.close))
-            stack.enter_context(added_routes(router_of(self.runtime)))
+            stack.enter_context(on_key_change(lambda: _in_background(self._sync.run)))
+            stack.enter_context(on_model_installed(self._sync.run))
+            stack.enter_context(on_model_deleted(self._sync.model_deleted))
+            stack.enter_context(on_unregister(pack_name, self.close))
+            stack.enter_context(added_routes(router_of(self._runtime)))
             stack.enter_context(plain_failures(ExternalError))
-            stack.enter_context(_refreshed_canvas())
+            stack.enter_context(_canvas_refresh())
             self._starting = stack.enter_context(ExitStack())
             if not services_exist():
                 stack.enter_context(on_started(self._begin))
                 self._starting.enter_context(paused_queue())
             stack.enter_context(on_batch(_repair_queue))
-            stack.enter_context(on_stop(self.runtime.stop_begins, self.runtime.stop_ends))
-            # Behind it, since looking ahead stands in place of the same function: the last one in is the first one out.
+            stack.enter_context(on_stop(self._runtime.stop_begins, self._runtime.stop_ends))
+            # After ``on_stop``, since look-ahead wraps the same function: what is wrapped last is unwrapped first.
             self._later = stack.enter_context(ExitStack())
-            # Last, since Invoke tells in its log of every node that is replaced, and again of its way back.
+            # Last, since Invoke logs each node that is replaced, and again when it is replaced back.
             stack.enter_context(replaced_nodes(core_compatibility.NODE_TYPES, _our_nodes))
-            # Before the core's nodes are back, which read what is stored from then on.
+            # Before the core's nodes are back, which then read what is stored.
             stack.callback(_repair_queue)
             self._stack = stack.pop_all()
         if services_exist():
             _in_background(self._begin)
 
     def close(self) -> None:
-        """Take everything out again."""
-        global _active
+        """Remove everything."""
+        global _plugin
         with self._lock:
             self._closed = True
-        self.sync.close()
+        self._sync.close()
         self._stack.close()
-        if _active is self:
-            _active = None
+        if _plugin is self:
+            _plugin = None
 
     def _begin(self) -> None:
-        """Show our models in the list of starter models, and bring the installed ones up to date."""
+        """Add our models to the list of starter models, and update the installed ones."""
         _repair_queue()
         # Before anything is taken from the queue.
-        self._tell_of_the_last_end()
+        self._report_unconfirmed()
         with self._lock:
             self._starting.close()
         try:
-            shown = [starter_model(m) for m in self.runtime.registry().models() if m.lifecycle.status != "retired"]
+            shown = _starters_of(self._runtime.registry())
         except ExternalError as error:
             log.error("invokeai_external: %s", error)
-            shown = [starter_model(m) for m in Registry().models() if m.lifecycle.status != "retired"]
+            shown = _starters_of(Registry())
         with self._lock:
-            # Uninstalled right after it was installed: nobody would take the list out again.
+            # If it was uninstalled right after it was installed, nothing would remove the list.
             if self._closed:
                 return
             self._starters.close()
             self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, shown))
-        self.sync.run()
+        self._sync.run()
         self._speed_up()
-        self._deliver_old()
+        self._deliver_expired()
 
-    def _deliver_old(self) -> None:
+    def _deliver_expired(self) -> None:
         try:
-            self.runtime.deliver_old()
+            self._runtime.deliver_expired()
         except Exception as error:
-            log.warning("invokeai_external could not look through the kept images: %s", error)
+            log.warning("invokeai_external could not read the cached images: %s", error)
 
-    def _tell_of_the_last_end(self) -> None:
-        """Say of which calls an Invoke before this one left no answer."""
-        sent = self.runtime.sent
+    def _report_unconfirmed(self) -> None:
+        """Report the calls that an earlier Invoke sent and that were not answered when it ended."""
+        sent_items = self._runtime.sent_items
         try:
-            left = in_flight.left_behind(invoke_root())
-            # Not in the words of the command line, where nothing waits in a queue to be sent again.
+            left = in_flight.left_behind(self._host.root)
+            # Not the command line's sentence: here the items that wait in the queue are sent again.
             for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
                 log.warning(
                     "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
@@ -146,24 +145,24 @@ class Pack:
                 )
             for notice in in_flight.notices_of(replace(left, calls=())):
                 log.warning("invokeai_external: %s", notice.message)
-            sent.retain({Item(item.number, item.batch) for item in queued_items()})
-        # The queue waits for this, and must not wait for ever.
+            sent_items.retain({item.id for item in self._host.queued_items()})
+        # The queue waits for this, and must not wait forever.
         except Exception as error:
-            log.warning("invokeai_external could not look what an earlier Invoke left: %s", error)
-        if doubtful := sent.doubtful():
+            log.warning("invokeai_external could not read which calls an earlier Invoke left unanswered: %s", error)
+        if unconfirmed := sent_items.unconfirmed():
             log.warning(
                 "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They"
-                " are sent again at their turn and may be billed twice; to avoid that, cancel them in the queue: %s.",
-                len(doubtful),
-                ", ".join(str(item.number) for item in doubtful),
+                " are sent again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
+                len(unconfirmed),
+                ", ".join(str(item.number) for item in unconfirmed),
             )
 
     def _speed_up(self) -> None:
-        """Keep the queue from waiting for more than it must, as far as the settings say so."""
+        """Shorten the waits of the queue, as far as the settings allow it."""
         try:
-            limits = self.runtime.settings().limits
+            limits = self._runtime.settings().limits
         except ExternalError:
-            # Told above; every run tells it as well.
+            # Reported above, and by every run.
             return
         with self._lock:
             if self._closed:
@@ -171,21 +170,25 @@ class Pack:
             if limits.freeze_gc:
                 self._later.enter_context(_frozen_gc())
             if limits.look_ahead:
-                self._later.enter_context(_looking_ahead(self.runtime))
+                self._later.enter_context(_look_ahead(self._runtime, self._host))
             else:
-                # What is written down there of items that have ended since goes.
-                self.runtime.sent.open()
-                self.runtime.sent.close()
+                # Remove the items that have ended since from its file.
+                self._runtime.sent_items.open()
+                self._runtime.sent_items.close()
+
+
+def _starters_of(registry: Registry) -> list[Any]:
+    return [starter_model(model) for model in registry.models() if model.lifecycle.status != "retired"]
 
 
 @contextmanager
-def _refreshed_canvas() -> Iterator[None]:
-    """Keep the Canvas from missing what ends while the page reads its list."""
+def _canvas_refresh() -> Iterator[None]:
+    """Make the page reload the Canvas' list, so that it misses no item that ends while it reads the list."""
 
-    def later(seconds: float, callback: Callable[[], None]) -> None:
+    def call_later(seconds: float, callback: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, callback)
 
-    refresh = CanvasRefresh(tell_canvas, later)
+    refresh = CanvasRefresh(notify_canvas, call_later)
     with (
         closing(refresh),
         on_items_read(refresh.list_requested),
@@ -196,9 +199,9 @@ def _refreshed_canvas() -> Iterator[None]:
 
 @contextmanager
 def _frozen_gc() -> Iterator[None]:
-    """Take all that is in memory now out of the garbage collections to come.
+    """Exclude everything that is in memory now from later garbage collections.
 
-    Invoke collects before each item of its queue, and its million objects from the start cost half a second each time.
+    Invoke collects before each item of its queue, which takes half a second for the million objects of its start.
     """
     gc.collect()
     gc.freeze()
@@ -209,12 +212,9 @@ def _frozen_gc() -> Iterator[None]:
 
 
 @contextmanager
-def _looking_ahead(runtime: Runtime) -> Iterator[None]:
-    # It imports the nodes, see below.
-    from .look_ahead.look_ahead import LookAhead
-
+def _look_ahead(runtime: Runtime, host: InvokeHost) -> Iterator[None]:
     with ExitStack() as stack:
-        look_ahead = LookAhead(runtime)
+        look_ahead = LookAhead(runtime, host)
         stack.callback(look_ahead.close)
         stack.enter_context(on_stop(look_ahead.end, look_ahead.close))
         stack.enter_context(on_queue_change(look_ahead.wake))
@@ -222,29 +222,34 @@ def _looking_ahead(runtime: Runtime) -> Iterator[None]:
 
 
 def _repair_queue(batch: str | None = None) -> None:
-    """Have only what the core's own classes accept stored in the queue, see ``core_nodes``.
+    """Make sure that the queue stores only what the core's own classes accept, see ``core_compatibility``.
 
-    Our nodes store nothing else; what is repaired was stored by a 0.1, or written into stored nodes by *batch data*.
+    Our nodes store nothing else. What is repaired was stored by version 0.1, or written into stored nodes by *batch
+    data*.
     """
     if not services_exist():
         return
     try:
         count = repair_queue(core_compatibility.NODE_TYPES, core_compatibility.repaired, batch=batch)
-    # Neither the pack nor Invoke's own start or uninstall may fail over it.
+    # Neither the pack nor Invoke's own start or uninstall may fail because of it.
     except Exception as error:
-        log.warning("invokeai_external could not look through the queue: %s", error)
+        log.warning("invokeai_external could not read the queue: %s", error)
         return
     if count and batch is None:
-        log.info(
-            "invokeai_external: %s items of the queue are now stored so that Invoke can read them without it.", count
-        )
+        log.info("invokeai_external: rewrote %s item(s) of the queue so that Invoke can read them without it.", count)
 
 
 def _our_nodes() -> Sequence[type[Any]]:
-    # Their first import registers them, so it comes when all else is in.
+    # Their first import registers them, so it comes when everything else is there.
     from .nodes import NODES
 
     return NODES
+
+
+def _node_class() -> type[Any]:
+    from .nodes import ExternalImageInvocation
+
+    return ExternalImageInvocation
 
 
 def _in_background(work: Callable[[], None]) -> None:

@@ -69,7 +69,9 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
-    **dict.fromkeys(("item.batch", "item.origin", "item.queue", "item.user"), None),
+    **dict.fromkeys(
+        ("item.batch", "item.number", "item.origin", "item.queue", "item.user", "ours.prepare", "ours.use_cache"), None
+    ),
     **dict.fromkeys(("cursor.execute", "cursor.executemany", "cursor.fetchall"), None),
 }
 

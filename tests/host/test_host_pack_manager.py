@@ -159,7 +159,7 @@ def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
     stock: Invoke, built_in: dict[str, list[str]]
 ) -> None:
     before = references(stock.models())
-    slowed(stock, "plugin.Pack._begin")
+    slowed(stock, "plugin.Plugin._begin")
     uninstall(stock)
     time.sleep(3)
     assert references(stock.settled_models()) == before

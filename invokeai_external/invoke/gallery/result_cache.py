@@ -27,7 +27,7 @@ from ...request import GenerationRequest, InputImage
 from ...result import GeneratedImage, GenerationResult, Notice, Usage
 from ...root_files import KEPT_FOLDER
 from ...sizing import Size
-from ..look_ahead.sent_items import Item
+from ..queue_items import ItemId
 from ..remedies import in_invoke
 
 __all__ = ["MAX_AGE_S", "Destination", "ResultCache", "fingerprint", "with_cache_notice", "with_notice_on_images"]
@@ -64,7 +64,7 @@ class Destination:
 
     user: str
     board: str | None = None
-    item: Item | None = None
+    item: ItemId | None = None
     size: Size | None = None
     panel: Mapping[str, Any] = field(default_factory=dict)
     recalled: Mapping[str, Any] = field(default_factory=dict)
@@ -199,7 +199,7 @@ class ResultCache:
             stored = json.loads((entry / _DESTINATION_FILE).read_text(encoding="utf-8"))
             _check_format(stored)
             item, size = stored.pop("item"), stored.pop("size")
-            return Destination(**stored, item=Item(*item) if item else None, size=Size(**size) if size else None)
+            return Destination(**stored, item=ItemId(*item) if item else None, size=Size(**size) if size else None)
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 

@@ -16,7 +16,7 @@ from invokeai.app.services.session_queue.session_queue_sqlite import SqliteSessi
 from ..page.canvas_refresh import CanvasItem
 from .events import handled
 
-__all__ = ["on_canvas_item_ended", "on_items_read", "tell_canvas"]
+__all__ = ["notify_canvas", "on_canvas_item_ended", "on_items_read"]
 
 _CANVAS = "canvas"
 """What the destination of the Canvas' items begins with; a session's id follows."""
@@ -67,7 +67,7 @@ def on_items_read(callback: Callable[[str | None], None]) -> Iterator[None]:
         SqliteSessionQueue.list_all_queue_items = original
 
 
-def tell_canvas(item: CanvasItem) -> None:
+def notify_canvas(item: CanvasItem) -> None:
     """Have the page of an item's user read its lists of the queue again, that of the Canvas' items among them.
 
     The event of a batch of no items has no other effect in the page, and in Invoke none.

@@ -1,4 +1,4 @@
-"""What Invoke is configured with: its root folder, its keys, its users, and its log."""
+"""What Invoke is configured with: its root folder, its keys, and its users."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from pathlib import Path
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
-from invokeai.backend.util.logging import InvokeAILogger
 
 from ...settings.settings import Credentials, credentials_in_invoke
 
-__all__ = ["configured_credentials", "has_several_users", "invoke_root", "log", "on_key_change"]
-
-log = InvokeAILogger.get_logger("InvokeAI")
+__all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key_change"]
 
 
 def invoke_root() -> Path:

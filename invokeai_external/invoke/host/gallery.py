@@ -21,7 +21,7 @@ from invokeai.app.services.invocation_services import InvocationServices
 from invokeai.app.services.shared.invocation_context import InvocationContext
 from PIL import Image
 
-from .config import log
+from ..log import log
 
 __all__ = ["assert_may_read", "deliver", "save_image"]
 

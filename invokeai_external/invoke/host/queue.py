@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.services.events.events_common import (
@@ -21,18 +21,17 @@ from invokeai.app.services.session_queue.session_queue_common import (
 from invokeai.app.services.session_queue.session_queue_sqlite import SqliteSessionQueue
 from invokeai.app.services.shared.invocation_context import InvocationContext
 
-from ..look_ahead.runs import Place
+from ..queue_items import ItemId, QueuedItem, QueuedNode
 from .events import handled
 
 __all__ = [
-    "QueuedItem",
     "on_batch",
     "on_queue_change",
     "paused_queue",
-    "place_of",
     "queue_is_paused",
     "queue_item",
     "queued_items",
+    "queued_node",
     "repair_queue",
 ]
 
@@ -40,30 +39,15 @@ _READ_AT_ONCE = 200
 """How many stored sessions are read at once; each has some kilobytes."""
 
 
-def place_of(context: InvocationContext) -> Place:
-    """Where in the queue a node runs; no node context gives it."""
+def queued_node(context: InvocationContext) -> QueuedNode:
+    """The node that runs in a context, and its queue item; the public node API does not give them."""
     item = context._data.queue_item
-    return Place(item.item_id, context._data.source_invocation_id, item.user_id, item.batch_id)
+    return QueuedNode(ItemId(item.item_id, item.batch_id), context._data.source_invocation_id, item.user_id)
 
 
 def queue_is_paused() -> bool:
     """True while nothing new is taken from the queue."""
     return not ApiDependencies.invoker.services.session_processor.get_status().is_started
-
-
-class QueuedItem(NamedTuple):
-    """An item that has not ended.
-
-    Attributes:
-        number: Its number.
-        batch: The id of its batch.
-        status: Those that wait for their turn are ``pending``. What is ``waiting`` (6.14.2) was begun, and goes on when
-            the workflow that it called has ended.
-    """
-
-    number: int
-    batch: str
-    status: Literal["in_progress", "pending", "waiting"]
 
 
 def queued_items() -> list[QueuedItem]:
@@ -83,7 +67,7 @@ def queued_items() -> list[QueuedItem]:
         # Invoke refuses the items of a user who was locked out when it comes to them.
         owners = {owner: services.users.get(owner) for *_, owner in rows}
         rows = [row for row in rows if (user := owners[row[3]]) and user.is_active]
-    return [QueuedItem(number, batch, status) for number, batch, status, _ in rows]
+    return [QueuedItem(ItemId(number, batch), status) for number, batch, status, _ in rows]
 
 
 def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None], *, batch: str | None = None) -> int:
@@ -157,7 +141,7 @@ def on_queue_change(callback: Callable[[], None]) -> Iterator[None]:
     """
 
     async def handle(event: tuple[str, object]) -> None:
-        # One of no items is that of ``tell_canvas``, or of a queue that was full.
+        # One of no items is that of ``notify_canvas``, or of a queue that was full.
         if not isinstance(event[1], BatchEnqueuedEvent) or event[1].enqueued:
             callback()
 

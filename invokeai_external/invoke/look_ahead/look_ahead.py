@@ -1,16 +1,16 @@
-"""Starts the calls of queued runs before their turn: Invoke runs one item at a time, and a provider takes many calls.
+"""Sends the requests of queued items before their turn: Invoke runs one item at a time, a provider takes many calls.
 
-A thread looks at the queue whenever it changes. Of the items that run or wait it finds the external nodes whose inputs
-are known by now, and starts their calls as far as the provider's ``concurrency`` allows; a result that waits for its
-turn counts as a call that is out. The node fetches its run when it is its turn (``Runtime.run``). A run whose item was
-cancelled, cleared or deleted is given up; what had come of it by then goes into the gallery.
+A thread reads the queue whenever it changes. In the items that run or wait it finds the external nodes whose inputs are
+known, and starts their runs as far as the provider's ``concurrency`` allows; a result that waits for its turn counts as
+a call in flight. At its turn the node claims its run (``Runtime.run``). A run whose item was cancelled, cleared or
+deleted is cancelled, and the images received by then go into the gallery.
 
-What is sent before its turn is written down before it is sent. After an Invoke that was killed nothing is sent before
-its turn until one request has succeeded, so that a crash that comes back does not cost eight calls each time; and an
-item whose calls may have been billed already waits for its turn.
+What is sent before its turn is recorded before it is sent. After an Invoke that was killed, nothing is sent before its
+turn until one request has succeeded, so that repeated crashes do not cost eight calls each; and an item whose calls may
+have been billed already waits for its turn.
 
-Never more is paid for than the queue would have: each thing that an item asks for is started once, and what an *if* may
-skip, a node that takes its result from a cache, and whatever is not certain, wait for their turn.
+Look-ahead never pays for more than the queue would: each run that an item requests is started once. What an *if* may
+skip, a node that takes its result from a cache, and whatever is not certain wait for their turn.
 """
 
 from __future__ import annotations
@@ -21,116 +21,100 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
-from ...request import GenerationRequest
-from ..gallery.result_cache import Destination
-from ..host.config import log
-from ..host.graphs import known_nodes
-from ..host.queue import place_of, queue_is_paused, queue_item, queued_items
-from ..nodes import ExternalImageInvocation
+from ..host_api import Host, NodeRequest
+from ..log import log
+from ..queue_items import ItemId
 from ..runtime import Runtime
-from .runs import Asked, Place
-from .sent_items import Item
+from .run_table import RunKey
 
 __all__ = ["LookAhead"]
 
-CARRIERS = frozenset(
-    {
-        *("boolean", "float", "image", "integer", "string"),
-        *("boolean_collection", "float_collection", "image_collection", "integer_collection", "string_collection"),
-        *("collect", "core_metadata", "iterate"),
-    }
-)
-"""The types of the nodes that do nothing but carry values, so that what they put out is known before they run."""
-
 _POLL_S = 0.5
-"""How often the queue is looked at without being told, while anything may change unannounced."""
+"""The interval at which the queue is read while it may change without an event."""
 
 _HORIZON = 64
-"""How many items of the queue are looked at; each is read once, which takes some milliseconds."""
+"""How many items of the queue are read. Each is read once, which takes some milliseconds."""
 
 _IDLE_S = 3600.0
-"""How often it is looked for results that nobody has asked for within a day."""
+"""The interval at which expired results are looked for."""
 
-_END_S = 5.0
-"""How long a stop waits for what is being written."""
+_CLOSE_S = 5.0
+"""How long a stop waits for images that are being written."""
 
 
-class _Prospect(NamedTuple):
-    """What a node will ask for.
+@dataclass(frozen=True)
+class _Prospect:
+    """A request that can be sent before its turn.
 
     Attributes:
-        place: Where it runs.
-        request: What it asks for.
-        destination: Whose it is.
-        provider: The id of the provider that it goes to.
-        calls: How many calls it takes.
+        at_turn: The request as its node will make it.
+        provider: The id of the provider that it is sent to.
+        calls: How many calls it makes.
     """
 
-    place: Place
-    request: GenerationRequest
-    destination: Destination
+    at_turn: NodeRequest
     provider: str
     calls: int
 
 
 @dataclass
 class _Prospects:
-    """What an item will ask for, as far as that is known: read on only as far as there is room to start it.
+    """The requests of an item that can be sent before its turn, read only as far as there is room for them.
 
     Attributes:
-        rest: What was not looked at yet.
-        first: What is to be started next; None at the end.
-        met: How often each thing was met so far.
+        rest: Those not read yet.
+        first: The next one to start; None at the end.
+        read: How often each run was read so far.
     """
 
     rest: Iterator[_Prospect]
     first: _Prospect | None = None
-    met: Counter[Asked] = field(default_factory=Counter)
+    read: Counter[RunKey] = field(default_factory=Counter)
 
 
 class LookAhead:
-    """Watches the queue in a thread of its own, from now on until it is closed."""
+    """Watches the queue in a thread of its own until it is closed."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, host: Host) -> None:
         self._runtime = runtime
-        self._ledger = runtime.ledger
+        self._host = host
+        self._table = runtime.table
         self._concurrency = runtime.settings().limits.concurrency
         self._changed = threading.Event()
         self._closed = False
-        self._prospects: dict[int, _Prospects] = {}
-        # The nodes of what runs already may have run before anybody kept books on it.
-        self._strangers = {item.number for item in queued_items() if item.status == "in_progress"}
-        self._ledger.is_watched = True
-        runtime.sent.open()
+        self._prospects: dict[ItemId, _Prospects] = {}
+        # Some nodes of the items in progress may have run before the table was watched.
+        self._begun = {item.id for item in host.queued_items() if item.status == "in_progress"}
+        self._table.is_watched = True
+        runtime.sent_items.open()
         self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """Have it look at the queue, which has changed."""
+        """Read the queue, since it has changed."""
         self._changed.set()
 
     def end(self) -> None:
-        """Start nothing more."""
+        """Start no more runs."""
         self._closed = True
         self._changed.set()
 
     def close(self) -> None:
-        """Give up all that waits for its turn, and wait until what has come of it is written."""
+        """Cancel all runs that wait for their turn, and wait until their images are written."""
         self.end()
-        self._thread.join(_END_S)
-        self._ledger.is_watched = False
-        left = self._ledger.forget(self._ledger.items())
-        for run in left:
-            self._runtime.give_up(run, item_is_gone=False)
-        deadline = time.monotonic() + _END_S
-        for run in left:
+        self._thread.join(_CLOSE_S)
+        self._table.is_watched = False
+        unclaimed = self._table.remove_items(self._table.items())
+        for run in unclaimed:
+            self._runtime.cancel(run, is_item_gone=False)
+        deadline = time.monotonic() + _CLOSE_S
+        for run in unclaimed:
             run.ended.wait(max(0.0, deadline - time.monotonic()))
-        self._runtime.sent.close()
+        self._runtime.sent_items.close()
 
     def _watch(self) -> None:
-        timeout_s, looked_through_at = 0.0, time.monotonic()
+        timeout_s, delivered_at = 0.0, time.monotonic()
         while True:
             self._changed.wait(timeout_s)
             self._changed.clear()
@@ -138,69 +122,66 @@ class LookAhead:
                 return
             try:
                 timeout_s = _POLL_S if self._look() else _IDLE_S
-                if time.monotonic() - looked_through_at >= _IDLE_S:
-                    looked_through_at = time.monotonic()
-                    self._runtime.deliver_old()
-            # Without this thread the queue goes on, as slowly as it would without a plugin.
+                if time.monotonic() - delivered_at >= _IDLE_S:
+                    delivered_at = time.monotonic()
+                    self._runtime.deliver_expired()
+            # Without this thread the queue goes on, only without look-ahead.
             except Exception as error:
-                log.warning("invokeai_external could not look ahead: %s", error)
+                log.warning("invokeai_external: look-ahead failed: %s", error)
                 timeout_s = _POLL_S
 
     def _look(self) -> bool:
-        """Give up what has lost its item, start what can be started; True if anything may change unannounced."""
-        # Asked first: what is queued and run behind the queue's back must not be taken for ended, and started again.
-        known = self._ledger.items()
-        queue = queued_items()
-        alive = {item.number for item in queue}
-        for run in self._ledger.forget(known - alive):
-            self._runtime.give_up(run, item_is_gone=True)
-        sent = self._runtime.sent
-        sent.retain({Item(item.number, item.batch) for item in queue})
-        self._prospects = {number: known for number, known in self._prospects.items() if number in alive}
-        if (sent.was_orderly or self._runtime.has_succeeded) and not queue_is_paused():
-            batches = {item.batch for item in queue if item.status == "in_progress"}
-            # Stable: running items stay first, and those of one kind in their order.
-            for item in sorted(queue, key=lambda item: item.batch not in batches)[:_HORIZON]:
-                if self._closed or item.status == "waiting" or item.number in self._strangers:
+        """Cancel the runs whose items are gone and start new ones; True if the queue may change without an event."""
+        # Read before the queue: an item that is queued and run in between must not pass for ended and be started again.
+        known = self._table.items()
+        queue = self._host.queued_items()
+        queued = {item.id for item in queue}
+        for run in self._table.remove_items(known - queued):
+            self._runtime.cancel(run, is_item_gone=True)
+        sent_items = self._runtime.sent_items
+        sent_items.retain(queued)
+        self._prospects = {item: prospects for item, prospects in self._prospects.items() if item in queued}
+        if (sent_items.was_orderly or self._runtime.has_succeeded) and not self._host.queue_is_paused():
+            batches = {item.id.batch for item in queue if item.status == "in_progress"}
+            # The sort is stable: items in progress stay first, and the others in their order.
+            for item in sorted(queue, key=lambda item: item.id.batch not in batches)[:_HORIZON]:
+                if self._closed or item.status == "waiting" or item.id in self._begun:
                     continue
-                if not sent.is_doubtful(Item(item.number, item.batch)):
-                    self._start(item.number)
+                if not sent_items.is_unconfirmed(item.id):
+                    self._start(item.id)
         return bool(queue)
 
-    def _start(self, number: int) -> None:
-        """Start what is known of an item, as far as there is room. One that cannot be read is left to its turn."""
+    def _start(self, item: ItemId) -> None:
+        """Start what is known of an item, as far as there is room. An item that cannot be read waits for its turn."""
         try:
-            if number not in self._prospects and self._has_room_at_all():
-                rest = self._known(number)
-                self._prospects[number] = _Prospects(rest, next(rest, None))
-            prospects = self._prospects.get(number)
-            while not self._closed and prospects and (first := prospects.first) and self._has_room(first):
-                asked = self._runtime.asked(first.request, first.place)
-                prospects.met[asked] += 1
-                begin = partial(self._runtime.run_ahead, first.request, asked, first.destination)
-                self._ledger.start(asked, prospects.met[asked], begin)
+            if item not in self._prospects and self._has_room_for_any():
+                rest = self._read(item)
+                self._prospects[item] = _Prospects(rest, next(rest, None))
+            prospects = self._prospects.get(item)
+            while not self._closed and prospects and (first := prospects.first) and self._has_room_for(first):
+                at_turn = first.at_turn
+                key = self._runtime.key_of(at_turn.request, at_turn.node)
+                prospects.read[key] += 1
+                begin = partial(self._runtime.run_ahead, at_turn.request, key, at_turn.destination)
+                self._table.start(key, prospects.read[key], begin)
                 prospects.first = next(prospects.rest, None)
         except Exception as error:
-            log.warning("invokeai_external could not look ahead into the queue item %s: %s", number, error)
-            self._prospects[number] = _Prospects(iter(()))
+            log.warning("invokeai_external: look-ahead could not read the queue item %s: %s", item.number, error)
+            self._prospects[item] = _Prospects(iter(()))
 
-    def _known(self, number: int) -> Iterator[_Prospect]:
-        item = queue_item(number)
-        for context, node in known_nodes(item, ExternalImageInvocation, CARRIERS) if item else ():
-            if node.use_cache:
-                continue
+    def _read(self, item: ItemId) -> Iterator[_Prospect]:
+        for at_turn in self._host.node_requests(item):
             try:
-                request, destination = node.prepare(context)
-                provider, calls = self._runtime.provider_and_calls(request)
+                provider, calls = self._runtime.provider_and_calls(at_turn.request)
             except Exception:
-                # The node tells it when it is its turn, and the item fails: what comes behind never runs.
+                # The node reports it at its turn, and the item fails there.
                 return
-            yield _Prospect(place_of(context), request, destination, provider, calls)
+            yield _Prospect(at_turn, provider, calls)
 
-    def _has_room_at_all(self) -> bool:
-        return any(self._ledger.calls(provider) < self._concurrency for provider in self._runtime.providers())
+    def _has_room_for_any(self) -> bool:
+        return any(self._table.calls(provider) < self._concurrency for provider in self._runtime.providers())
 
-    def _has_room(self, first: _Prospect) -> bool:
-        """True if the calls of a request may go out now; alone, one may have more of them than are let out at once."""
-        out = self._ledger.calls(first.provider)
-        return out == 0 or out + first.calls <= self._concurrency
+    def _has_room_for(self, first: _Prospect) -> bool:
+        """True if the calls of a request may be sent now; alone, it may make more of them than ``concurrency``."""
+        in_flight = self._table.calls(first.provider)
+        return in_flight == 0 or in_flight + first.calls <= self._concurrency

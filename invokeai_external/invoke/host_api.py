@@ -1,0 +1,61 @@
+"""What the runtime and look-ahead need from Invoke, as one typed object: they import no Invoke, and tests pass a fake.
+
+The real one is ``host.invoke_host.InvokeHost``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..request import GenerationRequest
+from ..settings.settings import Credentials
+from .gallery.delivery import Gallery
+from .gallery.result_cache import Destination
+from .queue_items import ItemId, QueuedItem, QueuedNode
+
+__all__ = ["Host", "NodeRequest"]
+
+
+@dataclass(frozen=True)
+class NodeRequest:
+    """A request that a node will make at its turn.
+
+    Attributes:
+        node: The node.
+        request: The request.
+        destination: Where its images belong if the node does not use them.
+    """
+
+    node: QueuedNode
+    request: GenerationRequest
+    destination: Destination
+
+
+class Host(Gallery, Protocol):
+    """A running Invoke."""
+
+    @property
+    def root(self) -> Path:
+        """Its root folder."""
+
+    def credentials(self, providers: Sequence[str]) -> dict[str, Credentials]:
+        """The keys and base URLs that it has now."""
+
+    def has_several_users(self) -> bool:
+        """True if its users have images of their own."""
+
+    def queued_items(self) -> list[QueuedItem]:
+        """The items that have not ended: those in progress, then the others in the order of their turn."""
+
+    def queue_is_paused(self) -> bool:
+        """True while it starts no new item."""
+
+    def node_requests(self, item: ItemId) -> Iterator[NodeRequest]:
+        """The requests that the nodes of an item will certainly make and whose inputs are known by now.
+
+        Nodes that take their result from Invoke's cache are left out. Ends at a node whose request cannot be made: it
+        reports the error at its turn, and the item fails there.
+        """

@@ -1,0 +1,174 @@
+"""Stores the images of runs so that no paid image is lost: for the node, in the result cache, in the gallery, as files.
+
+A run's images belong to its node while the node waits for them. Otherwise they go into the result cache, for the next
+equal request; and from there into the gallery, once no node will request the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from ..result import GeneratedImage, GenerationResult
+from .gallery import delivery
+from .gallery.fallback import FallbackFolder
+from .gallery.originals import Originals
+from .gallery.result_cache import Destination, ResultCache, with_cache_notice
+from .host_api import Host
+from .log import log
+from .look_ahead.run_table import Run, RunKey
+
+__all__ = ["RunImages"]
+
+
+class RunImages:
+    """Decides who gets the images of a run. May be used from any thread.
+
+    Args:
+        host: The running Invoke.
+        originals: Returns the folder for signed originals; called for each delivery, since settings change.
+    """
+
+    def __init__(self, host: Host, originals: Callable[[], Originals]) -> None:
+        self._host = host
+        self._originals = originals
+        self._cache = ResultCache(host.root)
+        # Decides between a run that ends and a node that leaves it. It is never held for long: the event loop waits.
+        self._lock = threading.Lock()
+
+    def cached_run(self, key: RunKey, destination: Destination, *, is_claimed: bool) -> Run | None:
+        """A run that has a cached result of an equal request, which is reserved for it; None if there is none."""
+        if not (entry := self._cache.acquire(key.fingerprint)):
+            return None
+        # An entry that cannot be read stays acquired, and stays on the disk: its images may be complete.
+        if not (result := self._cache.read(entry)):
+            return None
+        run = Run(result.provider, 1, is_claimed=is_claimed, key=key, destination=destination, cache_entry=entry)
+        run.future.set_result(with_cache_notice(result))
+        run.ended.set()
+        return run
+
+    async def store(self, result: GenerationResult, run: Run, fingerprint: str, before_end: Callable[[], None]) -> None:
+        """Store the result of a run, unless its node waits for it.
+
+        Args:
+            result: The result, or the part of it that was received.
+            run: The run.
+            fingerprint: The fingerprint of its request.
+            before_end: Called when the result is stored, before the run counts as ended: a stop of Invoke waits for the
+                end of the run, and records nothing after it.
+        """
+        with self._lock:
+            if run.is_claimed:
+                before_end()
+                # From here on only the node has the images, see ``abandon``.
+                run.ended.set()
+                return
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._write, result, run, fingerprint, before_end)
+
+    def abandon(self, run: Run, *, is_item_gone: bool) -> None:
+        """Store the images of a run that no node will use: now, or when the run ends.
+
+        They go into the gallery if its queue item is gone; otherwise they wait in the cache for an equal request, which
+        mostly comes from that item.
+        """
+        with self._lock:
+            has_ended = run.ended.is_set()
+            run.is_claimed, run.is_abandoned, run.is_item_gone = False, True, is_item_gone
+        if has_ended:
+            self._store_abandoned(run)
+
+    @contextmanager
+    def handing_over(self, run: Run) -> Iterator[None]:
+        """Save the images of a run in this block. The cache keeps them until the block succeeds."""
+        done = self._cache.release
+        try:
+            yield
+            done = self._cache.remove
+        finally:
+            if run.cache_entry:
+                done(run.cache_entry)
+
+    def deliver_expired(self) -> None:
+        """Put cached results that no node requested within a day into the gallery, unless a queued item needs them."""
+        queued = {item.id for item in self._host.queued_items()}
+        has_several_users = self._host.has_several_users()
+
+        def is_wanted(destination: Destination | None) -> bool:
+            if destination is None:
+                # Version 0.1 recorded neither the owner nor the item.
+                return has_several_users or bool(queued)
+            return destination.item in queued
+
+        for entry, destination in self._cache.acquire_expired(is_wanted):
+            if not self._deliver_entry(entry, destination or Destination("system")):
+                self._cache.release(entry)
+
+    def _write(self, result: GenerationResult, run: Run, fingerprint: str, before_end: Callable[[], None]) -> None:
+        entry = None
+        try:
+            entry = self._cache.store(fingerprint, result, run.destination)
+        except OSError as error:
+            log.warning("invokeai_external could not store an image until its turn: %s.", error.strerror)
+        before_end()
+        with self._lock:
+            run.cache_entry = entry
+            run.ended.set()
+            is_abandoned = run.is_abandoned
+        # Its node may have left it in the meantime.
+        if is_abandoned:
+            self._store_abandoned(run)
+
+    def _store_abandoned(self, run: Run) -> None:
+        """Store the images of a run that has ended and that no node will use."""
+        if run.cache_entry:
+            destination = run.destination if run.is_item_gone else None
+            if destination is None or not self._deliver_entry(run.cache_entry, destination):
+                self._cache.release(run.cache_entry)
+        # They are only in memory.
+        elif run.received and run.destination:
+            undelivered = self._deliver(run.received, run.destination)
+            if undelivered.images:
+                self._save_as_files(undelivered)
+
+    def _deliver_entry(self, entry: Path, destination: Destination) -> bool:
+        """Put a cached result that is acquired into the gallery; False if that failed and it stays in the cache."""
+        if not (result := self._cache.read(entry)):
+            return False
+        undelivered = self._deliver(result.images, destination)
+        if len(undelivered.images) == len(result.images):
+            log.warning(
+                "invokeai_external: the images of a cancelled run could not be saved in the gallery: %s. They are in"
+                " %s.",
+                undelivered.reason,
+                entry,
+            )
+            return False
+        # Some are in the gallery, and the next attempt would save those again.
+        if undelivered.images and self._save_as_files(undelivered):
+            return False
+        self._cache.remove(entry)
+        return True
+
+    def _deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Undelivered:
+        """Put the images of a cancelled run into the gallery; logs how many were saved."""
+        undelivered = delivery.deliver(images, destination, self._originals(), self._host)
+        if count := len(images) - len(undelivered.images):
+            log.info("invokeai_external: saved %s image(s) of a cancelled run in the gallery.", count)
+        return undelivered
+
+    def _save_as_files(self, undelivered: delivery.Undelivered) -> int:
+        """Save images as files that the gallery could not save; logs where. Returns how many are lost."""
+        saved = FallbackFolder(self._host.root).save(undelivered.images)
+        log.error(
+            "invokeai_external: the images of a cancelled run could not be saved in the gallery: %s. %s",
+            undelivered.reason,
+            saved.message,
+        )
+        return saved.lost
