@@ -8,20 +8,21 @@ ExternalError
 │   ├── CapabilityError          the model does not support what was requested
 │   ├── InvalidRequestError      the request is not valid for any model
 │   └── ServiceStateError        the Service is closed, or belongs to another event loop
-└── ProviderError                a provider or the network failed
-    ├── RejectedRequestError     the provider says that the request is not valid
-    ├── AuthenticationError      the provider refused the key
-    ├── QuotaError               no credit, quota or permission is left: waiting does not help
-    ├── RateLimitedError         too many requests: waiting helps
-    ├── ContentBlockedError      the provider refused the prompt or the image
-    ├── ModelRetiredError        the provider no longer offers the model
-    ├── UnavailableError         the provider is overloaded or broken
-    ├── TimedOutError            no response in time
-    ├── NetworkError             no connection, or the connection was lost
-    ├── InvalidResponseError     the response cannot be used
-    └── CancelledError           you cancelled the request
+├── ProviderError                a provider or the network failed
+│   ├── RejectedRequestError     the provider says that the request is not valid
+│   ├── AuthenticationError      the provider refused the key
+│   ├── QuotaError               no credit, quota or permission is left: waiting does not help
+│   ├── RateLimitedError         too many requests: waiting helps
+│   ├── ContentBlockedError      the provider refused the prompt or the image
+│   ├── ModelRetiredError        the provider no longer offers the model
+│   ├── UnavailableError         the provider is overloaded or broken
+│   ├── TimedOutError            no response in time
+│   ├── NetworkError             no connection, or the connection was lost
+│   ├── InvalidResponseError     the response cannot be used
+│   └── CancelledError           you cancelled the request
+└── NotSavedError                an image that was made could not be written
 
-The hosts add their own: ``UsageError``, ``OutputError`` and ``NotSavedError``.
+The command line adds its own: ``UsageError`` and ``OutputError``.
 
 An error says in one sentence what is wrong (``message``), what to do next (``remedy``), and where it happened. Messages
 are safe to show: they contain no key and no response body. Errors are immutable, and can be copied and pickled;
@@ -44,6 +45,7 @@ __all__ = [
     "ModelRetiredError",
     "NetworkError",
     "NotConfiguredError",
+    "NotSavedError",
     "ProviderError",
     "QuotaError",
     "RateLimitedError",
@@ -298,3 +300,9 @@ class CancelledError(ProviderError):
     """You cancelled the request."""
 
     code = "cancelled"
+
+
+class NotSavedError(ExternalError):
+    """An image was made, and could not be written to a file or to Invoke's gallery."""
+
+    code = "not_saved"

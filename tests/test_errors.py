@@ -15,10 +15,14 @@ import pytest
 
 from invokeai_external import errors
 from invokeai_external.cli import report
-from invokeai_external.cli.image_files import NotSavedError
 from invokeai_external.cli.streams import OutputError
-from invokeai_external.errors import ExternalError, InvalidRequestError, ProviderError, RejectedRequestError, Remedy
-from invokeai_external.invoke.gallery import fallback
+from invokeai_external.errors import (
+    ExternalError,
+    InvalidRequestError,
+    ProviderError,
+    RejectedRequestError,
+    Remedy,
+)
 from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.invoke.remedies import text_in_invoke
 from invokeai_external.result import GenerationResult
@@ -34,7 +38,7 @@ FACTS: dict[str, Any] = {
 }
 MORE_FACTS: dict[str, Any] = {"retry_after": 1.5, "should_retry": False, "never_sent": True, "may_be_billed": True}
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ExternalError)]
-OF_HOSTS = [NotSavedError, fallback.NotSavedError, OutputError, report.UsageError]
+OF_HOSTS = [OutputError, report.UsageError]
 
 
 def an_error(kind: type[ExternalError]) -> ExternalError:

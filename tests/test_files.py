@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from invokeai_external.cli.image_files import ImageFolder, NotSavedError, PreviewFolder
+from invokeai_external.cli.image_files import ImageFolder, PreviewFolder
+from invokeai_external.errors import NotSavedError
 from invokeai_external.result import GeneratedImage, Preview
 from invokeai_external.sizing import Size
 

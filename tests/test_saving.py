@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from invokeai_external import GeneratedImage, Size
-from invokeai_external.invoke.gallery.fallback import FallbackFolder, NotSavedError
+from invokeai_external.errors import NotSavedError
+from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
 from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.gallery.saving import GalleryImage, Saver

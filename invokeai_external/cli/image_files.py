@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import ExternalError, InvalidRequestError
+from ..errors import InvalidRequestError, NotSavedError
 from ..files import read_regular_file
 from ..images import metadata
 from ..request import InputImage, MetadataMode
@@ -22,7 +22,6 @@ from ..result import GeneratedImage, Notice, Preview
 __all__ = [
     "LARGEST_SIDECAR",
     "ImageFolder",
-    "NotSavedError",
     "PreviewFolder",
     "SavedImage",
     "read_image",
@@ -39,12 +38,6 @@ LARGEST_SIDECAR = 16_000_000
 _LONGEST_STEM = 118
 """In bytes: with a number, the extension and ``.json`` behind it, a name is at most 143, which is what eCryptfs takes;
 other file systems take 255. No name in Latin letters is that long."""
-
-
-class NotSavedError(ExternalError):
-    """A picture that was paid for could not be written anywhere."""
-
-    code = "not_saved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import anyio
 import anyio.to_thread
 
-from ...errors import CancelledError, ExternalError, InvalidRequestError
+from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSavedError
 from ...images.errors import ImageError
 from ...planning.plan import Plan
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
@@ -24,7 +24,7 @@ from ...transport.messages import HttpRequest
 from .. import report
 from ..common import make_own_folder, settings
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
-from ..image_files import ImageFolder, NotSavedError, PreviewFolder, SavedImage, read_image
+from ..image_files import ImageFolder, PreviewFolder, SavedImage, read_image
 from ..progress_line import live_line
 from ..prompts import prompt_of
 

@@ -9,18 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ExternalError
 from ...images import metadata
 from ...result import GeneratedImage
 from ...root_files import RESCUED_FOLDER
 
-__all__ = ["FallbackFolder", "FallbackResult", "NotSavedError", "reason_of", "root_cause"]
-
-
-class NotSavedError(ExternalError):
-    """An image could not be saved in Invoke's gallery."""
-
-    code = "not_saved"
+__all__ = ["FallbackFolder", "FallbackResult", "reason_of", "root_cause"]
 
 
 @dataclass(frozen=True)

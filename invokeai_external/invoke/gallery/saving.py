@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from ...errors import NotSavedError
 from ...result import GeneratedImage
 from ...sizing import Size
-from .fallback import FallbackFolder, NotSavedError, reason_of, root_cause
+from .fallback import FallbackFolder, reason_of, root_cause
 from .originals import Originals
 from .passthrough import INVOKE_KEYWORDS, PassthroughImage
 from .result_cache import Destination
