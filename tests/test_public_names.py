@@ -13,9 +13,9 @@ import invokeai_external
 NAMES = """
 AspectRatio AuthenticationError CancelledError CapabilityError ConnectionCheck ContentBlockedError ExternalError
 GeneratedImage GenerationRequest GenerationResult InputImage InvalidRequestError InvalidResponseError ModelConfig
-ModelRetiredError NetworkError NotConfiguredError NotSavedError Notice Plan Preview Progress ProviderError QuotaError RateLimitedError
-Registry RejectedRequestError RequestError Service ServiceStateError Settings SettingsError Size TimedOutError
-UnavailableError UnknownProviderError Usage VERSION load_settings
+ModelRetiredError NetworkError NotConfiguredError NotSavedError Notice Plan Preview Progress ProviderError QuotaError
+RateLimitedError Registry RejectedRequestError RequestError Service ServiceStateError Settings SettingsError Size
+TimedOutError UnavailableError UnknownProviderError Usage VERSION load_settings
 """.split()  # noqa: SIM905 - a list would take a line for each
 
 
