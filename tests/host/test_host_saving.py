@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from invokeai_external.errors import NotSavedError
 from invokeai_external.images import metadata
-from invokeai_external.invoke.gallery.fallback import NotSavedError
 
 from .conftest import NewInvoke
 from .failures import message_of
