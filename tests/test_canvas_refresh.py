@@ -14,7 +14,7 @@ SESSION = "canvas:1"
 
 
 class Page:
-    """The timers of an event loop with a clock of their own, and the notifications with their times."""
+    """The timers of an event loop with a fake clock, and the notifications with their times."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The example workflows in ``workflows/``: well formed, within what the catalogue says, and the only ones in here."""
+"""The example workflows in ``workflows/``: well formed, consistent with the catalogue, and the only workflows here."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OPTIONS = ("quality", "background", "input_fidelity", "moderation", "temperature
 every_example = pytest.mark.parametrize("name", EXAMPLES)
 
 
-def is_taken_for_a_workflow(text: str) -> bool:
-    """What the node manager makes of a JSON file."""
+def is_imported_as_a_workflow(text: str) -> bool:
+    """True if the node manager imports a JSON file as a workflow."""
     data = json.loads(text)
     return isinstance(data, dict) and "nodes" in data and "edges" in data
 
 
 def nodes_of(workflow: Json) -> dict[str, Json]:
-    """The data of all nodes but the notes, by id."""
+    """The data of all nodes except notes, by id."""
     return {node["id"]: node["data"] for node in workflow["nodes"] if node["type"] == "invocation"}
 
 
@@ -42,13 +42,13 @@ def external_nodes(workflow: Json) -> list[Json]:
     return [node for node in nodes_of(workflow).values() if node["type"] in PROVIDERS]
 
 
-def wired_fields(workflow: Json) -> set[tuple[str, str]]:
-    """The fields that a line leads to, with their nodes."""
+def connected_fields(workflow: Json) -> set[tuple[str, str]]:
+    """The connected fields, with their nodes."""
     return {(line["target"], line["targetHandle"]) for line in workflow["edges"]}
 
 
 def fields_of_form(workflow: Json) -> list[tuple[str, str]]:
-    """The fields that the form shows, with their nodes."""
+    """The fields in the form, with their nodes."""
     found = [element["data"]["fieldIdentifier"] for element in elements_of(workflow, "node-field")]
     return [(field["nodeId"], field["fieldName"]) for field in found]
 
@@ -63,13 +63,13 @@ def png(mode: str, colour: int) -> InputImage:
     return InputImage(file.getvalue(), "given.png")
 
 
-def request_of(node: Json, wired: set[tuple[str, str]]) -> GenerationRequest:
-    """What a node asks for, with any prompt and any picture in the place of what is wired."""
+def request_of(node: Json, connected: set[tuple[str, str]]) -> GenerationRequest:
+    """The request of a node, with a sample prompt and image for each connected input."""
     values = {name: field.get("value") for name, field in node["inputs"].items()}
-    given = {name for node_id, name in wired if node_id == node["id"]}
+    given = {name for node_id, name in connected if node_id == node["id"]}
     size = Size(values["width"], values["height"])
     return GenerationRequest(
-        prompt="wired" if "prompt" in given else values["prompt"],
+        prompt="connected" if "prompt" in given else values["prompt"],
         n=values["num_images"],
         size=None if values["image_size"] else size,
         aspect_ratio=AspectRatio(size.width, size.height) if values["image_size"] else None,
@@ -82,28 +82,28 @@ def request_of(node: Json, wired: set[tuple[str, str]]) -> GenerationRequest:
     )
 
 
-def test_there_is_an_example_for_each_thing_that_people_do() -> None:
+def test_the_examples_are_these_five() -> None:
     assert list(EXAMPLES) == [
         *("edit-with-references", "inpaint", "text-to-picture", "transparent-sprite", "two-providers")
     ]
 
 
-def test_what_the_node_manager_takes_for_a_workflow_is_known_here() -> None:
-    assert is_taken_for_a_workflow('{"nodes": {}, "edges": [], "id": "graph"}')
-    assert not is_taken_for_a_workflow('{"nodes": []}')
-    assert not is_taken_for_a_workflow('["nodes", "edges"]')
+def test_the_rule_of_the_node_manager_is_known() -> None:
+    assert is_imported_as_a_workflow('{"nodes": {}, "edges": [], "id": "graph"}')
+    assert not is_imported_as_a_workflow('{"nodes": []}')
+    assert not is_imported_as_a_workflow('["nodes", "edges"]')
 
 
-def test_no_other_file_in_here_would_be_imported_as_a_workflow() -> None:
+def test_no_other_file_would_be_imported_as_a_workflow() -> None:
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.json"]
     listed = subprocess.run(listing, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     files = {ROOT / name for name in filter(None, listed.split("\0")) if (ROOT / name).is_file()}
-    workflows = {path for path in files if is_taken_for_a_workflow(path.read_text(encoding="utf-8"))}
+    workflows = {path for path in files if is_imported_as_a_workflow(path.read_text(encoding="utf-8"))}
     assert workflows == {FOLDER / f"{name}.json" for name in EXAMPLES}
 
 
 @every_example
-def test_it_says_what_it_is_and_which_keys_it_needs(name: str) -> None:
+def test_it_describes_itself_and_says_which_keys_it_needs(name: str) -> None:
     workflow = EXAMPLES[name]
     for field in ("name", "author", "description", "version", "tags", "notes"):
         assert workflow[field].strip(), field
@@ -118,7 +118,7 @@ def test_it_says_what_it_is_and_which_keys_it_needs(name: str) -> None:
 
 
 @every_example
-def test_its_lines_join_fields_that_are_there(name: str) -> None:
+def test_its_connections_join_existing_fields(name: str) -> None:
     workflow = EXAMPLES[name]
     nodes = nodes_of(workflow)
     assert len({node["id"] for node in workflow["nodes"]}) == len(workflow["nodes"])
@@ -133,19 +133,19 @@ def test_its_lines_join_fields_that_are_there(name: str) -> None:
 
 
 @every_example
-def test_its_form_shows_what_people_change_and_nothing_that_is_wired(name: str) -> None:
+def test_its_form_shows_the_fields_to_change_and_no_connected_ones(name: str) -> None:
     workflow = EXAMPLES[name]
-    nodes, wired, shown = nodes_of(workflow), wired_fields(workflow), fields_of_form(workflow)
+    nodes, connected, shown = nodes_of(workflow), connected_fields(workflow), fields_of_form(workflow)
     assert len(shown) == len(set(shown))
-    assert wired.isdisjoint(shown)
+    assert connected.isdisjoint(shown)
     assert all(field in nodes[node_id]["inputs"] for node_id, field in shown)
     for node in external_nodes(workflow):
-        assert {(node["id"], "model"), (node["id"], "prompt")} - wired <= set(shown)
+        assert {(node["id"], "model"), (node["id"], "prompt")} - connected <= set(shown)
 
 
 @every_example
 def test_its_form_is_a_tree(name: str) -> None:
-    """Otherwise Invoke's page throws it away without a word."""
+    """Otherwise Invoke's page discards it silently."""
     form = EXAMPLES[name]["form"]
     children = {
         child: element["id"]
@@ -160,7 +160,7 @@ def test_its_form_is_a_tree(name: str) -> None:
 
 
 @every_example
-def test_its_models_are_active_ones_of_the_nodes_own_providers(name: str) -> None:
+def test_its_models_are_active_and_belong_to_the_node_s_provider(name: str) -> None:
     models = {model.reference: model for model in Registry().models()}
     for node in external_nodes(EXAMPLES[name]):
         named, provider = node["inputs"]["model"]["value"], PROVIDERS[node["type"]]
@@ -176,9 +176,9 @@ def test_its_models_are_active_ones_of_the_nodes_own_providers(name: str) -> Non
 
 
 @every_example
-def test_its_models_take_all_that_it_asks_for(name: str) -> None:
+def test_its_models_support_all_that_it_requests(name: str) -> None:
     models = {f"{model.provider}-{model.id}": model for model in Registry().models()}
-    wired = wired_fields(EXAMPLES[name])
+    connected = connected_fields(EXAMPLES[name])
     for node in external_nodes(EXAMPLES[name]):
-        made = plan(request_of(node, wired), models[node["inputs"]["model"]["value"]["key"]])
+        made = plan(request_of(node, connected), models[node["inputs"]["model"]["value"]["key"]])
         assert made.notices == (), node["id"]

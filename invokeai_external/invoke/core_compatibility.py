@@ -2,7 +2,7 @@
 
 Our nodes have the core's type names. Invoke writes nodes into its queue and reads them back with the class that is
 registered for the type: ours while the plugin is loaded, and the core's after an uninstall, or after the folder was
-deleted by hand, when none of our code runs. A single value that the core's class rejects breaks the list of the whole
+deleted by hand, when our code does not run. A single value that the core's class rejects breaks the list of the whole
 queue (``list_all`` responds with 500).
 
 So a value that only our class accepts is not stored in its field. It is stored under the key ``EXACT``, which the

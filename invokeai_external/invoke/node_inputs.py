@@ -37,7 +37,7 @@ def read_image(context: InvocationContext, field: ImageField, role: str) -> Inpu
     except PermissionError:
         # With several users (6.14.2).
         raise InvalidRequestError(
-            f"The {role} {field.image_name} belongs to another user.", remedy="Choose one of your own images."
+            f"The {role} {field.image_name} belongs to another user.", remedy="Choose another image."
         ) from None
     # Invoke raises various errors.
     except Exception:

@@ -1,4 +1,4 @@
-"""A provider that answers every call for pictures with one given file, and keeps the files that it was sent."""
+"""A provider that responds to every call for images with a given file, and stores the files that it was sent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from starlette.datastructures import UploadFile
 
 
 class Canned:
-    """OpenAI's API as far as it takes to serve one picture; ``app`` is to be served, under ``/openai``.
+    """The part of OpenAI's API that is needed for one image; serve ``app`` under ``/openai``.
 
     Attributes:
-        picture: The file that every call is answered with.
+        picture: The file of every response.
         sent: The files of the last edit, in the order of the form.
     """
 

@@ -1,4 +1,4 @@
-"""A real Invoke with our pack on the sandbox, for all host tests; and roots of their own for those that need one."""
+"""A real Invoke with our plugin on the sandbox, shared by all host tests, and separate ones for tests that need one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import environment, packing
 from .invoke import PROVIDERS, Invoke
 from .sandbox import Sandbox
 
-# As it was before the tests' own settings come into it.
+# Before the tests change it.
 _ENVIRON = dict(os.environ)
 
 NewInvoke = Callable[..., Invoke]
@@ -22,12 +22,12 @@ NewInvoke = Callable[..., Invoke]
 
 @pytest.fixture(autouse=True)
 def _on_the_day_of_the_facts() -> None:
-    """The real day, which is that of the running Invoke."""
+    """Use the real date, like the running Invoke."""
 
 
 @pytest.fixture(scope="session")
 def host_python(pytestconfig: pytest.Config) -> Path:
-    """The interpreter of an environment with the real Invoke."""
+    """The interpreter of an environment with a real Invoke."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert capture is not None
     with capture.global_and_fixture_disabled():
@@ -36,7 +36,7 @@ def host_python(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def host_sandbox(_sandbox_server: Any) -> Iterator[Sandbox]:
-    """The sandbox that every Invoke of the tests sends to."""
+    """The sandbox that every Invoke of the tests uses."""
     sandbox = Sandbox(_sandbox_server.url)
     yield sandbox
     sandbox.close()
@@ -44,14 +44,14 @@ def host_sandbox(_sandbox_server: Any) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(host_sandbox: Sandbox) -> Sandbox:
-    """The sandbox, without the faults and the calls of other tests."""
+    """The sandbox, without the faults and calls of other tests."""
     host_sandbox.clear()
     return host_sandbox
 
 
 @pytest.fixture(scope="session")
 def clone_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository with our pack, for the node manager."""
+    """A git repository with our plugin, for the node manager."""
     return packing.clone_source(tmp_path_factory.mktemp("source"))
 
 
@@ -59,9 +59,9 @@ def clone_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_invoke(
     host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NewInvoke]:
-    """Makes roots, each with an Invoke that is not started yet: ``new_invoke(keys=["openai"], pack=True)``.
+    """Makes an Invoke with its own root, which is not started yet: ``new_invoke(keys=["openai"], pack=True)``.
 
-    ``settings`` goes into its ``invokeai.yaml``.
+    ``settings`` are written to its ``invokeai.yaml``.
     """
     made: list[Invoke] = []
 
@@ -85,7 +85,7 @@ def own_invoke(new_invoke: NewInvoke) -> Invoke:
 
 @pytest.fixture(scope="session")
 def invoke(host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
-    """The one that most tests share: our pack in it, and keys for both providers before the start."""
+    """The Invoke that most tests share, with our plugin and keys for both providers."""
     made = _new(host_python, host_sandbox, tmp_path_factory, keys=PROVIDERS, pack=True)
     try:
         made.start_with_models()
@@ -104,7 +104,7 @@ def _new(
 
 
 def _close(made: list[Invoke]) -> None:
-    """Stop all of them, and only then say which did not stop as it should."""
+    """Stop all of them, and then report those that did not stop properly."""
     problems = []
     for invoke in made:
         try:
@@ -112,24 +112,24 @@ def _close(made: list[Invoke]) -> None:
         except AssertionError as error:
             problems.append(error)
     if problems:
-        raise ExceptionGroup("not every Invoke ended well", problems)
+        raise ExceptionGroup("not every Invoke stopped properly", problems)
 
 
 @pytest.fixture
 def gpt(invoke: Invoke) -> dict[str, Any]:
-    """OpenAI's model that takes any size."""
+    """A model of OpenAI that supports any size."""
     return invoke.model("openai/gpt-image-2.5-flare")
 
 
 @pytest.fixture
 def banana(invoke: Invoke) -> dict[str, Any]:
-    """Gemini's newest model."""
+    """The newest model of Gemini."""
     return invoke.model("gemini/gemini-nano-banana-2.1")
 
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """A picture of a size that no model makes."""
+    """An image of a size that no model makes."""
     ramp = Image.linear_gradient("L")
     bands = (ramp, ramp.rotate(90), Image.radial_gradient("L"))
     return Image.merge("RGB", [band.resize((1000, 700)) for band in bands])
@@ -137,7 +137,7 @@ def photo() -> Image.Image:
 
 @pytest.fixture(scope="session")
 def hole() -> Image.Image:
-    """Invoke's mask for the photo: black, which means change, in the box 200, 100 to 600, 500."""
+    """A mask for the photo, as Invoke makes it: black, which means change, in the box 200, 100 to 600, 500."""
     mask = Image.new("L", (1000, 700), 255)
     mask.paste(0, (200, 100, 600, 500))
     return mask

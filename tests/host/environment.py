@@ -1,8 +1,8 @@
-"""Makes a Python environment with the real Invoke in it: ``python tests/host/environment.py [VERSION]``.
+"""Makes a Python environment with a real Invoke: ``python tests/host/environment.py [VERSION]``.
 
-It lies in a cache folder outside of the repository, one folder a version, and is made from nothing where it is missing
-or half made. ``INVOKEAI_EXTERNAL_HOST_CACHE`` names another folder for all of them, ``INVOKEAI_EXTERNAL_HOST_PYTHON``
-the interpreter of an environment that is there already.
+It is in a cache folder outside of the repository, one folder for each version, and is made again if it is missing or
+incomplete. ``INVOKEAI_EXTERNAL_HOST_CACHE`` sets another cache folder, and ``INVOKEAI_EXTERNAL_HOST_PYTHON`` the
+interpreter of an existing environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VERSION = "6.14.2"
-"""The Invoke that the tests run on where nothing else is said; ``INVOKE_VERSION`` names another."""
+"""The default version of Invoke for the tests; ``INVOKE_VERSION`` sets another."""
 
 # Newer ones break the releases from 6.13.0 to 6.14.2: starlette 1 answers some thumbnails with 500.
 _PINS = ("starlette==0.48.0", "uvicorn<0.50", "python-socketio<5.17")
@@ -24,10 +24,10 @@ _DONE = "made-of.txt"
 
 
 def python_of(environ: Mapping[str, str]) -> Path:
-    """The interpreter of the environment that is asked for, made now if it has to be; tells on standard error.
+    """The interpreter of the requested environment, which is made if necessary; progress goes to standard error.
 
     Raises:
-        subprocess.CalledProcessError: It could not be made; uv has said why.
+        subprocess.CalledProcessError: It could not be made; uv reported why.
     """
     if given := environ.get("INVOKEAI_EXTERNAL_HOST_PYTHON"):
         return Path(given)
@@ -65,9 +65,9 @@ def _make(folder: Path, python: Path, requirements: list[str]) -> None:
 
 
 def _uv(*arguments: str) -> None:
-    # uv may run a build backend, for which the tests' guard against the internet is not meant.
+    # uv may run a build backend, which the tests' guard against the internet must not block.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    # Its progress is worth seeing while it downloads; its list of 150 packages is not worth a log.
+    # Show its progress in a terminal, but do not log its list of 150 packages.
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     subprocess.run([sys.executable, "-m", "uv", *quiet, *arguments], check=True, env=environ)
 

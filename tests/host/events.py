@@ -1,4 +1,4 @@
-"""What an open page of Invoke hears over socket.io."""
+"""The events that an open page of Invoke receives over socket.io."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .invoke import Invoke, Json, wait_for
 
 
 class Listener:
-    """Hears all events of one Invoke while its ``with`` block runs, as an open page does.
+    """Receives all events of one Invoke in a ``with`` block, like an open page.
 
     Attributes:
-        heard: The events' names and contents, oldest first.
+        heard: The names and contents of the events, oldest first.
     """
 
     def __init__(self, invoke: Invoke) -> None:
@@ -24,14 +24,14 @@ class Listener:
         self._client.on("*", self._hear)
 
     def _hear(self, event: str, content: Json) -> None:
-        # 6.13.0 tells a page that is in two of its rooms everything twice.
+        # 6.13.0 sends every event twice to a page that is in two rooms.
         if (event, content) not in self.heard:
             self.heard.append((event, content))
 
     def __enter__(self) -> Self:
         self._client.connect(self._url, socketio_path="/ws/socket.io", transports=["websocket"])
         self._client.emit("subscribe_queue", {"queue_id": "default"})
-        # The server says nothing when it has put us into the room.
+        # The server does not confirm that we are in the room.
         self._client.call("subscribe_bulk_download", {"bulk_download_id": "default"}, timeout=10)
         return self
 

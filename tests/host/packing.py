@@ -1,4 +1,4 @@
-"""The node pack as it reaches people: a folder of the repository's files, or a repository to clone."""
+"""The node pack as users install it: a folder with the repository's files, or a repository to clone."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACK = "invokeai_external"
-"""The name of the pack, which is that of its folder."""
+"""The name of the node pack and of its folder."""
 
 
 def copy_to(nodes: Path) -> Path:
-    """Put the pack into the ``nodes`` folder of a root; gives the pack's own folder."""
+    """Copy the pack to the ``nodes`` folder of a root; return its folder."""
     folder = nodes / PACK
-    # With what is not committed yet, so that the tests see the work tree; without what .gitignore names.
+    # Uncommitted files are included, so the tests see the work tree; ignored files are not.
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=REPOSITORY)
     for name in filter(None, listed.split("\0")):
         source = REPOSITORY / name
@@ -26,7 +26,7 @@ def copy_to(nodes: Path) -> Path:
 
 
 def clone_source(folder: Path) -> Path:
-    """A git repository with the pack in it, for the node manager to clone; its name is the pack's."""
+    """Make a git repository with the pack for the node manager to clone, named like the pack."""
     repository = copy_to(folder)
     _git("init", "--quiet", folder=repository)
     _git("add", "--all", folder=repository)

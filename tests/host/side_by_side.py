@@ -471,7 +471,7 @@ class _TakesKeysInAddresses:
 def make_ready(invoke: Invoke, sandbox: Sandbox) -> None:
     """Start it, set keys, and install all starter models, as the External Providers page does."""
     # With a version after it the built-in reaches nothing of OpenAI's, which is a row of its own.
-    invoke.addresses["openai"] = f"{sandbox.url}/openai"
+    invoke.base_urls["openai"] = f"{sandbox.url}/openai"
     invoke.start()
     for provider in PROVIDERS:
         invoke.set_key(provider)

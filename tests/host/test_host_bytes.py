@@ -41,7 +41,7 @@ def canned(provider: tuple[Canned, str]) -> Canned:
 def photographing(new_invoke: NewInvoke, provider: tuple[Canned, str]) -> Invoke:
     """An Invoke whose OpenAI is the canned one."""
     invoke = new_invoke(keys=("openai",))
-    invoke.addresses["openai"] = f"{provider[1]}/openai/v1"
+    invoke.base_urls["openai"] = f"{provider[1]}/openai/v1"
     invoke.start_with_models()
     return invoke
 

@@ -51,7 +51,7 @@ class Saver:
     Args:
         gallery: Where to save them.
         originals: Where signed files are stored.
-        log: For what is no error of the run.
+        log: For problems that do not fail the run.
     """
 
     def __init__(self, gallery: NodeGallery, originals: Originals, log: logging.Logger) -> None:

@@ -1,4 +1,4 @@
-"""Which Chromium the browser suite runs in, and how it is started: alone on this machine, without a window."""
+"""The Chromium of the browser suite, and its options: only this computer, and no window."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 
 VARIABLE = "INVOKEAI_EXTERNAL_CHROMIUM"
-"""Names a Chromium that is not on the path under one of the usual names."""
+"""The environment variable with the path of a Chromium that is not on the path under a usual name."""
 
 MISSING = (
     "THE BROWSER SUITE IS SKIPPED: there is no Chromium. Install one (Debian and Ubuntu: apt install chromium), "
@@ -14,7 +14,7 @@ MISSING = (
 )
 
 FLAGS = (
-    # Without a sandbox of its own, since containers and root give it none; it sees this machine's Invoke alone.
+    # Its own sandbox does not work in containers and as root; it connects only to the Invoke on this computer.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -29,7 +29,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def chromium_of(environ: Mapping[str, str]) -> str | None:
-    """The path of the Chromium that the environment names, or of the first on the path; None where there is none."""
+    """The path of the Chromium in the variable, or of the first one on the path; None if there is not any."""
     named = environ.get(VARIABLE)
     names = (named,) if named else _NAMES
     return next(filter(None, (shutil.which(name, path=environ.get("PATH")) for name in names)), None)

@@ -1,7 +1,7 @@
 """The browser suite: a headless Chromium on the real page of a real Invoke; ``page`` says how to write a test.
 
-Where no Chromium is found, the suite is one skipped test and a line in the summary. ``INVOKEAI_EXTERNAL_SCREENSHOTS``
-names the folder for the screenshots, which are thrown away where it is not set.
+If no Chromium is found, the suite is one skipped test and a line in the summary. ``INVOKEAI_EXTERNAL_SCREENSHOTS`` is
+the folder for the screenshots; without it they are discarded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..invoke import Invoke
 from .chromium import FLAGS, MISSING, chromium_of
 from .page import VIEWPORT, InvokePage
 
-# As it was before the tests' own settings come into it.
+# Before the tests change it.
 _ENVIRON = dict(os.environ)
 _HERE = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if item.path.is_relative_to(_HERE)]
     if reason is None or not ours:
         return
-    # One skipped test says it; a hundred would say it a hundred times.
+    # One skipped test is enough.
     ours[0].add_marker(pytest.mark.skip(reason=reason))
     config.hook.pytest_deselected(items=ours[1:])
     items[:] = [item for item in items if item not in ours[1:]]
@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser of the module's own: while Playwright runs, no event loop can run beside it in the same thread."""
+    """A browser for the module only: while Playwright runs, no other event loop can run in the same thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_of(_ENVIRON), args=FLAGS)
         yield browser
@@ -61,7 +61,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def open_page(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> OpenPage:
-    """Opens the page of an Invoke that runs, in a fresh profile."""
+    """Opens the page of a running Invoke, in a fresh profile."""
     named = _ENVIRON.get("INVOKEAI_EXTERNAL_SCREENSHOTS")
     pictures = Path(named).absolute() if named else tmp_path_factory.mktemp("screenshots")
 
@@ -86,7 +86,7 @@ def open_page(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Op
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say how every open page looked when a test failed, and what its console said."""
+    """Report how every open page looked when a test failed, and what its console said."""
     report = yield
     if report.failed:
         for page in (value for value in getattr(item, "funcargs", {}).values() if isinstance(value, InvokePage)):
@@ -99,5 +99,5 @@ def _look_of(page: InvokePage) -> str:
     try:
         page.raw.screenshot(path=folder / "page.png")
     except Error as error:
-        return f"No picture of it: {error}"
+        return f"No screenshot: {error}"
     return "\n".join([f"As it looked: {folder / 'page.png'}", "Its console:", *(page.errors or ["nothing"])])

@@ -1,6 +1,6 @@
-"""Invoke's own web page as a person uses it: one method for one thing that people do, in the words of the page.
+"""Invoke's own web page as a person uses it: one method for each action, named as on the page.
 
-A test module brings an Invoke of its own, and opens the page on it once for all of its tests, in a fresh profile::
+A test module has its own Invoke and opens its page once for all of its tests, in a fresh profile::
 
     @pytest.fixture(scope="module")
     def page(new_invoke: NewInvoke, open_page: OpenPage) -> InvokePage:
@@ -8,14 +8,14 @@ A test module brings an Invoke of its own, and opens the page on it once for all
         invoke.start()
         return open_page(invoke)
 
-    def test_a_picture_comes(page: InvokePage, sandbox: Sandbox) -> None:
+    def test_an_image_is_made(page: InvokePage, sandbox: Sandbox) -> None:
         page.open_tab("Generate")
         page.choose_model("GPT Image 2")
         page.write_prompt("a red fox in snow")
         name = page.generate()
         page.screenshot("generate-result")
 
-What has no method here is done with Playwright on ``page.raw``. Everything waits for what it needs; nothing sleeps.
+For anything without a method, use Playwright on ``page.raw``. Every method waits for what it needs and never sleeps.
 Selectors are roles and labels of the stock page (6.14.2), then its test ids, then its data attributes.
 """
 
@@ -34,13 +34,13 @@ from ..invoke import Invoke
 
 VIEWPORT = (1440, 900)
 PATIENCE_S = 20.0
-"""How long everything on the page is waited for."""
+"""How long to wait for anything on the page."""
 
 _LOADING_S = 60.0
 
-# The bottom edge, in the middle, has nothing that reacts to the mouse.
+# The middle of the bottom edge does not react to the mouse.
 _NOWHERE = (VIEWPORT[0] / 2, VIEWPORT[1] - 1)
-_LARGEST_PICTURE = 200_000
+_LARGEST_SCREENSHOT = 200_000
 
 Found = TypeVar("Found")
 
@@ -49,20 +49,20 @@ class InvokePage:
     """The page of one Invoke, open in a tab of a browser.
 
     Args:
-        raw: Playwright's page, which has not gone anywhere yet.
+        raw: Playwright's page, which is still empty.
         invoke: Whose page it is.
-        pictures: The folder for screenshots.
+        screenshots: The folder for screenshots.
 
     Attributes:
-        errors: What the page's console and its scripts complained of, oldest first; without what the page could not
-            fetch from the internet, and without the lines that it writes of failed runs.
+        errors: The errors of the page's console and scripts, oldest first, except for failed requests to the internet
+            and for failed runs.
     """
 
-    def __init__(self, raw: Page, invoke: Invoke, pictures: Path) -> None:
+    def __init__(self, raw: Page, invoke: Invoke, screenshots: Path) -> None:
         self.raw = raw
         self.errors: list[str] = []
         self._invoke = invoke
-        self._pictures = pictures
+        self._screenshots = screenshots
         raw.set_default_timeout(PATIENCE_S * 1000)
         expect.set_options(timeout=PATIENCE_S * 1000)
         raw.on("console", self._hear)
@@ -73,15 +73,15 @@ class InvokePage:
         if message.type == "error" and not any(words in message.text for words in expected):
             self.errors.append(message.text)
 
-    # Getting about
+    # Navigation
 
     def open(self) -> None:
-        """Go to the page, or load it anew, and wait until it is there."""
+        """Open or reload the page, and wait until it is loaded."""
         self.raw.goto(self._invoke.url)
         expect(self.tab("Generate")).to_be_visible(timeout=_LOADING_S * 1000)
 
     def close_news(self) -> None:
-        """Close *What's New*, which comes a moment after the page until somebody has closed it."""
+        """Close *What's New*, which opens a moment after the page until it was closed once."""
         with suppress(Error):
             self.raw.get_by_role("dialog", name="What's New").get_by_role("button", name="Close").click(timeout=10_000)
 
@@ -97,14 +97,14 @@ class InvokePage:
         texts: list[str] = self._notices.all_inner_texts()
         return [" ".join(text.split()) for text in texts]
 
-    def notice(self, words: str | re.Pattern[str]) -> Locator:
-        """The notice in the corner with these words."""
-        return self._notices.filter(has_text=words)
+    def notice(self, text: str | re.Pattern[str]) -> Locator:
+        """The notice in the corner with this text."""
+        return self._notices.filter(has_text=text)
 
     def close_notices(self) -> None:
-        """Close all notices in the corner, for those that would stay or would be in the way of a picture."""
+        """Close all notices in the corner, which would otherwise stay or cover a screenshot."""
         for _ in range(self._notices.count()):
-            # One that ends by itself in between is as good.
+            # It may have closed by itself.
             try:
                 self._notices.first.get_by_role("button", name="Close").click(timeout=2000)
             except Error:
@@ -116,13 +116,13 @@ class InvokePage:
         return self.raw.get_by_role("region", name=re.compile("^Notifications-")).get_by_role("status")
 
     def switch(self, box: Locator, on: bool) -> None:
-        """Put a switch on or off; the box itself lies invisibly under the label that is drawn for it."""
+        """Turn a switch on or off. The box itself is invisible below its drawn label."""
         if box.is_checked() != on:
             box.locator("xpath=ancestor::label[1]").click()
         expect(box).to_be_checked(checked=on)
 
     def switch_setting(self, name: str, on: bool) -> None:
-        """A switch of the dialog *Settings*, such as *Show Progress Details*."""
+        """Turn a switch of the dialog *Settings* on or off, such as *Show Progress Details*."""
         dialog = self.raw.get_by_role("dialog", name="Settings")
         menu = self.raw.get_by_role("button", name="Menu", exact=True)
         self._click_through(menu, self.raw.get_by_role("menuitem", name="Settings"), to=dialog)
@@ -132,10 +132,10 @@ class InvokePage:
 
     # The tab Nodes
 
-    def install_node_pack(self, address: str) -> None:
-        """Paste the address of a git repository into the node manager and press *Install*."""
+    def install_node_pack(self, url: str) -> None:
+        """Paste the URL of a git repository into the node manager and press *Install*."""
         self.open_tab("Nodes")
-        self.raw.get_by_role("textbox", name="Repository URL").fill(address)
+        self.raw.get_by_role("textbox", name="Repository URL").fill(url)
         self.raw.get_by_role("button", name="Install", exact=True).click()
 
     def node_pack(self, name: str) -> Locator:
@@ -145,7 +145,7 @@ class InvokePage:
     # The tab Models
 
     def open_external_providers(self) -> None:
-        """The page *External Providers* of the model manager."""
+        """Open the page *External Providers* of the model manager."""
         self.open_tab("Models")
         self.raw.get_by_role("tab", name="External Providers").click()
 
@@ -154,7 +154,7 @@ class InvokePage:
         return _around(self.raw.get_by_role("heading", name=provider, exact=True), "input")
 
     def set_external_key(self, provider: str, key: str) -> None:
-        """Write a key into the provider's card and press *Save*."""
+        """Enter a key in the provider's card and press *Save*."""
         card = self.provider_card(provider)
         field = card.get_by_role("textbox", name="API Key")
         expect(field).to_have_attribute("type", "password")
@@ -162,7 +162,7 @@ class InvokePage:
         card.get_by_role("button", name="Save").click()
 
     def model_list(self) -> list[str]:
-        """The names of the installed models, as the open model manager lists them."""
+        """The names of the installed models in the open model manager."""
         rows = self.raw.get_by_role("row").filter(has=self.raw.get_by_role("button", name="Delete Config"))
         return [row.split("\n")[0] for row in rows.all_inner_texts()]
 
@@ -175,11 +175,11 @@ class InvokePage:
 
     @property
     def model_picker(self) -> Locator:
-        """The button that shows the chosen model and opens the picker."""
+        """The button that shows the chosen model and opens the list of models."""
         return self.raw.get_by_role("region", name="Generation").get_by_role("button").first
 
     def open_model_picker(self, *, full: bool = False) -> Locator:
-        """Open the picker, in its full view (with providers and descriptions) or as it was left; gives the picker."""
+        """Open the list of models, in its full view (with providers and descriptions) or as before; return the list."""
         picker = self._picker
         self._click_through(self.model_picker, to=picker)
         switch = picker.get_by_role("button", name="Full View")
@@ -192,7 +192,7 @@ class InvokePage:
         return self.raw.get_by_role("dialog").filter(has=self.raw.get_by_role("button", name="Manage Models"))
 
     def choose_model(self, name: str) -> None:
-        # The picker closes by itself while the page still loads.
+        # The list closes by itself while the page is still loading.
         chosen = self.model_picker.filter(has_text=re.compile(f"^{re.escape(name)}$"))
         self._click_through(self.model_picker, self._picker.get_by_text(name, exact=True), to=chosen)
         expect(self._picker).to_have_count(0)
@@ -202,13 +202,13 @@ class InvokePage:
         self.raw.get_by_role("combobox", name=field, exact=True).select_option(label=option)
 
     def chosen(self, field: str) -> str:
-        """The option that a drop-down list of the panel shows."""
+        """The selected option of a drop-down list of the panel."""
         box = self.raw.get_by_role("combobox", name=field, exact=True)
         text: str = box.evaluate("list => list.selectedOptions[0].label")
         return text
 
     def options(self, field: str) -> list[str]:
-        """What a drop-down list of the panel offers."""
+        """The options of a drop-down list of the panel."""
         found: list[str] = self.raw.get_by_role("combobox", name=field, exact=True).locator("option").all_inner_texts()
         return found
 
@@ -218,7 +218,7 @@ class InvokePage:
 
     def write_number(self, field: str, value: str) -> None:
         box = self.number(field)
-        # The field takes what is put into it at once for something added to what it holds.
+        # The field appends text that is filled in at once.
         box.press("ControlOrMeta+a")
         box.press_sequentially(value)
         box.press("Tab")
@@ -226,7 +226,7 @@ class InvokePage:
 
     @property
     def prompt(self) -> Locator:
-        # It has no name of its own, and its label is not bound to it.
+        # It has no accessible name.
         return self.raw.locator("textarea[name=prompt]")
 
     def write_prompt(self, text: str) -> None:
@@ -240,17 +240,17 @@ class InvokePage:
 
     @property
     def cancel_button(self) -> Locator:
-        """The red button beside *Invoke*; disabled while the page thinks that nothing runs."""
+        """The red button beside *Invoke*; disabled while the page thinks that nothing is running."""
         return self.raw.get_by_role("button", name="Cancel", exact=True)
 
     @property
     def progress(self) -> Locator:
-        """The progress line in the viewer, which is there with *Show Progress Details* alone."""
-        # While the gallery is empty, the page shows it twice in the same place.
+        """The progress line in the viewer, which needs *Show Progress Details*."""
+        # While the gallery is empty, the page shows it twice.
         return self.raw.get_by_role("alert").filter(has_text="Generating").first
 
     def generate(self) -> str:
-        """Press *Invoke* and wait for the new picture in the gallery and in the viewer; gives its name."""
+        """Press *Invoke*, wait for the new image in the gallery and in the viewer, and return its name."""
         before = set(self.gallery())
         self.invoke_button.click()
         name = self.wait_for(lambda: next((name for name in self.gallery() if name not in before), None))
@@ -259,7 +259,7 @@ class InvokePage:
         return name
 
     def wait_for_queue_idle(self) -> None:
-        """Wait until nothing runs or waits, as Invoke says: after a quick run the page's own button may not know it."""
+        """Wait until Invoke's queue is empty. After a quick run, the page's own button may be outdated."""
         self.wait_for(lambda: not self._busy())
 
     def _busy(self) -> int:
@@ -269,29 +269,29 @@ class InvokePage:
 
     @property
     def newest_queue_item(self) -> Locator:
-        """The first line of the open tab *Queue*: its status, its times, its prompt."""
+        """The first line of the open tab *Queue*: status, times, prompt."""
         return self.raw.get_by_test_id("queue-item").first
 
-    # Pictures
+    # Images
 
     def gallery(self) -> list[str]:
-        """The names of the pictures in the gallery, as Invoke's routes name them, in the order of the page."""
+        """The names of the images in the gallery, as in Invoke's routes, in the order of the page."""
         names: list[str] = self.raw.locator("[data-item-id]").evaluate_all("all => all.map(one => one.dataset.itemId)")
         return names
 
     def open_picture(self, name: str) -> None:
-        """Choose a picture of the gallery, which the viewer then shows."""
+        """Click an image in the gallery, which the viewer then shows."""
         self.raw.locator(f"[data-item-id='{name}']").click()
         expect(self.shown(name)).to_be_visible()
 
     def shown(self, name: str) -> Locator:
-        """The picture of this name in the viewer."""
+        """The image with this name in the viewer."""
         return self.raw.locator(f"img[src$='{name}/full']")
 
-    # Looking
+    # Waiting and screenshots
 
     def _click_through(self, *buttons: Locator, to: Locator) -> None:
-        """Click one button after the other until something shows; again if the page, still busy, has lost a click."""
+        """Click buttons one after the other until something shows; repeat if the busy page missed a click."""
 
         def shows() -> bool:
             try:
@@ -306,30 +306,30 @@ class InvokePage:
         self.wait_for(shows)
 
     def wait_for(self, look: Callable[[], Found | None]) -> Found:
-        """Look until something is found, while the page goes on."""
+        """Call ``look`` until it returns something, while the page goes on."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := look()):
-            assert time.monotonic() < deadline, f"nothing came within {PATIENCE_S:g} s"
+            assert time.monotonic() < deadline, f"nothing found within {PATIENCE_S:g} s"
             self.raw.wait_for_timeout(100)
         return found
 
     def screenshot(self, name: str, *, of: Locator | None = None, hide: Sequence[Locator] = ()) -> Path:
-        """A picture of the page, or of a part of it, as a JPEG file in the folder for them; gives its path.
+        """Save a screenshot of the page, or of a part of it, as a JPEG file; return its path.
 
         Args:
-            name: The name of the file, without an ending.
-            of: The part; all that is in view if it is left out.
-            hide: Elements whose words would mean nothing to a reader, such as paths of the machine that runs the tests.
+            name: The name of the file, without an extension.
+            of: The part; by default everything in view.
+            hide: Elements whose text means nothing to a reader, such as paths on the computer that runs the tests.
         """
         self.raw.mouse.move(*_NOWHERE)
         expect(self.raw.get_by_role("tooltip")).to_have_count(0)
         for notice in self._notices.element_handles():
             notice.wait_for_element_state("stable")
-        self._pictures.mkdir(parents=True, exist_ok=True)
-        path = self._pictures / f"{name}.jpg"
-        with _without_words(hide):
+        self._screenshots.mkdir(parents=True, exist_ok=True)
+        path = self._screenshots / f"{name}.jpg"
+        with _without_text(hide):
             (of or self.raw).screenshot(path=path, type="jpeg", quality=80, animations="disabled")
-        assert path.stat().st_size < _LARGEST_PICTURE
+        assert path.stat().st_size < _LARGEST_SCREENSHOT
         return path
 
 
@@ -337,12 +337,12 @@ _STATUS = re.compile("pending|in progress|completed|failed|canceled", re.IGNOREC
 
 
 def _around(heading: Locator, tag: str) -> Locator:
-    """The card of a heading: the smallest element around it that has an element of this tag as well."""
+    """The card of a heading: the smallest element around it that also contains an element of this tag."""
     return heading.locator(f"xpath=ancestor::*[.//{tag}][1]")
 
 
 @contextmanager
-def _without_words(elements: Sequence[Locator]) -> Iterator[None]:
+def _without_text(elements: Sequence[Locator]) -> Iterator[None]:
     for element in elements:
         element.evaluate_all("all => all.forEach(one => { one.style.color = 'transparent' })")
     try:

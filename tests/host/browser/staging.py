@@ -1,7 +1,7 @@
-"""Batches on the Canvas, and how many of their images can be accepted: ``python -m tests.host.browser.staging``.
+"""Runs batches on the Canvas and counts the images that can be accepted: ``python -m tests.host.browser.staging``.
 
-Run from the repository's folder, where it makes the long forms (``LONG``) in a real Invoke: ``INVOKE_VERSION`` names
-another one, arguments name some of the forms. It prints the counts, and fails if one image cannot be accepted.
+Run it in the repository's folder. It runs the long forms (``LONG``) in a real Invoke; ``INVOKE_VERSION`` sets another
+version, and arguments select forms. It prints the counts, and fails if an image cannot be accepted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def button(page: InvokePage, name: str) -> Locator:
 
 
 def open_empty_canvas(page: InvokePage) -> None:
-    """The Canvas without a layer, on which *Invoke* makes images from the prompt alone."""
+    """Open the Canvas without a layer, on which *Invoke* makes images from the prompt only."""
     page.open_tab("Canvas")
     page.choose_model(MODEL)
     page.write_prompt("a house by a lake")
