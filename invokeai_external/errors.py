@@ -238,7 +238,7 @@ class RejectedRequestError(ProviderError):
     """The provider says that the request is not valid (HTTP 400 and similar)."""
 
     code = "rejected"
-    # The code of InvalidRequestError too, so that programs could not tell what was sent from what was not.
+    # The code of InvalidRequestError too, so that programs could not see whether anything was sent.
     former_code = "invalid_request"
 
 

@@ -1,1 +1,1 @@
-"""The client adapters: one module for each wire format, all of the shape that `base` describes."""
+"""The adapters: one module per wire format, each an `Adapter` as `base` defines it. Pure."""

@@ -1,6 +1,6 @@
-"""What a provider is: how a call becomes an HTTP request, and an HTTP response becomes images or a typed error.
+"""What an adapter is: it builds the HTTP request for a call, and parses the response into images or an error.
 
-Nothing in here sends anything, knows a key, or keeps state: a provider can be tested whole without a network.
+An adapter sends nothing, stores no key and has no state, so it can be tested without a network.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ __all__ = ["SANDBOX_HEADER", "Adapter", "Answer", "AnswerImage", "StreamEvent"]
 
 
 SANDBOX_HEADER = "x-invokeai-external-sandbox"
-"""The header by which the sandbox says that its pictures cost nothing; real providers never send it."""
+"""The header with which the sandbox says that its images are free; real providers never send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerImage:
-    """One picture of an answer: its bytes, or the address to fetch them from, or neither if it cannot be read."""
+    """One image of a response.
+
+    Attributes:
+        data: The bytes of the file; None if they are at ``url``.
+        url: The URL to download it from; None if the file is in ``data``.
+        revised_prompt: The prompt as the provider rewrote it; None if the response does not say.
+    """
 
     data: bytes | None = field(default=None, repr=False)
     url: str | None = None
@@ -31,20 +37,21 @@ class AnswerImage:
 
     @property
     def is_readable(self) -> bool:
+        """False if the response contains neither the image nor a URL."""
         return self.data is not None or self.url is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a call gave.
+    """A parsed response.
 
     Attributes:
-        images: The pictures, at least one of them readable.
-        usage: The tokens, None where the provider did not say.
-        request_id: The provider's name for the call.
-        model_version: The model that answered, where the provider says so.
-        text: What the model said beside the pictures.
-        notices: What should be known of the answer.
+        images: The images, at least one of them readable.
+        usage: The tokens; None if the response does not say.
+        request_id: The provider's id of the request.
+        model_version: The exact model that was used; None if the response does not say.
+        text: The text that the model returned beside the images.
+        notices: What to know about the response.
     """
 
     images: tuple[AnswerImage, ...]
@@ -57,14 +64,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """What one event of a stream holds.
+    """One parsed event of a stream.
 
     Attributes:
-        previews: Picture files that show how far the picture is; never a result.
-        body: What it says of the answer; None if nothing.
-        has_image: True if it holds an image of the answer.
-        is_last: True if it says that the answer ends here; some gateways say so in every event.
-        has_usage: True if it holds the tokens, or as much of them as there will be.
+        previews: Image files that show the progress; never a result.
+        body: Its part of the response; None if it contains only previews.
+        has_image: True if it contains an image of the response.
+        is_last: True if it is marked as the end of the response. Some gateways mark every event.
+        has_usage: True if it contains the tokens, as far as the stream will report them.
     """
 
     previews: tuple[bytes, ...] = field(default=(), repr=False)
@@ -75,44 +82,71 @@ class StreamEvent:
 
 
 class Adapter(Protocol):
-    """One provider: a few facts and a few pure functions."""
+    """A wire format, as pure functions. Its errors name no key and quote at most one line of the provider's message."""
 
     @property
-    def provider(self) -> ProviderConfig: ...
+    def provider(self) -> ProviderConfig:
+        """The provider that it speaks to, or whose API the server at the base URL speaks."""
+        ...
 
     @property
     def counts_previews(self) -> bool:
-        """True if it sends as many previews as were asked for; False if the model decides how many."""
+        """True if as many previews arrive as were requested; False if the model decides how many."""
         ...
 
     def auth_headers(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
+        """The headers with the key. No other method is given one."""
         ...
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
-        """The HTTP request of a call, for a stream of events if the call asks for previews."""
+        """The HTTP request for a call; it requests a stream of events if the call has previews."""
         ...
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
-        """The pictures of an answer; raises a ProviderError if there are none."""
+        """Parse a response.
+
+        Raises:
+            ProviderError: The response is an error, or contains no image.
+        """
         ...
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
-        """What an event of a stream holds, its data as an answer; a ProviderError for an error and what is no JSON."""
+        """Parse one event of a stream.
+
+        Args:
+            event: The head of the response, with the data of the event as its body.
+            call: The call.
+
+        Raises:
+            ProviderError: The event is an error, or not JSON.
+        """
         ...
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
-        """The answer of a stream at its end, the same as ``parse`` gives; a ProviderError if it broke off before it."""
+        """Parse a whole stream; the result is what ``parse`` returns for a response in one piece.
+
+        Args:
+            bodies: The bodies of its events, in order.
+            head: The head of the response.
+            call: The call.
+
+        Raises:
+            ProviderError: The stream ended before its image, or without one.
+        """
         ...
 
     def refuses_stream(self, response: HttpResponse) -> bool:
-        """True if an answer may mean that a call is only refused because it asks for a stream."""
+        """True if an error may mean that the server does not support streams, so that the call works without one."""
         ...
 
     def build_listing(self, base_url: str) -> HttpRequest:
-        """The HTTP request for the list of models, which costs nothing."""
+        """The HTTP request for the list of models, which is free."""
         ...
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
-        """The ids of an answer's list of models; raises a ProviderError if it holds none."""
+        """The ids of the models that a response lists.
+
+        Raises:
+            ProviderError: The response is an error, or contains no list of models.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Base64 in steps, since a long one holds other threads up."""
+"""Base64 in steps, so that a long text does not block other threads."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ __all__ = ["decode_base64", "encode_base64"]
 
 
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
-"""Turns base64's alphabet for URLs into the standard one."""
+"""Translates the URL-safe alphabet of base64 into the standard one."""
 
 
-_DECODED_AT_ONCE = 1 << 20
+_CHUNK = 1 << 20
+"""How many characters are decoded in one step."""
 
 
 def encode_base64(data: bytes) -> str:
-    """Base64 in the standard alphabet; made in steps, between which other threads run."""
-    at_once = 3 << 16
-    return "".join(
-        base64.b64encode(data[start : start + at_once]).decode("ascii") for start in range(0, len(data), at_once)
-    )
+    """Encode as base64 in the standard alphabet, unwrapped and padded. Other threads run between the steps."""
+    step = 3 << 16
+    return "".join(base64.b64encode(data[start : start + step]).decode("ascii") for start in range(0, len(data), step))
 
 
 def decode_base64(text: str) -> bytes:
-    """Read base64 in either alphabet, padded or not, on one line or many, with or without a ``data:`` prefix.
+    """Decode base64 in either alphabet, padded or not, wrapped or not, with or without a ``data:`` prefix.
 
-    It takes no more memory than the text and twice what it holds. Raises ValueError if it is none.
+    Apart from the text, this needs twice the memory of the decoded bytes.
+
+    Raises:
+        ValueError: The text is not base64.
     """
     decoded, rest = [], b""
     start = text.index(",") + 1 if text[:5].lower() == "data:" and "," in text else 0
     end = _end_without_padding(text)
-    for at in range(start, end, _DECODED_AT_ONCE):
-        piece = text[at : min(at + _DECODED_AT_ONCE, end)]
+    for at in range(start, end, _CHUNK):
+        piece = text[at : min(at + _CHUNK, end)]
         rest += piece.encode("ascii").translate(_STANDARD_ALPHABET, b" \t\r\n")
         whole = len(rest) // 4 * 4
         decoded.append(base64.b64decode(rest[:whole], validate=True))
         if len(decoded[-1]) != whole // 4 * 3:
-            raise ValueError("padded before the end")
+            raise ValueError("padding before the end")
         rest = rest[whole:]
     decoded.append(base64.b64decode(rest + b"=" * (-len(rest) % 4), validate=True))
     return b"".join(decoded)
@@ -44,6 +46,6 @@ def decode_base64(text: str) -> bytes:
 
 def _end_without_padding(text: str) -> int:
     end = len(text)
-    while end and (kept := len(text[max(0, end - _DECODED_AT_ONCE) : end].rstrip("= \t\r\n"))) == 0:
-        end = max(0, end - _DECODED_AT_ONCE)
-    return max(0, end - _DECODED_AT_ONCE) + kept if end else 0
+    while end and (length := len(text[max(0, end - _CHUNK) : end].rstrip("= \t\r\n"))) == 0:
+        end = max(0, end - _CHUNK)
+    return max(0, end - _CHUNK) + length if end else 0

@@ -1,4 +1,4 @@
-"""What a failed answer means, where it means the same with every provider."""
+"""The errors of failed responses, as far as they mean the same with every provider."""
 
 from __future__ import annotations
 
@@ -22,44 +22,39 @@ from ..transport.retry import retry_after_from_headers, should_retry_from_header
 from .fields import document_of, error_fields, error_object, one_line
 
 __all__ = [
-    "GATEWAY_UNPAID",
-    "PAID_AT_GATEWAY",
-    "asked_for",
-    "broken_off",
+    "GATEWAY_NO_CREDIT",
+    "GATEWAY_REMEDY",
+    "error_for_status",
     "error_from",
-    "error_of_status",
-    "invalid_answer",
-    "lacks_money",
-    "new_key",
+    "incomplete_stream",
+    "invalid_response",
+    "key_remedy",
+    "lacks_credit",
+    "model_or_listing",
     "parse_json",
-    "said",
+    "quoting",
 ]
 
 
 ErrorKind = TypeVar("ErrorKind", bound=ProviderError)
 
+_OUTCOME_UNKNOWN = frozenset({408, 504, 520, 522, 524})
+"""The statuses of a gateway that stopped waiting for the provider or lost the connection to it (504, Cloudflare's 52x),
+and 408: the provider may finish the request, and bill it."""
 
-_UNKNOWN_OUTCOME = frozenset({408, 504, 520, 522, 524})
-"""What a gateway answers that gave up waiting or lost the connection behind it (504, and Cloudflare's 52x), and 408:
-the provider goes on with the request, and bills it."""
+_MAY_BE_BILLED = "It may have been billed: check your usage before you try again."
 
+GATEWAY_NO_CREDIT = "insufficient_user_quota"
+"""The code of some gateways (new-api, one-api) for an account with them that has no credit; sent with HTTP 403."""
 
-_LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
+GATEWAY_REMEDY = "Add credit with the operator of your base URL."
 
-
-GATEWAY_UNPAID = "insufficient_user_quota"
-"""The code of gateways for many providers (new-api, one-api) for an account of theirs without money, with HTTP 403."""
-
-
-PAID_AT_GATEWAY = "Add credit where the operator of your base URL says."
-
-
-_NO_MONEY = re.compile(
+_NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:balance )?(?:is|are) (?:too low|depleted)|spend(?:ing)? (?:cap|limit)"
     r"|billing hard limit",
     re.IGNORECASE,
 )
-"""What providers say, often without a code of the kind, of an account without money or at its owner's limit."""
+"""How providers say, often without a code, that an account has no credit or has reached its spending limit."""
 
 
 def error_from(
@@ -72,11 +67,16 @@ def error_from(
     *,
     may_be_billed: bool = False,
 ) -> ErrorKind:
-    """An error that tells where it happened and what its answer says of trying again.
+    """An error with the facts of its response: where it happened, and what the response says about a retry.
 
-    Without a call it is the list of models that was asked for, here and in the functions below: that is never billed.
-
-    The request id is OpenAI's header, which many gateways send too, unless another is given.
+    Args:
+        kind: The class of the error.
+        message: What is wrong.
+        remedy: What to do next.
+        response: The response.
+        call: The call; None if the list of models was requested, here and below. That is never billed.
+        request_id: The provider's id of the request; if None, that of OpenAI's header, which many gateways send too.
+        may_be_billed: True if a call may have been billed although it failed.
     """
     return kind(
         message,
@@ -91,105 +91,124 @@ def error_from(
     )
 
 
-def invalid_answer(
+def invalid_response(
     provider: ProviderConfig, what: str, response: HttpResponse, call: Call | None, request_id: str | None = None
 ) -> InvalidResponseError:
-    """The error of an answer that claims success and has not in it what it must; quotes the error that it may hold."""
-    message = f"The answer of {provider.name} {what}{said(one_line(error_fields(response).get('message')))}"
-    hint = "Try again, or check the base URL if this happens every time."
+    """The error of a successful response without the expected content. If it contains an error, that is quoted.
+
+    Args:
+        provider: The provider.
+        what: The rest of a sentence that begins with *The response from PROVIDER*.
+        response: The response.
+        call: The call.
+        request_id: The provider's id of the request.
+    """
+    message = f"The response from {provider.name} {what}{quoting(one_line(error_fields(response).get('message')))}"
+    remedy = "Try again; if it happens again, check the base URL."
     if call:
-        hint = f"It may have been billed. {hint}"
-    return error_from(InvalidResponseError, message, hint, response, call, request_id, may_be_billed=True)
+        remedy = f"It may have been billed. {remedy}"
+    return error_from(InvalidResponseError, message, remedy, response, call, request_id, may_be_billed=True)
 
 
-def error_of_status(provider: ProviderConfig, words: str, response: HttpResponse, call: Call | None) -> ProviderError:
+def error_for_status(
+    provider: ProviderConfig, message: str, response: HttpResponse, call: Call | None
+) -> ProviderError:
     """The error of an HTTP status that means the same with every provider.
 
     Args:
-        provider: Whose answer it is.
-        words: The provider's own words, on one line; empty if there were none.
-        response: The answer.
-        call: What was asked.
+        provider: The provider.
+        message: The provider's message, on one line; may be empty.
+        response: The response.
+        call: The call.
     """
     status, model = response.status, call.model if call else None
+    name, quoted = provider.name, quoting(message)
     kind: type[ProviderError] = RejectedRequestError
-    hint: str | None = None
+    remedy: Remedy | str | None = None
     if status == 402:
-        kind, message = QuotaError, f"{provider.name} wants to be paid first (HTTP 402){said(words)}"
-        hint = f"Add credit at {provider.billing_url}, or where the operator of your base URL says."
+        kind, what = QuotaError, f"{name} requires payment (HTTP 402){quoted}"
+        remedy = f"Add credit at {provider.billing_url}, or with the operator of your base URL."
     elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
-        # What replaced the model matters more than the provider's words, which only say that it is not there.
-        kind, message, hint = ModelRetiredError, _retired(model), _successor(model)
+        # The successor is more useful than the provider's message, which only says that the model does not exist.
+        kind, what, remedy = ModelRetiredError, _retired(model), _successor(model)
     elif status == 404:
-        message = f"{provider.name} does not serve {asked_for(call)}{said(words)}"
-        hint = "See 'invokeai-external models' for the models that are known, or check the base URL."
-        if not model:
-            hint = "Check the base URL."
+        what = f"{name} does not offer {model_or_listing(call)}{quoted}"
+        remedy = _unknown_model(provider) if model else "Check the base URL."
     elif status == 408:
-        kind, message = TimedOutError, f"{provider.name} gave up waiting (HTTP 408){said(words)}"
-        hint = "Try again later."
+        kind, what, remedy = TimedOutError, f"{name} stopped waiting (HTTP 408){quoted}", "Try again later."
     elif status == 409 or status >= 500:
-        kind, message = UnavailableError, f"{provider.name} is overloaded or out of order (HTTP {status}){said(words)}"
-        hint = "Try again later."
+        kind, what = UnavailableError, f"{name} is overloaded or broken (HTTP {status}){quoted}"
+        remedy = "Try again later."
     elif status == 413:
-        message = f"The request is too large for {provider.name} (HTTP 413){said(words)}"
-        hint = "Give fewer or smaller pictures."
+        what = f"The request is too large for {name} (HTTP 413){quoted}"
+        remedy = "Use fewer or smaller images."
     elif status >= 400:
-        message = f"{provider.name} refused the request (HTTP {status}){said(words)}"
+        what = f"{name} refused the request (HTTP {status}){quoted}"
     else:
-        kind = InvalidResponseError
-        message = f"{provider.name} answered with HTTP {status}, which is no answer to such a request."
-        hint = "Check the base URL."
+        kind, remedy = InvalidResponseError, "Check the base URL."
+        what = f"{name} sent HTTP {status}, which is not a valid response to this request."
     may_be_billed = _may_be_billed(response)
     if may_be_billed and call:
-        hint = _LOOK_FIRST
-    return error_from(kind, message, hint, response, call, may_be_billed=may_be_billed)
+        remedy = _MAY_BE_BILLED
+    return error_from(kind, what, remedy, response, call, may_be_billed=may_be_billed)
 
 
 def _may_be_billed(response: HttpResponse) -> bool:
-    """True for a failed answer that does not come from the provider itself, which may be at work on the request."""
-    if response.status in _UNKNOWN_OUTCOME:
+    """True for an error of a gateway: the provider behind it may still be working on the request."""
+    if response.status in _OUTCOME_UNKNOWN:
         return True
     return response.status >= 500 and not isinstance(error_object(response), dict)
 
 
-def broken_off(provider: ProviderConfig, words: str, head: HttpResponse, call: Call) -> ProviderError:
-    """The error of a stream that ended without its picture, for the reason that the provider gives, if any."""
-    kind = UnavailableError if words else InvalidResponseError
-    message = f"{provider.name} broke off before the picture was finished{said(words)}"
-    hint = "It may have been billed. Try again later."
-    return error_from(kind, message, hint, head, call, may_be_billed=True)
+def incomplete_stream(provider: ProviderConfig, message: str, head: HttpResponse, call: Call) -> ProviderError:
+    """The error of a stream that ended without its image.
+
+    Args:
+        provider: The provider.
+        message: The reason that the provider gave, on one line; empty if it gave no reason.
+        head: The head of the response.
+        call: The call.
+    """
+    kind = UnavailableError if message else InvalidResponseError
+    what = f"{provider.name} ended the stream before the image was complete{quoting(message)}"
+    return error_from(kind, what, "It may have been billed. Try again later.", head, call, may_be_billed=True)
 
 
-def lacks_money(status: int, words: str) -> bool:
-    """True if a failed answer says in words that the account has no money, which no waiting cures."""
-    return 400 <= status < 500 and _NO_MONEY.search(words) is not None
+def lacks_credit(status: int, message: str) -> bool:
+    """True if the message of an error says that the account has no credit left, so that waiting does not help."""
+    return 400 <= status < 500 and _NO_CREDIT.search(message) is not None
 
 
-def new_key(provider: ProviderConfig) -> Remedy:
-    """What to do about a key that was refused."""
-    text = f"Make a new one at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
+def key_remedy(provider: ProviderConfig) -> Remedy:
+    """What to do if a key was refused."""
+    text = f"Create a new key at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
     return Remedy(text, action="set_key", provider=provider.id, url=provider.key_url)
 
 
-def asked_for(call: Call | None) -> str:
-    """What a call uses, as an error names it: its model, or the list of models where there is no call."""
-    return call.model.id if call else "its list of models"
+def model_or_listing(call: Call | None) -> str:
+    """What was requested, as an error names it: the model of a call, or the list of models."""
+    return call.model.id if call else "a list of models"
 
 
-def said(words: str) -> str:
-    """The end of a sentence that quotes a provider, or just its full stop."""
-    if not words:
+def quoting(message: str) -> str:
+    """The end of a sentence that quotes a provider's message, or only a full stop if the message is empty."""
+    if not message:
         return "."
-    return f": {words}" if words.endswith((".", "!", "?", "…")) else f": {words}."
+    return f": {message}" if message.endswith((".", "!", "?", "…")) else f": {message}."
+
+
+def _unknown_model(provider: ProviderConfig) -> Remedy:
+    text = f"List the known models with: invokeai-external models --provider {provider.id} (or check the base URL)"
+    return Remedy(text, action="check_model", provider=provider.id)
 
 
 def _retired(model: ModelConfig) -> str:
     life = model.lifecycle
     if life.status == "retired":
         return f"{model.name} was retired{f' on {life.shutdown}' if life.shutdown else ''}."
-    known = "set" if life.shutdown_confirmed else "reported"
-    return f"{model.name} is no longer served{f'; its end was {known} for {life.shutdown}' if life.shutdown else ''}."
+    known = "announced" if life.shutdown_confirmed else "reported"
+    end = f"; its last day was {known} as {life.shutdown}" if life.shutdown else ""
+    return f"{model.name} is no longer available{end}."
 
 
 def _successor(model: ModelConfig) -> str | None:
@@ -197,8 +216,14 @@ def _successor(model: ModelConfig) -> str | None:
 
 
 def parse_json(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> object:
-    """The JSON of a successful answer; raises InvalidResponseError."""
+    """The JSON of a successful response.
+
+    Raises:
+        InvalidResponseError: It is not complete JSON.
+    """
     try:
         return document_of(response)
     except ValueError:
-        raise invalid_answer(provider, f"is not whole JSON ({len(response.body):,} bytes)", response, call) from None
+        raise invalid_response(
+            provider, f"is not complete JSON ({len(response.body):,} bytes)", response, call
+        ) from None

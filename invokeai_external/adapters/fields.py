@@ -1,4 +1,4 @@
-"""Fields of an answer, read with care: anybody may have written it."""
+"""Reads fields of a response without trusting them: gateways and proxies may send anything."""
 
 from __future__ import annotations
 
@@ -11,21 +11,33 @@ from ..transport.messages import HttpResponse
 from .base import AnswerImage
 from .base64_text import decode_base64
 
-__all__ = ["answer_image", "count", "document_of", "error_fields", "error_in", "error_object", "one_line", "text_of"]
+__all__ = [
+    "answer_image",
+    "document_of",
+    "error_fields",
+    "error_in",
+    "error_object",
+    "one_line",
+    "text_of",
+    "token_count",
+]
 
 
-_LONGEST_QUOTE = 300
-"""How many characters of a provider's own words are shown."""
+_MAX_QUOTE = 300
+"""How many characters of a provider's message are quoted."""
 
 
-_MOST_TOKENS = 10**9
-"""What is above this is no count of tokens: the dearest image has some ten thousand."""
+_MAX_TOKENS = 10**9
+"""More than this is not a number of tokens: the most expensive image has some ten thousand."""
 
 
 def answer_image(encoded: object, url: object, revised_prompt: object = None) -> AnswerImage:
-    """A picture from the fields of an answer: bytes or base64 text, else an address; neither where none can be read.
+    """An image from the fields of a response.
 
-    An address may hold the picture itself (``data:image/png;base64,…``).
+    Args:
+        encoded: The bytes, or their base64. What cannot be decoded counts as missing.
+        url: The URL to download it from; a ``data:`` URL contains the image itself.
+        revised_prompt: The prompt as the provider rewrote it.
     """
     data = encoded if isinstance(encoded, bytes) else b""
     inline = url if isinstance(url, str) and url[:5].lower() == "data:" else None
@@ -38,27 +50,27 @@ def answer_image(encoded: object, url: object, revised_prompt: object = None) ->
 
 
 def text_of(value: object) -> str | None:
-    """A text that is not empty and can be written as UTF-8 (JSON allows lone surrogates); None for all else."""
+    """A text that is not empty, encodable as UTF-8 (JSON allows lone surrogates, which are replaced); else None."""
     if not isinstance(value, str) or not value:
         return None
-    # A long text is copied only where it must be.
+    # A long text is copied only if it must be.
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
-def one_line(words: object) -> str:
-    """A provider's own words, fit to be shown: on one line, not too long, without a terminal's control characters."""
-    shown = "".join(c if c.isprintable() else " " for c in words) if isinstance(words, str) else ""
+def one_line(message: object) -> str:
+    """A provider's message as it may be shown: one line of limited length, without control characters; may be empty."""
+    shown = "".join(c if c.isprintable() else " " for c in message) if isinstance(message, str) else ""
     text = " ".join(shown.split())
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE].rstrip()}…"
+    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE].rstrip()}…"
 
 
 def error_fields(response: HttpResponse) -> Mapping[str, Any]:
-    """The ``error`` object of a failed answer, also from inside a list of one; empty if there is none."""
+    """The fields of the ``error`` of a response, also inside a list of one; empty if there is no error."""
     return error_in({"error": error_object(response)})
 
 
 def error_object(response: HttpResponse) -> object:
-    """The ``error`` of a failed answer, whatever it is; None if there is none."""
+    """The ``error`` of a response, whatever its type; None if there is no error or no JSON."""
     try:
         body = document_of(response)
     except ValueError:
@@ -67,7 +79,7 @@ def error_object(response: HttpResponse) -> object:
 
 
 def error_in(body: object) -> Mapping[str, Any]:
-    """The ``error`` object of a body, also where it is only text; empty if there is none."""
+    """The fields of the ``error`` of a body; text becomes its ``message``. Empty if there is no error."""
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, str):
         return {"message": error}
@@ -75,13 +87,17 @@ def error_in(body: object) -> Mapping[str, Any]:
 
 
 def document_of(response: HttpResponse) -> object:
-    """JSON; some gateways, and Google's own stream endpoint, wrap it in a list of one. Raises ValueError."""
+    """The JSON of a response, unwrapped from a list of one (some gateways, and Google's stream endpoint, send that).
+
+    Raises:
+        ValueError: The body is not JSON, or exceeds the limits of ``transport.bounded_json``.
+    """
     loaded = load(response.body) if response.document is None else response.document
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
 
 
-def count(value: object) -> int | None:
-    """A number of tokens; None for anything else, and for more than any call can have used."""
+def token_count(value: object) -> int | None:
+    """A number of tokens; None if it is not one, or more than any call can use."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    return value if 0 <= value <= _MOST_TOKENS else None
+    return value if 0 <= value <= _MAX_TOKENS else None

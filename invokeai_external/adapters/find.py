@@ -12,7 +12,7 @@ __all__ = ["adapter_of"]
 
 @cache
 def adapter_of(provider: ProviderConfig) -> Adapter:
-    """The adapter that speaks a provider's wire format; its module loads when it is first used."""
+    """The adapter for a provider's wire format. Its module is imported on first use."""
     match provider.adapter:
         case "gemini":
             from .gemini import GeminiAdapter

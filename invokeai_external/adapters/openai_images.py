@@ -1,6 +1,6 @@
-"""OpenAI's Images API: generations as JSON, edits as multipart, in the GPT image and the DALL·E dialect.
+"""OpenAI's Images API: generations as JSON, edits as multipart, for GPT Image and DALL·E models.
 
-Source of the wire facts: the types of the official SDK (openai 3.54.0) and OpenAI's API reference.
+Source: the types of the official SDK (openai 3.54.0) and OpenAI's API reference.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ..transport.messages import FilePart, HttpRequest, HttpResponse
 from ..transport.retry import retry_after_from_text
 from .base import Answer, AnswerImage, StreamEvent
 from .errors import (
-    GATEWAY_UNPAID,
-    PAID_AT_GATEWAY,
-    asked_for,
-    broken_off,
+    GATEWAY_NO_CREDIT,
+    GATEWAY_REMEDY,
+    error_for_status,
     error_from,
-    error_of_status,
-    invalid_answer,
-    lacks_money,
-    new_key,
+    incomplete_stream,
+    invalid_response,
+    key_remedy,
+    lacks_credit,
+    model_or_listing,
     parse_json,
-    said,
+    quoting,
 )
-from .fields import answer_image, count, error_fields, error_in, one_line, text_of
+from .fields import answer_image, error_fields, error_in, one_line, text_of, token_count
 
 __all__ = ["OpenAIImagesAdapter"]
 
@@ -40,26 +40,26 @@ _LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
 _VERIFY_URL = "https://platform.openai.com/settings/organization/general"
 
 _BLOCKED = frozenset({"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"})
-"""The codes of a refusal for what the prompt or the picture shows; the last two are Azure's."""
+"""The codes of a refusal because of the content of the prompt or the image; the last two are Azure's."""
 
-_NO_MONEY = {
+_NO_CREDIT = {
     "insufficient_quota": "Add credit to the account at {billing}",
     "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
     "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
-    GATEWAY_UNPAID: PAID_AT_GATEWAY,
+    GATEWAY_NO_CREDIT: GATEWAY_REMEDY,
 }
-"""The codes of an error that no waiting cures, whatever its status, and what does."""
+"""The codes of an account without credit, whatever the status, and the remedy for each."""
 
 _UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
 
-_OF_STREAMS = re.compile("stream|partial_image")
+_ABOUT_STREAMS = re.compile("stream|partial_image")
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIImagesAdapter:
-    """OpenAI, and every server that speaks its Images API."""
+    """OpenAI's Images API, and every server with the same API."""
 
     provider: ProviderConfig
 
@@ -91,7 +91,8 @@ class OpenAIImagesAdapter:
         if fields := error_in(body) or (body if kind == "error" else {}):
             limited = fields.get("code") == "rate_limit_exceeded"
             error = self._known_error(fields, 429 if limited else event.status, event, call)
-            raise error or broken_off(self.provider, one_line(fields.get("message")) or "no reason given", event, call)
+            reason = one_line(fields.get("message")) or "no reason given"
+            raise error or incomplete_stream(self.provider, reason, event, call)
         if kind.endswith(".partial_image"):
             preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
@@ -101,7 +102,7 @@ class OpenAIImagesAdapter:
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         if not bodies:
-            raise broken_off(self.provider, "", head, call)
+            raise incomplete_stream(self.provider, "", head, call)
         return self._answer({"data": list(bodies), "usage": bodies[-1].get("usage")}, head, call)
 
     def refuses_stream(self, response: HttpResponse) -> bool:
@@ -111,17 +112,17 @@ class OpenAIImagesAdapter:
         if self._known_error(fields, response.status, response, None):
             return False
         if named := text_of(fields.get("param")):
-            return _OF_STREAMS.search(named) is not None
-        # Servers say it each in their own way; that a prompt speaks of a stream costs one more call that costs nothing.
-        return _OF_STREAMS.search(response.body.decode(errors="replace")) is not None
+            return _ABOUT_STREAMS.search(named) is not None
+        # Servers word it differently. If they only quote a prompt about streams, a second call is refused, for free.
+        return _ABOUT_STREAMS.search(response.body.decode(errors="replace")) is not None
 
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         entries = body.get("data")
         if not isinstance(entries, list) or not entries:
-            raise invalid_answer(self.provider, "holds no pictures", response, call)
+            raise invalid_response(self.provider, "contains no images", response, call)
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
-            raise invalid_answer(self.provider, "holds no picture that can be read", response, call)
+            raise invalid_response(self.provider, "contains no image that can be read", response, call)
         usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
         return Answer(images=images, usage=usage, request_id=response.headers.get("x-request-id"))
 
@@ -134,60 +135,64 @@ class OpenAIImagesAdapter:
         body = parse_json(self.provider, response, None)
         entries = body.get("data") if isinstance(body, dict) else None
         if not isinstance(entries, list):
-            raise invalid_answer(self.provider, "holds no list of models", response, None)
+            raise invalid_response(self.provider, "contains no list of models", response, None)
         ids = (text_of(entry.get("id")) for entry in entries if isinstance(entry, dict))
         return frozenset(name for name in ids if name)
 
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
         known = self._known_error(fields, response.status, response, call)
-        return known or error_of_status(self.provider, one_line(fields.get("message")), response, call)
+        return known or error_for_status(self.provider, one_line(fields.get("message")), response, call)
 
     def _known_error(
         self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
     ) -> ProviderError | None:
-        """The error that OpenAI's codes and statuses name; None for what means the same with every provider."""
-        full_words = text_of(fields.get("message")) or ""
-        words = one_line(full_words)
-        # Some servers leave the code empty and name it as the type.
+        """The error for OpenAI's codes and statuses; None for a status that means the same with every provider."""
+        name = self.provider.name
+        message = text_of(fields.get("message")) or ""
+        line = one_line(message)
+        quoted = quoting(line)
+        # Some servers send the code as the type.
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
-        unpaid = next((code for code in codes if code in _NO_MONEY), None)
+        no_credit = next((code for code in codes if code in _NO_CREDIT), None)
         kind: type[ProviderError]
-        remedy: Remedy | str
+        remedy: Remedy
         if not _BLOCKED.isdisjoint(codes):
-            kind, message = ContentBlockedError, f"OpenAI's safety system blocked the picture{said(words)}"
-            remedy = f"Change the prompt or the pictures given.{_less_strict(call) if call else ''}"
-        elif unpaid:
-            kind, message = QuotaError, f"OpenAI refused for lack of money ({unpaid}){said(words)}"
-            remedy = _NO_MONEY[unpaid].format(billing=self.provider.billing_url, limits=_LIMITS_URL)
-        elif lacks_money(status, full_words):
-            kind, message = QuotaError, f"OpenAI refused for lack of money{said(words)}"
-            remedy = f"Add credit at {self.provider.billing_url}, or raise the spending limit at {_LIMITS_URL}"
+            kind, what = ContentBlockedError, f"{name} blocked the request because of its content{quoted}"
+            remedy = Remedy(f"Change the prompt or the input images.{_less_strict(call) if call else ''}")
+        elif no_credit:
+            kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
+            remedy = Remedy(_NO_CREDIT[no_credit].format(billing=self.provider.billing_url, limits=_LIMITS_URL))
+        elif lacks_credit(status, message):
+            kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
+            remedy = Remedy(f"Add credit at {self.provider.billing_url}, or raise the spending limit at {_LIMITS_URL}")
         elif status == 429:
-            kind, message = RateLimitedError, f"OpenAI asks to slow down{said(words)}"
-            remedy = f"Ask for fewer pictures at once, or see the limits of your tier at {_LIMITS_URL}"
-            limited = error_from(kind, message, remedy, response, call)
-            return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(full_words))
+            kind, what = RateLimitedError, f"{name} asks you to slow down{quoted}"
+            remedy = Remedy(f"Request fewer images at once, or see your limits at {_LIMITS_URL}", url=_LIMITS_URL)
+            limited = error_from(kind, what, remedy, response, call)
+            return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(message))
         elif status == 401:
-            # The words of a 401 quote a part of the key, so they are not shown.
-            kind, message = AuthenticationError, "OpenAI refused the key."
-            remedy = new_key(self.provider)
-        elif (status == 403 and "verif" in words.lower()) or (status == 400 and _UNVERIFIED.search(full_words)):
-            what = "streams" if "stream" in full_words.lower() else "serves"
-            kind, message = QuotaError, f"OpenAI {what} {asked_for(call)} to verified organisations only."
-            remedy = f"Verify the organisation at {_VERIFY_URL} (it can take 15 minutes to count)."
-            if what == "streams":
-                remedy += " Without previews, no stream is asked for."
+            # The message of a 401 quotes a part of the key, so it is not shown.
+            kind, what, remedy = AuthenticationError, f"{name} refused the key.", key_remedy(self.provider)
+        elif (status == 403 and "verif" in line.lower()) or (status == 400 and _UNVERIFIED.search(message)):
+            is_stream = "stream" in message.lower()
+            kind = QuotaError
+            offers = "streams" if is_stream else "offers"
+            what = f"{name} {offers} {model_or_listing(call)} to verified organisations only."
+            text = f"Verify your organisation at {_VERIFY_URL} (it can take 15 minutes to take effect)."
+            instead = " Requests without previews do not use a stream." if is_stream else ""
+            remedy = Remedy(f"{text}{instead}", url=_VERIFY_URL)
         elif status == 403:
-            kind, message = AuthenticationError, f"OpenAI does not allow this key to use {asked_for(call)}{said(words)}"
-            remedy = f"Check the permissions of the key and its project at {self.provider.key_url}"
+            kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
+            url = self.provider.key_url
+            remedy = Remedy(f"Check the permissions of the key and its project at {url}", url=url)
         else:
             return None
-        return error_from(kind, message, remedy, response, call)
+        return error_from(kind, what, remedy, response, call)
 
 
 def _less_strict(call: Call) -> str:
-    """A further sentence where the model has a choice of moderation and the lesser one was not made."""
+    """A second sentence if the model has a less strict moderation than the one in use; else empty."""
     option = call.model.options.get("moderation")
     if option is None or call.mode not in option.modes or call.options.get("moderation") == "low":
         return ""
@@ -195,19 +200,19 @@ def _less_strict(call: Call) -> str:
 
 
 def _is_dalle(model_id: str) -> bool:
-    """DALL·E by its family's prefix; everything else speaks the GPT image dialect, ids yet unknown included."""
+    """True for DALL·E, by the prefix of its ids. All other models, also unknown ones, are requested like GPT Image."""
     return model_id.startswith("dall-e-")
 
 
 def _fields(call: Call) -> dict[str, Any]:
-    """The fields that generations and edits share, values as JSON has them."""
+    """The fields that generations and edits have in common, with JSON values."""
     fields: dict[str, Any] = {"model": call.model.id, "prompt": call.prompt, "n": call.n}
     if call.size.size:
         fields["size"] = str(call.size.size)
-    # A catalogue knows numbers as floats; the API's numbers are whole.
+    # The numbers of options are floats; those of the API are integers.
     fields.update({k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in call.options.items()})
     if _is_dalle(call.model.id):
-        # DALL·E answers with an address unless asked for the data; GPT image models refuse the parameter.
+        # By default DALL·E responds with a URL; GPT Image refuses the parameter.
         fields["response_format"] = "b64_json"
     if call.previews:
         fields |= {"stream": True, "partial_images": call.previews}
@@ -215,7 +220,7 @@ def _fields(call: Call) -> dict[str, Any]:
 
 
 def _files(call: Call) -> tuple[FilePart, ...]:
-    """The pictures under the names that the official SDK gives them: ``image`` for one, ``image[]`` for several."""
+    """The images, named as by the official SDK: ``image`` for one, ``image[]`` for several; then the mask."""
     name = "image" if len(call.images) == 1 else "image[]"
     parts = [_file(name, f"image-{place}", image) for place, image in enumerate(call.images, start=1)]
     if call.mask:
@@ -224,7 +229,7 @@ def _files(call: Call) -> tuple[FilePart, ...]:
 
 
 def _file(name: str, stem: str, image: CallImage) -> FilePart:
-    # The user's own file names are private, so neutral ones are sent.
+    # The names of the user's files are private.
     return FilePart(name, f"{stem}.{_EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
 
 
@@ -235,19 +240,19 @@ def _image(entry: object) -> AnswerImage:
 
 
 def _usage(raw: object, *, bills_text: bool) -> Usage | None:
-    """OpenAI's count; ``bills_text`` if the model is known to answer with text tokens beside those of its pictures."""
+    """The tokens as OpenAI counts them; ``bills_text`` is True if the model bills text tokens with its images."""
     if not isinstance(raw, Mapping):
         return None
     details = _details(raw, "input_tokens_details")
     text, image = _output_tokens(
-        count(raw.get("output_tokens")), _details(raw, "output_tokens_details"), bills_text=bills_text
+        token_count(raw.get("output_tokens")), _details(raw, "output_tokens_details"), bills_text=bills_text
     )
     return Usage(
-        input_text_tokens=count(details.get("text_tokens")),
-        input_image_tokens=count(details.get("image_tokens")),
+        input_text_tokens=token_count(details.get("text_tokens")),
+        input_image_tokens=token_count(details.get("image_tokens")),
         output_text_tokens=text,
         output_image_tokens=image,
-        total_tokens=count(raw.get("total_tokens")),
+        total_tokens=token_count(raw.get("total_tokens")),
     )
 
 
@@ -257,12 +262,12 @@ def _details(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _output_tokens(total: int | None, details: Mapping[str, Any], *, bills_text: bool) -> tuple[int | None, int | None]:
-    """The text and the picture tokens of an answer (gpt-image-1.5 has a few hundred of text a picture).
+    """The text and the image tokens of a response (gpt-image-1.5 has a few hundred text tokens per image).
 
-    What the details leave out of the sum counts as pictures, which cost more. Without details all of it does, unless
-    the model is known to bill text: then neither is known.
+    Tokens that are in the total but not in the details count as image tokens, which cost more. Without details, that is
+    all of them, unless the model bills text: then neither number is known.
     """
-    text, image = count(details.get("text_tokens")), count(details.get("image_tokens"))
+    text, image = token_count(details.get("text_tokens")), token_count(details.get("image_tokens"))
     if text is None and image is None:
         return (None, None) if bills_text else (0, total)
     if text is None or image is None or total is None:

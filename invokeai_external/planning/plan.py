@@ -27,7 +27,7 @@ MASK_SENTENCE = (
     "Edit the first picture only where the second picture, which is its mask, is white; leave everything exactly as it "
     "is where the mask is black, and answer with the whole first picture, edited."
 )
-"""The text that is sent with a mask that is itself an image: a part of its own, before the prompt."""
+"""The text that is sent with a mask that is itself an image: a separate part, before the prompt."""
 
 _SEED_MASK = 0x7FFFFFFF
 """Gemini's seed is a non-negative int32, so every seed is reduced to 31 bits."""
@@ -70,7 +70,7 @@ class Call:
 
     @property
     def mask_sentence(self) -> str | None:
-        """The text that explains the mask; None if there is no mask, or the mask has a field of its own."""
+        """The text that explains the mask; None if there is no mask, or the mask is sent in a separate field."""
         return MASK_SENTENCE if self.mask and self.model.input_images.mask_format == "white" else None
 
 

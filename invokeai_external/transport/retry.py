@@ -117,7 +117,7 @@ def retry_after_from_headers(headers: Mapping[str, str], *, now: float) -> float
         now: Seconds since the epoch, to compare a date with.
 
     Returns:
-        Seconds above 0; None if there is no wait, or none that can be parsed.
+        Seconds above 0; None if there is no wait that can be parsed.
     """
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -142,7 +142,7 @@ def retry_after_from_text(text: str) -> float | None:
     A 429 of OpenAI may say it in the message only.
 
     Returns:
-        Seconds above 0; None if there is no wait, or none that can be parsed.
+        Seconds above 0; None if there is no wait that can be parsed.
     """
     found = _RETRY_AFTER.search(text[:_MAX_TEXT])
     if found is None:

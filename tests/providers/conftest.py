@@ -1,4 +1,4 @@
-"""What the tests of the adapters share: calls and responses made by hand, and a server that records what it is sent."""
+"""Shared by the tests of the adapters: calls and responses made by hand, and a server that records requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import uvicorn
@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from invokeai_external.adapters.base import Adapter, Answer
-from invokeai_external.errors import ProviderError
+from invokeai_external.errors import ProviderError, RemedyAction
 from invokeai_external.planning.input_images import CallImage
 from invokeai_external.planning.plan import Call
 from invokeai_external.providers.registry import Registry
@@ -44,7 +44,7 @@ RECEIVED_AT = 1_795_392_000.0
 _REGISTRY = Registry(today=lambda: TODAY)
 
 
-def picture(data: bytes = PNG, mime_type: str = "image/png", name: str = "my holiday.png") -> CallImage:
+def call_image(data: bytes = PNG, mime_type: str = "image/png", name: str = "my holiday.png") -> CallImage:
     return CallImage(data, mime_type, name, "0" * 64)
 
 
@@ -61,7 +61,7 @@ def make_call(
     options: Mapping[str, OptionValue] | None = None,
     previews: int = 0,
 ) -> Call:
-    """A call as the planner makes them, without asking whether the model can do it."""
+    """A call like those of the planner, whether or not the model supports it."""
     return Call(
         model=_REGISTRY.resolve(model).model,
         mode="inpaint" if mask else "img2img" if init_image or references else "txt2img",
@@ -78,37 +78,65 @@ def make_call(
 
 
 def make_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """An answer with a body of bytes as they are, or of anything else as JSON."""
+    """A response with a body of bytes, or of anything else as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpResponse(status, headers or {}, raw, RECEIVED_AT)
 
 
-class Failure(NamedTuple):
-    """One row of a table of errors: an answer, and all that a user and the retry policy learn of it."""
+@dataclass(frozen=True)
+class Failure:
+    """One row of a table of errors: a response, and what a user and the retry policy learn from it.
+
+    Attributes:
+        name: The name of the case.
+        status: The status of the response.
+        body: The body of the response.
+        kind: The class of the error.
+        code: The code of the error.
+        message: The facts in the message; a quotation is the last of them and ends the message.
+        remedy: The facts in the remedy; None if there is no remedy.
+        headers: The headers of the response.
+        retry_after: As in ``ProviderError``.
+        should_retry: As in ``ProviderError``.
+        may_be_billed: As in ``ProviderError``.
+        model: The model of the call, if it is not the usual one.
+        action: The action of the remedy.
+    """
 
     name: str
     status: int
     body: object
     kind: type[ProviderError]
     code: str
-    message: str
-    hint: str | None
-    headers: Mapping[str, str] = {}
+    message: tuple[str, ...]
+    remedy: tuple[str, ...] | None
+    headers: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | None = None
     should_retry: bool | None = None
+    may_be_billed: bool = False
     model: str = ""
+    action: RemedyAction = "advice"
 
     def check(self, error: ProviderError) -> None:
         assert type(error) is self.kind
-        assert (error.message, error.hint) == (self.message, self.hint)
         assert (error.code, error.status) == (self.code, self.status)
         assert (error.retry_after, error.should_retry) == (self.retry_after, self.should_retry)
-        # The fact and what is said of it agree.
-        assert error.may_be_billed is ("may have been billed" in (self.hint or ""))
+        assert error.may_be_billed is self.may_be_billed
+        assert [fact for fact in self.message if fact not in error.message] == []
+        # A quotation is at the end, and nothing else is quoted.
+        assert ": " not in error.message or error.message.endswith(self.message[-1])
+        if self.remedy is None:
+            assert error.remedy is None
+            return
+        assert error.remedy is not None
+        assert error.remedy.action == self.action
+        assert [fact for fact in self.remedy if fact not in error.remedy.text] == []
+        # Users are warned if it may have been billed, and only then.
+        assert ("billed" in error.remedy.text) is self.may_be_billed
 
 
 def responses(names: Sequence[str]) -> st.SearchStrategy[HttpResponse]:
-    """Answers of every status: JSON of any shape with these names in it, or any bytes, with any waits asked for."""
+    """Responses of every status: JSON of any shape with these names in it, or any bytes, with any retry headers."""
     json_values = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda inner: (
@@ -125,7 +153,7 @@ def responses(names: Sequence[str]) -> st.SearchStrategy[HttpResponse]:
 
 
 def check_outcome(provider: Adapter, response: HttpResponse, call: Call) -> None:
-    """Parse an answer, and hold to what every outcome has: a picture, or an error that can be shown and judged."""
+    """Parse a response, and check what holds for every outcome: an image, or an error that can be shown and judged."""
     try:
         outcome: Answer | ProviderError = provider.parse(response, call)
     except ProviderError as error:
@@ -144,7 +172,8 @@ def check_outcome(provider: Adapter, response: HttpResponse, call: Call) -> None
     assert 0 <= wait_s <= 120
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Part:
     """One field of a multipart body."""
 
     name: str
@@ -155,7 +184,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request as a server saw it; ``body`` is parsed JSON, or the parts of a multipart body in order."""
+    """A request as a server received it; ``body`` is parsed JSON, or the parts of a multipart body in order."""
 
     method: str
     path: str
@@ -169,7 +198,7 @@ class Recorded:
 
 
 class Recorder:
-    """Both providers' endpoints on a port of this machine: keeps every request, answers each with one picture."""
+    """The endpoints of both providers on a local port: records every request, and responds with one image."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
@@ -220,6 +249,6 @@ def _recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def recorder(_recorder: Recorder) -> Recorder:
-    """A recording server that has seen nothing yet."""
+    """A recording server without any requests yet."""
     _recorder.requests.clear()
     return _recorder

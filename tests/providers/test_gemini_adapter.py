@@ -1,4 +1,4 @@
-"""Gemini's adapter: what each model is sent, what each answer becomes, and what a user reads when it fails."""
+"""The adapter for Gemini: the request for each model, and what each response becomes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from invokeai_external.result import Usage
 from invokeai_external.sizing import AspectRatio
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
-from .conftest import PNG, PNG_BASE64, Failure, check_outcome, make_call, make_response, picture, responses
+from .conftest import PNG, PNG_BASE64, Failure, call_image, check_outcome, make_call, make_response, responses
 
 PROVIDER = GeminiAdapter(catalog.page("gemini").provider)
 BASE = "https://generativelanguage.googleapis.com/v1beta"
@@ -48,7 +48,7 @@ TEXT_AND_IMAGE = {"responseModalities": ["TEXT", "IMAGE"]}
         ("gemini-3.1-flash-image-preview", "4K", {"aspectRatio": "16:9", "imageSize": "4K"}, {"thinkingLevel": "HIGH"}),
     ],
 )
-def test_each_model_is_sent_its_own_fields_in_their_places_and_no_others(
+def test_the_request_for_each_model_has_its_fields_and_no_others(
     model: str, image_size: str | None, image_config: dict[str, str], thinking_config: dict[str, str] | None
 ) -> None:
     request = GenerationRequest(
@@ -63,7 +63,7 @@ def test_each_model_is_sent_its_own_fields_in_their_places_and_no_others(
     config: dict[str, Any] = {**TEXT_AND_IMAGE, "temperature": 0.5, "imageConfig": image_config}
     if thinking_config:
         config["thinkingConfig"] = thinking_config
-    # candidateCount is refused: every picture is a call of its own, with a seed of its own.
+    # candidateCount is refused, so each image is a separate call with a separate seed.
     assert [PROVIDER.build(call, BASE) for call in calls] == [
         HttpRequest(
             url=f"https://generativelanguage.googleapis.com/v1beta/models/{model}:generateContent",
@@ -80,18 +80,18 @@ def test_every_model_of_the_catalogue_is_in_the_table_above() -> None:
     assert len(Registry().models("gemini")) == 7
 
 
-def test_what_nobody_asks_for_is_not_sent() -> None:
+def test_what_is_not_requested_is_not_sent() -> None:
     assert PROVIDER.build(CALL, BASE).json == {
         "contents": [{"role": "user", "parts": [{"text": "a red fox"}]}],
         "generationConfig": TEXT_AND_IMAGE,
     }
 
 
-def test_the_picture_to_edit_goes_first_and_the_words_last_in_standard_base64_without_names() -> None:
+def test_the_image_to_edit_is_first_and_the_prompt_last_in_standard_base64_without_names() -> None:
     call = make_call(
         "gemini/gemini-3-pro-image",
-        init_image=picture(),
-        references=(picture(b"two", "image/jpeg"), picture(b"three", "image/webp")),
+        init_image=call_image(),
+        references=(call_image(b"two", "image/jpeg"), call_image(b"three", "image/webp")),
     )
     assert PROVIDER.build(call, BASE).json == {
         "contents": [
@@ -109,12 +109,12 @@ def test_the_picture_to_edit_goes_first_and_the_words_last_in_standard_base64_wi
     }
 
 
-def test_a_mask_goes_second_and_the_sentence_on_it_before_the_prompt_and_apart_from_it() -> None:
+def test_the_mask_is_second_and_its_text_a_separate_part_before_the_prompt() -> None:
     call = make_call(
         "gemini/gemini-3-pro-image",
-        init_image=picture(),
-        mask=picture(b"mask", "image/png"),
-        references=(picture(b"two", "image/jpeg"),),
+        init_image=call_image(),
+        mask=call_image(b"mask", "image/png"),
+        references=(call_image(b"two", "image/jpeg"),),
     )
     assert PROVIDER.build(call, BASE).json == {
         "contents": [
@@ -138,14 +138,14 @@ def test_a_mask_goes_second_and_the_sentence_on_it_before_the_prompt_and_apart_f
 
 
 @pytest.mark.parametrize(
-    ("model_id", "in_address"), [("tuned model?key=#", "tuned%20model%3Fkey%3D%23"), ("../x", "..%2Fx")]
+    ("model_id", "in_url"), [("tuned model?key=#", "tuned%20model%3Fkey%3D%23"), ("../x", "..%2Fx")]
 )
-def test_an_id_cannot_change_the_address_that_it_stands_in(model_id: str, in_address: str) -> None:
+def test_a_model_id_cannot_change_the_url_that_it_is_in(model_id: str, in_url: str) -> None:
     url = PROVIDER.build(make_call(f"gemini/{model_id}"), BASE).url
-    assert url == f"{BASE}/models/{in_address}:generateContent"
+    assert url == f"{BASE}/models/{in_url}:generateContent"
 
 
-def test_the_key_travels_in_googles_header() -> None:
+def test_the_key_is_sent_in_googles_header() -> None:
     assert PROVIDER.auth_headers("AIza-x") == {"x-goog-api-key": "AIza-x"}
 
 
@@ -212,7 +212,7 @@ def tokens(modality: str, count: object) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("body", [CAMEL, SNAKE, [CAMEL]], ids=["camelCase", "snake_case", "in a list"])
-def test_an_answer_gives_its_final_pictures_words_usage_and_names(body: object) -> None:
+def test_a_response_has_its_final_images_text_usage_and_ids(body: object) -> None:
     answer = PROVIDER.parse(make_response(body), CALL)
     assert answer.images == (AnswerImage(PNG), AnswerImage(b"jpeg"))
     assert answer.text == "Here is your fox."
@@ -273,7 +273,7 @@ def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expe
     assert answer.usage == expected
 
 
-def test_a_picture_may_be_an_address_and_an_unreadable_one_costs_only_itself() -> None:
+def test_an_image_may_be_a_url_and_one_that_cannot_be_read_does_not_affect_the_others() -> None:
     address = {"fileData": {"fileUri": "https://files.example/a.png", "mimeType": "image/png"}}
     body = answer_of(inline("not base64!"), "no part", address, inline([1]), inline(), {"inlineData": {}})
     assert PROVIDER.parse(make_response(body), CALL).images == (
@@ -284,7 +284,7 @@ def test_a_picture_may_be_an_address_and_an_unreadable_one_costs_only_itself() -
     )
 
 
-def test_a_picture_that_came_as_a_thought_alone_is_the_answer_and_noted() -> None:
+def test_an_image_that_is_only_in_a_thought_is_the_result_and_has_a_notice() -> None:
     first, last = {**inline("Zmlyc3Q="), "thought": True}, {**inline(), "thought": True}
     answer = PROVIDER.parse(make_response(answer_of(first, last, {"text": "Done."}, finishReason="STOP")), CALL)
     assert (answer.images, answer.text) == ((AnswerImage(PNG),), "Done.")
@@ -293,20 +293,18 @@ def test_a_picture_that_came_as_a_thought_alone_is_the_answer_and_noted() -> Non
     assert (both.images, both.notices) == ((AnswerImage(PNG),), ())
 
 
-def test_the_pictures_of_all_candidates_count_though_one_was_refused() -> None:
+def test_the_images_of_all_candidates_are_used_even_if_one_was_refused() -> None:
     body = {"candidates": [{"finishReason": "IMAGE_SAFETY"}, *answer_of(inline())["candidates"]]}
     assert PROVIDER.parse(make_response(body, 203), CALL).images == (AnswerImage(PNG),)
 
 
 NAME = "Google Gemini"
-CHANGE = "Change the prompt or the pictures given."
-LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
-BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
-NO_PICTURE = f"The answer of {NAME} holds no picture"
+CHANGE = ("Change the prompt",)
 USAGE_URL = "https://aistudio.google.com/usage"
-FEWER = f"Ask for fewer pictures at once, or see {USAGE_URL}"
-NEW_KEY = "Make a new one at https://aistudio.google.com/apikey and set it with: invokeai-external keys set gemini"
-CHECK_KEY = "Check the restrictions of the key and its project at https://aistudio.google.com/apikey"
+FEWER = ("fewer", USAGE_URL)
+NEW_KEY = ("https://aistudio.google.com/apikey", "invokeai-external keys set gemini")
+CHECK_KEY = ("restrictions", "https://aistudio.google.com/apikey")
+NO_FREE_QUOTA = (NAME, "(limit: 0).")
 BUSY = "The model is overloaded. Please try again later."
 EXHAUSTED = "Resource has been exhausted (e.g. check quota)."
 MEADOW = "I can paint a meadow instead. Shall I?"
@@ -343,158 +341,155 @@ def quota_failure(*ids: str, **value: object) -> dict[str, Any]:
 
 
 DEPLETED = "Your prepayment credits are depleted."
-PAY = f"Add credit, or raise the spending limit, at {USAGE_URL}"
+PAY = ("Add credit", USAGE_URL)
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel"
 BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
 
 
-def refused(name: str, body: object, message: str) -> Failure:
+def refused(name: str, body: object, *message: str) -> Failure:
     return Failure(name, 200, body, ContentBlockedError, "content_blocked", message, CHANGE)
 
 
-def invalid(name: str, body: object, message: str) -> Failure:
-    return Failure(name, 200, body, InvalidResponseError, "invalid_response", message, BILLED)
+def invalid(name: str, body: object, *message: str) -> Failure:
+    return Failure(name, 200, body, InvalidResponseError, "invalid_response", message, (), may_be_billed=True)
 
 
-def quota(name: str, body: object, message: str, hint: str, retry_after: float | None = None) -> Failure:
-    return Failure(name, 429, body, QuotaError, "quota", message, hint, retry_after=retry_after)
+def quota(
+    name: str, body: object, message: tuple[str, ...], remedy: tuple[str, ...], retry_after: float | None = None
+) -> Failure:
+    return Failure(name, 429, body, QuotaError, "quota", message, remedy, retry_after=retry_after)
 
 
 def limited(name: str, body: object, wait_s: float | None, header: dict[str, str] | None = None) -> Failure:
-    message = f"{NAME} asks to slow down: {EXHAUSTED}"
+    message = (NAME, EXHAUSTED)
     return Failure(
         name, 429, body, RateLimitedError, "rate_limited", message, FEWER, headers=header or {}, retry_after=wait_s
     )
 
 
 FAILURES = [
-    # Answers that claim success.
-    invalid("broken JSON", b'{"candidates": [', f"The answer of {NAME} is not whole JSON (16 bytes)."),
-    invalid("no object", "hello", f"{NO_PICTURE} (no reason given)."),
-    invalid("nothing at all", {}, f"{NO_PICTURE} (no reason given)."),
-    invalid("no parts", {"candidates": [{"content": {}}, 5]}, f"{NO_PICTURE} (no reason given)."),
-    invalid("thoughts alone", answer_of({**inline(), "thought": True}, finishReason="OTHER"), f"{NO_PICTURE} (OTHER)."),
-    invalid("success that holds an error", error(500, "Upstream gave up", "INTERNAL"),
-            f"{NO_PICTURE} (no reason given): Upstream gave up."),
-    invalid("unreadable picture", answer_of(inline("!")), f"The answer of {NAME} holds no picture that can be read."),
-    invalid("NO_IMAGE", answer_of(finishReason="NO_IMAGE"), f"{NO_PICTURE} (NO_IMAGE)."),
-    invalid("OTHER", answer_of(finishReason="OTHER"), f"{NO_PICTURE} (OTHER)."),
-    invalid("IMAGE_OTHER", answer_of(finishReason="IMAGE_OTHER"), f"{NO_PICTURE} (IMAGE_OTHER)."),
-    invalid("a reason that is not known", answer_of(finish_reason="NEW\nONE"), f"{NO_PICTURE} (NEW ONE)."),
+    # Successful responses without an image.
+    invalid("broken JSON", b'{"candidates": [', NAME, "16 bytes"),
+    invalid("not an object", "hello", NAME, "no reason given"),
+    invalid("an empty object", {}, NAME, "no reason given"),
+    invalid("no parts", {"candidates": [{"content": {}}, 5]}, NAME, "no reason given"),
+    invalid("only thoughts", answer_of({**inline(), "thought": True}, finishReason="OTHER"), NAME, "OTHER"),
+    invalid("a successful response with an error", error(500, "Upstream gave up", "INTERNAL"),
+            NAME, "no reason given", "Upstream gave up."),
+    invalid("an image that cannot be read", answer_of(inline("!")), NAME),
+    invalid("NO_IMAGE", answer_of(finishReason="NO_IMAGE"), NAME, "NO_IMAGE"),
+    invalid("OTHER", answer_of(finishReason="OTHER"), NAME, "OTHER"),
+    invalid("IMAGE_OTHER", answer_of(finishReason="IMAGE_OTHER"), NAME, "IMAGE_OTHER"),
+    invalid("an unknown reason", answer_of(finish_reason="NEW\nONE"), NAME, "NEW ONE"),
     invalid("MAX_TOKENS", answer_of({"text": "I will paint"}, finishReason="MAX_TOKENS"),
-            f"The answer of {NAME} ran out of tokens before its picture (MAX_TOKENS)."),
+            NAME, "MAX_TOKENS"),
     *(
-        refused(reason, answer_of(finishReason=reason), f"{NAME} refused to make the picture ({reason}).")
+        refused(reason, answer_of(finishReason=reason), NAME, f"({reason})")
         for reason in (
             "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY",
             "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "LANGUAGE", "ESCALATION",
         )
     ),
-    refused("a refusal with Google's and the model's words",
+    refused("a refusal with the messages of Google and of the model",
             answer_of({"text": "I cannot\npaint that."}, finishReason="IMAGE_SAFETY", finishMessage="Unsafe picture."),
-            f"{NAME} refused to make the picture (IMAGE_SAFETY): Unsafe picture. I cannot paint that."),
-    refused("words in place of a picture", answer_of({"text": MEADOW}, finishReason="STOP"),
-            f"{NAME} answered in words, without a picture: {MEADOW}"),
-    refused("words without a reason", answer_of({"text": MEADOW}),
-            f"{NAME} answered in words, without a picture: {MEADOW}"),
-    refused("words with NO_IMAGE", answer_of(finishReason="NO_IMAGE", finishMessage="Try rephrasing the prompt"),
-            f"{NAME} answered in words, without a picture (NO_IMAGE): Try rephrasing the prompt."),
+            "IMAGE_SAFETY", "Unsafe picture. I cannot paint that."),
+    refused("text instead of an image", answer_of({"text": MEADOW}, finishReason="STOP"),
+            NAME, MEADOW),
+    refused("text without a reason", answer_of({"text": MEADOW}),
+            NAME, MEADOW),
+    refused("text with NO_IMAGE", answer_of(finishReason="NO_IMAGE", finishMessage="Try rephrasing the prompt"),
+            NAME, "(NO_IMAGE)", "Try rephrasing the prompt."),
     refused("blocked prompt", {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
-            f"{NAME} blocked the prompt (PROHIBITED_CONTENT)."),
-    refused("blocked prompt with words",
+            "blocked", "(PROHIBITED_CONTENT)"),
+    refused("blocked prompt with a message",
             {"prompt_feedback": {"block_reason": "OTHER", "block_reason_message": "Not this"}, "candidates": []},
-            f"{NAME} blocked the prompt (OTHER): Not this."),
+            "blocked", "(OTHER)", "Not this."),
     # The key.
     Failure("wrong key", 400, error(400, "API key not valid: AIzaWXYZ.", "INVALID_ARGUMENT", BAD_KEY),
-            AuthenticationError, "authentication", f"{NAME} refused the key.", NEW_KEY),
+            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="set_key"),
     Failure("no key", 401, error(401, "Request had invalid credentials: AIzaWXYZ.", "UNAUTHENTICATED"),
-            AuthenticationError, "authentication", f"{NAME} refused the key.", NEW_KEY),
+            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="set_key"),
     Failure("key without permission", 403, error(403, "Generative Language API is disabled.", "PERMISSION_DENIED"),
             AuthenticationError, "authentication",
-            f"{NAME} does not allow this key to use gemini-3-pro-image: Generative Language API is disabled.",
+            (NAME, "gemini-3-pro-image", "Generative Language API is disabled."),
             CHECK_KEY),
     # Quotas.
     limited("429", exhausted(EXHAUSTED), None),
     limited("429, header", exhausted(EXHAUSTED), 7.0, {"retry-after": "7"}),
     limited("429, seconds", exhausted(EXHAUSTED, retry_info("20.75s")), 20.75, {"retry-after": "7"}),
     limited("429, milliseconds", [exhausted(EXHAUSTED, retry_info("900ms"))], 0.9),
-    limited("429, no wait at all", exhausted(EXHAUSTED, retry_info("0s")), None),
-    limited("429, unreadable wait", exhausted(EXHAUSTED, retry_info({"seconds": 5}), retry_info("soon")), None),
+    limited("429, a wait of 0", exhausted(EXHAUSTED, retry_info("0s")), None),
+    limited("429, a wait that cannot be parsed",
+            exhausted(EXHAUSTED, retry_info({"seconds": 5}), retry_info("soon")), None),
     limited("429, longest wait", exhausted(EXHAUSTED, retry_info("300s")), 300.0),
-    limited("429, by the minute", exhausted(EXHAUSTED, quota_failure(PER_MINUTE)), 60.0),
-    limited("429, by the minute, with a delay",
+    limited("429, per minute", exhausted(EXHAUSTED, quota_failure(PER_MINUTE)), 60.0),
+    limited("429, per minute, with a delay",
             exhausted(EXHAUSTED, quota_failure(PER_MINUTE), retry_info("31s")), 31.0),
     quota("quota of the day", exhausted(EXHAUSTED, quota_failure(PER_MINUTE, PER_DAY), retry_info("20s")),
-          f"{NAME} says that the quota of the day is used up.",
-          f"Wait for tomorrow, or see {USAGE_URL}", 20.0),
+          (NAME, "today"), ("tomorrow", USAGE_URL), 20.0),
     quota("daily quota", exhausted(EXHAUSTED, quota_failure("DailyImages")),
-          f"{NAME} says that the quota of the day is used up.",
-          f"Wait for tomorrow, or see {USAGE_URL}"),
+          (NAME, "today"), ("tomorrow", USAGE_URL)),
     quota("a wait beyond 300 s", exhausted(EXHAUSTED, retry_info("86399.4s")),
-          f"{NAME} asks to wait 86,399 s, so a quota is used up: {EXHAUSTED}",
-          f"See your quotas at {USAGE_URL}", 86399.4),
-    quota("no free quota, told far into the message",
+          ("86,399 s", EXHAUSTED), (USAGE_URL,), 86399.4),
+    quota("no free quota, late in the message",
           exhausted(FREE_TIER.format(limit=0), quota_failure(PER_MINUTE), retry_info("20.75s")),
-          f"{NAME} gives this key no quota for this model (limit: 0).",
-          f"Turn on billing at {USAGE_URL}", 20.75),
-    quota("no free quota, where zero is left out", exhausted(EXHAUSTED, quota_failure(PER_DAY, quotaDimensions={})),
-          f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
+          NO_FREE_QUOTA, (USAGE_URL,), 20.75),
+    quota("no free quota, and the zero is omitted", exhausted(EXHAUSTED, quota_failure(PER_DAY, quotaDimensions={})),
+          NO_FREE_QUOTA, (USAGE_URL,)),
     quota("no free quota, in the details",
           exhausted(EXHAUSTED, quota_failure(PER_DAY), {"reason": "X", "metadata": {"quota_limit_value": "0"}}),
-          f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
+          NO_FREE_QUOTA, (USAGE_URL,)),
     Failure("no credit at a gateway", 403, {"error": {"code": "insufficient_user_quota", "message": "Quota: 0.02"}},
-            QuotaError, "quota", f"{NAME} refused for lack of money: Quota: 0.02.",
-            "Add credit where the operator of your base URL says."),
-    quota("no credit left", exhausted(DEPLETED), f"{NAME} refused for lack of money: {DEPLETED}", PAY),
+            QuotaError, "quota", (NAME, "Quota: 0.02."), ("operator",)),
+    quota("no credit left", exhausted(DEPLETED), (NAME, DEPLETED), PAY),
     Failure("no credit left, as 402", 402, error(402, DEPLETED, "RESOURCE_EXHAUSTED"), QuotaError, "quota",
-            f"{NAME} refused for lack of money: {DEPLETED}", PAY),
+            (NAME, DEPLETED), PAY),
     Failure("402 of a gateway", 402, b"<html>Payment Required</html>", QuotaError, "quota",
-            f"{NAME} refused for lack of money.", PAY),
+            (NAME,), PAY),
     Failure("a spending cap", 403, error(403, "The spend cap of the project is reached.", "PERMISSION_DENIED"),
-            QuotaError, "quota", f"{NAME} refused for lack of money: The spend cap of the project is reached.", PAY),
-    Failure("429, a wait in words", 429, exhausted("Slow down. Please retry in 20.75s."), RateLimitedError,
-            "rate_limited", f"{NAME} asks to slow down: Slow down. Please retry in 20.75s.", FEWER, retry_after=20.75),
-    quota("no free quota, in short", exhausted("limit: 0"),
-          f"{NAME} gives this key no quota for this model (limit: 0).", f"Turn on billing at {USAGE_URL}"),
+            QuotaError, "quota", (NAME, "The spend cap of the project is reached."), PAY),
+    Failure("429, a wait in the message", 429, exhausted("Slow down. Please retry in 20.75s."), RateLimitedError,
+            "rate_limited", (NAME, "Slow down. Please retry in 20.75s."), FEWER, retry_after=20.75),
+    quota("no free quota, in a short message", exhausted("limit: 0"),
+          NO_FREE_QUOTA, (USAGE_URL,)),
     Failure("a small free quota", 429, exhausted(FREE_TIER.format(limit="0.5"), retry_info("20.75s")),
-            RateLimitedError, "rate_limited", f"{NAME} asks to slow down: {FREE_TIER_SHOWN}", FEWER, retry_after=20.75),
+            RateLimitedError, "rate_limited", (NAME, FREE_TIER_SHOWN), FEWER, retry_after=20.75),
     # Everything else.
     Failure("wrong value", 400, error(400, "Invalid value at 'generation_config.seed'", "INVALID_ARGUMENT"),
             RejectedRequestError, "rejected",
-            f"{NAME} refused the request (HTTP 400): Invalid value at 'generation_config.seed'.", None),
+            (NAME, "HTTP 400", "Invalid value at 'generation_config.seed'."), None),
     Failure("wrong country", 400, error(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
             RejectedRequestError, "rejected",
-            f"{NAME} refused the request (HTTP 400): User location is not supported for the API use.",
-            f"Where Google has no free tier, turn on billing at {USAGE_URL}"),
+            (NAME, "HTTP 400", "User location is not supported for the API use."), ("country", USAGE_URL)),
     Failure("unknown model", 404, error(404, "models/x is not found for API version v1beta.", "NOT_FOUND"),
             RejectedRequestError, "rejected",
-            f"{NAME} does not serve gemini-3-pro-image: models/x is not found for API version v1beta.",
-            "See 'invokeai-external models' for the models that are known, or check the base URL."),
+            (NAME, "gemini-3-pro-image", "models/x is not found for API version v1beta."), ("base URL",),
+            action="check_model"),
     Failure("model whose end was reported", 404, error(404, "models/x is not found.", "NOT_FOUND"),
             ModelRetiredError, "model_retired",
-            "Gemini 3 Pro Image Preview is no longer served; its end was reported for 2026-06-25.",
-            "Use gemini-3-pro-image instead.", model="gemini/gemini-3-pro-image-preview"),
-    Failure("the same without words", 404, b"", ModelRetiredError, "model_retired",
-            "Gemini 3.1 Flash Image is no longer served; its end was reported for 2026-10-29.",
-            "Use gemini-nano-banana-2.1 instead.", model="gemini/gemini-3.1-flash-image"),
+            ("Gemini 3 Pro Image Preview", "reported", "2026-06-25"), ("gemini-3-pro-image ",),
+            model="gemini/gemini-3-pro-image-preview"),
+    Failure("the same without a message", 404, b"", ModelRetiredError, "model_retired",
+            ("Gemini 3.1 Flash Image", "reported", "2026-10-29"), ("gemini-nano-banana-2.1",),
+            model="gemini/gemini-3.1-flash-image"),
     Failure("too large", 413, b"<html>", RejectedRequestError, "rejected",
-            f"The request is too large for {NAME} (HTTP 413).", "Give fewer or smaller pictures."),
+            (NAME, "HTTP 413"), ("smaller",)),
     Failure("overloaded, in a list", 503, [error(503, BUSY, "UNAVAILABLE", retry_info("2s"))],
-            UnavailableError, "unavailable", f"{NAME} is overloaded or out of order (HTTP 503): {BUSY}",
-            "Try again later.", headers={"retry-after": "9"}, retry_after=2.0),
+            UnavailableError, "unavailable", (NAME, "HTTP 503", BUSY), ("later",),
+            headers={"retry-after": "9"}, retry_after=2.0),
     Failure("overloaded, header", 503, error(503, BUSY, "UNAVAILABLE", retry_info(f"{'9' * 400}s")),
-            UnavailableError, "unavailable", f"{NAME} is overloaded or out of order (HTTP 503): {BUSY}",
-            "Try again later.", headers={"retry-after": "9"}, retry_after=9.0),
+            UnavailableError, "unavailable", (NAME, "HTTP 503", BUSY), ("later",),
+            headers={"retry-after": "9"}, retry_after=9.0),
     Failure("HTML", 502, b"<html>Bad Gateway</html>", UnavailableError, "unavailable",
-            f"{NAME} is overloaded or out of order (HTTP 502).", LOOK_FIRST),
+            (NAME, "HTTP 502"), ("usage",), may_be_billed=True),
     Failure("redirect", 307, b"", InvalidResponseError, "invalid_response",
-            f"{NAME} answered with HTTP 307, which is no answer to such a request.", "Check the base URL."),
+            (NAME, "HTTP 307"), ("base URL",)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=[failure.name for failure in FAILURES])
-def test_each_failure_tells_the_user_what_happened_and_what_to_do(failure: Failure) -> None:
+def test_each_failure_is_an_error_with_its_facts(failure: Failure) -> None:
     call = make_call(failure.model or "gemini/gemini-3-pro-image")
     with pytest.raises(ProviderError) as caught:
         PROVIDER.parse(make_response(failure.body, failure.status, failure.headers), call)
@@ -512,7 +507,7 @@ def test_each_failure_tells_the_user_what_happened_and_what_to_do(failure: Failu
         ({"responseId": 5}, {}, None),
     ],
 )
-def test_an_error_names_its_request_by_googles_id_or_else_by_the_gateways(
+def test_the_request_id_of_an_error_is_googles_or_else_the_gateways(
     body: object, headers: dict[str, str], expected: str | None
 ) -> None:
     with pytest.raises(ProviderError) as caught:
@@ -532,5 +527,5 @@ NAMES = [
 @example(make_response(answer_of({"text": "\ud800"}, finishReason="STOP\ud800")))
 @example(make_response(error(503, "", "UNAVAILABLE", retry_info(f"{'9' * 400}s")), 503))
 @example(make_response(b'[{"error": ' + b'{"error": ' * 5000, 500))
-def test_whatever_arrives_becomes_an_answer_or_a_typed_error_that_can_be_shown(response: HttpResponse) -> None:
+def test_every_response_becomes_an_image_or_an_error_that_can_be_shown(response: HttpResponse) -> None:
     check_outcome(PROVIDER, response, CALL)

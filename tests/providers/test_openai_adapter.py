@@ -1,4 +1,4 @@
-"""OpenAI's adapter: what each model is sent, what each answer becomes, and what a user reads when it fails."""
+"""The adapter for OpenAI: the request for each model, and what each response becomes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from invokeai_external.result import Usage
 from invokeai_external.sizing import Size, SizeChoice
 from invokeai_external.transport.messages import FilePart, HttpRequest, HttpResponse
 
-from .conftest import PNG, PNG_BASE64, Failure, check_outcome, make_call, make_response, picture, responses
+from .conftest import PNG, PNG_BASE64, Failure, call_image, check_outcome, make_call, make_response, responses
 
 PROVIDER = OpenAIImagesAdapter(catalog.page("openai").provider)
 BASE = "https://api.openai.com/v1"
@@ -81,7 +81,7 @@ FIVE_OPTIONS = {"quality": "high", "background": "opaque", "moderation": "low", 
         ("dall-e-2-azure", None, {}, {"n": 2, "response_format": "b64_json"}),
     ],
 )
-def test_each_model_is_sent_its_own_fields_and_no_others(
+def test_the_request_for_each_model_has_its_fields_and_no_others(
     model: str, size: Size | None, options: dict[str, OptionValue], expected: dict[str, Any]
 ) -> None:
     request = GenerationRequest(prompt=" a red\tfox 🦊\n", n=2, size=size, seed=7, options=options)
@@ -102,9 +102,9 @@ def test_an_edit_is_multipart_with_neutral_file_names_and_the_mask_last(model: s
         f"openai/{model}",
         n=3,
         size=SizeChoice(Size(1024, 1024)),
-        init_image=picture(b"one", "image/png", "Me in Lisbon.png"),
-        references=(picture(b"two", "image/jpeg", "b.jpg"), picture(b"three", "image/webp", "c.webp")),
-        mask=picture(b"mask", "image/png", "secret.png"),
+        init_image=call_image(b"one", "image/png", "Me in Lisbon.png"),
+        references=(call_image(b"two", "image/jpeg", "b.jpg"), call_image(b"three", "image/webp", "c.webp")),
+        mask=call_image(b"mask", "image/png", "secret.png"),
         options={"output_compression": 80.0, "strength": 0.75, "background": "transparent"},
     )
     assert PROVIDER.build(call, BASE) == HttpRequest(
@@ -127,18 +127,18 @@ def test_an_edit_is_multipart_with_neutral_file_names_and_the_mask_last(model: s
     )
 
 
-def test_a_single_picture_goes_under_the_name_without_brackets() -> None:
-    call = make_call("openai/dall-e-2", references=(picture(b"one"),))
+def test_a_single_image_has_the_field_name_without_brackets() -> None:
+    call = make_call("openai/dall-e-2", references=(call_image(b"one"),))
     request = PROVIDER.build(call, BASE)
     assert request.files == (FilePart("image", "image-1.png", "image/png", b"one"),)
     assert request.form == {"model": "dall-e-2", "prompt": "a red fox", "n": "1", "response_format": "b64_json"}
 
 
-def test_the_key_travels_as_a_bearer_token() -> None:
+def test_the_key_is_sent_as_a_bearer_token() -> None:
     assert PROVIDER.auth_headers("sk-x") == {"Authorization": "Bearer sk-x"}
 
 
-def test_an_answer_gives_pictures_usage_and_request_id() -> None:
+def test_a_response_has_images_usage_and_a_request_id() -> None:
     body = {
         "created": 1,
         "background": "opaque",
@@ -198,7 +198,7 @@ def test_tokens_that_cannot_be_read_are_unknown_and_not_zero(usage: object, expe
     assert answer.usage == expected
 
 
-def test_a_number_that_python_does_not_read_costs_no_picture() -> None:
+def test_a_number_that_python_does_not_parse_does_not_cost_the_image() -> None:
     body = b'{"data": [{"b64_json": "AAAA"}], "usage": {"output_tokens": 1%s}}' % (b"0" * 5000)
     answer = PROVIDER.parse(make_response(body), CALL)
     assert (answer.images, answer.usage) == ((AnswerImage(b"\0\0\0"),), Usage(output_text_tokens=0))
@@ -222,7 +222,7 @@ def test_a_number_that_python_does_not_read_costs_no_picture() -> None:
         ("gpt-image-1.5", None, {"text_tokens": 439}, 439, None),
     ],
 )
-def test_text_and_pictures_of_the_output_are_told_apart(
+def test_text_and_image_tokens_of_the_output_are_distinguished(
     model: str, total: int | None, details: object, text: int | None, image: int | None
 ) -> None:
     usage = {"output_tokens": total, "output_tokens_details": details}
@@ -253,7 +253,7 @@ def test_text_and_pictures_of_the_output_are_told_apart(
         "as one, in capitals",
     ],
 )
-def test_base64_is_read_in_every_form(entry: dict[str, object]) -> None:
+def test_base64_is_decoded_in_every_form(entry: dict[str, object]) -> None:
     assert PROVIDER.parse(make_response({"data": [entry]}), CALL).images == (AnswerImage(PNG),)
 
 
@@ -275,15 +275,15 @@ def test_base64_is_read_in_every_form(entry: dict[str, object]) -> None:
     ],
     ids=repr,
 )
-def test_an_unreadable_picture_costs_only_itself(entry: object) -> None:
+def test_an_image_that_cannot_be_read_does_not_affect_the_others(entry: object) -> None:
     good = {"b64_json": PNG_BASE64}
     answer = PROVIDER.parse(make_response({"data": [good, entry, good]}), CALL)
     assert answer.images == (AnswerImage(PNG), AnswerImage(), AnswerImage(PNG))
-    with pytest.raises(InvalidResponseError, match="holds no picture that can be read"):
+    with pytest.raises(InvalidResponseError, match="no image that can be read"):
         PROVIDER.parse(make_response({"data": [entry]}), CALL)
 
 
-def test_an_address_and_the_revised_prompt_outlive_broken_base64() -> None:
+def test_the_url_and_the_revised_prompt_are_kept_if_the_base64_is_broken() -> None:
     body = {"data": [{"b64_json": "!", "url": "https://files.example/a.png", "revised_prompt": "fox \ud800"}]}
     assert PROVIDER.parse(make_response(body), CALL).images == (
         # A lone surrogate, which JSON allows, could not be written to a file or a terminal.
@@ -291,7 +291,7 @@ def test_an_address_and_the_revised_prompt_outlive_broken_base64() -> None:
     )
 
 
-def test_any_status_of_success_and_a_list_of_one_are_answers() -> None:
+def test_any_success_status_and_a_list_of_one_are_accepted() -> None:
     assert PROVIDER.parse(make_response([{"data": [{"b64_json": PNG_BASE64}]}], 201), CALL).images == (
         AnswerImage(PNG),
     )
@@ -301,129 +301,121 @@ def error(message: object, code: object = None, kind: object = "invalid_request_
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-LOOK_FIRST = "It may have been billed: look at your usage before you send it again."
-BILLED = "It may have been billed. Try again, or check the base URL if this happens every time."
 LIMITS = "https://platform.openai.com/settings/organization/limits"
+VERIFY = "https://platform.openai.com/settings/organization/general"
 BILLING = "https://platform.openai.com/settings/organization/billing"
 BLOCKED = "Your request was rejected by the safety system. safety_violations=[violence]."
-SAFETY_SYSTEM = (
-    "OpenAI's safety system blocked the picture: Your request was rejected by the safety system. "
-    "safety_violations=[violence]."
-)
+SAFETY_SYSTEM = ("OpenAI", BLOCKED)
 EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
-SLOW_DOWN = "OpenAI asks to slow down: Rate limit reached for images per minute (IPM): Limit 5, Used 5."
-FEWER = f"Ask for fewer pictures at once, or see the limits of your tier at {LIMITS}"
+SLOW_DOWN = ("OpenAI", "Rate limit reached for images per minute (IPM): Limit 5, Used 5.")
+FEWER = ("fewer", LIMITS)
 LIMITED = error("Rate limit reached for images per minute (IPM): Limit 5, Used 5.", "rate_limit_exceeded", "requests")
 NOT_FOUND = error("The model does not exist or you do not have access to it.", "model_not_found")
-OUT_OF_ORDER = "OpenAI is overloaded or out of order"
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 FAILURES = [
     Failure(
         "broken JSON", 200, b'{"data": [{"b64_json": "AAA',
-        InvalidResponseError, "invalid_response", "The answer of OpenAI is not whole JSON (27 bytes).", BILLED,
+        InvalidResponseError, "invalid_response", ("OpenAI", "27 bytes"), (),
+        may_be_billed=True,
     ),
     Failure(
         "JSON nested too deeply", 200, b"[" * 100_000,
-        InvalidResponseError, "invalid_response", "The answer of OpenAI is not whole JSON (100,000 bytes).", BILLED,
+        InvalidResponseError, "invalid_response", ("OpenAI", "100,000 bytes"), (),
+        may_be_billed=True,
     ),
     Failure(
         "no data", 200, {"created": 1},
-        InvalidResponseError, "invalid_response", "The answer of OpenAI holds no pictures.", BILLED,
+        InvalidResponseError, "invalid_response", ("OpenAI", "no images"), (), may_be_billed=True,
     ),
     Failure(
         "empty data", 200, {"data": []},
-        InvalidResponseError, "invalid_response", "The answer of OpenAI holds no pictures.", BILLED,
+        InvalidResponseError, "invalid_response", ("OpenAI", "no images"), (), may_be_billed=True,
     ),
     Failure(
-        "success that holds an error", 200, error("Upstream gave up\n\x1b[31mtwice"),
+        "a successful response with an error", 200, error("Upstream gave up\n\x1b[31mtwice"),
         InvalidResponseError, "invalid_response",
-        "The answer of OpenAI holds no pictures: Upstream gave up [31mtwice.", BILLED,
+        ("OpenAI", "no images", "Upstream gave up [31mtwice."), (), may_be_billed=True,
     ),
     Failure(
-        "no answer to a POST", 302, b"", InvalidResponseError, "invalid_response",
-        "OpenAI answered with HTTP 302, which is no answer to such a request.", "Check the base URL.",
+        "a redirect", 302, b"", InvalidResponseError, "invalid_response",
+        ("OpenAI", "HTTP 302"), ("base URL",),
     ),
     Failure(
         "wrong value", 400, error("Invalid value: 'huge'. Supported values are: 'low' and 'high'", "invalid_value"),
         RejectedRequestError, "rejected",
-        "OpenAI refused the request (HTTP 400): Invalid value: 'huge'. Supported values are: 'low' and 'high'.", None,
+        ("OpenAI", "HTTP 400", "Invalid value: 'huge'. Supported values are: 'low' and 'high'."), None,
         should_retry=False, headers={"x-should-retry": "false"},
     ),
     Failure(
         "an error in one string", 422, {"error": "prompt missing!"}, RejectedRequestError, "rejected",
-        "OpenAI refused the request (HTTP 422): prompt missing!", None,
+        ("OpenAI", "HTTP 422", "prompt missing!"), None,
     ),
     Failure(
-        "long words", 400, error("word " * 100), RejectedRequestError, "rejected",
-        f"OpenAI refused the request (HTTP 400): {('word ' * 60).rstrip()}…", None,
+        "a long message", 400, error("word " * 100), RejectedRequestError, "rejected",
+        ("OpenAI", "HTTP 400", f": {('word ' * 60).rstrip()}…"), None,
     ),
     Failure(
         "moderation", 400, error(BLOCKED, "moderation_blocked", "image_generation_user_error"),
         ContentBlockedError, "content_blocked", SAFETY_SYSTEM,
-        "Change the prompt or the pictures given. The option moderation=low is less strict.",
+        ("Change the prompt", "moderation=low"),
     ),
     Failure(
         "moderation of DALL·E, which has no such option", 400, error(BLOCKED, "content_policy_violation"),
         ContentBlockedError, "content_blocked", SAFETY_SYSTEM,
-        "Change the prompt or the pictures given.", model="openai/dall-e-3",
+        ("Change the prompt",), model="openai/dall-e-3",
     ),
     Failure(
         "no credit", 429, error(EXCEEDED, "insufficient_quota", "insufficient_quota"), QuotaError, "quota",
-        f"OpenAI refused for lack of money (insufficient_quota): {EXCEEDED}",
-        "Add credit to the account at https://platform.openai.com/settings/organization/billing",
+        ("OpenAI", "(insufficient_quota)", EXCEEDED),
+        ("Add credit", BILLING),
         headers={"retry-after": "5"}, retry_after=5.0,
     ),
     Failure(
-        "no credit, named by its type alone", 429, error(EXCEEDED, None, "insufficient_quota"), QuotaError, "quota",
-        f"OpenAI refused for lack of money (insufficient_quota): {EXCEEDED}",
-        "Add credit to the account at https://platform.openai.com/settings/organization/billing",
+        "no credit, named by the type only", 429, error(EXCEEDED, None, "insufficient_quota"), QuotaError, "quota",
+        ("OpenAI", "(insufficient_quota)", EXCEEDED),
+        ("Add credit", BILLING),
     ),
     Failure(
         "spending limit of the account", 400,
         error("Billing hard limit has been reached", "billing_hard_limit_reached"), QuotaError, "quota",
-        "OpenAI refused for lack of money (billing_hard_limit_reached): Billing hard limit has been reached.",
-        f"Raise the spending limit of the account at {LIMITS}",
+        ("OpenAI", "(billing_hard_limit_reached)", "Billing hard limit has been reached."),
+        ("account", LIMITS),
     ),
     Failure(
         "spending limit of the project", 429, error("", "project_spend_limit_exceeded"), QuotaError, "quota",
-        "OpenAI refused for lack of money (project_spend_limit_exceeded).",
-        f"Raise the spending limit of the project at {LIMITS}",
+        ("OpenAI", "(project_spend_limit_exceeded)"),
+        ("project", LIMITS),
     ),
     Failure(
         "402 of a gateway", 402, b"<html>Payment Required</html>", QuotaError, "quota",
-        "OpenAI wants to be paid first (HTTP 402).",
-        f"Add credit at {BILLING}, or where the operator of your base URL says.",
+        ("OpenAI", "HTTP 402"), ("Add credit", BILLING, "operator"),
     ),
     Failure(
         "no credit at a gateway", 403, error("Quota: 0.02", "insufficient_user_quota"), QuotaError, "quota",
-        "OpenAI refused for lack of money (insufficient_user_quota): Quota: 0.02.",
-        "Add credit where the operator of your base URL says.",
+        ("OpenAI", "(insufficient_user_quota)", "Quota: 0.02."), ("operator",),
     ),
     Failure(
         "a spending cap without a code", 429, error("You have reached your spending cap"), QuotaError, "quota",
-        "OpenAI refused for lack of money: You have reached your spending cap.",
-        f"Add credit at {BILLING}, or raise the spending limit at {LIMITS}",
+        ("OpenAI", "You have reached your spending cap."), (BILLING, LIMITS),
     ),
     Failure(
         "organisation not verified for streams", 400, error("Your organization must be verified to stream this model."),
-        QuotaError, "quota", "OpenAI streams gpt-image-2 to verified organisations only.",
-        "Verify the organisation at https://platform.openai.com/settings/organization/general "
-        "(it can take 15 minutes to count). Without previews, no stream is asked for.",
+        QuotaError, "quota", ("streams gpt-image-2",), (VERIFY, "15 minutes", "previews"),
     ),
     Failure(
         "blocked by Azure", 400, error("The response was filtered", "content_filter"), ContentBlockedError,
-        "content_blocked", "OpenAI's safety system blocked the picture: The response was filtered.",
-        "Change the prompt or the pictures given. The option moderation=low is less strict.",
+        "content_blocked", ("OpenAI", "The response was filtered."),
+        ("Change the prompt", "moderation=low"),
     ),
     Failure(
-        "429, wait in words", 429, error("Rate limit reached. Please try again after 51.84 seconds."), RateLimitedError,
-        "rate_limited", "OpenAI asks to slow down: Rate limit reached. Please try again after 51.84 seconds.", FEWER,
-        retry_after=51.84,
+        "429, wait in the message", 429, error("Rate limit reached. Please try again after 51.84 seconds."),
+        RateLimitedError, "rate_limited", ("OpenAI", "Rate limit reached. Please try again after 51.84 seconds."),
+        FEWER,        retry_after=51.84,
     ),
     Failure(
-        "429, wait in a header and in words", 429, error("Please try again in 5s."), RateLimitedError,
-        "rate_limited", "OpenAI asks to slow down: Please try again in 5s.", FEWER,
+        "429, wait in a header and in the message", 429, error("Please try again in 5s."), RateLimitedError,
+        "rate_limited", ("OpenAI", "Please try again in 5s."), FEWER,
         headers={"retry-after": "7"}, retry_after=7.0,
     ),
     Failure("429", 429, LIMITED, RateLimitedError, "rate_limited", SLOW_DOWN, FEWER),
@@ -441,69 +433,65 @@ FAILURES = [
         headers={"retry-after": "Mon, 23 Nov 2026 00:00:30 GMT"}, retry_after=30.0,
     ),
     Failure(
-        "429, HTML", 429, HTML, RateLimitedError, "rate_limited", "OpenAI asks to slow down.", FEWER,
+        "429, HTML", 429, HTML, RateLimitedError, "rate_limited", ("OpenAI",), FEWER,
     ),
     Failure(
         "wrong key", 401, error("Incorrect API key provided: sk-proj-********wxyz.", "invalid_api_key"),
-        AuthenticationError, "authentication", "OpenAI refused the key.",
-        "Make a new one at https://platform.openai.com/api-keys and set it with: invokeai-external keys set openai",
+        AuthenticationError, "authentication", ("OpenAI", "key"),
+        ("https://platform.openai.com/api-keys", "invokeai-external keys set openai"), action="set_key",
     ),
     Failure(
         "organisation not verified", 403, error("Your organization must be verified to use the model `gpt-image-2`."),
-        QuotaError, "quota", "OpenAI serves gpt-image-2 to verified organisations only.",
-        "Verify the organisation at https://platform.openai.com/settings/organization/general "
-        "(it can take 15 minutes to count).",
+        QuotaError, "quota", ("offers gpt-image-2",), (VERIFY, "15 minutes"),
     ),
     Failure(
         "key without permission", 403, error("Missing scopes: model.request"), AuthenticationError, "authentication",
-        "OpenAI does not allow this key to use gpt-image-2: Missing scopes: model.request.",
-        "Check the permissions of the key and its project at https://platform.openai.com/api-keys",
+        ("OpenAI", "gpt-image-2", "Missing scopes: model.request."),
+        ("permissions", "https://platform.openai.com/api-keys"),
     ),
     Failure(
         "unknown model", 404, NOT_FOUND, RejectedRequestError, "rejected",
-        "OpenAI does not serve gpt-image-2: The model does not exist or you do not have access to it.",
-        "See 'invokeai-external models' for the models that are known, or check the base URL.",
+        ("OpenAI", "gpt-image-2", "The model does not exist or you do not have access to it."), ("base URL",),
+        action="check_model",
     ),
     Failure(
         "retired model", 404, NOT_FOUND, ModelRetiredError, "model_retired",
-        "DALL·E 3 was retired on 2026-05-12.",
-        "Use gpt-image-2 instead.", model="openai/dall-e-3",
+        ("DALL·E 3", "2026-05-12"), ("gpt-image-2 ",), model="openai/dall-e-3",
     ),
     Failure(
         "deprecated model", 404, HTML, ModelRetiredError, "model_retired",
-        "GPT Image 1.5 is no longer served; its end was set for 2026-12-01.",
-        "Use gpt-image-2.5-sunburst instead.", model="openai/gpt-image-1.5",
+        ("GPT Image 1.5", "announced", "2026-12-01"), ("gpt-image-2.5-sunburst",), model="openai/gpt-image-1.5",
     ),
     Failure(
         "408", 408, error("Request timed out."), TimedOutError, "timed_out",
-        "OpenAI gave up waiting (HTTP 408): Request timed out.", LOOK_FIRST,
+        ("OpenAI", "HTTP 408", "Request timed out."), ("usage",), may_be_billed=True,
     ),
     Failure(
         "409", 409, error("The request conflicts with another one."), UnavailableError, "unavailable",
-        f"{OUT_OF_ORDER} (HTTP 409): The request conflicts with another one.", "Try again later.",
+        ("OpenAI", "HTTP 409", "The request conflicts with another one."), ("later",),
     ),
     Failure(
         "413", 413, b"<html>413 Request Entity Too Large</html>", RejectedRequestError, "rejected",
-        "The request is too large for OpenAI (HTTP 413).", "Give fewer or smaller pictures.",
+        ("OpenAI", "HTTP 413"), ("smaller",),
     ),
     Failure(
         "500", 500, error("The server had an error. Sorry about that!", None, "server_error"),
         UnavailableError, "unavailable",
-        f"{OUT_OF_ORDER} (HTTP 500): The server had an error. Sorry about that!", "Try again later.",
+        ("OpenAI", "HTTP 500", "The server had an error. Sorry about that!"), ("later",),
     ),
     Failure(
-        "502, HTML", 502, HTML, UnavailableError, "unavailable", f"{OUT_OF_ORDER} (HTTP 502).", LOOK_FIRST,
+        "502, HTML", 502, HTML, UnavailableError, "unavailable", ("OpenAI", "HTTP 502"), ("usage",), may_be_billed=True,
         headers={"retry-after": "3"}, retry_after=3.0,
     ),
     Failure(
-        "503, never again", 503, error(None), UnavailableError, "unavailable",
-        f"{OUT_OF_ORDER} (HTTP 503).", "Try again later.", headers={"x-should-retry": "false"}, should_retry=False,
+        "503, no retry", 503, error(None), UnavailableError, "unavailable",
+        ("OpenAI", "HTTP 503"), ("later",), headers={"x-should-retry": "false"}, should_retry=False,
     ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=[failure.name for failure in FAILURES])
-def test_each_failure_tells_the_user_what_happened_and_what_to_do(failure: Failure) -> None:
+def test_each_failure_is_an_error_with_its_facts(failure: Failure) -> None:
     call = make_call(failure.model or "openai/gpt-image-2")
     headers = {"x-request-id": "req_1", **failure.headers}
     with pytest.raises(ProviderError) as caught:
@@ -515,20 +503,17 @@ def test_each_failure_tells_the_user_what_happened_and_what_to_do(failure: Failu
 
 
 @pytest.mark.parametrize(
-    ("mode", "options", "expected"),
-    [
-        ({}, {"moderation": "low"}, "Change the prompt or the pictures given."),
-        ({"init_image": picture()}, {}, "Change the prompt or the pictures given."),
-    ],
-    ids=["it is low already", "edits have no such option"],
+    ("mode", "options", "is_suggested"),
+    [({}, {}, True), ({}, {"moderation": "low"}, False), ({"init_image": call_image()}, {}, False)],
+    ids=["the default", "already low", "edits have no such option"],
 )
-def test_less_moderation_is_only_proposed_where_it_helps(
-    mode: dict[str, Any], options: dict[str, OptionValue], expected: str
+def test_moderation_low_is_suggested_only_if_it_helps(
+    mode: dict[str, Any], options: dict[str, OptionValue], is_suggested: bool
 ) -> None:
     call = make_call("openai/gpt-image-2", options=options, **mode)
     with pytest.raises(ContentBlockedError) as caught:
         PROVIDER.parse(make_response(error("", "moderation_blocked"), 400), call)
-    assert caught.value.hint == expected
+    assert ("moderation=low" in (caught.value.hint or "")) is is_suggested
 
 
 NAMES = ["error", "code", "type", "message", "data", "b64_json", "url", "usage", "output_tokens"]
@@ -538,7 +523,5 @@ NAMES = ["error", "code", "type", "message", "data", "b64_json", "url", "usage",
 @given(response=responses(NAMES), model=st.sampled_from(["openai/gpt-image-2", "openai/dall-e-2"]))
 @example(make_response(b'{"error": {"message": "\\ud800\\u001b[2J"}}', 400), "openai/dall-e-2")
 @example(make_response(b'{"data": ' + b"[" * 5000), "openai/gpt-image-2")
-def test_whatever_arrives_becomes_an_answer_or_a_typed_error_that_can_be_shown(
-    response: HttpResponse, model: str
-) -> None:
+def test_every_response_becomes_an_image_or_an_error_that_can_be_shown(response: HttpResponse, model: str) -> None:
     check_outcome(PROVIDER, response, make_call(model))

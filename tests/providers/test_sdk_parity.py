@@ -1,6 +1,6 @@
-"""What the adapters send is, field by field, what the official SDKs send for the same request.
+"""The adapters send, field by field, what the official SDKs send for the same request.
 
-Both go over real HTTP to a recording server. Where an SDK differs on purpose, a test of its own says how and why.
+Both send real HTTP to a recording server. Each deliberate difference has a test that says how and why.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from invokeai_external.providers import catalog
 from invokeai_external.sizing import Size, SizeChoice
 from invokeai_external.transport.client import Transport
 
-from .conftest import PNG, Part, Recorded, Recorder, make_call, picture
+from .conftest import PNG, Part, Recorded, Recorder, call_image, make_call
 
 JPEG = b"\xff\xd8\xff\xe0 another \r\n--picture"
-OF_THE_SDKS_ALONE = {"accept", "user-agent", "x-goog-api-client"}
-"""What the SDKs say of themselves; no provider asks for it."""
+ONLY_OF_THE_SDKS = {"accept", "user-agent", "x-goog-api-client"}
+"""Headers in which the SDKs describe themselves; no provider requires them."""
 
 
 def as_json_of_protobuf(body: Any) -> Any:
-    """Google's SDK's body in the form that protobuf's JSON mapping writes, which is ours.
+    """The body of Google's SDK in the form of the JSON mapping of Protocol Buffers, which is ours.
 
-    The SDK leaves the keys of nested types as Python spells them (``mime_type``, ``thinking_level``) and writes bytes
-    in base64's alphabet for URLs. The mapping reads both forms; gateways in other languages may know but this one.
+    The SDK writes the keys of nested types in snake_case (``mime_type``, ``thinking_level``) and bytes in the URL-safe
+    alphabet of base64. The mapping accepts both forms; gateways in other languages may accept only this one.
     """
     if isinstance(body, list):
         return [as_json_of_protobuf(item) for item in body]
@@ -75,12 +75,12 @@ def sent_by_google(recorder: Recorder, key: str, call: dict[str, Any], api_versi
     return recorder.requests.pop()
 
 
-def assert_same_but_for_the_body(ours: Recorded, theirs: Recorded, key_header: str) -> None:
+def assert_same_except_the_body(ours: Recorded, theirs: Recorded, key_header: str) -> None:
     assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
     assert ours.content_kind == theirs.content_kind
     assert ours.headers[key_header] == theirs.headers[key_header]
     further = {name for name in theirs.headers.keys() - ours.headers.keys() if not name.startswith("x-stainless-")}
-    assert further <= OF_THE_SDKS_ALONE
+    assert further <= ONLY_OF_THE_SDKS
 
 
 ALL_OF_GENERATE = {
@@ -133,14 +133,14 @@ def test_openai_generations_are_sent_as_the_sdk_sends_them(
 ) -> None:
     ours = sent_by_us(recorder, OpenAIImagesAdapter(catalog.page("openai").provider), call, recorder.url, canary)
     theirs = sent_by_openai(recorder, canary, "generate", **{"prompt": "a red fox", "n": 1, **fields})
-    assert_same_but_for_the_body(ours, theirs, "authorization")
+    assert_same_except_the_body(ours, theirs, "authorization")
     assert ours.body == theirs.body
     assert ours.body == {"prompt": "a red fox", "n": 1, **fields}
     # Whole numbers stay whole: 80 and 80.0 are equal in Python, not on the wire.
     assert all(not isinstance(value, float) for value in ours.body.values())
 
 
-ONE, TWO, MASK = picture(), picture(JPEG, "image/jpeg", "b.jpg"), picture(b"mask", "image/png", "m.png")
+ONE, TWO, MASK = call_image(), call_image(JPEG, "image/jpeg", "b.jpg"), call_image(b"mask", "image/png", "m.png")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_openai_edits_are_sent_as_the_sdk_sends_them(
     )
     fields = {"model": "gpt-image-1.5", "prompt": "a red fox", "n": 1, **numbers}
     theirs = sent_by_openai(recorder, canary, "edit", **files, **fields)
-    assert_same_but_for_the_body(ours, theirs, "authorization")
+    assert_same_except_the_body(ours, theirs, "authorization")
     # The order of the texts means nothing; that of the pictures does, and both put the texts first.
     assert sorted(ours.body[: len(fields)]) == sorted(theirs.body[: len(fields)])
     assert sorted(ours.body[: len(fields)]) == sorted(Part(k, None, None, str(v)) for k, v in fields.items())
@@ -246,7 +246,7 @@ def test_gemini_calls_are_sent_as_the_sdk_sends_them(
     theirs = sent_by_google(
         recorder, canary, {"model": call.model.id, "contents": contents, "config": config}, "v1beta"
     )
-    assert_same_but_for_the_body(ours, theirs, "x-goog-api-key")
+    assert_same_except_the_body(ours, theirs, "x-goog-api-key")
     assert ours.body == as_json_of_protobuf(theirs.body)
     assert ours.path == f"/v1beta/models/{call.model.id}:generateContent"
     assert canary not in ours.path + ours.query
@@ -264,7 +264,7 @@ def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_know
     )
     # The suffix of the base URL picks the version, and then both send the same.
     ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, f"{recorder.url}/v1", canary)
-    assert_same_but_for_the_body(ours, theirs, "x-goog-api-key")
+    assert_same_except_the_body(ours, theirs, "x-goog-api-key")
     assert ours.body == theirs.body
 
 
@@ -280,7 +280,7 @@ def test_the_google_sdk_writes_the_other_spelling_and_we_the_one_of_the_document
     assert theirs.body["generationConfig"] == {"thinkingConfig": {"thinking_level": "HIGH"}}
 
     call = make_call(
-        "gemini/gemini-3-pro-image", references=(picture(b"\xfb\xff"),), options={"thinking_level": "high"}
+        "gemini/gemini-3-pro-image", references=(call_image(b"\xfb\xff"),), options={"thinking_level": "high"}
     )
     ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, recorder.url, canary)
     assert ours.body["contents"][0]["parts"][0] == {"inlineData": {"mimeType": "image/png", "data": "+/8="}}
