@@ -1044,7 +1044,7 @@ def test_a_picture_that_takes_no_settings_is_saved_without_them(
     from invokeai_external.images.errors import ImageError
 
     def refuse(*_: object) -> bytes:
-        raise ImageError("There is no room.")
+        raise ImageError("There is no room.", "too_many_bytes")
 
     monkeypatch.setattr(metadata, "parts_with", refuse)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--metadata", "embed", "--json")

@@ -22,7 +22,7 @@ from invokeai_external.cli.main import main
 from invokeai_external.images import metadata
 from invokeai_external.request import MetadataMode
 
-from .images.pictures import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of
+from .images.samples import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of
 from .images.signing import signed, validation_state
 
 MODELS = {"openai": "openai/gpt-image-2.5-flare", "gemini": "gemini/gemini-nano-banana-2.1"}

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from invokeai_external.errors import InvalidRequestError
-from invokeai_external.images.pixels import glance
+from invokeai_external.images.pixels import rgb_thumbnail
 from invokeai_external.invoke.node_inputs import input_size, read_image, read_mask, recallable_reference
 from invokeai_external.sizing import Size
 
-from .images.pictures import encoded
+from .images.samples import encoded
 
 
 class Gallery:
@@ -55,7 +55,7 @@ def test_an_image_is_read_byte_for_byte(context: Any, tmp_path: Path) -> None:
 
 def test_black_in_a_mask_of_invoke_is_changed(context: Any) -> None:
     mask = read_mask(context, field("mask.png"))
-    pixels = glance(mask.data, longest_px=4).convert("L")
+    pixels = rgb_thumbnail(mask.data, longest_px=4).convert("L")
     assert (pixels.getpixel((1, 1)), pixels.getpixel((0, 0))) == (255, 0)
     assert (mask.name, mask.marks) == ("mask.png", "black")
 

@@ -16,7 +16,7 @@ from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
 from invokeai_external.root_files import ORIGINALS_FOLDER, RESCUED_FOLDER
 
-from .images.pictures import encoded, painted
+from .images.samples import encoded, painted
 from .images.signing import signed, validation_state
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}

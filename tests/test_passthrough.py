@@ -19,8 +19,8 @@ from invokeai_external.images.errors import ImageError
 from invokeai_external.invoke.gallery.passthrough import PassthroughImage
 from invokeai_external.sizing import Size
 
-from .images import pictures
-from .images.pictures import chunks, encoded, painted, png_of, shown
+from .images import samples
+from .images.samples import chunks, encoded, painted, png_of, shown
 
 TEXTS = {"invokeai_metadata": '{"prompt": "Ä wörd, 猫 and 😀"}', "invokeai_graph": "{}"}
 SIZE = (13, 9)
@@ -52,19 +52,19 @@ def others(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class TestUnedited:
-    @given(pictures.pngs())
+    @given(samples.pngs())
     def test_every_byte_but_the_texts_is_kept(self, data: bytes) -> None:
         result = saved(PassthroughImage.from_file(data))
         assert others(result) == others(data)
         assert read_text(result) == read_text(data) | TEXTS
         assert shown(result) == shown(data)
 
-    @given(pictures.pngs())
+    @given(samples.pngs())
     def test_saving_a_saved_file_again_duplicates_no_text(self, data: bytes) -> None:
         once = saved(PassthroughImage.from_file(data))
         assert saved(PassthroughImage.from_file(once)) == once
 
-    @pytest.mark.parametrize("mode", pictures.PNG_MODES)
+    @pytest.mark.parametrize("mode", samples.PNG_MODES)
     def test_its_pixels_are_what_pillow_reads(self, mode: str) -> None:
         data = png_of(mode, SIZE)
         with Image.open(io.BytesIO(data)) as plain:
@@ -76,7 +76,7 @@ class TestUnedited:
         parts = dict(chunks(png_of("RGB", (1, 1))))
         header = bytearray(parts[b"IHDR"])
         header[8] = 16
-        data = pictures.png([(b"IHDR", bytes(header)), (b"IDAT", zlib.compress(b"\0\1\2\3\4\5\6")), (b"IEND", b"")])
+        data = samples.png([(b"IHDR", bytes(header)), (b"IDAT", zlib.compress(b"\0\1\2\3\4\5\6")), (b"IEND", b"")])
         assert others(saved(PassthroughImage.from_file(data))) == chunks(data)
 
     def test_a_dropped_keyword_is_not_written(self) -> None:
@@ -109,7 +109,7 @@ class TestUnedited:
         assert image.getpixel((0, 0)) == 1
 
     def test_an_animation_shows_its_first_frame_and_keeps_all(self) -> None:
-        data = pictures.animation("PNG")
+        data = samples.animation("PNG")
         image = PassthroughImage.from_file(data)
         assert image.size == (9, 7)
         assert others(saved(image)) == chunks(data)
@@ -168,7 +168,7 @@ class TestEdited:
         parts = chunks(png_of("P" if "bits" in options else "RGB", SIZE))
         at = [kind for kind, _ in parts].index(b"IDAT")
         # An encoder would write the pixels as one chunk.
-        data = pictures.png([*parts[:at], (b"IDAT", parts[at][1][:9]), (b"IDAT", parts[at][1][9:]), *parts[at + 1 :]])
+        data = samples.png([*parts[:at], (b"IDAT", parts[at][1][:9]), (b"IDAT", parts[at][1][9:]), *parts[at + 1 :]])
         assert len(pixel_data(saved(PassthroughImage.from_file(data)))) == 2
         assert len(pixel_data(saved(PassthroughImage.from_file(data), **options))) == 1
 
@@ -181,18 +181,18 @@ class TestEdited:
         data = encoded(painted("RGB", SIZE), kind, icc_profile=PROFILE)
         result = saved(PassthroughImage.from_file(data))
         assert shown(result)[2] == shown(data)[2]
-        assert pictures.info(result)["icc_profile"] == PROFILE
+        assert samples.info(result)["icc_profile"] == PROFILE
         assert read_text(result) == TEXTS
 
     def test_a_resized_copy_keeps_the_profile(self) -> None:
         image = PassthroughImage.from_file(png_of("RGB", SIZE, icc_profile=PROFILE))
         result = saved(image.resized_to(Size(20, 10)))
         assert shown(result)[1] == (20, 10)
-        assert pictures.info(result)["icc_profile"] == PROFILE
+        assert samples.info(result)["icc_profile"] == PROFILE
 
     def test_broken_pixels_raise_when_they_are_needed(self) -> None:
         parts = [(kind, b"no zlib" if kind == b"IDAT" else body) for kind, body in chunks(png_of("RGB", SIZE))]
-        image = PassthroughImage.from_file(pictures.png(parts))
+        image = PassthroughImage.from_file(samples.png(parts))
         assert image.size == SIZE
         for _ in range(2):
             with pytest.raises(OSError, match="broken"):

@@ -19,7 +19,7 @@ from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.gallery.saving import GalleryImage, Saver
 from invokeai_external.root_files import RESCUED_FOLDER
 
-from .images.pictures import encoded, painted
+from .images.samples import encoded, painted
 from .images.signing import signed
 
 LOG = logging.getLogger("test_saving")

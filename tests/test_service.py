@@ -56,7 +56,7 @@ from invokeai_external.transport import events as event_stream
 from invokeai_external.transport.blobs import AnswerReader
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
-from .images.pictures import encoded, noisy
+from .images.samples import encoded, noisy
 from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
 from .raw_server import Received as RawReceived
 

@@ -1,4 +1,4 @@
-"""An edit laid into its original: changed inside the mask, and outside of it not by a single bit."""
+"""Composites an edit into its original: inside the mask it changes, outside it stays the same to the bit."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from .pixels import Pixels, decoded, encoded_png
 __all__ = ["composite"]
 
 _STEPS = 4
-"""The feather is worked out in about so many steps, on a mask made smaller to match; between them it is smooth."""
+"""The feather is computed in about so many steps on a smaller mask, and interpolated between them."""
 
 _QUICK = 1
-"""zlib's level: 2048x2048 pixels take a quarter of a second, at Pillow's own 6 five times that for as many bytes."""
+"""zlib's level: 2048x2048 pixels take a quarter of a second. Pillow's default, 6, takes five times that for no gain."""
 
 _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
 
 def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> bytes:
-    """Lay the edit that a provider made into the picture that it was made of.
+    """Composite the edit that a provider returned into the original image.
 
-    Where the mask is 0, every pixel is that of the original as it is decoded: eight bits, upright, with its alpha.
-    Where it is 255 and deep enough inside, it is the result's; between, it is mixed.
+    Where the mask is 0, every pixel is the original's as decoded: eight bits, upright, with its alpha. Where the mask
+    is 255 and far enough from its edge, every pixel is the result's. Between, the two are mixed.
 
     Args:
-        original: The picture that was edited, in any format that Pillow reads.
-        result: What came; stretched to the original's size, its colours brought into the original's profile.
-        mask: The inside form (L, 255 = change); stretched to the original's size.
-        feather: How many pixels the edit takes to fade in, inward from the mask's edge; 0 for a hard edge. Parts of
-            the mask that are too thin for that fade in faster, so that they are changed as well.
+        original: The image that was edited, in any format that Pillow reads.
+        result: The provider's image; stretched to the original's size and converted to the original's colour profile.
+        mask: The internal form (L, 255 = change); stretched to the original's size.
+        feather: Over how many pixels the edit fades in, inward from the mask's edge; 0 for a hard edge. Parts of the
+            mask that are too thin for that fade in faster, so that they change too.
 
     Returns:
-        A PNG of the original's size and with its profile. It is RGBA if the original is or if the result is see-through
-        anywhere inside the mask (a hole that was asked for stays a hole), else RGB.
+        A PNG with the original's size and profile. It is RGBA if the original is, or if any pixel of the result inside
+        the mask is not opaque (a hole that was requested stays a hole); else RGB.
 
     Raises:
-        ImageError: One of them cannot be read.
+        ImageError: One of the three cannot be read.
     """
     base, profile = decoded(original)
     marked = stretched(decoded(mask).image.convert("L"), base.size)
@@ -49,26 +49,31 @@ def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> b
     edit = _in_profile(decoded(result), profile)
     if edit.size != base.size:
         edit = edit.resize(base.size, Image.Resampling.LANCZOS)
-    if base.mode == "RGBA" or _is_see_through(edit, marked):
+    if base.mode == "RGBA" or _is_transparent(edit, marked):
         base, edit = base.convert("RGBA"), edit.convert("RGBA")
     else:
         edit = edit.convert("RGB")
-    # The work is done around the mask alone, with so much more that its edges show.
-    more = feather + 1
+    # Only the part around the mask is computed, with a margin that includes its edges.
+    margin = feather + 1
     left, top, right, bottom = box
-    box = (max(0, left - more), max(0, top - more), min(base.width, right + more), min(base.height, bottom + more))
+    box = (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(base.width, right + margin),
+        min(base.height, bottom + margin),
+    )
     weight = _feathered(marked.crop(box), feather)
     base.paste(_mixed(base.crop(box), edit.crop(box), weight), box)
     return encoded_png(base, profile, compress_level=_QUICK)
 
 
-def _in_profile(picture: Pixels, profile: bytes | None) -> Image.Image:
-    """The picture's colours as numbers of another profile; None is sRGB. Unchanged if a profile does not work."""
-    image = picture.image
-    if picture.profile == profile:
+def _in_profile(pixels: Pixels, profile: bytes | None) -> Image.Image:
+    """The image converted to another profile; None is sRGB. Unchanged if one of the two profiles is not usable."""
+    image = pixels.image
+    if pixels.profile == profile:
         return image
     try:
-        colours = ImageCms.profileToProfile(image.convert("RGB"), _opened(picture.profile), _opened(profile))
+        colours = ImageCms.profileToProfile(image.convert("RGB"), _opened(pixels.profile), _opened(profile))
     except (ImageCms.PyCMSError, OSError):
         return image
     assert colours is not None
@@ -81,7 +86,7 @@ def _opened(profile: bytes | None) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("sRGB"))
 
 
-def _is_see_through(edit: Image.Image, mask: Image.Image) -> bool:
+def _is_transparent(edit: Image.Image, mask: Image.Image) -> bool:
     """True if any pixel that the mask marks is not opaque."""
     return edit.mode == "RGBA" and any(edit.getchannel("A").histogram(mask.point(_MARKED))[:255])
 
@@ -90,7 +95,7 @@ def _mixed(base: Image.Image, edit: Image.Image, weight: Image.Image) -> Image.I
     """``edit`` where the weight is 255, ``base`` where it is 0, both to the bit, and a mixture between."""
     if base.mode == "RGB":
         return Image.composite(edit, base, weight)
-    # Mixed with alpha multiplied in, so that what is see-through lends no colour. That rounds: the ends are put back.
+    # Premultiplied alpha keeps transparent pixels from adding their colour. It rounds, so the exact ends are restored.
     mixture = Image.composite(edit.convert("RGBa"), base.convert("RGBa"), weight).convert("RGBA")
     mixture.paste(edit, mask=weight.point(_WHOLLY_MARKED))
     mixture.paste(base, mask=weight.point([255 * (value == 0) for value in range(256)]))
@@ -98,7 +103,7 @@ def _mixed(base: Image.Image, edit: Image.Image, weight: Image.Image) -> Image.I
 
 
 def _feathered(mask: Image.Image, feather: int) -> Image.Image:
-    """The mask, fading in over so many pixels from each of its edges; the picture's own edge is none."""
+    """The mask, fading in over so many pixels from each of its edges; the edge of the image does not count as one."""
     if feather == 0:
         return mask
     step = -(-feather // _STEPS)
@@ -110,19 +115,19 @@ def _feathered(mask: Image.Image, feather: int) -> Image.Image:
     for level in range(1, levels + 2):
         depth.paste(level, mask=inside)
         layers.append(inside)
-        # A mean over 3x3 is 255 only where all nine are; at the picture's edge Pillow repeats the last pixels.
+        # A mean over 3x3 is 255 only where all nine are; at the edge of the image, Pillow repeats the last pixels.
         inside = inside.filter(ImageFilter.BoxBlur(1)).point(_WHOLLY_MARKED)
-    # Where nothing deeper is near, the deepest there is counts as deep enough.
+    # Where nothing deeper is near, the deepest level counts as fully inside.
     for deepest, layer in enumerate(layers, start=1):
         near = layer.filter(ImageFilter.BoxBlur(levels)).point(_MARKED)
         ramp.paste(depth.point(_ramp(deepest, step, feather)), mask=near)
-    # The coarser the steps, the more they show; thin parts, which smoothing would wash out, are none of the last ones.
+    # Coarse steps show, so they are smoothed; but only near the deepest level, since thin parts would be washed out.
     ramp.paste(ramp.filter(ImageFilter.BoxBlur(1 - 1 / step)), mask=near)
     smooth = ramp.resize(mask.size, Image.Resampling.BILINEAR, box=(0, 0, mask.width / step, mask.height / step))
     return ImageChops.multiply(mask, smooth)
 
 
 def _ramp(deepest: int, step: int, feather: int) -> list[int]:
-    """The weight by depth, in steps from 1 on, where the deepest one has all of it."""
+    """The weight by depth, counted in steps from 1, with full weight at the deepest one."""
     shares = [min(1.0, max(0.0, (depth - 0.5) * step / feather)) for depth in range(256)]
     return [round(255 * min(1.0, share / shares[deepest])) for share in shares]

@@ -1,4 +1,4 @@
-"""Text in and out of picture files, without a pixel being encoded again."""
+"""Writes text into image files and reads it back, without encoding a pixel again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from .errors import ImageError
-from .formats.containers import Container, taken_apart
+from .formats.containers import Container, parse
 from .formats.png import Png
 
 __all__ = ["embed_text", "parts_with_text", "parts_with_text_chunks", "read_text"]
@@ -16,75 +16,79 @@ _KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 
 
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
-    """The file of ``parts_with_text`` as one; raises what it raises."""
+    """The file that ``parts_with_text`` returns in parts, in one piece; raises the same errors."""
     return b"".join(parts_with_text(data, texts)) if texts else data
 
 
 def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memoryview]:
-    """The file with texts in it, its compressed pixels byte for byte as they were.
+    """The file with texts added; its compressed pixels stay the same, byte for byte.
 
-    It comes in parts to be written one behind the other: those that were there are views of ``data``, not copies.
+    Returns parts to write one after the other. The parts that come from ``data`` are views of it, not copies.
 
-    A PNG gets ``tEXt`` chunks, or ``iTXt`` where a text is not ASCII: Pillow shows either in ``Image.info``. JPEG and
-    WebP get a JSON object of all texts as EXIF user comment; their other EXIF tags stay. Texts that are there under
-    other keywords stay, those under the same are replaced.
+    A PNG gets ``tEXt`` chunks, or ``iTXt`` for a text that is not ASCII; Pillow shows both in ``Image.info``. JPEG and
+    WebP get a JSON object with all texts as the EXIF user comment, and keep their other EXIF tags. Existing texts with
+    the same keyword are replaced, others stay.
 
     Args:
         data: A PNG, JPEG or WebP file; only its outline is checked here.
         texts: Text by keyword, which is 1 to 79 characters of Latin-1.
 
     Raises:
-        ImageError: The file is cut off or in another format, a keyword or text cannot be stored, or, for JPEG, all
-            texts and other EXIF tags together exceed 64 KB.
+        ImageError: The file is truncated or in another format, a keyword or text cannot be stored, or the texts and
+            other EXIF tags of a JPEG exceed 64 KB together.
     """
     container = _container(data)
     for keyword, text in texts.items():
         if _KEYWORD.fullmatch(keyword) is None:
-            raise ImageError(f"{keyword!r} cannot be the keyword of a text: it takes 1 to 79 printable characters.")
+            raise ImageError(
+                f"{keyword!r} is not a valid keyword: use 1 to 79 printable Latin-1 characters.", "invalid_text"
+            )
         if "\0" in text:
-            raise ImageError(f"The text {keyword} holds a NUL character, which cannot be stored.")
+            raise ImageError(f"The text {keyword} contains a NUL character, which cannot be stored.", "invalid_text")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise ImageError(f"The text {keyword} holds half a character, which cannot be stored.") from None
+            raise ImageError(
+                f"The text {keyword} contains half a character, which cannot be stored.", "invalid_text"
+            ) from None
     return container.parts_with_texts(texts) if texts else [data]
 
 
 def parts_with_text_chunks(
     png: bytes, chunks: Sequence[tuple[bytes, bytes]], *, dropped: Iterable[str] = ()
 ) -> list[bytes | memoryview]:
-    """The PNG with text chunks in it as somebody else has made them, everything else byte for byte as it was.
+    """The PNG with finished text chunks added; everything else stays the same, byte for byte.
 
-    In parts like ``parts_with_text``.
+    Returns parts to write, as ``parts_with_text`` does.
 
     Args:
         png: A PNG file; only its outline is checked here.
-        chunks: The kind of each (``tEXt``, ``zTXt``, ``iTXt``) and its body, the keyword first. They replace the file's
-            own texts with their keywords.
-        dropped: Keywords whose texts in the file go without another in their place.
+        chunks: The type of each chunk (``tEXt``, ``zTXt``, ``iTXt``) and its body, which starts with the keyword. They
+            replace the file's texts with the same keywords.
+        dropped: Keywords of texts to remove from the file.
 
     Raises:
-        ImageError: The file is no PNG or cut off, or a chunk is no text.
+        ImageError: The file is not a PNG or is truncated, or a chunk is not a text chunk.
     """
     container = _container(png)
     if not isinstance(container, Png):
-        raise ImageError("This is no PNG.")
+        raise ImageError("The file is not a PNG.", "wrong_format")
     return container.parts_with_text_chunks(chunks, dropped)
 
 
 def read_text(data: bytes) -> dict[str, str]:
-    """The texts in a file by keyword: those that ``embed_text`` wrote, and for a PNG all others too.
+    """The texts in a file by keyword: those that ``embed_text`` wrote, and in a PNG all others too.
 
-    Texts that cannot be read are left out, and so are compressed ones beyond the first 16 MB of them.
+    Ignores texts that cannot be read, and compressed texts beyond the first 16 MB.
 
     Raises:
-        ImageError: The file is cut off or no PNG, JPEG or WebP.
+        ImageError: The file is truncated, or is not a PNG, JPEG or WebP.
     """
     return _container(data).texts()
 
 
 def _container(data: bytes) -> Container:
-    container = taken_apart(data)
+    container = parse(data)
     if container is None:
-        raise ImageError("Text can be kept in PNG, JPEG and WebP files only.")
+        raise ImageError("Only PNG, JPEG and WebP files can store text.", "wrong_format")
     return container

@@ -1,25 +1,51 @@
-"""The one error of this package."""
+"""What is wrong with an image file."""
 
 from __future__ import annotations
 
-__all__ = ["ImageError", "TooManyPixelsError", "cut_off", "damaged", "unreadable"]
+from typing import Literal
+
+__all__ = ["ImageError", "ImageErrorCode", "TooManyPixelsError", "damaged", "truncated", "unreadable"]
+
+ImageErrorCode = Literal[
+    "damaged",
+    "empty_mask",
+    "invalid_text",
+    "too_many_bytes",
+    "too_many_pixels",
+    "truncated",
+    "unreadable",
+    "wrong_format",
+]
 
 
 class ImageError(ValueError):
-    """A picture that cannot be used; the message is one sentence for people, without the name of the file."""
+    """An image that cannot be used.
+
+    The message is one sentence, without the name of the file.
+
+    Attributes:
+        code: What is wrong, in one word.
+    """
+
+    def __init__(self, message: str, code: ImageErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TooManyPixelsError(ImageError):
-    """A picture that is larger than allowed; nothing else is wrong with it."""
+    """An image with more pixels than the limit; nothing else is wrong with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "too_many_pixels")
 
 
 def unreadable() -> ImageError:
-    return ImageError("This is not a picture that can be read.")
+    return ImageError("The file is not a readable image.", "unreadable")
 
 
-def cut_off() -> ImageError:
-    return ImageError("The picture is cut off: its file ends too early.")
+def truncated() -> ImageError:
+    return ImageError("The image is truncated: the file ends too early.", "truncated")
 
 
 def damaged() -> ImageError:
-    return ImageError("The picture is damaged.")
+    return ImageError("The image is damaged.", "damaged")

@@ -1,4 +1,4 @@
-"""A picture as it may be sent: in a format that every provider takes, upright, small enough, and telling no tales."""
+"""Prepares an image to be sent: in a format that every provider accepts, upright, small enough, without metadata."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image
 from ..sizing import Size
 from .errors import ImageError
 from .formats import exif
-from .formats.containers import MimeType, taken_apart
-from .pixels import check_pixels, decoded, encoded_png, opened_otherwise, upright, verify
+from .formats.containers import MimeType, parse
+from .pixels import check_pixels, decoded, encoded_png, open_other_format, upright, verify
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 
 
 _SLOW_PIXELS = 4_000_000
-"""Above this many pixels encoding a PNG takes more than a second."""
+"""Encoding a PNG with more pixels than this takes more than a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """A picture that can be sent.
+    """An image that is ready to be sent.
 
     Attributes:
         data: The file's bytes.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
         size: Its pixels.
-        downscaled: True if it has fewer pixels than the picture it was made of.
+        downscaled: True if it has fewer pixels than the original.
     """
 
     data: bytes = field(repr=False)
@@ -39,22 +39,22 @@ class PreparedImage:
 
 
 def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
-    """Make a picture ready to be sent.
+    """Prepare an image to be sent.
 
-    A PNG, JPEG or WebP keeps its pixels as they are encoded, and loses all that does not show: EXIF with its places
-    and dates, XMP, texts, comments, thumbnails, further pictures. It is encoded anew (a JPEG as JPEG of quality 95, all
-    else as PNG) only if it must be turned upright, is an animation (its first picture is taken), has CMYK or 16-bit
-    grey pixels, or is too large. Every other format that Pillow reads becomes a PNG, RGB or RGBA. An ICC profile stays
-    unless the colours had to be converted, which makes them sRGB.
+    A PNG, JPEG or WebP keeps its encoded pixels and loses everything that does not show: EXIF with places and dates,
+    XMP, texts, comments, thumbnails, more images. It is encoded again (a JPEG as JPEG with quality 95, anything else as
+    PNG) only if it must be turned upright, is an animation (only its first image is used), has CMYK or 16-bit grey
+    pixels, or is too large. Every other format that Pillow reads becomes a PNG, RGB or RGBA. An ICC profile stays,
+    unless the colours had to be converted; then they are sRGB.
 
     Args:
         data: The file, in any format that Pillow reads, up to 200 million pixels.
-        max_bytes: The most bytes it may have. A larger one is made smaller in steps, with its ratio and its alpha.
+        max_bytes: The limit in bytes. A larger image is scaled down in steps, with its ratio and its alpha.
 
     Raises:
-        ImageError: It cannot be read, is cut off, has too many pixels, or does not fit however small.
+        ImageError: It cannot be read, is truncated, has too many pixels, or exceeds the limit at any size.
     """
-    container = taken_apart(data)
+    container = parse(data)
     mime_type: MimeType = "image/png"
     if container is not None:
         check_pixels(container.size)
@@ -67,7 +67,7 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     pixels = decoded(data)
     image = pixels.image
     original = image.width * image.height
-    # A file of the same format tells how far to go down; encoding a large picture once for nothing takes seconds.
+    # In the same format, the file's length shows how far to scale down; one needless encoding would take seconds.
     is_slow = original > _SLOW_PIXELS and container is not None and container.mime_type == mime_type
     scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_slow else 1.0
     smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes, scale)
@@ -75,23 +75,23 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
 
 
 def size_of(data: bytes) -> Size:
-    """A picture's pixels as it is shown, turned upright; read from its header.
+    """The size in pixels at which an image is shown, upright; read from the file's header.
 
     Raises:
-        ImageError: It cannot be read, is cut off or has too many pixels.
+        ImageError: It cannot be read, is truncated or has too many pixels.
     """
-    container = taken_apart(data)
+    container = parse(data)
     if container is not None:
         check_pixels(container.size)
         return upright(container.size, container.orientation)
-    with opened_otherwise(data) as image:
+    with open_other_format(data) as image:
         return upright(Size(*image.size), exif.orientation(image.info.get("exif", b"")))
 
 
 def _fitting(
     image: Image.Image, profile: bytes | None, mime_type: MimeType, max_bytes: int, scale: float
 ) -> tuple[Size, bytes]:
-    """The image encoded, as large as fits within ``max_bytes``, tried from a scale downwards."""
+    """The image, encoded at the largest size that fits into ``max_bytes``, starting from a scale."""
     while True:
         size = Size(max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         smaller = image if scale == 1 else image.resize((size.width, size.height), Image.Resampling.LANCZOS)
@@ -99,8 +99,8 @@ def _fitting(
         if len(encoded) <= max_bytes:
             return size, encoded
         if size.pixels == 1:
-            raise ImageError(f"The picture cannot be made to fit into {max_bytes:,} bytes.")
-        # Bytes go with the area, or a little less than that, because fewer pixels compress worse.
+            raise ImageError(f"The image does not fit into {max_bytes:,} bytes at any size.", "too_many_bytes")
+        # The number of bytes goes with the area, or falls a little slower, because fewer pixels compress worse.
         scale *= min(0.9, 0.95 * math.sqrt(max_bytes / len(encoded)))
 
 

@@ -1,4 +1,4 @@
-"""Is a picture whole, and what is it."""
+"""Checks that an image is complete, and finds its format, size and alpha."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from ..sizing import Size
 from .errors import ImageError
-from .formats.containers import MimeType, taken_apart
-from .pixels import check_pixels, opened_otherwise, verify
+from .formats.containers import MimeType, parse
+from .pixels import check_pixels, open_other_format, verify
 
 __all__ = ["ImageInfo", "inspect_image"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a picture file is.
+    """What is known of an image file.
 
     Attributes:
-        mime_type: Its format, as its bytes say.
-        size: Its pixels as stored, whatever its EXIF says on turning them.
-        has_alpha: True if it has an alpha channel or a transparent colour, even if all of it is opaque.
-        is_signed: True if it carries Content Credentials; see ``is_signed``.
+        mime_type: The format, by the file's first bytes.
+        size: The size in pixels as stored, before any EXIF orientation is applied.
+        has_alpha: True if there is an alpha channel or a transparent colour, even if every pixel is opaque.
+        is_signed: True if the file carries Content Credentials; see ``formats.containers.is_signed``.
     """
 
     mime_type: MimeType
@@ -30,22 +30,22 @@ class ImageInfo:
 
 
 def inspect_image(data: bytes, *, max_pixels: int) -> ImageInfo:
-    """Check that a PNG, JPEG or WebP is whole, and say what it is.
+    """Check that a PNG, JPEG or WebP is complete, and return its format, size and alpha.
 
-    A PNG is checked by its checksums, without inflating it (50 MB take some 25 ms); JPEG and WebP, which have
-    none, are decoded. What follows the end of the picture in its file is not looked at.
+    A PNG is checked by its checksums, without decompression (about 25 ms for 50 MB). JPEG and WebP have no checksums
+    and are decoded. Bytes after the end of the image are ignored.
 
     Args:
         data: The file.
-        max_pixels: The largest picture that is taken; it is refused before anything is decoded.
+        max_pixels: The most pixels an image may have; a larger one is refused before anything is decoded.
 
     Raises:
-        ImageError: The file is cut off, damaged, too large or in another format.
+        ImageError: The file is truncated, damaged, too large or in another format.
     """
-    container = taken_apart(data)
+    container = parse(data)
     if container is None:
-        with opened_otherwise(data) as image:
-            raise ImageError(f"The picture is in the format {image.format}, not PNG, JPEG or WebP.")
+        with open_other_format(data) as image:
+            raise ImageError(f"The image is a {image.format} file, not PNG, JPEG or WebP.", "wrong_format")
     check_pixels(container.size, max_pixels)
     verify(container)
     return ImageInfo(container.mime_type, container.size, container.has_alpha, container.is_signed)

@@ -1,6 +1,6 @@
-"""What to change of a picture, in the forms that people paint and that providers want.
+"""Converts masks, which mark what to change in an image, between the forms that people paint and providers expect.
 
-Inside, a mask is a PNG of mode L: 255 = change, 0 = keep, between = partly.
+The internal form is a PNG of mode L: 255 = change, 0 = keep, values between = partly.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _INVERTED = [255 - value for value in range(256)]
 
 
 def mask_from_file(data: bytes) -> bytes:
-    """The inside form of a mask that somebody painted, in any format that Pillow reads.
+    """The internal form of a painted mask, in any format that Pillow reads.
 
-    With an alpha channel or a transparent colour, what is transparent marks what to change; without, what is white.
+    With an alpha channel or a transparent colour, transparent pixels mark what to change; otherwise white ones do.
 
     Raises:
         ImageError: It cannot be read, or it marks nothing; the message then says how to mark.
@@ -44,37 +44,38 @@ def mask_from_file(data: bytes) -> bytes:
     if image.mode == "RGBA":
         mask = image.getchannel("A").point(_INVERTED)
         nothing = (
-            "The mask has an alpha channel but nothing in it is transparent, so it marks nothing: make the part to "
-            "change transparent, or save the mask without alpha to mark the part in white."
+            "The mask has an alpha channel, but no pixel is transparent, so it marks nothing: make the part to change "
+            "transparent, or save the mask without alpha and paint the part to change white."
         )
     else:
         mask = image.convert("L")
-        nothing = "The mask is black all over, so it marks nothing: paint the part to change white."
+        nothing = "The mask is completely black, so it marks nothing: paint the part to change white."
     if _brightest(mask) == 0:
-        raise ImageError(nothing)
+        raise ImageError(nothing, "empty_mask")
     return encoded_png(mask)
 
 
 def mask_from_black(data: bytes) -> bytes:
-    """The inside form of a mask in which black is to be changed and white is kept, as Invoke's are.
+    """The internal form of a mask in which black marks what to change, such as Invoke's.
 
     Raises:
-        ImageError: It cannot be read, or it is white all over.
+        ImageError: It cannot be read, or it is completely white.
     """
     mask = decoded(data).image.convert("L").point(_INVERTED)
     if _brightest(mask) == 0:
-        raise ImageError("The mask is white all over, so nothing would be changed.")
+        raise ImageError(
+            "The mask is completely white, so it marks nothing: paint the part to change black.", "empty_mask"
+        )
     return encoded_png(mask)
 
 
 def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
-    """A mask in OpenAI's form: an RGBA PNG, black, its alpha 0 where the picture is to be changed.
+    """A mask in OpenAI's form: a black RGBA PNG with alpha 0 where the image is to be changed.
 
     Args:
-        mask: The inside form.
-        size: The pixels of the picture that it is for; the mask is stretched to them. One that has only 0 and 255 gets
-            no other values by that.
-        max_bytes: The most bytes it may have. If it has more, what is partly marked is wholly marked or not at all.
+        mask: The internal form.
+        size: The size of the image that it is for; the mask is stretched to it. A mask with only 0 and 255 stays so.
+        max_bytes: The limit in bytes. A larger mask loses its partly marked pixels: each is marked fully or not at all.
 
     Raises:
         ImageError: The mask cannot be read or does not fit.
@@ -83,20 +84,20 @@ def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
 
 
 def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
-    """A mask as a picture to look at: a grey PNG of mode L, white where the picture is to be changed.
+    """A mask as an image for the model to look at: a grey PNG of mode L, white where the image is to be changed.
 
-    Takes and raises what ``alpha_mask`` does.
+    The arguments and errors are those of ``alpha_mask``.
     """
     return _fitting(mask, size, max_bytes, encoded_png)
 
 
 def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
-    """A picture in DALL·E 2's form: centred in a transparent square RGBA PNG, as large as fits, with its ratio.
+    """An image in DALL·E 2's form: centred in a transparent square RGBA PNG, as large as fits, with its ratio.
 
     Args:
         data: The file, in any format that Pillow reads.
         edge: The square's edge in pixels.
-        max_bytes: The most bytes it may have.
+        max_bytes: The limit in bytes.
 
     Raises:
         ImageError: It cannot be read or does not fit.
@@ -107,16 +108,18 @@ def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
     square.paste(image.resize(inner, Image.Resampling.LANCZOS), (left, top))
     encoded = encoded_png(square, compress_level=9)
     if len(encoded) > max_bytes:
-        raise ImageError(f"As a square PNG of {edge}x{edge} the picture does not fit into {max_bytes:,} bytes.")
+        raise ImageError(
+            f"As a square PNG of {edge}x{edge}, the image does not fit into {max_bytes:,} bytes.", "too_many_bytes"
+        )
     return encoded
 
 
 def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
-    """The mask that goes with ``square_rgba``, in the inside form: what is around the picture counts as to change.
+    """The mask that belongs to ``square_rgba``, in the internal form: everything around the image is marked.
 
     Args:
-        mask: The inside form.
-        image_size: The pixels of the picture that it is for, upright.
+        mask: The internal form.
+        image_size: The size of the image that it is for, upright.
         edge: The square's edge in pixels.
 
     Raises:
@@ -129,11 +132,11 @@ def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
 
 
 def from_square(data: bytes, image_size: Size) -> bytes:
-    """The picture that stands in a square such as ``square_rgba`` makes, as PNG: the way back from an edited square.
+    """The image inside a square that ``square_rgba`` made and a provider edited, as PNG.
 
     Args:
-        data: The square, of any edge.
-        image_size: The pixels of the picture that went in, upright; its ratio says what of the square to take.
+        data: The square, with any edge.
+        image_size: The size of the original image, upright; its ratio decides what part of the square to return.
 
     Raises:
         ImageError: The square cannot be read.
@@ -144,31 +147,33 @@ def from_square(data: bytes, image_size: Size) -> bytes:
 
 
 def _contained(size: Size, edge: int) -> tuple[int, int, tuple[int, int]]:
-    """Left, top, and width and height of a picture that is centred in a square."""
+    """Left, top, and (width, height) of an image that is centred in a square."""
     scale = edge / max(size.width, size.height)
     width, height = max(1, round(size.width * scale)), max(1, round(size.height * scale))
     return (edge - width) // 2, (edge - height) // 2, (width, height)
 
 
 def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A mask of mode L at another size; one that has only 0 and 255 gets no other values by that."""
+    """A mask of mode L at another size; one with only 0 and 255 stays so."""
     if mask.size == size:
         return mask
     if sum(mask.histogram()[1:255]):
         return mask.resize(size, Image.Resampling.BILINEAR)
-    # A hard mask stays hard. BOX repeats pixels or takes the mean, and whatever was touched by a mark stays marked.
+    # A hard mask stays hard: BOX repeats pixels or averages them, and every pixel that a mark touches is marked.
     return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
 
 
 def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
-    """A mask stretched and encoded; without its greys if it has too many bytes with them."""
+    """A mask, stretched and encoded; without its greys if it has too many bytes with them."""
     soft = stretched(decoded(mask).image.convert("L"), (size.width, size.height))
     encoded = encode(soft, compress_level=6)
     if len(encoded) > max_bytes:
         half = _brightest(soft) / 2
         encoded = encode(soft.point([255 * (value > half) for value in range(256)]), compress_level=9)
     if len(encoded) > max_bytes:
-        raise ImageError(f"The mask cannot be made to fit into {max_bytes:,} bytes; paint it with fewer details.")
+        raise ImageError(
+            f"The mask does not fit into {max_bytes:,} bytes: paint it with fewer details.", "too_many_bytes"
+        )
     return encoded
 
 

@@ -1,7 +1,7 @@
-"""The recall metadata in image files: written, and read back.
+"""Writes recall metadata into image files or beside them, and reads it back.
 
-They stand in the image's file, or beside it in a *sidecar*, a JSON file that names the image by its hash: a file that
-carries Content Credentials (C2PA) is signed to the last byte, and one more chunk turns them invalid.
+A file with Content Credentials (C2PA) is signed to the last byte, so one more chunk makes its signature invalid. Its
+metadata goes into a *sidecar*: a JSON file beside the image, which names the image by its hash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from ..metadata import KEYWORD
 from ..request import MetadataMode
@@ -24,22 +25,23 @@ __all__ = ["Placed", "Sidecar", "embed", "no_metadata", "parts_with", "place", "
 
 
 _PROMPTS_IN_EXIF = (4000, 1000)
-"""Characters of a prompt to try to fit into the 64 KiB of a JPEG's EXIF, where one takes up to 14 bytes."""
+"""How many characters of a prompt to try in the 64 KiB of a JPEG's EXIF, where each takes up to 14 bytes."""
 
 
 _SIDECAR_FORMAT = 1
 
 _DEEPEST = 100
-"""How deep the settings in a file may be nested; those that are written here are so four deep."""
+"""How deep the metadata in a file may be nested; what this module writes is four deep."""
 
 
-class Placed(NamedTuple):
-    """An image and its settings, as they are to be written.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An image and its metadata, ready to be written to disk.
 
     Attributes:
-        parts: The image's file, in parts to be written in this order.
-        sidecar: What to write into ``NAME.EXT.json`` beside it; None if there is nothing to write there.
-        notice: What the user should know of it.
+        parts: The image file, in parts to write in this order.
+        sidecar: The content of ``NAME.EXT.json`` beside it; None for no such file.
+        notice: What the user should know about it.
     """
 
     parts: list[bytes | memoryview]
@@ -47,13 +49,14 @@ class Placed(NamedTuple):
     notice: Notice | None = None
 
 
-class Sidecar(NamedTuple):
-    """The settings that stand beside an image.
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The content of a sidecar.
 
     Attributes:
-        sha256: The hash of the image's file, in hexadecimal.
-        metadata: The settings.
-        is_newer: True if a later version of this program wrote them, which may mean more by them.
+        sha256: The hash of the image file, in hexadecimal.
+        metadata: The metadata of that image.
+        is_newer: True if a newer version of this program wrote it, in a format that may mean more.
     """
 
     sha256: str
@@ -62,20 +65,20 @@ class Sidecar(NamedTuple):
 
 
 def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """A PNG, JPEG or WebP with metadata in it, as one; raises what ``parts_with`` raises.
+    """A PNG, JPEG or WebP with metadata in it, in one piece; raises the errors of ``parts_with``.
 
-    Content Credentials in the file are not valid any more then: ``place`` leaves such a file as it is.
+    This makes Content Credentials in the file invalid; ``place`` does not change such a file.
     """
     return b"".join(parts_with(data, metadata))
 
 
 def parts_with(data: bytes, metadata: Mapping[str, Any]) -> list[bytes | memoryview]:
-    """A PNG, JPEG or WebP with metadata in it and its image data untouched, in parts to be written in this order.
+    """A PNG, JPEG or WebP with metadata in it and the same encoded pixels, in parts to write in this order.
 
     Raises:
-        ImageError: The file is none of these.
+        ImageError: The file is in another format.
     """
-    # Only EXIF has a limit, and only a prompt can be as long as that.
+    # Only EXIF has a limit, and only the prompt can be that long.
     for text in (metadata, *(_shortened(metadata, characters) for characters in _PROMPTS_IN_EXIF[:-1])):
         with suppress(ImageError):
             return parts_with_text(data, {KEYWORD: _dumps(text)})
@@ -83,13 +86,13 @@ def parts_with(data: bytes, metadata: Mapping[str, Any]) -> list[bytes | memoryv
 
 
 def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto") -> Placed:
-    """Where the metadata of an image go, and what is to be written for it.
+    """Decide where the metadata of an image goes, and return what to write.
 
     Args:
-        data: A PNG, JPEG or WebP, as it arrived.
-        metadata: What made it.
-        mode: ``embed`` writes them into the file, ``sidecar`` beside it, ``none`` nowhere. ``auto`` embeds unless that
-            would end the file's Content Credentials or the file has no room.
+        data: A PNG, JPEG or WebP, as it was received.
+        metadata: The metadata.
+        mode: ``embed`` writes it into the file, ``sidecar`` beside it, ``none`` nowhere. ``auto`` embeds it, unless
+            that would make the file's Content Credentials invalid or the file has no room.
     """
     if mode == "none":
         return Placed([data])
@@ -103,52 +106,52 @@ def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto")
             if mode == "embed":
                 raise
             return Placed([data], _sidecar(data, metadata))
-    # An image is never lost for its settings, whatever a provider may have put into them.
+    # An image is never lost because of its metadata, whatever a provider put into it.
     except ValueError as error:
         return Placed([data], None, no_metadata(str(error)))
 
 
 def no_metadata(why: str) -> Notice:
-    """What to say of an image whose settings could not be written; ``why`` is the end of a sentence."""
+    """The notice for an image whose settings cannot be written; ``why`` completes its sentence."""
     return Notice("no_metadata", f"An image was saved without its settings: {why}")
 
 
 _CREDENTIALS_ENDED = Notice(
     "credentials_ended",
-    "The Content Credentials of the image are no longer valid, since its settings were written into its file; "
-    "metadata: auto keeps them.",
+    "The image's Content Credentials are no longer valid, because its settings were written into the file. Use "
+    "metadata: auto to keep them valid.",
 )
 
 
 def _beside(data: bytes) -> Notice:
-    """Why the settings are not in the file. Of the three formats, Invoke's gallery reads settings in PNGs alone."""
-    what = "The image carries Content Credentials: its file stays as it is, and its settings are in NAME.EXT.json."
+    """The notice that the settings are not in the file; Invoke's gallery reads them only from PNG files."""
+    what = "The image carries Content Credentials, so its file is unchanged and its settings are in NAME.EXT.json."
     recalls_there = data.startswith(b"\x89PNG")
-    more = " Invoke's gallery recalls nothing from it; metadata: embed writes the settings into the file instead."
+    more = " Invoke's gallery cannot recall them; use metadata: embed to write them into the file."
     return Notice("settings_beside", what + (more if recalls_there else ""))
 
 
 def _sidecar(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    told = {"format": _SIDECAR_FORMAT, "sha256": hashlib.sha256(data).hexdigest(), "metadata": metadata}
-    return (json.dumps(told, ensure_ascii=True, allow_nan=False, indent=2) + "\n").encode("ascii")
+    content = {"format": _SIDECAR_FORMAT, "sha256": hashlib.sha256(data).hexdigest(), "metadata": metadata}
+    return (json.dumps(content, ensure_ascii=True, allow_nan=False, indent=2) + "\n").encode("ascii")
 
 
 def read_sidecar(data: bytes) -> Sidecar | None:
-    """The settings in a sidecar; None if the file is none, or cannot be read."""
-    told = _loads(data)
-    if not isinstance(told, dict):
+    """Read a sidecar; None if the file is not one."""
+    content = _loads(data)
+    if not isinstance(content, dict):
         return None
-    version, sha256, metadata = told.get("format"), told.get("sha256"), told.get("metadata")
+    version, sha256, metadata = content.get("format"), content.get("sha256"), content.get("metadata")
     if not isinstance(version, int) or not isinstance(sha256, str) or not isinstance(metadata, dict):
         return None
     return Sidecar(sha256, metadata, version > _SIDECAR_FORMAT)
 
 
 def read(data: bytes) -> dict[str, Any] | None:
-    """The metadata of a picture file, None if it has none that can be read.
+    """The metadata in an image file; None if there is no readable metadata.
 
     Raises:
-        ImageError: The file is no PNG, JPEG or WebP, or is broken.
+        ImageError: The file is not a PNG, JPEG or WebP, or is broken.
     """
     metadata = _loads(read_text(data).get(KEYWORD, ""))
     return metadata if isinstance(metadata, dict) else None
@@ -167,7 +170,7 @@ def _shortened(metadata: Mapping[str, Any], characters: int) -> dict[str, Any]:
 
 
 def _loads(text: str | bytes) -> object:
-    """What a JSON text of anybody's holds; None if it is none, or is nested too deep. No number in it is infinite."""
+    """The value of untrusted JSON, without infinite numbers; None if the text is not JSON or is nested too deep."""
     try:
         value: object = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -191,5 +194,5 @@ def _finite(text: str) -> float | None:
 
 
 def _dumps(metadata: Mapping[str, Any]) -> str:
-    # ASCII alone, so that every reader of text chunks and EXIF gets the same text.
+    # Only ASCII, so that every reader of text chunks and EXIF gets the same text.
     return json.dumps(metadata, ensure_ascii=True, allow_nan=False)

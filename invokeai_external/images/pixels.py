@@ -1,4 +1,4 @@
-"""Decoding with Pillow, for those who need pixels: eight bits, RGB or RGBA, upright."""
+"""Decodes images with Pillow, for code that needs pixels: eight bits, RGB or RGBA, upright."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, Web
 from ..sizing import Size
 from .errors import ImageError, TooManyPixelsError, unreadable
 from .formats import exif
-from .formats.containers import Container, taken_apart
+from .formats.containers import Container, parse
 from .formats.png import Png
 
 __all__ = [
@@ -22,18 +22,18 @@ __all__ = [
     "check_pixels",
     "decoded",
     "encoded_png",
-    "glance",
-    "opened_otherwise",
+    "open_other_format",
+    "rgb_thumbnail",
     "upright",
     "verify",
     "verify_pixels",
 ]
 
 MAX_PIXELS = 200_000_000
-"""The largest picture that is decoded; as RGBA it takes 800 MB of memory."""
+"""The most pixels that are decoded; as RGBA they take 800 MB of memory."""
 
-_NEVER = frozenset({"EPS"})
-"""Pillow reads EPS by having Ghostscript run the program that such a file is."""
+_REFUSED_FORMATS = frozenset({"EPS"})
+"""Pillow reads an EPS file by running it as a program in Ghostscript."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,29 +44,33 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes an EXIF orientation (EXIF 2.3, 4.6.4)."""
+"""The operation that undoes each EXIF orientation (EXIF 2.3, 4.6.4)."""
 
 
 class Pixels(NamedTuple):
-    """``image`` is RGB or RGBA, upright; ``profile`` the ICC profile that these pixels have, None for sRGB."""
+    """``image`` is RGB or RGBA, upright; ``profile`` is the ICC profile of its pixels, None for sRGB."""
 
     image: Image.Image
     profile: bytes | None
 
 
 def check_pixels(size: Size, most: int = MAX_PIXELS) -> None:
-    """Raises ImageError if a picture of that size has more than ``most`` pixels."""
+    """Raise ImageError if an image of that size has more than ``most`` pixels."""
     if size.pixels > most:
-        raise TooManyPixelsError(f"The picture has {size} pixels, which is more than the {most:,} that are taken.")
+        raise TooManyPixelsError(f"The image has {size} pixels; the limit is {most:,} pixels.")
 
 
 def upright(size: Size, orientation: int) -> Size:
-    """The size of a picture that is stored with this EXIF orientation, once it is turned."""
+    """The size of an image after its EXIF orientation is applied."""
     return Size(size.height, size.width) if orientation >= 5 else size
 
 
 def decoded(data: bytes) -> Pixels:
-    """The picture, of an animation the first. Raises ImageError if it cannot be read or has too many pixels."""
+    """The pixels of an image, or of the first image of an animation.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
     with _opened(data) as (image, orientation), unreadable_on_failure():
         image.load()
         pixels, profile = _as_rgb(image)
@@ -75,27 +79,27 @@ def decoded(data: bytes) -> Pixels:
 
 
 def as_encoded(data: bytes) -> ImageFile.ImageFile:
-    """A PNG, JPEG or WebP opened by Pillow in the mode that it is encoded in, neither decoded nor converted nor turned.
+    """A PNG, JPEG or WebP, opened by Pillow in its encoded mode: not decoded, not converted, not turned.
 
-    Of an animation it is the first picture.
+    Of an animation, it is the first image.
 
     Raises:
-        ImageError: It is in another format, cut off or damaged, or has too many pixels.
+        ImageError: It is in another format, truncated or damaged, or has too many pixels.
     """
-    container = taken_apart(data)
+    container = parse(data)
     if container is None:
         raise unreadable()
     check_pixels(container.size)
     with unreadable_on_failure():
-        return _decodable(container)
+        return _opened_by_pillow(container)
 
 
-def glance(data: bytes, *, longest_px: int) -> Image.Image:
-    """A picture to be looked at while a better one is awaited: RGB, on white where it is see-through.
+def rgb_thumbnail(data: bytes, *, longest_px: int) -> Image.Image:
+    """A small image for display: RGB, on white where it is transparent.
 
     Args:
         data: The file, in any format that Pillow reads.
-        longest_px: What its longer side may have; a larger one is made smaller.
+        longest_px: The limit for the longer side; a larger image is scaled down.
 
     Raises:
         ImageError: It cannot be read or has too many pixels.
@@ -108,20 +112,20 @@ def glance(data: bytes, *, longest_px: int) -> Image.Image:
 
 
 def verify(container: Container) -> None:
-    """Check that the pixels arrived whole: a PNG by its checksums, JPEG and WebP, which have none, by decoding.
+    """Check that the pixels are complete: those of a PNG by its checksums, those of JPEG and WebP by decoding them.
 
     Raises:
-        ImageError: They did not.
+        ImageError: They are not.
     """
     if isinstance(container, Png):
         container.verify()
     else:
-        with unreadable_on_failure(), _decodable(container) as image:
+        with unreadable_on_failure(), _opened_by_pillow(container) as image:
             image.load()
 
 
 def verify_pixels(data: bytes) -> None:
-    """Raise ImageError if a picture's pixels cannot be decoded; the checksums of a PNG alone do not tell."""
+    """Raise ImageError if the pixels cannot be decoded, which can be so even if the checksums of a PNG are right."""
     decoded(data)
 
 
@@ -134,30 +138,30 @@ def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_le
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
-    """The file opened, and its EXIF orientation."""
-    container = taken_apart(data)
+    """The opened file and its EXIF orientation."""
+    container = parse(data)
     if container is None:
-        with opened_otherwise(data) as image:
+        with open_other_format(data) as image:
             yield image, exif.orientation(image.info.get("exif", b""))
     else:
         check_pixels(container.size)
-        with unreadable_on_failure(), _decodable(container) as image:
+        with unreadable_on_failure(), _opened_by_pillow(container) as image:
             yield image, container.orientation
 
 
 @contextmanager
 def unreadable_on_failure() -> Iterator[None]:
-    """Turn whatever Pillow raises into an ``ImageError``.
+    """Turn every exception of Pillow into an ``ImageError``.
 
-    Pillow promises no set of exceptions: its plugins let SyntaxError, struct.error, zlib.error, KeyError,
-    OverflowError and more through, each for its own kind of broken file.
+    Pillow documents no set of exceptions: its plugins raise SyntaxError, struct.error, zlib.error, KeyError,
+    OverflowError and more, each for another kind of broken file.
     """
     try:
         yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TooManyPixelsError("The picture has more pixels than are taken.") from None
+        raise TooManyPixelsError("The image has too many pixels.") from None
     except Exception:
         raise unreadable() from None
 
@@ -169,14 +173,13 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def _decodable(container: Container) -> ImageFile.ImageFile:
-    """The image for Pillow to decode.
+def _opened_by_pillow(container: Container) -> ImageFile.ImageFile:
+    """The image, opened but not decoded, without the rest of its file.
 
-    Without anything else of the file: Pillow would warn of broken EXIF, and take a PNG's text named ``gamma`` for the
-    chunk of that name.
+    With the rest, Pillow would warn about broken EXIF and mistake a PNG text with the keyword ``gamma`` for a chunk.
 
     Raises:
-        ImageError: A PNG is not whole; Pillow would decode missing pixels as black.
+        ImageError: A PNG is not complete; Pillow would decode missing pixels as black.
     """
     if isinstance(container, Png):
         container.verify()
@@ -184,13 +187,13 @@ def _decodable(container: Container) -> ImageFile.ImageFile:
 
 
 @contextmanager
-def opened_otherwise(data: bytes) -> Iterator[ImageFile.ImageFile]:
-    """A file in one of the formats that Pillow alone reads, opened but not decoded.
+def open_other_format(data: bytes) -> Iterator[ImageFile.ImageFile]:
+    """A file in a format other than PNG, JPEG and WebP, opened but not decoded.
 
-    Pillow has a limit of its own: it warns above 89 million pixels and refuses twice as many.
+    Pillow has its own limit: it warns above 89 million pixels and refuses twice as many.
     """
     with unreadable_on_failure(), Image.open(io.BytesIO(data)) as image:
-        if image.format in _NEVER:
+        if image.format in _REFUSED_FORMATS:
             raise unreadable()
         check_pixels(Size(*image.size))
         yield image
@@ -204,12 +207,12 @@ def _as_rgb(image: Image.Image) -> Pixels:
     elif image.mode[0] in "IF":
         image = _as_grey(image)
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.info = {}  # Pillow writes comments and more from here into the files that it makes
+    image.info = {}  # or Pillow writes comments and more from here into its files
     return Pixels(image, profile if space == b"RGB " else None)
 
 
 def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A CMYK or Lab image in sRGB: CMYK by its profile, or by rule of thumb without one that works."""
+    """A CMYK or Lab image in sRGB: CMYK by its profile, or by Pillow's simple formula if there is no usable profile."""
     if image.mode == "CMYK" and not profile:
         return image.convert("RGB")
     try:
@@ -220,9 +223,10 @@ def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _as_grey(image: Image.Image) -> Image.Image:
-    """Numbers for pixels as 8-bit grey: Pillow would cut off what is above 255.
+    """An image of integers or floats as 8-bit grey; Pillow would clip every value above 255.
 
-    What number is white stands nowhere but for 16 bits; elsewhere it is the next of 1, 255 and so on above the largest.
+    The value of white is known only for 16 bits. For others it is the first of 1, 255 and 65535 that is not below the
+    largest value, or else that value.
     """
     numbers = image if image.mode == "F" else image.convert("I").convert("F")
     _, largest = cast(tuple[float, float], numbers.getextrema())

@@ -24,7 +24,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer, model_vali
 
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..images.errors import ImageError
-from ..images.pixels import glance
+from ..images.pixels import rgb_thumbnail
 from ..metadata import with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GenerationResult, Notice, Preview
@@ -292,7 +292,7 @@ def _show_progress(context: InvocationContext, line: str, preview: Preview | Non
     if preview is not None:
         # A damaged preview is not shown.
         with suppress(ImageError):
-            picture = glance(preview.data, longest_px=_PREVIEW_PX)
+            picture = rgb_thumbnail(preview.data, longest_px=_PREVIEW_PX)
             size = size or preview.size or Size(*picture.size)
             context.util.signal_progress(line, image=picture, image_size=(size.width, size.height))
             return

@@ -2,7 +2,7 @@
 
 ``create_app()`` gives an ASGI application that answers like both services: the same checks, the same errors, the same
 fields. Only the base URL changes: ``http://HOST:PORT/openai/v1`` for OpenAI, ``http://HOST:PORT/gemini`` for Gemini
-(clients add ``/v1`` or ``/v1beta`` themselves). The pictures are drawn here, from the prompt and the seed; nothing
+(clients add ``/v1`` or ``/v1beta`` themselves). The images are drawn here, from the prompt and the seed; nothing
 leaves the machine, and nothing is billed. Any key is good unless it holds the word ``wrong`` or ``invalid``.
 """
 

@@ -1,4 +1,4 @@
-"""The log of received calls, for tests to look at: kept in memory only, without keys and without picture bytes."""
+"""The log of received calls, for tests to look at: kept in memory only, without keys and without image bytes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CallLog:
         self._calls: deque[dict[str, object]] = deque(maxlen=_MOST_CALLS)
 
     def record(self, request: Request, **content: object) -> None:
-        """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of picture bytes.
+        """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of image bytes.
 
         Its ``outcome`` is the status of the answer, ``abandoned``, ``cut short``, or None while it is open; its
         ``images`` are the SHA-256 of the image files that the answer held whole, previews aside.

@@ -1,4 +1,4 @@
-"""Picture files in and out of the sandbox."""
+"""Image files in and out of the sandbox."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _READABLE = ("PNG", "JPEG", "WEBP")
 
 
 class UnreadableImageError(ValueError):
-    """A file that is no PNG, JPEG or WebP picture, or a broken one."""
+    """A file that is no PNG, JPEG or WebP image, or a broken one."""
 
 
 def decode(data: bytes) -> Image.Image:
-    """Read a picture, turned upright as its EXIF data say; its ``info["mime_type"]`` says what the file is.
+    """Read an image, turned upright as its EXIF data say; its ``info["mime_type"]`` says what the file is.
 
     Raises UnreadableImageError.
     """
@@ -31,7 +31,7 @@ def decode(data: bytes) -> Image.Image:
             picture.load()
     # Pillow raises SyntaxError for some broken PNG files, and warns of bombs by an exception where warnings are errors.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError("not a readable PNG, JPEG or WebP picture") from error
+        raise UnreadableImageError("not a readable PNG, JPEG or WebP image") from error
     picture.info["mime_type"] = mime_type
     return picture
 
@@ -44,7 +44,7 @@ def mime_type_of(data: bytes) -> str:
 
 
 def encode(picture: Image.Image, file_format: str, quality: int = 95) -> bytes:
-    """Write a picture as ``png``, ``jpeg`` or ``webp``; ``quality`` is 0 to 100 and has no meaning for PNG."""
+    """Write an image as ``png``, ``jpeg`` or ``webp``; ``quality`` is 0 to 100 and has no meaning for PNG."""
     buffer = io.BytesIO()
     if file_format == "png":
         # The level is low because the sandbox is meant to be quick, and its files live on this machine.
@@ -57,7 +57,7 @@ def encode(picture: Image.Image, file_format: str, quality: int = 95) -> bytes:
 
 
 def _flat(picture: Image.Image) -> Image.Image:
-    """The picture on white, as JPEG knows no alpha."""
+    """The image on white, as JPEG knows no alpha."""
     if picture.mode == "RGB":
         return picture
     layered = picture.convert("RGBA")
@@ -66,7 +66,7 @@ def _flat(picture: Image.Image) -> Image.Image:
 
 
 def several(files: Sequence[bytes], form: str, file_format: str) -> list[bytes]:
-    """More pictures than were asked for: ``twice`` with the first one again at the end, ``small_first`` with it at half
+    """More images than were asked for: ``twice`` with the first one again at the end, ``small_first`` with it at half
     its size before all."""
     if form == "twice":
         return [*files, files[0]]

@@ -1,7 +1,7 @@
 """Faults to order: what can go wrong at a provider, made to happen on the next calls.
 
 ``POST /sandbox/faults`` with ``{"provider": "openai", "fault": "rate_limited", "times": 2, "form": "none"}`` puts a
-fault in the provider's queue. Each call for pictures that brings a good key takes one fault from the queue, whatever
+fault in the provider's queue. Each call for images that brings a good key takes one fault from the queue, whatever
 else is wrong with it, until the queue is empty; calls for the list of models take none. ``FAULTS`` is the table of all
 faults and of their parameters.
 """
@@ -108,12 +108,12 @@ FAULTS: Mapping[str, FaultKind] = {
         "200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
     ),
     "refusal_text": FaultKind(
-        "200 and STOP with words in the place of a picture",
+        "200 and STOP with words in the place of an image",
         {"text": Param("I can't create that image, but I can describe it for you.")},
         providers=("gemini",),
     ),
     "finish_reason": FaultKind(
-        "200 with a candidate that ended without a picture",
+        "200 with a candidate that ended without an image",
         {"reason": Param("IMAGE_SAFETY"), "message": Param(None)},
         providers=("gemini",),
     ),
@@ -123,15 +123,15 @@ FAULTS: Mapping[str, FaultKind] = {
     ),
     "truncated_body": FaultKind("the connection closes in the middle of the body that content-length announced"),
     "truncated_json": FaultKind("a whole HTTP answer that holds half of its JSON"),
-    "bad_base64": FaultKind("picture data that is not base64"),
-    "not_an_image": FaultKind("good base64 of something that is no picture"),
-    "url_safe_base64": FaultKind("picture data in the URL-safe alphabet of base64"),
+    "bad_base64": FaultKind("image data that is not base64"),
+    "not_an_image": FaultKind("good base64 of something that is no image"),
+    "url_safe_base64": FaultKind("image data in the URL-safe alphabet of base64"),
     "served_file": FaultKind(
-        "this file in the place of every picture, byte for byte: base64 of a PNG, JPEG or WebP",
+        "this file in the place of every image, byte for byte: base64 of a PNG, JPEG or WebP",
         {"file": Param("", is_file=True)},
     ),
     "url_result": FaultKind(
-        "a url in the place of b64_json: of the sandbox, where the picture is after so many misses (404), or data:",
+        "a url in the place of b64_json: of the sandbox, where the image is after so many misses (404), or data:",
         {
             "form": Param("absolute", ("absolute", "relative", "data")),
             "misses": Param(0.0),
@@ -140,18 +140,18 @@ FAULTS: Mapping[str, FaultKind] = {
         providers=("openai",),
     ),
     "several_images": FaultKind(
-        "one picture more than asked for: the first one again, or before all others at half its size",
+        "one image more than asked for: the first one again, or before all others at half its size",
         {"form": Param("twice", ("twice", "small_first"))},
     ),
-    "thought_only": FaultKind("the picture in a thought alone, and STOP", providers=("gemini",)),
+    "thought_only": FaultKind("the image in a thought alone, and STOP", providers=("gemini",)),
     "snake_case": FaultKind("an answer with snake_case names", providers=("gemini",)),
-    "jpeg_answer": FaultKind("a JPEG picture, whatever was asked for"),
-    "other_size": FaultKind("a picture of another size than asked for", {"width": Param(896), "height": Param(640)}),
+    "jpeg_answer": FaultKind("a JPEG image, whatever was asked for"),
+    "other_size": FaultKind("an image of another size than asked for", {"width": Param(896), "height": Param(640)}),
     "sloppy_mask": FaultKind("an edit that changes a little outside of its mask as well"),
     "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
     "dropped_connection": FaultKind("the connection closes without an answer"),
     "slow_stream": FaultKind("so many seconds between the events of a stream", {"seconds": _SECONDS}),
-    "stream_ends_early": FaultKind("a stream that ends before its picture is finished"),
+    "stream_ends_early": FaultKind("a stream that ends before its image is finished"),
     "stream_error": FaultKind(
         "an error object in the stream, behind the previews; OpenAI: code, Gemini: status",
         {

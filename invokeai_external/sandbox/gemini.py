@@ -35,7 +35,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/gemini")
 
 _VERSIONS = ("v1", "v1beta")
-_ANSWER = "Here is the picture you asked for."
+_ANSWER = "Here is the image you asked for."
 _DESCRIPTION = "A quiet landscape with layered hills under a soft gradient of light."
 _THOUGHT = "**Composing the scene**\n\nI am sketching the light and the layers first, then the details."
 _THOUGHT_EDGE = 256
@@ -45,7 +45,7 @@ _JPEG_MODEL = "gemini-3.1-flash-lite-image"
 
 @router.post("/{version}/models/{model}:generateContent")
 async def generate_content(request: Request, version: str, model: str) -> Response:
-    """One picture with words; JSON in, ``GenerateContentResponse`` out."""
+    """One image with words; JSON in, ``GenerateContentResponse`` out."""
     whole, fault = await _whole_answer(request, version, model)
     return deliver(_spelt(whole, fault), fault, images=_images(whole, fault))
 
@@ -100,7 +100,7 @@ async def _whole_answer(request: Request, version: str, model: str) -> tuple[dic
 
 
 def _images(body: dict[str, Any], fault: Fault | None) -> tuple[bytes, ...]:
-    """The finished pictures of an answer, or of a piece of it; of a thought, where no other was ordered."""
+    """The finished images of an answer, or of a piece of it; of a thought, where no other was ordered."""
     thoughts = fault is not None and fault.name == "thought_only"
     parts = [part for candidate in body.get("candidates", ()) for part in candidate["content"].get("parts", ())]
     files = [decode_base64(part["inlineData"]["data"]) for part in parts if _is_finished(part, thoughts=thoughts)]
@@ -170,7 +170,7 @@ async def get_model(request: Request, version: str, model: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """The picture of an answer, more if that was ordered, and the smaller one that it was thought out with."""
+    """The image of an answer, more if that was ordered, and the smaller one that it was thought out with."""
 
     files: tuple[bytes, ...]
     mime_type: str
@@ -184,7 +184,7 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
     size = call.size
     if fault and fault.name == "other_size":
         size = Size(int(fault.number("width")), int(fault.number("height")))
-    # Gemini has no field for the picture to edit: one picture, with or without a mask, is taken for that, several are
+    # Gemini has no field for the image to edit: one image, with or without a mask, is taken for that, several are
     # taken for references.
     is_edit = call.mask is not None or len(call.images) == 1
     scene = Scene(
@@ -326,7 +326,7 @@ def _check_key(request: Request, query_key: bool) -> None:
 
 
 def _without_pictures(value: object) -> object:
-    """A JSON body for the log, the data of its pictures described and not kept."""
+    """A JSON body for the log, the data of its images described and not kept."""
     if isinstance(value, list):
         return [_without_pictures(item) for item in value]
     if not isinstance(value, dict):

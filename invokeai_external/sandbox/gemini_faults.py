@@ -91,7 +91,7 @@ def _retry_info(delay: str) -> dict[str, object]:
 
 
 def ordered_body(fault: Fault | None) -> dict[str, object] | None:
-    """The part of a 200 answer that a fault puts in the place of the candidates with a picture; None if it does not."""
+    """The part of a 200 answer that a fault puts in the place of the candidates with an image; None if it does not."""
     if fault is None:
         return None
     if fault.name == "blocked_prompt":

@@ -39,14 +39,14 @@ class ContentCall:
         model: The model's name as it was sent.
         prompt: The words of the last turn.
         turns_text: The words of all turns together, which are what is counted.
-        images: The pictures of the last turn, in their order; the newest picture of the model if it has none.
+        images: The images of the last turn, in their order; the newest image of the model if it has none.
         mask: Where to change the first of them (mode L, 255 = change), if the words speak of a mask and the second
-            picture looks like one; it is not among the pictures then.
-        image_count: How many pictures all turns hold.
+            image looks like one; it is not among the images then.
+        image_count: How many images all turns hold.
         size: The pixels to make.
         image_size: The size's name; None for models that have none.
         gives_text: Whether words are wanted in the answer.
-        gives_image: Whether a picture is.
+        gives_image: Whether an image is.
         include_thoughts: Whether interim thoughts are.
         seed: As sent, or made from the whole call.
     """
@@ -89,7 +89,7 @@ def served_config(model: str, version: str, *, serves: Callable[[ModelConfig], b
 
 
 def signs_thoughts(config: ModelConfig) -> bool:
-    """Whether a model signs its pictures, and wants the signature back when a turn is continued: all from 3 on."""
+    """Whether a model signs its images, and wants the signature back when a turn is continued: all from 3 on."""
     return not config.id.startswith("gemini-2")
 
 
@@ -121,7 +121,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
     return ContentCall(
         config=config,
         model=model,
-        prompt=last.text or "(a picture without words)",
+        prompt=last.text or "(an image without words)",
         turns_text=turns_text,
         images=tuple(images),
         mask=mask,
@@ -137,7 +137,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """One turn: who speaks, the words, and each picture with the bytes of its file."""
+    """One turn: who speaks, the words, and each image with the bytes of its file."""
 
     role: str
     text: str
@@ -184,7 +184,7 @@ def _turn(turn: Mapping[str, object], index: int, config: ModelConfig) -> _Turn:
 
 
 def _has_mask(words: str, images: Sequence[Image.Image]) -> bool:
-    """Whether the second picture is the mask of the first: the words say so, and it is grey and of the same size."""
+    """Whether the second image is the mask of the first: the words say so, and it is grey and of the same size."""
     return (
         re.search(r"\bmask\b", words, re.IGNORECASE) is not None
         and len(images) > 1
@@ -319,7 +319,7 @@ def _size(
     named = str(image_size) if image_size else ("1K" if sizing.image_sizes else None)
     wanted = AspectRatio.parse(str(ratio)) if ratio else AspectRatio(1, 1)
     if ratio is None and first_image:
-        # Without a ratio the model follows the picture that it is given.
+        # Without a ratio the model follows the image that it is given.
         nearest = sizing.choose(SizeRequest(size=Size(first_image.width, first_image.height))).aspect_ratio
         wanted = AspectRatio.parse(str(nearest))
     chosen = sizing.choose(SizeRequest(aspect_ratio=wanted, image_size=named)).size

@@ -30,15 +30,15 @@ __all__ = ["router"]
 router = APIRouter(prefix="/openai")
 
 _TOKENS_OF_A_PREVIEW = 100
-"""What third parties report that a partial picture costs in output tokens."""
+"""What third parties report that a partial image costs in output tokens."""
 
 _COARSEST = 64
-"""Into how many parts the longer edge of the first partial picture is cut; each further one has twice as many."""
+"""Into how many parts the longer edge of the first partial image is cut; each further one has twice as many."""
 
 
 @router.post("/v1/images/generations")
 async def generate(request: Request) -> Response:
-    """Pictures from words; JSON in, ``ImagesResponse`` out."""
+    """Images from words; JSON in, ``ImagesResponse`` out."""
     state = state_of(request)
     raw = await request.body()
     content_type = _content_type(request)
@@ -60,7 +60,7 @@ async def generate(request: Request) -> Response:
 
 @router.post("/v1/images/edits")
 async def edit(request: Request) -> Response:
-    """Pictures from words, pictures and a mask; multipart in, ``ImagesResponse`` out."""
+    """Images from words, images and a mask; multipart in, ``ImagesResponse`` out."""
     state = state_of(request)
     content_type = _content_type(request)
     is_form = content_type == "multipart/form-data"
@@ -99,7 +99,7 @@ async def get_model(request: Request, model: str) -> Response:
 
 @router.get("/files/{name}")
 async def get_file(request: Request, name: str) -> Response:
-    """A picture that an answer pointed to; like the real ones, such a URL needs no key, unless that was ordered."""
+    """An image that an answer pointed to; like the real ones, such a URL needs no key, unless that was ordered."""
     file = state_of(request).files.get(name)
     if file is None:
         raise openai_error(404, "The file does not exist, or no longer.", code="not_found")
@@ -147,7 +147,7 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
 
 
 def _url(request: Request, file: bytes, mime_type: str, fault: Fault | None) -> str:
-    """Where a picture can be fetched, in the ordered form."""
+    """Where an image can be fetched, in the ordered form."""
     ordered = fault if fault and fault.name == "url_result" else None
     if ordered and ordered.text("form") == "data":
         return f"data:{mime_type};base64,{base64_text(file, None)}"
@@ -165,7 +165,7 @@ def _events(
     sent: Sequence[bytes],
     fault: Fault | None,
 ) -> list[Event]:
-    """The partial pictures, the finished one with its usage, and the last word."""
+    """The partial images, the finished one with its usage, and the last word."""
     kind = "image_edit" if call.inputs.images else "image_generation"
     common: dict[str, object] = {"created_at": int(time.time()), **_look(call, fault)}
     partial = [
@@ -191,7 +191,7 @@ def _event(body: dict[str, object], images: Sequence[bytes] = ()) -> Event:
 
 
 def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
-    """The finished picture as it might have looked before: at its size, first in coarse parts, then in finer ones."""
+    """The finished image as it might have looked before: at its size, first in coarse parts, then in finer ones."""
     whole = decode(file)
     previews = []
     for i in range(count):
@@ -202,7 +202,7 @@ def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
 
 
 def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
-    """What an answer says of how its pictures were made."""
+    """What an answer says of how its images were made."""
     return {
         "background": "transparent" if call.transparent else "opaque",
         "output_format": _format_of(call, fault),
@@ -212,7 +212,7 @@ def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
 
 
 def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
-    """All pictures of a call as files."""
+    """All images of a call as files."""
     if fault and fault.name == "served_file":
         return [fault.file("file")] * call.n
     base = call.inputs.images[0] if call.inputs.images else None

@@ -73,17 +73,17 @@ class ImageCall:
         config: The model's capabilities.
         model: The model's name as it was sent.
         prompt: What to paint.
-        n: How many pictures.
+        n: How many images.
         size: Their pixels, chosen already where ``auto`` was asked for.
         quality: Chosen already where ``auto`` was asked for.
         transparent: True for a see-through background.
         output_format: ``png``, ``jpeg`` or ``webp``.
         output_compression: 0 to 100, where 100 is the best.
-        previews: How many partial pictures to stream before the whole one; None for an answer in one piece.
-        wants_url: True if the picture is to be answered as a URL (DALL·E alone).
+        previews: How many partial images to stream before the whole one; None for an answer in one piece.
+        wants_url: True if the image is to be answered as a URL (DALL·E alone).
         safety_identifier: The caller's name for its user; None if it gave none.
         inputs: The images to edit and for reference.
-        seed: Made from the whole call, as the service takes none: the same call gives the same picture.
+        seed: Made from the whole call, as the service takes none: the same call gives the same image.
     """
 
     config: ModelConfig
@@ -247,12 +247,12 @@ def _check_complexity(given: Mapping[str, object]) -> None:
 
 
 def _previews(given: Mapping[str, object]) -> int | None:
-    """How many partial pictures to stream; None without a stream."""
+    """How many partial images to stream; None without a stream."""
     count = _integer(given, "partial_images", 0, 3, default=0)
     if given.get("stream"):
         if given.get("n", 1) != 1:
-            # What the service does is not known; no event says which of several pictures it belongs to.
-            raise openai_error(400, "The sandbox streams one picture a call.", param="n", code="invalid_value")
+            # What the service does is not known; no event says which of several images it belongs to.
+            raise openai_error(400, "The sandbox streams one image a call.", param="n", code="invalid_value")
         return count
     if count:
         raise openai_error(

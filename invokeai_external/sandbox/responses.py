@@ -33,7 +33,7 @@ __all__ = [
 
 _JSON = "application/json; charset=utf-8"
 
-NOT_AN_IMAGE = b"These bytes are no picture, as ordered."
+NOT_AN_IMAGE = b"These bytes are no image, as ordered."
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _MOST_FILES = 64
 
 @dataclass(slots=True)
 class ShelvedFile:
-    """A picture file behind a URL.
+    """An image file behind a URL.
 
     Attributes:
         data: Its bytes.
@@ -40,7 +40,7 @@ class ShelvedFile:
 
 
 class FileShelf:
-    """The picture files that answers point to by URL: the newest 64."""
+    """The image files that answers point to by URL: the newest 64."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, ShelvedFile] = OrderedDict()

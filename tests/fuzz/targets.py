@@ -27,7 +27,7 @@ from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.masks import alpha_mask, mask_from_black, mask_from_file
-from invokeai_external.images.pixels import glance, verify_pixels
+from invokeai_external.images.pixels import rgb_thumbnail, verify_pixels
 from invokeai_external.metadata import KEYWORD
 from invokeai_external.providers.registry import Registry
 from invokeai_external.request import GenerationRequest
@@ -238,7 +238,7 @@ def _check_image(case: bytes) -> None:
     tried(lambda: embed_text(case, {"invokeai_metadata": "{}", "Title": "ü"}))
     tried(lambda: mask_from_file(case))
     tried(lambda: mask_from_black(case))
-    tried(lambda: glance(case, longest_px=16))
+    tried(lambda: rgb_thumbnail(case, longest_px=16))
     tried(lambda: verify_pixels(case))
     tried(lambda: composite(good, case, seeds.image_files()[3], feather=2))
     tried(lambda: composite(case, good, seeds.image_files()[3], feather=2))

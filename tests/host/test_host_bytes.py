@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from ..conftest import SandboxServer
-from ..images.pictures import PNG_MODES, chunk, chunks, encoded, info, painted, png_of, with_chunks
+from ..images.samples import PNG_MODES, chunk, chunks, encoded, info, painted, png_of, with_chunks
 from .canned import Canned
 from .conftest import NewInvoke
 from .graphs import PROMPT, workflow_graph

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from ..images.pictures import encoded, painted
+from ..images.samples import encoded, painted
 from ..images.signing import signed, validation_state
 from .conftest import NewInvoke
 from .graphs import workflow_graph

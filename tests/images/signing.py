@@ -1,4 +1,4 @@
-"""Images with Content Credentials (C2PA), signed and checked by the official library, with a certificate of its own."""
+"""Images with Content Credentials (C2PA), signed and checked by the official library, with a test certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgori
 
 
 def signed(data: bytes, mime_type: str) -> bytes:
-    """The image with a manifest that says that a model made it, as the providers sign theirs."""
+    """The image with a manifest that says that a model made it, like the manifests of the providers."""
     manifest = {
         "claim_generator_info": [{"name": "invokeai_external tests", "version": "1"}],
         "format": mime_type,
@@ -36,7 +36,7 @@ def signed(data: bytes, mime_type: str) -> bytes:
 
 
 def validation_state(data: bytes, mime_type: str) -> str:
-    """``Valid``, ``Invalid``, or ``Trusted``, which needs a certificate that everybody knows; ``""`` for none."""
+    """``Valid``, ``Invalid`` or ``Trusted``, which needs a public certificate; ``""`` without a manifest."""
     try:
         reader = c2pa.Reader(mime_type, io.BytesIO(data))
     except c2pa.C2paError.ManifestNotFound:
@@ -46,7 +46,7 @@ def validation_state(data: bytes, mime_type: str) -> str:
 
 @cache
 def _signer() -> c2pa.Signer:
-    """Signs with a leaf certificate below a root one, since C2PA refuses a certificate that signs itself."""
+    """A signer with a leaf certificate below a root, since C2PA refuses a self-signed certificate."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = (
         _certificate("root", root_key.public_key())

@@ -1,4 +1,4 @@
-"""An edit laid into its original: outside of the mask nothing changes, whatever the mask, the sizes and the formats."""
+"""An edit composited into its original: outside the mask nothing changes, whatever the mask, sizes and formats."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from invokeai_external.images.compositing import composite
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.pixels import decoded, verify_pixels
 
-from . import pictures
-from .pictures import encoded, painted, png_of
+from . import samples
+from .raising import image_error
+from .samples import encoded, painted, png_of
 
 KEEP = [255 * (value == 0) for value in range(256)]
-originals = pictures.pngs() | pictures.jpegs() | pictures.webps()
+originals = samples.pngs() | samples.jpegs() | samples.webps()
 
 
 def opened(data: bytes) -> Image.Image:
@@ -28,7 +29,7 @@ def opened(data: bytes) -> Image.Image:
 
 @st.composite
 def masks(draw: st.DrawFn, size: tuple[int, int]) -> Image.Image:
-    """A mask of a size, of any values: mostly noise, or boxes as people paint them."""
+    """A mask of a size with any values: noise, or boxes as people paint them."""
     if draw(st.booleans()):
         data = draw(st.binary(min_size=size[0] * size[1], max_size=size[0] * size[1]))
         mask = Image.frombytes("L", size, data)
@@ -41,14 +42,14 @@ def masks(draw: st.DrawFn, size: tuple[int, int]) -> Image.Image:
     return mask
 
 
-def kept(image: Image.Image, mask: Image.Image) -> bytes:
-    """The pixels that the mask does not mark, and black elsewhere."""
+def unmarked(image: Image.Image, mask: Image.Image) -> bytes:
+    """The pixels that the mask does not mark; black elsewhere."""
     return Image.composite(image, Image.new(image.mode, image.size), mask.point(KEEP)).tobytes()
 
 
 @settings(deadline=None, max_examples=300)
 @given(originals, originals, st.integers(0, 64), st.data())
-def test_outside_of_the_mask_every_pixel_is_the_original_s(
+def test_outside_the_mask_every_pixel_is_the_originals(
     original: bytes, result: bytes, feather: int, data: st.DataObject
 ) -> None:
     base = decoded(original).image
@@ -56,12 +57,12 @@ def test_outside_of_the_mask_every_pixel_is_the_original_s(
     made = opened(composite(original, result, encoded(mask, "PNG"), feather=feather))
     assert made.size == base.size
     assert base.mode == "RGB" or made.mode == "RGBA"
-    assert kept(made, mask) == kept(base.convert(made.mode), mask)
+    assert unmarked(made, mask) == unmarked(base.convert(made.mode), mask)
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["RGB", "RGBA"]), st.sampled_from(["RGB", "RGBA"]), pictures.sizes, st.data())
-def test_where_a_hard_mask_is_white_every_pixel_is_the_result_s(
+@given(st.sampled_from(["RGB", "RGBA"]), st.sampled_from(["RGB", "RGBA"]), samples.sizes, st.data())
+def test_where_a_hard_mask_is_white_every_pixel_is_the_results(
     mode: str, result_mode: str, size: tuple[int, int], data: st.DataObject
 ) -> None:
     base, result = painted(mode, size), painted(result_mode, size, seed=99)
@@ -71,13 +72,13 @@ def test_where_a_hard_mask_is_white_every_pixel_is_the_result_s(
     assert made == Image.composite(result.convert(made.mode), base.convert(made.mode), mask)
 
 
-def test_without_a_mark_it_is_the_original_whatever_came() -> None:
+def test_an_empty_mask_returns_the_original() -> None:
     base = painted("RGBA", (20, 10))
     black = encoded(Image.new("L", (20, 10)), "PNG")
     assert opened(composite(encoded(base, "PNG"), png_of("RGBA", (5, 5)), black, feather=8)) == base
 
 
-def test_grey_is_a_mixture() -> None:
+def test_grey_mixes_both() -> None:
     mask = Image.new("L", (3, 1))
     mask.putdata([0, 128, 255])
     made = composite(
@@ -89,7 +90,7 @@ def test_grey_is_a_mixture() -> None:
     assert [opened(made).getpixel((x, 0)) for x in range(3)] == [(0, 100, 200), (100, 100, 100), (200, 100, 0)]
 
 
-def test_what_is_see_through_lends_no_colour_to_a_mixture() -> None:
+def test_transparent_pixels_add_no_colour_to_a_mixture() -> None:
     original, result = Image.new("RGBA", (1, 1), (0, 0, 0, 0)), Image.new("RGBA", (1, 1), (200, 40, 10, 255))
     half = encoded(Image.new("L", (1, 1), 128), "PNG")
     pixel = opened(composite(encoded(original, "PNG"), encoded(result, "PNG"), half, feather=0)).getpixel((0, 0))
@@ -100,7 +101,7 @@ def test_what_is_see_through_lends_no_colour_to_a_mixture() -> None:
 @pytest.mark.parametrize(
     ("mode", "result_mode", "hole", "made_mode"),
     [
-        ("RGB", "RGBA", True, "RGBA"),  # a hole that was asked for stays one
+        ("RGB", "RGBA", True, "RGBA"),  # a hole that was requested stays a hole
         ("RGB", "RGBA", False, "RGB"),
         ("RGBA", "RGB", False, "RGBA"),
         ("RGBA", "RGBA", True, "RGBA"),
@@ -109,7 +110,7 @@ def test_what_is_see_through_lends_no_colour_to_a_mixture() -> None:
 def test_alpha(mode: str, result_mode: str, hole: bool, made_mode: str) -> None:
     original, result = Image.new(mode, (20, 20), "teal"), Image.new(result_mode, (20, 20), "red")
     if result_mode == "RGBA":
-        result.putpixel((0, 0), (1, 2, 3, 0))  # outside of the mask, where it does not count
+        result.putpixel((0, 0), (1, 2, 3, 0))  # outside the mask, where it does not count
     if hole:
         result.putpixel((10, 10), (1, 2, 3, 4))
     mask = Image.new("L", (20, 20))
@@ -121,11 +122,11 @@ def test_alpha(mode: str, result_mode: str, hole: bool, made_mode: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["PNG", "JPEG", "WEBP"]), st.sampled_from([1, 3, 6, 8]), pictures.sizes, pictures.sizes)
-def test_the_original_is_upright_and_lends_its_size_to_result_and_mask(
+@given(st.sampled_from(["PNG", "JPEG", "WEBP"]), st.sampled_from([1, 3, 6, 8]), samples.sizes, samples.sizes)
+def test_result_and_mask_are_stretched_to_the_upright_original(
     kind: str, orientation: int, size: tuple[int, int], other: tuple[int, int]
 ) -> None:
-    original = encoded(painted("RGB", size), kind, exif=pictures.exif(orientation))
+    original = encoded(painted("RGB", size), kind, exif=samples.exif(orientation))
     upright = (size[1], size[0]) if orientation > 4 else size
     white = encoded(Image.new("L", other, 255), "PNG")
     made = opened(composite(original, encoded(Image.new("RGB", other, "red"), "PNG"), white, feather=8))
@@ -133,16 +134,16 @@ def test_the_original_is_upright_and_lends_its_size_to_result_and_mask(
     assert made == Image.new("RGB", upright, "red")
 
 
-def test_nothing_of_the_original_s_file_but_its_pixels_and_its_profile_comes_along() -> None:
+def test_only_pixels_and_profile_of_the_original_file_are_used() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    original = encoded(painted("RGB", (20, 10)), "JPEG", exif=pictures.exif(6), comment=b"hello", icc_profile=profile)
+    original = encoded(painted("RGB", (20, 10)), "JPEG", exif=samples.exif(6), comment=b"hello", icc_profile=profile)
     made = composite(original, png_of("RGB", (10, 20)), png_of("L", (10, 20)), feather=3)
-    assert pictures.kinds(made)[:2] == [b"IHDR", b"iCCP"]
-    assert set(pictures.kinds(made)) == {b"IHDR", b"iCCP", b"IDAT", b"IEND"}
+    assert samples.kinds(made)[:2] == [b"IHDR", b"iCCP"]
+    assert set(samples.kinds(made)) == {b"IHDR", b"iCCP", b"IDAT", b"IEND"}
 
 
 def swapped_profile() -> bytes:
-    """An RGB profile whose red and blue are exchanged."""
+    """An RGB profile with red and blue swapped."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = int.from_bytes(data[128:132])
     tags = {bytes(data[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
@@ -152,27 +153,27 @@ def swapped_profile() -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_colours_are_brought_into_the_original_s_profile(mode: str) -> None:
+def test_colours_are_converted_to_the_originals_profile(mode: str) -> None:
     white = encoded(Image.new("L", (4, 4), 255), "PNG")
     red = encoded(Image.new(mode, (4, 4), "red"), "PNG")
     base = Image.new(mode, (4, 4), "teal")
     made = opened(composite(encoded(base, "PNG", icc_profile=swapped_profile()), red, white, feather=0))
     pixel = made.getpixel((1, 1))
     assert isinstance(pixel, tuple)
-    assert pixel[:3] == pytest.approx((0, 0, 255), abs=2), "red has another number there"
+    assert pixel[:3] == pytest.approx((0, 0, 255), abs=2), "red has another value in that profile"
     assert made.mode == mode
     broken = composite(encoded(base, "PNG", icc_profile=bytes(16) + b"RGB " + bytes(200)), red, white, feather=0)
     assert opened(broken).getpixel((1, 1)) == Image.new(mode, (1, 1), "red").getpixel((0, 0))
 
 
 def weights(mask: Image.Image, feather: int) -> Image.Image:
-    """How much of the result is in each pixel: white laid into black."""
+    """How much of the result is in each pixel: white composited into black."""
     black, white = (encoded(Image.new("RGB", mask.size, colour), "PNG") for colour in ("black", "white"))
     return opened(composite(black, white, encoded(mask, "PNG"), feather=feather)).getchannel("R")
 
 
 @pytest.mark.parametrize("feather", [1, 2, 3, 4, 5, 8, 13, 32, 64])
-def test_the_feather_fades_in_from_the_edges_of_the_mask_and_not_from_those_of_the_picture(feather: int) -> None:
+def test_the_feather_fades_in_from_the_edges_of_the_mask_but_not_of_the_image(feather: int) -> None:
     mask = Image.new("L", (400, 300))
     mask.paste(255, (100, 0, 400, 300))
     found = weights(mask, feather)
@@ -187,7 +188,7 @@ def test_the_feather_fades_in_from_the_edges_of_the_mask_and_not_from_those_of_t
 
 @given(st.integers(1, 30), st.integers(1, 64), st.integers(0, 40), st.booleans())
 @settings(deadline=None)
-def test_parts_that_are_too_thin_for_the_feather_are_changed_all_the_same(
+def test_parts_that_are_too_thin_for_the_feather_change_too(
     thickness: int, feather: int, start: int, upright: bool
 ) -> None:
     mask = Image.new("L", (150, 150))
@@ -198,23 +199,23 @@ def test_parts_that_are_too_thin_for_the_feather_are_changed_all_the_same(
     assert found.getbbox() == mask.getbbox()
 
 
-def test_a_soft_mask_is_nowhere_exceeded() -> None:
+def test_no_pixel_changes_more_than_a_soft_mask_says() -> None:
     soft = Image.radial_gradient("L").point([255 - value for value in range(256)])
     assert ImageChops.subtract(weights(soft, 8), soft).getbbox() is None
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_cannot_be_read(place: int) -> None:
+def test_an_unreadable_file(place: int) -> None:
     files = [png_of("RGB", (3, 3)), png_of("RGB", (3, 3)), encoded(Image.new("L", (3, 3), 255), "PNG")]
     files[place] = b"text"
-    with pytest.raises(ImageError, match="not a picture"):
+    with image_error("unreadable"):
         composite(*files, feather=8)
 
 
-def test_pixels_are_verified_where_checksums_do_not_tell() -> None:
+def test_pixels_are_verified_even_if_the_checksums_are_right() -> None:
     verify_pixels(png_of("RGB", (3, 3)))
     rotten = [
-        (kind, b"\xff" * len(body) if kind == b"IDAT" else body) for kind, body in pictures.chunks(png_of("L", (9, 9)))
+        (kind, b"\xff" * len(body) if kind == b"IDAT" else body) for kind, body in samples.chunks(png_of("L", (9, 9)))
     ]
     with pytest.raises(ImageError):
-        verify_pixels(pictures.png(rotten))
+        verify_pixels(samples.png(rotten))

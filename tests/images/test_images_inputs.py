@@ -1,4 +1,4 @@
-"""What is sent: the same pixels, nothing else, and no more bytes than are taken."""
+"""What is sent: the same pixels, nothing else, and no more bytes than the limit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from invokeai_external.images.inputs import PreparedImage, prepare_input, size_o
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.sizing import Size
 
-from . import pictures
-from .pictures import XMP, chunks, encoded, kinds, painted, png_of, riff_chunks, with_chunks
+from . import samples
+from .raising import image_error
+from .samples import XMP, chunks, encoded, kinds, painted, png_of, riff_chunks, with_chunks
 
 ROOM = 1 << 24
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -37,22 +38,22 @@ def pixels(data: bytes) -> bytes:
         return image.convert("RGBA").tobytes()
 
 
-@given(pictures.pngs())
-def test_png_is_stripped_and_not_encoded_anew(data: bytes) -> None:
+@given(samples.pngs())
+def test_png_is_stripped_and_not_encoded_again(data: bytes) -> None:
     prepared = prepare_input(data, max_bytes=ROOM)
     assert (prepared.mime_type, prepared.size, prepared.downscaled) == ("image/png", size_of(data), False)
-    if pictures.shown(data)[0] == "I;16":
+    if samples.shown(data)[0] == "I;16":
         return
     shown = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
     assert chunks(prepared.data) == [chunk for chunk in chunks(data) if chunk[0] in shown]
-    assert pictures.shown(prepared.data) == pictures.shown(data)
+    assert samples.shown(prepared.data) == samples.shown(data)
 
 
 def test_png_keeps_the_chunks_that_show() -> None:
     plain = png_of("RGB", (5, 4), icc_profile=SRGB)
     private = [
         (b"tIME", bytes(7)),
-        (b"eXIf", pictures.exif()[6:]),
+        (b"eXIf", samples.exif()[6:]),
         (b"caBX", b"who"),
         (b"sPLT", b"x"),
         (b"tEXt", b"a\0b"),
@@ -61,29 +62,29 @@ def test_png_keeps_the_chunks_that_show() -> None:
     assert chunks(prepare_input(dressed + b"film", max_bytes=ROOM).data) == chunks(with_chunks(plain, *SHOWN_CHUNKS))
 
 
-def test_animated_png_becomes_its_still_picture() -> None:
-    data = pictures.animation("PNG")
+def test_animated_png_becomes_its_still_image() -> None:
+    data = samples.animation("PNG")
     prepared = prepare_input(data, max_bytes=ROOM)
     assert kinds(prepared.data) == [b"IHDR", b"IDAT", b"IEND"]
     assert pixels(prepared.data) == painted("RGB", (9, 7), 1).convert("RGBA").tobytes()
 
 
-@given(pictures.jpegs())
-def test_jpeg_is_stripped_and_not_encoded_anew(data: bytes) -> None:
+@given(samples.jpegs())
+def test_jpeg_is_stripped_and_not_encoded_again(data: bytes) -> None:
     prepared = prepare_input(data, max_bytes=ROOM)
     assert (prepared.mime_type, prepared.size, prepared.downscaled) == ("image/jpeg", size_of(data), False)
     assert not any(secret in prepared.data for secret in (b"Exif", b"Camera", b"somebody", b"hello"))
-    if pictures.shown(data)[0] == "CMYK":
-        assert pictures.shown(prepared.data)[0] == "RGB"
+    if samples.shown(data)[0] == "CMYK":
+        assert samples.shown(prepared.data)[0] == "RGB"
     else:
-        assert pictures.jpeg_frame(prepared.data) == pictures.jpeg_frame(data)
-        assert pictures.shown(prepared.data) == pictures.shown(data)
+        assert samples.jpeg_frame(prepared.data) == samples.jpeg_frame(data)
+        assert samples.shown(prepared.data) == samples.shown(data)
 
 
 def test_jpeg_keeps_the_segments_that_show() -> None:
     options: dict[str, Any] = {"icc_profile": SRGB, "dpi": (72, 72), "quality": 90}
     plain = encoded(painted("RGB", (30, 20)), "JPEG", **options)
-    dressed = encoded(painted("RGB", (30, 20)), "JPEG", **options, exif=pictures.exif(), xmp=XMP, comment=b"hello")
+    dressed = encoded(painted("RGB", (30, 20)), "JPEG", **options, exif=samples.exif(), xmp=XMP, comment=b"hello")
     jfif_end = 4 + struct.unpack_from(">H", plain, 4)[0]
     private = b"".join(
         b"\xff" + bytes((marker,)) + struct.pack(">H", 2 + len(body)) + body
@@ -99,14 +100,14 @@ def test_jpeg_keeps_the_segments_that_show() -> None:
     assert prepare_input(data, max_bytes=ROOM).data == plain
 
 
-def test_jpeg_keeps_adobes_word_on_its_colours() -> None:
+def test_jpeg_keeps_adobes_colour_transform() -> None:
     data = encoded(painted("RGB", (8, 8)), "JPEG", keep_rgb=True)
     assert b"\xff\xee\0\x0eAdobe" in data
     assert prepare_input(data, max_bytes=ROOM).data == data
 
 
-@given(pictures.webps())
-def test_webp_is_stripped_and_not_encoded_anew(data: bytes) -> None:
+@given(samples.webps())
+def test_webp_is_stripped_and_not_encoded_again(data: bytes) -> None:
     prepared = prepare_input(data, max_bytes=ROOM)
     assert (prepared.mime_type, prepared.size, prepared.downscaled) == ("image/webp", size_of(data), False)
     parts = riff_chunks(prepared.data)
@@ -114,16 +115,16 @@ def test_webp_is_stripped_and_not_encoded_anew(data: bytes) -> None:
     assert parts[-1] == kept[-1]
     assert [kind for kind, _ in parts] == [kind for kind, _ in kept]
     assert parts[0][0] != b"VP8X" or not parts[0][1][0] & 0x0C
-    assert pictures.shown(prepared.data) == pictures.shown(data)
+    assert samples.shown(prepared.data) == samples.shown(data)
 
 
-def test_webp_loses_what_nobody_knows_and_keeps_its_profile() -> None:
+def test_webp_loses_unknown_chunks_and_keeps_its_profile() -> None:
     plain = riff_chunks(encoded(painted("RGBA", (30, 20)), "WEBP", icc_profile=SRGB))
-    data = pictures.riff([*plain, (b"abcd", b"odd")]) + b"film"
+    data = samples.riff([*plain, (b"abcd", b"odd")]) + b"film"
     assert riff_chunks(prepare_input(data, max_bytes=ROOM).data) == plain
 
 
-def test_animated_webp_becomes_its_first_picture() -> None:
+def test_animated_webp_becomes_its_first_image() -> None:
     data = encoded(painted("RGB", (9, 7)), "WEBP", lossless=True)
     frames = encoded(
         painted("RGB", (9, 7)), "WEBP", save_all=True, append_images=[painted("RGB", (9, 7), 99)], lossless=True
@@ -138,13 +139,13 @@ def turned(kind: str, orientation: int) -> bytes:
     if kind == "TIFF":
         return encoded(image, "TIFF", tiffinfo={0x0112: orientation})
     if kind == "PNG":
-        return with_chunks(encoded(image, "PNG"), (b"eXIf", pictures.exif(orientation)[6:]))
-    return encoded(image, kind, exif=pictures.exif(orientation), **({"quality": 95} if kind == "JPEG" else {}))
+        return with_chunks(encoded(image, "PNG"), (b"eXIf", samples.exif(orientation)[6:]))
+    return encoded(image, kind, exif=samples.exif(orientation), **({"quality": 95} if kind == "JPEG" else {}))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", *pictures.AVIF])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", *samples.AVIF])
 @pytest.mark.parametrize("orientation", range(9))
-def test_pictures_are_turned_upright(kind: str, orientation: int) -> None:
+def test_images_are_turned_upright(kind: str, orientation: int) -> None:
     data = turned(kind, orientation)
     with Image.open(io.BytesIO(data)) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
@@ -164,13 +165,13 @@ def test_pictures_are_turned_upright(kind: str, orientation: int) -> None:
     assert b"Camera" not in prepared.data
 
 
-def test_a_turned_picture_keeps_its_profile_and_nothing_else() -> None:
+def test_a_turned_image_keeps_only_its_profile() -> None:
     for kind in ("JPEG", "PNG"):
         data = encoded(
-            painted("RGB", (9, 8)), kind, icc_profile=SRGB, exif=pictures.exif(6), comment=b"hello", dpi=(9, 9)
+            painted("RGB", (9, 8)), kind, icc_profile=SRGB, exif=samples.exif(6), comment=b"hello", dpi=(9, 9)
         )
         prepared = prepare_input(data, max_bytes=ROOM)
-        info = pictures.info(prepared.data)
+        info = samples.info(prepared.data)
         assert info.pop("icc_profile") == SRGB
         assert set(info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
@@ -198,11 +199,11 @@ def test_other_formats_become_png(kind: str, mode: str) -> None:
     assert (prepared.mime_type, prepared.size, prepared.downscaled) == ("image/png", Size(16, 9), False)
     assert size_of(data) == Size(16, 9)
     expected = "RGBA" if mode in ("RGBA", "LA") else "RGB"
-    assert pictures.shown(prepared.data) == (expected, (16, 9), image.convert("RGBA").tobytes())
+    assert samples.shown(prepared.data) == (expected, (16, 9), image.convert("RGBA").tobytes())
 
 
-def test_animated_gif_becomes_its_first_picture() -> None:
-    data = pictures.animation("GIF", "P")
+def test_animated_gif_becomes_its_first_image() -> None:
+    data = samples.animation("GIF", "P")
     assert pixels(prepare_input(data, max_bytes=ROOM).data) == painted("P", (9, 7), 1).convert("RGBA").tobytes()
 
 
@@ -211,15 +212,15 @@ def test_transparent_gif_keeps_its_transparency() -> None:
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putpixel((1, 0), 1)
     data = encoded(image, "GIF", transparency=0)
-    assert pictures.shown(prepare_input(data, max_bytes=ROOM).data)[2][3::4] == b"\0\xff"
+    assert samples.shown(prepare_input(data, max_bytes=ROOM).data)[2][3::4] == b"\0\xff"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_keeps_its_shades(kind: str) -> None:
-    """Pillow itself makes white of every number above 255."""
+    """Pillow itself makes every value above 255 white."""
     image = Image.frombytes("I;16", (4, 1), struct.pack("<4H", 0, 300, 32768, 65535))
     prepared = prepare_input(encoded(image, kind), max_bytes=ROOM)
-    assert pictures.shown(prepared.data) == ("RGB", (4, 1), b"".join(bytes((v, v, v, 255)) for v in (0, 1, 128, 255)))
+    assert samples.shown(prepared.data) == ("RGB", (4, 1), b"".join(bytes((v, v, v, 255)) for v in (0, 1, 128, 255)))
 
 
 @pytest.mark.parametrize(
@@ -232,51 +233,51 @@ def test_sixteen_bit_grey_keeps_its_shades(kind: str) -> None:
         ("F", struct.pack("=3f", 0, 64, 200), (0, 64, 200)),
     ],
 )
-def test_numbers_for_pixels_become_shades(mode: str, values: bytes, expected: tuple[int, ...]) -> None:
+def test_integers_and_floats_become_shades(mode: str, values: bytes, expected: tuple[int, ...]) -> None:
     data = encoded(Image.frombytes(mode, (3, 1), values), "TIFF")
-    assert pictures.shown(prepare_input(data, max_bytes=ROOM).data)[2][::4] == bytes(expected)
+    assert samples.shown(prepare_input(data, max_bytes=ROOM).data)[2][::4] == bytes(expected)
 
 
-def test_cmyk_goes_by_its_profile() -> None:
+def test_cmyk_is_converted_by_its_profile() -> None:
     image = Image.new("CMYK", (8, 8), (255, 255, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 4, 8))
     for kind, mime_type in (("JPEG", "image/jpeg"), ("TIFF", "image/png")):
-        prepared = prepare_input(encoded(image, kind, icc_profile=pictures.cmyk_profile()), max_bytes=ROOM)
+        prepared = prepare_input(encoded(image, kind, icc_profile=samples.cmyk_profile()), max_bytes=ROOM)
         assert prepared.mime_type == mime_type
-        assert "icc_profile" not in pictures.info(prepared.data)
+        assert "icc_profile" not in samples.info(prepared.data)
         with Image.open(io.BytesIO(prepared.data)) as result:
             assert result.mode == "RGB"
             black, white = result.getpixel((0, 4)), result.getpixel((7, 4))
         assert isinstance(black, tuple)
         assert isinstance(white, tuple)
         assert max(black) < 10
-        assert min(white) > 245  # by the profile the coloured inks do not show
+        assert min(white) > 245  # in this profile the coloured inks do not show
 
 
 @pytest.mark.parametrize("profile", [b"", b"rubbish", bytes(16) + b"CMYK" + bytes(200), SRGB])
-def test_cmyk_without_a_profile_that_works(profile: bytes) -> None:
+def test_cmyk_without_a_usable_profile(profile: bytes) -> None:
     image = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
     prepared = prepare_input(encoded(image, "TIFF", icc_profile=profile), max_bytes=ROOM)
-    assert pictures.shown(prepared.data) == ("RGB", (8, 8), b"\0\xff\xff\xff" * 64)
-    assert "icc_profile" not in pictures.info(prepared.data)
+    assert samples.shown(prepared.data) == ("RGB", (8, 8), b"\0\xff\xff\xff" * 64)
+    assert "icc_profile" not in samples.info(prepared.data)
 
 
 def test_lab_becomes_rgb() -> None:
     data = encoded(Image.new("LAB", (2, 2), (255, 128, 128)), "TIFF")
-    mode, _, values = pictures.shown(prepare_input(data, max_bytes=ROOM).data)
+    mode, _, values = samples.shown(prepare_input(data, max_bytes=ROOM).data)
     assert mode == "RGB"
     assert min(values) > 245
 
 
-def test_a_profile_for_grey_does_not_go_with_rgb() -> None:
+def test_a_grey_profile_is_removed_from_rgb() -> None:
     grey = SRGB[:16] + b"GRAY" + SRGB[20:]
     for profile, kept in ((SRGB, SRGB), (grey, None)):
         data = encoded(painted("RGB", (4, 4)), "TIFF", icc_profile=profile)
-        assert pictures.info(prepare_input(data, max_bytes=ROOM).data).get("icc_profile") == kept
+        assert samples.info(prepare_input(data, max_bytes=ROOM).data).get("icc_profile") == kept
 
 
 def noise(mode: str, kind: str, size: tuple[int, int] = (120, 60)) -> bytes:
-    image = pictures.noisy(size).convert(mode)
+    image = samples.noisy(size).convert(mode)
     if mode == "RGBA":
         image.putalpha(Image.linear_gradient("L").resize(size))
     return encoded(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
@@ -284,58 +285,58 @@ def noise(mode: str, kind: str, size: tuple[int, int] = (120, 60)) -> bytes:
 
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from([("RGB", "PNG"), ("RGBA", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP"), ("RGB", "BMP")]), st.data())
-def test_large_pictures_are_made_smaller(picture: tuple[str, str], choice: st.DataObject) -> None:
-    data = noise(*picture)
+def test_large_images_are_scaled_down(mode_and_kind: tuple[str, str], choice: st.DataObject) -> None:
+    data = noise(*mode_and_kind)
     most = choice.draw(st.integers(1200, 4000))
     prepared = prepare_input(data, max_bytes=most)
     assert len(prepared.data) <= most
     assert prepared.downscaled
-    assert prepared.mime_type == ("image/jpeg" if picture[1] == "JPEG" else "image/png")
+    assert prepared.mime_type == ("image/jpeg" if mode_and_kind[1] == "JPEG" else "image/png")
     info = inspect_image(prepared.data, max_pixels=7200)
-    assert (info.size, info.has_alpha) == (prepared.size, picture[0] == "RGBA")
+    assert (info.size, info.has_alpha) == (prepared.size, mode_and_kind[0] == "RGBA")
     assert prepared.size.width == pytest.approx(2 * prepared.size.height, abs=2)
     assert len(prepared.data) > most / 3
 
 
-def test_a_picture_that_fits_when_packed_better_keeps_its_size() -> None:
+def test_an_image_that_fits_when_packed_better_keeps_its_size() -> None:
     data = encoded(Image.new("RGB", (100, 100)), "PNG", compress_level=0)
     prepared = prepare_input(data, max_bytes=len(data) // 2)
     assert (prepared.size, prepared.downscaled) == (Size(100, 100), False)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
-def test_some_pictures_fit_nowhere(kind: str) -> None:
-    with pytest.raises(ImageError, match="cannot be made to fit into 20 bytes"):
+def test_an_image_that_fits_at_no_size(kind: str) -> None:
+    with image_error("too_many_bytes", facts=("20",)):
         prepare_input(encoded(painted("L", (30, 20)), kind), max_bytes=20)
 
 
-def test_a_picture_that_cannot_be_read() -> None:
+def test_an_image_that_cannot_be_read() -> None:
     for data in (b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
         for function in (lambda data: prepare_input(data, max_bytes=ROOM), size_of):
-            with pytest.raises(ImageError, match="not a picture that can be read"):
+            with image_error("unreadable"):
                 function(data)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_a_picture_that_is_cut_off(kind: str) -> None:
+def test_an_image_that_is_truncated(kind: str) -> None:
     data = encoded(painted("P" if kind == "GIF" else "RGB", (40, 40)), kind)
     with pytest.raises(ImageError):
         prepare_input(data[: len(data) // 2], max_bytes=ROOM)
 
 
-def test_large_pictures_pass_without_pillows_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Warnings are errors in these tests, and 40x40 is more here than Pillow takes in silence."""
+def test_large_images_pass_without_pillows_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are errors in these tests, and Pillow warns about 40x40 pixels here."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for kind in ("PNG", "JPEG", "WEBP"):
-        data = encoded(painted("RGB", (40, 40)), kind, exif=pictures.exif(3))
+        data = encoded(painted("RGB", (40, 40)), kind, exif=samples.exif(3))
         assert prepare_input(data, max_bytes=ROOM).size == size_of(data) == Size(40, 40)
-    with pytest.raises(ImageError, match="more pixels than are taken"):
+    with image_error("too_many_pixels"):
         size_of(encoded(painted("RGB", (40, 40)), "BMP"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert size_of(encoded(painted("RGB", (40, 40)), "BMP")) == Size(40, 40)
 
 
-def test_the_bytes_stay_out_of_the_log() -> None:
+def test_the_bytes_are_not_in_the_representation() -> None:
     assert repr(PreparedImage(b"secret", "image/png", Size(1, 2), False)) == (
         "PreparedImage(mime_type='image/png', size=Size(width=1, height=2), downscaled=False)"
     )

@@ -1,4 +1,4 @@
-"""Masks: what people paint, what we keep (L, 255 = change), what providers want."""
+"""Masks as people paint them, in the internal form (L, 255 = change), and as providers expect them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.masks import (
     alpha_mask,
@@ -22,8 +21,9 @@ from invokeai_external.images.masks import (
 )
 from invokeai_external.sizing import Size
 
-from . import pictures
-from .pictures import encoded, painted
+from . import samples
+from .raising import image_error
+from .samples import encoded, painted
 
 ROOM = 1 << 22
 
@@ -50,13 +50,13 @@ class TestMaskFromBlack:
         image = Image.frombytes("L", (3, 1), bytes((0, 100, 255))).convert(mode)
         assert grey(mask_from_black(encoded(image, "PNG"))) == bytes((255, 155, 0))
 
-    def test_white_all_over_marks_nothing(self) -> None:
-        with pytest.raises(ImageError, match="white all over, so nothing would be changed"):
+    def test_all_white_marks_nothing(self) -> None:
+        with image_error("empty_mask"):
             mask_from_black(mask_of(b"\xff\xff", (2, 1)))
 
-    def test_what_cannot_be_read(self) -> None:
-        with pytest.raises(ImageError, match="not a picture that can be read"):
-            mask_from_black(b"no picture")
+    def test_an_unreadable_file(self) -> None:
+        with image_error("unreadable"):
+            mask_from_black(b"no image")
 
 
 class TestMaskFromFile:
@@ -83,27 +83,25 @@ class TestMaskFromFile:
         deep = Image.frombytes("I;16", (2, 1), b"\0\x80\0\0")
         assert grey(mask_from_file(encoded(deep, "PNG"))) == b"\x80\0"
 
-    def test_it_is_turned_upright(self) -> None:
+    def test_orientation_is_applied(self) -> None:
         image = Image.frombytes("L", (2, 1), b"\0\xff")
         assert grey(mask_from_file(encoded(image, "TIFF", tiffinfo={0x0112: 3}))) == b"\xff\0"
 
     def test_opaque_alpha_marks_nothing(self) -> None:
-        with pytest.raises(
-            ImageError, match=r"nothing in it is transparent.*make the part.*or save the mask without alpha"
-        ):
+        with image_error("empty_mask"):
             mask_from_file(encoded(Image.new("RGBA", (3, 3), "white"), "PNG"))
 
     def test_black_marks_nothing(self) -> None:
-        with pytest.raises(ImageError, match=r"black all over, so it marks nothing: paint .* white"):
+        with image_error("empty_mask"):
             mask_from_file(encoded(Image.new("RGB", (3, 3)), "PNG"))
 
-    @given(pictures.pngs())
+    @given(samples.pngs())
     def test_any_png_is_a_mask_or_marks_nothing(self, data: bytes) -> None:
         image = image_of(data)
         grey_or_alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("RGB")
         ignored = 255 if image.has_transparency_data else 0
         if set(grey_or_alpha.tobytes()) == {ignored}:
-            with pytest.raises(ImageError, match="marks nothing"):
+            with image_error("empty_mask"):
                 mask_from_file(data)
         else:
             assert image_of(mask_from_file(data)).size == image.size
@@ -123,7 +121,7 @@ soft_masks = st.tuples(edges, edges).flatmap(
 
 class TestAlphaMask:
     @given(soft_masks)
-    def test_alpha_is_what_is_kept(self, mask: tuple[bytes, tuple[int, int]]) -> None:
+    def test_alpha_marks_what_to_keep(self, mask: tuple[bytes, tuple[int, int]]) -> None:
         values, size = mask
         result = image_of(alpha_mask(mask_of(values, size), Size(*size), max_bytes=ROOM))
         assert (result.mode, result.size, result.format) == ("RGBA", size, "PNG")
@@ -161,17 +159,17 @@ class TestAlphaMask:
         assert len(set(result.tobytes())) > 3
 
     def test_a_mask_with_too_many_bytes_becomes_hard(self) -> None:
-        mask = pictures.noisy((64, 64))
+        mask = samples.noisy((64, 64))
         soft = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=ROOM)
         result = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=len(soft) // 2)
         assert len(result) <= len(soft) // 2
         half = max(mask.tobytes()) / 2
         assert image_of(result).getchannel("A").tobytes() == bytes(0 if v > half else 255 for v in mask.tobytes())
-        with pytest.raises(ImageError, match="cannot be made to fit into 100 bytes"):
+        with image_error("too_many_bytes", facts=("100",)):
             alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=100)
 
     def test_a_faint_mask_that_becomes_hard_still_marks(self) -> None:
-        mask = pictures.noisy((64, 64)).point([value // 8 for value in range(256)])
+        mask = samples.noisy((64, 64)).point([value // 8 for value in range(256)])
         soft = alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=ROOM)
         assert 0 in image_of(alpha_mask(encoded(mask, "PNG"), Size(64, 64), max_bytes=len(soft) - 1)).tobytes()[3::4]
 
@@ -184,27 +182,25 @@ class TestWhiteMask:
 
     @settings(deadline=None)
     @given(soft_masks, edges, edges)
-    def test_it_is_the_alpha_mask_turned_round(
-        self, mask: tuple[bytes, tuple[int, int]], width: int, height: int
-    ) -> None:
+    def test_it_is_the_inverted_alpha_mask(self, mask: tuple[bytes, tuple[int, int]], width: int, height: int) -> None:
         white = grey(white_mask(mask_of(*mask), Size(width, height), max_bytes=ROOM))
         alpha = image_of(alpha_mask(mask_of(*mask), Size(width, height), max_bytes=ROOM)).getchannel("A").tobytes()
         assert white == bytes(255 - value for value in alpha)
 
     def test_with_too_many_bytes_it_becomes_hard(self) -> None:
-        mask = encoded(pictures.noisy((64, 64)), "PNG")
+        mask = encoded(samples.noisy((64, 64)), "PNG")
         result = white_mask(mask, Size(64, 64), max_bytes=2000)
         assert len(result) <= 2000
         assert set(grey(result)) == {0, 255}
-        with pytest.raises(ImageError, match="cannot be made to fit into 100 bytes"):
+        with image_error("too_many_bytes", facts=("100",)):
             white_mask(mask, Size(64, 64), max_bytes=100)
 
 
 class TestSquare:
     @settings(deadline=None)
-    @given(st.sampled_from(pictures.PNG_MODES), pictures.sizes, st.integers(1, 64))
-    def test_picture_and_mask_have_one_geometry(self, mode: str, size: tuple[int, int], edge: int) -> None:
-        square = square_rgba(pictures.png_of(mode.partition("+")[0], size), edge=edge, max_bytes=ROOM)
+    @given(st.sampled_from(samples.PNG_MODES), samples.sizes, st.integers(1, 64))
+    def test_image_and_mask_have_the_same_geometry(self, mode: str, size: tuple[int, int], edge: int) -> None:
+        square = square_rgba(samples.png_of(mode.partition("+")[0], size), edge=edge, max_bytes=ROOM)
         assert inspect_image(square, max_pixels=4096).size == Size(edge, edge)
         nothing = square_mask(encoded(Image.new("L", size), "PNG"), Size(*size), edge=edge)
         around = grey(nothing)
@@ -241,7 +237,10 @@ class TestSquare:
 
     def test_too_many_bytes(self) -> None:
         data = encoded(painted("RGBA", (40, 40)), "PNG")
-        with pytest.raises(ImageError, match="square PNG of 40x40 the picture does not fit into 500 bytes"):
+        with image_error(
+            "too_many_bytes",
+            facts=("40x40", "500"),
+        ):
             square_rgba(data, edge=40, max_bytes=500)
 
 
@@ -256,7 +255,7 @@ class TestSquare:
         lambda data: square_mask(data, Size(1, 1), edge=8),
     ],
 )
-def test_what_cannot_be_read(function: object) -> None:
+def test_an_unreadable_file(function: object) -> None:
     assert callable(function)
-    with pytest.raises(ImageError, match="not a picture"):
+    with image_error("unreadable"):
         function(b"text")

@@ -28,7 +28,7 @@ from invokeai_external.sandbox import create_app
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS
 
 from ..conftest import SandboxServer
-from ..images.pictures import encoded, painted
+from ..images.samples import encoded, painted
 
 Order = Callable[..., None]
 KEYS = {"Authorization": "Bearer sk-test", "x-goog-api-key": "test"}

@@ -1,1 +1,1 @@
-"""The three formats that can be taken apart, one module each."""
+"""PNG, JPEG, WebP and EXIF, read and written without decoding a pixel."""

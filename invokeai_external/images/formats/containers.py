@@ -1,4 +1,4 @@
-"""Which of the three formats a file is that can be taken apart, and what they have in common."""
+"""Finds which of the three formats a file is, and what all three have in common."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..errors import ImageError
 from . import jpeg, png
 from .webp import WebP
 
-__all__ = ["Container", "MimeType", "is_signed", "taken_apart"]
+__all__ = ["Container", "MimeType", "is_signed", "parse"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
 
 
 class Container(Protocol):
-    """A PNG, JPEG or WebP file taken apart; see the classes for what their attributes and methods mean."""
+    """A parsed PNG, JPEG or WebP file; the classes document their attributes and methods."""
 
     @property
     def mime_type(self) -> MimeType: ...
@@ -35,11 +35,11 @@ class Container(Protocol):
     def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]: ...
 
 
-def taken_apart(data: bytes) -> Container | None:
-    """The file's parts, by its first bytes, which alone are to be trusted; None if it is in any other format.
+def parse(data: bytes) -> Container | None:
+    """Parse a file by its first bytes, the only sign of its format to trust; None if it is in another format.
 
     Raises:
-        ImageError: It begins like one of the three but is cut off or makes no sense.
+        ImageError: The file starts like one of the three but is truncated or invalid.
     """
     if data.startswith(png.SIGNATURE):
         return png.Png(data)
@@ -51,13 +51,13 @@ def taken_apart(data: bytes) -> Container | None:
 
 
 def is_signed(data: bytes) -> bool:
-    """True if a PNG, JPEG or WebP carries Content Credentials (C2PA), which hold as long as no byte of it changes.
+    """True if a PNG, JPEG or WebP carries Content Credentials (C2PA), which stay valid as long as no byte changes.
 
-    Only whether a manifest is in the file is looked at, not whether it is valid. False for a file that is cut off or in
-    another format: nothing can be written into such a file in the first place.
+    This checks only that the file has a manifest, not that the manifest is valid. False for a file that is truncated or
+    in another format, since nothing can be written into such a file anyway.
     """
     try:
-        container = taken_apart(data)
+        container = parse(data)
     except ImageError:
         return False
     return container is not None and container.is_signed

@@ -1,8 +1,8 @@
-"""The two tags of an EXIF block that matter here: the orientation, and the user comment that holds our texts.
+"""Reads and writes two tags of an EXIF block: the orientation, and the user comment, which holds our texts.
 
 An EXIF block is a TIFF file without pixels (EXIF 2.3, section 4.5): a header, tables of 12-byte entries ("IFDs"), and
-values that the entries point to by offset. Pillow can write such a block anew, but that loses the thumbnail and breaks
-maker notes, whose insides hold offsets of their own. So here nothing is moved: new tables go to the end of the block.
+values that the entries point to by offset. When Pillow rewrites a block, the thumbnail is lost and maker notes, which
+contain offsets too, break. So nothing is moved here: new tables are appended to the block.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _USER_COMMENT = 0x9286
 _SHORT, _LONG, _UNDEFINED = 3, 4, 7
 
 _ASCII = b"ASCII\0\0\0"
-"""The character code in front of a user comment's text (EXIF 2.3, table 9)."""
+"""The character code before the text of a user comment (EXIF 2.3, table 9)."""
 
 _NEW_BLOCK = (
     struct.pack("<2sHI", b"II", 42, 8)
     + struct.pack("<HHHIII", 1, _EXIF_IFD, _LONG, 1, 26, 0)
     + struct.pack("<HHHI4sI", 1, 0x9000, _UNDEFINED, 4, b"0230", 0)
 )
-"""The least EXIF block: a table that points to an Exif table, which says that it is EXIF 2.3."""
+"""The smallest EXIF block: a table that points to an Exif table, which says that it is EXIF 2.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One table of a block: ``entries`` are its raw entries by tag, ``next`` the raw offset of the table after it."""
+    """A table of a block: ``entries`` are its raw entries by tag, ``next`` is the raw offset of the next table."""
 
     start: int
     end: int
@@ -41,7 +41,7 @@ class _Table:
     next: bytes
 
     def packed(self, order: str, tag: int, kind: int, count: int, value: int) -> bytes:
-        """The table with one entry put in, in ascending order of the tags as TIFF 6.0 wants it."""
+        """The table with one entry added, in ascending order of the tags as TIFF 6.0 requires."""
         entries = {**self.entries, tag: struct.pack(order + "HHII", tag, kind, count, value)}
         packed = b"".join(entries[tag] for tag in sorted(entries))
         return struct.pack(order + "H", len(entries)) + packed + self.next
@@ -51,7 +51,7 @@ _NO_TABLE = _Table(0, 0, {}, bytes(4))
 
 
 def orientation(block: bytes) -> int:
-    """How the picture must be turned to stand upright, 1 to 8 (EXIF 2.3, 4.6.4); 1, as it is, where nothing is said."""
+    """How to turn the image upright, 1 to 8 (EXIF 2.3, 4.6.4); 1, which means as it is, if the tag is missing."""
     try:
         block, order, root = _open(block)
         kind, value = struct.unpack(order + "2xH4xH2x", root.entries[_ORIENTATION])
@@ -61,7 +61,7 @@ def orientation(block: bytes) -> int:
 
 
 def read_texts(block: bytes) -> dict[str, str]:
-    """The texts by keyword that ``with_texts`` wrote; none where there are none or the block is broken."""
+    """The texts by keyword that ``with_texts`` wrote; empty if there are no texts or the block is broken."""
     try:
         block, order, root = _open(block)
         start, end = _comment(order, _exif_table(block, order, root))
@@ -80,9 +80,9 @@ def read_texts(block: bytes) -> dict[str, str]:
 
 
 def with_texts(block: bytes, texts: Mapping[str, str]) -> bytes:
-    """The block with these texts in its user comment; texts that it holds under other keywords stay.
+    """The block with these texts in its user comment; its texts with other keywords stay.
 
-    A user comment that holds anything else is replaced, and so is a block that is empty or broken.
+    A user comment with any other content is replaced, and so is a block that is empty or broken.
     """
     merged = json.dumps({**read_texts(block), **texts}, ensure_ascii=True, separators=(",", ":"))
     comment = _ASCII + merged.encode("ascii")
@@ -99,9 +99,9 @@ def _with_comment(block: bytes, comment: bytes) -> bytes:
     except (struct.error, KeyError):
         exif = _NO_TABLE
     if exif.start == root.end and _is_last(block, order, exif):
-        # These are our own tables: they are replaced, or the block would grow each time.
+        # Our own tables are replaced, or the block would grow each time.
         block = block[: root.start]
-    block += bytes(len(block) % 2)  # tables stand at even offsets (TIFF 6.0)
+    block += bytes(len(block) % 2)  # tables start at even offsets (TIFF 6.0)
     start = len(block)
     exif_at = start + len(root.packed(order, _EXIF_IFD, _LONG, 1, 0))
     comment_at = exif_at + len(exif.packed(order, _USER_COMMENT, _UNDEFINED, len(comment), 0))
@@ -137,7 +137,7 @@ def _table(block: bytes, order: str, start: int) -> _Table:
     (count,) = struct.unpack_from(order + "H", block, start)
     end = start + 2 + 12 * count + 4
     if end > len(block):
-        raise struct.error("a table that is cut off")
+        raise struct.error("a truncated table")
     raw = [block[at : at + 12] for at in range(start + 2, end - 4, 12)]
     return _Table(start, end, {struct.unpack_from(order + "H", entry)[0]: entry for entry in raw}, block[end - 4 : end])
 
@@ -147,6 +147,6 @@ def _exif_table(block: bytes, order: str, root: _Table) -> _Table:
 
 
 def _comment(order: str, exif: _Table) -> tuple[int, int]:
-    """Where the user comment starts and ends."""
+    """The start and the end of the user comment."""
     count, start = struct.unpack_from(order + "II", exif.entries[_USER_COMMENT], 4)
     return start, start + count

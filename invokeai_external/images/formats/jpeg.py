@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from ...sizing import Size
-from ..errors import ImageError, cut_off, damaged, unreadable
+from ..errors import ImageError, damaged, truncated, unreadable
 from . import exif
 
 __all__ = ["Jpeg"]
@@ -22,23 +23,24 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header, which holds the size: SOF0 to SOF15 without DHT, JPG and DAC (table B.1)."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""The next marker in compressed data: 0xFF, but neither a stuffed 0xFF00, nor a fill byte, nor a restart marker."""
+"""The next marker in compressed data: 0xFF, but not a stuffed 0xFF00, a fill byte or a restart marker."""
 
 _EXIF = b"Exif\0\0"
 
 _C2PA = re.compile(
     rb"JP.{10}jumb(?:.{8})?.{4}jumd\x63\x32\x70\x61\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71", re.DOTALL
 )
-"""A JUMBF box in APP11 (ISO 19566-5, annex D) that its description calls a C2PA manifest store (C2PA 2.2, 11.1.4)."""
+"""A JUMBF box in APP11 (ISO 19566-5, annex D) described as a C2PA manifest store (C2PA 2.2, 11.1.4)."""
 
 _EXIF_MOST = 0xFFFF - 2 - len(_EXIF)
-"""The largest EXIF block in bytes: a segment's length is 16 bits wide and counts itself."""
+"""The largest EXIF block in bytes: the length of a segment has 16 bits and counts itself."""
 
 
-class _Segment(NamedTuple):
-    """``start`` is the offset of the marker, ``body`` of what follows marker and length, ``end`` of what follows all.
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Offsets of a segment: ``start`` of the marker, ``body`` after marker and length, ``end`` of the next segment.
 
-    ``gap`` is the end of the segment before: fill bytes, and from sloppy writers other bytes too, may lie between.
+    ``gap`` is the end of the previous segment: between the two may be fill bytes, and other bytes of careless writers.
     """
 
     marker: int
@@ -49,14 +51,14 @@ class _Segment(NamedTuple):
 
 
 class Jpeg:
-    """A JPEG file taken apart.
+    """A parsed JPEG file.
 
     Attributes:
         mime_type: ``image/jpeg``.
         size: The size in pixels as stored.
         has_alpha: False.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
-        is_plain: True if the pixels can be sent as they are; those of a CMYK picture cannot.
+        is_plain: True if the pixels can be sent as they are; False for CMYK.
         is_signed: True if the file carries Content Credentials, in APP11 segments (C2PA 2.2, A.3.1).
     """
 
@@ -64,12 +66,12 @@ class Jpeg:
     has_alpha = False
 
     def __init__(self, data: bytes) -> None:
-        """Read the segments' outlines and the frame header. Raises ImageError if there is no whole JPEG."""
+        """Read the outlines of the segments and the frame header; raises ImageError if the JPEG is not complete."""
         self._data = data
         self._view = memoryview(data)
         self._segments = tuple(_walk(data))
         frames = [segment for segment in self._segments if segment.marker in _FRAMES]
-        # Of two frame headers Pillow would believe the second, which may be that of a bomb.
+        # With two frame headers, Pillow would use the second, which may be a decompression bomb.
         if len(frames) != 1 or frames[0].end - frames[0].body < 6:
             raise unreadable()
         height, width, components = struct.unpack_from(">xHHB", data, frames[0].body)
@@ -84,7 +86,7 @@ class Jpeg:
         return exif.orientation(self._exif())
 
     def stripped(self) -> bytes:
-        """The file with nothing but what shows, and nothing behind its end, where phones put films and depth maps."""
+        """The file with only what shows, and nothing after its end, where phones put videos and depth maps."""
         return b"".join((b"\xff\xd8", *(self._view[s.start : s.end] for s in self._segments if self._is_shown(s))))
 
     def texts(self) -> dict[str, str]:
@@ -100,11 +102,12 @@ class Jpeg:
         block = exif.with_texts(self._exif(), texts)
         if len(block) > _EXIF_MOST:
             raise ImageError(
-                f"The texts make {len(block):,} bytes of EXIF; a JPEG file holds no more than {_EXIF_MOST:,}."
+                f"The texts need {len(block):,} bytes of EXIF; the limit of a JPEG file is {_EXIF_MOST:,} bytes.",
+                "too_many_bytes",
             )
         body = _EXIF + block
         segment = struct.pack(">BBH", 0xFF, _APP1, 2 + len(body)) + body
-        # EXIF stands first, or right behind the JFIF header, which wants to be first too.
+        # EXIF must come first, or directly after a JFIF header, which must come first too.
         first = next(i for i, s in enumerate(self._segments) if s.marker != _APP0)
         return [
             b"\xff\xd8",
@@ -115,14 +118,14 @@ class Jpeg:
         ]
 
     def _exif(self) -> bytes:
-        """The EXIF block; one that is spread over several segments is put together as Pillow does it."""
+        """The EXIF block; one that spans several segments is joined as Pillow does."""
         return b"".join(self._view[s.body + len(_EXIF) : s.end] for s in self._segments if self._is_exif(s))
 
     def _is_exif(self, segment: _Segment) -> bool:
         return segment.marker == _APP1 and self._data.startswith(_EXIF, segment.body)
 
     def _is_shown(self, segment: _Segment) -> bool:
-        """True if the segment changes how the picture looks: JFIF, ICC and Adobe's colour transform among the APPn."""
+        """True if the segment changes how the image looks: JFIF, ICC and Adobe's colour transform among the APPn."""
         if _APP0 <= segment.marker <= _APP15:
             shown = {_APP0: b"JFIF\0", _APP2: b"ICC_PROFILE\0", _APP14: b"Adobe"}.get(segment.marker)
             return shown is not None and self._data.startswith(shown, segment.body)
@@ -133,28 +136,28 @@ class Jpeg:
 
 
 def _walk(data: bytes) -> Iterator[_Segment]:
-    """The segments behind SOI, up to and with EOI; that of a scan takes in its compressed data."""
+    """The segments after SOI, up to and including EOI; a scan includes its compressed data."""
     position = 2
     while True:
         found = _MARKER.search(data, position)
         if found is None:
-            raise cut_off()
+            raise truncated()
         marker = data[found.end() - 1]
         if marker == _EOI:
             yield _Segment(marker, position, found.start(), found.end(), found.end())
             return
         if found.end() + 2 > len(data):
-            raise cut_off()
+            raise truncated()
         (length,) = struct.unpack_from(">H", data, found.end())
         if marker == _SOI or length < 2:
             raise damaged()
         end = found.end() + length
         if end > len(data):
-            raise cut_off()
+            raise truncated()
         if marker == _SOS:
             after = _MARKER.search(data, end)
             if after is None:
-                raise cut_off()
+                raise truncated()
             end = after.start()
         yield _Segment(marker, position, found.start(), found.end() + 2, end)
         position = end

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from ...sizing import Size
-from ..errors import ImageError, cut_off, damaged, unreadable
+from ..errors import ImageError, damaged, truncated, unreadable
 from . import exif
 
 __all__ = ["Png"]
@@ -21,25 +22,26 @@ _SHOWN = _CRITICAL | {
     *(b"tRNS", b"bKGD", b"pHYs", b"sBIT"),
     *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI"),
 }
-"""The chunks that change how the still picture looks. The others may tell who made it, where, when and with what."""
+"""The chunks that change how the still image looks. Others may reveal who made it, where, when and how."""
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""The numbers in a pixel by colour type: grey, RGB, palette, grey with alpha, RGBA (section 11.2.1, IHDR)."""
+"""The channels of a pixel by colour type: grey, RGB, palette, grey with alpha, RGBA (section 11.2.1, IHDR)."""
 
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-"""The bits that a number may have, by colour type (the same table)."""
+"""The bits that a channel may have, by colour type (the same table)."""
 
 _GREY, _PALETTE = 0, 3
 
 _DEFLATE_MOST = 1032
-"""The most bytes that zlib makes of one byte (zlib's technical details); fewer bytes than that cannot be all pixels."""
+"""The most bytes that zlib inflates from one byte (zlib's technical details); a shorter file lacks pixels."""
 
 _MOST_INFLATED = 1 << 24
-"""How many bytes a file's compressed texts may inflate to, all together: a small file could make gigabytes of them."""
+"""How many bytes all compressed texts of a file may inflate to: a small file could inflate to gigabytes."""
 
 
-class _Chunk(NamedTuple):
-    """``start`` is the offset of the chunk's length, ``end`` that of what follows its CRC."""
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Offsets of a chunk: ``start`` of its length, ``end`` after its CRC."""
 
     kind: bytes
     start: int
@@ -47,22 +49,22 @@ class _Chunk(NamedTuple):
 
 
 class Png:
-    """A PNG file taken apart.
+    """A parsed PNG file.
 
     Attributes:
         mime_type: ``image/png``.
         size: The size in pixels as stored.
         has_alpha: True if there is an alpha channel or a transparent colour.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
-        is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which much of the software at
-            the other end is built on, turns it white when it makes RGB of it.
+        is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which many servers use, makes
+            it white when it converts it to RGB.
         is_signed: True if the file carries Content Credentials, in a ``caBX`` chunk (C2PA 2.2, A.3.3).
     """
 
     mime_type: Literal["image/png"] = "image/png"
 
     def __init__(self, data: bytes) -> None:
-        """Read the chunks' outlines and the header. Raises ImageError if there is no whole PNG."""
+        """Read the outlines of the chunks and the header; raises ImageError if the PNG is not complete."""
         self._data = data
         self._view = memoryview(data)
         self._chunks = tuple(_walk(data))
@@ -77,7 +79,7 @@ class Png:
         if compression or filtering or interlace > 1:
             raise unreadable()
         self._kinds = [chunk.kind for chunk in self._chunks]
-        # Of two headers Pillow would believe the second, which may be that of a bomb.
+        # With two headers, Pillow would use the second, which may be a decompression bomb.
         if b"IDAT" not in self._kinds or self._kinds.count(b"IHDR") != 1:
             raise unreadable()
         self.size = Size(width, height)
@@ -90,16 +92,16 @@ class Png:
         return next((exif.orientation(bytes(self._body(c))) for c in self._chunks if c.kind == b"eXIf"), 1)
 
     def verify(self) -> None:
-        """Check every chunk. The pixels are not inflated: the checksums tell already whether all of them arrived.
+        """Check every chunk by its checksum, without inflating the pixels.
 
         Raises:
-            ImageError: A checksum is wrong, chunks are missing or in disorder, or there are too few bytes for the size.
+            ImageError: A checksum is wrong, chunks are missing or out of order, or the size needs more bytes.
         """
-        for kind, start, end in self._chunks:
-            (checksum,) = struct.unpack_from(">I", self._data, end - 4)
-            if zlib.crc32(self._view[start + 4 : end - 4]) != checksum:
+        for chunk in self._chunks:
+            (checksum,) = struct.unpack_from(">I", self._data, chunk.end - 4)
+            if zlib.crc32(self._view[chunk.start + 4 : chunk.end - 4]) != checksum:
                 raise damaged()
-            if kind[:1].isupper() and kind not in _CRITICAL:
+            if chunk.kind[:1].isupper() and chunk.kind not in _CRITICAL:
                 raise unreadable()
         first = self._kinds.index(b"IDAT")
         pixels = self._chunks[first : first + self._kinds.count(b"IDAT")]
@@ -112,11 +114,11 @@ class Png:
             raise damaged()
 
     def stripped(self) -> bytes:
-        """The file with nothing but what shows: no texts, no EXIF, no dates, no further pictures of an animation."""
+        """The file with only what shows: no texts, no EXIF, no dates, and only the first image of an animation."""
         return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if chunk.kind in _SHOWN)))
 
     def texts(self) -> dict[str, str]:
-        """The texts by keyword; of several with one keyword the last; those that cannot be read are left out."""
+        """The texts by keyword, the last one if several share a keyword; ignores those that cannot be read."""
         texts = {}
         room = _MOST_INFLATED
         for chunk in self._chunks:
@@ -132,29 +134,29 @@ class Png:
         return texts
 
     def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]:
-        """The file with these texts right before its pixels, in place of those that have the same keywords."""
+        """The file with these texts before its pixels, in place of those with the same keywords."""
         return self.parts_with_text_chunks([_text_chunk(*text) for text in texts.items()])
 
     def parts_with_text_chunks(
         self, texts: Sequence[tuple[bytes, bytes]], dropped: Iterable[str] = ()
     ) -> list[bytes | memoryview]:
-        """The file with these text chunks, each its kind and its body, right before its pixels.
+        """The file with these text chunks, each a type and a body, before its pixels.
 
-        They take the place of its own texts that have their keywords or one of the dropped keywords.
+        They replace the texts in the file with the same keywords; texts with a dropped keyword are removed.
 
         Raises:
-            ImageError: One is no text chunk.
+            ImageError: One is not a text chunk.
         """
         if any(kind not in _TEXTS for kind, _ in texts):
-            raise ImageError("Only texts can be written into a PNG.")
+            raise ImageError("Only text chunks can be written into a PNG.", "invalid_text")
         keywords = {keyword.encode("latin-1") for keyword in dropped} | {_keyword(body) for _, body in texts}
-        kept = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
-        first = next(i for i, chunk in enumerate(kept) if chunk.kind == b"IDAT")
+        chunks = [c for c in self._chunks if c.kind not in _TEXTS or _keyword(bytes(self._body(c))) not in keywords]
+        first = next(i for i, chunk in enumerate(chunks) if chunk.kind == b"IDAT")
         return [
             SIGNATURE,
-            *self._slices(kept[:first]),
+            *self._slices(chunks[:first]),
             *(_chunk(*text) for text in texts),
-            *self._slices(kept[first:]),
+            *self._slices(chunks[first:]),
             self._view[self._chunks[-1].end :],
         ]
 
@@ -162,7 +164,7 @@ class Png:
         return self._view[chunk.start + 8 : chunk.end - 4]
 
     def _slices(self, chunks: Iterable[_Chunk]) -> Iterator[memoryview]:
-        """The chunks as they are, those that lie one behind the other as one: pixels may be in thousands of them."""
+        """The chunks, adjacent ones as one slice: the pixels may be in thousands of chunks."""
         start = end = 0
         for chunk in chunks:
             if chunk.start != end:
@@ -173,7 +175,7 @@ class Png:
 
 
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
-"""The kinds of chunks that hold a text behind its keyword."""
+"""The types of chunks that contain a keyword and a text."""
 
 
 def _walk(data: bytes) -> Iterator[_Chunk]:
@@ -181,13 +183,13 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
     kind = b""
     while kind != b"IEND":
         if position + 12 > len(data):
-            raise cut_off()
+            raise truncated()
         length, kind = struct.unpack_from(">I4s", data, position)
         if not kind.isalpha():
             raise damaged()
         end = position + 12 + length
         if end > len(data):
-            raise cut_off()
+            raise truncated()
         yield _Chunk(kind, position, end)
         position = end
 
@@ -197,28 +199,28 @@ def _keyword(body: bytes) -> bytes:
 
 
 def _text(kind: bytes, body: bytes) -> tuple[str, bool, bytes]:
-    """A text chunk's keyword, whether its text is compressed, and its text (sections 11.3.3.2 to 11.3.3.4)."""
+    """The keyword of a text chunk, whether its text is compressed, and the text (sections 11.3.3.2 to 11.3.3.4)."""
     keyword, _, rest = body.partition(b"\0")
     if kind == b"tEXt":
         compressed, text = False, rest
     elif kind == b"zTXt":
-        compressed, text = True, rest[1:]  # behind the method, which is always 0
+        compressed, text = True, rest[1:]  # after the compression method, which is always 0
     else:
         compressed, text = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
     return keyword.decode("latin-1"), compressed, text
 
 
 def _inflated(data: bytes, room: int) -> bytes:
-    """Raises zlib.error if that is broken or makes more than ``room`` bytes."""
+    """Raises zlib.error if the data are broken or inflate to more than ``room`` bytes."""
     inflater = zlib.decompressobj()
     inflated = inflater.decompress(data, max(room, 1))  # 0 would mean no limit
     if not inflater.eof:
-        raise zlib.error("too long, or cut off")
+        raise zlib.error("too long or truncated")
     return inflated
 
 
 def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
-    """ASCII as ``tEXt``, which every reader knows and none can take for another encoding, the rest as ``iTXt``."""
+    """ASCII as ``tEXt``, which every reader decodes the same, and other text as ``iTXt``."""
     if text.isascii():
         kind, body = b"tEXt", text.encode("ascii")
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from ...sizing import Size
-from ..errors import cut_off, unreadable
+from ..errors import truncated, unreadable
 from . import exif
 
 __all__ = ["WebP"]
@@ -19,8 +20,9 @@ _HAS_ANIMATION, _HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x02, 0x04, 0x08, 0x10
 """The flags in the first byte of a ``VP8X`` chunk."""
 
 
-class _Chunk(NamedTuple):
-    """``body`` is the offset of the chunk's content, ``size`` the content's length without the pad."""
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """``body`` is the offset of the chunk's content, ``size`` the content's length without padding."""
 
     kind: bytes
     body: int
@@ -36,21 +38,21 @@ class _Chunk(NamedTuple):
 
 
 class WebP:
-    """A WebP file taken apart.
+    """A parsed WebP file.
 
     Attributes:
         mime_type: ``image/webp``.
         size: The size in pixels as stored.
         has_alpha: True if there is an alpha channel.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
-        is_plain: True if the pixels can be sent as they are; those of an animation cannot.
+        is_plain: True if the pixels can be sent as they are; False for an animation.
         is_signed: True if the file carries Content Credentials, in a ``C2PA`` chunk (C2PA 2.2, A.3.7).
     """
 
     mime_type: Literal["image/webp"] = "image/webp"
 
     def __init__(self, data: bytes) -> None:
-        """Read the chunks' outlines and the header. Raises ImageError if there is no whole WebP."""
+        """Read the outlines of the chunks and the header; raises ImageError if the WebP is not complete."""
         self._data = data
         self._view = memoryview(data)
         self._end = 8 + struct.unpack_from("<I", data, 4)[0]
@@ -73,7 +75,7 @@ class WebP:
         return exif.orientation(self._exif())
 
     def stripped(self) -> bytes:
-        """The file with nothing but what shows: no EXIF, no XMP, no unknown chunks, nothing behind its end."""
+        """The file with only what shows: no EXIF, no XMP, no unknown chunks, nothing after its end."""
         flags = self._flags & ~(_HAS_EXIF | _HAS_XMP)
         return b"".join(self._built(flags, [c for c in self._chunks if c.kind in _SHOWN]))
 
@@ -98,7 +100,7 @@ class WebP:
     def _built(
         self, flags: int, chunks: list[_Chunk], exif_chunk: bytes = b"", trailer: bytes | memoryview = b""
     ) -> list[bytes | memoryview]:
-        """A file of these chunks, the EXIF chunk in its place: behind the pixels, before XMP and the unknown."""
+        """A file of these chunks, with the EXIF chunk in its place: after the pixels, before XMP and unknown chunks."""
         parts = [self._view[chunk.start : chunk.end] for chunk in chunks]
         if exif_chunk:
             last = max(i for i, chunk in enumerate(chunks) if chunk.kind in _PIXELS)
@@ -114,21 +116,21 @@ class WebP:
 
 def _walk(data: bytes, end: int) -> Iterator[_Chunk]:
     if end > len(data):
-        raise cut_off()
+        raise truncated()
     position = 12
     while position < end:
         if position + 8 > end:
-            raise cut_off()
+            raise truncated()
         kind, size = struct.unpack_from("<4sI", data, position)
         body = position + 8
         position = body + size + size % 2
         if position > end:
-            raise cut_off()
+            raise truncated()
         yield _Chunk(kind, body, size)
 
 
 def _header(kind: bytes, content: memoryview) -> tuple[int, int, int]:
-    """Width, height and the flags of a ``VP8X`` chunk, or those it would have; raises struct.error."""
+    """Width, height and the flags of a ``VP8X`` chunk, or those that it would have; raises struct.error."""
     if kind == b"VP8X":
         flags, *edges = struct.unpack_from("<B3xHBHB", content)
         return edges[0] + (edges[1] << 16) + 1, edges[2] + (edges[3] << 16) + 1, flags

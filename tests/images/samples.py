@@ -1,4 +1,4 @@
-"""Picture files for the tests, and ways to look into them that share no code with the package."""
+"""Image files for the tests, and functions to look into them that share no code with the package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def painted(mode: str, size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """An image with a different pixel in each place, more or less."""
+    """An image in which almost every pixel is different."""
     channels = {"RGB": 3, "RGBA": 4, "LA": 2, "CMYK": 4, "I;16": 2, "LAB": 3}.get(mode, 1)
     length = size[0] * size[1] * channels
     noise = bytes((i * 37 + i * i * (seed + 11) // 7 + seed) % 256 for i in range(length))
@@ -45,12 +45,12 @@ def painted(mode: str, size: tuple[int, int], seed: int = 0) -> Image.Image:
 
 
 def noisy(size: tuple[int, int]) -> Image.Image:
-    """Grey noise, which nothing packs well; always the same, unlike that of ``Image.effect_noise``."""
+    """Grey noise, which compresses badly; always the same, unlike ``Image.effect_noise``."""
     return Image.frombytes("L", size, random.Random(0).randbytes(size[0] * size[1]))
 
 
 def shown(data: bytes) -> tuple[str, tuple[int, int], bytes]:
-    """What Pillow decodes: mode, size and pixels of the first picture, turned into RGBA to count transparency in."""
+    """What Pillow decodes: mode, size and pixels of the first image, as RGBA so that transparency counts."""
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         pixels = image.tobytes() if image.mode == "I;16" else image.convert("RGBA").tobytes()
@@ -68,7 +68,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and content of each chunk of a PNG."""
+    """The type and the content of each chunk of a PNG."""
     found = []
     position = 8
     while position < len(data):
@@ -94,7 +94,7 @@ def png_of(mode: str, size: tuple[int, int], seed: int = 0, **options: Any) -> b
 
 
 def with_chunks(data: bytes, *added: tuple[bytes, bytes], before: bytes = b"IDAT") -> bytes:
-    """A PNG with chunks put in before the first of a kind."""
+    """A PNG with chunks inserted before the first chunk of a type."""
     parts = chunks(data)
     at = [kind for kind, _ in parts].index(before)
     return png(parts[:at] + list(added) + parts[at:])
@@ -102,7 +102,7 @@ def with_chunks(data: bytes, *added: tuple[bytes, bytes], before: bytes = b"IDAT
 
 @st.composite
 def text_chunks(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A valid text chunk of any of the three kinds."""
+    """A valid text chunk of any of the three types."""
     keyword = draw(keywords).encode("latin-1")
     text = draw(values)
     latin = text.encode("latin-1", "replace")
@@ -120,7 +120,7 @@ def text_chunks(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 @st.composite
 def pngs(draw: st.DrawFn) -> bytes:
-    """A PNG of any mode with texts before and behind its pixels, other chunks, and its pixels in several chunks."""
+    """A PNG of any mode with texts before and after its pixels, other chunks, and its pixels in several chunks."""
     parts = chunks(png_of(draw(st.sampled_from(PNG_MODES)), draw(sizes), draw(st.integers(0, 255))))
     at = [kind for kind, _ in parts].index(b"IDAT")
     stream = b"".join(body for kind, body in parts if kind == b"IDAT")
@@ -131,7 +131,7 @@ def pngs(draw: st.DrawFn) -> bytes:
 
 
 def exif(orientation: int = 1) -> bytes:
-    """An EXIF block such as a phone writes, with a place and a date."""
+    """An EXIF block as a phone writes it, with a place and a date."""
     block = Image.Exif()
     block[ORIENTATION] = orientation
     block[0x010F] = "Camera maker"
@@ -162,7 +162,7 @@ def webps(draw: st.DrawFn) -> bytes:
 
 
 def jpeg_frame(data: bytes) -> bytes:
-    """A JPEG from its quantisation tables on, which Pillow writes behind all metadata."""
+    """A JPEG from its quantisation tables on, which Pillow writes after all metadata."""
     return data[data.rindex(b"\xff\xdb\x00C\x00") :]
 
 
@@ -189,7 +189,7 @@ def animation(kind: str, mode: str = "RGB", size: tuple[int, int] = (9, 7)) -> b
 
 
 def cmyk_profile() -> bytes:
-    """An ICC profile for CMYK by which black alone counts: paper without black ink is white, whatever its colour."""
+    """An ICC profile for CMYK in which only black counts: paper without black ink is white, whatever its colour."""
     lightness = bytes(v for i in range(16) for v in (0 if i & 1 else 255, 128, 128))
     straight = bytes(range(256))
     table = (
