@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 import http.client
 import os
-import socket
 import sys
-import threading
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-
-TODAY = datetime.date(2026, 11, 29)
-"""The day of the catalogue's facts."""
 
 _GUARD = Path(__file__).parent / "guard"
 sys.path.insert(0, str(_GUARD))
 import sitecustomize  # noqa: E402, F401 - importing it puts the guard up, whatever sitecustomize the machine has
 from canary import CANARY  # noqa: E402
+
+from .support.clock import TODAY  # noqa: E402
+from .support.servers import SandboxServer  # noqa: E402
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
 
@@ -55,36 +49,6 @@ def canary() -> str:
     return CANARY
 
 
-class SandboxServer:
-    """The sandbox on a port of this machine, in a thread; another application in its place if one is given.
-
-    Its day is that of the catalogue's facts.
-    """
-
-    def __init__(self, app: Any = None) -> None:
-        from invokeai_external.sandbox import create_app
-
-        # With the protocol named, asyncio sends small packets at once: 40 ms less for each request.
-        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._listener.bind(("127.0.0.1", 0))
-        self._server = uvicorn.Server(
-            uvicorn.Config(app or create_app(today=lambda: TODAY), log_level="error", timeout_graceful_shutdown=1)
-        )
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> SandboxServer:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._listener.close()
-
-
 @pytest.fixture(scope="session")
 def _sandbox_server() -> Iterator[SandboxServer]:
     with SandboxServer() as server:
@@ -93,7 +57,7 @@ def _sandbox_server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox_url(_sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sandbox's address, without faults or calls of other tests; the settings' base URLs point to it."""
+    """The sandbox's URL, without faults or calls of other tests; the settings' base URLs point to it."""
     url = _sandbox_server.url
     for path in ("/sandbox/faults", "/sandbox/requests"):
         connection = http.client.HTTPConnection(url.removeprefix("http://"))

@@ -47,7 +47,7 @@ _SLOW = {"slow": (0.05, 60.0), "slow_stream": (0.05, 60.0), "rate_limited": (0.0
 _SERVER = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.conftest import SandboxServer
+from tests.support.servers import SandboxServer
 with SandboxServer() as server:
     print(server.url, flush=True)
     sys.stdin.read()

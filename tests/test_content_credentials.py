@@ -22,8 +22,8 @@ from invokeai_external.cli.main import main
 from invokeai_external.images import metadata
 from invokeai_external.request import MetadataMode
 
-from .images.samples import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of
-from .images.signing import signed, validation_state
+from .support.samples import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of
+from .support.signing import signed, validation_state
 
 MODELS = {"openai": "openai/gpt-image-2.5-flare", "gemini": "gemini/gemini-nano-banana-2.1"}
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}

@@ -38,8 +38,8 @@ from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.sandbox import create_app
 
-from .conftest import SandboxServer
 from .golden.compare import check, differences, shape
+from .support.servers import SandboxServer
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "invokeai_external"

@@ -18,7 +18,7 @@ from invokeai_external.providers.schema import Lifecycle
 from invokeai_external.sandbox import create_app
 from invokeai_external.sizing import Size
 
-from .conftest import SandboxServer
+from .support.servers import SandboxServer
 
 LAST = datetime.date(2026, 12, 1)
 """The last day of GPT Image 1.5 and GPT Image 1 Mini."""

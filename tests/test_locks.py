@@ -16,6 +16,8 @@ import pytest
 from invokeai_external import locks
 from invokeai_external.locks import LockBusyError, locked, others_can_read, try_lock
 
+from .support.clock import ThreadClock
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
@@ -52,21 +54,8 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         assert try_lock(handle)
 
 
-class Clock:
-    """Seconds that go by while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def test_locked_waits_and_then_says_that_it_is_busy(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ThreadClock()
     with locked(tmp_path / "lock"):
         assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
         with pytest.raises(LockBusyError), locked(tmp_path / "lock", wait_s=5, clock=clock, sleep=clock.sleep):

@@ -14,7 +14,7 @@ from invokeai_external.images.pixels import rgb_thumbnail
 from invokeai_external.invoke.node_inputs import input_size, read_image, read_mask, recallable_reference
 from invokeai_external.sizing import Size
 
-from .images.samples import encoded
+from .support.samples import encoded
 
 
 class Gallery:

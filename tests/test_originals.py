@@ -16,8 +16,8 @@ from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
 from invokeai_external.root_files import ORIGINALS_FOLDER, RESCUED_FOLDER
 
-from .images.samples import encoded, painted
-from .images.signing import signed, validation_state
+from .support.samples import encoded, painted
+from .support.signing import signed, validation_state
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 NAME = "4f0c9d0e-9a3c-4f6e-8f0a-1b2c3d4e5f60.png"

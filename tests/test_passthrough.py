@@ -19,8 +19,8 @@ from invokeai_external.images.errors import ImageError
 from invokeai_external.invoke.gallery.passthrough import PassthroughImage
 from invokeai_external.sizing import Size
 
-from .images import samples
-from .images.samples import chunks, encoded, painted, png_of, shown
+from .support import samples
+from .support.samples import chunks, encoded, painted, png_of, shown
 
 TEXTS = {"invokeai_metadata": '{"prompt": "Ä wörd, 猫 and 😀"}', "invokeai_graph": "{}"}
 SIZE = (13, 9)

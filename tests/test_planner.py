@@ -22,7 +22,7 @@ from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.result import Notice
 from invokeai_external.sizing import AspectRatio, Size
 
-from .conftest import TODAY
+from .support.clock import TODAY
 
 MODELS = {model.id: model for model in Registry(today=lambda: TODAY).models()}
 FLARE, GPT_2, GPT_15, MINI = (MODELS[f"gpt-image-{name}"] for name in ("2.5-flare", "2", "1.5", "1-mini"))

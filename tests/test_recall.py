@@ -22,7 +22,7 @@ from invokeai_external.cli.recall_command import recall_command
 from invokeai_external.images.embed import embed_text
 from invokeai_external.providers import catalog
 
-from .images.samples import png_of
+from .support.samples import png_of
 
 PNG = png_of("RGB", (8, 8))
 OPTIONS = {name for page in catalog.pages() for config in page.configs() for name in config.options}

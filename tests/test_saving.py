@@ -19,8 +19,8 @@ from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.gallery.saving import GalleryImage, Saver
 from invokeai_external.root_files import RESCUED_FOLDER
 
-from .images.samples import encoded, painted
-from .images.signing import signed
+from .support.samples import encoded, painted
+from .support.signing import signed
 
 LOG = logging.getLogger("test_saving")
 

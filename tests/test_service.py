@@ -56,9 +56,10 @@ from invokeai_external.transport import events as event_stream
 from invokeai_external.transport.blobs import AnswerReader
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
-from .images.samples import encoded, noisy
-from .raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
-from .raw_server import Received as RawReceived
+from .support.clock import Clock
+from .support.raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
+from .support.raw_server import Received as RawReceived
+from .support.samples import encoded, noisy
 
 pytestmark = pytest.mark.anyio
 
@@ -90,22 +91,6 @@ def settings_of(tmp_path: Path, **limits: float) -> Settings:
     lines = "".join(f"  {name}: {value}\n" for name, value in limits.items())
     (tmp_path / "invokeai_external.yaml").write_text(f"settings:\n{lines}")
     return load_settings(tmp_path)
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.waits.append(seconds)
-        await anyio.lowlevel.checkpoint()
 
 
 async def generate(

@@ -22,8 +22,8 @@ from invokeai_external.transport.events import EventHandler
 from invokeai_external.transport.messages import FilePart, HttpRequest, HttpResponse
 from invokeai_external.version import VERSION
 
-from .conftest import SandboxServer
-from .raw_server import HOLD, RESET, RawServer, Received, Step, answer, chunk, chunked, events, head
+from .support.raw_server import HOLD, RESET, RawServer, Received, Step, answer, chunk, chunked, events, head
+from .support.servers import SandboxServer
 
 pytestmark = pytest.mark.anyio
 

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from invokeai_external.sandbox import create_app
 from invokeai_external.version import VERSION
 
-from ..conftest import SandboxServer
+from ..support.servers import SandboxServer
 
 # isort: split
 # Found from here on: the module above puts its folder on the path.

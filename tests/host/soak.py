@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from ..conftest import SandboxServer
+from ..support.servers import SandboxServer
 
 # isort: split
 # Found from here on: the module above puts its folder on the path.

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image, ImageCms
 
-from ..conftest import SandboxServer
-from ..images.samples import PNG_MODES, chunk, chunks, encoded, info, painted, png_of, with_chunks
+from ..support.samples import PNG_MODES, chunk, chunks, encoded, info, painted, png_of, with_chunks
+from ..support.servers import SandboxServer
 from .canned import Canned
 from .conftest import NewInvoke
 from .graphs import PROMPT, workflow_graph

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from ..images.samples import encoded, painted
-from ..images.signing import signed, validation_state
+from ..support.samples import encoded, painted
+from ..support.signing import signed, validation_state
 from .conftest import NewInvoke
 from .graphs import workflow_graph
 from .invoke import Invoke, Json

@@ -13,9 +13,9 @@ from invokeai_external.images.compositing import composite
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.pixels import decoded, verify_pixels
 
-from . import samples
+from ..support import samples
+from ..support.samples import encoded, painted, png_of
 from .raising import image_error
-from .samples import encoded, painted, png_of
 
 KEEP = [255 * (value == 0) for value in range(256)]
 originals = samples.pngs() | samples.jpegs() | samples.webps()

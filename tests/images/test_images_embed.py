@@ -15,9 +15,9 @@ from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.inputs import prepare_input
 from invokeai_external.images.inspect import inspect_image
 
-from . import samples
+from ..support import samples
+from ..support.samples import EXIF_IFD, GPS_IFD, MAKER_NOTE, USER_COMMENT, XMP, chunks, encoded, painted, riff_chunks
 from .raising import image_error
-from .samples import EXIF_IFD, GPS_IFD, MAKER_NOTE, USER_COMMENT, XMP, chunks, encoded, painted, riff_chunks
 
 TEXTS = {"invokeai_metadata": '{"prompt": "Ä wörd, 猫 and 😀"}', "Title": "plain"}
 TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")

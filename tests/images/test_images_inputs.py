@@ -16,9 +16,9 @@ from invokeai_external.images.inputs import PreparedImage, prepare_input, size_o
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.sizing import Size
 
-from . import samples
+from ..support import samples
+from ..support.samples import XMP, chunks, encoded, kinds, painted, png_of, riff_chunks, with_chunks
 from .raising import image_error
-from .samples import XMP, chunks, encoded, kinds, painted, png_of, riff_chunks, with_chunks
 
 ROOM = 1 << 24
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -19,9 +19,9 @@ from invokeai_external.images.inspect import ImageInfo, inspect_image
 from invokeai_external.images.masks import alpha_mask, mask_from_file, square_mask, square_rgba
 from invokeai_external.sizing import Size
 
-from . import samples
+from ..support import samples
+from ..support.samples import chunks, encoded, painted, png, png_of
 from .raising import image_error
-from .samples import chunks, encoded, painted, png, png_of
 
 MOST = 1600
 EVERY_BYTE = settings(deadline=None, max_examples=20)

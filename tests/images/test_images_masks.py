@@ -21,9 +21,9 @@ from invokeai_external.images.masks import (
 )
 from invokeai_external.sizing import Size
 
-from . import samples
+from ..support import samples
+from ..support.samples import encoded, painted
 from .raising import image_error
-from .samples import encoded, painted
 
 ROOM = 1 << 22
 

@@ -11,8 +11,8 @@ from invokeai_external.images.formats.containers import is_signed
 from invokeai_external.images.inputs import prepare_input
 from invokeai_external.images.inspect import inspect_image
 
-from .samples import encoded, painted, with_chunks
-from .signing import signed, validation_state
+from ..support.samples import encoded, painted, with_chunks
+from ..support.signing import signed, validation_state
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 PLAIN = {kind: encoded(painted("RGB", (40, 30)), kind) for kind in FORMATS}

@@ -8,7 +8,7 @@ from PIL import Image
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.pixels import rgb_thumbnail
 
-from .samples import AVIF, PNG_MODES, encoded, exif, painted, png_of
+from ..support.samples import AVIF, PNG_MODES, encoded, exif, painted, png_of
 
 
 @pytest.mark.parametrize("mode", PNG_MODES)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
@@ -30,7 +26,8 @@ from invokeai_external.sizing import SizeChoice
 from invokeai_external.transport.messages import HttpResponse
 from invokeai_external.transport.retry import RetryPolicy, seconds_before_retry
 
-from ..conftest import TODAY
+from ..support.clock import TODAY
+from ..support.servers import LocalServer
 
 PNG = b"\x89PNG\r\n\x1a\nnot a whole picture, but an adapter never looks \xfb\xff\xfe"
 """Bytes whose base64 differs between the two alphabets."""
@@ -197,27 +194,12 @@ class Recorded:
         return self.headers["content-type"].partition(";")[0]
 
 
-class Recorder:
+class Recorder(LocalServer):
     """The endpoints of both providers on a local port: records every request, and responds with one image."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Recorder:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._listener.close()
+        super().__init__(Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])]))
 
     async def _answer(self, request: Request) -> JSONResponse:
         self.requests.append(

@@ -27,8 +27,8 @@ from starlette.types import Receive, Scope, Send
 from invokeai_external.sandbox import create_app
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS
 
-from ..conftest import SandboxServer
-from ..images.samples import encoded, painted
+from ..support.samples import encoded, painted
+from ..support.servers import SandboxServer
 
 Order = Callable[..., None]
 KEYS = {"Authorization": "Bearer sk-test", "x-goog-api-key": "test"}

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from invokeai_external.providers.catalog import page
 from invokeai_external.sandbox import create_app
 
-from ..conftest import TODAY
+from ..support.clock import TODAY
 
 GENERATIONS = "/openai/v1/images/generations"
 EDITS = "/openai/v1/images/edits"

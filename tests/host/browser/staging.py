@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from playwright.sync_api import Locator, expect, sync_playwright
 
-from ...conftest import SandboxServer
+from ...support.servers import SandboxServer
 
 # isort: split
 # Found from here on: the module above puts its folder on the path.
