@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS, Registry
-from ..service import in_flight
 from . import active, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
 from .host.config import on_key_change
@@ -24,11 +21,13 @@ from .host.nodes import node_pack_of, plain_failures, replaced_nodes
 from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
 from .log import log
 from .look_ahead.look_ahead import LookAhead
+from .look_ahead.queue_watcher import QueueWatcher
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh
 from .routes import router_of
 from .runtime import Runtime
+from .unanswered_calls import report_unanswered
 
 __all__ = ["Plugin", "activate"]
 
@@ -108,7 +107,7 @@ class Plugin:
         """Add our models to the list of starter models, and update the installed ones."""
         _repair_queue()
         # Before anything is taken from the queue.
-        self._report_unconfirmed()
+        report_unanswered(self._host, self._runtime.sent_items)
         with self._lock:
             self._starting.close()
         try:
@@ -131,31 +130,6 @@ class Plugin:
             self._runtime.deliver_expired()
         except Exception as error:
             log.warning("invokeai_external could not read the cached images: %s", error)
-
-    def _report_unconfirmed(self) -> None:
-        """Report the calls that an earlier Invoke sent and that were not answered when it ended."""
-        sent_items = self._runtime.sent_items
-        try:
-            left = in_flight.left_behind(self._host.root)
-            # Not the command line's sentence: here the items that wait in the queue are sent again.
-            for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
-                log.warning(
-                    "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
-                    *(count, provider, model),
-                )
-            for notice in in_flight.notices_of(replace(left, calls=())):
-                log.warning("invokeai_external: %s", notice.message)
-            sent_items.retain({item.id for item in self._host.queued_items()})
-        # The queue waits for this, and must not wait forever.
-        except Exception as error:
-            log.warning("invokeai_external could not read which calls an earlier Invoke left unanswered: %s", error)
-        if unconfirmed := sent_items.unconfirmed():
-            log.warning(
-                "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They"
-                " are sent again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
-                len(unconfirmed),
-                ", ".join(str(item.number) for item in unconfirmed),
-            )
 
     def _speed_up(self) -> None:
         """Shorten the waits of the queue, as far as the settings allow it."""
@@ -214,10 +188,10 @@ def _frozen_gc() -> Iterator[None]:
 @contextmanager
 def _look_ahead(runtime: Runtime, host: InvokeHost) -> Iterator[None]:
     with ExitStack() as stack:
-        look_ahead = LookAhead(runtime, host)
-        stack.callback(look_ahead.close)
-        stack.enter_context(on_stop(look_ahead.end, look_ahead.close))
-        stack.enter_context(on_queue_change(look_ahead.wake))
+        watcher = QueueWatcher(LookAhead(runtime, host), runtime.deliver_expired)
+        stack.callback(watcher.close)
+        stack.enter_context(on_stop(watcher.end, watcher.close))
+        stack.enter_context(on_queue_change(watcher.wake))
         yield
 
 

@@ -1,9 +1,9 @@
 """Sends the requests of queued items before their turn: Invoke runs one item at a time, a provider takes many calls.
 
-A thread reads the queue whenever it changes. In the items that run or wait it finds the external nodes whose inputs are
-known, and starts their runs as far as the provider's ``concurrency`` allows; a result that waits for its turn counts as
-a call in flight. At its turn the node claims its run (``Runtime.run``). A run whose item was cancelled, cleared or
-deleted is cancelled, and the images received by then go into the gallery.
+The queue is read whenever it changes (``queue_watcher``). In the items that run or wait, look-ahead finds the external
+nodes whose inputs are known, and starts their runs as far as the provider's ``concurrency`` allows; a result that waits
+for its turn counts as a call in flight. At its turn the node claims its run (``Runtime.run``). A run whose item was
+cancelled, cleared or deleted is cancelled, and the images received by then go into the gallery.
 
 What is sent before its turn is recorded before it is sent. After an Invoke that was killed, nothing is sent before its
 turn until one request has succeeded, so that repeated crashes do not cost eight calls each; and an item whose calls may
@@ -15,7 +15,6 @@ skip, a node that takes its result from a cache, and whatever is not certain wai
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,14 +29,8 @@ from .run_table import RunKey
 
 __all__ = ["LookAhead"]
 
-_POLL_S = 0.5
-"""The interval at which the queue is read while it may change without an event."""
-
 _HORIZON = 64
 """How many items of the queue are read. Each is read once, which takes some milliseconds."""
-
-_IDLE_S = 3600.0
-"""The interval at which expired results are looked for."""
 
 _CLOSE_S = 5.0
 """How long a stop waits for images that are being written."""
@@ -74,36 +67,32 @@ class _Prospects:
 
 
 class LookAhead:
-    """Watches the queue in a thread of its own until it is closed."""
+    """Reads the queue and starts runs. ``look`` and ``close`` are called from one thread at a time, ``stop`` from any.
+
+    Args:
+        runtime: Starts the runs.
+        host: The running Invoke.
+    """
 
     def __init__(self, runtime: Runtime, host: Host) -> None:
         self._runtime = runtime
         self._host = host
         self._table = runtime.table
         self._concurrency = runtime.settings().limits.concurrency
-        self._changed = threading.Event()
-        self._closed = False
+        self._stopped = False
         self._prospects: dict[ItemId, _Prospects] = {}
         # Some nodes of the items in progress may have run before the table was watched.
         self._begun = {item.id for item in host.queued_items() if item.status == "in_progress"}
         self._table.is_watched = True
         runtime.sent_items.open()
-        self._thread = threading.Thread(target=self._watch, name="invokeai_external look-ahead", daemon=True)
-        self._thread.start()
 
-    def wake(self) -> None:
-        """Read the queue, since it has changed."""
-        self._changed.set()
-
-    def end(self) -> None:
+    def stop(self) -> None:
         """Start no more runs."""
-        self._closed = True
-        self._changed.set()
+        self._stopped = True
 
     def close(self) -> None:
         """Cancel all runs that wait for their turn, and wait until their images are written."""
-        self.end()
-        self._thread.join(_CLOSE_S)
+        self.stop()
         self._table.is_watched = False
         unclaimed = self._table.remove_items(self._table.items())
         for run in unclaimed:
@@ -113,26 +102,9 @@ class LookAhead:
             run.ended.wait(max(0.0, deadline - time.monotonic()))
         self._runtime.sent_items.close()
 
-    def _watch(self) -> None:
-        timeout_s, delivered_at = 0.0, time.monotonic()
-        while True:
-            self._changed.wait(timeout_s)
-            self._changed.clear()
-            if self._closed:
-                return
-            try:
-                timeout_s = _POLL_S if self._look() else _IDLE_S
-                if time.monotonic() - delivered_at >= _IDLE_S:
-                    delivered_at = time.monotonic()
-                    self._runtime.deliver_expired()
-            # Without this thread the queue goes on, only without look-ahead.
-            except Exception as error:
-                log.warning("invokeai_external: look-ahead failed: %s", error)
-                timeout_s = _POLL_S
-
-    def _look(self) -> bool:
+    def look(self) -> bool:
         """Cancel the runs whose items are gone and start new ones; True if the queue may change without an event."""
-        # Read before the queue: an item that is queued and run in between must not pass for ended and be started again.
+        # Read before the queue: an item that is queued and starts in between must not count as ended and start again.
         known = self._table.items()
         queue = self._host.queued_items()
         queued = {item.id for item in queue}
@@ -145,7 +117,7 @@ class LookAhead:
             batches = {item.id.batch for item in queue if item.status == "in_progress"}
             # The sort is stable: items in progress stay first, and the others in their order.
             for item in sorted(queue, key=lambda item: item.id.batch not in batches)[:_HORIZON]:
-                if self._closed or item.status == "waiting" or item.id in self._begun:
+                if self._stopped or item.status == "waiting" or item.id in self._begun:
                     continue
                 if not sent_items.is_unconfirmed(item.id):
                     self._start(item.id)
@@ -158,7 +130,7 @@ class LookAhead:
                 rest = self._read(item)
                 self._prospects[item] = _Prospects(rest, next(rest, None))
             prospects = self._prospects.get(item)
-            while not self._closed and prospects and (first := prospects.first) and self._has_room_for(first):
+            while not self._stopped and prospects and (first := prospects.first) and self._has_room_for(first):
                 at_turn = first.at_turn
                 key = self._runtime.key_of(at_turn.request, at_turn.node)
                 prospects.read[key] += 1

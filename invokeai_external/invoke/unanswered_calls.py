@@ -1,0 +1,38 @@
+"""Reports the calls that an earlier Invoke sent and that were not answered when it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from ..service import in_flight
+from .host_api import Host
+from .log import log
+from .look_ahead.sent_items import SentItems
+
+__all__ = ["report_unanswered"]
+
+
+def report_unanswered(host: Host, sent_items: SentItems) -> None:
+    """Log the calls that may have been billed, and the queued items that send theirs again. Never raises."""
+    try:
+        left = in_flight.left_behind(host.root)
+        # Not the command line's sentence: here the items that wait in the queue are sent again.
+        for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
+            log.warning(
+                "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
+                *(count, provider, model),
+            )
+        for notice in in_flight.notices_of(replace(left, calls=())):
+            log.warning("invokeai_external: %s", notice.message)
+        sent_items.retain({item.id for item in host.queued_items()})
+    # The queue waits for this, and must not wait forever.
+    except Exception as error:
+        log.warning("invokeai_external could not read which calls an earlier Invoke left unanswered: %s", error)
+    if unconfirmed := sent_items.unconfirmed():
+        log.warning(
+            "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They are"
+            " sent again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
+            len(unconfirmed),
+            ", ".join(str(item.number) for item in unconfirmed),
+        )
