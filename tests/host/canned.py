@@ -12,7 +12,7 @@ class Canned:
     """The part of OpenAI's API that is needed for one image; serve ``app`` under ``/openai``.
 
     Attributes:
-        picture: The file of every response.
+        picture: The image file of every response.
         sent: The files of the last edit, in the order of the form.
     """
 

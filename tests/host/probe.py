@@ -43,7 +43,7 @@ def beginning(root: str, instance: bool, objects: dict[str, Any]) -> Any:
 
 
 def step(where: Any, name: str) -> Any:
-    """An attribute; of a class also a field that its objects alone have. Raises AttributeError."""
+    """An attribute; of a class also a field that only its objects have. Raises AttributeError."""
     if isinstance(where, Unknown) or hasattr(where, name):
         return Unknown() if isinstance(where, Unknown) else getattr(where, name)
     if isinstance(where, type):

@@ -1,8 +1,7 @@
-"""A scratch Invoke to try the pack in: ``make invoke``, which is ``python -m tests.host.scratch [ROOT]``.
+"""A scratch Invoke to try the plugin: ``make invoke``, which runs ``python -m tests.host.scratch [ROOT]``.
 
-Its root is ``.invoke/`` in the repository if no other is named, and stays, pictures and all, until ``make clean``. The
-pack is put into it anew at each start, and everything goes to the sandbox, so that no key is needed and nothing costs
-anything.
+Its root is ``.invoke/`` in the repository by default, and stays with its images until ``make clean``. Each start copies
+the current plugin into it. Everything goes to the sandbox, so you need no key and pay nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _USUAL_PORT = 9090
 _START_S = 300.0
 _STOP_S = 15.0
 
-# A proxy knows nothing of this machine's own addresses.
+# A proxy cannot reach this computer's own ports.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main(root: Path) -> int:
-    """Start it in a root folder, say where it is, and wait until it ends or Ctrl-C is pressed; gives the exit code."""
-    # Who ends this program in another way than by Ctrl-C does not want an Invoke to live on, either.
+    """Start it in a root folder, print its URL, and wait until it ends or Ctrl-C is pressed; return the exit code."""
+    # Invoke must not go on if this program is ended in another way than by Ctrl-C.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     try:
@@ -42,7 +41,7 @@ def main(root: Path) -> int:
         (root / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: 127.0.0.1\nport: {port}\n", "utf-8")
         install_pack(root)
         log = root / "invoke.log"
-        _say(f"Starting Invoke, which takes half a minute; what it says goes to {log} ...")
+        _say(f"Starting Invoke, which takes half a minute; its output goes to {log} ...")
         with log.open("wb") as out:
             process = _started(python, root, out.fileno())
         try:
@@ -65,20 +64,20 @@ def _started(python: Path, root: Path, out: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=subprocess.STDOUT,
-        # Ctrl-C reaches this program alone, which then ends that one.
+        # Only this program receives Ctrl-C, and then ends that one.
         start_new_session=True,
     )
 
 
-def _served(process: subprocess.Popen[bytes], address: str, log: Path) -> int:
-    """Say the address once the models are there, and wait for the end, which only an accident brings."""
+def _served(process: subprocess.Popen[bytes], url: str, log: Path) -> int:
+    """Print the URL once the models are installed, and wait for the end, which only an accident brings."""
     deadline, before = time.monotonic() + _START_S, 0
     while process.poll() is None and time.monotonic() < deadline:
-        count = _models_at(address)
+        count = _models_at(url)
         if 0 < count == before:
-            _say(f"{count} models are there, and every picture comes from the sandbox: no key, no cost.")
-            _say(f"Open {address} - choose a model under External, write a prompt, press Invoke.")
-            _say("Ctrl-C ends it.")
+            _say(f"{count} models are installed. Every image comes from the sandbox: no key, no cost.")
+            _say(f"Open {url} - choose a model under External, write a prompt, press Invoke.")
+            _say("Press Ctrl-C to stop it.")
             process.wait()
             break
         before = count
@@ -87,11 +86,11 @@ def _served(process: subprocess.Popen[bytes], address: str, log: Path) -> int:
     return 1
 
 
-def _models_at(address: str) -> int:
-    """How many external models are installed at an address; 0 while nobody answers there."""
+def _models_at(url: str) -> int:
+    """How many external models are installed at a URL; 0 while it does not respond."""
     try:
-        with _direct.open(f"{address}/api/v2/models/?base_models=external", timeout=5) as answer:
-            return len(json.load(answer)["models"])
+        with _direct.open(f"{url}/api/v2/models/?base_models=external", timeout=5) as response:
+            return len(json.load(response)["models"])
     except (OSError, ValueError):
         return 0
 

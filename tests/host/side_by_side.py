@@ -40,7 +40,7 @@ Look = Callable[[Invoke, Sandbox], str]
 
 PAGE = packing.REPOSITORY / "docs" / "compared.md"
 ROWS: dict[str, Look] = {}
-"""What is done, in words, and the function that does it and tells what a user sees; in the order of the table."""
+"""The action as text, and the function that performs it and returns what a user sees; in the order of the table."""
 
 _PART = re.compile(r"(?<=<!-- compared: begin -->\n).*?(?=<!-- compared: end -->)", re.DOTALL)
 _LONGEST_QUOTE = 240
@@ -117,12 +117,12 @@ def _references(invoke: Invoke, sandbox: Sandbox) -> str:
 
 @row("A seed, Gemini")
 def _seed(invoke: Invoke, sandbox: Sandbox) -> str:
-    def told(pictures: list[Picture]) -> str:
+    def described(pictures: list[Picture]) -> str:
         sent = sandbox.calls()[0]["json"]["generationConfig"].get("seed") == _SEED
         recorded = _SEED in [value for _, value in _leaves(pictures[0].metadata)]
         return f"{'sent' if sent else 'not sent'}, {'recorded' if recorded else 'not recorded'}"
 
-    return _run(invoke, sandbox, workflow_graph(_banana(invoke), seed=_SEED), told)
+    return _run(invoke, sandbox, workflow_graph(_banana(invoke), seed=_SEED), described)
 
 
 @row("Thinking level *high*, Gemini 3.1 Flash Image")
@@ -158,7 +158,7 @@ def _inpaint(invoke: Invoke, sandbox: Sandbox, model: Json) -> str:
     hole = _hole()
     graph = _edit(invoke, model, mode="inpaint", mask_image={"image_name": invoke.upload(hole, intermediate=True)})
 
-    def told(pictures: list[Picture]) -> str:
+    def described(pictures: list[Picture]) -> str:
         image = pictures[0].image.convert("RGB")
         if image.size != hole.size:
             return f"{_sizes(pictures)}: not the photo's size"
@@ -168,7 +168,7 @@ def _inpaint(invoke: Invoke, sandbox: Sandbox, model: Json) -> str:
         places = [place for place, changed in (("inside the mask", inside), ("outside it", outside)) if changed]
         return f"{_sizes(pictures)}, changed {' and '.join(places) or 'nowhere'}"
 
-    return _run(invoke, sandbox, graph, told)
+    return _run(invoke, sandbox, graph, described)
 
 
 def _edit(invoke: Invoke, model: Json, **fields: Any) -> Json:
@@ -196,11 +196,11 @@ def _metadata_of_a_workflow(invoke: Invoke, sandbox: Sandbox) -> str:
 
 @row("The cost of an image, OpenAI")
 def _cost(invoke: Invoke, sandbox: Sandbox) -> str:
-    def told(pictures: list[Picture]) -> str:
+    def described(pictures: list[Picture]) -> str:
         costs = [value for name, value in _leaves(pictures[0].metadata) if "cost" in name and value is not None]
         return "in the metadata" if costs else "not recorded"
 
-    return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), told)
+    return _run(invoke, sandbox, workflow_graph(_gpt(invoke)), described)
 
 
 @row("The same transparent image again, with *use cache*, OpenAI")
@@ -208,13 +208,13 @@ def _cache(invoke: Invoke, sandbox: Sandbox) -> str:
     graph = workflow_graph(_gpt(invoke), prompt="a cached fox", background="transparent", use_cache=True)
     first = invoke.run(graph)
 
-    def told(pictures: list[Picture]) -> str:
+    def described(pictures: list[Picture]) -> str:
         calls = "no second call" if len(sandbox.calls()) == 1 else "a second call"
         entry = "a new entry" if pictures[0].name != first[0].name else "the old entry"
         metadata = "with metadata" if pictures[0].metadata else "without metadata"
         return f"{calls}, {entry} {metadata}, {_alpha(pictures)}"
 
-    return _run(invoke, sandbox, graph, told)
+    return _run(invoke, sandbox, graph, described)
 
 
 # Failures
@@ -243,11 +243,11 @@ def _wrong_key(invoke: Invoke, sandbox: Sandbox) -> str:
 
 @row("How the key is sent to Gemini")
 def _place_of_the_key(invoke: Invoke, sandbox: Sandbox) -> str:
-    def told(_: list[Picture]) -> str:
+    def described(_: list[Picture]) -> str:
         call = sandbox.calls()[0]
         return "in the URL" if _MARK in call["headers"] else "in a header"
 
-    return _run(invoke, sandbox, workflow_graph(_banana(invoke)), told)
+    return _run(invoke, sandbox, workflow_graph(_banana(invoke)), described)
 
 
 @row("A base URL where no server listens, Gemini")
@@ -292,9 +292,9 @@ def _cancelled(invoke: Invoke, sandbox: Sandbox) -> str:
         return "the next run starts"
 
     # Half a second on a machine that is not busy; the tests of failures hold it to one.
-    told = _timed(freed, 2)
+    described = _timed(freed, 2)
     invoke.ended(behind)
-    return told
+    return described
 
 
 # Base URLs and models
@@ -352,21 +352,21 @@ def _flash(invoke: Invoke) -> Json:
 
 
 def _photo() -> Image.Image:
-    """A picture of a size that no model makes."""
+    """An image of a size that no model makes."""
     ramp = Image.linear_gradient("L")
     bands = (ramp, ramp.rotate(90), Image.radial_gradient("L"))
     return Image.merge("RGB", [band.resize((1000, 700)) for band in bands])
 
 
 def _hole() -> Image.Image:
-    """Invoke's mask for the photo: black, which means change, in a box."""
+    """A mask for the photo, as Invoke makes it: black, which means change, in a box."""
     mask = Image.new("L", (1000, 700), 255)
     mask.paste(0, (200, 100, 600, 500))
     return mask
 
 
 def _run(invoke: Invoke, sandbox: Sandbox, graph: Json, tell: Callable[[list[Picture]], str]) -> str:
-    """Run a graph to its end and tell of its pictures, or what its queue item says."""
+    """Run a graph and describe its images, or return what its queue item says."""
     item = invoke.ended(invoke.enqueue(graph), _MOST_S)
     if item["status"] != "completed":
         return f"fails: {_quoted(item, sandbox)}"
@@ -378,16 +378,16 @@ def _each(tell: Callable[[Json], str], gpt: Json, banana: Json) -> str:
 
 
 def _timed(act: Callable[[], str], bound_s: float) -> str:
-    """What an act tells, and how long it took: within the bound, or so many seconds, to the nearest ten above ten."""
+    """The result of an action and how long it took: within the bound, or in seconds, rounded to tens above ten."""
     begun = time.monotonic()
-    told = act()
+    described = act()
     took = time.monotonic() - begun
     when = f"within {bound_s:g} s" if took < bound_s else f"after about {round(took, -1 if took > 10 else 0):.0f} s"
-    return f"{when}, {told}"
+    return f"{when}, {described}"
 
 
 def _quoted(item: Json, sandbox: Sandbox) -> str:
-    """The words of a failed queue item as they stand, on one line and cut where they are long; a key is told as KEY."""
+    """The message of a failed queue item, on one line, shortened, and with KEY in place of a key."""
     words = " ".join(str(item["error_message"]).split())
     words = words.replace(CANARY, "KEY").replace(sandbox.url, "http://sandbox").replace("`", "'")
     return f"`{words if len(words) <= _LONGEST_QUOTE else words[:_LONGEST_QUOTE] + ' ...'}`"
@@ -413,7 +413,7 @@ def _alpha(pictures: list[Picture]) -> str:
 
 
 def _recallable(metadata: Json, model: Json) -> str:
-    """Where prompt, model, seed and size stand: under Invoke's own names, under others, or nowhere."""
+    """Where prompt, model, seed and size are: under Invoke's own names, under others, or nowhere."""
     read = {
         "prompt": metadata.get("positive_prompt") == PROMPT,
         "model": metadata.get("model") == identifier(model),
@@ -436,7 +436,7 @@ def _recallable(metadata: Json, model: Json) -> str:
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """The values at the ends of a JSON value, each with the name that it stands under."""
+    """The leaves of a JSON value, each with its name."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield from _leaves(below, key)
@@ -455,7 +455,7 @@ def _set_address(invoke: Invoke, provider: str, url: str) -> None:
 
 
 class _TakesKeysInAddresses:
-    """Takes a key in the address for one in the header, as Gemini does; the sandbox alone finds it a mistake."""
+    """Accepts a key in the URL like one in the header, as Gemini does; only the sandbox rejects it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -470,7 +470,7 @@ class _TakesKeysInAddresses:
 
 def make_ready(invoke: Invoke, sandbox: Sandbox) -> None:
     """Start it, set keys, and install all starter models, as the External Providers page does."""
-    # With a version after it the built-in reaches nothing of OpenAI's, which is a row of its own.
+    # With a version after it the built-in reaches nothing of OpenAI's, which is a separate row.
     invoke.base_urls["openai"] = f"{sandbox.url}/openai"
     invoke.start()
     for provider in PROVIDERS:
@@ -487,7 +487,7 @@ def _starter_models(invoke: Invoke, provider: str) -> list[Json]:
 
 
 def seen(invoke: Invoke, sandbox: Sandbox) -> dict[str, str]:
-    """All rows, by title; tells on standard error."""
+    """All rows, by title; progress goes to standard error."""
     found = {}
     for title, look in ROWS.items():
         sandbox.clear()
@@ -497,7 +497,7 @@ def seen(invoke: Invoke, sandbox: Sandbox) -> dict[str, str]:
 
 
 def cell(text: str) -> str:
-    """A text as it stands in the table."""
+    """A text in the form of the table."""
     return text.replace("|", "\\|")
 
 

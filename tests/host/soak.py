@@ -1,6 +1,6 @@
 """Many runs with random faults, cancels, pauses and clears in a real Invoke: ``python -m tests.host.soak [ITEMS]``.
 
-Run from the repository's folder. What must hold at the end stands in ``Soaked.wrong``. ``SOAK_SEED`` repeats a run.
+Run from the repository's folder. The conditions at the end are in ``Soaked.wrong``. ``SOAK_SEED`` repeats a run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from invokeai_external.errors import ContentBlockedError, QuotaError
+
 from ..support.servers import SandboxServer
 
 # isort: split
@@ -27,25 +29,25 @@ from .sandbox import Sandbox
 
 _MODELS = {"openai": "openai/gpt-image-2.5-flare", "gemini": "gemini/gemini-nano-banana-2.1"}
 _ENDED = ("completed", "failed", "canceled")
-_REFUSED = ("safety system", "quota")
-"""What the failures say that are ordered; all others are waited out."""
+_REFUSED = (ContentBlockedError.__name__, QuotaError.__name__)
+"""The types of the ordered failures; all others are retried until they pass."""
 _MOST_S = 600.0
 _GROWN_THREADS = 8
-"""A pool may have grown by some that it keeps: anyio's and asyncio's threads for work that blocks."""
+"""The thread pools of anyio and asyncio may keep some threads."""
 _GROWN_BYTES = 200 << 20
-"""Invoke keeps its last ten pictures in memory, and its allocator what it once had."""
+"""Invoke caches its last ten images, and the allocator keeps freed memory."""
 
 
 @dataclass
 class Soaked:
-    """What became of all runs.
+    """The results of all runs.
 
     Attributes:
-        ended: How many items ended in each way; ``deleted`` if a clear took them out.
+        ended: How many items ended in each way; ``deleted`` if a clear removed them.
         calls: How many calls ended in each way: their status, or ``abandoned``.
-        pictures: How many pictures are in the gallery.
-        kept: How many results lie on disk for who asks for the same.
-        wrong: What does not hold, one sentence each.
+        pictures: How many images are in the gallery.
+        kept: How many results are in the cache.
+        wrong: What is wrong, one sentence each.
     """
 
     ended: Counter[str] = field(default_factory=Counter)
@@ -62,9 +64,9 @@ class Soaked:
 
 
 def soak(invoke: Invoke, sandbox: Sandbox, count: int, dice: random.Random) -> Soaked:
-    """Queue so many runs of one picture each, disturb them, and see what became of them."""
+    """Queue runs of one image each, disturb them, and count their results."""
     kept_before = _kept(invoke)
-    # What grows with the first runs alone is no leak.
+    # Growth only in the first runs does not count as a leak.
     for model in _MODELS.values():
         invoke.run(panel_graph(invoke.model(model), prompt=f"before {dice.random()}"))
     before = set(invoke.gallery())
@@ -140,7 +142,7 @@ def _kept(invoke: Invoke) -> int:
 
 
 def _judge(soaked: Soaked, invoke: Invoke, sandbox: Sandbox, found: list[Json], prompts: dict[int, str]) -> None:
-    """Look whether every item is in a right state, and every call is accounted for."""
+    """Check that every item has a valid state and every call is accounted for."""
     made = Counter(
         str(call["json"].get("prompt") or call["json"]["contents"][0]["parts"][-1]["text"])
         for call in sandbox.calls()
@@ -152,9 +154,9 @@ def _judge(soaked: Soaked, invoke: Invoke, sandbox: Sandbox, found: list[Json], 
             shown = [invoke.picture(name).metadata["positive_prompt"] for name in output_names(item)]
             if shown != [prompts[item["item_id"]]]:
                 soaked.wrong.append(f"item {item['item_id']} has pictures of {shown}")
-        if item["status"] == "failed" and not any(word in item["error_message"] for word in _REFUSED):
+        if item["status"] == "failed" and item["error_type"] not in _REFUSED:
             soaked.wrong.append(f"item {item['item_id']} failed: {item['error_message']}")
-    # Of a call that was answered in the moment of its cancel, the picture may be gone with it.
+    # Of a call that was answered in the moment of its cancel, the image may be gone with it.
     given_up = soaked.ended["canceled"] + soaked.ended["deleted"]
     lost = soaked.calls["200"] - soaked.pictures - soaked.kept
     if not 0 <= lost <= 3 + given_up // 20:

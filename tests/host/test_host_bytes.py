@@ -1,4 +1,4 @@
-"""Pictures pass through Invoke as they are: from the provider into the gallery, and from there to the provider."""
+"""Images pass through Invoke unchanged: from the provider to the gallery, and from there to the provider."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def canned(provider: tuple[Canned, str]) -> Canned:
 
 @pytest.fixture(scope="module")
 def photographing(new_invoke: NewInvoke, provider: tuple[Canned, str]) -> Invoke:
-    """An Invoke whose OpenAI is the canned one."""
+    """An Invoke that uses the canned provider as OpenAI."""
     invoke = new_invoke(keys=("openai",))
     invoke.base_urls["openai"] = f"{provider[1]}/openai/v1"
     invoke.start_with_models()
@@ -64,7 +64,7 @@ def texts_of(data: bytes) -> list[str]:
 
 
 def sixteen_bits() -> bytes:
-    """RGB of 16 bits a channel, which Pillow can neither write nor wholly read."""
+    """RGB with 16 bits per channel, which Pillow cannot write or fully read."""
     width, height = 24, 16
     rows = b"".join(b"\0" + struct.pack(f">{3 * width}H", *range(y, y + 3 * width * 300, 300)) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
@@ -83,7 +83,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_png_lies_in_the_gallery_as_it_came(photographing: Invoke, canned: Canned, graph: Json, name: str) -> None:
+def test_a_png_is_saved_as_received(photographing: Invoke, canned: Canned, graph: Json, name: str) -> None:
     canned.picture = FILES[name]
     [picture] = photographing.run(graph)
     assert without_texts(picture.data) == without_texts(FILES[name])
@@ -98,7 +98,7 @@ def test_a_png_lies_in_the_gallery_as_it_came(photographing: Invoke, canned: Can
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_another_format_becomes_a_png_of_the_same_pixels(
+def test_another_format_becomes_a_png_with_the_same_pixels(
     photographing: Invoke, canned: Canned, graph: Json, kind: str
 ) -> None:
     canned.picture = encoded(painted("RGB", SIZE), kind, icc_profile=PROFILE)
@@ -109,8 +109,8 @@ def test_another_format_becomes_a_png_of_the_same_pixels(
     assert info(picture.data)["icc_profile"] == PROFILE
 
 
-def test_what_a_node_reads_of_it_right_after_is_what_came(photographing: Invoke, canned: Canned, graph: Json) -> None:
-    """Invoke hands the saved object itself to the next node."""
+def test_the_next_node_reads_the_received_image(photographing: Invoke, canned: Canned, graph: Json) -> None:
+    """Invoke passes the saved object itself to the next node."""
     canned.picture = png_of("RGBA", SIZE)
     graph["nodes"]["each"] = {"id": "each", "type": "iterate"}
     graph["nodes"]["grey"] = {"id": "grey", "type": "img_conv", "mode": "L"}
@@ -128,7 +128,7 @@ def test_what_a_node_reads_of_it_right_after_is_what_came(photographing: Invoke,
 class TestCache:
     """A run from the cache copies the file."""
 
-    def test_the_copy_has_the_bytes_and_no_text_twice(self, photographing: Invoke, canned: Canned, graph: Json) -> None:
+    def test_the_copy_has_the_same_bytes_and_texts(self, photographing: Invoke, canned: Canned, graph: Json) -> None:
         canned.picture = FILES["16 bits"]
         graph["nodes"]["picture"] |= {"use_cache": True, "prompt": "copied"}
         workflow = json.loads((REPOSITORY / "workflows" / "text-to-picture.json").read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ class TestCache:
         assert second.metadata["external"]["from_cache"] is True
 
 
-def test_pictures_that_go_in_are_sent_as_they_lie_on_the_disk(
+def test_input_images_are_sent_as_on_disk(
     photographing: Invoke, canned: Canned, graph: Json, photo: Image.Image
 ) -> None:
     canned.picture = png_of("RGB", SIZE)

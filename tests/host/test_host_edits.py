@@ -1,4 +1,4 @@
-"""Pictures made from pictures: at the size of the picture to edit, and untouched outside of the mask."""
+"""Edits have the size of their image and change nothing outside the mask."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def model(request: pytest.FixtureRequest) -> Json:
 
 @pytest.fixture
 def edit(invoke: Invoke, photo: Image.Image, hole: Image.Image) -> dict[str, Any]:
-    """The fields that the Canvas sends for its own size, which is not the panel's."""
+    """The fields of the Canvas for a size other than the panel's."""
     init, mask = invoke.upload(photo, intermediate=True), invoke.upload(hole, intermediate=True)
     return {"init_image": {"image_name": init}, "mask_image": {"image_name": mask}, "width": 1024, "height": 1024}
 
 
 def outside(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """A picture with what the mask changes (black) painted over."""
+    """An image with the masked part (black) painted over."""
     return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size), mask)
 
 
-def test_image_to_image_comes_back_at_the_size_of_the_picture(
+def test_image_to_image_has_the_size_of_the_image(
     invoke: Invoke, sandbox: Sandbox, model: Json, edit: dict[str, Any], photo: Image.Image
 ) -> None:
     del edit["mask_image"]
@@ -41,7 +41,7 @@ def test_image_to_image_comes_back_at_the_size_of_the_picture(
     assert ImageChops.difference(picture.image.convert("RGB"), photo).getbbox() is not None
 
 
-def test_inpainting_leaves_all_outside_of_the_mask_as_it_was(
+def test_inpainting_changes_nothing_outside_the_mask(
     invoke: Invoke, sandbox: Sandbox, model: Json, edit: dict[str, Any], photo: Image.Image, hole: Image.Image
 ) -> None:
     [picture] = invoke.run(panel_graph(model, mode="inpaint", **edit))
@@ -53,7 +53,7 @@ def test_inpainting_leaves_all_outside_of_the_mask_as_it_was(
     assert len(sandbox.calls()) == 1
 
 
-def test_what_is_wired_decides_and_not_the_mode(
+def test_the_connected_inputs_decide_and_not_the_mode(
     invoke: Invoke, sandbox: Sandbox, model: Json, edit: dict[str, Any], photo: Image.Image, hole: Image.Image
 ) -> None:
     [picture] = invoke.run(workflow_graph(model, mode="txt2img", **edit))
@@ -61,7 +61,7 @@ def test_what_is_wired_decides_and_not_the_mode(
     assert outside(picture.image, hole).tobytes() == outside(photo, hole).tobytes()
 
 
-def test_a_picture_with_alpha_keeps_it_outside_of_the_mask(
+def test_an_image_keeps_its_alpha_outside_the_mask(
     invoke: Invoke, sandbox: Sandbox, gpt: Json, edit: dict[str, Any], photo: Image.Image, hole: Image.Image
 ) -> None:
     clear = photo.convert("RGBA")
@@ -73,7 +73,7 @@ def test_a_picture_with_alpha_keeps_it_outside_of_the_mask(
     assert kept.tobytes() == Image.composite(clear, Image.new("RGBA", clear.size), hole).tobytes()
 
 
-def test_gemini_gets_one_sentence_on_the_mask_which_the_metadata_hold(
+def test_gemini_is_sent_one_sentence_about_the_mask_which_is_in_the_metadata(
     invoke: Invoke, sandbox: Sandbox, banana: Json, edit: dict[str, Any]
 ) -> None:
     [picture] = invoke.run(workflow_graph(banana, **edit))

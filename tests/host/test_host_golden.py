@@ -13,7 +13,7 @@ from .graphs import panel_graph, workflow_graph
 from .invoke import NODE_TYPES, PROVIDERS, Invoke, Json
 
 _OF_INVOKE = {"id", "is_intermediate", "use_cache", "type", "metadata", "board"}
-"""Fields that Invoke gives to nodes; that ours have them is held, not what Invoke makes of them."""
+"""Fields that Invoke adds to nodes. Only their presence is tested."""
 
 
 def test_nodes(invoke: Invoke) -> None:
@@ -33,7 +33,7 @@ def test_nodes(invoke: Invoke) -> None:
 
 
 def _field(field: Mapping[str, Any]) -> Json:
-    """A field's type and default, without what is for people."""
+    """A field's type and default, without texts for people."""
     wordy = {"title", "description", "field_kind", "input", "orig_default", "orig_required", "ui_order", "ui_hidden"}
     return {name: value for name, value in sorted(field.items()) if name not in wordy}
 

@@ -1,4 +1,4 @@
-"""Invoke's own node manager: the pack comes and goes in the running Invoke, and leaves nothing behind."""
+"""Invoke's node manager installs and uninstalls the plugin in a running Invoke, and nothing stays behind."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ found += [handler for handlers in local_handler._registry.values() for handler i
 ours = [one.__qualname__ for one in found if str(getattr(one, "__module__", "")).startswith({PACK!r})]
 Path(__file__).with_name("ours.json").write_text(json.dumps(ours))
 """
-"""Stands in a pack of its own: writes down which functions of our pack Invoke would call."""
+"""The code of a separate pack that lists the functions of our plugin that Invoke would call."""
 
 
 @pytest.fixture(scope="module")
 def stock(new_invoke: NewInvoke) -> Invoke:
-    """An Invoke without our pack, with keys; the tests here build on each other, from top to bottom."""
+    """An Invoke with keys and without our plugin; the tests here build on each other, from top to bottom."""
     invoke = new_invoke(pack=False)
     invoke.start()
     # With keys before its start the built-in installs models beside its database's clean-up, and can die of it.
@@ -98,7 +98,7 @@ def major_versions(invoke: Invoke) -> dict[str, str]:
     return {name: invoke.schema(name)["version"].partition(".")[0] for name in NODE_TYPES.values()}
 
 
-def test_it_installs_in_the_running_invoke(
+def test_it_installs_in_a_running_invoke(
     stock: Invoke, sandbox: Sandbox, clone_source: Path, built_in: dict[str, list[str]]
 ) -> None:
     assert node_packs(stock) == {"invokeai"}
@@ -107,7 +107,7 @@ def test_it_installs_in_the_running_invoke(
     stock.settled_models()
     install(stock, clone_source)
     assert node_packs(stock) == {PACK}
-    # Within it the editor updates the nodes of saved workflows; beyond it wants them to be made anew.
+    # Within it the editor updates the nodes of saved workflows; beyond it the nodes must be replaced.
     assert major_versions(stock) == core
     assert wait_for(lambda: set(references(stock.models())) >= offered(*PROVIDERS))
     stock.settled_models()
@@ -115,12 +115,12 @@ def test_it_installs_in_the_running_invoke(
     assert len(sandbox.calls()) == 1
 
 
-def test_it_brings_exactly_the_examples_into_the_library(stock: Invoke) -> None:
+def test_it_adds_exactly_the_examples_to_the_library(stock: Invoke) -> None:
     tagged = {example["name"]: f"{example['tags']}, node-pack:{PACK}" for example in EXAMPLES.values()}
     assert library(stock) == {**tagged, "My own": EXAMPLES["inpaint"]["tags"]}
 
 
-def test_uninstalled_it_gives_the_built_in_back_at_once(
+def test_uninstalling_restores_the_built_in_at_once(
     stock: Invoke, sandbox: Sandbox, built_in: dict[str, list[str]]
 ) -> None:
     record = stock.model(MODEL)
@@ -128,7 +128,7 @@ def test_uninstalled_it_gives_the_built_in_back_at_once(
     assert node_packs(stock) == {"invokeai"}
     for provider in PROVIDERS:
         assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
-    # The built-in's own node runs; what it makes of it is its own affair.
+    # The built-in's own node runs; its result does not matter.
     item = stock.ended(stock.enqueue(workflow_graph(record)))
     assert item["status"] in ("completed", "failed")
     answer = stock.request("GET", "/v1/external/status")
@@ -136,26 +136,26 @@ def test_uninstalled_it_gives_the_built_in_back_at_once(
     assert "/api/v1/external/status" not in stock.request("GET", "/../openapi.json").json()["paths"]
 
 
-def test_uninstalled_it_takes_the_examples_along_and_nothing_else(stock: Invoke) -> None:
+def test_uninstalling_deletes_only_the_examples(stock: Invoke) -> None:
     assert library(stock).keys() == {"My own"}
 
 
-def test_uninstalled_it_no_longer_follows_the_keys(stock: Invoke) -> None:
+def test_after_uninstalling_keys_have_no_effect(stock: Invoke) -> None:
     stock.remove_key("gemini")
     stock.set_key("gemini")
     assert [model for model in stock.settled_models() if model["provider_id"] == "gemini"] == []
 
 
 def slowed(stock: Invoke, slow: str) -> None:
-    """Load the pack with a part of it slowed down; uninstalled, it is gone again."""
+    """Load the plugin with a part of it slowed down, until it is uninstalled."""
     first = packing.copy_to(stock.root / "nodes") / "__init__.py"
     first.write_text(_SLOWED.format(slow=slow) + first.read_text(encoding="utf-8"), encoding="utf-8")
     stock.send("POST", "/v2/custom_nodes/reload")
-    # The pages that tell of the nodes would take too long here.
+    # The pages that list the nodes would take too long here.
     assert stock.get("/v1/external/status")["providers"]
 
 
-def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
+def test_uninstalling_before_its_starter_models_are_listed_leaves_no_entry(
     stock: Invoke, built_in: dict[str, list[str]]
 ) -> None:
     before = references(stock.models())
@@ -167,11 +167,11 @@ def test_uninstalled_before_its_list_of_models_is_in_it_leaves_none(
         assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
 
 
-def test_uninstalled_while_it_installs_models_it_stops(stock: Invoke, built_in: dict[str, list[str]]) -> None:
+def test_uninstalling_stops_the_installation_of_models(stock: Invoke, built_in: dict[str, list[str]]) -> None:
     slowed(stock, "records.install_model")
     uninstall(stock)
     time.sleep(3)
-    # At most the one that it was at.
+    # At most the one in progress.
     assert len([model for model in stock.settled_models() if model["provider_id"] == "gemini"]) < 2
     for provider in PROVIDERS:
         assert sorted(entry["source"] for entry in stock.starter_models(provider)) == built_in[provider]
@@ -186,12 +186,12 @@ def test_it_can_be_installed_again(stock: Invoke, sandbox: Sandbox, clone_source
     assert stock.request("GET", "/v1/external/status").headers["content-type"] == "application/json"
 
 
-def test_models_that_went_with_their_key_while_it_was_away_are_back(stock: Invoke) -> None:
-    """Nobody has deleted those: Invoke itself removed them with the key, which has come again since."""
+def test_models_deleted_with_their_key_while_it_was_not_installed_are_back(stock: Invoke) -> None:
+    """The user did not delete them: Invoke deleted them with the key, which was set again since."""
     assert set(references(stock.models())) >= offered("gemini")
 
 
-def test_reload_keeps_it_working(stock: Invoke, sandbox: Sandbox) -> None:
+def test_it_works_after_a_reload(stock: Invoke, sandbox: Sandbox) -> None:
     stock.send("POST", "/v2/custom_nodes/reload")
     assert node_packs(stock) == {PACK}
     assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
@@ -208,12 +208,12 @@ def test_no_thread_stays_behind(stock: Invoke, sandbox: Sandbox, clone_source: P
         stock.run(workflow_graph(stock.model(MODEL)))
         uninstall(stock)
     stock.settled_models()
-    # A pool of Invoke's own may have grown by a thread; three of ours would be three.
+    # One of Invoke's thread pools may have grown by one; three of ours would be three.
     assert stock.threads - before < 3
 
 
 def functions_of_ours(invoke: Invoke) -> list[str]:
-    """Which functions of our pack stand in place of Invoke's own, or handle its events."""
+    """The functions of our plugin that replace Invoke's own or handle its events."""
     folder = invoke.root / "nodes" / "looking"
     folder.mkdir(exist_ok=True)
     (folder / "__init__.py").write_text(_LOOKING_FOR_OURS, encoding="utf-8")
@@ -225,23 +225,23 @@ def functions_of_ours(invoke: Invoke) -> list[str]:
 def test_no_function_stays_behind(stock: Invoke, clone_source: Path) -> None:
     assert functions_of_ours(stock) == []
     install(stock, clone_source)
-    # So that the look itself is known to find something.
+    # Make sure that the check finds something.
     assert {"on_items_read.<locals>.list_all_queue_items", "on_canvas_item_ended.<locals>.handle"} <= set(
         functions_of_ours(stock)
     )
-    # All of it is in: it looks ahead, which comes last.
+    # Looking ahead starts last, so the plugin is complete.
     wait_for(lambda: (stock.root / "invokeai_external_queue.json").exists())
     uninstall(stock)
     assert functions_of_ours(stock) == []
 
 
-def test_it_left_no_error_line(stock: Invoke) -> None:
+def test_it_logged_no_error(stock: Invoke) -> None:
     lines = [line.text for line in stock.log() if line.level in ("ERROR", "CRITICAL")]
-    # The built-in's own node, which ran in between, adds a /v1 to an address that has one, and fails.
+    # The built-in's own node, which ran in between, adds a second /v1 to the URL and fails.
     assert [line for line in lines if f"nodes/{PACK}" in line or f"{PACK}: " in line] == []
 
 
-def test_models_are_not_doubled_by_all_of_this(stock: Invoke, clone_source: Path) -> None:
+def test_after_all_this_no_model_is_duplicated(stock: Invoke, clone_source: Path) -> None:
     install(stock, clone_source)
     found = references(stock.settled_models())
     assert found == sorted(set(found))

@@ -1,4 +1,4 @@
-"""The queue that the pack leaves behind: Invoke's own nodes read all of it, however the pack went."""
+"""The queue after the plugin was removed in any way: Invoke's own nodes can read all of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ODD: list[tuple[str, Json]] = [
     (BANANA, {"thinking_level": "auto", "image_size": ""}),
     (BANANA, {"thinking_level": "medium", "temperature": 0.5}),
 ]
-"""Nodes with the values that only ours know; some of them fail when it is their turn."""
+"""Nodes with values that only ours accept; some of them fail at their turn."""
 
 
 def database(invoke: Invoke) -> sqlite3.Connection:
@@ -38,7 +38,7 @@ def database(invoke: Invoke) -> sqlite3.Connection:
 
 
 def stored_nodes(invoke: Invoke) -> list[Json]:
-    """All nodes of the queue that are stored under the core's types, in both graphs of each item."""
+    """All nodes in the queue that are stored under the core's types, in both graphs of each item."""
     with closing(database(invoke)) as connection:
         sessions = [json.loads(text) for (text,) in connection.execute("SELECT session FROM session_queue")]
     graphs = [session.get(name, {}) for session in sessions for name in ("graph", "execution_graph")]
@@ -50,7 +50,7 @@ def not_as_stored(invoke: Invoke) -> list[Json]:
 
 
 def make_old(invoke: Invoke) -> int:
-    """Store all nodes with every field, as 0.1 did; gives how many items were changed."""
+    """Store all nodes with every field, as 0.1 did; return how many items changed."""
     with closing(database(invoke)) as connection, connection:
         rows = list(connection.execute("SELECT item_id, session FROM session_queue"))
         for number, text in rows:
@@ -64,7 +64,7 @@ def make_old(invoke: Invoke) -> int:
 
 
 def answers(invoke: Invoke, numbers: list[int]) -> list[int]:
-    """How the queue's own routes answer."""
+    """The statuses of the queue's own routes."""
     paths = ["/v1/queue/default/list_all", "/v1/queue/default/status", "/v1/queue/default/item_ids"]
     return [
         invoke.request("GET", path).status_code for path in [*paths, *(f"/v1/queue/default/i/{n}" for n in numbers)]
@@ -72,7 +72,7 @@ def answers(invoke: Invoke, numbers: list[int]) -> list[int]:
 
 
 def fill(invoke: Invoke) -> list[int]:
-    """Put items into the queue: some that end, each in its way, and some that wait."""
+    """Queue items, of which some end, in different ways, and some wait."""
     ended = [invoke.enqueue(workflow_graph(invoke.model(name), **fields)) for name, fields in ODD]
     for number in ended:
         invoke.ended(number)
@@ -108,7 +108,7 @@ def start_without_pack(invoke: Invoke) -> None:
 
 @pytest.fixture(scope="module")
 def left(new_invoke: NewInvoke) -> tuple[Invoke, list[int], dict[str, Json]]:
-    """An Invoke that is stopped, with its items and what its nodes take."""
+    """A stopped Invoke, its items, and what its nodes accept."""
     invoke = running(new_invoke)
     numbers = fill(invoke)
     schemas = {name: invoke.schema(name) for name in NODE_TYPES.values()}
@@ -117,7 +117,7 @@ def left(new_invoke: NewInvoke) -> tuple[Invoke, list[int], dict[str, Json]]:
     return invoke, numbers, schemas
 
 
-def test_what_our_nodes_know_alone_comes_back(left: tuple[Invoke, list[int], dict[str, Json]]) -> None:
+def test_values_that_only_our_nodes_accept_are_read_back(left: tuple[Invoke, list[int], dict[str, Json]]) -> None:
     invoke, _, _ = left
     known = {json.dumps(node.get("invokeai_external"), sort_keys=True) for node in stored_nodes(invoke)}
     assert known >= {
@@ -130,7 +130,9 @@ def test_what_our_nodes_know_alone_comes_back(left: tuple[Invoke, list[int], dic
     }
 
 
-def test_what_0_1_stored_is_repaired_when_the_pack_loads(left: tuple[Invoke, list[int], dict[str, Json]]) -> None:
+def test_items_stored_by_0_1_are_repaired_at_the_next_load(
+    left: tuple[Invoke, list[int], dict[str, Json]],
+) -> None:
     invoke, numbers, _ = left
     assert make_old(invoke) == len(numbers)
     invoke.start()
@@ -140,7 +142,7 @@ def test_what_0_1_stored_is_repaired_when_the_pack_loads(left: tuple[Invoke, lis
     invoke.stop()
 
 
-def test_a_folder_deleted_by_hand_leaves_a_working_queue(
+def test_the_queue_works_after_the_folder_was_deleted(
     left: tuple[Invoke, list[int], dict[str, Json]], sandbox: Sandbox
 ) -> None:
     invoke, numbers, _ = left
@@ -151,10 +153,10 @@ def test_a_folder_deleted_by_hand_leaves_a_working_queue(
     assert set(answers(invoke, numbers)) == {200}
 
 
-def test_all_that_ours_accept_is_stored_as_something_that_the_core_accepts(
+def test_every_value_of_ours_is_stored_as_one_that_the_core_accepts(
     left: tuple[Invoke, list[int], dict[str, Json]],
 ) -> None:
-    """Field by field, so that a choice that is added to our nodes cannot be forgotten; runs on the core's nodes."""
+    """Field by field, so a new choice in our nodes cannot be forgotten. Runs with the core's nodes."""
     invoke, _, ours = left
     for node_type, schema in ours.items():
         core = invoke.schema(node_type)["properties"]
@@ -174,7 +176,7 @@ def kinds(schema: Json) -> set[Any]:
     return {part["type"] for part in [schema, *schema.get("anyOf", [])] if "type" in part}
 
 
-def test_an_uninstall_leaves_a_working_queue(new_invoke: NewInvoke, sandbox: Sandbox) -> None:
+def test_the_queue_works_after_an_uninstall(new_invoke: NewInvoke, sandbox: Sandbox) -> None:
     invoke = running(new_invoke)
     numbers = fill(invoke)
     assert make_old(invoke) == len(numbers)

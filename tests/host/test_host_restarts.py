@@ -1,4 +1,4 @@
-"""Invoke stopped or killed in the middle of a request, and started again with other models: nothing is left hanging."""
+"""Invoke is stopped or killed during a request, and started again with other models: nothing hangs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ models:
   openai/gpt-image-2:
     description: Seen at start {number}. Needs a key; every picture costs money.
 """
-"""A new model and a changed one for each start: the sync of the models has something to install and to correct."""
+"""A new model and a changed one for each start, so that the sync has to install and to correct."""
 
 
 def outputs(invoke: Invoke) -> set[str]:
@@ -31,7 +31,7 @@ def outputs(invoke: Invoke) -> set[str]:
 
 
 def start(invoke: Invoke, number: int) -> None:
-    """Start it with another catalogue than before, and wait for the models."""
+    """Start it with a different catalogue, and wait for the models."""
     (invoke.root / "invokeai_external.yaml").write_text(_OF_A_USER.format(number=number), encoding="utf-8")
     invoke.start()
     wait_for(lambda: f"gemini/gemini-{number}-image" in references(invoke.models()))
@@ -46,23 +46,21 @@ def restarted(new_invoke: NewInvoke) -> Invoke:
 
 
 @pytest.mark.parametrize(("number", "how"), [(101, "stopped"), (102, "killed"), (103, "stopped")])
-def test_a_start_after_a_request_that_was_broken_off(
-    restarted: Invoke, sandbox: Sandbox, number: int, how: str
-) -> None:
-    """Each start has keys, a model that is not installed yet and one that was changed: the built-in can die of that."""
+def test_a_start_after_an_interrupted_request(restarted: Invoke, sandbox: Sandbox, number: int, how: str) -> None:
+    """Each start has keys, a new model and a changed one, which may crash the built-in."""
     restarted.run(workflow_graph(restarted.model(_MODEL)))
     before, pictures = outputs(restarted), restarted.gallery()
     sandbox.order("openai", "slow", seconds=90)
     item = restarted.enqueue(workflow_graph(restarted.model(_MODEL)))
     wait_for(lambda: len(sandbox.calls()) == 2)
     if how == "stopped":
-        # The stock Invoke needs 4 s, and ours waits 5 s for what may arrive; it does not wait for the whole call.
+        # The stock Invoke needs 4 s, and the plugin waits 5 s for images; it does not wait for the whole call.
         restarted.stop()
     else:
         restarted.kill()
     start(restarted, number)
     ended = restarted.item(item)
-    # What was killed says nothing; its next start cancels it.
+    # A killed item has no message; the next start cancels it.
     assert ended["status"] == ("failed" if how == "stopped" else "canceled")
     if how == "stopped":
         assert message_of(ended, CancelledError)
@@ -76,7 +74,7 @@ def test_a_start_after_a_request_that_was_broken_off(
     assert len(restarted.run(workflow_graph(restarted.model(_MODEL)))) == 1
 
 
-def test_none_of_it_was_an_error(restarted: Invoke) -> None:
+def test_it_logged_no_error(restarted: Invoke) -> None:
     lines = [line for line in restarted.log() if line.level in ("ERROR", "CRITICAL")]
     # The run that Ctrl-C ended may say that it ended.
     assert [line.text for line in lines if "Traceback" in line.text] == []

@@ -8,7 +8,7 @@ from .invoke import PROVIDERS, Invoke
 from .sandbox import Sandbox
 
 
-def test_its_routes_are_in_the_api_page(invoke: Invoke) -> None:
+def test_the_routes_are_on_the_api_page(invoke: Invoke) -> None:
     paths = invoke.request("GET", "/../openapi.json").json()["paths"]
     ours = {path: set(paths[path]) for path in paths if path.startswith("/api/v1/external/")}
     assert ours == {
@@ -19,7 +19,7 @@ def test_its_routes_are_in_the_api_page(invoke: Invoke) -> None:
     }
 
 
-def test_the_status_says_which_providers_can_be_used_and_tells_no_key(invoke: Invoke, canary: str) -> None:
+def test_the_status_names_the_providers_with_a_key_but_no_key(invoke: Invoke, canary: str) -> None:
     status = invoke.request("GET", "/v1/external/status")
     assert canary not in status.text
     assert status.json() == {
@@ -35,27 +35,26 @@ def test_the_catalogue_has_its_prices(invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_connection_test_makes_no_picture(invoke: Invoke, sandbox: Sandbox, provider: str) -> None:
+def test_a_connection_test_makes_no_image(invoke: Invoke, sandbox: Sandbox, provider: str) -> None:
     answer = invoke.send("POST", f"/v1/external/test/{provider}")
     assert answer["ok"] is True
-    assert " took the key and lists " in answer["message"]
+    assert answer["message"]
+    assert answer["hint"] is None
     assert sandbox.calls() == []
     assert [call["path"].rsplit("/", 1)[1] for call in sandbox.all_calls()] == ["models"]
 
 
-def test_a_connection_test_tells_a_wrong_key_in_a_sentence(invoke: Invoke, sandbox: Sandbox) -> None:
+def test_a_connection_test_reports_a_wrong_key(invoke: Invoke, sandbox: Sandbox) -> None:
     invoke.set_key("openai", "invalid-key")
     try:
         answer = invoke.send("POST", "/v1/external/test/openai")
     finally:
         invoke.set_key("openai")
-    assert answer == {
-        "provider": "openai",
-        "ok": False,
-        "message": "OpenAI refused the key.",
-        "hint": "Set the key on Invoke's External Providers page.",
-    }
+    assert (answer["provider"], answer["ok"]) == ("openai", False)
+    assert "key" in answer["message"]
+    # The remedy is for Invoke and not for the command line.
+    assert "External Providers" in answer["hint"]
 
 
-def test_a_provider_that_is_none_is_refused(invoke: Invoke) -> None:
+def test_an_unknown_provider_is_rejected(invoke: Invoke) -> None:
     assert invoke.request("POST", "/v1/external/test/nobody").status_code == 422

@@ -27,7 +27,7 @@ _MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def saving(new_invoke: NewInvoke) -> Invoke:
-    """An Invoke of its own, whose folders the tests change."""
+    """A separate Invoke, whose folders the tests change."""
     invoke = new_invoke(keys=("openai",))
     invoke.start_with_models()
     return invoke

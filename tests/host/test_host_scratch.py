@@ -1,4 +1,4 @@
-"""``make invoke``, as it is started there: models without a key, a picture without a cost, and an end by Ctrl-C."""
+"""``make invoke``: models without a key, an image without cost, and an end by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STOP_S = 30.0
 
 
 class Scratch:
-    """The program with a root of its own; what it says goes to a file."""
+    """The program with its own root and its output in a file."""
 
     def __init__(self, python: Path, folder: Path) -> None:
         self.root = folder / "scratch"
@@ -75,12 +75,12 @@ def started(host_python: Path, tmp_path: Path) -> Iterator[Scratch]:
     made.close()
 
 
-def test_it_makes_a_picture_on_the_sandbox_and_ends_without_a_trace(started: Scratch) -> None:
+def test_it_makes_an_image_on_the_sandbox_and_leaves_no_process(started: Scratch) -> None:
     address = wait_for(started.address, _START_S)
     with httpx.Client(base_url=f"{address}/api", timeout=60) as http:
         models: list[Json] = http.get("/v2/models/", params={"base_models": "external"}).json()["models"]
         assert references(models) == sorted(offered(*PROVIDERS))
-        assert f"{len(models)} models are there" in started.said()
+        assert f"{len(models)} models" in started.said()
         graph = panel_graph(next(model for model in models if model["provider_model_id"] == "gpt-image-2.5-flare"))
         queued = http.post("/v1/queue/default/enqueue_batch", json={"batch": {"graph": graph}}).json()
 
@@ -101,7 +101,7 @@ def test_it_makes_a_picture_on_the_sandbox_and_ends_without_a_trace(started: Scr
     assert started.alive() == []
 
 
-def test_a_second_ctrl_c_does_not_leave_it_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_does_not_leave_it_running(monkeypatch: pytest.MonkeyPatch) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The page that sets the built-in and the plugin side by side: what it says of the plugin is what the plugin does."""
+"""The page that compares the built-in and the plugin: what it says about the plugin is true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .side_by_side import ROWS, cell, documented, make_ready
 
 @pytest.fixture(scope="module")
 def plugin(new_invoke: NewInvoke, host_sandbox: Sandbox) -> Invoke:
-    """An Invoke with our pack, set up as the session sets up both."""
+    """An Invoke with our plugin, set up like in the session."""
     invoke = new_invoke()
     make_ready(invoke, host_sandbox)
     return invoke

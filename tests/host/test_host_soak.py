@@ -14,13 +14,13 @@ from .soak import soak
 
 @pytest.fixture
 def undisturbed(invoke: Invoke) -> Iterator[Invoke]:
-    """The shared Invoke, whose queue goes on and is empty afterwards."""
+    """The shared Invoke, whose queue is running and empty afterwards."""
     yield invoke
     invoke.send("PUT", "/v1/queue/default/clear")
     invoke.send("PUT", "/v1/queue/default/processor/resume")
 
 
-def test_every_run_ends_in_a_right_state_and_every_call_is_accounted_for(undisturbed: Invoke, sandbox: Sandbox) -> None:
+def test_every_run_ends_in_a_valid_state_and_every_call_is_accounted_for(undisturbed: Invoke, sandbox: Sandbox) -> None:
     soaked = soak(undisturbed, sandbox, 30, random.Random(20261125))
     assert soaked.wrong == [], soaked.told()
     assert soaked.ended.total() == 30

@@ -1,4 +1,4 @@
-"""The example workflows: in Invoke's library as the page puts them there, and run as they are."""
+"""The example workflows: saved in Invoke's library like the page does, and run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES: dict[str, Json] = {path.stem: json.loads(path.read_text(encoding="utf-
 
 
 def in_library(invoke: Invoke, workflow: Json) -> Json:
-    """A workflow as it comes back from Invoke's library after the page has saved it there."""
+    """A workflow from Invoke's library, after it was saved there like the page does."""
     saved = invoke.send("POST", "/v1/workflows/", json={"workflow": workflow})
     found: Json = invoke.get(f"/v1/workflows/i/{saved['workflow_id']}")["workflow"]
     invoke.send("DELETE", f"/v1/workflows/i/{saved['workflow_id']}")
@@ -25,7 +25,7 @@ def in_library(invoke: Invoke, workflow: Json) -> Json:
 
 
 def graph_of(workflow: Json) -> Json:
-    """The graph that the page makes of a workflow: what its fields hold, but for those that a line leads to."""
+    """The graph that the page makes from a workflow: the values of its fields, except for connected ones."""
     nodes: Json = {}
     for node in (node["data"] for node in workflow["nodes"] if node["type"] == "invocation"):
         values = {name: field["value"] for name, field in node["inputs"].items() if "value" in field}
@@ -49,7 +49,7 @@ def graph_of(workflow: Json) -> Json:
 
 
 def run(invoke: Invoke, name: str) -> dict[str, list[Picture]]:
-    """Run an example by way of the library; gives the pictures of its external nodes, by the nodes' ids."""
+    """Save an example in the library and run it; return the images of its external nodes, by node id."""
     workflow = in_library(invoke, EXAMPLES[name])
     item = invoke.ended(invoke.enqueue(graph_of(workflow), workflow=workflow))
     assert item["status"] == "completed", item["error_message"]
@@ -70,7 +70,7 @@ def node_of(workflow: str, node_id: str) -> Json:
 def holds_what_made_it(
     invoke: Invoke, workflow: str, node_id: str, picture: Picture, prompt: str | None = None
 ) -> None:
-    """Hold that a picture says which prompt and model made it, and carries its workflow."""
+    """Assert that an image has its prompt and model in its metadata, and its workflow."""
     node = node_of(workflow, node_id)
     assert picture.metadata["positive_prompt"] == (prompt or node["prompt"])
     assert picture.metadata["model"] == node["model"]
@@ -81,24 +81,24 @@ def holds_what_made_it(
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_library_keeps_an_example_as_it_is(invoke: Invoke, name: str) -> None:
+def test_the_library_keeps_an_example_unchanged(invoke: Invoke, name: str) -> None:
     kept = in_library(invoke, EXAMPLES[name])
     del kept["id"]
     assert kept == EXAMPLES[name]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_field_and_line_of_an_example_is_one_that_invoke_knows(invoke: Invoke, name: str) -> None:
+def test_invoke_knows_every_field_and_connection_of_an_example(invoke: Invoke, name: str) -> None:
     for node in (node["data"] for node in EXAMPLES[name]["nodes"] if node["type"] == "invocation"):
         schema = invoke.schema(node["type"])
         assert node["version"] == schema["version"], node["type"]
         # The page warns of a field that it does not know, and one of those is the index of Iterate, which is hidden.
-        shown = {field for field, told in schema["properties"].items() if not told.get("ui_hidden")}
+        shown = {field for field, field_schema in schema["properties"].items() if not field_schema.get("ui_hidden")}
         assert node["inputs"].keys() == shown - {"id", "type", "is_intermediate", "use_cache"}, node["type"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_models_of_an_example_are_installed_under_the_names_in_it(invoke: Invoke, name: str) -> None:
+def test_the_models_of_an_example_are_installed_under_its_names(invoke: Invoke, name: str) -> None:
     named = [
         node["data"]["inputs"]["model"]["value"]
         for node in EXAMPLES[name]["nodes"]
@@ -108,7 +108,7 @@ def test_the_models_of_an_example_are_installed_under_the_names_in_it(invoke: In
     assert named == [installed[model["key"]] for model in named]
 
 
-def test_text_to_picture(invoke: Invoke, sandbox: Sandbox) -> None:
+def test_text_to_image(invoke: Invoke, sandbox: Sandbox) -> None:
     made = run(invoke, "text-to-picture")
     [picture] = made["picture"]
     assert made.keys() == {"picture"}
@@ -118,7 +118,7 @@ def test_text_to_picture(invoke: Invoke, sandbox: Sandbox) -> None:
     assert len(sandbox.calls()) == 1
 
 
-def test_edit_with_references_sends_the_picture_first_and_the_references_in_their_order(
+def test_edit_with_references_sends_the_image_first_and_then_the_references_in_order(
     invoke: Invoke, sandbox: Sandbox
 ) -> None:
     made = run(invoke, "edit-with-references")
@@ -139,7 +139,7 @@ def test_edit_with_references_sends_the_picture_first_and_the_references_in_thei
     assert ["text" in part for part in parts] == [False, False, False, True]
 
 
-def test_a_second_run_of_an_edit_does_not_pay_for_the_picture_to_edit_again(invoke: Invoke, sandbox: Sandbox) -> None:
+def test_a_second_run_of_an_edit_does_not_pay_for_its_image_again(invoke: Invoke, sandbox: Sandbox) -> None:
     for name, base in (("edit-with-references", "room"), ("inpaint", "table")):
         [before] = run(invoke, name)[base]
         sandbox.clear()
@@ -149,7 +149,7 @@ def test_a_second_run_of_an_edit_does_not_pay_for_the_picture_to_edit_again(invo
         assert after.image.tobytes() == before.image.tobytes()
 
 
-def test_inpaint_changes_the_rectangle_and_nothing_else(invoke: Invoke, sandbox: Sandbox) -> None:
+def test_inpaint_changes_only_the_rectangle(invoke: Invoke, sandbox: Sandbox) -> None:
     made = run(invoke, "inpaint")
     assert made.keys() == {"table", "edit"}
     [table], [edit] = made["table"], made["edit"]

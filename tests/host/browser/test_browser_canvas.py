@@ -16,10 +16,10 @@ from .page import InvokePage
 from .staging import SIZE, button, run_batch, slowed
 
 MODELS = {"openai": "GPT Image 2.5 Flare", "gemini": "Gemini Nano Banana 2.1"}
-# Where the middle of the picture lies on the page when the Canvas is fitted to its layers.
+# The middle of the image on the page when the Canvas is fitted to its layers.
 MIDDLE = (743, 480)
 FAR = 60
-"""How far the mouse is dragged, in pixels of the page: a stroke of the brush, or a picture out of the box."""
+"""How far the mouse is dragged, in pixels of the page: a stroke of the brush, or an image out of the box."""
 
 
 class CanvasRun(NamedTuple):
@@ -37,7 +37,7 @@ def invoke(own_invoke: Invoke) -> Invoke:
 
 @pytest.fixture(scope="module")
 def page(invoke: Invoke, open_page: OpenPage) -> InvokePage:
-    """The page with a picture of OpenAI's in the viewer, in a size of the panel."""
+    """The page with an image of OpenAI in the viewer, in a size of the panel."""
     page = open_page(invoke)
     page.open_tab("Generate")
     page.choose_model(MODELS["openai"])
@@ -55,7 +55,7 @@ def provider(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def canvas(page: InvokePage, sandbox: Sandbox, provider: str) -> Iterator[InvokePage]:
-    """The Canvas as *Edit* makes it of the picture in the viewer, with a model of one provider and no calls so far."""
+    """The Canvas as *Edit* makes it from the image in the viewer, with a model of one provider and no calls so far."""
     yield edited(page, provider)
     # The page locks nearly all while a result waits there to be accepted.
     if button(page, "Discard All").is_visible():
@@ -80,7 +80,7 @@ def layers(page: InvokePage) -> Locator:
 
 
 def fit(page: InvokePage) -> None:
-    """Make the box as large as the picture."""
+    """Make the box as large as the image."""
     button(page, "Fit Bbox To Layers").click()
     button(page, "Fit Layers to Canvas").click()
 
@@ -94,7 +94,7 @@ def drag(page: InvokePage, start: tuple[float, float], by: int) -> None:
 
 
 def paint_mask(page: InvokePage) -> None:
-    """A few strokes of the brush in the middle of the picture, on the inpaint mask."""
+    """A few strokes of the brush in the middle of the image, on the inpaint mask."""
     layers(page).get_by_text("Inpaint Mask", exact=True).click()
     button(page, "Brush (B)").click()
     for row in range(3):
@@ -141,7 +141,7 @@ def test_image_to_image_comes_back_at_the_size_of_the_box_and_not_of_the_panel(
     canvas.write_prompt("the same in winter")
     made = run(canvas, invoke)
     init = invoke.picture(made.node["init_image"]["image_name"])
-    # *Edit* makes the box smaller than the picture, and of no size that the model makes.
+    # *Edit* makes the box smaller than the image, and in a size that the model does not support.
     assert init.image.size == (624, 416)
     assert made.node["mode"] == "img2img"
     assert made.picture.image.size == init.image.size
@@ -211,6 +211,6 @@ def test_outpainting_is_refused_by_the_page_and_nothing_is_sent(
     canvas.close_notices()
 
 
-def test_the_page_complained_of_nothing(page: InvokePage) -> None:
-    # To refuse outpainting is an error to the page, which it tells its console as well.
+def test_the_page_logged_no_error(page: InvokePage) -> None:
+    # The page logs the rejected outpainting as an error in its console too.
     assert [error for error in page.errors if "Failed to build graph" not in error] == []

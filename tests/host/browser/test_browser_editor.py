@@ -29,7 +29,7 @@ TITLES = {"gemini": "Gemini Image", "openai": "OpenAI Image"}
 
 
 def as_the_core_s_node_saved(workflow: Json) -> Json:
-    """A workflow whose nodes are of the core's version and lack a field that ours alone has."""
+    """A workflow whose nodes are of the core's version and lack a field that only ours has."""
     saved = copy.deepcopy(workflow)
     for entry in saved["nodes"]:
         if entry["type"] == "invocation":
@@ -101,7 +101,7 @@ def back_to_the_form(page: InvokePage) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_opens_without_a_warning_as_a_form_that_is_ready_to_run(page: InvokePage, name: str) -> None:
+def test_an_example_opens_without_a_warning_and_is_ready_to_run(page: InvokePage, name: str) -> None:
     example = EXAMPLES[name]
     load(page, example["name"])
     assert [re.sub(r" \(\d+\)$", "", notice) for notice in page.notices()] == ["Workflow Loaded"]
@@ -129,7 +129,7 @@ def test_a_workflow_that_was_saved_with_the_core_s_node_opens_without_a_warning_
 
 
 @pytest.mark.parametrize(("name", "node_id"), [("text-to-picture", "picture"), ("transparent-sprite", "sprite")])
-def test_invoke_makes_the_picture_of_the_form(
+def test_invoke_makes_the_image_of_the_form(
     page: InvokePage, invoke: Invoke, sandbox: Sandbox, name: str, node_id: str
 ) -> None:
     load(page, EXAMPLES[name]["name"])
@@ -143,9 +143,9 @@ def test_invoke_makes_the_picture_of_the_form(
     page.screenshot(f"workflow-{name}")
 
 
-def test_the_nodes_show_their_fields_in_the_order_in_which_people_think(nodes: InvokePage) -> None:
+def test_the_nodes_show_their_fields_in_order(nodes: InvokePage) -> None:
     for provider in PROVIDERS:
-        # The example has words of its own for some fields, which stand in their place.
+        # The example has its own labels for some fields.
         labels = {field["label"]: title(name) for name, field in inputs_of(provider).items() if field["label"]}
         expect(node(nodes, provider).get_by_text(TITLES[provider], exact=True)).to_be_visible()
         names = [labels.get(text, text) for text in node(nodes, provider).locator("p").all_inner_texts()]
@@ -164,7 +164,7 @@ def title(field: str) -> str:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_node_lists_its_own_provider_s_models_alone(nodes: InvokePage, invoke: Invoke, provider: str) -> None:
+def test_a_node_lists_only_its_provider_s_models(nodes: InvokePage, invoke: Invoke, provider: str) -> None:
     # The first is the board's.
     node(nodes, provider).get_by_role("combobox").nth(1).click()
     options = nodes.raw.get_by_role("listbox").get_by_role("option")
@@ -176,8 +176,8 @@ def test_a_node_lists_its_own_provider_s_models_alone(nodes: InvokePage, invoke:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_choice_of_a_node_has_a_box(nodes: InvokePage, provider: str) -> None:
-    """The page shows none for a field without a value, so that it could only be wired."""
+def test_every_choice_of_a_node_has_an_input(nodes: InvokePage, provider: str) -> None:
+    """The page shows no input for a field without a value, which could then only be connected."""
     found = node(nodes, provider)
     choices = {"gemini": 2, "openai": 5}
     expect(found.locator("select")).to_have_count(choices[provider])
@@ -197,5 +197,5 @@ def test_the_nodes_of_a_workflow_run_from_the_editor(nodes: InvokePage, invoke: 
     assert len(sandbox.calls()) == 2
 
 
-def test_the_page_complained_of_nothing(page: InvokePage) -> None:
+def test_the_page_logged_no_error(page: InvokePage) -> None:
     assert page.errors == []

@@ -1,4 +1,4 @@
-"""A preview in the viewer of Invoke's page while the picture is being made, where the settings ask for some."""
+"""A preview in the viewer of Invoke's page while the image is being made, if the settings request some."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def page(showing: Invoke, open_page: OpenPage) -> InvokePage:
     return open_page(showing)
 
 
-def test_the_viewer_shows_each_preview_and_then_the_picture(page: InvokePage, sandbox: Sandbox) -> None:
+def test_the_viewer_shows_each_preview_and_then_the_image(page: InvokePage, sandbox: Sandbox) -> None:
     page.switch_setting("Show Progress Details", True)
     page.choose_model("GPT Image 2.5 Flare")
     page.choose("Resolution", "4:3 (1K)")

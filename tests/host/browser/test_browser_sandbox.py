@@ -26,9 +26,7 @@ def page(keyless: Invoke, open_page: OpenPage) -> InvokePage:
     return open_page(keyless)
 
 
-def test_a_newcomer_without_a_key_chooses_writes_and_has_a_picture(
-    page: InvokePage, keyless: Invoke, sandbox: Sandbox
-) -> None:
+def test_a_new_user_without_a_key_makes_an_image(page: InvokePage, keyless: Invoke, sandbox: Sandbox) -> None:
     page.switch_setting("Show Progress Details", True)
     page.choose_model("GPT Image 2.5 Flare")
     page.choose("Resolution", "1:1 (4K)")
@@ -40,6 +38,6 @@ def test_a_newcomer_without_a_key_chooses_writes_and_has_a_picture(
     page.wait_for_queue_idle()
     expect(page.shown(name)).to_be_visible()
     assert "sandbox" in str(keyless.picture(name).metadata["external"]["notices"])
-    # The in-process sandbox made it; nothing went to the addresses of the settings.
+    # The in-process sandbox made it; nothing went to the base URLs of the settings.
     assert sandbox.calls() == []
     assert page.errors == []
