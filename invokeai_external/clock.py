@@ -1,4 +1,4 @@
-"""Which day it is, for everything that a day decides. The only place that asks."""
+"""Today's date, for everything that depends on it. No other module reads it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["utc_today"]
 
 
 def utc_today() -> datetime.date:
-    """The day in UTC, whatever the time zone of this machine: models end for everybody at once."""
+    """Today's date in UTC, in every local time zone, since a model is retired everywhere at once."""
     return datetime.datetime.now(datetime.UTC).date()

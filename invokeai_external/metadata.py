@@ -1,10 +1,10 @@
-"""The recall metadata of an image: what the keys mean.
+"""The recall metadata of an image: what its keys mean.
 
-``service.description`` fills them in, ``images.metadata`` writes them into files.
+``service.description`` makes the metadata, ``images.metadata`` writes it into files.
 
 The top-level keys are those that Invoke recalls (``positive_prompt``, ``seed``, ``width``, ``model``, ...), so that an
-image dropped on its gallery recalls there. What Invoke has no key for stands under ``external``. Everything is what
-was sent and received, never what was only asked for, and never a key.
+image dropped on its gallery can be recalled there. Everything else is under ``external``. The values are what was sent
+and received, not what was requested, and never an API key.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .result import Notice
 __all__ = ["KEYWORD", "with_notice"]
 
 KEYWORD = "invokeai_metadata"
-"""The PNG text chunk in which Invoke looks for metadata."""
+"""The keyword of the PNG text chunk in which Invoke looks for metadata."""
 
 
 def with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
-    """The metadata with one more notice."""
+    """A copy of the metadata with one more notice."""
     external = metadata.get("external", {})
     return {**metadata, "external": {**external, "notices": [*external.get("notices", []), asdict(notice)]}}

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: plain values, shared by every host and every provider."""
+"""A request: plain values, the same for every host and every provider."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from .sizing import AspectRatio, Size
 __all__ = ["MAX_PREVIEWS", "GenerationRequest", "InputImage", "MetadataMode", "OptionValue"]
 
 OptionValue = str | float
+"""The value of an option: text, or a number where the option has one."""
 
 MetadataMode = Literal["auto", "embed", "sidecar", "none"]
-"""Where an image's settings are written: see ``metadata.place``."""
+"""Where the metadata of an image is written: see ``images.metadata.place``."""
 
 MAX_PREVIEWS = 3
-"""The most previews of one picture: OpenAI's own limit for ``partial_images``, kept for every model."""
+"""The most previews of one image, for every model: OpenAI's own limit for ``partial_images``."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """A picture file that goes in.
+    """An image file to send.
 
     Attributes:
-        data: The file's bytes, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change.
-        name: The file's name without its folder, for people and for the metadata.
-        marks: For the metadata alone: ``black`` if black marked what to change in the file that a mask was made of.
+        data: The bytes of the file, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change.
+        name: The name of the file without its folder, for messages and for the metadata.
+        marks: Only for the metadata: ``black`` if black marked what to change in the original file of a mask.
     """
 
     data: bytes = field(repr=False)
@@ -36,26 +37,28 @@ class InputImage:
 
     @property
     def sha256(self) -> str:
+        """The SHA-256 of the file, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """What somebody wants. The planner says what of it a model can do.
+    """What you want. The planner decides what of it a model supports.
 
     Attributes:
-        model: ``provider/model-id``, a known bare id or alias; None for the newest model of a provider with a key.
-        prompt: What to paint; sent as it is.
-        n: How many pictures, 1 to 10.
-        size: Exact pixels; excludes the next two.
-        aspect_ratio: The ratio, such as 16:9.
+        model: ``provider/model-id``, or a known id or alias without a provider; None for the newest model of a provider
+            that has a key.
+        prompt: The description of the image, sent unchanged.
+        n: How many images, 1 to 10.
+        size: The exact size in pixels; cannot be combined with the next two.
+        aspect_ratio: The ratio of width to height, such as 16:9.
         image_size: A named size: ``512``, ``1K``, ``2K``, ``4K``.
-        seed: A number that makes a picture repeatable where the model knows seeds; picture i gets ``seed + i``.
-        init_image: The picture to edit.
+        seed: Makes an image repeatable, on models that support seeds; image i has ``seed + i``.
+        init_image: The image to edit.
         mask: Where to edit it: a PNG of mode L, 255 = change.
-        references: Pictures to look at.
-        options: Values by option name; ``auto`` and empty mean the provider's own choice.
-        previews: How often to be shown each picture while it is made, 0 to 3; OpenAI is reported to bill for them.
+        references: Reference images.
+        options: Values by the name of the option; ``auto`` and empty are the provider's default.
+        previews: How many previews of each image to show while it is made, 0 to 3. OpenAI reportedly bills for them.
     """
 
     prompt: str

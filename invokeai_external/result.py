@@ -1,4 +1,4 @@
-"""What comes out: images, notices, usage and progress. Plain values, shared by every host and every provider."""
+"""Results: images, notices, usage and progress. Plain values, the same for every host and every provider."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that was changed, left out or should be known; no error.
+    """Something to know about a result, such as a change to the request; not an error.
 
     Attributes:
-        code: Its kind, stable across releases, for programs to read.
-        message: One sentence, for people to read.
+        code: The kind of notice, for programs. It is stable across releases.
+        message: What to know, in one sentence.
     """
 
     code: str
@@ -38,7 +38,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens by kind, as the provider counted them; None where it did not say."""
+    """The numbers of tokens by kind, as the provider counted them; None for what it did not report."""
 
     input_text_tokens: int | None = None
     input_image_tokens: int | None = None
@@ -47,7 +47,7 @@ class Usage:
     total_tokens: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        """The sum; what is unknown on one side is unknown in the sum."""
+        """The sum of two usages; what is unknown in one of them is unknown in the sum."""
 
         def add(a: int | None, b: int | None) -> int | None:
             return None if a is None or b is None else a + b
@@ -63,16 +63,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedImage:
-    """One finished picture.
+    """One finished image.
 
     Attributes:
-        data: The bytes as the provider sent them; with a mask, a PNG of the init image with the edit laid in.
-        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
-        size: The pixels that arrived; with a mask, those of the init image.
-        metadata: What made it, in the form that ``metadata.place`` writes into the file.
-        seed: The seed that was sent; None if none was.
-        cost_usd: Its share of its call's cost; None if unknown.
-        revised_prompt: The prompt as the provider rewrote it; None if it did not say.
+        data: The bytes of the file as the provider sent it; with a mask, a PNG of the init image with the edit in it.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes.
+        size: The size as received; with a mask, that of the init image.
+        metadata: How it was made, in the form that ``images.metadata.place`` writes.
+        seed: The seed that was sent; None if no seed was sent.
+        cost_usd: Its share of the cost of its call in USD; None if it is unknown.
+        revised_prompt: The prompt as the provider rewrote it; None if the provider did not say.
     """
 
     data: bytes = field(repr=False)
@@ -86,18 +86,18 @@ class GeneratedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationResult:
-    """All that came of a request.
+    """The result of a request.
 
     Attributes:
         provider: The provider's id.
         model: The model id that was sent.
-        images: The pictures, in the order of the request; those that failed are missing.
-        notices: What was changed, left out or should be known.
-        usage: The tokens of all calls that answered; None if none said.
-        cost_usd: What all calls that answered cost; None if that is unknown.
-        request_ids: The provider's names for the calls that answered.
-        errors: The calls that failed, when others succeeded.
-        elapsed_s: Seconds from the start to the last answer.
+        images: The images, in the order of the request; those that failed are missing.
+        notices: What differs from the request, and what else to know.
+        usage: The tokens of all successful calls; None if they are unknown.
+        cost_usd: The cost of all successful calls in USD; None if it is unknown.
+        request_ids: The provider's ids of the successful calls.
+        errors: The errors of the calls that failed, if others succeeded.
+        elapsed_s: The seconds from the start to the last response.
     """
 
     provider: str
@@ -113,12 +113,12 @@ class GenerationResult:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCheck:
-    """A provider that answered and took the key.
+    """A successful connection test: the provider accepted the key and listed its models.
 
     Attributes:
-        provider: Its name, for people.
-        listed: The ids of the models known here that it lists; those that are retired here count if it lists them.
-        missing: The ids of the models known here, not retired, that it does not list.
+        provider: The name of the provider, for messages.
+        listed: The ids of the known models that it lists, including retired ones.
+        missing: The ids of the known models that it does not list, except retired ones.
     """
 
     provider: str
@@ -127,15 +127,21 @@ class ConnectionCheck:
 
     @property
     def message(self) -> str:
-        """What was found, in one sentence."""
+        """The result in one sentence."""
         known = len(self.listed) + len(self.missing)
-        lacking = f"; not {', '.join(self.missing)}" if self.missing else ""
-        return f"{self.provider} took the key and lists {len(self.listed)} of the {known} models known here{lacking}."
+        missing = f"; it does not list {', '.join(self.missing)}" if self.missing else ""
+        return f"{self.provider} accepted the key and lists {len(self.listed)} of {known} known models{missing}."
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A call goes out. ``call`` counts from 1 to ``calls``; ``attempt`` from 1."""
+    """A call is sent.
+
+    Attributes:
+        call: Which call, from 1 to ``calls``.
+        calls: How many calls there are.
+        attempt: Which attempt of the call, from 1.
+    """
 
     call: int
     calls: int
@@ -144,16 +150,16 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A call shows the picture that it is making; only to look at, never a result.
+    """A call shows its unfinished image. It is never a result.
 
     Attributes:
         call: Which call, from 1 to ``calls``.
         calls: How many calls there are.
         index: Which preview of that call, from 1.
-        count: How many were asked for; None where the model decides that.
-        data: A whole picture file, smaller or coarser than the finished one.
-        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, as the bytes say.
-        size: The pixels that the finished picture was asked to have; None where the model decides that.
+        count: How many were requested; None if the model decides how many.
+        data: A complete image file, smaller or coarser than the finished image.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes.
+        size: The requested size of the finished image; None if the model chooses it.
     """
 
     call: int
@@ -167,7 +173,14 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A call failed and goes out again after ``wait_s`` seconds; ``reason`` is the error that it met."""
+    """A call failed and will be retried.
+
+    Attributes:
+        call: Which call, from 1 to ``calls``.
+        calls: How many calls there are.
+        wait_s: How many seconds it waits first.
+        reason: The error.
+    """
 
     call: int
     calls: int
@@ -177,7 +190,13 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A call answered with these pictures."""
+    """A call succeeded.
+
+    Attributes:
+        call: Which call, from 1 to ``calls``.
+        calls: How many calls there are.
+        images: Its images.
+    """
 
     call: int
     calls: int
@@ -186,7 +205,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A call is given up, for this reason."""
+    """A call failed and will not be retried.
+
+    Attributes:
+        call: Which call, from 1 to ``calls``.
+        calls: How many calls there are.
+        reason: The error.
+    """
 
     call: int
     calls: int
@@ -194,4 +219,4 @@ class Failed:
 
 
 Progress = Sending | Preview | Retrying | Received | Failed
-"""What happens while a request runs."""
+"""What happens while a request is in progress."""

@@ -1,7 +1,7 @@
-"""Which picture sizes a model makes, and the nearest one to a size that it does not make.
+"""Which image sizes a model supports, and the nearest of them to any other size.
 
-Three kinds of model exist: those with a fixed list of sizes, those with an aspect ratio and a named image size
-(``16:9`` at ``2K``), and those that take any size that obeys a rule. Sizes are in pixels, ratios are width to height.
+There are three kinds of models: those with a fixed list of sizes, those with an aspect ratio and a named image size
+(``16:9`` at ``2K``), and those with any size that follows a rule. Sizes are in pixels, ratios are width to height.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -27,34 +27,37 @@ __all__ = [
 ]
 
 DEFAULT_EDGE = 1024
-"""The edge in pixels of a square picture where nobody names a size: every provider's own default."""
+"""The edge in pixels of a square image if no size is named: the default of every provider."""
 
 _SAME_IMAGE_SIZE = 1.45
-"""How far (as a factor) the edge of pixels may lie from a named image size and still bear its name: 3840x2160 is
-called 4K."""
+"""By which factor the edge of a size may differ from a named image size and still have its name: 3840x2160 is 4K."""
 
 _SAME_RATIO = 0.03
-"""How far (as a logarithm) the ratio of pixels may lie from a named one and still bear its name: 1792x1024 is called
+"""By how much, as a logarithm, the ratio of a size may differ from a named one and still have its name: 1792x1024 is
 16:9."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A picture's width and height in pixels, both at least 1."""
+    """The width and height of an image in pixels, both at least 1."""
 
     width: int
     height: int
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"a size needs a width and a height of at least 1 pixel, not {self.width}x{self.height}")
+            raise ValueError(f"{self} is not a valid size: both edges must be at least 1 pixel")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``1536x864``; raises ValueError with the form it takes."""
+        """Parse a size such as ``1536x864``.
+
+        Raises:
+            ValueError: The text has another form, which the message says.
+        """
         match = re.fullmatch(r"\s*(\d{1,6})\s*[xX\u00d7]\s*(\d{1,6})\s*", text)
         if match is None:
-            raise ValueError(f"a size is written like 1536x864, not {text!r}")
+            raise ValueError(f"{text!r} is not a valid size: write it like 1536x864")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -62,26 +65,32 @@ class Size:
 
     @property
     def pixels(self) -> int:
+        """The area in pixels."""
         return self.width * self.height
 
     @property
     def ratio(self) -> float:
+        """Width divided by height."""
         return self.width / self.height
 
 
 @dataclass(frozen=True, slots=True)
 class AspectRatio:
-    """A ratio of width to height, as providers write it: ``16:9``."""
+    """A ratio of width to height, as providers write it, such as ``16:9``."""
 
     width: int
     height: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``16:9``; raises ValueError with the form it takes."""
+        """Parse a ratio such as ``16:9``.
+
+        Raises:
+            ValueError: The text has another form, which the message says.
+        """
         match = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
         if match is None or not int(match[1]) or not int(match[2]):
-            raise ValueError(f"an aspect ratio is written like 16:9, not {text!r}")
+            raise ValueError(f"{text!r} is not a valid aspect ratio: write it like 16:9")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -89,17 +98,18 @@ class AspectRatio:
 
     @property
     def value(self) -> float:
+        """Width divided by height."""
         return self.width / self.height
 
 
 def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
-    """A pydantic annotation for a value that is written as text."""
+    """A pydantic annotation for a value that is written as text in YAML."""
 
     def read(value: object) -> object:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            # YAML takes 16:9 without quotes for a number.
+            # YAML reads 16:9 without quotes as a number.
             raise ValueError("this must be text; put it in quotes")
         return kind.parse(value)
 
@@ -113,22 +123,24 @@ AspectRatioText = Annotated[AspectRatio, _parsed(AspectRatio), PlainSerializer(s
 def image_size_edge(image_size: str) -> int:
     """The edge in pixels of a square of a named image size: 512 for ``512``, 2048 for ``2K``.
 
-    Raises ValueError with the form it takes.
+    Raises:
+        ValueError: The text has another form, which the message says.
     """
     match = re.fullmatch(r"\s*(\d{1,4})\s*([kK]?)\s*", image_size)
     if match is None or not int(match[1]):
-        raise ValueError(f"an image size is written like 1K, 2K or 4K, not {image_size!r}")
+        raise ValueError(f"{image_size!r} is not a valid image size: write it like 1K, 2K or 4K")
     return int(match[1]) * (1024 if match[2] else 1)
 
 
-class SizeRequest(NamedTuple):
-    """What somebody asks for: an exact size, or a ratio or an image size or both, or (all None) the model's choice.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRequest:
+    """A requested size: exact pixels; or a ratio, an image size or both; or (all None) the model's choice.
 
     Attributes:
-        size: Exact pixels.
-        aspect_ratio: The ratio alone.
+        size: The exact size.
+        aspect_ratio: Only the ratio.
         image_size: A named size such as ``2K``.
-        natural_ratio: The ratio of the picture to be edited, which counts where none is asked for.
+        natural_ratio: The ratio of the image to edit, which is the default ratio.
     """
 
     size: Size | None = None
@@ -138,25 +150,27 @@ class SizeRequest(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """True if the model may choose."""
+        """True if the model may choose the size."""
         return self.size is None and self.aspect_ratio is None and self.image_size is None
 
     @property
     def edge(self) -> int:
+        """The edge in pixels of a square of the requested area."""
         return image_size_edge(self.image_size) if self.image_size else DEFAULT_EDGE
 
     @property
     def ratio(self) -> float:
+        """The requested ratio, else that of the image to edit, else 1."""
         if self.aspect_ratio:
             return self.aspect_ratio.value
         return self.natural_ratio or 1.0
 
     def in_pixels(self) -> Size:
-        """The size that is meant, whether or not a model makes it."""
+        """The requested size in pixels, whether or not a model supports it."""
         return self.size or _size_of(self.ratio, self.edge**2)
 
     def is_met_by(self, choice: SizeChoice) -> bool:
-        """True if the choice is what was asked for, so that nobody need be told of it."""
+        """True if a choice is what was requested, so that no notice is needed."""
         if self.size:
             return choice.size == self.size
         return self._ratio_is_met_by(choice) and self._image_size_is_met_by(choice)
@@ -178,16 +192,18 @@ class SizeRequest(NamedTuple):
         return str(self.size) if self.size else " at ".join(str(p) for p in (self.aspect_ratio, self.image_size) if p)
 
 
-class SizeChoice(NamedTuple):
-    """What is sent, and what it gives.
+@dataclass(frozen=True, slots=True)
+class SizeChoice:
+    """The size to send, in the form that the model supports.
 
     Attributes:
-        size: The pixels that the model will make; None if it chooses itself.
-        aspect_ratio: The ratio to send, for models that take one.
-        image_size: The image size to send, for models that take one.
+        size: The size in pixels that the image will have; None if the model chooses it.
+        aspect_ratio: The ratio to send; None to send no ratio.
+        image_size: The named image size to send; None to send no image size.
     """
 
     size: Size | None = None
+    _: KW_ONLY
     aspect_ratio: str | None = None
     image_size: str | None = None
 
@@ -206,13 +222,13 @@ class SizeChoice(NamedTuple):
 
 
 def _size_of(ratio: float, pixels: float) -> Size:
-    """The size with that ratio and about that many pixels."""
+    """The size with a ratio and about this number of pixels."""
     width = math.sqrt(pixels * ratio)
     return Size(max(1, round(width)), max(1, round(width / ratio)))
 
 
 def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice:
-    """The choice with the nearest ratio, and of those the one with the nearest area."""
+    """The choice with the nearest ratio, and of these the one with the nearest area."""
 
     def distance(choice: SizeChoice) -> tuple[float, float]:
         assert choice.size is not None
@@ -223,32 +239,39 @@ def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice
 
 
 class _Frozen(BaseModel):
-    # Validators take a while to build: they are when the first one is needed.
+    # Validators take a while to build, so they are built on first use.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class FixedSizing(_Frozen):
-    """A model with a short list of sizes."""
+    """The sizes of a model with a short list of them.
+
+    Attributes:
+        sizes: All sizes in pixels.
+    """
 
     kind: Literal["fixed"]
     sizes: tuple[SizeText, ...] = Field(min_length=1)
 
     def presets(self) -> tuple[SizeChoice, ...]:
+        """All sizes to offer."""
         return tuple(SizeChoice(size) for size in self.sizes)
 
     def allows(self, size: Size) -> bool:
+        """True if the model supports a size exactly."""
         return size in self.sizes
 
     def choose(self, request: SizeRequest) -> SizeChoice:
+        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
         return SizeChoice() if request.is_open else _nearest_choice(self.presets(), request.in_pixels())
 
 
 class PresetSizing(_Frozen):
-    """A model that takes an aspect ratio and, mostly, a named image size.
+    """The sizes of a model with an aspect ratio and usually a named image size.
 
     Attributes:
-        ratios: Each ratio's exact pixels at scale 1.
-        image_sizes: Each image size's scale; empty for a model that takes a ratio alone.
+        ratios: The exact size of each ratio at scale 1.
+        image_sizes: The scale of each image size; empty for a model with only a ratio.
     """
 
     kind: Literal["presets"]
@@ -256,7 +279,7 @@ class PresetSizing(_Frozen):
     image_sizes: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @model_validator(mode="after")
-    def _names_can_be_read(self) -> Self:
+    def _names_are_valid(self) -> Self:
         for ratio in self.ratios:
             AspectRatio.parse(ratio)
         for image_size in self.image_sizes:
@@ -264,26 +287,31 @@ class PresetSizing(_Frozen):
         return self
 
     def presets(self) -> tuple[SizeChoice, ...]:
+        """All sizes to offer."""
         if not self.image_sizes:
-            return tuple(SizeChoice(size, ratio) for ratio, size in self.ratios.items())
+            return tuple(SizeChoice(size, aspect_ratio=ratio) for ratio, size in self.ratios.items())
         return tuple(
-            SizeChoice(Size(round(size.width * scale), round(size.height * scale)), ratio, image_size)
+            SizeChoice(
+                Size(round(size.width * scale), round(size.height * scale)), aspect_ratio=ratio, image_size=image_size
+            )
             for image_size, scale in self.image_sizes.items()
             for ratio, size in self.ratios.items()
         )
 
     def allows(self, size: Size) -> bool:
+        """True if the model supports a size exactly."""
         return any(preset.size == size for preset in self.presets())
 
     def choose(self, request: SizeRequest) -> SizeChoice:
+        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
         if request.is_open:
             return SizeChoice()
         if request.size:
             return _nearest_choice(self.presets(), request.size)
         image_size = self._nearest_image_size(request.edge)
         if request.aspect_ratio is None:
-            # Without a ratio the model follows the picture it is given, so the pixels are not known beforehand.
-            return SizeChoice(None, None, image_size)
+            # Without a ratio the model uses that of the image to edit, so the size is not known in advance.
+            return SizeChoice(image_size=image_size)
         ratio = self._nearest_ratio(request.aspect_ratio.value)
         return next(p for p in self.presets() if (p.aspect_ratio, p.image_size) == (ratio, image_size))
 
@@ -295,29 +323,34 @@ class PresetSizing(_Frozen):
 
 
 class FlexiblePresets(_Frozen):
-    """The sizes that are offered by name for a model that takes any."""
+    """The sizes to offer by name for a model with a rule.
+
+    Attributes:
+        ratios: The ratios to offer.
+        image_sizes: The named image sizes to offer, such as ``2K``.
+    """
 
     ratios: tuple[AspectRatioText, ...] = ()
     image_sizes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _names_can_be_read(self) -> Self:
+    def _names_are_valid(self) -> Self:
         for image_size in self.image_sizes:
             image_size_edge(image_size)
         return self
 
 
 class FlexibleSizing(_Frozen):
-    """A model that takes any size that obeys a rule.
+    """The sizes of a model with any size that follows a rule.
 
     Attributes:
-        multiple_of: Both edges are multiples of this many pixels.
+        multiple_of: Both edges must be a multiple of this number of pixels.
         min_ratio: The narrowest ratio.
         max_ratio: The widest ratio.
         max_edge: The longest edge in pixels.
         min_pixels: The smallest area in pixels.
         max_pixels: The largest area in pixels.
-        experimental_above: The area in pixels above which the provider promises nothing.
+        experimental_above: The area in pixels above which the provider calls sizes experimental; None for no such area.
         offered: The sizes to offer by name.
     """
 
@@ -332,11 +365,12 @@ class FlexibleSizing(_Frozen):
     offered: FlexiblePresets = Field(default_factory=FlexiblePresets)
 
     @model_validator(mode="after")
-    def _rule_can_be_obeyed(self) -> Self:
+    def _rule_allows_a_size(self) -> Self:
         self._snap(1.0, DEFAULT_EDGE**2)
         return self
 
     def presets(self) -> tuple[SizeChoice, ...]:
+        """All sizes to offer."""
         return tuple(
             SizeChoice(self._snap(ratio.value, image_size_edge(image_size) ** 2))
             for image_size in self.offered.image_sizes
@@ -344,17 +378,19 @@ class FlexibleSizing(_Frozen):
         )
 
     def allows(self, size: Size) -> bool:
+        """True if the model supports a size exactly."""
         return (
             size.width % self.multiple_of == 0
             and size.height % self.multiple_of == 0
             and max(size.width, size.height) <= self.max_edge
             and self.min_pixels <= size.pixels <= self.max_pixels
-            # Ratios are compared crosswise, in whole numbers, so that exactly 3:1 is allowed.
+            # Ratios are compared by cross-multiplying integers, so that exactly 3:1 is allowed.
             and size.width * self.min_ratio.height >= size.height * self.min_ratio.width
             and size.width * self.max_ratio.height <= size.height * self.max_ratio.width
         )
 
     def choose(self, request: SizeRequest) -> SizeChoice:
+        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
         if request.is_open:
             return SizeChoice()
         if request.size and self.allows(request.size):
@@ -364,7 +400,7 @@ class FlexibleSizing(_Frozen):
         return SizeChoice(self._snap(request.ratio, request.edge**2))
 
     def _snap(self, ratio: float, pixels: float) -> Size:
-        """The allowed size nearest to a ratio and an area: both are first brought inside the rule, then rounded."""
+        """The allowed size nearest to a ratio and an area, which are first limited to the rule and then rounded."""
         ratio = min(max(ratio, self.min_ratio.value), self.max_ratio.value)
         pixels = min(max(pixels, self.min_pixels), self.max_pixels)
         width = math.sqrt(pixels * ratio)
@@ -377,11 +413,11 @@ class FlexibleSizing(_Frozen):
             default=None,
         )
         if nearest is None:
-            raise ValueError("no size obeys this rule")
+            raise ValueError("no size follows this rule")
         return Size(*nearest)
 
     def _near(self, height: float) -> Iterator[tuple[int, int]]:
-        """For every width, the allowed heights next to a height: the one not above it and the one not below it."""
+        """For every width, the allowed heights nearest to a height, from below and from above."""
         step = self.multiple_of
         for width in range(step, self.max_edge + 1, step):
             lowest = max(

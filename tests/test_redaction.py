@@ -1,4 +1,4 @@
-"""Keys never show: the one in use, and whatever looks like one."""
+"""No key is ever shown: neither the key in use nor anything that looks like a key."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ KEY = "my-own-gateway-key"
         ("API key AIzaSyD-1234567890_abcdef not valid", "API key [key] not valid"),
         ("token AQ.Ab8RN6K-0123456789_x", "token [key]"),
         ("Authorization: Bearer eyJhbGciOi.J9-payload_x", "Authorization: [key]"),
-        # Words that only resemble keys.
+        # Text that only resembles a key.
         ("A risk-management desk-lamp", "A risk-management desk-lamp"),
         ("sk-1234", "sk-1234"),
         ("Bearer auth is missing", "Bearer auth is missing"),
         ("gpt-image-2 refused task-sketching", "gpt-image-2 refused task-sketching"),
     ],
 )
-def test_what_is_shown_of_a_text(text: str, shown: str) -> None:
+def test_a_text_is_shown_without_keys(text: str, shown: str) -> None:
     assert redact(text, KEY) == shown
 
 
 @settings(deadline=None)
 @given(st.text(max_size=30), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12), st.text())
-def test_no_key_of_any_form_comes_through(before: str, key: str, after: str) -> None:
+def test_no_key_of_any_form_is_shown(before: str, key: str, after: str) -> None:
     assert key not in redact(f"{before}{key}{after}", key)
 
 
-def test_without_a_key_the_rest_is_still_taken_out() -> None:
-    assert redact("plain words, sk-0123456789abcdef", "") == "plain words, [key]"
+def test_without_a_key_in_use_other_keys_are_still_removed() -> None:
+    assert redact("plain text, sk-0123456789abcdef", "") == "plain text, [key]"
 
 
-def test_an_error_is_made_fit_to_be_shown_everywhere() -> None:
+def test_no_part_of_an_error_shows_a_key() -> None:
     error = RateLimitedError(
         f"OpenAI said: {KEY}.", remedy=f"Check {KEY}.", request_id=f"req-{KEY}", status=429, retry_after=3
     )
@@ -55,15 +55,15 @@ def test_an_error_is_made_fit_to_be_shown_everywhere() -> None:
     assert (str(found), found.args) == ("OpenAI said: [key]. Check [key].", ("OpenAI said: [key].",))
     assert KEY not in repr(found)
     assert (found.status, found.retry_after) == (429, 3)
-    bare = redacted(ExternalError("Nothing in here."), KEY)
-    assert (bare.message, bare.hint, bare.request_id) == ("Nothing in here.", None, None)
+    bare = redacted(ExternalError("No key."), KEY)
+    assert (bare.message, bare.hint, bare.request_id) == ("No key.", None, None)
 
 
-def test_the_texts_of_an_answer_are_made_fit_to_be_written_into_pictures() -> None:
-    pictures = (AnswerImage(KEY.encode(), revised_prompt=f"a fox, {KEY}"), AnswerImage(url="https://a.example/b"))
-    answer = Answer(images=pictures, request_id=f"r-{KEY}", model_version=KEY, text="sk-0123456789abcdef")
+def test_no_text_of_a_response_contains_a_key() -> None:
+    images = (AnswerImage(KEY.encode(), revised_prompt=f"a fox, {KEY}"), AnswerImage(url="https://a.example/b"))
+    answer = Answer(images=images, request_id=f"r-{KEY}", model_version=KEY, text="sk-0123456789abcdef")
     assert redacted_answer(answer, KEY) == Answer(
-        images=(AnswerImage(KEY.encode(), revised_prompt="a fox, [key]"), pictures[1]),
+        images=(AnswerImage(KEY.encode(), revised_prompt="a fox, [key]"), images[1]),
         request_id="r-[key]",
         model_version="[key]",
         text="[key]",

@@ -1,1 +1,1 @@
-"""What an answer cost and what a plan may cost. Pure."""
+"""What a response cost, and what a plan will cost. Pure."""

@@ -1,4 +1,4 @@
-"""What images will cost, before they are made. What is unknown stays unknown: it is None, never zero."""
+"""What images will cost. An unknown cost is None, never zero."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ __all__ = ["image_usd", "image_usd_at"]
 
 
 def image_usd_at(model: ModelConfig, size: SizeChoice, options: Mapping[str, OptionValue]) -> float | None:
-    """What one finished image of a size, made with these options, costs in USD; None if that is unknown."""
-    # Where no image size is sent, the provider's default is 1K (types of google-genai 3.4.0).
+    """What one image of a size, made with these options, costs in USD; None if it is unknown."""
+    # If no image size is sent, the default is 1K (types of google-genai 3.4.0).
     keys = (size.image_size or "1K", f"{options.get('quality')} {size.size}", "any")
     tokens = next((model.image_tokens[key] for key in keys if key in model.image_tokens), None)
     return None if tokens is None else image_usd(model, tokens)
 
 
 def image_usd(model: ModelConfig, tokens: int) -> float | None:
-    """What one finished image of so many image tokens costs in USD at most, with the text that is billed with it;
-    None if a price is unknown."""
+    """What one image of a number of image tokens costs in USD, with the most text tokens that are billed with it.
+
+    None if a price is unknown.
+    """
     prices = model.prices
     if prices.image_out is None or (model.text_tokens and prices.text_out is None):
         return None

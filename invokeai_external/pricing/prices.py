@@ -1,4 +1,4 @@
-"""What an answer cost, by its tokens. What is unknown stays unknown: it is None, never zero."""
+"""What a call cost, by its tokens. An unknown cost is None, never zero."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from ..result import Usage
 __all__ = ["MILLION", "cost_usd"]
 
 MILLION = 1_000_000
-"""Prices are in USD for so many tokens."""
+"""Prices are in USD for this number of tokens."""
 
-_MOST_USD = 1_000_000
-"""What is above this is no cost of a call, but a wrong price or a wrong count."""
+_MAX_USD = 1_000_000
+"""A higher cost of one call means a wrong price or a wrong number of tokens."""
 
 
 def cost_usd(usage: Usage | None, prices: Prices) -> float | None:
-    """What a call cost in USD; None if a token count or the price of tokens that were used is unknown,
-    or if it is more than any call can cost."""
+    """What a call cost in USD.
+
+    Args:
+        usage: Its tokens, as the provider counted them.
+        prices: The prices of its model.
+
+    Returns:
+        USD, rounded to 9 digits; None if a number of tokens is unknown, or the price of tokens that were used, or if it
+        is more than a call can cost.
+    """
     if usage is None:
         return None
     total = 0.0
@@ -29,7 +37,7 @@ def cost_usd(usage: Usage | None, prices: Prices) -> float | None:
         if tokens is None or (tokens and price is None):
             return None
         total += tokens * (price or 0.0)
-    if not total <= _MOST_USD * MILLION:
+    if not total <= _MAX_USD * MILLION:
         return None
-    # Rounded where binary fractions would show; a token of the cheapest model costs a quarter of a millionth.
+    # 9 digits hide binary fractions; one token of the cheapest model costs 0.25 millionths.
     return round(total / MILLION, 9)

@@ -220,7 +220,7 @@ CONFIG_WITH_ALL: Any = {
             make_call(
                 "gemini/gemini-nano-banana-2.1",
                 seed=7,
-                size=SizeChoice(Size(2752, 1536), "16:9", "2K"),
+                size=SizeChoice(Size(2752, 1536), aspect_ratio="16:9", image_size="2K"),
                 options={"temperature": 0.5, "thinking_level": "high"},
             ),
             "a red fox",
