@@ -61,8 +61,8 @@ def packs_of_the_nodes(invoke: Invoke) -> set[str]:
 
 
 def lines_on_it(invoke: Invoke) -> list[LogLine]:
-    """The lines of the log which say that the plugin stays off."""
-    return [line for line in invoke.log() if "stays off" in line.text]
+    """The lines of the log which say that the plugin is off."""
+    return [line for line in invoke.log() if " is off" in line.text]
 
 
 @pytest.fixture(scope="module")

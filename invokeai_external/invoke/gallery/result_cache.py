@@ -39,6 +39,7 @@ _FORMAT = 1
 _RESULT_FILE = "result.json"
 _DESTINATION_FILE = "destination.json"
 _PARTIAL = ".unfinished-"
+_IMAGE_FILE = "picture-"
 _ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
     code: error
     for error in (getattr(errors, name) for name in errors.__all__)
@@ -238,7 +239,7 @@ def _check_format(stored: dict[str, Any]) -> None:
 
 
 def _image_file(place: int, mime_type: str) -> str:
-    return f"picture-{place + 1}.{mime_type.removeprefix('image/')}"
+    return f"{_IMAGE_FILE}{place + 1}.{mime_type.removeprefix('image/')}"
 
 
 def _modified_at(entry: Path) -> float:

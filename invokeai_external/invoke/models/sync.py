@@ -6,7 +6,6 @@ a field that the user edited stays edited.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Protocol
 from ...errors import ExternalError
 from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ModelConfig
+from ..log import log
 from .memory import Fields, ModelMemory
 
 __all__ = ["ModelStore", "ModelSync", "source_of"]
-
-_log = logging.getLogger("InvokeAI")
 
 
 class ModelStore(Protocol):
@@ -90,11 +88,11 @@ class ModelSync:
                 if not self._closed.is_set():
                     work()
         except ExternalError as error:
-            _log.error("invokeai_external: %s", error)
+            log.error("invokeai_external: %s", error)
         except OSError as error:
-            _log.error("invokeai_external: cannot save which models are installed: %s.", error.strerror)
+            log.error("invokeai_external: cannot save which models are installed: %s.", error.strerror)
         except Exception as error:
-            _log.exception("invokeai_external: cannot update the models: %s", error)
+            log.exception("invokeai_external: cannot update the models: %s", error)
 
     def _sync(self) -> None:
         registry, usable, memory = self._registry(), self._providers(), ModelMemory(self._root)
