@@ -15,29 +15,27 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="invokeai-external",
-    help="Make pictures with Google's Gemini image models and OpenAI's GPT Image.",
-    epilog="Exit codes: 0 done; 1 the provider or the network failed, wholly or in part; 2 nothing was sent: wrong "
-    "usage, settings, missing key, or more than the model can do; 130 interrupted.",
+    help="Make images with Google's Gemini image models and OpenAI's GPT Image.",
+    epilog="Exit codes: 0, all done; 1, the provider or the network failed for some or all images; 2, nothing was sent "
+    "because the command, the settings, a key or the request must change first; 130, interrupted.",
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-keys_app = typer.Typer(
-    help="Set, list, test and remove the providers' keys.", invoke_without_command=True, rich_markup_mode=None
-)
+keys_app = typer.Typer(help="Set, list, test and remove API keys.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
 
 
 class ProviderName(StrEnum):
-    """The providers, as a choice on the command line; a test holds it equal to the registry's."""
+    """The providers, as choices on the command line; a test compares them with the registry."""
 
     gemini = "gemini"
     openai = "openai"
 
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
-"""The settings' ``MetadataMode``, whose module loads too much for a help page; mypy holds them equal."""
+"""``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
 
 MaskColor = Literal["white", "black"]
 
@@ -46,10 +44,11 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="INVOKE_ROOT",
-        help="The folder of api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT, else your own]",
+        help="The folder that holds api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT if set, else "
+        "your own folder for settings]",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result or the error as JSON.")]
 
 
 def _version(shown: bool) -> None:
@@ -65,13 +64,13 @@ def _app(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Make pictures with Google's Gemini image models and OpenAI's GPT Image."""
+    """Make images with Google's Gemini image models and OpenAI's GPT Image."""
     _help_without_command(context)
 
 
 @keys_app.callback()
 def _keys(context: typer.Context) -> None:
-    """Set, list, test and remove the providers' keys."""
+    """Set, list, test and remove API keys."""
     _help_without_command(context)
 
 
@@ -83,44 +82,46 @@ def _help_without_command(context: typer.Context) -> None:
 @app.command()
 def generate(
     prompt: Annotated[
-        str | None, typer.Argument(help="What the picture should show; - reads it from standard input.")
+        str | None, typer.Argument(help="What the image should show; - reads it from standard input.")
     ] = None,
-    prompt_file: Annotated[
-        Path | None, typer.Option(help="A text file that holds the prompt, in place of the argument.")
-    ] = None,
+    prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from this text file.")] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="provider/model-id, a known id or an alias. [default: the newest model of a provider with a key]"
+            help="provider/model-id, a model id or an alias. [default: the newest model of a provider that has a key]"
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path(),
-    n: Annotated[int, typer.Option("-n", help="How many pictures, 1 to 10.")] = 1,
-    size: Annotated[str | None, typer.Option(help="Exact pixels, such as 1536x864.")] = None,
-    aspect_ratio: Annotated[str | None, typer.Option(help="A ratio, such as 16:9.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.")] = Path(),
+    n: Annotated[int, typer.Option("-n", help="How many images, 1 to 10.")] = 1,
+    size: Annotated[str | None, typer.Option(help="Width and height in pixels, such as 1536x864.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(help="The ratio of width to height, such as 16:9.")] = None,
     image_size: Annotated[str | None, typer.Option(help="A named size: 512, 1K, 2K or 4K.")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Makes a picture repeatable; picture i gets seed + i. Gemini only."),
+        typer.Option(help="Gemini: a seed that makes an image repeatable; image i gets seed + i."),
     ] = None,
     ref: Annotated[
         list[Path] | None,
-        typer.Option(help="A reference picture; give it several times for several."),
+        typer.Option(help="A reference image. Repeat the option for more."),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="The picture to edit.")] = None,
+    init: Annotated[Path | None, typer.Option(help="The image to edit.")] = None,
     mask: Annotated[
         Path | None,
-        typer.Option(help="Where to edit it: transparent, or else white, marks what to change."),
+        typer.Option(
+            help="Where to edit it: change what is transparent, or what is white if the mask has no alpha channel."
+        ),
     ] = None,
     mask_color: Annotated[
         MaskColor,
-        typer.Option(help="The color that marks what to change. Invoke's own masks mark it in black."),
+        typer.Option(help="The color of the mask that marks what to change. Masks saved by Invoke use black."),
     ] = "white",
-    quality: Annotated[str | None, typer.Option(help="OpenAI: low, medium, high, from 2.5 on xhigh, max.")] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="OpenAI: low, medium or high; GPT Image 2.5 and later also xhigh and max.")
+    ] = None,
     background: Annotated[str | None, typer.Option(help="OpenAI: opaque or transparent.")] = None,
     input_fidelity: Annotated[
         str | None,
-        typer.Option(help="OpenAI, with a picture to edit: low or high."),
+        typer.Option(help="OpenAI, with an image to edit: low or high."),
     ] = None,
     moderation: Annotated[str | None, typer.Option(help="OpenAI: low is less strict.")] = None,
     output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
@@ -130,27 +131,27 @@ def generate(
     metadata: Annotated[
         MetadataChoice | None,
         typer.Option(
-            help="Where the settings of an image go: embed, into its file; sidecar, into NAME.EXT.json beside it; "
-            "none; auto, into the file unless it carries Content Credentials. [default: metadata of the settings, "
-            "auto]"
+            help="Where to save the settings of an image: embed, in its file; sidecar, in NAME.EXT.json beside it; "
+            "none, nowhere; auto, in the file unless it carries Content Credentials. [default: the setting metadata, "
+            "or auto]"
         ),
     ] = None,
     previews: Annotated[
         Path | None,
-        typer.Option(help="A folder to keep previews in: the picture while it is made. They may cost a little."),
+        typer.Option(help="Save previews of the unfinished image in this folder. They may cost a little."),
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Make sandbox pictures: no key, no network, no cost.")
+        bool, typer.Option("--sandbox", help="Make the images with the built-in sandbox: no key, no network, no cost.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent and its cost; send nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be sent and an estimate of the cost; send nothing.")
     ] = False,
     json: Json = False,
     root: Root = None,
 ) -> int:
-    """Make pictures from words, and from pictures.
+    """Make images from a prompt and from other images.
 
-    The pictures' paths are printed, one a line.
+    Prints the paths of the images, one per line.
     """
     options = {
         "quality": quality,
@@ -190,80 +191,86 @@ def generate(
 
 @app.command()
 def models(
-    provider: Annotated[ProviderName | None, typer.Option(help="Only this provider's.")] = None,
-    all: Annotated[bool, typer.Option("--all", help="Retired ones as well.")] = False,
+    provider: Annotated[ProviderName | None, typer.Option(help="List the models of this provider only.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
     json: Json = False,
     root: Root = None,
 ) -> None:
-    """List the models: what they can do and what they cost."""
+    """List the models, what they can do and what they cost."""
     commands.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
 
 
 @app.command()
 def recall(
-    picture: Annotated[Path, typer.Argument(help="A picture made by this program or its Invoke nodes.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the whole metadata as JSON.")] = False,
+    picture: Annotated[Path, typer.Argument(metavar="image", help="An image made by this program or in Invoke.")],
+    json: Annotated[bool, typer.Option("--json", help="Print all of its metadata as JSON.")] = False,
 ) -> None:
-    """Print the command line that made a picture."""
+    """Print the command that made an image."""
     commands.recall.run(picture, as_json=json)
 
 
-@app.command(short_help="Make pictures with both sandboxes, for nothing.")
+@app.command(short_help="Make five images with the sandbox, free of charge.")
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("demo-pictures"),
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.")] = Path("demo-pictures"),
     json: Json = False,
 ) -> int:
-    """Make pictures with both providers' sandboxes: no key, no account, no cost."""
+    """Make five images with the sandbox, which imitates both providers: no key, no account, no cost."""
     return commands.demo.run(out, as_json=json)
 
 
-@app.command(short_help="Serve both providers' APIs on this machine.")
+@app.command(short_help="Imitate both providers' APIs on this machine.")
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0 for any that is free.")] = 9393,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for any free port.")] = 9393,
 ) -> None:
-    """Serve both providers' APIs on this machine, with pictures that cost nothing."""
+    """Imitate both providers' APIs on this machine, with images that cost nothing."""
     commands.sandbox.run(port)
 
 
 @app.command()
 def install(root: Root = None) -> None:
-    """Put the node pack into an Invoke root."""
+    """Install the plugin in an Invoke root."""
     commands.install.run(root)
 
 
 @app.command()
 def doctor(root: Root = None) -> int:
-    """Say what is installed in an Invoke root, and what is wrong."""
+    """Show what is installed in an Invoke root, and what is wrong."""
     return commands.doctor.run(root)
 
 
-@app.command(short_help="List images that were paid for and lie in no gallery.")
+@app.command(short_help="List paid images that are not in Invoke's gallery.")
 def undelivered(json: Json = False, root: Root = None) -> None:
-    """List the images in an Invoke root that were paid for and that Invoke's gallery does not have."""
+    """List the images in an Invoke root that were paid for and are not in Invoke's gallery."""
     commands.undelivered.run(root, as_json=json)
 
 
-@keys_app.command("set", short_help="Ask for a key and write it into api_keys.yaml.")
-def keys_set(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
-    """Ask for a provider's key (or read it from standard input) and write it into api_keys.yaml."""
+@keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
+def keys_set(
+    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
+) -> None:
+    """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
     commands.keys.set_one(provider.value, root=root)
 
 
-@keys_app.command("list", short_help="Say which providers have a key, and from where.")
+@keys_app.command("list", short_help="Show which providers have a key, and where it is.")
 def keys_list(json: Json = False, root: Root = None) -> None:
-    """Say which providers have a key and where it comes from; keys are never shown."""
+    """Show which providers have a key and where it is. The keys themselves are never shown."""
     commands.keys.list_all(as_json=json, root=root)
 
 
-@keys_app.command("test", short_help="Ask a provider whether it takes the key; costs nothing.")
+@keys_app.command("test", short_help="Check that a provider accepts the key; costs nothing.")
 def keys_test(
-    provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], json: Json = False, root: Root = None
+    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")],
+    json: Json = False,
+    root: Root = None,
 ) -> None:
-    """Ask a provider for its list of models, which costs nothing and shows whether it answers and takes the key."""
+    """Check that a provider can be reached and accepts the key, by asking for its list of models. Costs nothing."""
     commands.keys.test_one(provider.value, as_json=json, root=root)
 
 
 @keys_app.command("remove")
-def keys_remove(provider: Annotated[ProviderName, typer.Argument(help="Whose key.")], root: Root = None) -> None:
-    """Take a provider's key out of api_keys.yaml."""
+def keys_remove(
+    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
+) -> None:
+    """Delete a provider's key from api_keys.yaml."""
     commands.keys.remove_one(provider.value, root=root)

@@ -1,4 +1,4 @@
-"""What every command starts from: the root folder and its settings."""
+"""The root folder and its settings, which most commands start from."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def open_root(root: Path | None) -> Path:
 
 
 def make_own_folder(root: Path | None) -> None:
-    """Make the user's own folder if it is the one in use, so that calls in flight can be written down in it.
+    """Create the user's own folder if it is the one in use, so that calls in flight can be recorded in it.
 
-    A folder that somebody named is theirs to make. Whatever goes wrong is passed over.
+    A folder named with ``--root`` or ``INVOKEAI_ROOT`` is not created. Errors are ignored.
     """
     own = own_folder(os.environ)
     if root_folder(root, os.environ) == own:

@@ -1,4 +1,4 @@
-"""What the command line exits with; 0 is success."""
+"""The exit codes of the command line; 0 is success."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ WRONG_USAGE = 2
 """The command line, the settings or the request must change."""
 
 INTERRUPTED = 130
-"""Ctrl-C stopped it, as shells have it."""
+"""Ctrl-C or SIGTERM stopped it; the number is what shells use."""

@@ -1,4 +1,4 @@
-"""Pictures on disk: read without surprises, named by date, model and prompt, written whole and never over another."""
+"""Image files: read safely, named by date, model and prompt, written in one step and never over another file."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
 
 LARGEST_SIDECAR = 16_000_000
-"""In bytes. Settings are some kB; the longest prompts and answers of words make some hundred."""
+"""In bytes. Settings take a few kB; with the longest prompts and texts, a few hundred."""
 
 _LONGEST_STEM = 118
-"""In bytes: with a number, the extension and ``.json`` behind it, a name is at most 143, which is what eCryptfs takes;
-other file systems take 255. No name in Latin letters is that long."""
+"""In bytes. With a number, the extension and ``.json``, a name has at most 143, which is the limit of eCryptfs; other
+file systems allow 255. No name in Latin letters is that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """A picture and the file that it is in.
+    """An image and its file.
 
     Attributes:
-        image: The picture.
+        image: The image.
         path: Its file.
         bytes: The file's size.
-        metadata_path: The file with its settings, if they are beside it.
-        notices: What the user should know of how it was saved.
+        metadata_path: The file beside it that holds its settings, if there is one.
+        notices: What the user should know about how it was saved.
     """
 
     image: GeneratedImage
@@ -60,24 +60,24 @@ class SavedImage:
 
 
 def read_image(path: Path) -> InputImage:
-    """A picture file's bytes; raises InvalidRequestError if there is no such file or it cannot be read."""
+    """The bytes of an image file; raises InvalidRequestError if there is no such file or it cannot be read."""
     try:
         return InputImage(path.read_bytes(), path.name)
     except OSError as error:
         raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the picture."
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."
         ) from None
 
 
 class ImageFolder:
-    """A folder to save pictures in.
+    """A folder to save images in.
 
     Args:
-        folder: The folder; made if need be.
-        mode: Where the settings of a picture go.
+        folder: The folder; created if it does not exist.
+        mode: Where to save the settings of an image.
 
     Raises:
-        InvalidRequestError: It cannot be made or written to. This is tried before anything is paid for.
+        InvalidRequestError: It cannot be created or written to. This is checked before anything is sent.
     """
 
     def __init__(self, folder: Path, mode: MetadataMode = "auto") -> None:
@@ -85,7 +85,7 @@ class ImageFolder:
         self._mode = mode
 
     def save(self, image: GeneratedImage) -> SavedImage:
-        """Save a picture with its metadata; into the system's temporary folder if this one fails by now.
+        """Save an image with its metadata; in the system's temporary folder if this one has failed meanwhile.
 
         Raises:
             NotSavedError: Both failed.
@@ -97,20 +97,20 @@ class ImageFolder:
             why = f"{self._folder} could not be written ({error.strerror})"
         spare: Path | str = "the system's temporary folder"
         try:
-            # On a full disk there may be none.
+            # On a full disk, even this can fail.
             spare = Path(tempfile.gettempdir())
             saved = _saved(image, placed, spare)
         except OSError as error:
             raise NotSavedError(
-                f"A picture arrived and was lost: {why}, nor could {spare} ({error.strerror}).",
-                remedy="Make room first.",
+                f"An image arrived and is lost: {why}, and neither could {spare} ({error.strerror}).",
+                remedy="Free some disk space before you try again.",
             ) from None
-        elsewhere = Notice("saved_elsewhere", f"{why}: a picture is in {saved.path}.")
+        elsewhere = Notice("saved_elsewhere", f"{why}: an image was saved as {saved.path} instead.")
         return replace(saved, notices=(*saved.notices, elsewhere))
 
 
 def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedImage:
-    """Write a picture and its settings into a folder, or the picture alone if the settings cannot be written."""
+    """Write an image and its settings into a folder, or only the image if the settings cannot be written."""
     name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
     size = sum(map(len, placed.parts))
     if placed.sidecar is not None:
@@ -124,33 +124,33 @@ def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> Save
 
 
 class PreviewFolder:
-    """A folder to keep previews in; raises what ``ImageFolder`` raises."""
+    """A folder to save previews in; raises what ``ImageFolder`` raises."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = _writable(folder, "--previews")
 
     def keep(self, preview: Preview) -> None:
-        """Write ``call-1-preview-2.png`` and the like. A failure is passed over: the picture itself must not suffer."""
+        """Write ``call-1-preview-2.png`` and the like. A failure is ignored: the image itself must not suffer."""
         name = f"call-{preview.call}-preview-{preview.index}.{_EXTENSIONS[preview.mime_type]}"
         with contextlib.suppress(OSError):
             _write_new(self._folder, name, [preview.data])
 
 
 def _writable(folder: Path, flag: str) -> Path:
-    """The folder, made if need be and tried; raises InvalidRequestError, which names the option that it came by."""
+    """The folder, created if it does not exist and checked; raises InvalidRequestError, which names its option."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InvalidRequestError(
-            f"Pictures cannot be saved in {folder}: {error.strerror}.", remedy=f"Name another folder with {flag}."
+            f"Images cannot be saved in {folder}: {error.strerror}.", remedy=f"Name another folder with {flag}."
         ) from None
     return folder
 
 
 def _file_name(image: GeneratedImage) -> str:
-    """``2026-11-23-gpt-image-2-a-red-fox.png``, by the day, the model and the prompt of the metadata."""
+    """A name such as ``2026-11-23-gpt-image-2-a-red-fox.png``, from the day, the model and the prompt."""
     external = image.metadata["external"]
     assert isinstance(external, dict)
     day = datetime.datetime.now().date().isoformat()
@@ -161,18 +161,18 @@ def _file_name(image: GeneratedImage) -> str:
 
 
 def _slug(text: str) -> str:
-    """Letters, digits and dots of any script in lower case, with dashes in between."""
+    """Letters, digits and dots of any script in lower case, with dashes between them."""
     plain = unicodedata.normalize("NFKC", text).lower()
     return re.sub(r"[^\w.]+|_", "-", plain)[:_LONGEST_SLUG].strip("-.")
 
 
 def _cut(stem: str, most: int) -> str:
-    """A name without its extension, cut between two characters to so many bytes."""
+    """A name without its extension, cut between two characters to a number of bytes."""
     return stem.encode()[:most].decode(errors="ignore").rstrip("-.")
 
 
 def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
-    """Write a file that was not there before, in one step; a number is added to a name that is taken."""
+    """Write a new file in one step; a number is added to a name that is taken."""
     with _temporary(folder, parts) as temporary:
         temporary.chmod(0o666 & ~_umask())
         for path in _names(folder, name):
@@ -183,22 +183,22 @@ def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> 
 
 
 def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], sidecar: bytes) -> tuple[Path, Path]:
-    """Write a picture, and ``NAME.EXT.json`` beside it, under a name that neither had before.
+    """Write an image, and ``NAME.EXT.json`` beside it, under a name that is free for both.
 
-    The sidecar holds the prompt and is for its owner alone: mode 0600, as its temporary file is made.
+    The sidecar holds the prompt, so only its owner can read it: it keeps mode 0600 of its temporary file.
     """
-    with _temporary(folder, parts) as picture, _temporary(folder, [sidecar]) as beside:
-        picture.chmod(0o666 & ~_umask())
+    with _temporary(folder, parts) as image, _temporary(folder, [sidecar]) as beside:
+        image.chmod(0o666 & ~_umask())
         for path in _names(folder, name):
             sidecar_path = sidecar_of(path)
             try:
-                _take_name(picture, path)
+                _take_name(image, path)
             except FileExistsError:
                 continue
             try:
                 _take_name(beside, sidecar_path)
             except FileExistsError:
-                _give_back(path, picture)
+                _give_back(path, image)
                 continue
             except BaseException:
                 path.unlink()
@@ -208,12 +208,12 @@ def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], si
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where the settings of a picture are that are not in its file: ``NAME.EXT.json`` beside it."""
+    """The file for settings that are not in the image: ``NAME.EXT.json`` beside it."""
     return path.with_name(f"{path.name}.json")
 
 
 def read_sidecar(path: Path) -> metadata.Sidecar | None:
-    """The settings in a file; None if it is not there, cannot be read, or holds something else."""
+    """The settings in a file; None if it does not exist, cannot be read, or holds something else."""
     with contextlib.suppress(OSError):
         return metadata.read_sidecar(read_regular_file(path, LARGEST_SIDECAR))
     return None
@@ -221,7 +221,7 @@ def read_sidecar(path: Path) -> metadata.Sidecar | None:
 
 @contextlib.contextmanager
 def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Path]:
-    """A new file with this content, for the block to give a name to; gone after it under its own."""
+    """A new file with this content, which the block can rename; its temporary name is gone after the block."""
     handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
     path = Path(name)
     try:
@@ -233,16 +233,16 @@ def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Pa
 
 
 def _take_name(temporary: Path, path: Path) -> None:
-    """Give a whole file its name in one step; raises FileExistsError if another has it, which stays as it is.
+    """Give a complete file its name in one step; raises FileExistsError, without a change, if the name is taken.
 
-    A second link takes a name only if it is free, so nobody who is killed leaves an empty file behind.
+    A hard link takes a name only if it is free, and a killed process leaves no empty file behind.
     """
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
-        # Not every file system has links. The name is taken with an empty file, which the whole one then replaces.
+        # Some file systems have no links: take the name with an empty file, then replace that by the complete one.
         path.open("xb").close()
         try:
             temporary.replace(path)
@@ -260,7 +260,7 @@ def _give_back(path: Path, temporary: Path) -> None:
 
 
 def _names(folder: Path, name: str) -> Iterator[Path]:
-    """The paths to try for a name, one after the other: with a number from the second on."""
+    """The paths to try for a name, in order; from the second on with a number."""
     stem, _, extension = name.rpartition(".")
     for number in itertools.count(1):
         yield folder / (name if number == 1 else f"{stem}-{number}.{extension}")

@@ -1,4 +1,4 @@
-"""The modules of the commands, each loaded when its command runs: ``--help`` and completion load none of them."""
+"""The modules of the commands, each loaded when its command runs, so that ``--help`` and completion are fast."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -16,13 +17,14 @@ import typer
 from . import report
 from .app import app
 from .exit_codes import INTERRUPTED
+from .remedies import PROGRAM
 from .streams import guarded
 
 __all__ = ["main", "program"]
 
 
 def program() -> NoReturn:
-    """Run the command line as a program of its own; the entry point of ``invokeai-external`` and ``python -m``."""
+    """Run the command line and end the process; the entry point of ``invokeai-external`` and ``python -m``."""
     code = main()
     if code == INTERRUPTED:
         _exit_at_once(code)
@@ -34,13 +36,25 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     with guarded(), _sigterm_like_ctrl_c():
         try:
-            code = app(arguments, standalone_mode=False)
+            code = app(arguments, standalone_mode=False, prog_name=PROGRAM)
             sys.stdout.flush()
         except (typer.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except Exception as error:
-            return report.failure(error, as_json="--json" in arguments)
+            return report.failure(error, as_json="--json" in arguments, root=_root_in(arguments))
     return code if isinstance(code, int) else 0
+
+
+def _root_in(arguments: list[str]) -> Path | None:
+    """What was given with ``--root``, also on a command line that could not be read as a whole."""
+    for name, value in zip(arguments, [*arguments[1:], None], strict=True):
+        if name == "--":
+            break
+        if name == "--root" and value is not None:
+            return Path(value)
+        if name.startswith("--root="):
+            return Path(name.removeprefix("--root="))
+    return None
 
 
 @contextmanager

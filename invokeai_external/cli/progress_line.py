@@ -1,4 +1,4 @@
-"""The progress line on a terminal, drawn anew while time goes by. Nothing of it elsewhere."""
+"""The progress line on a terminal, redrawn while time passes; nothing is shown without a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["live_line"]
 
 
 class _Drawn:
-    """What rich draws: the line as it is at that moment."""
+    """What rich draws: the line as it is now."""
 
     def __init__(self, line: ProgressLine) -> None:
         self._line = line
@@ -28,7 +28,7 @@ class _Drawn:
 
 @contextmanager
 def live_line() -> Iterator[Callable[[Progress], None]]:
-    """Show a live line on standard error while the block runs, if that is a terminal; gives what to tell it."""
+    """Show a live line on standard error while the block runs, if that is a terminal; yields its progress callback."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,7 +1,8 @@
-"""Where a prompt comes from: the command line, a file or standard input; a file's name is not taken for a prompt."""
+"""Reads the prompt from the command line, a file or standard input; refuses a file name given as the prompt."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ __all__ = ["prompt_of"]
 _STDIN = "-"
 
 _MOST_BYTES = 1_000_000
-"""No model takes a prompt that is nearly as long; more is another file by mistake."""
+"""No model supports a prompt of nearly that length; a longer file was given by mistake."""
 
 
 def prompt_of(argument: str | None, file: Path | None) -> str:
@@ -28,11 +29,13 @@ def prompt_of(argument: str | None, file: Path | None) -> str:
         InvalidRequestError: The file cannot be read, or is not text.
     """
     if argument is not None and file is not None:
-        raise UsageError("There are two prompts: an argument and --prompt-file.", remedy="Give one of them.")
+        raise UsageError("There are two prompts: an argument and --prompt-file.", remedy="Remove one of them.")
     if file is not None:
         return _read_stdin() if str(file) == _STDIN else _read_file(file)
     if argument is None:
-        raise UsageError("There is no prompt.", remedy="Give it as an argument, with --prompt-file, or as - on a pipe.")
+        raise UsageError(
+            "There is no prompt.", remedy="Give it as an argument, with --prompt-file FILE, or pipe it in and write -."
+        )
     if argument == _STDIN:
         return _read_stdin()
     _refuse_file(argument)
@@ -49,43 +52,46 @@ def _refuse_file(argument: str) -> None:
         return
     if not is_file:
         return
-    if name != argument:
-        what, then = "", f"To use what is in it, write --prompt-file {name}; to send"
-    else:
-        what = "If it is an image, repeat the option: --ref A --ref B. "
-        then = f"If the prompt is in it, write --prompt-file {name}. To send"
+    is_image = "If it is an image, repeat the option: --ref A --ref B. " if name == argument else ""
     raise UsageError(
         f"{argument} is the name of a file, not a prompt.",
-        remedy=f"{what}{then} these letters as the prompt, write - and pipe them in.",
+        remedy=f"{is_image}To read the prompt from the file, write --prompt-file {shlex.quote(name)}. To send its name "
+        "as the prompt, write - and pipe the name in.",
     )
 
 
 def _read_file(path: Path) -> str:
     try:
-        # It may well be a pipe, as of <(command), so it is read before its size is known.
+        # It may be a pipe, as from <(command), so read it before its size is known.
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of --prompt-file."
+            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path after --prompt-file."
         ) from None
     return _text(data, str(path))
 
 
 def _read_stdin() -> str:
     try:
-        # Without a standard input there is no object for it.
+        # There is no such object if the program was started with standard input closed.
         data = sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b""
     except OSError as error:
-        raise InvalidRequestError(f"Standard input cannot be read: {error.strerror}.", remedy="Pipe a text.") from None
+        raise InvalidRequestError(
+            f"Standard input cannot be read: {error.strerror}.", remedy="Pipe the prompt in as text."
+        ) from None
     return _text(data, "Standard input")
 
 
 def _text(data: bytes, name: str) -> str:
-    """The text of a file, without the line ends at its end."""
+    """The text of a file, without line breaks at its end."""
     if len(data) > _MOST_BYTES:
-        raise InvalidRequestError(f"{name} has more than {_MOST_BYTES:,} bytes.", remedy="Give a file with a prompt.")
+        raise InvalidRequestError(
+            f"{name} has more than {_MOST_BYTES:,} bytes.", remedy="Check that it is the file with the prompt."
+        )
     try:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"{name} is not UTF-8 text.", remedy="Save the prompt as UTF-8 text.") from None
+        raise InvalidRequestError(
+            f"{name} is not UTF-8 text.", remedy="Save the prompt as UTF-8 and try again."
+        ) from None

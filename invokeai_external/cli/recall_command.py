@@ -16,20 +16,20 @@ __all__ = ["printable", "recall_command"]
 
 
 def recall_command(metadata: Mapping[str, Any]) -> list[str]:
-    """The command line that asks for a picture with the same settings; pictures are named as they were given.
+    """The command line that asks for an image with the same settings; files have the names that they were given with.
 
-    The metadata may be anybody's: only options that ``generate`` knows for the provider are in it, only plain texts and
-    numbers, no control character, and nothing that would count as another option.
+    Anybody may have written the metadata: the command has only options that ``generate`` has for the provider, only
+    plain texts and numbers, no control characters, and nothing that would be read as another option.
     """
     external = _mapping(metadata.get("external"))
     prompt = printable(_text(metadata.get("positive_prompt")) or "")
-    # A prompt that looks like an option stands at the end, behind the sign that no more options follow.
+    # A prompt that looks like an option goes last, after the -- that ends the options.
     looks_like_option = prompt.startswith("-")
     command = ["invokeai-external", "generate", *([] if looks_like_option else [prompt])]
 
     def add(flag: str, value: object) -> None:
         if (plain := _plain(value)) is not None:
-            # Behind an equals sign it is a value, whatever it begins with.
+            # After an equals sign it is a value, whatever it begins with.
             command.extend([f"{flag}={plain}"] if plain.startswith("-") else [flag, plain])
 
     provider, model = _plain(external.get("provider")), _plain(external.get("model"))
@@ -60,20 +60,20 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """A text of anybody's as a terminal may show it: without control codes, reversed writing and hidden letters.
+    """Foreign text that is safe on a terminal: without control codes, reversed writing and hidden characters.
 
-    Line ends and tabs stay, and the joiners, which emoji and many scripts are written with.
+    Line breaks, tabs and joiners stay; emoji and many scripts need joiners.
     """
     kept = "\n\t\u200c\u200d"
     return "".join(char for char in text if char in kept or unicodedata.category(char) not in _NOT_SHOWN)
 
 
 _NOT_SHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's general categories of control and format characters, halves of characters, and separators of lines."""
+"""Unicode's categories of control characters, format characters, surrogates and line separators."""
 
 
 _LONGEST_VALUE = 255
-"""Characters. The longest values are the names of files."""
+"""In characters. The longest values are file names."""
 
 
 _LARGEST_NUMBER = 1 << 63
@@ -111,16 +111,16 @@ def _options_of(provider: str | None) -> set[str]:
 
 
 def _marks_in_black(metadata: Mapping[str, Any]) -> bool:
-    """True if black marked in the mask what to change, as in Invoke's; it was not said in images of version 0.1."""
+    """True if black marked what to change in the mask, as in Invoke's masks; version 0.1 did not record it."""
     marks = _mapping(_mapping(metadata.get("external")).get("mask")).get("marks")
     if marks is not None:
         return bool(marks == "black")
-    # Invoke puts the key of its own record in the place of ours.
+    # Invoke replaces our key by the one of its record.
     key = _text(_mapping(metadata.get("model")).get("key"))
     return key is not None and not key.startswith("external:")
 
 
 def _name(file: object) -> str | None:
-    """A file's name without its folder: a folder in it was never ours, and could be that of a private file."""
+    """A file's name without its folder: we never write a folder, and another one could name a private file."""
     name = _text(_mapping(file).get("name"))
     return name and re.split(r"[/\\]", name)[-1]

@@ -1,4 +1,4 @@
-"""How results and failures are told: for people on standard error, for programs as JSON on standard output."""
+"""Reports results and failures: to people on standard error, to programs as JSON on standard output."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import ExternalError, RequestError
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
+from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ __all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "sa
 
 
 def say(text: str) -> None:
-    """Tell people something beside the result. A standard error that cannot be written stops nothing."""
-    # Without one, print would take standard output.
+    """Print a line on standard error. If that cannot be written, nothing stops."""
+    # Without a standard error, print would use standard output.
     if sys.stderr is not None:
         try:
             print(text, file=sys.stderr, flush=True)
@@ -33,11 +35,11 @@ def say(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """Print JSON whose texts a terminal can show: what it would act on, and half characters, are escaped.
+    """Print JSON that any terminal can show: control characters and half characters are escaped.
 
-    So is everything beyond ASCII where the output has not all of these letters.
+    Everything beyond ASCII is escaped if the encoding of the output lacks any of it.
     """
-    # Beyond ASCII there is nothing in JSON but what texts hold.
+    # In JSON, only strings hold characters beyond ASCII.
     text = _NOT_ASCII.sub(_escaped_if_unseen, json.dumps(value, ensure_ascii=False, indent=2))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -72,9 +74,15 @@ def error_object(error: ExternalError) -> dict[str, Any]:
     }
 
 
-def failure(error: Exception, *, as_json: bool) -> int:
-    """Tell of a failure and return its exit code; an error that is this program's own is raised again."""
-    known = _as_known(error)
+def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int:
+    """Report a failure and return its exit code; raise an error again if it is a defect of this program.
+
+    Args:
+        error: What was raised.
+        as_json: Print it as JSON.
+        root: What was given with ``--root``.
+    """
+    known = with_root(_as_known(error), root)
     code = WRONG_USAGE if isinstance(known, RequestError) else PROVIDER_FAILED
     if as_json and not isinstance(known, OutputError):
         with suppress(OutputError):
@@ -91,11 +99,13 @@ def _as_known(error: Exception) -> ExternalError:
     if isinstance(error, ExternalError):
         return error
     if isinstance(error, typer.TyperException):
-        return UsageError(error.format_message(), remedy="See --help.")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else PROGRAM
+        return UsageError(error.format_message(), remedy=f"See: {command} --help")
     raise error
 
 
 class UsageError(RequestError):
-    """A command line that cannot be understood."""
+    """The command line is not valid."""
 
     code = "usage"

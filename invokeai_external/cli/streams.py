@@ -1,4 +1,4 @@
-"""Standard output and standard error that fail in a sentence: full disks, closed pipes, consoles of few letters."""
+"""Standard output and standard error that report failures: full disks, closed pipes, consoles with few characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["OutputError", "guarded", "mute"]
 
 
 class OutputError(ExternalError):
-    """Standard output cannot be written: a full disk, or nobody reads it any more."""
+    """Standard output cannot be written: the disk is full, or its reader has ended."""
 
     code = "output"
 
@@ -24,11 +24,11 @@ class OutputError(ExternalError):
 def guarded() -> Iterator[None]:
     """While the block runs, standard output writes any text, or raises OutputError; flush it before the block ends.
 
-    What the encoding of the output does not have is written with a backslash; a path that is not Unicode as its bytes.
+    A character that the encoding of the output lacks is written as an escape; a path that is not Unicode as its bytes.
     """
     codecs.register_error(_ERRORS, _written_anyway)
     for stream in (sys.stdout, sys.stderr):
-        # Those of tests and of other programs may be of another kind.
+        # Tests and other programs may have replaced them with streams that lack this method.
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors=_ERRORS)
     with redirect_stdout(cast(TextIO, _Output(sys.stdout))):
@@ -41,11 +41,11 @@ _ERRORS = "invokeai_external.written_anyway"
 
 
 def _written_anyway(error: UnicodeError) -> tuple[bytes, int]:
-    """The bytes of what an encoding does not have: those of a file name as they were, else an escape in ASCII."""
+    """The bytes for characters that an encoding lacks: the original bytes of a file name, else an escape in ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start : error.end]
-    # Python reads a byte of a file name that is no UTF-8 as one of these.
+    # Python reads a byte of a file name that is not UTF-8 as one of these.
     parts = [
         bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else letter.encode("ascii", "backslashreplace")
         for letter in found
@@ -54,11 +54,11 @@ def _written_anyway(error: UnicodeError) -> tuple[bytes, int]:
 
 
 class _Output:
-    """Standard output, with failures that are told from those of other files."""
+    """Standard output, whose failures can be distinguished from those of other files."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        # Python has none where the program was started with it closed.
+        # There is no stream if the program was started with standard output closed.
         self._failure = None if stream else "it is closed"
 
     def write(self, text: str) -> int:
@@ -75,7 +75,7 @@ class _Output:
         return getattr(self._stream, name)
 
     def _done(self, what: Callable[[TextIO], _Given]) -> _Given:
-        """Do it, but not after a failure, of which somebody may have made nothing."""
+        """Do it unless something failed before: the caller may have ignored that failure."""
         if self._stream and not self._failure:
             try:
                 return what(self._stream)
@@ -84,12 +84,12 @@ class _Output:
                 mute(self._stream)
         raise OutputError(
             f"Standard output cannot be written: {self._failure}.",
-            remedy="Send it to a file or a program that takes it.",
+            remedy="Redirect it to a file that can be written, or to a program that reads all of it.",
         )
 
 
 def mute(stream: TextIO | None) -> None:
-    """Lead a stream that failed to nowhere: Python writes what is left of it when it ends, and would fail again."""
+    """Discard the rest of a stream that failed: Python flushes it at exit, and would fail again."""
     if stream is not None:
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -16,7 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from invokeai_external.cli.commands.install import install_pack
+from invokeai_external.cli.commands.install import install_plugin
 
 from .environment import python_of
 
@@ -39,7 +39,7 @@ def main(root: Path) -> int:
         port = _free_port()
         root.mkdir(exist_ok=True)
         (root / "invokeai.yaml").write_text(f"schema_version: 4.0.2\nhost: 127.0.0.1\nport: {port}\n", "utf-8")
-        install_pack(root)
+        install_plugin(root)
         log = root / "invoke.log"
         _say(f"Starting Invoke, which takes half a minute; its output goes to {log} ...")
         with log.open("wb") as out:

@@ -1,4 +1,4 @@
-"""``demo``: a few pictures from both providers' sandboxes, and a table of them."""
+"""``demo``: makes five images with the sandbox and prints a table of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Row:
 
 
 def run(out: Path, *, as_json: bool) -> int:
-    """Make the pictures and print the table; returns the exit code."""
+    """Make the images, print the table and return the exit code."""
     folder = ImageFolder(out)
     rows: list[_Row] = []
     try:
@@ -43,8 +43,8 @@ def run(out: Path, *, as_json: bool) -> int:
     if as_json:
         report.print_json([_row_object(row) for row in rows])
         return 0
-    table = Table(title="Pictures from the sandbox: nothing was sent to a provider, nothing was paid", box=None)
-    for heading in ("What", "Model", "Size", "Time", "Would have cost", "File"):
+    table = Table(title="Images from the sandbox: nothing was sent to a provider, and they cost nothing", box=None)
+    for heading in ("What", "Model", "Size", "Time", "Would cost", "File"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*_cells(row))
@@ -54,12 +54,12 @@ def run(out: Path, *, as_json: bool) -> int:
 
 
 async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
-    """Words to picture with both providers, then an edit, a transparent picture and a mask, with what came before."""
+    """Make an image with each provider, edit them, make a transparent image, and edit inside a mask."""
 
     async def one(what: str, request: GenerationRequest) -> InputImage:
         done = Run()
         with live_line() as on_progress:
-            # The user's own settings are left out: the demo is the same for everybody.
+            # Without your own settings, so that the demo is the same for everybody.
             settings = load_settings(Path(), {})
             await make_images(settings, request, folder, done, on_progress, sandbox=True)
         assert done.result is not None
@@ -69,7 +69,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
         return InputImage(done.saved[0].image.data, done.saved[0].path.name)
 
     fox = await one(
-        "words to picture",
+        "from a prompt",
         GenerationRequest(
             model="gemini/gemini-nano-banana-2.1",
             prompt="a red fox in snow, first light over the hills",
@@ -79,7 +79,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
         ),
     )
     harbour = await one(
-        "words to picture",
+        "from a prompt",
         GenerationRequest(
             model="openai/gpt-image-2.5-flare", prompt="a quiet harbour at dusk, lanterns lit", size=Size(1536, 864)
         ),
@@ -116,7 +116,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
 
 
 def _round_mask(size: Size) -> bytes:
-    """A mask that changes a disc in the upper right: white on black, as a PNG of mode L."""
+    """A mask that changes a disc in the upper right: white on black, as a grayscale PNG."""
     mask = Image.new("L", (size.width, size.height))
     centre, radius = (size.width * 0.75, size.height * 0.35), size.height * 0.25
     ImageDraw.Draw(mask).ellipse(

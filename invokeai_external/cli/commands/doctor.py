@@ -1,4 +1,4 @@
-"""``doctor``: what is installed in an Invoke root, which keys are set, what is wrong and how to mend it."""
+"""``doctor``: what is installed in an Invoke root, which keys are set, what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,59 +20,71 @@ from ...settings.yaml_file import YamlFile
 from ...version import VERSION
 from ..common import open_root
 from ..exit_codes import WRONG_USAGE
-from .install import VERSION_FILE, copies_of_pack, pack_folder
+from ..remedies import command_line, with_root
+from .install import VERSION_FILE, copies_of_plugin, plugin_folder
 from .undelivered import undelivered_images
 
 __all__ = ["run"]
 
 _OLDEST_INVOKE = (6, 13)
-_ANSWER_S = 2.0
+_RESPONSE_S = 2.0
 _EVERYWHERE = ("0.0.0.0", "::")
-"""The addresses of all interfaces, at which nothing can be asked."""
+"""All interfaces: servers listen there, and clients cannot connect to it."""
 
 
-def run(root: Path | None) -> int:
-    """Print what was found, one line each; returns 0 if nothing is wrong, else 2."""
-    root = open_root(root)
+def run(given_root: Path | None) -> int:
+    """Print what was found, one line each; returns 0 if nothing is wrong, else 2.
+
+    Args:
+        given_root: What was given with ``--root``.
+    """
+    root = open_root(given_root)
     problems = 0
 
-    def tell(good: bool, text: str) -> None:
+    def show(good: bool, text: str) -> None:
         nonlocal problems
         problems += not good
         print(f"{'ok   ' if good else 'WRONG'}  {text}")
 
     print(f"invokeai_external {VERSION}, root {root}")
     is_root = (root / "invokeai.yaml").is_file()
-    tell(
+    name_root = f"{command_line('doctor')} --root INVOKE_ROOT"
+    show(
         is_root,
-        "invokeai.yaml is there" if is_root else "no invokeai.yaml: this is no Invoke root; name one with --root",
+        "invokeai.yaml was found"
+        if is_root
+        else f"there is no invokeai.yaml, so this is not an Invoke root; name one: {name_root}",
     )
     if is_root:
-        tell(*_invoke_state(root))
-    tell(*_pack_state(root))
+        show(*_invoke_state(root))
+    show(*_plugin_state(root))
     if images := undelivered_images(root):
-        tell(True, f"{len(images)} image(s) were paid for and are in no gallery; list them with: undelivered")
+        show(
+            True,
+            f"{len(images)} image(s) were paid for and are not in Invoke's gallery; list them with: "
+            f"{command_line('undelivered', root=given_root)}",
+        )
     try:
-        # As Invoke reads them, which knows nothing of the variables that the providers' own tools read.
+        # As Invoke reads them, which does not know the variables of the providers' own tools.
         current = load_settings(root, usual_variables=False)
         registry = Registry(current.models)
         for notice in current.notices:
-            tell(False, notice.message)
-        tell(True, f"{API_KEYS_FILE} and {USER_FILE} can be read; {len(registry.models())} models are known")
+            show(False, notice.message)
+        show(True, f"{API_KEYS_FILE} and {USER_FILE} are valid; {len(registry.models())} models are known")
         for provider_id in PROVIDER_IDS:
             try:
-                tell(*_provider_state(current, registry.provider(provider_id)))
+                show(*_provider_state(current, registry.provider(provider_id), given_root))
             except NotConfiguredError as error:
-                tell(False, str(error))
+                show(False, str(with_root(error, given_root)))
         is_sandbox = current.sandbox or wants_sandbox(os.environ)
         if not any(found.api_key for found in current.credentials.values()) and not is_sandbox:
-            tell(False, "no provider has a key, so Invoke shows none of the models")
+            show(False, "no provider has a key, so Invoke does not show the models")
     except ExternalError as error:
-        tell(False, str(error))
+        show(False, str(with_root(error, given_root)))
     return WRONG_USAGE if problems else 0
 
 
-def _provider_state(current: Settings, info: ProviderConfig) -> tuple[bool, str]:
+def _provider_state(current: Settings, info: ProviderConfig, given_root: Path | None) -> tuple[bool, str]:
     found = current.credentials.get(info.id, Credentials())
     if found.unpaired:
         return False, str(unpaired_error(info.id, found, current.root))
@@ -81,23 +93,24 @@ def _provider_state(current: Settings, info: ProviderConfig) -> tuple[bool, str]
         check_key(info.id, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"
     usual = usual_place(info.id, os.environ).key
-    only = f" ({usual.source} counts on the command line alone)" if usual else ""
-    return True, f"{info.id}: no key; set one with: keys set {info.id}{only}; {url}"
+    only = f" ({usual.source} works on the command line only)" if usual else ""
+    set_key = command_line("keys", "set", info.id, root=given_root)
+    return True, f"{info.id}: no key{only}; {url}; set one with: {set_key}"
 
 
 def _invoke_state(root: Path) -> tuple[bool, str]:
-    address = _address(root)
-    version = _version_at(address)
+    url = _base_url(root)
+    version = _version_at(url)
     if version is None:
-        return True, f"no Invoke answers at {address}, so its version is not known"
+        return True, f"Invoke is not running at {url}, so its version is not known"
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < _OLDEST_INVOKE:
-        return False, f"the Invoke at {address} is {version}; the pack needs 6.13 or newer"
-    return True, f"the Invoke at {address} is {version}"
+        return False, f"the Invoke at {url} is {version}; the plugin needs 6.13 or newer"
+    return True, f"the Invoke at {url} is {version}"
 
 
-def _address(root: Path) -> str:
-    """Where the root's Invoke is when it runs; where its settings cannot be read, Invoke's usual address."""
+def _base_url(root: Path) -> str:
+    """The URL of the root's Invoke when it runs; Invoke's default if its settings cannot be read."""
     try:
         config = YamlFile(root / "invokeai.yaml").data
     except SettingsError:
@@ -107,28 +120,32 @@ def _address(root: Path) -> str:
     return f"{scheme}://{'127.0.0.1' if host in _EVERYWHERE else host}:{config.get('port') or 9090}"
 
 
-def _version_at(address: str) -> str | None:
-    """What Invoke says of its version at an address; None if none answers there."""
+def _version_at(url: str) -> str | None:
+    """The version that Invoke reports at a URL; None if no Invoke responds there."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"{address}/api/v1/app/version", timeout=_ANSWER_S) as answer:
-            return str(json.load(answer)["version"])
-    # Whatever else may be at that address.
+        with direct.open(f"{url}/api/v1/app/version", timeout=_RESPONSE_S) as response:
+            return str(json.load(response)["version"])
+    # Any other server may be there.
     except (OSError, ValueError, LookupError, TypeError, HTTPException):
         return None
 
 
-def _pack_state(root: Path) -> tuple[bool, str]:
-    copies = copies_of_pack(root)
+def _plugin_state(root: Path) -> tuple[bool, str]:
+    copies = copies_of_plugin(root)
+    install = command_line("install", root=root)
     if not copies:
-        return False, f"the pack is not installed; run: invokeai-external install --root {root}"
+        return False, f"the plugin is not installed; install it with: {install}"
     if len(copies) > 1:
-        return False, f"the pack is there {len(copies)} times, remove all but one: {', '.join(map(str, copies))}"
+        return (
+            False,
+            f"the plugin is installed {len(copies)} times; delete all but one: {', '.join(map(str, copies))}",
+        )
     [folder] = copies
     match = re.search(r'VERSION = "([^"]+)"', (folder / VERSION_FILE).read_text(encoding="utf-8"))
     version = match[1] if match else "unknown"
     if version != VERSION:
-        install = f"run: invokeai-external install --root {root}"
-        mend = install if folder == pack_folder(root) else f"update it there, or remove it and {install}"
-        return False, f"the pack in {folder} is {version}, not {VERSION}; {mend}"
-    return True, f"the pack {version} is in {folder}"
+        run = f"run: {install}"
+        fix = run if folder == plugin_folder(root) else f"update that copy, or delete it and {run}"
+        return False, f"the plugin in {folder} has version {version}, not {VERSION}; {fix}"
+    return True, f"the plugin has version {version} and is in {folder}"

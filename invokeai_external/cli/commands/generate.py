@@ -1,4 +1,4 @@
-"""``generate``: from arguments to a request, from pictures to files, with a live line in between."""
+"""``generate``: turns arguments into a request and images into files, with a live line meanwhile."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
 from ..image_files import ImageFolder, PreviewFolder, SavedImage, read_image
 from ..progress_line import live_line
 from ..prompts import prompt_of
+from ..remedies import with_root
 
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The arguments of ``generate`` that say what to make, as they stand on the command line."""
+    """The arguments of ``generate`` that say what to make, as given on the command line."""
 
     out: Path
     prompt: str | None = None
@@ -54,15 +55,22 @@ class Arguments:
 
 @dataclass(slots=True)
 class Run:
-    """What came of one run: kept up to date while it goes on, so that nothing is lost when it is interrupted.
+    """The state of one run, updated while it goes on, so that nothing is lost if it is interrupted.
 
-    ``is_billed`` is False for a run on the sandbox in process.
+    Attributes:
+        is_billed: False for a run on the sandbox.
+        root: What was given with ``--root``.
+        saved: The images that are saved.
+        not_saved: The errors of images that could not be saved.
+        in_flight: The numbers of the calls in flight.
+        result: The result, when all calls have ended.
     """
 
     is_billed: bool = True
+    root: Path | None = None
     saved: list[SavedImage] = field(default_factory=list)
     not_saved: list[NotSavedError] = field(default_factory=list)
-    under_way: set[int] = field(default_factory=set)
+    in_flight: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
 
 
@@ -75,9 +83,9 @@ def run(
     as_json: bool,
     metadata: MetadataMode | None = None,
 ) -> int:
-    """Make the pictures, or show what would be sent; returns the exit code.
+    """Make the images, or show what would be sent; returns the exit code.
 
-    ``metadata`` says where the pictures' settings go; None for what the settings say.
+    ``metadata`` says where to save the settings of the images; None for the user's setting.
     """
     request = request_of(arguments)
     current = settings(root)
@@ -90,30 +98,32 @@ def run(
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
-    done = Run(is_billed=not sandbox)
+    done = Run(is_billed=not sandbox, root=root)
     making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
-        return _made_and_told(making, done, as_json=as_json)
+        return _make_and_report(making, done, as_json=as_json)
     except Exception:
-        # Whatever it was, what is saved can be found.
+        # Whatever went wrong, say which images are saved.
         for saved in done.saved:
             report.say(f"Saved: {saved.path}")
         raise
 
 
-def _made_and_told(making: Callable[[Callable[[Progress], None]], Awaitable[None]], done: Run, *, as_json: bool) -> int:
-    """Make the pictures and tell of them; returns the exit code."""
+def _make_and_report(
+    making: Callable[[Callable[[Progress], None]], Awaitable[None]], done: Run, *, as_json: bool
+) -> int:
+    """Make the images and report them; returns the exit code."""
     try:
         with live_line() as on_progress:
             anyio.run(making, on_progress)
-        code = _tell_all(done, as_json=as_json)
+        code = _report_all(done, as_json=as_json)
     except KeyboardInterrupt:
         code = _interrupted(done, as_json=as_json)
     sys.stdout.flush()
     return code
 
 
-def _tell_all(done: Run, *, as_json: bool) -> int:
+def _report_all(done: Run, *, as_json: bool) -> int:
     result = done.result
     assert result is not None
     if not done.saved:
@@ -121,7 +131,7 @@ def _tell_all(done: Run, *, as_json: bool) -> int:
     if as_json:
         report.print_json(_result_object(result, done))
     else:
-        _tell(result, done)
+        _print_result(result, done)
     return PROVIDER_FAILED if result.errors or done.not_saved else 0
 
 
@@ -135,16 +145,16 @@ async def make_images(
     sandbox: bool,
     previews: PreviewFolder | None = None,
 ) -> None:
-    """Make pictures and save each as soon as it is there, so that an interrupted run keeps what has arrived.
+    """Make images and save each as soon as it arrives, so that an interrupted run keeps what has arrived.
 
-    One that cannot be saved stops no other.
+    An image that cannot be saved does not stop the others.
     """
 
     def save(progress: Progress) -> None:
         if isinstance(progress, Sending | Preview):
-            done.under_way.add(progress.call)
+            done.in_flight.add(progress.call)
         else:
-            done.under_way.discard(progress.call)
+            done.in_flight.discard(progress.call)
         if isinstance(progress, Received):
             for image in progress.images:
                 try:
@@ -177,15 +187,15 @@ def request_of(arguments: Arguments) -> GenerationRequest:
 
 
 def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
-    """The value of a size option; None where it is left out, empty or ``auto``, as OpenAI writes it."""
+    """The value of a size option; None if it is missing, empty or ``auto``, which is OpenAI's word."""
     try:
         return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
     except ValueError as error:
-        raise InvalidRequestError(f"{flag}: {error}.", remedy="Mend it and try again.") from None
+        raise InvalidRequestError(f"{flag}: {error}.", remedy=f"Correct the value of {flag}.") from None
 
 
 def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
-    """A mask file in the form used inside; transparency, or else white, marks what to change, or black alone."""
+    """A mask file in the form used inside: what to change is transparent, or white, or with ``black`` only black."""
     from ...images.masks import mask_from_black, mask_from_file
 
     file = read_image(path)
@@ -212,26 +222,24 @@ def _interrupted(done: Run, *, as_json: bool) -> int:
 
 
 def _left_behind(done: Run) -> str:
-    """What an interrupted run has kept, and what of it may still be billed, which the sandbox does not."""
-    kept, under_way = len(done.saved), len(done.under_way)
-    parts = [f"{kept} finished picture{'s were' if kept > 1 else ' was'} kept."] if kept else []
-    if under_way and not done.is_billed:
+    """What an interrupted run has saved, and what may still be billed; the sandbox bills nothing."""
+    kept, in_flight = len(done.saved), len(done.in_flight)
+    parts = [f"Saved {kept} finished image{'s' if kept > 1 else ''}."] if kept else []
+    if in_flight and not done.is_billed:
         parts.append("The sandbox bills nothing.")
-    elif under_way:
-        parts.append(
-            f"{under_way} call{'s were' if under_way > 1 else ' was'} under way and may be billed all the same."
-        )
+    elif in_flight:
+        parts.append(f"{in_flight} call{'s were' if in_flight > 1 else ' was'} in flight and may still be billed.")
     else:
-        parts.append("Nothing was under way.")
+        parts.append("No call was in flight.")
     return " ".join(parts)
 
 
-def _tell(result: GenerationResult, done: Run) -> None:
-    for picture in _in_order(result, done.saved):
-        print(picture.path)
+def _print_result(result: GenerationResult, done: Run) -> None:
+    for saved in _in_order(result, done.saved):
+        print(saved.path)
     report.notices((*result.notices, *_saving_notices(done.saved)))
     for error in (*result.errors, *done.not_saved):
-        report.say(f"Error: {error}")
+        report.say(f"Error: {with_root(error, done.root)}")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     report.say(f"{result.provider}/{result.model}: {len(result.images)} in {result.elapsed_s:.1f} s, {cost}")
 
@@ -241,13 +249,13 @@ def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:
     return {
         "model": result.model,
         "provider": result.provider,
-        "images": [_image_object(picture) for picture in _in_order(result, done.saved)],
+        "images": [_image_object(saved) for saved in _in_order(result, done.saved)],
         "notices": [asdict(notice) for notice in notices],
         "usage": asdict(result.usage) if result.usage else {},
         "cost_usd": result.cost_usd,
         "request_ids": list(result.request_ids),
         "elapsed_s": round(result.elapsed_s, 3),
-        **_errors_object((*result.errors, *done.not_saved)),
+        **_errors_object([with_root(error, done.root) for error in (*result.errors, *done.not_saved)]),
     }
 
 
@@ -269,19 +277,19 @@ def _image_object(saved: SavedImage) -> dict[str, Any]:
 
 
 def _in_order(result: GenerationResult, saved: list[SavedImage]) -> list[SavedImage]:
-    """The saved pictures in the order of the request; they were saved in that of their arrival, if they were."""
-    by_identity = {id(picture.image): picture for picture in saved}
+    """The saved images in the order of the request; they were saved in the order of their arrival."""
+    by_identity = {id(one.image): one for one in saved}
     return [by_identity[id(image)] for image in result.images if id(image) in by_identity]
 
 
 def _saving_notices(saved: list[SavedImage]) -> list[Notice]:
-    # The same notice on several pictures is told once.
-    return list(dict.fromkeys(notice for picture in saved for notice in picture.notices))
+    # Report the same notice on several images once.
+    return list(dict.fromkeys(notice for one in saved for notice in one.notices))
 
 
 async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
     async with Service(current, sandbox=sandbox) as service:
-        # Pictures may take a while to prepare; in a thread, so that Ctrl-C works meanwhile.
+        # Preparing images may take a while, so it runs in a thread: Ctrl-C works meanwhile.
         plan, requests = await anyio.to_thread.run_sync(service.dry_run, request, abandon_on_cancel=True)
     cost = plan.estimate_usd
     shown = [_shown(http_request) for http_request in requests]
@@ -296,10 +304,10 @@ async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bo
             }
         )
         return
-    _tell_plan(plan, shown, cost)
+    _print_plan(plan, shown, cost)
 
 
-def _tell_plan(plan: Plan, shown: list[dict[str, Any]], cost: float | None) -> None:
+def _print_plan(plan: Plan, shown: list[dict[str, Any]], cost: float | None) -> None:
     for request in shown:
         print(f"POST {request['url']}")
         report.print_json(request.get("json") or {"form": request["form"], "files": request["files"]})
@@ -308,12 +316,12 @@ def _tell_plan(plan: Plan, shown: list[dict[str, Any]], cost: float | None) -> N
         report.say("Estimated cost: unknown. Nothing was sent.")
     else:
         report.say(
-            f"Estimated cost: ${cost:.4f} for the pictures; prompt and input pictures come on top. Nothing was sent."
+            f"Estimated cost: ${cost:.4f} for the images; the prompt and input images cost extra. Nothing was sent."
         )
 
 
 def _shown(request: HttpRequest) -> dict[str, Any]:
-    """A request for people to read: whole, but for the pictures in it."""
+    """A request for people to read: all of it but the image data."""
     if request.json is not None:
         return {"url": request.url, "json": _without_images(request.json)}
     files = [f"{part.name}: {part.filename}, {part.content_type}, {len(part.data):,} bytes" for part in request.files]

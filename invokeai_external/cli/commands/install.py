@@ -1,8 +1,9 @@
-"""``install``: the node pack in an Invoke root, in the shape in which a clone of the repository lies there."""
+"""``install``: copies the plugin into an Invoke root, laid out like a clone of the repository."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,78 +11,79 @@ from pathlib import Path
 from ...errors import InvalidRequestError
 from .. import report
 from ..common import open_root
+from ..remedies import command_line
 
-__all__ = ["PACK_FOLDER", "VERSION_FILE", "copies_of_pack", "install_pack", "pack_folder", "run"]
+__all__ = ["PLUGIN_FOLDER", "VERSION_FILE", "copies_of_plugin", "install_plugin", "plugin_folder", "run"]
 
-PACK_FOLDER = "invokeai_external"
+PLUGIN_FOLDER = "invokeai_external"
 VERSION_FILE = "invokeai_external/version.py"
 
 
-def pack_folder(root: Path) -> Path:
-    """Where the pack lies in an Invoke root."""
-    return root / "nodes" / PACK_FOLDER
+def plugin_folder(root: Path) -> Path:
+    """The folder of the plugin in an Invoke root."""
+    return root / "nodes" / PLUGIN_FOLDER
 
 
-def copies_of_pack(root: Path) -> list[Path]:
-    """The folders that Invoke would load the pack from, whatever their names: a clone may have any."""
+def copies_of_plugin(root: Path) -> list[Path]:
+    """The folders that Invoke would load the plugin from, whatever their names: a clone may have any."""
     found = [path.parents[1] for path in (root / "nodes").glob(f"*/{VERSION_FILE}")]
     return sorted(folder for folder in found if not folder.name.startswith((".", "_")))
 
 
 def run(root: Path | None) -> None:
-    """Install the pack, and say what comes next; raises InvalidRequestError."""
-    root = open_root(root)
-    report.say(f"The pack is in {install_pack(root)}. Start Invoke (anew); there is nothing else to install.")
+    """Install the plugin and say what to do next; raises InvalidRequestError."""
+    report.say(f"Installed the plugin in {install_plugin(open_root(root))}. Now start or restart Invoke.")
 
 
-def install_pack(root: Path) -> Path:
-    """Copy the pack into a root in one step, over an older copy; gives its folder, raises InvalidRequestError."""
+def install_plugin(root: Path) -> Path:
+    """Copy the plugin into a root in one step, over an older copy; returns its folder or raises InvalidRequestError."""
     if not (root / "invokeai.yaml").is_file():
         raise InvalidRequestError(
-            f"{root} is no Invoke root: it holds no invokeai.yaml.",
-            remedy="Name the folder with --root, or start Invoke once.",
+            f"{root} is not an Invoke root: it has no invokeai.yaml.",
+            remedy=f"Start Invoke once, or name its root: {command_line('install')} --root INVOKE_ROOT",
         )
-    target = pack_folder(root)
+    target = plugin_folder(root)
     if (target / ".git").exists():
         raise InvalidRequestError(
-            f"{target} is a git clone, which is not replaced.", remedy=f"Update it with: git -C {target} pull"
+            f"{target} is a git clone, so it was not replaced.",
+            remedy=f"Update it with: {shlex.join(['git', '-C', str(target), 'pull'])}",
         )
     if os.path.lexists(target) and not _is_replaceable(target):
         raise InvalidRequestError(
-            f"{target} is not a copy of the pack, so it is not replaced.", remedy="Move it away, then install again."
+            f"{target} is not a copy of the plugin, so it was not replaced.", remedy="Move it away, then install again."
         )
-    for other in copies_of_pack(root):
+    for other in copies_of_plugin(root):
         if other != target:
             raise InvalidRequestError(
-                f"The pack is already in {other}, and Invoke would load only one of two.",
-                remedy="Update it there, or remove that folder first.",
+                f"The plugin is already in {other}, and Invoke loads only one of two copies.",
+                remedy="Update that copy, or delete its folder and install again.",
             )
     try:
         _copy(target)
     except OSError as error:
         raise InvalidRequestError(
-            f"The pack cannot be copied to {target}: {_reason(error)}.",
+            f"The plugin cannot be copied to {target}: {_reason(error)}.",
             remedy="Check the free space and the permissions of the folder, then install again.",
         ) from None
     return target
 
 
 def _is_replaceable(target: Path) -> bool:
-    """True for an older copy, also one that is damaged, and for an empty folder: nothing of anybody else's is in it."""
+    """True for an older copy, even a damaged one, and for an empty folder: nothing else is in it."""
     if target.is_symlink() or not target.is_dir():
         return False
     return (target / Path(VERSION_FILE).parent).is_dir() or not any(target.iterdir())
 
 
 def _reason(error: OSError) -> str:
-    """Why the system refused; of many files that were copied at once, why it refused the first."""
+    """The reason that the system gives; for several files, the reason for the first."""
     if isinstance(error, shutil.Error):
         return str(error.args[0][0][2]).rpartition("] ")[2].partition(":")[0]
     return error.strerror or type(error).__name__
 
 
 def _copy(target: Path) -> None:
-    """Put the pack in place of what is there; raises OSError, and then what was there is there again."""
+    """Replace what is there by the plugin; raises OSError after it has put back what was there."""
     source = Path(__file__).parents[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Invoke skips folders that begin with a dot, so that it never loads half a copy.
@@ -109,6 +111,6 @@ def _put_back(old: Path, target: Path) -> None:
         old.rename(target)
     except OSError as error:
         raise InvalidRequestError(
-            f"The pack cannot be copied to {target}: {error.strerror}.",
-            remedy=f"The one that was there is in {old} now; move it back.",
+            f"The plugin cannot be copied to {target}: {error.strerror}.",
+            remedy=f"The former copy is in {old}; move it back.",
         ) from None

@@ -1,4 +1,4 @@
-"""``keys``: set, list, test and remove the providers' keys. A key is read without echo and never shown."""
+"""``keys``: sets, lists, tests and removes API keys. A key is read without echo and never shown."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
 
 _LONGEST_INPUT = 10_000
-"""How many characters of standard input are read at most; no key is that long."""
+"""The most characters read from standard input; no key is that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What ``keys list`` says of a provider; its fields are those of the JSON output."""
+    """What ``keys list`` prints for a provider; its fields are those of the JSON output."""
 
     provider: str
     key: bool
@@ -44,29 +44,29 @@ class _Row:
 
 
 def set_one(provider: str, *, root: Path | None) -> None:
-    """Ask for a key, or read it from standard input if that is no terminal, and write it down."""
+    """Ask for a key, or read it from standard input if that is not a terminal, and save it."""
     info = Registry().provider(provider)
-    # Without a standard input there is no object for it.
+    # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
-        report.say(f"Make a key at {info.key_url}")
+        report.say(f"Make a key at {info.key_url}, then paste it here.")
         key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
     else:
-        # To the end, so that a second line is not left out without a word.
+        # To the end: a second line is an error, and must not be ignored.
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
     folder = root_folder(root, os.environ)
     path = set_key(folder, provider, key)
-    report.say(f"The key for {info.name} is in {path}")
+    report.say(f"Saved the key for {info.name} in {path}")
     used = settings(root).credentials.get(provider, Credentials())
     if used.unpaired:
         report.say(f"Note: {unpaired_error(provider, used, folder)}")
     elif used.source != str(folder / API_KEYS_FILE):
-        report.say(f"Note: the one in {used.source} wins over it.")
+        report.say(f"Note: The key in {used.source} is used instead: it has priority over this file.")
     elif used.base_url:
-        report.say(f"It goes to {used.base_url}, the base URL in the same file.")
+        report.say(f"It is sent to {used.base_url}, the base URL in the same file.")
 
 
 def list_all(*, as_json: bool, root: Path | None) -> None:
-    """Say of each provider whether it has a key, where from, which address it goes to, and what is not used."""
+    """Print for each provider whether it has a key, where it is, which base URL it is for, and what is not used."""
     current = settings(root)
     registry = Registry(current.models)
     rows = [_row(current, registry.provider(provider_id)) for provider_id in PROVIDER_IDS]
@@ -103,7 +103,7 @@ def _row(current: Settings, info: ProviderConfig) -> _Row:
 
 
 def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
-    """Ask the provider for its list of models with the key that is set, and say what it answered."""
+    """Ask the provider for its list of models with the key in use, and print the outcome."""
     check = anyio.run(_check, provider, root)
     if as_json:
         report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
@@ -117,15 +117,15 @@ async def _check(provider: str, root: Path | None) -> ConnectionCheck:
 
 
 def remove_one(provider: str, *, root: Path | None) -> None:
-    """Take a key out of the file, and say so if the environment still has one."""
+    """Delete a key from the file, and say so if the environment still has one."""
     folder = root_folder(root, os.environ)
     path = folder / API_KEYS_FILE
     if remove_key(folder, provider):
-        report.say(f"The key for {provider} was removed from {path}")
+        report.say(f"Removed the key for {provider} from {path}")
     else:
         report.say(f"There is no key for {provider} in {path}")
     still = settings(root).credentials.get(provider, Credentials())
     if still.api_key:
-        report.say(f"Note: {still.source} still holds one.")
+        report.say(f"Note: {still.source} still holds a key.")
     elif still.unpaired:
-        report.say(f"Note: {still.unpaired} still holds one, for another address than this file's.")
+        report.say(f"Note: {still.unpaired} still holds a key, for another base URL than the one in this file.")

@@ -20,11 +20,11 @@ __all__ = ["run", "sizes_of", "status_of"]
 
 
 _WIDE = 140
-"""A terminal of so many columns shows every detail; a narrower one what people choose by."""
+"""In columns. A narrower terminal shows only what you need to choose a model."""
 
 
 def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
-    """Print the models; retired ones only where they are asked for."""
+    """Print the models; retired ones only with ``--all``."""
     current = settings(root)
     report.notices(current.notices)
     found = [
@@ -35,7 +35,7 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     if as_json:
         report.print_json([_model_object(model) for model in found])
         return
-    # Without a terminal there is no width to fit, so nothing is wrapped.
+    # Without a terminal, do not wrap lines: there is no width to fit.
     console = Console()
     width = console.width if console.is_terminal else 200
     Console(width=width).print(_table(found, details=width >= _WIDE))
@@ -47,11 +47,11 @@ def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
         "Model": lambda model: model.reference,
         "Status": status_of,
         "Sizes": sizes_of,
-        "USD per picture": _price_of,
+        "USD per image": _price_of,
     }
     if details:
         columns["From"] = lambda model: ", ".join(model.modes)
-        columns["Pictures in"] = lambda model: str(model.input_images.max_count or "-")
+        columns["Input images"] = lambda model: str(model.input_images.max_count or "-")
         columns["Seed"] = lambda model: "yes" if model.seed else "no"
     for heading in columns:
         table.add_column(heading, no_wrap=heading == "Model")
@@ -61,7 +61,7 @@ def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
 
 
 def status_of(model: ModelConfig) -> str:
-    """``active``, or what its end means: ``deprecated, ends 2026-12-01, use gpt-image-2``."""
+    """The status of a model, such as ``deprecated, ends 2026-12-01, use gpt-image-2``."""
     life = model.lifecycle
     end = f"ended {life.shutdown}" if life.status == "retired" else f"ends {life.shutdown}"
     parts = [
@@ -73,7 +73,7 @@ def status_of(model: ModelConfig) -> str:
 
 
 def sizes_of(model: ModelConfig) -> str:
-    """The sizes in a few words."""
+    """The sizes in brief."""
     sizing = model.sizing
     if isinstance(sizing, FixedSizing):
         return ", ".join(str(size) for size in sizing.sizes)
@@ -85,7 +85,7 @@ def sizes_of(model: ModelConfig) -> str:
 
 
 def _price_of(model: ModelConfig) -> str:
-    """The cost of one finished picture by what sets it; ``unknown`` where tokens or price are."""
+    """The range of what one finished image costs; ``unknown`` if its tokens or its price are."""
     price = model.prices.image_out
     if price is None or not model.image_tokens:
         return "unknown" if price is None else f"{price:g} per million tokens"

@@ -1,4 +1,4 @@
-"""``recall``: what made a picture, as a command line or as JSON."""
+"""``recall``: prints what made an image, as a command or as JSON."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ...images.errors import ImageError
 from .. import report
 from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
 from ..recall_command import printable, recall_command
+from ..remedies import command_line
 
 __all__ = ["run"]
 
@@ -24,11 +25,11 @@ _LARGEST_IMAGE = 500_000_000
 
 _MOST_SIDECARS = 10_000
 _MOST_OF_THEM = 500_000_000
-"""How many ``*.json`` of a folder are looked through, and how many bytes of them."""
+"""How many ``*.json`` files of a folder are searched, and how many bytes of them."""
 
 
 def run(path: Path, *, as_json: bool) -> None:
-    """Print the settings of a picture; raises InvalidRequestError if there are none."""
+    """Print the settings of an image; raises InvalidRequestError if it has no settings."""
     found = _settings_of(path)
     if as_json:
         report.print_json(found)
@@ -36,16 +37,19 @@ def run(path: Path, *, as_json: bool) -> None:
     prompt = found.get("positive_prompt")
     if not isinstance(prompt, str) or not prompt or not isinstance(found.get("external"), dict):
         raise InvalidRequestError(
-            f"{path} was not made by an external model, so no command makes it again.",
-            remedy="--json shows the settings that it holds.",
+            f"{path} was not made by an external model, so there is no command for it.",
+            remedy=f"To see its metadata, run: {command_line('recall', '--json', str(path))}",
         )
     print(shlex.join(recall_command(found)))
     if printable(prompt) != prompt:
-        report.say("Note: The prompt holds control characters, which are not printed; --json shows them.")
+        report.say(
+            "Note: The prompt contains control characters, which were not printed; to see them, run: "
+            f"{command_line('recall', '--json', str(path))}"
+        )
 
 
 def _settings_of(path: Path) -> dict[str, Any]:
-    """The settings of a picture: from the sidecar of its name, from its file, or from any sidecar of its folder."""
+    """The settings of an image: from the sidecar with its name, from its file, or from any sidecar in its folder."""
     try:
         data = read_regular_file(path, _LARGEST_IMAGE)
     except OSError as error:
@@ -55,7 +59,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     sha256 = hashlib.sha256(data).hexdigest()
     named = read_sidecar(sidecar_of(path))
     if named and named.sha256 == sha256:
-        return _told(named, sidecar_of(path))
+        return _metadata_of(named, sidecar_of(path))
     try:
         found = metadata.read(data)
     except ImageError as error:
@@ -65,26 +69,26 @@ def _settings_of(path: Path) -> dict[str, Any]:
     for other in _sidecars_of(path.parent, sha256):
         held = read_sidecar(other)
         if held and held.sha256 == sha256:
-            return _told(held, other)
+            return _metadata_of(held, other)
     if named:
         raise InvalidRequestError(
-            f"{sidecar_of(path)} holds the settings of another file: {path} was changed since they were written.",
-            remedy="The settings are in that file, as JSON.",
+            f"The settings in {sidecar_of(path)} are not those of {path}: the image was changed since.",
+            remedy="To see them, open the first file, which is JSON.",
         )
     raise InvalidRequestError(
-        f"{path} holds no settings.",
-        remedy="Only images made by this program or by Invoke hold them, in the file or in NAME.EXT.json beside it.",
+        f"{path} has no settings.",
+        remedy="Give an image made by this program or by Invoke, with its NAME.EXT.json beside it if there is one.",
     )
 
 
-def _told(sidecar: metadata.Sidecar, path: Path) -> dict[str, Any]:
+def _metadata_of(sidecar: metadata.Sidecar, path: Path) -> dict[str, Any]:
     if sidecar.is_newer:
-        report.say(f"Note: {path} was written by a later version of this program, and may say more than is shown.")
+        report.say(f"Note: {path} was written by a later version of this program and may contain more than is shown.")
     return sidecar.metadata
 
 
 def _sidecars_of(folder: Path, sha256: str) -> Iterator[Path]:
-    """The ``*.json`` of a folder that hold this hash somewhere."""
+    """The ``*.json`` files of a folder that contain this hash."""
     wanted = sha256.encode("ascii")
     count = size = 0
     with suppress(OSError), os.scandir(folder) as entries:

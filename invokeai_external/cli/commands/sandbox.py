@@ -1,4 +1,4 @@
-"""``sandbox``: both providers' APIs on a local port."""
+"""``sandbox``: imitates both providers' APIs on a local port."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import uvicorn
 from ...errors import InvalidRequestError
 from ...sandbox import create_app
 from .. import report
+from ..remedies import command_line
 
 __all__ = ["run"]
 
@@ -17,25 +18,26 @@ _HOST = "127.0.0.1"
 
 
 def run(port: int) -> None:
-    """Serve until interrupted; raises InvalidRequestError if the port is taken."""
-    # asyncio switches off the delay of small packets only where it sees that the protocol is TCP.
+    """Serve until interrupted; raises InvalidRequestError if the port cannot be used."""
+    # asyncio turns off the delay of small packets only if it sees that the protocol is TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with listener:
         try:
             listener.bind((_HOST, port))
-            # From here on connections wait for the server, so that nobody who reads the address is refused.
+            # From here on, connections wait for the server, so that a client that reads the URL is not refused.
             listener.listen()
         except OSError as error:
             raise InvalidRequestError(
-                f"Port {port} cannot be used: {error.strerror}.", remedy="Name another with --port, or 0 for any."
+                f"Port {port} cannot be used: {error.strerror}.",
+                remedy=f"Use any free port: {command_line('sandbox', '--port', '0')}",
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
-        report.say(f"The sandbox serves both providers at {address}; Ctrl-C ends it. Any key will do:")
+        report.say(f"The sandbox is running at {address}; press Ctrl-C to stop it. To use it, in another terminal:")
         for name, path in (("OPENAI", "openai/v1"), ("GEMINI", "gemini/v1beta")):
             variable = f"INVOKEAI_EXTERNAL_{name}"
             report.say(f"  export {variable}_BASE_URL={address}/{path} {variable}_API_KEY=sandbox")
         server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
-        # Of each call that is still open when it ends, uvicorn would write a traceback.
+        # Otherwise uvicorn logs a traceback for each call that is still open at the end.
         logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
         server.run(sockets=[listener])

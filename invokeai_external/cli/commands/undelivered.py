@@ -1,4 +1,4 @@
-"""``undelivered``: the images in a root that were paid for and lie in no gallery."""
+"""``undelivered``: lists the images in a root that were paid for and are not in Invoke's gallery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..image_files import read_sidecar, sidecar_of
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
 _MOST_BYTES = 1 << 30
-"""No image is read beyond this."""
+"""Larger files are not read."""
 
 _MOST_USD = 1_000_000
 
@@ -30,14 +30,14 @@ _SUFFIXES = {".png", ".jpeg", ".jpg", ".webp"}
 
 @dataclass(frozen=True)
 class UndeliveredImage:
-    """An image that nobody was given.
+    """An image that was paid for and is not in the gallery.
 
     Attributes:
-        path: Where it lies.
-        provider: The provider's id, as its metadata say; None where they cannot be read.
+        path: Its file.
+        provider: The provider's id from its metadata; None if they cannot be read.
         model: The model id that was sent.
-        created: When it was made, ISO 8601 in UTC; where that is not known, when the file was written.
-        cost_usd: What it cost; None if that is unknown.
+        created: When it was made, ISO 8601 in UTC; when the file was written if that is not known.
+        cost_usd: Its cost; None if unknown.
         bytes: The size of the file.
     """
 
@@ -50,12 +50,12 @@ class UndeliveredImage:
 
 
 def undelivered_images(root: Path) -> list[UndeliveredImage]:
-    """The images in the folders of a root that hold what could not be delivered, the oldest first."""
+    """The images in the folders of a root for what could not be delivered, oldest first."""
     return sorted((_described(path) for path in _files(root)), key=lambda image: (image.created, image.path))
 
 
 def run(root: Path | None, *, as_json: bool) -> None:
-    """Print what was found; nothing is changed."""
+    """Print the list; nothing is changed."""
     root = open_root(root)
     found = undelivered_images(root)
     if as_json:
@@ -67,8 +67,9 @@ def run(root: Path | None, *, as_json: bool) -> None:
         typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
     if found:
         report.say(
-            f"{len(found)} image(s) were paid for and are in no gallery. Those in {KEPT_FOLDER} go to the next run that"
-            " asks for the same, or after a day into Invoke's gallery. To delete one, delete its file or folder."
+            f"{len(found)} image(s) were paid for and are not in Invoke's gallery. Those in {KEPT_FOLDER} are used by "
+            "the next run that asks for the same, or are added to the gallery after a day. To delete an image, delete "
+            "its file or folder."
         )
     else:
         report.say(f"No undelivered images in {root}.")
@@ -99,7 +100,7 @@ def _described(path: Path) -> UndeliveredImage:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """What is known of an image: a kept one has its metadata in a file beside it, and so has a signed one."""
+    """The metadata of an image: in its file, or in a file beside it if the image is cached or signed."""
     try:
         result = path.with_name("result.json")
         if result.is_file():
@@ -112,14 +113,14 @@ def _settings(path: Path) -> dict[str, Any]:
             found = metadata.read(path.read_bytes())
         else:
             found = None
-    # Whatever lies there.
+    # The files may hold anything.
     except (OSError, ValueError, LookupError, TypeError, RecursionError, ImageError):
         found = None
     return found if isinstance(found, dict) else {}
 
 
 def _cost(value: object) -> float | None:
-    """A cost in USD; None for anything else, and for a number that no image costs."""
+    """A cost in USD; None for anything else, and for a number that no image can cost."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value <= _MOST_USD else None  # type: ignore[arg-type,operator]
 

@@ -1,0 +1,49 @@
+"""What to do about an error, as commands that you can paste: quoted, and with ``--root`` if you gave it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import ExternalError, Remedy
+
+__all__ = ["PROGRAM", "command_line", "with_root"]
+
+_Error = TypeVar("_Error", bound=ExternalError)
+
+PROGRAM = "invokeai-external"
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def command_line(*arguments: str, root: Path | None = None) -> str:
+    """A command of this program, quoted for a shell; ``root`` is what was given with ``--root``."""
+    more = [] if root is None else ["--root", str(root)]
+    return shlex.join([PROGRAM, *arguments, *more])
+
+
+def with_root(error: _Error, root: Path | None) -> _Error:
+    """The same error; the commands of its remedy name the root that was given with ``--root``."""
+    if root is None or error.remedy is None:
+        return error
+    return error.replace(remedy=replace(error.remedy, text=_text(error.remedy, root)))
+
+
+def _text(remedy: Remedy, root: Path) -> str:
+    match remedy.action:
+        case "set_key" if remedy.provider and not _is_variable(remedy.source):
+            make = f"Make a key at {remedy.url}, then run" if remedy.url else "Copy the whole key, then run"
+            in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""
+            return f"{in_use}{make}: {command_line('keys', 'set', remedy.provider, root=root)}"
+        case "list_models" | "check_model":
+            provider = ("--provider", remedy.provider) if remedy.provider else ()
+            check = "Check the base URL, or choose" if remedy.action == "check_model" else "Choose"
+            return f"{check} one of the models that this command lists: {command_line('models', *provider, root=root)}"
+        case _:
+            return remedy.text
+
+
+def _is_variable(source: str | None) -> bool:
+    return source is not None and _VARIABLE.fullmatch(source) is not None
