@@ -1,0 +1,17 @@
+"""``demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from invokeai_external.providers.registry import PROVIDER_IDS
+
+
+def test_the_demo_makes_images_with_both_providers(run: Any, out: Path) -> None:
+    rows = run("demo", "--out", out, "--json").json
+    assert {row["model"].split("/")[0] for row in rows} == set(PROVIDER_IDS)
+    assert sorted(Path(row["path"]) for row in rows) == sorted(out.iterdir())
+    table = run("demo", "--out", out).stdout
+    assert "$" in table
+    assert "transparent" in table

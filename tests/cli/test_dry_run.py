@@ -1,0 +1,52 @@
+"""``generate --dry-run``: what it shows, and that it sends nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from invokeai_external.planning.plan import MASK_SENTENCE
+
+from ..support.programs import GEMINI, OPENAI, image_file
+
+
+def test_dry_run_shows_the_text_sent_with_a_mask(run: Any, out: Path, tmp_path: Path) -> None:
+    base, mask = image_file(tmp_path / "base.png"), image_file(tmp_path / "mask.png", mode="L")
+    arguments = ("generate", "a hat", "--model", GEMINI, "--init", base, "--mask", mask, "--dry-run", "--json")
+    *images, sentence, prompt = run(*arguments).json["requests"][0]["json"]["contents"][0]["parts"]
+    assert [list(part) for part in images] == [["inlineData"]] * 2
+    assert (sentence, prompt) == ({"text": MASK_SENTENCE}, {"text": "a hat"})
+
+
+def test_dry_run_shows_the_request_without_key_or_image_data_and_sends_nothing(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    ref = image_file(tmp_path / "private-name.png", (640, 480))
+    arguments = ("generate", "a fox", "--out", out, "--dry-run", "--image-size", "2K", "--aspect-ratio", "1:1")
+    planned = run(*arguments, "--model", GEMINI, "--ref", ref, "-n", 2, "--json").json
+    assert planned["estimated_cost_usd"] == pytest.approx(2 * 1680 * 30 / 1e6)
+    assert len(planned["requests"]) == 2
+    request = planned["requests"][0]
+    assert request["url"].endswith("/gemini/v1beta/models/gemini-nano-banana-2.1:generateContent")
+    assert request["json"]["contents"][0]["parts"][1] == {"text": "a fox"}
+    assert "characters of base64" in request["json"]["contents"][0]["parts"][0]["inlineData"]["data"]
+    shown = run(*arguments, "--model", OPENAI, "--ref", ref)
+    assert shown.code == 0
+    assert "POST" in shown.stdout
+    assert "image: image-1.png, image/png" in shown.stdout
+    assert "unknown" in shown.stderr
+    assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
+    assert not out.exists()
+
+
+def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    dry = run(
+        "generate", "a fox", "--model", "openai/gpt-image-1.5", "--size", "1024x1024", "--quality", "low", "--dry-run"
+    )
+    assert dry.code == 0
+    assert "2026-12-01" in dry.stderr
+    assert "$0.0121" in dry.stderr

@@ -1,0 +1,150 @@
+"""``generate``: what it prints, and the images that it makes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from ..support.programs import GEMINI, OPENAI, image_file, png_chunks
+
+
+@pytest.mark.parametrize("model", [OPENAI, GEMINI])
+def test_generate_prints_the_paths_and_reports_the_cost(model: str, run: Any, out: Path) -> None:
+    result = run("generate", "a red fox in snow", "--model", model, "--out", out, "--sandbox", "-n", 2)
+    assert result.code == 0
+    paths = [Path(line) for line in result.stdout.splitlines()]
+    assert sorted(paths) == sorted(out.iterdir())
+    assert len(paths) == 2
+    assert all(Image.open(io.BytesIO(path.read_bytes())).size[0] >= 512 for path in paths)
+    assert re.search(rf"{model}: 2 in \d+\.\d s, \$\d\.\d{{4}}", result.stderr)
+
+
+def test_generate_as_json_prints_one_object(run: Any, out: Path) -> None:
+    result = run(
+        *("generate", "a fox", "--model", GEMINI, "--out", out, "--sandbox", "--json"),
+        *("-n", 2, "--seed", 7, "--size", "1000x1000", "--quality", "high"),
+    )
+    shown = result.json
+    assert list(shown) == [
+        *("model", "provider", "images", "notices", "usage", "cost_usd", "request_ids", "elapsed_s"),
+    ]
+    assert (shown["model"], shown["provider"]) == ("gemini-nano-banana-2.1", "gemini")
+    fields = ["path", "width", "height", "mime_type", "bytes", "seed", "metadata_path"]
+    assert [list(image) for image in shown["images"]] == [fields] * 2
+    assert [image["seed"] for image in shown["images"]] == [7, 8]
+    for image in shown["images"]:
+        data = Path(image["path"]).read_bytes()
+        assert (image["width"], image["height"], image["bytes"]) == (1024, 1024, len(data))
+    assert [notice["code"] for notice in shown["notices"]] == ["size_changed", "option_dropped", "sandbox"]
+    assert shown["usage"]["output_image_tokens"] == 2240
+    assert shown["cost_usd"] == pytest.approx(2240 * 30 / 1e6, rel=0.3)
+    assert len(shown["request_ids"]) == 2
+
+
+def test_generate_reports_a_partial_success(run: Any, out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "refusal_text"})
+    arguments = ("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 3)
+    result = run(*arguments, "--json")
+    assert result.code == 1
+    assert len(result.json["images"]) == 2
+    (error,) = result.json["errors"]
+    assert list(error) == ["code", "message", "hint", "provider", "status", "request_id"]
+    assert error["code"] == "content_blocked"
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "refusal_text"})
+    result = run(*arguments)
+    assert result.code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr.count("Error: ") == 1
+
+
+@pytest.mark.parametrize("model", [OPENAI, GEMINI])
+@pytest.mark.parametrize("fault", ["sloppy_mask", "jpeg_answer"])
+def test_an_edit_with_a_mask_changes_only_what_is_inside_it(
+    model: str, fault: str, run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    base = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn).resize((900, 600)) for turn in (0, 90, 180)])
+    base.save(tmp_path / "base.png")
+    mask = Image.new("L", base.size)
+    mask.paste(255, (300, 200, 500, 400))
+    mask.save(tmp_path / "mask.png")
+    ref = image_file(tmp_path / "ref.jpg")
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": model.partition("/")[0], "fault": fault})
+    result = run(
+        *("generate", "a fox", "--model", model, "--out", out, "--json"),
+        *("--init", tmp_path / "base.png", "--mask", tmp_path / "mask.png", "--ref", ref, "--ref", ref),
+    )
+    assert result.code == 0, result.stdout
+    (shown,) = result.json["images"]
+    assert (shown["width"], shown["height"], shown["mime_type"]) == (900, 600, "image/png")
+    made = Image.open(shown["path"])
+    assert (made.format, made.mode) == ("PNG", "RGB")
+    black = Image.new("RGB", base.size)
+    keep = mask.point([255 * (value == 0) for value in range(256)])
+    assert Image.composite(made, black, keep).tobytes() == Image.composite(base, black, keep).tobytes()
+    inner = (320, 220, 480, 380)
+    assert made.crop(inner).tobytes() != base.crop(inner).tobytes()
+    recalled = run("recall", shown["path"]).stdout
+    assert "--init base.png --mask mask.png --ref ref.jpg --ref ref.jpg" in recalled
+    assert run("recall", shown["path"], "--json").json["external"]["composited"] is True
+
+
+def test_a_transparent_image_keeps_its_alpha_and_its_data_byte_for_byte(run: Any, out: Path, sandbox_url: str) -> None:
+    arguments = ("a lantern", "--model", OPENAI, "--size", "1024x1024", "--background", "transparent")
+    result = run("generate", *arguments, "--out", out, "--json")
+    path = Path(result.json["images"][0]["path"])
+    sent = httpx.post(
+        f"{sandbox_url}/openai/v1/images/generations",
+        headers={"Authorization": "Bearer any"},
+        json={
+            "model": "gpt-image-2.5-flare",
+            "prompt": "a lantern",
+            "n": 1,
+            "size": "1024x1024",
+            "background": "transparent",
+        },
+    ).json()
+    original = base64.b64decode(sent["data"][0]["b64_json"])
+    assert png_chunks(path.read_bytes(), b"IDAT") == png_chunks(original, b"IDAT") != b""
+    with Image.open(path) as image:
+        assert image.mode == "RGBA"
+        assert image.getchannel("A").getextrema()[0] == 0
+    recalled = run("recall", path, "--json").json
+    assert recalled["openai_background"] == "transparent"
+    assert recalled["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": "image/png"}
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_every_output_format_can_be_recalled(output_format: str, run: Any, out: Path) -> None:
+    command = ["generate", 'a fox, "quoted" & naïve 狐', "--model", OPENAI, "--size", "1536x864", "--quality", "high"]
+    result = run(*command, "--output-format", output_format, "--out", out, "--sandbox", "--json")
+    path = result.json["images"][0]["path"]
+    assert path.endswith("jpg" if output_format == "jpeg" else output_format)
+    recalled = shlex.split(run("recall", path).stdout)
+    assert recalled == ["invokeai-external", *command, "--output-format", output_format, "--sandbox"]
+
+
+def test_the_recalled_command_makes_the_same_image(run: Any, out: Path) -> None:
+    first = run(
+        *("generate", "a fox", "--model", GEMINI, "--aspect-ratio", "16:9", "--image-size", "1K", "--seed", 5),
+        *("--temperature", 0.5, "--thinking-level", "high", "--out", out, "--sandbox", "--json"),
+    ).json["images"][0]["path"]
+    command = shlex.split(run("recall", first).stdout)
+    second = run(*command[1:], "--out", out, "--sandbox", "--json").json["images"][0]["path"]
+    assert Image.open(first).tobytes() == Image.open(second).tobytes()
+
+
+def test_a_failure_of_the_provider_exits_with_1(run: Any, out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "quota"})
+    result = run("generate", "a fox", "--model", OPENAI, "--out", out, "--json")
+    assert result.code == 1
+    error = result.json["error"]
+    assert (error["code"], error["provider"], error["status"]) == ("quota", "openai", 429)
+    assert error["hint"]

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ..support.programs import GEMINI, OPENAI, finished, program
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("fault", "in_flight"),
+    [
+        ({"fault": "slow", "seconds": 30}, True),
+        ({"fault": "rate_limited", "seconds": 60}, False),
+    ],
+    ids=["in flight", "in a wait"],
+)
+def test_an_interrupted_run_stops_and_keeps_what_has_arrived(
+    fault: dict[str, Any], in_flight: bool, stopped_by: signal.Signals, out: Path, sandbox_url: str
+) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", **fault}).raise_for_status()
+    process = program("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 2, "--json")
+    deadline = time.monotonic() + 30
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(stopped_by)
+    result = finished(process, timeout=10)
+    assert result.code == 130
+    assert result.stderr == ""
+    assert result.json["error"]["code"] == "cancelled"
+    assert ("billed" in result.json["error"]["hint"]) is in_flight
+    assert [Path(image["path"]) for image in result.json["images"]] == list(out.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("how", ["--sandbox", "--dry-run"])
+def test_ctrl_c_does_not_wait_for_a_thread_that_prepares_an_image(how: str, out: Path) -> None:
+    """The thread of this test never ends, so that a program that waited for it would not end either."""
+    code = """
+import sys, threading
+import anyio.to_thread
+from invokeai_external.cli.main import program
+
+def never_ends():
+    print("busy", file=sys.stderr, flush=True)
+    threading.Event().wait()
+
+run_in_thread = anyio.to_thread.run_sync
+anyio.to_thread.run_sync = lambda function, *_, **options: run_in_thread(never_ends, **options)
+program()
+"""
+    command = [sys.executable, "-c", code, "generate", "a fox", "--model", OPENAI, "--out", str(out), how]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    assert finished(process).code == 130

@@ -1,0 +1,29 @@
+"""``models``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def test_models_lists_retired_models_only_with_all(run: Any) -> None:
+    listed = run("models").stdout
+    assert "openai/gpt-image-2.6-sunburst" in listed
+    assert "dall-e-3" not in listed
+    everything = run("models", "--all").stdout
+    assert "retired, ended 2026-05-12, use gpt-image-2" in everything
+    assert "gemini/" not in run("models", "--provider", "openai").stdout
+    assert len(run("models", "--all", "--json").json) == 17
+    flare = next(m for m in run("models", "--json").json if m["id"] == "gpt-image-2.5-flare")
+    assert flare["prices"] == {"text_in": 5, "image_in": 8, "text_out": None, "image_out": 30}
+    assert {"width": 3840, "height": 2160, "aspect_ratio": None, "image_size": None} in flare["presets"]
+
+
+def test_models_shows_the_users_own(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(
+        "models:\n  openai/gpt-image-9:\n    name: Nine\n  gemini/gemini-3-pro-image:\n    prices: {image_out: 99}\n"
+    )
+    listed = {m["reference"]: m for m in run("models", "--json", "--root", tmp_path).json}
+    assert listed["openai/gpt-image-9"]["name"] == "Nine"
+    assert listed["gemini/gemini-3-pro-image"]["prices"]["image_out"] == 99
+    assert listed["gemini/gemini-3-pro-image"]["prices"]["text_out"] == 12

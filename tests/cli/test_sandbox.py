@@ -1,0 +1,29 @@
+"""``sandbox``."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from ..support.programs import GEMINI, finished, program
+
+
+def test_the_sandbox_serves_both_providers_until_it_is_interrupted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = program("sandbox", "--port", 0)
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(3)]
+    exported = dict(re.findall(r"(\w+)=(\S+)", "".join(lines)))
+    answer = program("generate", "a fox", "--model", GEMINI, "--out", out, "--json", env={**os.environ, **exported})
+    assert [notice["code"] for notice in finished(answer).json["notices"]] == ["plain_http", "sandbox"]
+    port = int(re.findall(r":(\d+)", lines[0])[0])
+    taken = finished(program("sandbox", "--port", port))
+    assert f"Port {port} cannot be used" in taken.stderr
+    assert taken.code == 2
+    process.send_signal(signal.SIGINT)
+    ended = finished(process)
+    assert ended.stderr == ""
+    assert ended.code in (0, 130)
