@@ -5,23 +5,24 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 # The parts in which a branch that no test takes could cost somebody money.
 MUST_BE_COVERED := "invokeai_external/planning/*,invokeai_external/adapters/*,invokeai_external/transport/retry.py,invokeai_external/settings/*"
-# The Invoke that the host tests run on; tests/host/environment.py says how to name one that is there already.
+# The Invoke that the host tests run on; tests/host/environment.py says how to use one that is already installed.
 INVOKE_VERSION ?= 6.14.2
-# Two files of tests at a time, each with an Invoke: it takes a core and 1.2 GB. In their order, so that no long one is last.
+# Two files of tests at a time, each with an Invoke: it needs a core and 1.2 GB. In their order, so that no long one is last.
 TWO_INVOKES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-host test-hosts lint types docs compare soak soak-calls bench screenshots fuzz check clean
+.PHONY: help demo invoke test test-fast test-host test-hosts lint format types docs build constraints compare soak soak-calls bench \
+	screenshots fuzz check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.package ## Make pictures with both providers' sandboxes: no key, no account, no cost
-	@echo "== Making pictures with the sandbox, in demo-pictures/ ..."
+demo: $(VENV)/.package ## Make images with both providers' sandboxes: no key, no account, no cost
+	@echo "== Making images with the sandbox, in demo-pictures/ ..."
 	@$(BIN)/invokeai-external demo
 
-invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .invoke/; installs Invoke (7 GB) where it is missing
+invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .invoke/; installs Invoke (7 GB) if it is missing
 	@$(BIN)/python -m tests.host.scratch
 
 test: $(VENV)/.test ## Run the tests; they need no key and no internet
@@ -32,7 +33,10 @@ test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --fail-under=95 --include=$(MUST_BE_COVERED)
 
-test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed outside of here (7 GB) where it is missing
+test-fast: $(VENV)/.test ## Run the tests that start no process and wait for nothing: the ones to run while you work
+	@$(BIN)/python -m pytest --numprocesses auto -m "not slow"
+
+test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed in your cache folder (7 GB) if it is missing
 	@echo "== Looking for InvokeAI $(INVOKE_VERSION) ..."
 	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python tests/host/environment.py
 	@echo "== Running the host tests on it ..."
@@ -40,10 +44,10 @@ test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed o
 	@echo "== Running the browser tests on it ..."
 	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host/browser
 
-test-hosts: test-host ## The same on the oldest Invoke that is supported, too
+test-hosts: test-host ## Run them on the oldest supported Invoke, too
 	@$(MAKE) --no-print-directory test-host INVOKE_VERSION=6.13.0
 
-screenshots: $(VENV)/.host ## Take the pictures of docs/invoke.md anew, with Chromium
+screenshots: $(VENV)/.host ## Take the screenshots of docs/invoke.md again, with Chromium
 	@INVOKEAI_EXTERNAL_SCREENSHOTS=docs/images/invoke $(BIN)/python -m pytest tests/host/browser
 
 lint: $(VENV)/.lint ## Check the style with ruff
@@ -51,15 +55,31 @@ lint: $(VENV)/.lint ## Check the style with ruff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+format: $(VENV)/.lint ## Fix the style with ruff
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
 types: $(VENV)/.test $(VENV)/.lint ## Check the types with mypy, strictly
 	@echo "== Checking the types ..."
 	@$(BIN)/mypy
 
-docs: $(VENV)/.test ## Write the generated parts of the docs and of the README anew
+docs: $(VENV)/.test ## Write the generated parts of the docs and of the README
 	@echo "== Writing the generated parts of the docs ..."
 	@$(BIN)/python -m docs.generate
 
-compare: $(VENV)/.host ## Write docs/compared.md anew: the same session on Invoke's built-in and on the plugin
+build: $(VENV)/.lint ## Build the package as for PyPI, check it, and run what was built
+	@echo "== Building the package ..."
+	@rm -rf dist build
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel
+	@cd build && PYTHONPATH=wheel ../$(BIN)/python -m invokeai_external models >/dev/null
+
+constraints: $(VENV)/.invoke ## Write constraints.txt, the versions that CI installs, from the newest that there are
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		$(addprefix --extra ,test sdk invoke host lint) --output-file constraints.txt pyproject.toml
+
+compare: $(VENV)/.host ## Write docs/compared.md: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side
 
 soak: $(VENV)/.host ## In a real Invoke: two hundred queued runs with random faults and cancels, and 45 batches on the Canvas
@@ -69,16 +89,16 @@ soak: $(VENV)/.host ## In a real Invoke: two hundred queued runs with random fau
 soak-calls: $(VENV)/.test ## Five hundred calls with every fault of the sandbox in random order: images, memory, files and threads
 	@$(BIN)/python -m tests.fault_mixture 500
 
-fuzz: $(VENV)/.test ## Feed everything foreign with broken input for FUZZ_S seconds (60)
+fuzz: $(VENV)/.test ## Feed broken input to every parser for FUZZ_S seconds (60)
 	@$(BIN)/python -m tests.fuzz
 
-bench: $(BENCH_VENV)/.bench ## Measure it beside what one would use instead, and write docs/benchmarks.md anew
+bench: $(BENCH_VENV)/.bench ## Measure it beside its alternatives, and write docs/benchmarks.md
 	@$(BENCH_VENV)/bin/python -m benchmarks
 
-check: lint types test ## Everything that must hold: style, types, tests, docs (the tests read the docs)
+check: lint types test build ## Check everything: style, types, tests with the docs, and the package as built
 
-clean: ## Remove all that the other targets made
-	rm -rf $(VENV) $(BENCH_VENV) .invoke build demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
+clean: ## Delete everything that the other targets made
+	rm -rf $(VENV) $(BENCH_VENV) .invoke build dist demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
 
 $(VENV)/.venv:
 	@echo "== Making a Python environment in $(VENV)/ ..."
@@ -114,6 +134,6 @@ $(BENCH_VENV)/.bench: pyproject.toml
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.package
-	@echo "== Installing ruff and mypy ..."
+	@echo "== Installing ruff, mypy, build and twine ..."
 	@$(PIP) install --editable ".[lint]"
 	@touch $@
