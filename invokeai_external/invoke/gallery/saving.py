@@ -120,4 +120,7 @@ class Saver:
         if getattr(cause, "errno", None) is None and self._gallery.leave_board():
             self._log.warning(f"The image was not added to the board: {reason}.")
             return self._save_file(file, size, metadata)
-        raise NotSavedError(f"An image could not be saved in the gallery: {reason}.", remedy="Fix that first.")
+        raise NotSavedError(
+            f"An image could not be saved in the gallery: {reason}.",
+            remedy="Check that Invoke can write to its outputs folder, then run it again.",
+        )
