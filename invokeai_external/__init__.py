@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         QuotaError,
         RateLimitedError,
         RejectedRequestError,
+        Remedy,
+        RemedyAction,
         RequestError,
         ServiceStateError,
         SettingsError,
@@ -32,46 +34,77 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownProviderError,
     )
-    from .planning.plan import Plan
-    from .providers.registry import Registry
-    from .providers.schema import ModelConfig
-    from .request import GenerationRequest, InputImage
-    from .result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Preview, Progress, Usage
+    from .planning.plan import Call, Plan
+    from .providers.registry import Registry, ResolvedModel
+    from .providers.schema import ModelConfig, ProviderConfig
+    from .request import GenerationRequest, InputImage, MetadataMode, OptionValue
+    from .result import (
+        ConnectionCheck,
+        Failed,
+        GeneratedImage,
+        GenerationResult,
+        Notice,
+        Preview,
+        Progress,
+        Received,
+        Retrying,
+        Sending,
+        Usage,
+    )
+    from .service.blocking import generate_sync
+    from .service.image_files import read_image, read_mask
     from .service.service import Service
-    from .settings.settings import Settings, load_settings
+    from .settings.keys import Credentials
+    from .settings.settings import Limits, Settings, load_settings
     from .sizing import AspectRatio, Size
+    from .transport.messages import FilePart, HttpRequest
     from .version import VERSION
 
 __all__ = [
     "VERSION",
     "AspectRatio",
     "AuthenticationError",
+    "Call",
     "CancelledError",
     "CapabilityError",
     "ConnectionCheck",
     "ContentBlockedError",
+    "Credentials",
     "ExternalError",
+    "Failed",
+    "FilePart",
     "GeneratedImage",
     "GenerationRequest",
     "GenerationResult",
+    "HttpRequest",
     "InputImage",
     "InvalidRequestError",
     "InvalidResponseError",
+    "Limits",
+    "MetadataMode",
     "ModelConfig",
     "ModelRetiredError",
     "NetworkError",
     "NotConfiguredError",
     "NotSavedError",
     "Notice",
+    "OptionValue",
     "Plan",
     "Preview",
     "Progress",
+    "ProviderConfig",
     "ProviderError",
     "QuotaError",
     "RateLimitedError",
+    "Received",
     "Registry",
     "RejectedRequestError",
+    "Remedy",
+    "RemedyAction",
     "RequestError",
+    "ResolvedModel",
+    "Retrying",
+    "Sending",
     "Service",
     "ServiceStateError",
     "Settings",
@@ -81,26 +114,64 @@ __all__ = [
     "UnavailableError",
     "UnknownProviderError",
     "Usage",
+    "generate_sync",
     "load_settings",
+    "read_image",
+    "read_mask",
 ]
 
 _HOMES = {
-    "providers.schema": ("ModelConfig",),
-    "planning.plan": ("Plan",),
-    "providers.registry": ("Registry",),
-    "request": ("GenerationRequest", "InputImage"),
+    "planning.plan": (
+        "Call",
+        "Plan",
+    ),
+    "providers.registry": (
+        "Registry",
+        "ResolvedModel",
+    ),
+    "providers.schema": (
+        "ModelConfig",
+        "ProviderConfig",
+    ),
+    "request": (
+        "GenerationRequest",
+        "InputImage",
+        "MetadataMode",
+        "OptionValue",
+    ),
     "result": (
         "ConnectionCheck",
+        "Failed",
         "GeneratedImage",
         "GenerationResult",
         "Notice",
         "Preview",
         "Progress",
+        "Received",
+        "Retrying",
+        "Sending",
         "Usage",
     ),
+    "service.blocking": ("generate_sync",),
+    "service.image_files": (
+        "read_image",
+        "read_mask",
+    ),
     "service.service": ("Service",),
-    "settings.settings": ("Settings", "load_settings"),
-    "sizing": ("AspectRatio", "Size"),
+    "settings.keys": ("Credentials",),
+    "settings.settings": (
+        "Limits",
+        "Settings",
+        "load_settings",
+    ),
+    "sizing": (
+        "AspectRatio",
+        "Size",
+    ),
+    "transport.messages": (
+        "FilePart",
+        "HttpRequest",
+    ),
     "version": ("VERSION",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -109,7 +180,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Whatever has no other home is an error.
+    # Everything that has no other home is an error class.
     return getattr(import_module(f"{__name__}.{_HOME_OF.get(name, 'errors')}"), name)
 
 

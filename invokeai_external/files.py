@@ -1,13 +1,16 @@
-"""Reads files that anybody may have put in place: regular files only, up to a size."""
+"""Reads regular files up to a size, and writes new files in one step, never over another file."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["read_regular_file"]
+__all__ = ["give_back_name", "make_readable", "read_regular_file", "take_name", "temporary_file"]
 
 
 def read_regular_file(path: Path, most_bytes: int) -> bytes:
@@ -28,3 +31,50 @@ def read_regular_file(path: Path, most_bytes: int) -> bytes:
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+@contextmanager
+def temporary_file(folder: Path, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
+    """A new file with this content, which the block can rename; its temporary name is gone after the block."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(parts)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def make_readable(path: Path) -> None:
+    """Give a file the mode of any new file; a temporary one is readable by its owner only."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def take_name(temporary: Path, path: Path) -> None:
+    """Give a complete file its name in one step; raises FileExistsError, without a change, if the name is taken.
+
+    A hard link takes a name only if it is free, and a killed process leaves no empty file behind.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no links: take the name with an empty file, then replace that by the complete one.
+        path.open("xb").close()
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def give_back_name(path: Path, temporary: Path) -> None:
+    """Undo ``take_name``."""
+    if temporary.exists():
+        path.unlink()
+    else:
+        path.rename(temporary)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .errors import InvalidRequestError
 from .sizing import AspectRatio, Size
 
 __all__ = ["MAX_PREVIEWS", "GenerationRequest", "InputImage", "MetadataMode", "OptionValue"]
@@ -41,9 +42,12 @@ class InputImage:
         return hashlib.sha256(self.data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class GenerationRequest:
     """What you want. The planner decides what of it a model supports.
+
+    A size or a ratio may also be text (``"1536x864"``, ``"16:9"``) or two numbers, and an input image the bytes of its
+    file.
 
     Attributes:
         model: ``provider/model-id``, or a known id or alias without a provider; None for the newest model of a provider
@@ -55,21 +59,109 @@ class GenerationRequest:
         image_size: A named size: ``512``, ``1K``, ``2K``, ``4K``.
         seed: Makes an image repeatable, on models that support seeds; image i has ``seed + i``.
         init_image: The image to edit.
-        mask: Where to edit it: a PNG of mode L, 255 = change.
+        mask: Where to edit it: a PNG of mode L, 255 = change. ``read_mask`` makes one from any image file.
         references: Reference images.
         options: Values by the name of the option; ``auto`` and empty are the provider's default.
         previews: How many previews of each image to show while it is made, 0 to 3. OpenAI reportedly bills for them.
+
+    Raises:
+        InvalidRequestError: A value has the wrong type, or a text is not a valid size or ratio.
     """
 
     prompt: str
-    model: str | None = None
-    n: int = 1
-    size: Size | None = None
-    aspect_ratio: AspectRatio | None = None
-    image_size: str | None = None
-    seed: int | None = None
-    init_image: InputImage | None = None
-    mask: InputImage | None = None
-    references: tuple[InputImage, ...] = ()
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-    previews: int = 0
+    model: str | None
+    n: int
+    size: Size | None
+    aspect_ratio: AspectRatio | None
+    image_size: str | None
+    seed: int | None
+    init_image: InputImage | None
+    mask: InputImage | None
+    references: tuple[InputImage, ...]
+    options: Mapping[str, OptionValue]
+    previews: int
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        model: str | None = None,
+        n: int = 1,
+        size: Size | str | tuple[int, int] | None = None,
+        aspect_ratio: AspectRatio | str | tuple[int, int] | None = None,
+        image_size: str | None = None,
+        seed: int | None = None,
+        init_image: InputImage | bytes | None = None,
+        mask: InputImage | None = None,
+        references: Iterable[InputImage | bytes] = (),
+        options: Mapping[str, OptionValue] | None = None,
+        previews: int = 0,
+    ) -> None:
+        values = {
+            "prompt": _checked("prompt", prompt, str),
+            "model": _checked("model", model, str, optional=True),
+            "n": _checked("n", n, int),
+            "size": _parsed("size", size, Size),
+            "aspect_ratio": _parsed("aspect_ratio", aspect_ratio, AspectRatio),
+            "image_size": _checked("image_size", image_size, str, optional=True),
+            "seed": _checked("seed", seed, int, optional=True),
+            "init_image": None if init_image is None else _image("init_image", init_image),
+            "mask": _checked("mask", mask, InputImage, optional=True),
+            "references": _images(references),
+            "options": _options(options or {}),
+            "previews": _checked("previews", previews, int),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+_NAMES = {str: "text", int: "a whole number", InputImage: "an InputImage"}
+
+
+def _checked(name: str, value: object, kind: type, *, optional: bool = False) -> object:
+    is_right = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_right and not (optional and value is None):
+        raise _wrong(name, _NAMES[kind], value)
+    return value
+
+
+def _parsed(name: str, value: object, kind: type[Size] | type[AspectRatio]) -> object:
+    if value is None or isinstance(value, kind):
+        return value
+    try:
+        if isinstance(value, str):
+            return kind.parse(value)
+        if isinstance(value, tuple | list) and len(value) == 2 and all(type(number) is int for number in value):
+            # By its text, so that the same numbers are valid.
+            return kind.parse(f"{value[0]}x{value[1]}" if kind is Size else f"{value[0]}:{value[1]}")
+    except ValueError as error:
+        raise InvalidRequestError(f"{name}: {error}.") from None
+    raise _wrong(name, f"{kind.__name__}, text or two numbers", value)
+
+
+def _images(values: object) -> tuple[InputImage, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        raise _wrong("references", "a list of images", values)
+    return tuple(_image("references", value) for value in values)
+
+
+def _image(name: str, value: object) -> InputImage:
+    if isinstance(value, InputImage):
+        return value
+    if isinstance(value, bytes):
+        return InputImage(value, "image")
+    raise _wrong(name, "an InputImage or the bytes of a file", value, remedy="Read a file with read_image(path).")
+
+
+def _options(values: object) -> Mapping[str, OptionValue]:
+    if not isinstance(values, Mapping):
+        raise _wrong("options", "a mapping of names to values", values)
+    for name, value in values.items():
+        _checked("options: a name", name, str)
+        if not isinstance(value, str | float | int):
+            raise _wrong(f"options: {name}", "text or a number", value)
+    return values
+
+
+def _wrong(name: str, wanted: str, value: object, remedy: str | None = None) -> InvalidRequestError:
+    return InvalidRequestError(f"{name} must be {wanted}, not {type(value).__name__}.", remedy=remedy)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from .errors import ProviderError
+from .errors import NotSavedError, ProviderError
 from .sizing import Size
 
 __all__ = [
@@ -73,6 +75,7 @@ class GeneratedImage:
         seed: The seed that was sent; None if no seed was sent.
         cost_usd: Its share of the cost of its call in USD; None if it is unknown.
         revised_prompt: The prompt as the provider rewrote it; None if the provider did not say.
+        writer: Writes the file for ``save``; None for an image that no service made.
     """
 
     data: bytes = field(repr=False)
@@ -82,6 +85,45 @@ class GeneratedImage:
     seed: int | None = None
     cost_usd: float | None = None
     revised_prompt: str | None = None
+    writer: ImageWriter | None = field(default=None, repr=False, compare=False)
+
+    def save(self, path: str | FilePath, *, overwrite: bool = False) -> None:
+        """Write the image to a file, with its settings in it.
+
+        A file with Content Credentials is written as it is, and the settings go into ``NAME.EXT.json`` beside it. The
+        bytes keep their format, which ``mime_type`` names, whatever the extension of ``path`` is.
+
+        Args:
+            path: The file. Its folder must exist.
+            overwrite: True to replace a file of that name.
+
+        Raises:
+            NotSavedError: The file exists, or it cannot be written. Either way nothing is changed.
+        """
+        if self.writer is None:
+            raise NotSavedError("Only an image that a Service made can be saved.")
+        self.writer(self, path, overwrite)
+
+    def _repr_png_(self) -> bytes | None:
+        """The image for a notebook, if it is a PNG."""
+        return self.data if self.mime_type == "image/png" else None
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """The image for a notebook, in its own format."""
+        return {self.mime_type: base64.b64encode(self.data).decode("ascii"), "text/plain": repr(self)}
+
+
+class FilePath(Protocol):
+    """A path, such as a ``pathlib.Path``."""
+
+    def __fspath__(self) -> str: ...
+
+
+ImageWriter = Callable[[GeneratedImage, str | FilePath, bool], None]
+"""Writes an image to a file, the last argument says whether over another one; the service gives its own to the images
+that it makes, since this module touches no files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

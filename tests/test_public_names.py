@@ -11,11 +11,13 @@ import pytest
 import invokeai_external
 
 NAMES = """
-AspectRatio AuthenticationError CancelledError CapabilityError ConnectionCheck ContentBlockedError ExternalError
-GeneratedImage GenerationRequest GenerationResult InputImage InvalidRequestError InvalidResponseError ModelConfig
-ModelRetiredError NetworkError NotConfiguredError NotSavedError Notice Plan Preview Progress ProviderError QuotaError
-RateLimitedError Registry RejectedRequestError RequestError Service ServiceStateError Settings SettingsError Size
-TimedOutError UnavailableError UnknownProviderError Usage VERSION load_settings
+AspectRatio AuthenticationError Call CancelledError CapabilityError ConnectionCheck ContentBlockedError Credentials
+ExternalError Failed FilePart GeneratedImage GenerationRequest GenerationResult HttpRequest InputImage
+InvalidRequestError InvalidResponseError Limits MetadataMode ModelConfig ModelRetiredError NetworkError
+NotConfiguredError NotSavedError Notice OptionValue Plan Preview Progress ProviderConfig ProviderError QuotaError
+RateLimitedError Received Registry RejectedRequestError Remedy RemedyAction RequestError ResolvedModel
+Retrying Sending Service ServiceStateError Settings SettingsError Size TimedOutError UnavailableError
+UnknownProviderError Usage VERSION generate_sync load_settings read_image read_mask
 """.split()  # noqa: SIM905 - a list would take a line for each
 
 

@@ -22,6 +22,7 @@ from ..transport.redaction import redacted
 from .access import Access
 from .calls import Reply
 from .description import describe
+from .image_files import save_image
 from .image_urls import Content
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _generated(
         seed=call.seed,
         cost_usd=cost,
         revised_prompt=arrived.image.revised_prompt,
+        writer=save_image,
     )
 
 
