@@ -40,8 +40,8 @@ from invokeai_external import (
 )
 from invokeai_external.images import metadata
 
-from .images.pictures import encoded, noisy
-from .images.signing import signed
+from .support.samples import encoded, noisy
+from .support.signing import signed
 
 OPENAI = "openai/gpt-image-2.5-flare"
 FILE = encoded(noisy((8, 8)), "PNG")

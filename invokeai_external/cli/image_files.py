@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import os
 import re
 import tempfile
 import unicodedata
@@ -14,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..files import read_regular_file
+from ..files import give_back_name, make_readable, read_regular_file, take_name, temporary_file
 from ..images import metadata
-from ..request import InputImage, MetadataMode
+from ..request import MetadataMode
 from ..result import GeneratedImage, Notice, Preview
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "ImageFolder",
     "PreviewFolder",
     "SavedImage",
-    "read_image",
     "read_sidecar",
     "sidecar_of",
 ]
@@ -57,16 +55,6 @@ class SavedImage:
     bytes: int
     metadata_path: Path | None = None
     notices: tuple[Notice, ...] = ()
-
-
-def read_image(path: Path) -> InputImage:
-    """The bytes of an image file; raises InvalidRequestError if there is no such file or it cannot be read."""
-    try:
-        return InputImage(path.read_bytes(), path.name)
-    except OSError as error:
-        raise InvalidRequestError(
-            f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."
-        ) from None
 
 
 class ImageFolder:
@@ -173,11 +161,11 @@ def _cut(stem: str, most: int) -> str:
 
 def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
     """Write a new file in one step; a number is added to a name that is taken."""
-    with _temporary(folder, parts) as temporary:
-        temporary.chmod(0o666 & ~_umask())
+    with temporary_file(folder, parts) as temporary:
+        make_readable(temporary)
         for path in _names(folder, name):
             with contextlib.suppress(FileExistsError):
-                _take_name(temporary, path)
+                take_name(temporary, path)
                 return path
     raise AssertionError("there is always another name")
 
@@ -187,18 +175,18 @@ def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], si
 
     The sidecar holds the prompt, so only its owner can read it: it keeps mode 0600 of its temporary file.
     """
-    with _temporary(folder, parts) as image, _temporary(folder, [sidecar]) as beside:
-        image.chmod(0o666 & ~_umask())
+    with temporary_file(folder, parts) as image, temporary_file(folder, [sidecar]) as beside:
+        make_readable(image)
         for path in _names(folder, name):
             sidecar_path = sidecar_of(path)
             try:
-                _take_name(image, path)
+                take_name(image, path)
             except FileExistsError:
                 continue
             try:
-                _take_name(beside, sidecar_path)
+                take_name(beside, sidecar_path)
             except FileExistsError:
-                _give_back(path, image)
+                give_back_name(path, image)
                 continue
             except BaseException:
                 path.unlink()
@@ -219,54 +207,8 @@ def read_sidecar(path: Path) -> metadata.Sidecar | None:
     return None
 
 
-@contextlib.contextmanager
-def _temporary(folder: Path, parts: Sequence[bytes | memoryview]) -> Iterator[Path]:
-    """A new file with this content, which the block can rename; its temporary name is gone after the block."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(parts)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _take_name(temporary: Path, path: Path) -> None:
-    """Give a complete file its name in one step; raises FileExistsError, without a change, if the name is taken.
-
-    A hard link takes a name only if it is free, and a killed process leaves no empty file behind.
-    """
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Some file systems have no links: take the name with an empty file, then replace that by the complete one.
-        path.open("xb").close()
-        try:
-            temporary.replace(path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-
-
-def _give_back(path: Path, temporary: Path) -> None:
-    """Undo ``_take_name``."""
-    if temporary.exists():
-        path.unlink()
-    else:
-        path.rename(temporary)
-
-
 def _names(folder: Path, name: str) -> Iterator[Path]:
     """The paths to try for a name, in order; from the second on with a number."""
     stem, _, extension = name.rpartition(".")
     for number in itertools.count(1):
         yield folder / (name if number == 1 else f"{stem}-{number}.{extension}")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,10 +13,10 @@ import anyio
 import anyio.to_thread
 
 from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSavedError
-from ...images.errors import ImageError
 from ...planning.plan import Plan
-from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
+from ...request import MAX_PREVIEWS, GenerationRequest, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
+from ...service.image_files import read_image, read_mask
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
@@ -24,7 +24,7 @@ from ...transport.messages import HttpRequest
 from .. import report
 from ..common import make_own_folder, settings
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
-from ..image_files import ImageFolder, PreviewFolder, SavedImage, read_image
+from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..prompts import prompt_of
 from ..remedies import with_root
@@ -180,7 +180,7 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         image_size=_parsed("--image-size", str, arguments.image_size),
         seed=arguments.seed,
         init_image=read_image(arguments.init) if arguments.init else None,
-        mask=_read_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
+        mask=read_mask(arguments.mask, marks=arguments.mask_color) if arguments.mask else None,
         references=tuple(read_image(path) for path in arguments.references),
         options=arguments.options,
     )
@@ -192,19 +192,6 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
         return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
     except ValueError as error:
         raise InvalidRequestError(f"{flag}: {error}.", remedy=f"Correct the value of {flag}.") from None
-
-
-def _read_mask(path: Path, color: Literal["white", "black"]) -> InputImage:
-    """A mask file in the form used inside: what to change is transparent, or white, or with ``black`` only black."""
-    from ...images.masks import mask_from_black, mask_from_file
-
-    file = read_image(path)
-    try:
-        if color == "black":
-            return InputImage(mask_from_black(file.data), file.name, marks="black")
-        return InputImage(mask_from_file(file.data), file.name)
-    except ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", remedy="Give another mask.") from None
 
 
 def _interrupted(done: Run, *, as_json: bool) -> int:
