@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_a_hit_names_its_line() -> None:
     assert hit.line == 9
 
 
+def test_the_glossary_that_contributors_read_is_the_one_that_is_tested() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("| Write | not |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    never = [found for row in table.splitlines() for found in re.findall(r"`([^`]+)`", row.split("|")[2])]
+    assert len(never) >= 19
+    assert [text for text in never if not hits([Text("x", 1, "user", text)])] == []
+
+
 def _texts(kind: wording.Kind, below: str) -> str:
     return "\n".join(" ".join(text.text.split()) for text in TEXTS if text.kind == kind and text.path.startswith(below))
 
@@ -79,6 +88,7 @@ def test_every_error_and_notice_is_collected() -> None:
     [
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "Makefile",
         "api_keys.example.yaml",
         "docs/index.md",
