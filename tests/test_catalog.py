@@ -14,8 +14,8 @@ from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeReque
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 
-# id | status on the day of the facts | last day, with ? if it is not confirmed | successor | most pictures in |
-# most a call | modes | prices: text in, picture in, text out, picture out
+# id | status on the day of the facts | last day, with ? if it is not confirmed | successor | most input images |
+# most images per call | modes | prices: text in, image in, text out, image out
 FACTS = """
 gemini-nano-banana-2.1        | active    |            |                            | 14| 1 | tim| 1.5 1.5 7.5 30
 gemini-3-pro-image            | active    |            |                            | 14| 1 | tim| 2 2 12 120
@@ -65,7 +65,7 @@ def test_the_facts_of_a_model(row: list[str]) -> None:
     ]
 
 
-def test_the_days_of_release_the_aliases_and_the_limits_of_prompts() -> None:
+def test_release_dates_aliases_and_prompt_limits() -> None:
     assert {m.id: str(m.lifecycle.since) for m in MODELS.values() if m.lifecycle.since} == {
         "gemini-nano-banana-2.1": "2026-10-06",
         "gemini-3.1-flash-lite-image": "2026-06-30",
@@ -80,10 +80,10 @@ def test_the_days_of_release_the_aliases_and_the_limits_of_prompts() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_people_read_that_a_key_is_needed_and_that_use_costs_money(model: ModelConfig) -> None:
+def test_every_description_says_that_a_key_is_needed_and_that_images_are_billed(model: ModelConfig) -> None:
     assert "Needs a" in model.description
     assert "API key" in model.description
-    assert model.description.endswith("bills every picture.")
+    assert model.description.endswith("bills every image.")
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_the_ratios_and_image_sizes_of_gemini(ids: str, ratios: str, image_sizes
         ("gpt-image-2.6-sunburst", "2048x2048"),
     ],
 )
-def test_a_size_that_a_model_makes_in_exact_pixels(model: str, preset: str) -> None:
+def test_the_exact_pixels_of_a_preset(model: str, preset: str) -> None:
     assert preset in [str(p) for p in MODELS[model].sizing.presets()]
 
 
-def test_the_fixed_sizes_are_all_there_is() -> None:
+def test_the_models_with_fixed_sizes() -> None:
     def sizes(model: str) -> list[str]:
         return [str(choice) for choice in MODELS[model].sizing.presets()]
 
@@ -144,7 +144,7 @@ def test_the_fixed_sizes_are_all_there_is() -> None:
     assert sizes("dall-e-2") == ["256x256", "512x512", "1024x1024"]
 
 
-def test_the_rule_of_the_models_that_take_any_size() -> None:
+def test_the_rule_of_the_models_with_any_size() -> None:
     flexible = {m.id: m.sizing for m in MODELS.values() if isinstance(m.sizing, FlexibleSizing)}
     assert list(flexible) == [row[0] for row in ROWS if row[0].startswith("gpt-image-2")]
     for sizing in flexible.values():
@@ -195,7 +195,7 @@ def test_the_options_and_their_values() -> None:
         assert numbers == ({"temperature": NumberOption(minimum=0, maximum=1)} if model.provider == "gemini" else {})
 
 
-def test_facts_that_belong_to_one_model_or_to_one_provider_alone() -> None:
+def test_facts_of_only_one_model_or_provider() -> None:
     assert [m.id for m in MODELS.values() if m.input_images.square_rgba] == ["dall-e-2"]
     white = {m.id for m in MODELS.values() if m.input_images.mask_format == "white"}
     assert white == {m.id for m in MODELS.values() if m.provider == "gemini"}
@@ -207,7 +207,7 @@ def test_facts_that_belong_to_one_model_or_to_one_provider_alone() -> None:
     assert previews == {"gpt-image-2": ("transparent",)}
 
 
-def test_what_providers_are_and_where_they_are_found() -> None:
+def test_the_names_and_urls_of_the_providers() -> None:
     gemini, openai = (page.provider for page in catalog.pages())
     assert (gemini.id, gemini.name, gemini.base_url) == (
         "gemini",
@@ -217,7 +217,7 @@ def test_what_providers_are_and_where_they_are_found() -> None:
     assert (openai.id, openai.name, openai.base_url) == ("openai", "OpenAI", "https://api.openai.com/v1")
 
 
-def test_fields_are_laid_over_others_at_every_depth_and_neither_is_changed() -> None:
+def test_fields_are_merged_at_every_depth_and_neither_mapping_is_changed() -> None:
     base = {"name": "A", "prices": {"text_in": 1, "image_out": 2}, "sizing": {"kind": "fixed", "sizes": ["8x8"]}}
     over = {"prices": {"image_out": 3}, "sizing": {"kind": "flexible", "max_edge": 9}, "aliases": ["b"]}
     assert catalog.merge_fields(base, over) == {
@@ -233,10 +233,10 @@ def test_fields_are_laid_over_others_at_every_depth_and_neither_is_changed() -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("field", "value", "expected"),
     [
-        ("modes", ["txt2img"], "disagree on whether the model takes pictures"),
-        ("input_images", {"max_count": 0}, "disagree on whether the model takes pictures"),
+        ("modes", ["txt2img"], "must agree on input images"),
+        ("input_images", {"max_count": 0}, "must agree on input images"),
         ("max_images_per_call", 0, "greater than or equal to 1"),
         ("prices", {"image_out": -1}, "greater than or equal to 0"),
         ("prices", {"image_out": float("inf")}, "finite number"),
@@ -244,14 +244,14 @@ def test_fields_are_laid_over_others_at_every_depth_and_neither_is_changed() -> 
         ("colour", "red", "not permitted"),
     ],
 )
-def test_a_model_that_makes_no_sense_is_refused(field: str, value: object, says: str) -> None:
+def test_a_model_that_is_not_valid_is_refused(field: str, value: object, expected: str) -> None:
     fields = {**catalog.page("openai").models["gpt-image-2"], field: value}
     with pytest.raises(ValidationError) as caught:
         ModelConfig.model_validate(fields)
-    assert says in str(caught.value)
+    assert expected in str(caught.value)
 
 
-def test_a_profile_lent_to_another_id() -> None:
+def test_the_profile_of_a_model_for_another_id() -> None:
     model = MODELS["gpt-image-1.5"]
     snapshot, unknown = model.as_snapshot("gpt-image-1.5-2026"), model.as_unknown("gpt-image-9")
     assert (snapshot.reference, snapshot.name) == ("openai/gpt-image-1.5-2026", "GPT Image 1.5 (gpt-image-1.5-2026)")
@@ -259,14 +259,14 @@ def test_a_profile_lent_to_another_id() -> None:
     assert (unknown.reference, unknown.name, unknown.lifecycle) == ("openai/gpt-image-9", "gpt-image-9", Lifecycle())
     assert (unknown.prices.image_out, unknown.image_tokens, unknown.aliases) == (None, {}, ())
     assert unknown.sizing.choose(_square()) == snapshot.sizing.choose(_square()) == SizeChoice(_square().size)
-    assert "Needs an API key; use costs money." in unknown.description
+    assert "Needs an API key; images are billed." in unknown.description
 
 
 def _square() -> SizeRequest:
     return SizeRequest(size=Size(1024, 1024))
 
 
-def test_the_models_that_show_a_picture_while_they_make_it() -> None:
+def test_the_models_with_previews() -> None:
     registry = Registry()
     without = [model.id for name in ("openai", "gemini") for model in registry.models(name) if not model.previews]
     assert without == ["dall-e-3", "dall-e-2", "gemini-3.1-flash-lite-image", "gemini-2.5-flash-image"]

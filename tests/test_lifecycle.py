@@ -1,4 +1,4 @@
-"""What a model is on a day is worked out from the day: the last one still counts, and the day after it is retired."""
+"""The status of a model depends on the date: it is available on its last day and retired on the day after."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENDING = ("gpt-image-1.5", "gpt-image-1-mini")
 
 
 def registry(day: datetime.date, tmp_path: Path | None = None, models: str = "") -> Registry:
-    """The models on a day, with the user's own laid over them."""
+    """The models on a day, merged with the user's own."""
     if tmp_path is None:
         return Registry(today=lambda: day)
     (tmp_path / "invokeai_external.yaml").write_text(f"models:\n{models}", encoding="utf-8")
@@ -65,7 +65,7 @@ def test_two_models_of_the_catalogue_are_retired_on_the_day_after_their_last() -
     assert statuses == {LAST: dict.fromkeys(ENDING, "deprecated"), AFTER: dict.fromkeys(ENDING, "retired")}
 
 
-def test_a_day_that_is_not_confirmed_never_retires() -> None:
+def test_a_model_is_never_retired_by_a_date_that_is_not_confirmed() -> None:
     on = {m.id: m.lifecycle.status for m in registry(datetime.date(2040, 1, 1)).models("gemini")}
     unconfirmed = {
         *("gemini-3.1-flash-image", "gemini-2.5-flash-image"),
@@ -75,20 +75,20 @@ def test_a_day_that_is_not_confirmed_never_retires() -> None:
     assert "retired" not in on.values()
 
 
-def test_the_day_turns_while_a_registry_is_in_use() -> None:
+def test_the_date_may_change_while_a_registry_is_in_use() -> None:
     days = [LAST]
     used = Registry(today=lambda: days[-1])
     assert used.resolve("gpt-image-1.5").model.lifecycle.status == "deprecated"
     days.append(AFTER)
     assert used.resolve("gpt-image-1.5").model.lifecycle.status == "retired"
-    # A dated snapshot ends with its model.
+    # A dated snapshot is retired with its model.
     assert used.resolve("gpt-image-1.5-2025-12-16").model.lifecycle.status == "retired"
 
 
 @pytest.mark.parametrize(
     ("fields", "status", "shutdown"),
     [
-        # What the user says of the status wins over the catalogue's day.
+        # A status in the user's file overrides the date in the catalogue.
         ("{status: active}", "active", None),
         ("{status: deprecated}", "deprecated", None),
         ("{shutdown: 2027-01-31}", "deprecated", datetime.date(2027, 1, 31)),
@@ -97,18 +97,20 @@ def test_the_day_turns_while_a_registry_is_in_use() -> None:
         ("{successor: gpt-image-2}", "retired", LAST),
     ],
 )
-def test_the_users_own_word_wins(fields: str, status: str, shutdown: datetime.date | None, tmp_path: Path) -> None:
+def test_the_users_lifecycle_overrides_the_catalogues(
+    fields: str, status: str, shutdown: datetime.date | None, tmp_path: Path
+) -> None:
     found = registry(AFTER, tmp_path, f"  openai/gpt-image-1.5:\n    lifecycle: {fields}\n")
     life = found.resolve("gpt-image-1.5").model.lifecycle
     assert (life.status, life.shutdown) == (status, shutdown)
 
 
-def test_a_day_of_the_users_own_is_confirmed(tmp_path: Path) -> None:
+def test_a_date_in_the_users_file_is_confirmed(tmp_path: Path) -> None:
     found = registry(AFTER, tmp_path, "  gemini/gemini-3.1-flash-image:\n    lifecycle: {shutdown: 2026-12-01}\n")
     assert found.resolve("gemini-3.1-flash-image").model.lifecycle.status == "retired"
 
 
-def test_a_successor_is_followed_to_one_that_lives(tmp_path: Path) -> None:
+def test_the_successor_of_a_model_is_not_retired(tmp_path: Path) -> None:
     chain = """
   openai/gpt-image-1: {lifecycle: {successor: gpt-image-1.5}}
   openai/gpt-image-1.5: {lifecycle: {successor: gpt-image-1-mini}}
@@ -121,18 +123,18 @@ def test_a_successor_is_followed_to_one_that_lives(tmp_path: Path) -> None:
     }
     assert successors[LAST]["gpt-image-1"] == "gpt-image-1.5"
     assert successors[AFTER]["gpt-image-1"] == "gpt-image-2"
-    # Two that name each other name nothing that helps.
+    # Two retired models that name each other have no successor.
     assert successors[LAST]["dall-e-2"] is successors[LAST]["dall-e-3"] is None
 
 
-def test_every_successor_of_the_catalogue_lives() -> None:
+def test_no_successor_in_the_catalogue_is_retired() -> None:
     found = {model.id: model for model in registry(AFTER).models()}
     named = [model.lifecycle.successor for model in found.values() if model.lifecycle.successor]
     assert {found[name].lifecycle.status for name in named} == {"active", "deprecated"}
     assert found["gpt-image-1.5"].lifecycle.successor == "gpt-image-2.5-sunburst"
 
 
-def test_the_default_is_no_model_that_has_ended(tmp_path: Path) -> None:
+def test_the_default_is_not_retired(tmp_path: Path) -> None:
     newest = "  openai/gpt-image-2.6-sunburst: {lifecycle: {shutdown: 2026-12-01}}\n"
     assert [registry(day, tmp_path, newest).default_model(["openai"]).id for day in (LAST, AFTER)] == [
         *("gpt-image-2.6-flare", "gpt-image-2.6-flare")
@@ -144,27 +146,24 @@ def test_the_default_is_no_model_that_has_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ENDING)
-def test_a_retired_model_gives_a_notice_and_is_planned_all_the_same(model: str, tmp_path: Path) -> None:
+def test_a_retired_model_has_a_notice_and_is_planned(model: str, tmp_path: Path) -> None:
     request = GenerationRequest(prompt="a fox", model=model, size=Size(1024, 1024), options={"quality": "low"})
     plans = [service(day, tmp_path).plan(request) for day in (LAST, AFTER)]
     assert [[notice.code for notice in plan.notices] for plan in plans] == [["model_deprecated"], ["model_retired"]]
     assert [len(plan.calls) for plan in plans] == [1, 1]
 
 
-def test_the_sandbox_serves_a_model_until_its_last_day_is_over(tmp_path: Path) -> None:
-    async def make(day: datetime.date) -> str | None:
+def test_the_sandbox_offers_a_model_until_the_end_of_its_last_day(tmp_path: Path) -> None:
+    async def make(day: datetime.date) -> str:
         async with service(day, tmp_path) as used:
-            try:
-                result = await used.generate(GenerationRequest(prompt="a fox", model="gpt-image-1.5"))
-            except ModelRetiredError as error:
-                return error.hint
-        return result.model
+            return (await used.generate(GenerationRequest(prompt="a fox", model="gpt-image-1.5"))).model
 
     assert anyio.run(make, LAST) == "gpt-image-1.5"
-    assert anyio.run(make, AFTER) == "Use gpt-image-2.5-sunburst instead."
+    with pytest.raises(ModelRetiredError, match=r"gpt-image-2\.5-sunburst"):
+        anyio.run(make, AFTER)
 
 
-def test_the_sandboxs_list_of_models_turns_with_the_day() -> None:
+def test_the_sandboxs_list_of_models_depends_on_the_date() -> None:
     def listed(day: datetime.date, *, serve_retired: bool = False) -> set[str]:
         app = create_app(today=lambda: day, serve_retired=serve_retired)
         with TestClient(app, headers={"Authorization": "Bearer sk-test"}) as client:
@@ -174,7 +173,7 @@ def test_the_sandboxs_list_of_models_turns_with_the_day() -> None:
     assert listed(AFTER, serve_retired=True) >= set(ENDING)
 
 
-def test_a_connection_test_misses_no_model_that_has_ended(tmp_path: Path) -> None:
+def test_a_connection_test_does_not_report_retired_models_as_missing(tmp_path: Path) -> None:
     async def missing(url: str, day: datetime.date) -> set[str]:
         environ = {
             "INVOKEAI_EXTERNAL_OPENAI_API_KEY": "sk-test",
@@ -198,7 +197,7 @@ def test_the_listing_on_a_day(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert {listed(AFTER, "--all")[name] for name in ENDING} == {"retired"}
 
 
-def test_a_day_is_one_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_todays_date_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     from invokeai_external import clock
 

@@ -1,4 +1,4 @@
-"""Finding a model by what somebody typed, and laying the user's own models over the catalogue."""
+"""Finding a model by name, and merging the user's own models into the catalogue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.errors import InvalidRequestError, NotConfiguredError, RequestError, UnknownProviderError
+from invokeai_external.errors import (
+    InvalidRequestError,
+    NotConfiguredError,
+    RemedyAction,
+    RequestError,
+    UnknownProviderError,
+)
 from invokeai_external.planning.plan import plan
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
 from invokeai_external.providers.schema import NumberOption
@@ -31,15 +37,15 @@ def with_models(folder: Path, text: str) -> Registry:
         ("gemini/nano-banana-pro-preview", "gemini/gemini-3-pro-image"),
         ("chatgpt-image-latest", "openai/gpt-image-1.5"),
         ("dall-e-2", "openai/dall-e-2"),
-        # As Google itself writes its ids.
+        # In the form in which Google lists its ids.
         ("models/gemini-3-pro-image", "gemini/gemini-3-pro-image"),
         ("gemini/models/gemini-3-pro-image", "gemini/gemini-3-pro-image"),
-        # A known id is itself, however it begins.
+        # A known id is that model, whatever it begins with.
         ("gpt-image-1-mini", "openai/gpt-image-1-mini"),
         ("gemini-3-pro-image-preview", "gemini/gemini-3-pro-image-preview"),
     ],
 )
-def test_a_known_model_is_found_without_a_word(typed: str, found: str) -> None:
+def test_a_known_model_is_found_without_a_notice(typed: str, found: str) -> None:
     resolved = Registry().resolve(typed)
     assert resolved.model.reference == found
     assert resolved.notices == ()
@@ -55,7 +61,7 @@ def test_a_known_model_is_found_without_a_word(typed: str, found: str) -> None:
         ("gemini/gemini-3-pro-image-preview-11-2025", "Gemini 3 Pro Image Preview", 120),
     ],
 )
-def test_a_dated_snapshot_borrows_profile_and_prices_of_the_longest_known_id(
+def test_a_dated_snapshot_has_the_profile_and_the_prices_of_the_longest_known_id(
     typed: str, like: str, image_out: float
 ) -> None:
     resolved = Registry().resolve(typed)
@@ -63,9 +69,9 @@ def test_a_dated_snapshot_borrows_profile_and_prices_of_the_longest_known_id(
     assert resolved.model.id == model_id
     assert resolved.model.name == f"{like} ({model_id})"
     assert resolved.model.prices.image_out == image_out
-    assert [(n.code, n.message) for n in resolved.notices] == [
-        ("snapshot", f"{model_id} is not in the catalogue: it is treated as a snapshot of {like}.")
-    ]
+    (notice,) = resolved.notices
+    assert notice.code == "snapshot"
+    assert [fact for fact in (model_id, like) if fact not in notice.message] == []
 
 
 @pytest.mark.parametrize(
@@ -75,50 +81,39 @@ def test_a_dated_snapshot_borrows_profile_and_prices_of_the_longest_known_id(
         ("openai/gpt-image-2.50", "gpt-image-2.6-sunburst"),
         ("openai/my/model", "gpt-image-2.6-sunburst"),
         ("gemini/imagen-9", "gemini-nano-banana-2.1"),
-        # The id of another provider's model is not this provider's.
+        # The id is that of another provider.
         ("gemini/gpt-image-2", "gemini-nano-banana-2.1"),
     ],
 )
-def test_an_unknown_id_borrows_the_profile_of_the_newest_model_but_no_prices(typed: str, like: str) -> None:
+def test_an_unknown_id_has_the_profile_of_the_newest_model_without_prices(typed: str, like: str) -> None:
     registry = Registry()
     resolved, newest = registry.resolve(typed), registry.resolve(like).model
     model_id = typed.partition("/")[2]
     assert resolved.model.reference == typed
     assert (resolved.model.sizing, resolved.model.options) == (newest.sizing, newest.options)
     assert (resolved.model.prices.image_out, resolved.model.prices.text_in) == (None, None)
-    assert [(n.code, n.message) for n in resolved.notices] == [
-        (
-            "unknown_model",
-            f"{model_id} is not in the catalogue: it is treated like {newest.name}, and its prices are unknown.",
-        )
-    ]
+    (notice,) = resolved.notices
+    assert notice.code == "unknown_model"
+    assert [fact for fact in (model_id, newest.name, "prices") if fact not in notice.message] == []
 
 
 @pytest.mark.parametrize(
-    ("typed", "kind", "says"),
+    ("typed", "kind", "action", "facts"),
     [
-        (
-            "gpt-image-10",
-            InvalidRequestError,
-            "No known model is called 'gpt-image-10'. Write it as provider/model-id, with a provider out of gemini, "
-            "openai; see 'invokeai-external models'.",
-        ),
-        (
-            "openai/",
-            InvalidRequestError,
-            "'openai/' names no model. See: invokeai-external models --provider openai",
-        ),
-        (
-            "mistral/paint-1",
-            UnknownProviderError,
-            "There is no provider 'mistral'. Choose one of: gemini, openai.",
-        ),
+        ("gpt-image-10", InvalidRequestError, "list_models", ("'gpt-image-10'", "gemini, openai")),
+        ("openai/", InvalidRequestError, "list_models", ("'openai/'", "--provider openai")),
+        ("mistral/paint-1", UnknownProviderError, "advice", ("'mistral'", "gemini, openai")),
     ],
 )
-def test_a_name_that_finds_nothing_is_told_with_what_to_do(typed: str, kind: type[RequestError], says: str) -> None:
+def test_the_error_of_an_unknown_name_says_what_to_do(
+    typed: str, kind: type[RequestError], action: RemedyAction, facts: tuple[str, ...]
+) -> None:
     with pytest.raises(RequestError) as caught:
         Registry().resolve(typed)
-    assert (type(caught.value), str(caught.value)) == (kind, says)
+    assert type(caught.value) is kind
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.action == action
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize(
@@ -133,13 +128,13 @@ def test_the_default_is_the_newest_active_model_of_a_provider_with_a_key(keys: l
     assert Registry().default_model(keys).id == default
 
 
-def test_without_any_key_the_ways_to_one_are_told() -> None:
+def test_without_a_key_the_remedy_is_to_set_one_or_to_use_the_sandbox() -> None:
     with pytest.raises(NotConfiguredError) as caught:
         Registry().default_model([])
-    assert str(caught.value) == (
-        "No provider has a key yet. Set one with 'invokeai-external keys set openai' (or gemini), "
-        "or try everything for nothing with --sandbox."
-    )
+    assert caught.value.remedy is not None
+    assert (caught.value.remedy.action, caught.value.remedy.provider) == ("set_key", None)
+    facts = ("invokeai-external keys set openai", "gemini", "--sandbox")
+    assert [fact for fact in facts if fact not in caught.value.remedy.text] == []
 
 
 def test_models_are_listed_by_provider_newest_first() -> None:
@@ -177,7 +172,7 @@ def test_fields_of_a_known_model_are_overridden_one_by_one(tmp_path: Path) -> No
     assert [m.id for m in registry.models("openai")] == [m.id for m in Registry().models("openai")]
 
 
-def test_a_new_model_borrows_what_its_entry_does_not_say(tmp_path: Path) -> None:
+def test_a_new_model_has_the_profile_of_another_for_what_its_entry_does_not_say(tmp_path: Path) -> None:
     registry = with_models(
         tmp_path,
         """
@@ -239,7 +234,7 @@ def test_sizes_are_overridden_too_even_by_another_kind(
     assert str(plan(GenerationRequest(prompt="a red fox", size=asked), found).calls[0].size) == sent
 
 
-def test_an_override_leaves_the_sizes_that_it_does_not_name(tmp_path: Path) -> None:
+def test_an_override_keeps_the_sizes_that_it_does_not_name(tmp_path: Path) -> None:
     text = '  gemini/gemini-3-pro-image:\n    sizing: {ratios: {"32:9": 2048x576}}\n'
     found = with_models(tmp_path, text).resolve("gemini-3-pro-image").model
     assert isinstance(found.sizing, PresetSizing)
@@ -261,7 +256,7 @@ def test_an_entry_cannot_rename_its_model(tmp_path: Path) -> None:
     assert registry.resolve("gpt-image-2").model.reference == "openai/gpt-image-2"
 
 
-def test_where_no_model_is_active_any_more_the_first_one_is_the_default(tmp_path: Path) -> None:
+def test_the_first_model_is_the_default_if_all_are_retired(tmp_path: Path) -> None:
     retired = "".join(
         f"  {model.reference}:\n    lifecycle: {{status: retired}}\n" for model in Registry().models("gemini")
     )

@@ -418,7 +418,7 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
         ),
         (
             "models:\n  gemini/new:\n    sizing:\n      kind: fixed\n      sizes: [8x8, wide]\n",
-            "line 5: models.gemini/new.sizing.sizes.1: a size is written like 1536x864, not 'wide'.",
+            "line 5: models.gemini/new.sizing.sizes.1: 'wide' is not a valid size: write it like 1536x864.",
         ),
         (
             "models:\n  openai/new:\n    input_images: 5\n",
@@ -426,14 +426,14 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
         ),
         (
             "models:\n  openai/new:\n    modes: [txt2img]\n",
-            "line 2: models.openai/new: modes and input_images.max_count disagree on whether the model takes pictures.",
+            "line 2: models.openai/new: modes and input_images.max_count must agree on input images.",
         ),
         (
             "models:\n  openai/new:\n    sizing: {max_edge: 512}\n",
-            "line 3: models.openai/new.sizing: no size obeys this rule.",
+            "line 3: models.openai/new.sizing: no size follows this rule.",
         ),
         ("models:\n  mistral/new: {}\n", "line 2: models.mistral/new: There is no provider 'mistral'."),
-        ("models:\n  openai/: {}\n", "line 2: models.openai/: 'openai/' names no model."),
+        ("models:\n  openai/: {}\n", "line 2: models.openai/: 'openai/' does not name a model."),
     ],
 )
 def test_a_mistake_in_a_model_is_told_with_file_line_and_field(tmp_path: Path, text: str, says: str) -> None:

@@ -1,1 +1,1 @@
-"""Providers and models as data: one YAML file a provider, its schema, and the registry that finds both by name."""
+"""Providers and models as data: one YAML file per provider, its schema, and the registry that finds them by name."""

@@ -1,12 +1,13 @@
-"""The model configs as data: one YAML file a provider beside this module, and the functions that read them."""
+"""Reads the catalogue: the YAML files beside this module, one per provider."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -15,15 +16,21 @@ from .schema import ModelConfig, ProviderConfig
 __all__ = ["PROVIDER_IDS", "CatalogPage", "merge_fields", "page", "pages"]
 
 PROVIDER_IDS = ("gemini", "openai")
+"""The ids of all providers; each is the name of a YAML file."""
 
-# Nearly all installs of PyYAML have the loader in C, which takes a tenth of the time: part of every start of Invoke.
+# The loader in C, which most installations of PyYAML have, takes a tenth of the time; every start of Invoke needs it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class CatalogPage(NamedTuple):
-    """One provider's file: what was known on a day of the provider, and its models as raw fields by id, newest first.
+@dataclass(frozen=True, slots=True)
+class CatalogPage:
+    """The file of one provider.
 
-    The fields are kept raw so that the user's own can be laid over them before they are checked.
+    Attributes:
+        as_of: The date of its facts.
+        provider: The provider.
+        models: The raw fields of its models by id, newest first. They are validated later, after the user's own fields
+            are merged into them.
     """
 
     as_of: datetime.date
@@ -31,12 +38,13 @@ class CatalogPage(NamedTuple):
     models: Mapping[str, Mapping[str, Any]]
 
     def configs(self) -> tuple[ModelConfig, ...]:
+        """The models of the file as they are, without the user's fields."""
         return tuple(ModelConfig.model_validate(fields) for fields in self.models.values())
 
 
 @cache
 def page(provider_id: str) -> CatalogPage:
-    """The catalogue file of one provider."""
+    """The file of one provider, which is read once."""
     text = Path(__file__).with_name(f"{provider_id}.yaml").read_text(encoding="utf-8")
     raw = yaml.load(text, Loader=_Loader)
     provider = ProviderConfig.model_validate(raw["provider"])
@@ -52,22 +60,22 @@ def page(provider_id: str) -> CatalogPage:
 
 
 def pages() -> tuple[CatalogPage, ...]:
-    """All catalogue files."""
+    """The files of all providers."""
     return tuple(page(provider_id) for provider_id in PROVIDER_IDS)
 
 
 def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another, field by field and at every depth; neither is changed."""
+    """A mapping with the fields of another merged into it at every depth; neither is changed."""
     merged = dict(base)
     for name, value in override.items():
-        below = merged.get(name)
-        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_kind(below, value):
-            merged[name] = merge_fields(below, value)
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_kind(old, value):
+            merged[name] = merge_fields(old, value)
         else:
             merged[name] = value
     return merged
 
 
-def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
-    """False where the upper one is of another kind of sizing, whose fields cannot be mixed with the lower one's."""
-    return "kind" not in above or above["kind"] == below.get("kind")
+def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """False if the new fields are for another kind of sizing, so that they replace the old ones."""
+    return "kind" not in new or new["kind"] == old.get("kind")

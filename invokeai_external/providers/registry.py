@@ -1,10 +1,11 @@
-"""Finds a provider and a model config by id: the catalogue, with the user's own models laid over it."""
+"""Finds providers and models by name: those of the catalogue, merged with the user's own models."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -14,40 +15,47 @@ from ..result import Notice
 from . import catalog
 from .schema import ModelConfig, ProviderConfig
 
-__all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel"]
-
+__all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel", "UserModels"]
 
 PROVIDER_IDS = catalog.PROVIDER_IDS
 
 
 class UserModels(Protocol):
-    """The user's own models: their raw fields by ``provider/id``, and how to name a mistake in them."""
+    """The models in the user's settings file, and the errors that name the line of a mistake there."""
 
     @property
-    def fields(self) -> Mapping[str, Mapping[str, Any]]: ...
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The raw fields of each model by ``provider/id``."""
+        ...
 
     def error(self, reference: str, error: ValidationError) -> SettingsError:
-        """The first mistake that a model's fields hold, with its line."""
+        """The error for the first invalid field of a model."""
         ...
 
     def misnamed(self, reference: str, error: RequestError) -> SettingsError:
-        """The error of a model whose name cannot be one, with its line."""
+        """The error for a model whose name is not valid."""
         ...
 
 
-class ResolvedModel(NamedTuple):
-    """A model that was found, and what the user should know of how."""
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that was found by name.
+
+    Attributes:
+        model: The model.
+        notices: How it was found, if not by a name in the catalogue.
+    """
 
     model: ModelConfig
     notices: tuple[Notice, ...] = ()
 
 
 class Registry:
-    """All providers and models that are known.
+    """All known providers and models.
 
     Args:
-        user_models: What the user's ``invokeai_external.yaml`` adds or overrides.
-        today: The day on which models are active or retired; that of the call, in UTC, if none is given.
+        user_models: The models that the user's ``invokeai_external.yaml`` adds or overrides.
+        today: Returns the date that decides whether a model is active or retired; by default, today's date in UTC.
 
     Raises:
         SettingsError: One of the user's models is not valid; the message names the file, the line and the field.
@@ -57,7 +65,7 @@ class Registry:
         self, user_models: UserModels | None = None, *, today: Callable[[], datetime.date] | None = None
     ) -> None:
         self._today = today or clock.utc_today
-        # As they are written down. What is given out has the status of its day, see ``_as_of``.
+        # As written in the files. What is returned has the status of the day, see ``_as_of``.
         known = {config.reference: config for page in catalog.pages() for config in page.configs()}
         self._models = dict(known)
         for reference, fields in (user_models.fields if user_models else {}).items():
@@ -71,16 +79,16 @@ class Registry:
         except RequestError as error:
             raise user_models.misnamed(reference, error) from None
         if base["id"] != model_id:
-            # It was found by an alias, which from now on is the name of this model alone.
+            # It was found by an alias, which is now the id of this model.
             base["aliases"] = ()
         try:
-            merged = catalog.merge_fields(_without_overruled(base, fields), fields)
+            merged = catalog.merge_fields(_without_overridden(base, fields), fields)
             return ModelConfig.model_validate({**merged, "id": model_id, "provider": provider})
         except ValidationError as error:
             raise user_models.error(reference, error) from None
 
     def provider(self, provider_id: str) -> ProviderConfig:
-        """The provider of that id; raises UnknownProviderError."""
+        """The provider with an id; raises UnknownProviderError if there is no such provider."""
         if provider_id not in PROVIDER_IDS:
             raise UnknownProviderError(
                 f"There is no provider {provider_id!r}.", remedy=f"Choose one of: {', '.join(PROVIDER_IDS)}."
@@ -88,7 +96,7 @@ class Registry:
         return catalog.page(provider_id).provider
 
     def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
-        """All models, or one provider's, newest first, the user's own last; each with its status of today."""
+        """The models of all providers or of one: newest first, the user's own last, each with its status of today."""
         today = self._today()
         return tuple(self._as_of(today, model) for model in self._known(provider_id))
 
@@ -96,40 +104,40 @@ class Registry:
         return tuple(m for m in self._models.values() if provider_id in (None, m.provider))
 
     def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
-        """The model with the status that it has on a day, and a successor that is not retired on it."""
+        """The model with its status on a day, and with a successor that is not retired on that day."""
         life = model.lifecycle
-        update = {"status": life.status_on(day), "successor": self._living_successor(day, model)}
+        update = {"status": life.status_on(day), "successor": self._available_successor(day, model)}
         return model.model_copy(update={"lifecycle": life.model_copy(update=update)})
 
-    def _living_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
-        """What to use instead: its successor, or that one's where it is retired itself; None if none of them lives."""
-        passed, name = {model.id}, model.lifecycle.successor
+    def _available_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
+        """The successor, or the successor of a retired successor, and so on; None if all of them are retired."""
+        seen, name = {model.id}, model.lifecycle.successor
         while name:
             found = _named(name, self._known(model.provider))
             if found is None or found.lifecycle.status_on(day) != "retired":
                 return name
-            if found.id in passed:
+            if found.id in seen:
                 return None
-            passed.add(found.id)
+            seen.add(found.id)
             name = found.lifecycle.successor
         return None
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Find a model by ``provider/id``, by a known bare id, or by an alias; it has its status of today.
+        """Find a model by ``provider/id``, or by a known id or alias without a provider. It has its status of today.
 
-        An id that a provider may have but the catalogue does not know borrows a profile: of the longest known id that
-        it begins with and continues after a dash (a dated snapshot), else of the provider's newest model.
+        An unknown id gets the profile of a known model: that of the longest known id which it continues after a hyphen
+        (a dated snapshot), or else that of the newest model of the provider.
 
         Raises:
-            UnknownProviderError: No provider has that id.
-            InvalidRequestError: A bare id is not known, so that its provider cannot be told.
+            UnknownProviderError: There is no such provider.
+            InvalidRequestError: The id is unknown and has no provider, or is missing.
         """
         today = self._today()
         found = self._find(reference, today)
-        return found._replace(model=self._as_of(today, found.model))
+        return replace(found, model=self._as_of(today, found.model))
 
     def _find(self, reference: str, day: datetime.date) -> ResolvedModel:
-        # Google lists its ids as models/gemini-..., and so people paste them.
+        # Google lists its ids as models/gemini-..., so users paste them in that form.
         provider_id, slash, model_id = reference.strip().removeprefix("models/").partition("/")
         model_id = model_id.removeprefix("models/")
         if not slash:
@@ -137,11 +145,16 @@ class Registry:
         self.provider(provider_id)
         if not model_id:
             raise InvalidRequestError(
-                f"{reference!r} names no model.", remedy=f"See: invokeai-external models --provider {provider_id}"
+                f"{reference!r} does not name a model.",
+                remedy=Remedy(
+                    f"List the models with: invokeai-external models --provider {provider_id}",
+                    action="list_models",
+                    provider=provider_id,
+                ),
             )
         models = self._known(provider_id)
         found = _named(model_id, models)
-        return ResolvedModel(found) if found else self._borrow(model_id, models, day)
+        return ResolvedModel(found) if found else self._resolve_unknown(model_id, models, day)
 
     def _resolve_bare(self, model_id: str) -> ResolvedModel:
         found = _named(model_id, self._known())
@@ -150,23 +163,26 @@ class Registry:
         if snapshot_of := _prefix_of(model_id, self._known()):
             return _as_snapshot(model_id, snapshot_of)
         raise InvalidRequestError(
-            f"No known model is called {model_id!r}.",
-            remedy=f"Write it as provider/model-id, with a provider out of {', '.join(PROVIDER_IDS)}; "
-            "see 'invokeai-external models'.",
+            f"There is no known model {model_id!r}.",
+            remedy=Remedy(
+                "List the known models with: invokeai-external models (or write any other as provider/model-id; the "
+                f"providers are {', '.join(PROVIDER_IDS)})",
+                action="list_models",
+            ),
         )
 
-    def _borrow(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:
+    def _resolve_unknown(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:
         if snapshot_of := _prefix_of(model_id, models):
             return _as_snapshot(model_id, snapshot_of)
         newest = _newest(models, day)
         notice = Notice(
             "unknown_model",
-            f"{model_id} is not in the catalogue: it is treated like {newest.name}, and its prices are unknown.",
+            f"{model_id} is not in the catalogue; it is treated like {newest.name}, and its prices are unknown.",
         )
         return ResolvedModel(newest.as_unknown(model_id), (notice,))
 
     def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
-        """The newest active model of the first provider that has a key; raises NotConfiguredError if none has."""
+        """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()
         for provider_id in PROVIDER_IDS:
             if provider_id in ready:
@@ -175,7 +191,7 @@ class Registry:
             "No provider has a key yet.",
             remedy=Remedy(
                 f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
-                "or try everything for nothing with --sandbox.",
+                "or try everything for free with --sandbox.",
                 action="set_key",
             ),
         )
@@ -187,26 +203,28 @@ def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:
 
 
 def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
-    """The model with the longest id that begins another id; ``gpt-image-1`` begins ``gpt-image-1-x``, not ``-10``."""
-    fitting = [m for m in models if model_id.startswith(f"{m.id}-")]
-    return max(fitting, key=lambda m: len(m.id), default=None)
+    """The model with the longest id that another id continues after a hyphen: ``gpt-image-1`` for ``gpt-image-1-x``."""
+    candidates = [m for m in models if model_id.startswith(f"{m.id}-")]
+    return max(candidates, key=lambda m: len(m.id), default=None)
 
 
 def _as_snapshot(model_id: str, of: ModelConfig) -> ResolvedModel:
-    notice = Notice("snapshot", f"{model_id} is not in the catalogue: it is treated as a snapshot of {of.name}.")
+    notice = Notice("snapshot", f"{model_id} is not in the catalogue; it is treated as a snapshot of {of.name}.")
     return ResolvedModel(of.as_snapshot(model_id), (notice,))
 
 
 def _newest(models: Sequence[ModelConfig], day: datetime.date) -> ModelConfig:
-    """The first model that is active on a day; the first of all if none of them is."""
+    """The first model that is active on a day; the first model if all are retired or deprecated."""
     return next((m for m in models if m.lifecycle.status_on(day) == "active"), models[0])
 
 
-def _without_overruled(base: Mapping[str, Any], fields: Mapping[str, object]) -> dict[str, Any]:
-    """A model's fields without what the user's own say of its end: a status without a day takes the catalogue's day
-    with it, and a day of the user's own is confirmed."""
+def _without_overridden(base: Mapping[str, Any], fields: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of a known model without those of its lifecycle that the user's fields override as a whole.
+
+    A status of the user's replaces the catalogue's date too, and a date of the user's is confirmed.
+    """
     own = fields.get("lifecycle")
     if not isinstance(own, Mapping) or not isinstance(base.get("lifecycle"), Mapping):
         return dict(base)
-    overruled = {"status", "shutdown", "shutdown_confirmed"} if {"status", "shutdown"} & own.keys() else set()
-    return {**base, "lifecycle": {name: value for name, value in base["lifecycle"].items() if name not in overruled}}
+    overridden = {"status", "shutdown", "shutdown_confirmed"} if {"status", "shutdown"} & own.keys() else set()
+    return {**base, "lifecycle": {name: value for name, value in base["lifecycle"].items() if name not in overridden}}

@@ -1,7 +1,7 @@
-"""What is known of a model: what it can do, how long it lives, what it costs. Frozen values, no I/O.
+"""The schema of the catalogue: providers, and models with their abilities, lifecycles and prices. Frozen values.
 
-The values come from the YAML files in ``catalog/`` and from the user's ``invokeai_external.yaml``; every field that
-such a file may hold is a field here.
+The values come from the YAML files beside this module and from the user's ``invokeai_external.yaml``: both have exactly
+these fields.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = [
 ]
 
 Mode = Literal["txt2img", "img2img", "inpaint"]
-"""A picture from words, from words and pictures, or from words, a picture and a mask."""
+"""What an image is made from: a prompt; a prompt and images; a prompt, an image and a mask."""
 
 Status = Literal["active", "deprecated", "retired"]
-"""Served; served, but its end is announced; no longer served by its provider."""
+"""Available; available, but with an announced or reported end; no longer available from the provider."""
 
 ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
 
 
 class _Frozen(BaseModel):
-    # Validators take a while to build: they are when the first one is needed.
+    # Validators take a while to build, so they are built on first use.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Lifecycle(_Frozen):
-    """How long a model lives.
+    """How long a model is available.
 
     Attributes:
-        status: ``active``; ``deprecated`` (works, but its end is announced); ``retired`` (its provider has ended it).
-            None where nothing but the day of its end says so. Models that a ``Registry`` gives have that of its day.
-        since: The day it was released.
-        shutdown: The last day on which it is served, in UTC; None if no day is known.
-        shutdown_confirmed: False for a day that its provider has not said itself, or that is disputed: it only warns.
-        successor: The model id to use instead. A ``Registry`` gives one that is not retired itself.
+        status: The status; None if only the dates decide. Models from a ``Registry`` have the status of the day.
+        since: The release date.
+        shutdown: The last day, in UTC; None if it is not known.
+        shutdown_confirmed: False if the provider has not announced the last day, or it is disputed. Then it only
+            causes a warning.
+        successor: The id of the model to use instead. From a ``Registry``, it is not retired itself.
     """
 
     status: Status | None = None
@@ -59,9 +59,9 @@ class Lifecycle(_Frozen):
     successor: str | None = None
 
     def status_on(self, day: datetime.date) -> Status:
-        """What the model is on a day: retired from the day after its last one, if that is confirmed.
+        """The status on a day: retired after the last day, if that is confirmed.
 
-        Whoever writes ``active`` or ``retired`` is believed, whatever the day.
+        A written status of ``active`` or ``retired`` is used on every day.
         """
         if self.status in ("active", "retired"):
             return self.status
@@ -71,7 +71,14 @@ class Lifecycle(_Frozen):
 
 
 class Prices(_Frozen):
-    """Prices in USD for a million tokens; None is unknown, which is not zero."""
+    """Prices in USD per million tokens; None for an unknown price, which is not zero.
+
+    Attributes:
+        text_in: Of the prompt.
+        image_in: Of input images.
+        text_out: Of text in the response, thoughts included.
+        image_out: Of images in the response.
+    """
 
     text_in: float | None = Field(default=None, ge=0)
     image_in: float | None = Field(default=None, ge=0)
@@ -80,16 +87,16 @@ class Prices(_Frozen):
 
 
 class InputImageLimits(_Frozen):
-    """What a model takes in the way of pictures: the one to edit and the references together.
+    """The limits on input images: the image to edit and the references.
 
     Attributes:
-        max_count: The most pictures; 0 for a model that takes none.
-        max_bytes: The largest picture file in bytes.
-        max_total_bytes: The most bytes for all pictures of one call together; None if there is no such limit.
+        max_count: The most images; 0 for a model without input images.
+        max_bytes: The largest image file in bytes.
+        max_total_bytes: The most bytes of all images of one call; None for no such limit.
         max_mask_bytes: The largest mask file in bytes; only for models with the mode ``inpaint``.
-        mask_format: ``alpha``: a PNG that is transparent where to change, in a field of its own. ``white``: a picture
-            that is white where to change, sent behind the one to edit and counted with the others.
-        square_rgba: True if the picture to edit must be a square PNG with alpha (DALL·E 2).
+        mask_format: ``alpha``: a PNG that is transparent where to change, in a separate field. ``white``: an image that
+            is white where to change, sent after the image to edit and counted as an input image.
+        square_rgba: True if the image to edit must be a square PNG with alpha (DALL·E 2).
     """
 
     max_count: int = Field(default=0, ge=0)
@@ -104,9 +111,9 @@ class ChoiceOption(_Frozen):
     """An option with a list of values.
 
     Attributes:
-        values: What it takes.
-        preview: Those of the values that the provider calls a preview.
-        modes: Where it applies.
+        values: All values.
+        preview: The values that are a preview feature of the provider.
+        modes: The modes in which it applies.
     """
 
     values: tuple[str, ...] = Field(min_length=1)
@@ -115,7 +122,13 @@ class ChoiceOption(_Frozen):
 
 
 class NumberOption(_Frozen):
-    """An option that is a number from ``minimum`` to ``maximum``, both included."""
+    """An option that is a number.
+
+    Attributes:
+        minimum: The lowest value.
+        maximum: The highest value.
+        modes: The modes in which it applies.
+    """
 
     minimum: float
     maximum: float
@@ -129,24 +142,24 @@ class ModelConfig(_Frozen):
     """One model of one provider.
 
     Attributes:
-        id: The id that is sent to the provider.
+        id: The id to send to the provider.
         provider: The provider's id.
-        name: What people call it.
-        description: One or two sentences; that a key is needed and that use costs money among them.
-        lifecycle: Whether it is still served, and until when.
-        aliases: Other names for it; the id is what is sent.
-        modes: What it can make pictures from.
-        seed: True if it takes a seed.
-        previews: True if it shows a picture while it makes it, over a stream of events.
-        input_images: What pictures it takes.
-        max_images_per_call: The most pictures that one call gives; more become several calls.
-        max_prompt_characters: The longest prompt.
-        sizing: The sizes it makes.
+        name: The name to show.
+        description: The description to show, which ends with the provider's billing note.
+        lifecycle: Whether it is available, and until when.
+        aliases: Other ids with which users may name it.
+        modes: What it makes images from.
+        seed: True if it supports seeds.
+        previews: True if it shows unfinished images, as a stream of events.
+        input_images: The limits on input images.
+        max_images_per_call: The most images of one call; for more, there are several calls.
+        max_prompt_characters: The longest prompt; None if there is no known limit.
+        sizing: The sizes that it supports.
         options: Its options by name.
-        prices: USD for a million tokens.
-        image_tokens: The tokens of one finished picture, to estimate a cost with. Keyed by what sets it: an image size
-            (``2K``), quality and size (``high 1024x1024``), or ``any``.
-        text_tokens: The most text tokens that are billed with each finished picture, at the price ``text_out``.
+        prices: Its prices.
+        image_tokens: The image tokens of one image, for estimates, by what decides them: an image size (``2K``), a
+            quality and a size (``high 1024x1024``), or ``any``.
+        text_tokens: The most text tokens that are billed with each image, at the price ``text_out``.
     """
 
     id: str = Field(min_length=1)
@@ -169,23 +182,23 @@ class ModelConfig(_Frozen):
 
     @model_validator(mode="after")
     def _modes_and_limits_agree(self) -> Self:
-        takes_images = self.input_images.max_count > 0
-        if takes_images != ("img2img" in self.modes or "inpaint" in self.modes):
-            raise ValueError("modes and input_images.max_count disagree on whether the model takes pictures")
+        has_input_images = self.input_images.max_count > 0
+        if has_input_images != ("img2img" in self.modes or "inpaint" in self.modes):
+            raise ValueError("modes and input_images.max_count must agree on input images")
         return self
 
     @property
     def reference(self) -> str:
-        """The name that finds it anywhere: ``provider/id``."""
+        """Its unambiguous name: ``provider/id``."""
         return f"{self.provider}/{self.id}"
 
     def as_unknown(self, model_id: str) -> Self:
-        """This model's profile lent to an id of which nothing is known, prices least of all."""
+        """The profile of this model for an unknown id, without prices and dates."""
         return self.model_copy(
             update={
                 "id": model_id,
                 "name": model_id,
-                "description": f"Not in the catalogue, treated like {self.name}. Needs an API key; use costs money.",
+                "description": f"Not in the catalogue; treated like {self.name}. Needs an API key; images are billed.",
                 "lifecycle": Lifecycle(),
                 "aliases": (),
                 "prices": Prices(),
@@ -195,22 +208,22 @@ class ModelConfig(_Frozen):
         )
 
     def as_snapshot(self, model_id: str) -> Self:
-        """This model under the id of one of its dated snapshots, which has the same abilities and prices."""
+        """The profile of this model for one of its dated snapshots, which has the same abilities and prices."""
         return self.model_copy(update={"id": model_id, "name": f"{self.name} ({model_id})", "aliases": ()})
 
 
 class ProviderConfig(_Frozen):
-    """What people need to know of a provider, as its catalogue file says it.
+    """One provider.
 
     Attributes:
         id: Its id, as in ``--model`` and in the names of settings.
-        adapter: The wire format that it speaks: the name of a module in ``adapters/``.
-        name: What people call it.
-        base_url: Where its API is served.
-        api_version: What is added to a base URL without a path.
-        key_url: Where to make a key.
-        billing_url: Where to pay, and to see limits.
-        billing_note: The sentence that ends each of its models' descriptions.
+        adapter: Its wire format: the name of a module in ``adapters/``.
+        name: The name to show.
+        base_url: The URL of its API.
+        api_version: The path to append to a base URL without a path.
+        key_url: The web page where you create a key.
+        billing_url: The web page with credit and limits.
+        billing_note: The last sentence of the description of each of its models.
     """
 
     id: str
