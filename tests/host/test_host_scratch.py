@@ -34,7 +34,7 @@ class Scratch:
             self.process = subprocess.Popen(
                 [*ENDING_WITH_US, sys.executable, "-m", "tests.host.scratch", self.root],
                 cwd=REPOSITORY,
-                # Nothing listens there: who asks this machine over the proxy finds no Invoke.
+                # Nothing listens there: a request through the proxy would not reach Invoke.
                 env={**environ, "INVOKEAI_EXTERNAL_HOST_PYTHON": str(python), "http_proxy": "http://127.0.0.1:9"},
                 stdout=out,
                 stderr=subprocess.STDOUT,

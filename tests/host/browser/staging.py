@@ -65,7 +65,7 @@ def open_empty_canvas(page: InvokePage) -> None:
 
 @contextmanager
 def slowed(page: InvokePage, times: int) -> Iterator[None]:
-    """The browser's processor is so many times slower."""
+    """Slow the browser's processor down by a factor."""
     devtools = page.raw.context.new_cdp_session(page.raw)
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": times})
     try:
@@ -76,10 +76,10 @@ def slowed(page: InvokePage, times: int) -> Iterator[None]:
 
 
 def run_batch(page: InvokePage, invoke: Invoke, sandbox: Sandbox, seconds: float, size: int = SIZE) -> list[str]:
-    """Run a batch on the open Canvas, and look at each of its staged items; gives the images that can be accepted.
+    """Run a batch on the open Canvas, and check each of its staged items; return the images that can be accepted.
 
-    One can be accepted if its thumbnail shows the very image that its item made, and *Accept* is enabled once it is
-    selected. At the end all are discarded.
+    An image can be accepted if its thumbnail shows the image of its item, and *Accept* is enabled when it is selected.
+    At the end all are discarded.
     """
     if seconds:
         sandbox.order("openai", "slow", times=size, seconds=seconds)
@@ -124,7 +124,7 @@ def thumbnail(page: InvokePage, number: int) -> Locator:
 
 
 def ended(invoke: Invoke, before: set[int], size: int) -> list[Json] | None:
-    """The items that were not there before, once there are so many and all have ended."""
+    """The items that were not there before, once there are ``size`` of them and all have ended."""
     # Not asked for by their destination, as the page asks: the plugin must not take this for the page's own look.
     items = [item for item in invoke.get("/v1/queue/default/list_all") if item["item_id"] not in before]
     return items if len(items) == size and all(item["completed_at"] for item in items) else None
@@ -158,7 +158,7 @@ def main() -> int:
 
 
 def _made(page: InvokePage, invoke: Invoke, sandbox: Sandbox, name: str, form: Form) -> int:
-    """Make the batches of a form, and say how many of their images can be accepted; gives how many cannot."""
+    """Make the batches of a form, and print how many of their images can be accepted; return how many cannot."""
     counts = []
     with slowed(page, form.slowdown):
         for _ in range(form.batches):
