@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from invokeai_external.images import metadata
 from invokeai_external.invoke.gallery.fallback import FallbackFolder, reason_of, root_cause
 from invokeai_external.root_files import RESCUED_FOLDER
 
+from .support.samples import encoded
+
 
 @pytest.fixture
 def image() -> GeneratedImage:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), "red").save(file, "PNG")
-    return GeneratedImage(
-        data=file.getvalue(), mime_type="image/png", size=Size(4, 3), metadata={"positive_prompt": "a red fox"}
-    )
+    data = encoded(Image.new("RGB", (4, 3), "red"), "PNG")
+    return GeneratedImage(data=data, mime_type="image/png", size=Size(4, 3), metadata={"positive_prompt": "a red fox"})
 
 
 def no_folder() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from dataclasses import replace
@@ -24,13 +23,13 @@ from invokeai_external.invoke.queue_items import ItemId
 from invokeai_external.request import InputImage
 from invokeai_external.root_files import KEPT_FOLDER
 
+from .support.samples import encoded
+
 REQUEST = GenerationRequest(model="gemini/x", prompt="a red fox", seed=7, aspect_ratio=AspectRatio(16, 9))
 
 
 def png(colour: str) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), colour).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.new("RGB", (4, 3), colour), "PNG")
 
 
 def result_of(*colours: str) -> GenerationResult:

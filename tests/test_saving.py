@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Container
 from pathlib import Path
@@ -73,9 +72,8 @@ def folder(tmp_path: Path) -> FallbackFolder:
 
 
 def image(colour: str) -> GeneratedImage:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), colour).save(file, "PNG")
-    return GeneratedImage(data=file.getvalue(), mime_type="image/png", size=Size(4, 3), metadata={"colour": colour})
+    data = encoded(Image.new("RGB", (4, 3), colour), "PNG")
+    return GeneratedImage(data=data, mime_type="image/png", size=Size(4, 3), metadata={"colour": colour})
 
 
 def signed_image() -> GeneratedImage:
