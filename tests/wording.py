@@ -109,6 +109,7 @@ QUOTING = {
     "invokeai_external/sandbox/gemini_faults.py",
     "invokeai_external/sandbox/gemini_request.py",
     "invokeai_external/sandbox/openai.py",
+    "invokeai_external/sandbox/openai_errors.py",
     "invokeai_external/sandbox/openai_faults.py",
     "invokeai_external/sandbox/openai_request.py",
 }

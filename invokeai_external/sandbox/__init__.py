@@ -1,9 +1,9 @@
-"""A local emulator of OpenAI's image API and Google's Gemini API, to build and to test with for nothing.
+"""A local emulator of OpenAI's image API and Google's Gemini API, to build and test with, free of charge.
 
-``create_app()`` gives an ASGI application that answers like both services: the same checks, the same errors, the same
+``create_app()`` returns an ASGI application that behaves like both services: the same checks, the same errors, the same
 fields. Only the base URL changes: ``http://HOST:PORT/openai/v1`` for OpenAI, ``http://HOST:PORT/gemini`` for Gemini
 (clients add ``/v1`` or ``/v1beta`` themselves). The images are drawn here, from the prompt and the seed; nothing
-leaves the machine, and nothing is billed. Any key is good unless it holds the word ``wrong`` or ``invalid``.
+leaves the machine, and nothing is billed. Every key is valid unless it contains the word ``wrong`` or ``invalid``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sandbox's own routes: order faults and look at the received calls."""
+"""The sandbox's own routes: queue faults and look at the received requests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ router = APIRouter(prefix="/sandbox")
 
 
 @router.post("/faults")
-async def order_fault(request: Request) -> Response:
-    """Queue a fault; 422 with a reason if the order makes no sense."""
+async def queue_fault(request: Request) -> Response:
+    """Queue a fault; 422 with a reason if the body is not valid."""
     try:
         provider, fault, times = read_fault(json.loads(await request.body() or b"null"))
     except ValueError as error:
         return JSONResponse({"error": str(error)}, status_code=422)
     faults = state_of(request).faults
-    faults.order(provider, fault, times)
+    faults.add(provider, fault, times)
     return JSONResponse({"waiting": faults.waiting()}, status_code=201)
 
 
 @router.get("/faults")
 async def list_faults(request: Request) -> Response:
-    """The table of faults, and how many are waiting."""
+    """The table of faults, and how many are queued."""
     table = {
         name: {
             "summary": kind.summary,
@@ -43,19 +43,19 @@ async def list_faults(request: Request) -> Response:
 
 @router.delete("/faults")
 async def clear_faults(request: Request) -> Response:
-    """Forget all ordered faults."""
+    """Delete all queued faults."""
     state_of(request).faults.clear()
     return Response(status_code=204)
 
 
 @router.get("/requests")
 async def list_requests(request: Request) -> Response:
-    """The received calls, oldest first."""
+    """The received requests, oldest first."""
     return JSONResponse({"requests": state_of(request).calls.all()})
 
 
 @router.delete("/requests")
 async def clear_requests(request: Request) -> Response:
-    """Forget the received calls."""
+    """Delete the log of received requests."""
     state_of(request).calls.clear()
     return Response(status_code=204)

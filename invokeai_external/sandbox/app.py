@@ -1,4 +1,4 @@
-"""Puts the parts of the sandbox together."""
+"""Creates the sandbox's ASGI application."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .state import SandboxState
 __all__ = ["create_app"]
 
 _HEADER = b"x-invokeai-external-sandbox"
-"""Tells a client that an answer is not the provider\'s: it cost nothing."""
+"""Marks a response as the sandbox's own, which cost nothing."""
 
 _VERSIONS = {"openai": "v1", "gemini": "v1beta"}
 _UNVERSIONED = re.compile(r"/(openai|gemini)(/(?:images|models)(?:/.*)?)", re.DOTALL)
@@ -36,14 +36,13 @@ def create_app(
     today: Callable[[], datetime.date] | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> FastAPI:
-    """A sandbox of its own, with its own faults and its own log of calls.
+    """Create a sandbox with its own faults and its own log of requests.
 
     Args:
-        admin: Whether the routes under ``/sandbox`` are there, which order faults and show the received calls.
-        serve_retired: Whether retired models answer as they did in their day, as they may behind a proxy; they are
-            not found otherwise.
-        today: The day that decides which models are retired; the current day in UTC if not given.
-        sleep: Waits for so many seconds where a fault orders it.
+        admin: Whether to include the routes under ``/sandbox``, which queue faults and show the received requests.
+        serve_retired: Whether retired models still work, as they may behind a proxy; otherwise they are not found.
+        today: Returns the day that decides which models are retired; by default, the current day in UTC.
+        sleep: Waits for a number of seconds, for the faults that delay a response.
     """
     app = FastAPI(title="invokeai_external sandbox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.sandbox = SandboxState(serve_retired=serve_retired, today=today or clock.utc_today, sleep=sleep)
@@ -51,14 +50,14 @@ def create_app(
     app.include_router(gemini_router)
     if admin:
         app.include_router(admin_router)
-    app.add_exception_handler(Refusal, _answer_refusal)
-    app.add_exception_handler(HTTPException, _answer_no_such_route)
-    app.add_middleware(_SaySandbox)
+    app.add_exception_handler(Refusal, _send_refusal)
+    app.add_exception_handler(HTTPException, _send_route_error)
+    app.add_middleware(_MarkResponses)
     return app
 
 
-class _SaySandbox:
-    """Marks every answer, so that nobody takes its cost for money that was spent, and notes its status."""
+class _MarkResponses:
+    """Marks every response, so that its cost does not pass for money spent, and logs its status."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,20 +80,20 @@ class _SaySandbox:
 
 
 def _with_version(scope: Scope) -> Scope:
-    """The same request with an API version: a base URL that ends in ``/gemini`` or ``/openai`` will do as well."""
+    """The same request with an API version, so that a base URL may also end in ``/gemini`` or ``/openai``."""
     found = _UNVERSIONED.fullmatch(scope.get("path", ""))
     return {**scope, "path": f"/{found[1]}/{_VERSIONS[found[1]]}{found[2]}"} if found else scope
 
 
-async def _answer_refusal(_: Request, error: Exception) -> Response:
+async def _send_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     if isinstance(error, HtmlPage):
         return HTMLResponse(error.body, status_code=error.status)
     return JSONResponse(error.body, status_code=error.status, headers=error.headers)
 
 
-async def _answer_no_such_route(request: Request, error: Exception) -> Response:
-    """What each service says of a path or a method that it does not have."""
+async def _send_route_error(request: Request, error: Exception) -> Response:
+    """Each service's error for an unknown path or method."""
     assert isinstance(error, HTTPException)
     hide_key_in_query(request)
     method, path, headers = request.method, request.url.path, error.headers
@@ -102,11 +101,11 @@ async def _answer_no_such_route(request: Request, error: Exception) -> Response:
         path = path.removeprefix("/openai")
         if error.status_code == 405:
             message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
-            return await _answer_refusal(
+            return await _send_refusal(
                 request, openai_error(405, message, code="method_not_supported", headers=headers)
             )
-        return await _answer_refusal(request, openai_error(404, f"Invalid URL ({method} {path})", headers=headers))
+        return await _send_refusal(request, openai_error(404, f"Invalid URL ({method} {path})", headers=headers))
     if path.startswith("/gemini/"):
         message = f"The requested URL {path.removeprefix('/gemini')} was not found on this server for {method}."
-        return await _answer_refusal(request, gemini_error(404, message, headers=headers))
+        return await _send_refusal(request, gemini_error(404, message, headers=headers))
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=headers)

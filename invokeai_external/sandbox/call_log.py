@@ -1,4 +1,4 @@
-"""The log of received calls, for tests to look at: kept in memory only, without keys and without image bytes."""
+"""The log of received requests, for tests to look at: in memory only, without keys and without image bytes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from starlette.types import Scope
 __all__ = ["ABANDONED", "CUT_SHORT", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query"]
 
 _CREDENTIALS = {"authorization", "x-goog-api-key", "api-key", "x-api-key", "proxy-authorization", "cookie"}
-_MOST_CALLS = 1000
+_MAX_CALLS = 1000
 
 ABANDONED = "abandoned"
-"""The outcome of a call whose client did not wait for the answer."""
+"""The outcome of a request whose client did not wait for the response."""
 
 CUT_SHORT = "cut short"
-"""The outcome of a call whose answer was not sent to its end, as ordered."""
+"""The outcome of a request whose response was cut short by a fault."""
 
 
 class Outcome:
-    """What becomes of a request; hangs on its scope, from before it is known to be a call.
+    """The outcome of a request; attached to its scope before the request is logged.
 
     Attributes:
-        entry: Its entry in the log of calls; None for what is no call.
+        entry: Its entry in the log; None for a request that is not logged.
     """
 
     _KEY = "invokeai_external.outcome"
@@ -43,12 +43,12 @@ class Outcome:
         return found
 
     def note(self, outcome: int | str) -> None:
-        """Write down the status of the answer, or that it was abandoned or cut short; the first word counts."""
+        """Log the status of the response, or that it was abandoned or cut short; only the first outcome counts."""
         if self.entry and self.entry["outcome"] is None:
             self.entry["outcome"] = outcome
 
     def sends(self, images: Iterable[bytes]) -> None:
-        """Write down the image files that are about to be sent whole, by their SHA-256."""
+        """Log the complete image files that are about to be sent, by their SHA-256."""
         if self.entry:
             sent = self.entry["images"]
             assert isinstance(sent, list)
@@ -56,16 +56,16 @@ class Outcome:
 
 
 class CallLog:
-    """The newest thousand calls, oldest first."""
+    """The newest thousand requests, oldest first."""
 
     def __init__(self) -> None:
-        self._calls: deque[dict[str, object]] = deque(maxlen=_MOST_CALLS)
+        self._calls: deque[dict[str, object]] = deque(maxlen=_MAX_CALLS)
 
     def record(self, request: Request, **content: object) -> None:
-        """Note a call; ``content`` is its ``json`` body or its multipart ``fields``, made free of image bytes.
+        """Log a request; ``content`` is its ``json`` body or its multipart ``fields``, without image bytes.
 
-        Its ``outcome`` is the status of the answer, ``abandoned``, ``cut short``, or None while it is open; its
-        ``images`` are the SHA-256 of the image files that the answer held whole, previews aside.
+        Its ``outcome`` is the status of the response, ``abandoned``, ``cut short``, or None while it is open; its
+        ``images`` are the SHA-256 of the complete image files in the response, without previews.
         """
         entry: dict[str, object] = {
             "method": request.method,
@@ -87,12 +87,12 @@ class CallLog:
 
 
 def describe_bytes(data: bytes) -> dict[str, object]:
-    """What the log says in the place of a file: its length in bytes and its SHA-256."""
+    """What the log has in place of a file: its length in bytes and its SHA-256."""
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def hide_key_in_query(request: Request) -> None:
-    """Take a ``?key=`` out of the query, where the web server's access log would write it down."""
+    """Remove a ``?key=`` from the query, or the web server would write it into its access log."""
     query: bytes = request.scope["query_string"]
     request.scope["query_string"] = re.sub(rb"(^|&)(key|api_key)=[^&]*", rb"\1\2=present", query)
 

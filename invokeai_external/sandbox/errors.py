@@ -27,16 +27,16 @@ _GOOGLE_STATUS = {
 """The canonical name of each HTTP status, as google.rpc.Code maps them."""
 
 
-_OF_CLOUDFLARE = {
+_CLOUDFLARE_PHRASES = {
     520: "Web server is returning an unknown error",
     522: "Connection timed out",
     524: "A timeout occurred",
 }
-"""What the statuses mean that Cloudflare has added."""
+"""The meaning of Cloudflare's own statuses."""
 
 
 class Refusal(Exception):
-    """An error answer: its HTTP status, its JSON body and its extra headers."""
+    """An error response: its HTTP status, its JSON body and its extra headers."""
 
     def __init__(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"HTTP {status}")
@@ -46,16 +46,16 @@ class Refusal(Exception):
 
 
 class HtmlPage(Refusal):
-    """An error page of a proxy or a load balancer before the service, which speaks no JSON."""
+    """An error page of a proxy or load balancer in front of the service, as HTML."""
 
     def __init__(self, status: int) -> None:
-        title = f"{status} {_OF_CLOUDFLARE.get(status) or HTTPStatus(status).phrase}"
+        title = f"{status} {_CLOUDFLARE_PHRASES.get(status) or HTTPStatus(status).phrase}"
         page = f"<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
         super().__init__(status, page)
 
 
 def request_id() -> str:
-    """A new name for a call, in the form of OpenAI's, and plain to tell from a real one."""
+    """A new request ID in OpenAI's form, recognisable as the sandbox's."""
     return f"req_sandbox_{secrets.token_hex(12)}"
 
 
@@ -68,7 +68,7 @@ def openai_error(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """An error of OpenAI: ``kind`` is its field ``type``, ``param`` the parameter at fault."""
+    """An error of OpenAI: ``kind`` is its field ``type``, ``param`` the invalid parameter."""
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return Refusal(status, body, {"x-request-id": request_id(), **(headers or {})})
 
@@ -81,8 +81,8 @@ def gemini_error(
     details: Sequence[JSONObject] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """An error of the Gemini API: google.rpc.Status as JSON; ``code`` is the HTTP status, whose name is the usual one
-    unless another is given."""
+    """An error of the Gemini API: google.rpc.Status as JSON. ``code`` is the HTTP status, ``status`` its name, by
+    default the canonical one."""
     error: JSONObject = {"code": code, "message": message, "status": status or _GOOGLE_STATUS[code]}
     if details:
         error["details"] = list(details)
@@ -90,7 +90,7 @@ def gemini_error(
 
 
 def gemini_unknown_names(places: Sequence[tuple[str, str]]) -> Refusal:
-    """What the Gemini API says of fields that it does not know: (the field, the snake_case path of its owner) each."""
+    """The Gemini API's error for unknown fields, each given as (the field, the snake_case path of its owner)."""
     violations: list[JSONObject] = []
     for name, owner in places:
         where = f" at '{owner}'" if owner else ""

@@ -1,9 +1,9 @@
-"""Faults to order: what can go wrong at a provider, made to happen on the next calls.
+"""Faults: what can go wrong at a provider, made to happen for the next requests.
 
 ``POST /sandbox/faults`` with ``{"provider": "openai", "fault": "rate_limited", "times": 2, "form": "none"}`` puts a
-fault in the provider's queue. Each call for images that brings a good key takes one fault from the queue, whatever
-else is wrong with it, until the queue is empty; calls for the list of models take none. ``FAULTS`` is the table of all
-faults and of their parameters.
+fault into the provider's queue. Each request for images with a valid key takes one fault from the queue, whatever else
+is wrong with it, until the queue is empty; requests for the list of models do not. ``FAULTS`` is the table of all
+faults and their parameters.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Param:
     """A parameter of a fault.
 
     Attributes:
-        default: Its value when it is left out.
-        choices: The values it takes; empty for any of its type.
-        is_file: True for a text that is the base64 of a file.
+        default: Its value if it is not given.
+        choices: Its valid values; empty for any value of its type.
+        is_file: True for the base64 of a file.
     """
 
     default: ParamValue
@@ -46,7 +46,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """One line of the table: what happens, at which providers, and the parameters that shape it."""
+    """A row of the table: what happens, for which providers, and the parameters."""
 
     summary: str
     params: Mapping[str, Param] = field(default_factory=dict)
@@ -58,7 +58,7 @@ _SECONDS = Param(1.0)
 
 FAULTS: Mapping[str, FaultKind] = {
     "rate_limited": FaultKind(
-        "429 that waiting cures; form says how the wait of so many seconds is told, delay is RetryInfo's own text",
+        "429 that a later retry avoids; form: how the wait of so many seconds is sent, delay: RetryInfo's own text",
         {
             "form": Param(
                 "retry-after-seconds",
@@ -78,7 +78,7 @@ FAULTS: Mapping[str, FaultKind] = {
         },
     ),
     "quota": FaultKind(
-        "an error of quota or money; OpenAI: code and status, Gemini: limit and delay (RetryInfo's text)",
+        "an error of quota or billing; OpenAI: code and status, Gemini: limit, status and delay (RetryInfo's text)",
         {
             "code": Param(
                 "insufficient_quota",
@@ -95,20 +95,20 @@ FAULTS: Mapping[str, FaultKind] = {
         },
     ),
     "server_error": FaultKind(
-        "the provider is broken or overloaded; body html gives a page as a proxy in between would",
+        "the provider is broken or overloaded; body html: a page as from a proxy",
         {"status": Param(503, _STATUSES), "body": Param("json", ("json", "html"))},
     ),
     "gateway_timeout": FaultKind(
-        "a gateway gives up while the provider goes on, and answers with a page",
+        "a gateway gives up with an HTML page while the provider goes on",
         {"status": Param(504, (504, 520, 522, 524))},
     ),
-    "organization_not_verified": FaultKind("403 until the organization proves who it is", providers=("openai",)),
+    "organization_not_verified": FaultKind("403 until the organization is verified", providers=("openai",)),
     "moderation": FaultKind("400 moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
     "blocked_prompt": FaultKind(
         "200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
     ),
     "refusal_text": FaultKind(
-        "200 and STOP with words in the place of an image",
+        "200 and STOP with text in place of an image",
         {"text": Param("I can't create that image, but I can describe it for you.")},
         providers=("gemini",),
     ),
@@ -117,21 +117,21 @@ FAULTS: Mapping[str, FaultKind] = {
         {"reason": Param("IMAGE_SAFETY"), "message": Param(None)},
         providers=("gemini",),
     ),
-    "no_image": FaultKind("200 with nothing in it: an empty data list, a candidate without parts"),
+    "no_image": FaultKind("200 without content: an empty data list, a candidate without parts"),
     "wrapped_error": FaultKind(
         "an error inside a list of one", {"status": Param(503, (400, 403, 404, 429, *_STATUSES))}, providers=("gemini",)
     ),
     "truncated_body": FaultKind("the connection closes in the middle of the body that content-length announced"),
-    "truncated_json": FaultKind("a whole HTTP answer that holds half of its JSON"),
+    "truncated_json": FaultKind("a complete HTTP response with half of its JSON"),
     "bad_base64": FaultKind("image data that is not base64"),
-    "not_an_image": FaultKind("good base64 of something that is no image"),
+    "not_an_image": FaultKind("valid base64 of something that is not an image"),
     "url_safe_base64": FaultKind("image data in the URL-safe alphabet of base64"),
     "served_file": FaultKind(
-        "this file in the place of every image, byte for byte: base64 of a PNG, JPEG or WebP",
+        "this file in place of every image, byte for byte: base64 of a PNG, JPEG or WebP",
         {"file": Param("", is_file=True)},
     ),
     "url_result": FaultKind(
-        "a url in the place of b64_json: of the sandbox, where the image is after so many misses (404), or data:",
+        "a url in place of b64_json: one of the sandbox, which returns 404 for so many misses first, or data:",
         {
             "form": Param("absolute", ("absolute", "relative", "data")),
             "misses": Param(0.0),
@@ -140,33 +140,33 @@ FAULTS: Mapping[str, FaultKind] = {
         providers=("openai",),
     ),
     "several_images": FaultKind(
-        "one image more than asked for: the first one again, or before all others at half its size",
+        "one image more than requested: the first one again, or the first one at half its size before all others",
         {"form": Param("twice", ("twice", "small_first"))},
     ),
-    "thought_only": FaultKind("the image in a thought alone, and STOP", providers=("gemini",)),
-    "snake_case": FaultKind("an answer with snake_case names", providers=("gemini",)),
-    "jpeg_answer": FaultKind("a JPEG image, whatever was asked for"),
-    "other_size": FaultKind("an image of another size than asked for", {"width": Param(896), "height": Param(640)}),
-    "sloppy_mask": FaultKind("an edit that changes a little outside of its mask as well"),
-    "slow": FaultKind("a good answer after so many seconds", {"seconds": _SECONDS}),
-    "dropped_connection": FaultKind("the connection closes without an answer"),
+    "thought_only": FaultKind("the image only in a thought, and STOP", providers=("gemini",)),
+    "snake_case": FaultKind("a response with snake_case names", providers=("gemini",)),
+    "jpeg_answer": FaultKind("a JPEG image, whatever format was requested"),
+    "other_size": FaultKind("an image with another size than requested", {"width": Param(896), "height": Param(640)}),
+    "sloppy_mask": FaultKind("an edit that also changes every pixel outside its mask a little"),
+    "slow": FaultKind("a normal response after so many seconds", {"seconds": _SECONDS}),
+    "dropped_connection": FaultKind("the connection closes without a response"),
     "slow_stream": FaultKind("so many seconds between the events of a stream", {"seconds": _SECONDS}),
-    "stream_ends_early": FaultKind("a stream that ends before its image is finished"),
+    "stream_ends_early": FaultKind("a stream that ends before its image is complete"),
     "stream_error": FaultKind(
-        "an error object in the stream, behind the previews; OpenAI: code, Gemini: status",
+        "an error object in the stream, after the previews; OpenAI: code, Gemini: status",
         {
             "code": Param("server_error", ("server_error", "rate_limit_exceeded", "moderation_blocked")),
             "status": Param(503, (400, 429, *_STATUSES)),
         },
     ),
-    "stream_ignored": FaultKind("the answer in one piece, as of a server that knows no streams and does not mind"),
-    "stream_refused": FaultKind("a call for a stream is refused, as by a server that knows none"),
+    "stream_ignored": FaultKind("the response in one piece, as from a server that ignores stream"),
+    "stream_refused": FaultKind("an error for a streamed request, as from a server without streams"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One ordered fault with all its parameters."""
+    """A queued fault with all its parameters."""
 
     name: str
     params: Mapping[str, ParamValue]
@@ -181,7 +181,7 @@ class Fault:
         return base64.b64decode(self.text(name))
 
     def optional(self, name: str) -> str | None:
-        """A text parameter that may be left out."""
+        """A text parameter that may be null."""
         value = self.params[name]
         return None if value is None else str(value)
 
@@ -195,21 +195,21 @@ def _is_base64(text: str) -> bool:
 
 
 class FaultQueue:
-    """The ordered faults of each provider, first in, first out."""
+    """The queued faults of each provider, first in, first out."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Fault]] = {provider: deque() for provider in PROVIDERS}
 
-    def order(self, provider: str, fault: Fault, times: int) -> None:
+    def add(self, provider: str, fault: Fault, times: int) -> None:
         self._queues[provider].extend([fault] * times)
 
     def take(self, provider: str) -> Fault | None:
-        """The next fault, which is then gone; None if nothing was ordered."""
+        """Remove and return the next fault; None if the queue is empty."""
         queue = self._queues[provider]
         return queue.popleft() if queue else None
 
     def waiting(self) -> dict[str, int]:
-        """How many faults are left, by provider."""
+        """How many faults are queued, by provider."""
         return {provider: len(queue) for provider, queue in self._queues.items()}
 
     def clear(self) -> None:
@@ -217,26 +217,30 @@ class FaultQueue:
             queue.clear()
 
 
-def read_fault(order: object) -> tuple[str, Fault, int]:
-    """Read an order: the provider, the fault and how many times; raises ValueError with what is wrong with it."""
-    if not isinstance(order, dict):
-        raise ValueError("an order is a JSON object")
-    provider, name, times = order.get("provider"), order.get("fault"), order.get("times", 1)
+def read_fault(body: object) -> tuple[str, Fault, int]:
+    """Read the body of a request for a fault: the provider, the fault and how many times.
+
+    Raises:
+        ValueError: The body is not valid; the message says why.
+    """
+    if not isinstance(body, dict):
+        raise ValueError("the body must be a JSON object")
+    provider, name, times = body.get("provider"), body.get("fault"), body.get("times", 1)
     if provider not in PROVIDERS:
-        raise ValueError(f"provider is one of {', '.join(PROVIDERS)}")
+        raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}")
     if not isinstance(name, str) or name not in FAULTS or provider not in FAULTS[name].providers:
         offered = ", ".join(name for name, kind in FAULTS.items() if provider in kind.providers)
-        raise ValueError(f"fault is, for {provider}, one of {offered}")
+        raise ValueError(f"fault must be, for {provider}, one of {offered}")
     if not isinstance(times, int) or isinstance(times, bool) or not 1 <= times <= 1000:
-        raise ValueError("times is a whole number from 1 to 1000")
+        raise ValueError("times must be a whole number from 1 to 1000")
     known = FAULTS[name].params
-    given = {key: value for key, value in order.items() if key not in ("provider", "fault", "times")}
+    given = {key: value for key, value in body.items() if key not in ("provider", "fault", "times")}
     for key, value in given.items():
         if key not in known:
-            raise ValueError(f"{name} has no parameter {key}; it has {', '.join(known) or 'none'}")
+            raise ValueError(f"{name} has no parameter {key}; its parameters: {', '.join(known) or '-'}")
         if not known[key].accepts(value):
             if known[key].is_file:
-                raise ValueError(f"{key} of {name} is not the base64 of a file")
+                raise ValueError(f"{key} of {name} must be the base64 of a file")
             offered = ", ".join(str(choice) for choice in known[key].choices)
-            raise ValueError(f"{key} of {name} " + (f"is one of {offered}" if offered else "has another type"))
+            raise ValueError(f"{key} of {name} must " + (f"be one of {offered}" if offered else "have another type"))
     return provider, Fault(name, {key: given.get(key, param.default) for key, param in known.items()}), times

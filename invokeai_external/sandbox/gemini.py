@@ -22,11 +22,11 @@ from .codec import MIME_TYPES, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import gemini_error
 from .faults import Fault
-from .gemini_faults import error_chunk, ordered_body, raise_ordered_error
+from .gemini_faults import error_chunk, fault_body, raise_fault_error
 from .gemini_request import ContentCall, decode_base64, read_call, served_config, signs_thoughts
 from .gemini_schema import with_snake_case_names
 from .models import listed_models
-from .responses import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
+from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import state_of
 from .tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
 
@@ -35,26 +35,26 @@ __all__ = ["router"]
 router = APIRouter(prefix="/gemini")
 
 _VERSIONS = ("v1", "v1beta")
-_ANSWER = "Here is the image you asked for."
+_TEXT = "Here is the image you asked for."
 _DESCRIPTION = "A quiet landscape with layered hills under a soft gradient of light."
 _THOUGHT = "**Composing the scene**\n\nI am sketching the light and the layers first, then the details."
 _THOUGHT_EDGE = 256
 _JPEG_MODEL = "gemini-3.1-flash-lite-image"
-"""Third parties report JPEG from the 3.x models and PNG from 2.5; one of them does so here, so that both are met."""
+"""Third parties report JPEG from the 3.x models and PNG from 2.5; here one model returns JPEG, so that both occur."""
 
 
 @router.post("/{version}/models/{model}:generateContent")
 async def generate_content(request: Request, version: str, model: str) -> Response:
-    """One image with words; JSON in, ``GenerateContentResponse`` out."""
-    whole, fault = await _whole_answer(request, version, model)
-    return deliver(_spelt(whole, fault), fault, images=_images(whole, fault))
+    """An image with text; JSON in, ``GenerateContentResponse`` out."""
+    whole, fault = await _response_body(request, version, model)
+    return deliver(_named(whole, fault), fault, images=_images(whole, fault))
 
 
 @router.post("/{version}/models/{model}:streamGenerateContent")
 async def stream_generate_content(request: Request, version: str, model: str) -> Response:
-    """The same in pieces: as events with ``?alt=sse``, else as a list in one piece."""
+    """The same in chunks: as events with ``?alt=sse``, else as a list in one piece."""
     as_events = parse_qs(request.scope["query_string"].decode("latin-1")).get("alt") == ["sse"]
-    whole, fault = await _whole_answer(request, version, model)
+    whole, fault = await _response_body(request, version, model)
     if fault and fault.name == "stream_refused":
         raise gemini_error(404, f"The requested URL {request.url.path.removeprefix('/gemini')} was not found.")
     if fault and fault.name == "stream_ignored":
@@ -62,12 +62,12 @@ async def stream_generate_content(request: Request, version: str, model: str) ->
     chunks = _chunks(whole, fault)
     if not as_events:
         sent = [image for chunk in chunks for image in _images(chunk, fault)]
-        return deliver([_spelt(chunk, fault) for chunk in chunks], fault, images=sent)
-    return deliver_events([Event(_event(_spelt(chunk, fault)), _images(chunk, fault)) for chunk in chunks], fault)
+        return deliver([_named(chunk, fault) for chunk in chunks], fault, images=sent)
+    return deliver_events([Event(_event(_named(chunk, fault)), _images(chunk, fault)) for chunk in chunks], fault)
 
 
-async def _whole_answer(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:
-    """The answer to a call in one piece, and the fault that it met on its way."""
+async def _response_body(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:
+    """The response to a request in one piece, and the fault that applies to it."""
     state = state_of(request)
     query_key = _take_query_key(request)
     raw = await request.body()
@@ -75,17 +75,17 @@ async def _whole_answer(request: Request, version: str, model: str) -> tuple[dic
         body, broken = json.loads(raw), ""
     except ValueError as error:
         body, broken = None, str(error)
-    state.calls.record(request, json=_without_pictures(body))
+    state.calls.record(request, json=_without_images(body))
     _check_version(request, version)
     _check_key(request, query_key)
     fault = state.faults.take("gemini")
-    raise_ordered_error(fault)
-    await meet_wire_fault(fault, request)
+    raise_fault_error(fault)
+    await apply_wire_fault(fault, request)
     if broken:
         raise gemini_error(400, f"Invalid JSON payload received. {broken}")
     config = served_config(model, version, serves=state.serves)
     call = read_call(body, config, model)
-    answer = ordered_body(fault)
+    answer = fault_body(fault)
     drawing = None
     if answer is None:
         drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image else None
@@ -100,23 +100,23 @@ async def _whole_answer(request: Request, version: str, model: str) -> tuple[dic
 
 
 def _images(body: dict[str, Any], fault: Fault | None) -> tuple[bytes, ...]:
-    """The finished images of an answer, or of a piece of it; of a thought, where no other was ordered."""
+    """The finished images of a response or a chunk; those of thoughts only with the fault ``thought_only``."""
     thoughts = fault is not None and fault.name == "thought_only"
     parts = [part for candidate in body.get("candidates", ()) for part in candidate["content"].get("parts", ())]
     files = [decode_base64(part["inlineData"]["data"]) for part in parts if _is_finished(part, thoughts=thoughts)]
-    return () if is_spoilt(fault) else tuple(file for file in files if file)
+    return () if has_unreadable_images(fault) else tuple(file for file in files if file)
 
 
 def _is_finished(part: dict[str, Any], *, thoughts: bool) -> bool:
     return "inlineData" in part and (thoughts or not part.get("thought"))
 
 
-def _spelt(body: dict[str, Any], fault: Fault | None) -> Any:
+def _named(body: dict[str, Any], fault: Fault | None) -> Any:
     return with_snake_case_names(body) if fault and fault.name == "snake_case" else body
 
 
 def _chunks(whole: dict[str, Any], fault: Fault | None) -> list[dict[str, Any]]:
-    """An answer in pieces: its parts one by one, words in two, and at last how it ended and what it took."""
+    """A response in chunks: its parts one by one, text in two halves, and at last the finish reason and the usage."""
     candidates = whole.get("candidates", [])
     common = {name: whole[name] for name in ("modelVersion", "responseId")}
     chunks = [
@@ -135,7 +135,7 @@ def _chunks(whole: dict[str, Any], fault: Fault | None) -> list[dict[str, Any]]:
 
 
 def _pieces(part: dict[str, Any]) -> list[dict[str, Any]]:
-    """Words in two pieces, as they come while the model writes; all else in one."""
+    """Text in two halves, as while the model writes; any other part as it is."""
     text = part.get("text", "")
     half = len(text) // 2
     return [{**part, "text": text[:half]}, {**part, "text": text[half:]}] if half else [part]
@@ -147,7 +147,7 @@ def _event(chunk: object) -> bytes:
 
 @router.get("/{version}/models")
 async def list_models(request: Request, version: str) -> Response:
-    """All models that are served, in one page."""
+    """All models that are served, on one page."""
     state = state_of(request)
     query_key = _take_query_key(request)
     state.calls.record(request)
@@ -159,7 +159,7 @@ async def list_models(request: Request, version: str) -> Response:
 
 @router.get("/{version}/models/{model}")
 async def get_model(request: Request, version: str, model: str) -> Response:
-    """One model; 404 if it is unknown or retired."""
+    """A model; 404 if it is unknown or retired."""
     state = state_of(request)
     query_key = _take_query_key(request)
     state.calls.record(request)
@@ -170,7 +170,7 @@ async def get_model(request: Request, version: str, model: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """The image of an answer, more if that was ordered, and the smaller one that it was thought out with."""
+    """The image of a response, or several with a fault, and the small image of its thoughts."""
 
     files: tuple[bytes, ...]
     mime_type: str
@@ -184,8 +184,8 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
     size = call.size
     if fault and fault.name == "other_size":
         size = Size(int(fault.number("width")), int(fault.number("height")))
-    # Gemini has no field for the image to edit: one image, with or without a mask, is taken for that, several are
-    # taken for references.
+    # Gemini has no field for the image to edit: a single image, with or without a mask, counts as that, several count
+    # as references.
     is_edit = call.mask is not None or len(call.images) == 1
     scene = Scene(
         prompt=call.prompt,
@@ -197,15 +197,15 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
         mask=call.mask,
         sloppy=fault is not None and fault.name == "sloppy_mask",
     )
-    picture = render(scene)
+    image = render(scene)
     jpeg = call.config.id == _JPEG_MODEL or (fault is not None and fault.name == "jpeg_answer")
     file_format = "jpeg" if jpeg else "png"
     thought = None
     if call.thinks and call.include_thoughts:
-        sketch = picture.copy()
+        sketch = image.copy()
         sketch.thumbnail((_THOUGHT_EDGE, _THOUGHT_EDGE))
         thought = encode(sketch, file_format)
-    files = [encode(picture, file_format)]
+    files = [encode(image, file_format)]
     if fault and fault.name == "several_images":
         files = several(files, fault.text("form"), file_format)
     return _Drawing(tuple(files), MIME_TYPES[file_format], thought)
@@ -219,7 +219,7 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
         sketch = {"mimeType": drawing.mime_type, "data": base64.b64encode(drawing.thought).decode()}
         parts.append({"inlineData": sketch, "thought": True})
     if call.gives_text and not (fault and fault.name == "thought_only"):
-        parts.append({"text": _ANSWER if drawing else _DESCRIPTION})
+        parts.append({"text": _TEXT if drawing else _DESCRIPTION})
     if drawing is None:
         return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
     for file in drawing.files:
@@ -233,7 +233,7 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
 
 
 def _usage(call: ContentCall, drawing: _Drawing | None, answer: Mapping[str, Any]) -> dict[str, object]:
-    """What the call took and gave, in tokens; a blocked prompt is read, and nothing more."""
+    """The tokens of a request and its response; a blocked prompt has only input tokens."""
     text = text_tokens(call.turns_text)
     image_in = call.image_count * gemini_input_image_tokens(call.config)
     details: list[dict[str, object]] = [{"modality": "TEXT", "tokenCount": text}]
@@ -249,7 +249,7 @@ def _usage(call: ContentCall, drawing: _Drawing | None, answer: Mapping[str, Any
         "candidatesTokenCount": image_out + words_out,
         "thoughtsTokenCount": thoughts,
     }
-    # As in all JSON for protocol buffers, what is zero is left out.
+    # As in all JSON of protocol buffers, a zero is omitted.
     usage: dict[str, object] = {name: count for name, count in counts.items() if count}
     usage |= {"totalTokenCount": sum(counts.values()), "promptTokensDetails": details}
     if image_out:
@@ -283,11 +283,11 @@ def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
 
 def _check_version(request: Request, version: str) -> None:
     if version not in _VERSIONS:
-        raise gemini_error(404, f"The requested API version {version} was not found; there are {', '.join(_VERSIONS)}.")
+        raise gemini_error(404, f"The requested API version {version} was not found; use {' or '.join(_VERSIONS)}.")
 
 
 def _take_query_key(request: Request) -> bool:
-    """Whether a key came in the address, where it is out of the log from now on."""
+    """Whether the URL contained a key; removes it, so that no log contains it."""
     has_key = bool(parse_qs(request.scope["query_string"].decode("latin-1")).get("key"))
     hide_key_in_query(request)
     return has_key
@@ -295,11 +295,11 @@ def _take_query_key(request: Request) -> bool:
 
 def _check_key(request: Request, query_key: bool) -> None:
     if query_key:
-        # The real API would take it, and so would every log on the way: here it is a mistake to be found.
+        # The real API accepts it, and every log on the way contains it: here it is an error to be found.
         raise gemini_error(
             400,
-            "The API key came in the address (?key=), where logs and proxies can read it. Send it in the header "
-            "x-goog-api-key.",
+            "The API key is in the URL (?key=), where logs and proxies can read it. Send it in the header "
+            "x-goog-api-key instead.",
         )
     key = request.headers.get("x-goog-api-key", "").strip()
     if not key:
@@ -325,15 +325,15 @@ def _check_key(request: Request, query_key: bool) -> None:
         )
 
 
-def _without_pictures(value: object) -> object:
-    """A JSON body for the log, the data of its images described and not kept."""
+def _without_images(value: object) -> object:
+    """A JSON body for the log, with the length and the hash of each image in place of its data."""
     if isinstance(value, list):
-        return [_without_pictures(item) for item in value]
+        return [_without_images(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         name: describe_bytes(decode_base64(below) or b"")
         if name == "data" and isinstance(below, str)
-        else _without_pictures(below)
+        else _without_images(below)
         for name, below in value.items()
     }

@@ -1,12 +1,12 @@
-"""What each ordered fault looks like at the Gemini API."""
+"""How each fault looks in the Gemini API's responses."""
 
 from __future__ import annotations
 
 from .errors import HtmlPage, Refusal, gemini_error
 from .faults import Fault
-from .responses import rate_limit_headers, wait_in_words
+from .responses import rate_limit_headers, wait_sentence
 
-__all__ = ["error_chunk", "ordered_body", "raise_ordered_error"]
+__all__ = ["error_chunk", "fault_body", "raise_fault_error"]
 
 _SERVER_MESSAGES = {
     400: "Request contains an invalid argument.",
@@ -34,8 +34,8 @@ _QUOTA_IDS = {
 _METRIC = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
 
 
-def raise_ordered_error(fault: Fault | None) -> None:
-    """Raise the error answer that a fault stands for; return if it stands for none."""
+def raise_fault_error(fault: Fault | None) -> None:
+    """Raise the error response of a fault, if it has one."""
     if fault is None:
         return
     if fault.name == "rate_limited":
@@ -53,7 +53,7 @@ def raise_ordered_error(fault: Fault | None) -> None:
 
 
 def error_chunk(fault: Fault) -> dict[str, object]:
-    """The error that a stream breaks off with."""
+    """The error object that ends a stream."""
     status = int(fault.number("status"))
     error = gemini_error(status, _SERVER_MESSAGES[status]).body
     assert isinstance(error, dict)
@@ -64,7 +64,7 @@ def _rate_limited(fault: Fault) -> Refusal:
     details = []
     if fault.text("form") == "retry-info":
         details.append(_retry_info(fault.optional("delay") or f"{fault.number('seconds'):g}s"))
-    message = f"{_SERVER_MESSAGES[429]} {wait_in_words(fault)}".rstrip()
+    message = f"{_SERVER_MESSAGES[429]} {wait_sentence(fault)}".rstrip()
     return gemini_error(429, message, details=details, headers=rate_limit_headers(fault))
 
 
@@ -77,7 +77,7 @@ def _quota(limit: str, status: int, delay: str | None) -> Refusal:
         message += f" \n* Quota exceeded for metric: {_METRIC}, limit: 0, model: gemini-image"
     else:
         violation: dict[str, object] = {"quotaMetric": _METRIC, "quotaId": _QUOTA_IDS[limit]}
-        # As in all JSON for protocol buffers, what is zero is left out.
+        # As in all JSON of protocol buffers, a zero is omitted.
         if limit != "zero_value":
             violation["quotaValue"] = "20"
         details.append({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]})
@@ -90,8 +90,8 @@ def _retry_info(delay: str) -> dict[str, object]:
     return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
 
 
-def ordered_body(fault: Fault | None) -> dict[str, object] | None:
-    """The part of a 200 answer that a fault puts in the place of the candidates with an image; None if it does not."""
+def fault_body(fault: Fault | None) -> dict[str, object] | None:
+    """What a fault puts into a 200 response in place of candidates with an image; None for other faults."""
     if fault is None:
         return None
     if fault.name == "blocked_prompt":

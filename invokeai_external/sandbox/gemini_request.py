@@ -1,6 +1,6 @@
-"""Reads a ``generateContent`` call as strictly as the Gemini API does.
+"""Reads a ``generateContent`` request as strictly as the Gemini API does.
 
-Limits come from the catalogue, wording from the service. Every doubt ends in a ``Refusal``.
+The limits come from the catalogue, the wording from the service. Every violation raises a ``Refusal``.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _THINKING_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "H
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentCall:
-    """A call that the service would carry out.
+    """A valid request.
 
     Attributes:
         config: The model's capabilities.
         model: The model's name as it was sent.
-        prompt: The words of the last turn.
-        turns_text: The words of all turns together, which are what is counted.
-        images: The images of the last turn, in their order; the newest image of the model if it has none.
-        mask: Where to change the first of them (mode L, 255 = change), if the words speak of a mask and the second
-            image looks like one; it is not among the images then.
-        image_count: How many images all turns hold.
-        size: The pixels to make.
-        image_size: The size's name; None for models that have none.
-        gives_text: Whether words are wanted in the answer.
-        gives_image: Whether an image is.
-        include_thoughts: Whether interim thoughts are.
-        seed: As sent, or made from the whole call.
+        prompt: The text of the last turn.
+        turns_text: The text of all turns, which decides the input tokens.
+        images: The images of the last turn, in order; without any, the newest image of the model.
+        mask: Where to change the first image (mode L, 255 = change), if the text mentions a mask and the second image
+            looks like one, which is then not among the images.
+        image_count: The number of images in all turns.
+        size: The size of the image to make.
+        image_size: The size's name; None for a model without named sizes.
+        gives_text: True if the response should contain text.
+        gives_image: True if it should contain an image.
+        include_thoughts: True if it should contain thoughts.
+        seed: As sent, or derived from the whole request.
     """
 
     config: ModelConfig
@@ -71,7 +71,7 @@ class ContentCall:
 
 
 def served_config(model: str, version: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
-    """The model's config; raises the 404 of a model that is unknown or no longer served."""
+    """The model's config; raises 404 if the model is unknown or no longer served."""
     config = find_model("gemini", model)
     if config is None:
         raise gemini_error(
@@ -89,12 +89,12 @@ def served_config(model: str, version: str, *, serves: Callable[[ModelConfig], b
 
 
 def signs_thoughts(config: ModelConfig) -> bool:
-    """Whether a model signs its images, and wants the signature back when a turn is continued: all from 3 on."""
+    """True if a model signs its images and requires the signature in later turns: all from 3 on."""
     return not config.id.startswith("gemini-2")
 
 
 def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
-    """Read the body of a call; raises Refusal."""
+    """Read the body of a request; raises Refusal."""
     call = read_names(body)
     settings = _message(call.get("generationConfig"))
     _check_candidate_count(settings)
@@ -106,14 +106,14 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
     if not turns:
         raise gemini_error(400, "* GenerateContentRequest.contents: contents is not specified\n")
     read_turns = [_turn(turn, i, config) for i, turn in enumerate(turns)]
-    pictures = [picture for turn in read_turns for picture in turn.images]
-    _check_pictures(pictures, config)
+    all_images = [image for turn in read_turns for image in turn.images]
+    _check_images(all_images, config)
     last = next((turn for turn in reversed(read_turns) if turn.role == "user"), None)
     if last is None:
         raise gemini_error(400, "Please ensure that multiturn requests have a user turn.")
-    images = [picture for picture, _ in last.images]
+    images = [image for image, _ in last.images]
     if not images:
-        images = [picture for turn in read_turns if turn.role == "model" for picture, _ in turn.images][-1:]
+        images = [image for turn in read_turns if turn.role == "model" for image, _ in turn.images][-1:]
     mask = images.pop(1) if _has_mask(last.text, images) else None
     turns_text = "\n".join(turn.text for turn in read_turns)
     _check_length(turns_text, config)
@@ -121,11 +121,11 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
     return ContentCall(
         config=config,
         model=model,
-        prompt=last.text or "(an image without words)",
+        prompt=last.text or "(an image without text)",
         turns_text=turns_text,
         images=tuple(images),
         mask=mask,
-        image_count=len(pictures),
+        image_count=len(all_images),
         size=size,
         image_size=image_size,
         gives_text="TEXT" in modalities,
@@ -137,7 +137,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """One turn: who speaks, the words, and each image with the bytes of its file."""
+    """A turn: its role, its text, and each image with the length of its file."""
 
     role: str
     text: str
@@ -183,10 +183,10 @@ def _turn(turn: Mapping[str, object], index: int, config: ModelConfig) -> _Turn:
     return _Turn(str(role), " ".join(texts), tuple(images))
 
 
-def _has_mask(words: str, images: Sequence[Image.Image]) -> bool:
-    """Whether the second image is the mask of the first: the words say so, and it is grey and of the same size."""
+def _has_mask(text: str, images: Sequence[Image.Image]) -> bool:
+    """True if the second image is the mask of the first: the text mentions a mask, and it is grey and of equal size."""
     return (
-        re.search(r"\bmask\b", words, re.IGNORECASE) is not None
+        re.search(r"\bmask\b", text, re.IGNORECASE) is not None
         and len(images) > 1
         and images[1].mode == "L"
         and images[1].size == images[0].size
@@ -210,7 +210,7 @@ def _inline_image(blob: Mapping[str, object], path: str) -> tuple[Image.Image, i
 
 
 def decode_base64(text: str) -> bytes | None:
-    """Base64 in either alphabet, padded or not, as JSON for protocol buffers is read; None if it is neither."""
+    """Base64 in either alphabet, padded or not, as in JSON of protocol buffers; None if it is not valid."""
     standard = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True) or None
@@ -240,7 +240,7 @@ def _modalities(settings: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _thinking(thinking: Mapping[str, object], config: ModelConfig) -> bool:
-    """Whether thoughts are wanted."""
+    """Whether to include thoughts."""
     option = config.options.get("thinking_level")
     level = thinking.get("thinkingLevel")
     if level is not None:
@@ -281,14 +281,14 @@ def _check_temperature(settings: Mapping[str, object], config: ModelConfig) -> N
         )
 
 
-def _check_pictures(pictures: Sequence[tuple[Image.Image, int]], config: ModelConfig) -> None:
+def _check_images(images: Sequence[tuple[Image.Image, int]], config: ModelConfig) -> None:
     limits = config.input_images
-    if len(pictures) > limits.max_count:
+    if len(images) > limits.max_count:
         raise gemini_error(
             400,
             f"Please use fewer than {limits.max_count + 1} images in your request to models/{config.id}",
         )
-    sizes = [size for _, size in pictures]
+    sizes = [size for _, size in images]
     if any(size > limits.max_bytes for size in sizes) or sum(sizes) > (limits.max_total_bytes or sum(sizes)):
         raise gemini_error(
             400, f"Request payload size exceeds the limit: {limits.max_total_bytes or limits.max_bytes} bytes."
@@ -308,7 +308,7 @@ def _size(
     image_config: Mapping[str, object], config: ModelConfig, first_image: Image.Image | None
 ) -> tuple[Size, str | None]:
     sizing = config.sizing
-    assert isinstance(sizing, PresetSizing)  # the catalogue has no other kind for Gemini
+    assert isinstance(sizing, PresetSizing)  # the only kind for Gemini in the catalogue
     ratio, image_size = image_config.get("aspectRatio"), image_config.get("imageSize")
     if ratio is not None and ratio not in sizing.ratios:
         raise _not_offered("aspect_ratio", ratio, tuple(sizing.ratios))
@@ -319,11 +319,11 @@ def _size(
     named = str(image_size) if image_size else ("1K" if sizing.image_sizes else None)
     wanted = AspectRatio.parse(str(ratio)) if ratio else AspectRatio(1, 1)
     if ratio is None and first_image:
-        # Without a ratio the model follows the image that it is given.
+        # Without a ratio the model uses the ratio of its first input image.
         nearest = sizing.choose(SizeRequest(size=Size(first_image.width, first_image.height))).aspect_ratio
         wanted = AspectRatio.parse(str(nearest))
     chosen = sizing.choose(SizeRequest(aspect_ratio=wanted, image_size=named)).size
-    assert chosen is not None  # a ratio was asked for
+    assert chosen is not None  # a ratio was given
     return chosen, named
 
 
@@ -344,7 +344,7 @@ def _bad_enum(path: str, kind: str, value: str) -> Refusal:
 
 
 def _integer(message: Mapping[str, object], name: str, owner: str = "generation_config") -> int | None:
-    """A field of 32 bits; None if it is not there. JSON for protocol buffers takes whole numbers as text too."""
+    """A field of 32 bits; None if it is missing. JSON of protocol buffers may have whole numbers as text."""
     value = message.get(name)
     if value is None:
         return None
@@ -359,7 +359,7 @@ def _integer(message: Mapping[str, object], name: str, owner: str = "generation_
 
 
 def _seed_from(call: Mapping[str, object]) -> int:
-    """A number of 31 bits that stands for everything that was sent."""
+    """A number of 31 bits, derived from the whole request."""
     digest = hashlib.sha256(json.dumps(call, sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 

@@ -1,8 +1,8 @@
-"""The field names of a Gemini ``generateContent`` call, and how the API reads them.
+"""The field names of a Gemini ``generateContent`` request, and how the API reads them.
 
-The API takes JSON that stands for protocol buffers: every name may be written in camelCase or in snake_case, and a name
-that is not in the schema refuses the whole call. The names are those that the official SDK sends to the Gemini API
-(google-genai 3.4, ``models.py``: the functions that end in ``_to_mldev``).
+The API reads JSON of protocol buffers: a name may be in camelCase or snake_case, and a name that is not in the schema
+makes the whole request invalid. The names are those that the official SDK sends to the Gemini API (google-genai 3.4,
+``models.py``: the functions that end in ``_to_mldev``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .errors import gemini_error, gemini_unknown_names
 __all__ = ["read_names", "snake_case", "with_snake_case_names"]
 
 _ANY = None
-"""A value whose inside is not looked at."""
+"""A value that is not checked."""
 
 Schema = Mapping[str, object]
 
@@ -77,12 +77,12 @@ _CALL: Schema = {
 
 
 def read_names(body: object) -> dict[str, object]:
-    """The body of a call with all names in camelCase; raises Refusal that lists every unknown name and wrong shape."""
+    """The body of a request with all names in camelCase; raises Refusal with every unknown name."""
     unknown: list[tuple[str, str]] = []
     call = _read(body, _CALL, "", unknown)
     if unknown:
         raise gemini_unknown_names(unknown)
-    assert isinstance(call, dict)  # _read has seen to it
+    assert isinstance(call, dict)  # _read checks it
     return call
 
 
@@ -90,7 +90,7 @@ def _read(value: object, schema: object, path: str, unknown: list[tuple[str, str
     if schema is _ANY or value is None:
         return value
     if isinstance(schema, list):
-        # JSON for protocol buffers: one message may stand for a list of one.
+        # In JSON of protocol buffers, a message may replace a list of one.
         items = value if isinstance(value, list) else [value]
         return [_read(item, schema[0], f"{path}[{i}]", unknown) for i, item in enumerate(items)]
     if not isinstance(value, dict):
@@ -114,7 +114,7 @@ def snake_case(name: str) -> str:
 
 
 def with_snake_case_names(value: object) -> object:
-    """A JSON value with every name in snake_case, as some gateways answer."""
+    """A JSON value with every name in snake_case, as from some gateways."""
     if isinstance(value, dict):
         return {snake_case(name): with_snake_case_names(below) for name, below in value.items()}
     if isinstance(value, list):

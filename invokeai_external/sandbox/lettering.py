@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 __all__ = ["draw_badge", "draw_caption", "drawable"]
 
 _BADGE = "SANDBOX"
-_MOST_LINES = 3
+_MAX_LINES = 3
 """How many lines of the prompt are shown."""
 
 _DARK, _LIGHT, _QUIET = (20, 22, 34), (255, 255, 255), (190, 192, 200)
@@ -30,7 +30,7 @@ def draw_caption(image: Image.Image, prompt: str, facts: str, references: Sequen
     unit, font = _unit(image), _font(round(_unit(image)))
     draw_badge(image, left=unit, top=unit)
     columns = max(4, int((image.width - 2 * unit) / font.getlength("n")))
-    lines = textwrap.wrap(drawable(prompt), columns, max_lines=_MOST_LINES, placeholder="…")
+    lines = textwrap.wrap(drawable(prompt), columns, max_lines=_MAX_LINES, placeholder="…")
     facts_at = len(lines)
     lines += textwrap.wrap(facts, columns)
     top = round(image.height - unit * (1.4 * len(lines) + 1))

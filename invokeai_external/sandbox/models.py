@@ -1,4 +1,4 @@
-"""Which models the sandbox serves, and under which names."""
+"""Finds the models that the sandbox serves, by id, alias or dated snapshot."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def _by_name(provider_id: str) -> dict[str, ModelConfig]:
 
 
 def find_model(provider_id: str, name: str) -> ModelConfig | None:
-    """The model of that id, alias or dated snapshot (``gpt-image-2-2026-04-21``), retired ones too; else None."""
+    """The model with this id, alias or dated snapshot (``gpt-image-2-2026-04-21``), even if retired; else None."""
     undated = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
     return _by_name(provider_id).get(name) or _by_name(provider_id).get(undated)
 
 
 def listed_models(provider_id: str, *, serves: Callable[[ModelConfig], bool]) -> dict[str, ModelConfig]:
-    """The ids and aliases that a list of models names, newest first."""
+    """The models of a list of models, by id and alias, newest first."""
     return {name: config for name, config in _by_name(provider_id).items() if serves(config)}
 
 
 def is_gpt_image(model: str) -> bool:
-    """Whether a model id belongs to the GPT image family; by prefix, because dated snapshots exist."""
+    """True if a model id belongs to the GPT image family; by prefix, because there are dated snapshots."""
     return model.startswith(("gpt-image-", "chatgpt-image-"))

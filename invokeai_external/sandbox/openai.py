@@ -18,11 +18,11 @@ from .drawing import Scene, render
 from .errors import openai_error, request_id
 from .faults import Fault
 from .models import find_model, is_gpt_image, listed_models
-from .openai_faults import error_event, raise_ordered_error, refuse_stream
+from .openai_faults import error_event, raise_fault_error, refuse_stream
 from .openai_form import Form, read_form
 from .openai_request import ImageCall, read_edit, read_generation, refuse_retired
-from .responses import Event, base64_text, deliver, deliver_events, is_spoilt, meet_wire_fault
-from .state import ShelvedFile, state_of
+from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
+from .state import StoredFile, state_of
 from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
 
 __all__ = ["router"]
@@ -30,22 +30,22 @@ __all__ = ["router"]
 router = APIRouter(prefix="/openai")
 
 _TOKENS_OF_A_PREVIEW = 100
-"""What third parties report that a partial image costs in output tokens."""
+"""The output tokens of a partial image, as third parties report."""
 
-_COARSEST = 64
-"""Into how many parts the longer edge of the first partial image is cut; each further one has twice as many."""
+_FIRST_BLOCKS = 64
+"""How many blocks the longer edge of the first partial image has; each next one has twice as many."""
 
 
 @router.post("/v1/images/generations")
 async def generate(request: Request) -> Response:
-    """Images from words; JSON in, ``ImagesResponse`` out."""
+    """Images from a prompt; JSON in, ``ImagesResponse`` out."""
     state = state_of(request)
     raw = await request.body()
     content_type = _content_type(request)
     body = _json_or_none(raw)
     state.calls.record(request, json=body)
     _check_key(request)
-    fault = await _take_fault(request)
+    fault = await _next_fault(request)
     if content_type != "application/json":
         raise _unsupported_content_type(content_type, "application/json")
     if body is None:
@@ -55,25 +55,25 @@ async def generate(request: Request) -> Response:
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
         )
     call = read_generation(body, serves=state.serves)
-    return await _answer(request, call, fault)
+    return await _respond(request, call, fault)
 
 
 @router.post("/v1/images/edits")
 async def edit(request: Request) -> Response:
-    """Images from words, images and a mask; multipart in, ``ImagesResponse`` out."""
+    """Images from a prompt, images and a mask; multipart in, ``ImagesResponse`` out."""
     state = state_of(request)
     content_type = _content_type(request)
     is_form = content_type == "multipart/form-data"
     form = await read_form(request) if is_form else Form({}, [])
     state.calls.record(request, fields=form.described())
     _check_key(request)
-    fault = await _take_fault(request)
+    fault = await _next_fault(request)
     if not is_form:
         raise _unsupported_content_type(content_type, "multipart/form-data")
     if form.error:
         raise openai_error(400, f"We could not parse the multipart body of your request: {form.error}")
     call = read_edit(form, serves=state.serves)
-    return await _answer(request, call, fault)
+    return await _respond(request, call, fault)
 
 
 @router.get("/v1/models")
@@ -89,7 +89,7 @@ async def list_models(request: Request) -> Response:
 
 @router.get("/v1/models/{model}")
 async def get_model(request: Request, model: str) -> Response:
-    """One model; 404 if it is unknown or retired."""
+    """A model; 404 if it is unknown or retired."""
     state = state_of(request)
     state.calls.record(request)
     _check_key(request)
@@ -99,7 +99,7 @@ async def get_model(request: Request, model: str) -> Response:
 
 @router.get("/files/{name}")
 async def get_file(request: Request, name: str) -> Response:
-    """An image that an answer pointed to; like the real ones, such a URL needs no key, unless that was ordered."""
+    """An image that a response linked to; as with the real service, such a URL needs no key, except with a fault."""
     file = state_of(request).files.get(name)
     if file is None:
         raise openai_error(404, "The file does not exist, or no longer.", code="not_found")
@@ -108,15 +108,15 @@ async def get_file(request: Request, name: str) -> Response:
     return Response(file.data, media_type=file.mime_type)
 
 
-async def _take_fault(request: Request) -> Fault | None:
-    """The next ordered fault, once its error, its wait or its closed connection has happened."""
+async def _next_fault(request: Request) -> Fault | None:
+    """Take the next fault and apply its error, its wait or its closed connection."""
     fault = state_of(request).faults.take("openai")
-    raise_ordered_error(fault)
-    await meet_wire_fault(fault, request)
+    raise_fault_error(fault)
+    await apply_wire_fault(fault, request)
     return fault
 
 
-async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Response:
+async def _respond(request: Request, call: ImageCall, fault: Fault | None) -> Response:
     if call.previews is not None:
         refuse_stream(fault)
     files = await anyio.to_thread.run_sync(_paint, call, fault)
@@ -127,14 +127,14 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
             data.append({"url": _url(request, file, mime_type_of(file), fault)})
         else:
             data.append({"b64_json": base64_text(file, fault)})
-    sent = [] if is_spoilt(fault) else files
+    sent = [] if has_unreadable_images(fault) else files
     if call.previews is not None and not (fault and fault.name == "stream_ignored"):
         previews = await anyio.to_thread.run_sync(_previews, files[0], call.previews, output_format)
         return deliver_events(_events(call, previews, data, sent, fault), fault, {"x-request-id": request_id()})
     body: dict[str, object] = {"created": int(time.time())}
     if is_gpt_image(call.model):
         body |= {
-            **_look(call, fault),
+            **_description(call, fault),
             "data": data,
             "usage": _usage(call),
         }
@@ -147,15 +147,15 @@ async def _answer(request: Request, call: ImageCall, fault: Fault | None) -> Res
 
 
 def _url(request: Request, file: bytes, mime_type: str, fault: Fault | None) -> str:
-    """Where an image can be fetched, in the ordered form."""
-    ordered = fault if fault and fault.name == "url_result" else None
-    if ordered and ordered.text("form") == "data":
+    """The URL of an image, in the form of the fault."""
+    url_fault = fault if fault and fault.name == "url_result" else None
+    if url_fault and url_fault.text("form") == "data":
         return f"data:{mime_type};base64,{base64_text(file, None)}"
-    misses = int(ordered.number("misses")) if ordered else 0
-    needs_key = ordered is not None and ordered.text("key") == "required"
-    name = state_of(request).files.put(ShelvedFile(file, mime_type, misses, needs_key))
+    misses = int(url_fault.number("misses")) if url_fault else 0
+    needs_key = url_fault is not None and url_fault.text("key") == "required"
+    name = state_of(request).files.put(StoredFile(file, mime_type, misses, needs_key))
     url = request.url_for("get_file", name=name)
-    return url.path if ordered and ordered.text("form") == "relative" else str(url)
+    return url.path if url_fault and url_fault.text("form") == "relative" else str(url)
 
 
 def _events(
@@ -165,16 +165,16 @@ def _events(
     sent: Sequence[bytes],
     fault: Fault | None,
 ) -> list[Event]:
-    """The partial images, the finished one with its usage, and the last word."""
+    """The partial images, the finished one with its usage, and ``[DONE]``."""
     kind = "image_edit" if call.inputs.images else "image_generation"
-    common: dict[str, object] = {"created_at": int(time.time()), **_look(call, fault)}
+    common: dict[str, object] = {"created_at": int(time.time()), **_description(call, fault)}
     partial = [
         {"type": f"{kind}.partial_image", "b64_json": base64_text(file, None), "partial_image_index": i, **common}
         for i, file in enumerate(previews)
     ]
     if call.safety_identifier:
         common["safety_identifier"] = call.safety_identifier
-    completed = [{"type": f"{kind}.completed", **picture, **common, "usage": _usage(call)} for picture in data]
+    completed = [{"type": f"{kind}.completed", **image, **common, "usage": _usage(call)} for image in data]
     shown = [_event(event) for event in partial]
     if fault and fault.name == "stream_ends_early":
         return shown
@@ -191,18 +191,18 @@ def _event(body: dict[str, object], images: Sequence[bytes] = ()) -> Event:
 
 
 def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
-    """The finished image as it might have looked before: at its size, first in coarse parts, then in finer ones."""
+    """The finished image as it may have looked before: at its size, in large blocks first, then in smaller ones."""
     whole = decode(file)
     previews = []
     for i in range(count):
         coarse = whole.copy()
-        coarse.thumbnail((_COARSEST << i, _COARSEST << i))
+        coarse.thumbnail((_FIRST_BLOCKS << i, _FIRST_BLOCKS << i))
         previews.append(encode(coarse.resize(whole.size), output_format))
     return previews
 
 
-def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
-    """What an answer says of how its images were made."""
+def _description(call: ImageCall, fault: Fault | None) -> dict[str, object]:
+    """The fields of a response that describe its images."""
     return {
         "background": "transparent" if call.transparent else "opaque",
         "output_format": _format_of(call, fault),
@@ -212,7 +212,7 @@ def _look(call: ImageCall, fault: Fault | None) -> dict[str, object]:
 
 
 def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
-    """All images of a call as files."""
+    """All images of a request, as files."""
     if fault and fault.name == "served_file":
         return [fault.file("file")] * call.n
     base = call.inputs.images[0] if call.inputs.images else None
@@ -290,7 +290,7 @@ def _check_key(request: Request) -> None:
             code="invalid_api_key",
         )
     if "wrong" in key.lower() or "invalid" in key.lower():
-        # The service shows the key's ends like this, which is why its messages must not be passed on unread.
+        # The service shows both ends of the key like this, so its messages must be redacted.
         shown = f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}" if len(key) > 12 else "*" * len(key)
         raise openai_error(
             401,

@@ -1,4 +1,4 @@
-"""What OpenAI's image API says of a parameter that it refuses."""
+"""OpenAI's errors for a parameter that is missing or not valid."""
 
 from __future__ import annotations
 

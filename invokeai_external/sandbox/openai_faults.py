@@ -1,12 +1,12 @@
-"""What each ordered fault looks like at OpenAI."""
+"""How each fault looks in OpenAI's responses."""
 
 from __future__ import annotations
 
 from .errors import HtmlPage, Refusal, openai_error, request_id
 from .faults import Fault
-from .responses import rate_limit_headers, wait_in_words
+from .responses import rate_limit_headers, wait_sentence
 
-__all__ = ["error_event", "raise_ordered_error", "refuse_stream"]
+__all__ = ["error_event", "raise_fault_error", "refuse_stream"]
 
 _QUOTA_MESSAGES = {
     "insufficient_quota": (
@@ -28,15 +28,15 @@ _SERVER_MESSAGES = {
 }
 
 
-def raise_ordered_error(fault: Fault | None) -> None:
-    """Raise the error answer that a fault stands for; return if it stands for none."""
+def raise_fault_error(fault: Fault | None) -> None:
+    """Raise the error response of a fault, if it has one."""
     if fault is None:
         return
     if fault.name == "rate_limited":
         raise openai_error(
             429,
             "Rate limit reached for images per minute (IPM) in organization org-sandbox: Limit 5, Used 5, Requested 1. "
-            f"{wait_in_words(fault)}Visit https://platform.openai.com/account/rate-limits to learn more.",
+            f"{wait_sentence(fault)}Visit https://platform.openai.com/account/rate-limits to learn more.",
             kind="requests",
             code="rate_limit_exceeded",
             headers=rate_limit_headers(fault),
@@ -65,7 +65,7 @@ def raise_ordered_error(fault: Fault | None) -> None:
 
 
 def refuse_stream(fault: Fault | None) -> None:
-    """Raise what a server says that knows no streams, if that was ordered."""
+    """Raise the error of a server without streams, if that is the fault."""
     if fault and fault.name == "stream_refused":
         raise openai_error(400, "Unknown parameter: 'stream'.", param="stream", code="unknown_parameter")
 
@@ -78,7 +78,7 @@ _EVENT_ERRORS = {
 
 
 def error_event(fault: Fault) -> dict[str, object]:
-    """The error that a stream breaks off with."""
+    """The error object that ends a stream."""
     code = fault.text("code")
     kind, message = _EVENT_ERRORS[code]
     return {"type": "error", "error": {"message": message, "type": kind, "param": None, "code": code}}

@@ -13,7 +13,7 @@ from .call_log import describe_bytes
 __all__ = ["Form", "Upload", "read_form"]
 
 _MAX_PARTS = 64
-"""The most files and the most fields of a form, well above the 16 images and a mask that a call may have."""
+"""The most files and the most fields of a form, well above the 16 images and a mask that a request may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Form:
     error: str | None = None
 
     def described(self) -> list[dict[str, object]]:
-        """The form for the log of calls, with the length and the hash of each file in place of its bytes."""
+        """The form for the log of requests, with the length and the hash of each file in place of its bytes."""
         texts: list[dict[str, object]] = [{"name": name, "value": value} for name, value in self.fields.items()]
         return texts + [
             {

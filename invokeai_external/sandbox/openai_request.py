@@ -1,7 +1,7 @@
-"""Reads a call of OpenAI's image API as strictly as the service does.
+"""Reads a request to OpenAI's image API as strictly as the service does.
 
 The parameters are those of the official SDK's types (openai 3.54: ``ImageGenerateParams``, ``ImageEditParams``), the
-limits those of the catalogue. Every doubt ends in a ``Refusal`` with the service's own status, code and wording.
+limits those of the catalogue. Every violation raises a ``Refusal`` with the service's status, code and wording.
 """
 
 from __future__ import annotations
@@ -67,23 +67,24 @@ _GATED_FORMATS = ("gif", "svg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCall:
-    """A call that the service would carry out.
+    """A valid request.
 
     Attributes:
         config: The model's capabilities.
         model: The model's name as it was sent.
-        prompt: What to paint.
+        prompt: The prompt.
         n: How many images.
-        size: Their pixels, chosen already where ``auto`` was asked for.
-        quality: Chosen already where ``auto`` was asked for.
-        transparent: True for a see-through background.
+        size: Their size, already chosen if the request says ``auto``.
+        quality: Their quality, already chosen if the request says ``auto``.
+        transparent: True for a transparent background.
         output_format: ``png``, ``jpeg`` or ``webp``.
         output_compression: 0 to 100, where 100 is the best.
-        previews: How many partial images to stream before the whole one; None for an answer in one piece.
-        wants_url: True if the image is to be answered as a URL (DALL·E alone).
-        safety_identifier: The caller's name for its user; None if it gave none.
+        previews: How many partial images to stream before the finished one; None for a response in one piece.
+        wants_url: True if the response should contain a URL instead of the image (only DALL·E).
+        safety_identifier: The caller's name for its user; None if it is not given.
         inputs: The images to edit and for reference.
-        seed: Made from the whole call, as the service takes none: the same call gives the same image.
+        seed: Derived from the whole request, as the service has no such parameter. The same request gives the same
+            image.
     """
 
     config: ModelConfig
@@ -103,7 +104,7 @@ class ImageCall:
 
 
 def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
-    """The model's config; raises the 404 of a model that is unknown or no longer served."""
+    """The model's config; raises 404 if the model is unknown or no longer served."""
     if config is None:
         raise openai_error(
             404, f"The model '{model}' does not exist or you do not have access to it.", code="model_not_found"
@@ -140,7 +141,7 @@ def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool]) -> ImageCall
 def _read(
     values: Mapping[str, object], uploads: Sequence[Upload], *, editing: bool, serves: Callable[[ModelConfig], bool]
 ) -> ImageCall:
-    # A null is a value left out, as the SDK's types say.
+    # A null means that the parameter is not given, as the SDK's types say.
     given = {name: value for name, value in values.items() if value is not None}
     _check_types(given)
     model = _text(given, "model")
@@ -221,7 +222,7 @@ def _prompt(given: Mapping[str, object], config: ModelConfig) -> str:
 
 
 def _choice(given: Mapping[str, object], config: ModelConfig, name: str, *, default: str) -> str:
-    """A text parameter, checked against the model's values where the catalogue has them."""
+    """A text parameter, checked against the model's values if the catalogue has them."""
     value = _text(given, name) or default
     option = config.options.get(name)
     if name in given and isinstance(option, ChoiceOption) and value not in option.values:
@@ -251,8 +252,8 @@ def _previews(given: Mapping[str, object]) -> int | None:
     count = _integer(given, "partial_images", 0, 3, default=0)
     if given.get("stream"):
         if given.get("n", 1) != 1:
-            # What the service does is not known; no event says which of several images it belongs to.
-            raise openai_error(400, "The sandbox streams one image a call.", param="n", code="invalid_value")
+            # What the service does is unknown: no event says which of several images it belongs to.
+            raise openai_error(400, "The sandbox streams one image per request.", param="n", code="invalid_value")
         return count
     if count:
         raise openai_error(
@@ -265,7 +266,7 @@ def _previews(given: Mapping[str, object]) -> int | None:
 
 
 def _output(given: Mapping[str, object], config: ModelConfig) -> tuple[str, int, bool]:
-    """The format, the compression and whether the background is see-through."""
+    """The format, the compression and whether the background is transparent."""
     output_format = _text(given, "output_format") or "png"
     if output_format in _GATED_FORMATS:
         raise openai_error(
@@ -302,7 +303,7 @@ def _output(given: Mapping[str, object], config: ModelConfig) -> tuple[str, int,
 
 
 def _seed(given: Mapping[str, object], uploads: Sequence[Upload]) -> int:
-    """A number of 32 bits that stands for everything that was sent."""
+    """A number of 32 bits, derived from the whole request."""
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
     for upload in uploads:
         digest.update(upload.field.encode() + hashlib.sha256(upload.data).digest())
@@ -316,7 +317,7 @@ def _text(given: Mapping[str, object], name: str) -> str:
 
 def _integer(given: Mapping[str, object], name: str, least: int, most: int, *, default: int) -> int:
     value = given.get(name, default)
-    assert isinstance(value, int)  # _check_types has seen to it
+    assert isinstance(value, int)  # _check_types checks it
     if value < least:
         raise openai_error(
             400,

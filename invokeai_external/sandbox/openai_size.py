@@ -1,4 +1,4 @@
-"""Reads the size that a call asks for as strictly as OpenAI's image API does."""
+"""Reads the size of a request as strictly as OpenAI's image API does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["read_size"]
 
 
 def read_size(given: Mapping[str, object], config: ModelConfig, images: Sequence[Image.Image]) -> Size:
-    """The size of the images to make, chosen already where ``auto`` was asked for; raises Refusal."""
+    """The size of the images to make, already chosen if the request says ``auto``; raises Refusal."""
     text = str(given.get("size") or "auto")
     takes_auto = is_gpt_image(config.id)
     if text == "auto" and (takes_auto or "size" not in given):
@@ -26,7 +26,7 @@ def read_size(given: Mapping[str, object], config: ModelConfig, images: Sequence
         size = Size.parse(text)
     except ValueError:
         raise unsupported_value("size", text, supported) from None
-    # The service reads sizes letter by letter: no spaces, no other sign between the numbers.
+    # The service accepts only this spelling: no spaces, no other character between the numbers.
     if text != str(size):
         raise unsupported_value("size", text, supported)
     if config.sizing.allows(size):
@@ -46,7 +46,7 @@ def _automatic_size(config: ModelConfig, images: Sequence[Image.Image]) -> Size:
     """The service's own choice: a square, or the shape of the first input image."""
     ratio = images[0].width / images[0].height if images else 1.0
     chosen = config.sizing.choose(SizeRequest(image_size="1K", natural_ratio=ratio)).size
-    assert chosen is not None  # None is the answer to an open request alone
+    assert chosen is not None  # None is only possible without a ratio and a size
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""How an answer goes out on the wire, faults of the wire included."""
+"""Sends responses, with the faults that happen on the wire."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ from .state import state_of
 __all__ = [
     "NOT_AN_IMAGE",
     "Event",
+    "apply_wire_fault",
     "base64_text",
     "deliver",
     "deliver_events",
-    "is_spoilt",
-    "meet_wire_fault",
+    "has_unreadable_images",
     "rate_limit_headers",
-    "wait_in_words",
+    "wait_sentence",
 ]
 
 _JSON = "application/json; charset=utf-8"
 
-NOT_AN_IMAGE = b"These bytes are no image, as ordered."
+NOT_AN_IMAGE = b"These bytes are not an image, as the fault requires."
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a stream as it is written, and the finished image files in it."""
+    """An event of a stream as it is sent, and the finished image files in it."""
 
     data: bytes
     images: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-async def meet_wire_fault(fault: Fault | None, request: Request) -> None:
-    """Wait, or close the connection, if that is what was ordered.
+async def apply_wire_fault(fault: Fault | None, request: Request) -> None:
+    """Wait, or close the connection, if that is the fault.
 
-    Raises ConnectionResetError where there is no connection to close, as in a test without a server.
+    Raises ConnectionResetError if there is no connection to close, as in a test without a server.
     """
     if fault is None:
         return
     if fault.name == "slow":
-        if not await _client_waits(request, fault.number("seconds")):
+        if not await _client_stays(request, fault.number("seconds")):
             Outcome.of(request.scope).note(ABANDONED)
             raise Refusal(503, None)
     elif fault.name == "dropped_connection":
         Outcome.of(request.scope).note(CUT_SHORT)
         await _close_connection(request.receive)
-        # The server throws this answer away, as there is nobody left to get it.
+        # The server discards this response, since the client is gone.
         raise Refusal(503, None)
 
 
 def deliver(
     body: object, fault: Fault | None, headers: Mapping[str, str] | None = None, images: Sequence[bytes] = ()
 ) -> Response:
-    """A JSON answer with status 200, whole or cut short; ``images`` are the finished image files in it."""
+    """A JSON response with status 200, complete or cut short; ``images`` are the finished image files in it."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     name = fault.name if fault else ""
     if name == "truncated_body":
@@ -76,9 +76,9 @@ def deliver(
 
 
 def deliver_events(events: Sequence[Event], fault: Fault | None, headers: Mapping[str, str] | None = None) -> Response:
-    """A stream of events with status 200, one write each; cut short in the middle if that was ordered."""
+    """A stream of events with status 200, one write each; cut short in the middle if that is the fault."""
     name = fault.name if fault else ""
-    # A stream in which nothing comes is an empty line.
+    # A stream without events is an empty line.
     whole = list(events) or [Event(b"\n")]
     if name == "truncated_json":
         last = whole.pop().data
@@ -88,7 +88,7 @@ def deliver_events(events: Sequence[Event], fault: Fault | None, headers: Mappin
 
 
 def rate_limit_headers(fault: Fault) -> dict[str, str]:
-    """The headers that tell how long to wait, in the ordered form."""
+    """The headers that say how long to wait, in the form of the fault."""
     form, seconds = fault.text("form"), fault.number("seconds")
     if form == "retry-after-ms":
         return {"retry-after-ms": f"{seconds * 1000:g}"}
@@ -102,18 +102,18 @@ def rate_limit_headers(fault: Fault) -> dict[str, str]:
     return {}
 
 
-def wait_in_words(fault: Fault) -> str:
-    """The sentence that tells how long to wait, if that was the ordered form; empty otherwise."""
+def wait_sentence(fault: Fault) -> str:
+    """The sentence that says how long to wait, if that is the form of the fault; otherwise empty."""
     return f"Please try again in {fault.number('seconds'):g}s. " if fault.text("form") == "words" else ""
 
 
-def is_spoilt(fault: Fault | None) -> bool:
-    """True if it was ordered that the images of an answer cannot be read."""
+def has_unreadable_images(fault: Fault | None) -> bool:
+    """True for a fault that makes the images of a response unreadable."""
     return fault is not None and fault.name in ("bad_base64", "not_an_image", "no_image")
 
 
 def base64_text(data: bytes, fault: Fault | None) -> str:
-    """A file as base64 text, spoilt if that was ordered."""
+    """A file as base64 text, broken if that is the fault."""
     name = fault.name if fault else ""
     if name == "not_an_image":
         data = NOT_AN_IMAGE
@@ -124,7 +124,7 @@ def base64_text(data: bytes, fault: Fault | None) -> str:
 
 
 class _WholeResponse(Response):
-    """JSON that is sent to its end."""
+    """JSON that is sent completely."""
 
     def __init__(self, content: bytes, images: Sequence[bytes], headers: Mapping[str, str]) -> None:
         super().__init__(content, media_type=_JSON, headers=dict(headers))
@@ -136,7 +136,7 @@ class _WholeResponse(Response):
 
 
 class _EventStream(Response):
-    """Server-sent events without an announced length; cut short, half of the last one and no end."""
+    """Server-sent events without a content length; if cut short, with half of the last event and no end."""
 
     def __init__(self, events: Sequence[Event], headers: Mapping[str, str], *, pause_s: float, cut_short: bool) -> None:
         super().__init__(media_type="text/event-stream", headers=dict(headers))
@@ -173,36 +173,36 @@ class _CutShortResponse(Response):
 
 
 async def _close_connection(receive: Receive) -> None:
-    """Close the socket under a request once what was sent is out; raises ConnectionResetError if there is none.
+    """Close the socket of a request after the sent bytes; raises ConnectionResetError if there is no socket.
 
-    ASGI has no message for it. uvicorn's ``receive`` is a method of the object that holds the transport.
+    ASGI has no message for that. In uvicorn, ``receive`` is a method of the object with the transport.
     """
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:
-        raise ConnectionResetError("the sandbox dropped the connection, as ordered")
+        raise ConnectionResetError("the sandbox dropped the connection, as the fault requires")
     transport.close()
-    # Wait until the server has noticed; it would try to answer with an error page otherwise.
-    await _until_nobody_waits(receive)
+    # Wait until the server notices, or it would try to send an error page.
+    await _until_client_disconnects(receive)
 
 
-async def _client_waits(request: Request, seconds: float) -> bool:
-    """Whether the client is still there after so many seconds; returns at once when it goes."""
-    waits = True
+async def _client_stays(request: Request, seconds: float) -> bool:
+    """Whether the client is still connected after so many seconds; returns as soon as it disconnects."""
+    stays = True
 
     async def watch() -> None:
-        nonlocal waits
-        await _until_nobody_waits(request.receive)
-        waits = False
+        nonlocal stays
+        await _until_client_disconnects(request.receive)
+        stays = False
         group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
         await state_of(request).sleep(seconds)
         group.cancel_scope.cancel()
-    return waits
+    return stays
 
 
-async def _until_nobody_waits(receive: Receive) -> None:
-    """Return when the client has gone; the rest of what it sends is thrown away."""
+async def _until_client_disconnects(receive: Receive) -> None:
+    """Return when the client disconnects; discards what it still sends."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""What one sandbox remembers. It belongs to the app, so that two sandboxes in one process never meet."""
+"""The state of a sandbox. It belongs to the app, so that two sandboxes in one process share nothing."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..providers.schema import ModelConfig
 from .call_log import CallLog
 from .faults import FaultQueue
 
-__all__ = ["FileShelf", "SandboxState", "ShelvedFile", "state_of"]
+__all__ = ["FileStore", "SandboxState", "StoredFile", "state_of"]
 
-_MOST_FILES = 64
+_MAX_FILES = 64
 
 
 @dataclass(slots=True)
-class ShelvedFile:
-    """An image file behind a URL.
+class StoredFile:
+    """An image file with a URL.
 
     Attributes:
         data: Its bytes.
-        mime_type: What they are.
-        misses: How often it is still answered that it is not there.
-        needs_key: True if it is for those alone who bring a key.
+        mime_type: Its type.
+        misses: How many more requests get a 404.
+        needs_key: True if only a request with a key gets the file.
     """
 
     data: bytes = field(repr=False)
@@ -39,22 +39,22 @@ class ShelvedFile:
     needs_key: bool = False
 
 
-class FileShelf:
-    """The image files that answers point to by URL: the newest 64."""
+class FileStore:
+    """The image files that responses link to: the newest 64."""
 
     def __init__(self) -> None:
-        self._files: OrderedDict[str, ShelvedFile] = OrderedDict()
+        self._files: OrderedDict[str, StoredFile] = OrderedDict()
 
-    def put(self, file: ShelvedFile) -> str:
-        """Keep a file; gives the name to ask for it by."""
+    def put(self, file: StoredFile) -> str:
+        """Store a file and return its name."""
         name = f"img-{secrets.token_hex(12)}.{file.mime_type.removeprefix('image/')}"
         self._files[name] = file
-        if len(self._files) > _MOST_FILES:
+        if len(self._files) > _MAX_FILES:
             self._files.popitem(last=False)
         return name
 
-    def get(self, name: str) -> ShelvedFile | None:
-        """The file; None if there is no such one, not yet, or no longer."""
+    def get(self, name: str) -> StoredFile | None:
+        """The file; None if there is no such file, not yet, or no longer."""
         file = self._files.get(name)
         if file and file.misses:
             file.misses -= 1
@@ -64,17 +64,17 @@ class FileShelf:
 
 @dataclass(slots=True)
 class SandboxState:
-    """The ordered faults, the received calls, the files behind URLs, which models answer, and how to wait."""
+    """The queued faults, the received requests, the files with URLs, which models are served, and how to wait."""
 
     serve_retired: bool = False
     today: Callable[[], datetime.date] = clock.utc_today
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     faults: FaultQueue = field(default_factory=FaultQueue)
     calls: CallLog = field(default_factory=CallLog)
-    files: FileShelf = field(default_factory=FileShelf)
+    files: FileStore = field(default_factory=FileStore)
 
     def serves(self, model: ModelConfig) -> bool:
-        """False for a model that is retired by now, unless such ones answer as well."""
+        """False for a retired model, unless retired models are served too."""
         return self.serve_retired or model.lifecycle.status_on(self.today()) != "retired"
 
 

@@ -1,4 +1,4 @@
-"""How many tokens a call would have cost: plausible, not exact, where no figure is published."""
+"""How many tokens a request would cost: plausible, not exact, where no figure is published."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def openai_output_image_tokens(config: ModelConfig, quality: str, size: Size) ->
 
 
 def openai_input_image_tokens(size: tuple[int, int]) -> int:
-    """The tokens of one image that goes in: OpenAI's tiles of 512 pixels once the shorter edge is 512.
+    """The tokens of an input image: OpenAI's tiles of 512 pixels, with the shorter edge scaled to 512.
 
     65 and 129 are the figures that OpenAI published for gpt-image-1 at low fidelity.
     """
@@ -44,10 +44,10 @@ def openai_input_image_tokens(size: tuple[int, int]) -> int:
 
 
 def gemini_image_tokens(config: ModelConfig, image_size: str | None) -> int:
-    """The tokens of one finished image; 1120 is what an image of 1K takes on most models."""
+    """The tokens of a finished image; most models need 1120 for an image of 1K."""
     return config.image_tokens.get(image_size or "any", config.image_tokens.get("any", 1120))
 
 
 def gemini_input_image_tokens(config: ModelConfig) -> int:
-    """The tokens of one image that goes in: Google's documentation says 258 up to 2.5, third parties 560 since."""
+    """The tokens of an input image: 258 up to 2.5 in Google's documentation, 560 since then by third parties."""
     return 258 if config.id.startswith("gemini-2") else 560

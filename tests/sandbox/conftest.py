@@ -1,4 +1,4 @@
-"""Clients that speak to the sandbox with a good key, orders for faults, and pictures to send."""
+"""A client of the sandbox with valid keys, a function to queue faults, and images to send."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import httpx
 import pytest
 from PIL import Image
 
-Order = Callable[..., None]
+QueueFault = Callable[..., None]
 
 
 @pytest.fixture
 def http(sandbox_url: str) -> Iterator[httpx.Client]:
-    """A client with good keys for both services."""
+    """A client with valid keys for both services."""
     headers = {"Authorization": "Bearer sk-test", "x-goog-api-key": "test"}
-    # No certificates are needed for this machine, and to load them takes longer than most tests.
+    # This machine needs no certificates, and loading them takes longer than most tests.
     with httpx.Client(base_url=sandbox_url, headers=headers, timeout=30, verify=False) as client:
         yield client
 
 
 @pytest.fixture
-def order(http: httpx.Client) -> Order:
-    """Order a fault: ``order("openai", "rate_limited", form="none")``."""
+def queue_fault(http: httpx.Client) -> QueueFault:
+    """Queue a fault: ``queue_fault("openai", "rate_limited", form="none")``."""
 
     def send(provider: str, fault: str, times: int = 1, **params: object) -> None:
         body = {"provider": provider, "fault": fault, "times": times, **params}
@@ -33,15 +33,15 @@ def order(http: httpx.Client) -> Order:
     return send
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """A picture of 300x200 pixels."""
+    """An image with 300x200 pixels."""
     ramp = Image.linear_gradient("L")
     bands = (ramp, ramp.rotate(90), Image.radial_gradient("L"))
     return Image.merge("RGB", [band.resize((300, 200)) for band in bands])

@@ -1,4 +1,4 @@
-"""The official SDKs as clients of the sandbox: only the base URL is changed, and they must not notice."""
+"""The official SDKs as clients of the sandbox: only the base URL differs, and they must not notice."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def opened(b64: str) -> Image.Image:
 
 class TestOpenAI:
     def test_generate(self, openai_client: Any) -> None:
-        answer = openai_client.images.generate(
+        response = openai_client.images.generate(
             model=GPT, prompt="a lighthouse", n=2, size="1536x864", quality="max", background="opaque"
         )
-        first, second = (opened(image.b64_json) for image in answer.data)
+        first, second = (opened(image.b64_json) for image in response.data)
         assert first.size == second.size == (1536, 864)
         assert first.tobytes() != second.tobytes()
-        assert (answer.quality, answer.size, answer.output_format, answer.background) == (
+        assert (response.quality, response.size, response.output_format, response.background) == (
             "max",
             "1536x864",
             "png",
             "opaque",
         )
-        assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
-        assert answer._request_id.startswith("req_sandbox_")
-        assert answer.model_extra == {}
+        assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
+        assert response._request_id.startswith("req_sandbox_")
+        assert response.model_extra == {}
 
     def test_every_parameter_of_the_sdk(self, openai_client: Any) -> None:
-        answer = openai_client.images.generate(
+        response = openai_client.images.generate(
             model="gpt-image-2.5-flare-2026-09-08",
             prompt="a lighthouse",
             background="transparent",
@@ -71,9 +71,9 @@ class TestOpenAI:
             stream=False,
             user="user-2",
         )
-        picture = opened(answer.data[0].b64_json)
-        assert (picture.format, picture.mode, picture.size) == ("WEBP", "RGBA", (1024, 1024))
-        assert answer.safety_identifier == "user-1"
+        image = opened(response.data[0].b64_json)
+        assert (image.format, image.mode, image.size) == ("WEBP", "RGBA", (1024, 1024))
+        assert response.safety_identifier == "user-1"
 
     def test_a_stream_with_partial_images(self, openai_client: Any) -> None:
         *partial, completed = openai_client.images.generate(
@@ -82,9 +82,9 @@ class TestOpenAI:
         assert [type(event).__name__ for event in partial] == ["ImageGenPartialImageEvent"] * 3
         assert [event.partial_image_index for event in partial] == [0, 1, 2]
         assert type(completed).__name__ == "ImageGenCompletedEvent"
-        pictures = [opened(event.b64_json) for event in (*partial, completed)]
-        assert {picture.size for picture in pictures} == {(1536, 864)}
-        assert len({picture.tobytes() for picture in pictures}) == 4
+        images = [opened(event.b64_json) for event in (*partial, completed)]
+        assert {image.size for image in images} == {(1536, 864)}
+        assert len({image.tobytes() for image in images}) == 4
         usage = completed.usage
         assert usage.total_tokens == usage.input_tokens + usage.output_tokens
         assert completed.safety_identifier == "user-2"
@@ -110,8 +110,10 @@ class TestOpenAI:
         ("fault", "error"),
         [("stream_error", "APIError"), ("truncated_body", "APIConnectionError"), ("stream_refused", "BadRequestError")],
     )
-    def test_faults_of_a_stream(self, openai_client: Any, order: Callable[..., None], fault: str, error: str) -> None:
-        order("openai", fault)
+    def test_faults_of_a_stream(
+        self, openai_client: Any, queue_fault: Callable[..., None], fault: str, error: str
+    ) -> None:
+        queue_fault("openai", fault)
         seen: list[str] = []
 
         def read() -> None:
@@ -123,8 +125,8 @@ class TestOpenAI:
         assert type(caught.value) is getattr(openai, error)
         assert seen == ([] if fault == "stream_refused" else ["image_generation.partial_image"] * 2)
 
-    def test_a_stream_that_ends_early(self, openai_client: Any, order: Callable[..., None]) -> None:
-        order("openai", "stream_ends_early")
+    def test_a_stream_that_ends_early(self, openai_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("openai", "stream_ends_early")
         events = openai_client.images.generate(model=GPT, prompt="x", stream=True, partial_images=2)
         assert [event.type for event in events] == ["image_generation.partial_image"] * 2
 
@@ -137,13 +139,13 @@ class TestOpenAI:
         assert asyncio.run(generate()) == ["image_generation.partial_image", "image_generation.completed"]
 
     def test_edit_with_one_image(self, openai_client: Any, photo_png: bytes) -> None:
-        answer = openai_client.images.edit(model=GPT, prompt="at night", image=("photo.png", photo_png, "image/png"))
-        assert opened(answer.data[0].b64_json).size == (1248, 832)
+        response = openai_client.images.edit(model=GPT, prompt="at night", image=("photo.png", photo_png, "image/png"))
+        assert opened(response.data[0].b64_json).size == (1248, 832)
 
     def test_edit_with_several_images_and_a_mask(
         self, openai_client: Any, photo: Image.Image, photo_png: bytes, mask_png: bytes
     ) -> None:
-        answer = openai_client.images.edit(
+        response = openai_client.images.edit(
             model="gpt-image-1.5",
             prompt="a hat",
             image=[(f"{i}.png", photo_png, "image/png") for i in range(16)],
@@ -152,11 +154,11 @@ class TestOpenAI:
             size="1536x1024",
             n=1,
         )
-        picture = opened(answer.data[0].b64_json)
+        image = opened(response.data[0].b64_json)
         outside = (0, 0, 400, 1024)
-        assert picture.size == (1536, 1024)
-        assert picture.crop(outside) == photo.resize((1536, 1024), Image.Resampling.BICUBIC).crop(outside)
-        assert answer.usage.input_tokens_details.image_tokens > 16 * 65
+        assert image.size == (1536, 1024)
+        assert image.crop(outside) == photo.resize((1536, 1024), Image.Resampling.BICUBIC).crop(outside)
+        assert response.usage.input_tokens_details.image_tokens > 16 * 65
 
     def test_models(self, openai_client: Any) -> None:
         names = [model.id for model in openai_client.models.list()]
@@ -180,21 +182,27 @@ class TestOpenAI:
         ],
     )
     def test_errors(
-        self, openai_client: Any, order: Callable[..., None], fault: str, params: Any, error: str, code: str | None
+        self,
+        openai_client: Any,
+        queue_fault: Callable[..., None],
+        fault: str,
+        params: Any,
+        error: str,
+        code: str | None,
     ) -> None:
-        order("openai", fault, **params)
+        queue_fault("openai", fault, **params)
         with pytest.raises(getattr(openai, error)) as caught:
             openai_client.images.generate(model=GPT, prompt="a lighthouse")
         assert type(caught.value) is getattr(openai, error)
         assert code in (None, caught.value.code)
 
     @pytest.mark.parametrize("form", ["retry-after-ms", "retry-after-seconds", "x-should-retry-true", "none"])
-    def test_retries_of_the_sdk(self, openai_client: Any, order: Callable[..., None], form: str) -> None:
-        order("openai", "rate_limited", form=form, seconds=0.01)
+    def test_retries_of_the_sdk(self, openai_client: Any, queue_fault: Callable[..., None], form: str) -> None:
+        queue_fault("openai", "rate_limited", form=form, seconds=0.01)
         assert openai_client.with_options(max_retries=1).images.generate(model=GPT, prompt="a lighthouse").data
 
-    def test_no_retry_where_the_service_says_so(self, openai_client: Any, order: Callable[..., None]) -> None:
-        order("openai", "rate_limited", form="x-should-retry-false")
+    def test_no_retry_if_the_service_says_so(self, openai_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("openai", "rate_limited", form="x-should-retry-false")
         with pytest.raises(openai.RateLimitError):
             openai_client.with_options(max_retries=3).images.generate(model=GPT, prompt="a lighthouse")
 
@@ -224,7 +232,7 @@ class TestOpenAI:
 
 class TestGemini:
     def test_generate(self, gemini_client: Any) -> None:
-        answer = gemini_client.models.generate_content(
+        response = gemini_client.models.generate_content(
             model=BANANA,
             contents="a lighthouse",
             config=types.GenerateContentConfig(
@@ -235,20 +243,20 @@ class TestGemini:
                 temperature=0.5,
             ),
         )
-        thoughts = [part for part in answer.parts if part.thought]
-        picture = next(part for part in answer.parts if part.inline_data and not part.thought)
+        thoughts = [part for part in response.parts if part.thought]
+        image = next(part for part in response.parts if part.inline_data and not part.thought)
         assert [bool(part.text) for part in thoughts] == [True, False]
-        assert picture.thought_signature
-        assert Image.open(io.BytesIO(picture.inline_data.data)).size == (1376, 768)
-        assert answer.text
-        assert answer.candidates[0].finish_reason == types.FinishReason.STOP
-        usage = answer.usage_metadata
+        assert image.thought_signature
+        assert Image.open(io.BytesIO(image.inline_data.data)).size == (1376, 768)
+        assert response.text
+        assert response.candidates[0].finish_reason == types.FinishReason.STOP
+        usage = response.usage_metadata
         assert usage.candidates_tokens_details[0].modality == types.MediaModality.IMAGE
         assert usage.candidates_tokens_details[0].token_count == 1120
         assert usage.total_token_count == (
             usage.prompt_token_count + usage.candidates_token_count + usage.thoughts_token_count
         )
-        assert (answer.model_version, bool(answer.response_id)) == (BANANA, True)
+        assert (response.model_version, bool(response.response_id)) == (BANANA, True)
 
     def test_a_stream(self, gemini_client: Any) -> None:
         chunks = list(
@@ -273,37 +281,37 @@ class TestGemini:
         assert chunks[-1].usage_metadata == whole.usage_metadata
         assert len({chunk.response_id for chunk in chunks}) == 1
 
-    def test_a_stream_that_breaks_off_with_an_error(self, gemini_client: Any, order: Callable[..., None]) -> None:
-        order("gemini", "stream_error", status=503)
+    def test_a_stream_that_ends_with_an_error(self, gemini_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("gemini", "stream_error", status=503)
         with pytest.raises(errors.APIError) as caught:
             list(gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse"))
         assert (caught.value.code, caught.value.status) == (503, "UNAVAILABLE")
 
-    def test_a_refused_stream(self, gemini_client: Any, order: Callable[..., None]) -> None:
-        order("gemini", "stream_refused")
+    def test_a_refused_stream(self, gemini_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("gemini", "stream_refused")
         with pytest.raises(errors.ClientError) as caught:
             list(gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse"))
         assert caught.value.code == 404
 
-    def test_a_blocked_prompt_of_a_stream(self, gemini_client: Any, order: Callable[..., None]) -> None:
-        order("gemini", "blocked_prompt", reason="SAFETY")
+    def test_a_blocked_prompt_of_a_stream(self, gemini_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("gemini", "blocked_prompt", reason="SAFETY")
         (chunk,) = gemini_client.models.generate_content_stream(model=BANANA, contents="a lighthouse")
         assert chunk.prompt_feedback.block_reason == types.BlockedReason.SAFETY
 
-    def test_pictures_go_in(self, gemini_client: Any, photo: Image.Image, photo_png: bytes) -> None:
+    def test_input_images(self, gemini_client: Any, photo: Image.Image, photo_png: bytes) -> None:
         # The SDK sends bytes in the URL-safe alphabet.
-        answer = gemini_client.models.generate_content(
+        response = gemini_client.models.generate_content(
             model=BANANA,
             contents=["merge these", photo, types.Part.from_bytes(data=photo_png, mime_type="image/png")],
         )
-        picture = next(part for part in answer.parts if part.inline_data)
-        assert picture.as_image()
-        assert {detail.modality for detail in answer.usage_metadata.prompt_tokens_details} == {
+        image = next(part for part in response.parts if part.inline_data)
+        assert image.as_image()
+        assert {detail.modality for detail in response.usage_metadata.prompt_tokens_details} == {
             types.MediaModality.TEXT,
             types.MediaModality.IMAGE,
         }
 
-    def test_a_chat_goes_on(self, gemini_client: Any) -> None:
+    def test_a_chat_continues(self, gemini_client: Any) -> None:
         chat = gemini_client.chats.create(model=BANANA)
         chat.send_message("a lighthouse")
         assert any(part.inline_data for part in chat.send_message("now at night").parts)
@@ -325,28 +333,28 @@ class TestGemini:
     def test_errors(
         self,
         gemini_client: Any,
-        order: Callable[..., None],
+        queue_fault: Callable[..., None],
         fault: str,
         params: Any,
         error: str,
         code: int,
         status: str,
     ) -> None:
-        order("gemini", fault, **params)
+        queue_fault("gemini", fault, **params)
         with pytest.raises(getattr(errors, error)) as caught:
             gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
         assert (caught.value.code, caught.value.status) == (code, status)
 
-    def test_blocked_prompt(self, gemini_client: Any, order: Callable[..., None]) -> None:
-        order("gemini", "blocked_prompt", reason="SAFETY")
-        answer = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
-        assert answer.candidates is None
-        assert answer.prompt_feedback.block_reason == types.BlockedReason.SAFETY
+    def test_blocked_prompt(self, gemini_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("gemini", "blocked_prompt", reason="SAFETY")
+        response = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
+        assert response.candidates is None
+        assert response.prompt_feedback.block_reason == types.BlockedReason.SAFETY
 
-    def test_finish_reason(self, gemini_client: Any, order: Callable[..., None]) -> None:
-        order("gemini", "finish_reason", reason="NO_IMAGE")
-        answer = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
-        assert answer.candidates[0].finish_reason == types.FinishReason.NO_IMAGE
+    def test_finish_reason(self, gemini_client: Any, queue_fault: Callable[..., None]) -> None:
+        queue_fault("gemini", "finish_reason", reason="NO_IMAGE")
+        response = gemini_client.models.generate_content(model=BANANA, contents="a lighthouse")
+        assert response.candidates[0].finish_reason == types.FinishReason.NO_IMAGE
 
     def test_unknown_model(self, gemini_client: Any) -> None:
         with pytest.raises(errors.ClientError) as caught:
@@ -362,8 +370,8 @@ class TestGemini:
 
     def test_async(self, gemini_client: Any) -> None:
         async def generate() -> Any:
-            answer = await gemini_client.aio.models.generate_content(model=BANANA, contents="a lighthouse")
+            response = await gemini_client.aio.models.generate_content(model=BANANA, contents="a lighthouse")
             await gemini_client.aio.aclose()
-            return answer
+            return response
 
         assert asyncio.run(generate()).parts

@@ -1,4 +1,4 @@
-"""What the sandbox's Gemini takes, refuses and answers."""
+"""What the sandbox's Gemini API accepts, refuses and returns."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def send(http: httpx.Client, body: Any, model: str = BANANA) -> httpx.Response:
     return http.post(f"/gemini/v1beta/models/{model}:generateContent", json=body)
 
 
-def parts(answer: httpx.Response) -> list[dict[str, Any]]:
-    assert answer.status_code == 200, answer.text
-    candidate = answer.json()["candidates"][0]
+def parts(response: httpx.Response) -> list[dict[str, Any]]:
+    assert response.status_code == 200, response.text
+    candidate = response.json()["candidates"][0]
     assert candidate["finishReason"] == "STOP"
     content: list[dict[str, Any]] = candidate["content"]["parts"]
     return content
 
 
-def picture(answer: httpx.Response) -> Image.Image:
-    blob = next(part["inlineData"] for part in parts(answer) if "inlineData" in part and not part.get("thought"))
+def image_in(response: httpx.Response) -> Image.Image:
+    blob = next(part["inlineData"] for part in parts(response) if "inlineData" in part and not part.get("thought"))
     opened = Image.open(io.BytesIO(base64.b64decode(blob["data"])))
     assert Image.MIME[str(opened.format)] == blob["mimeType"]
     return opened
 
 
-def error(answer: httpx.Response, code: int = 400, status: str = "INVALID_ARGUMENT") -> str:
-    """The message of an error answer, whose shape is checked."""
-    assert answer.status_code == code, answer.text
-    body = answer.json()
+def error(response: httpx.Response, code: int = 400, status: str = "INVALID_ARGUMENT") -> str:
+    """The message of an error response, whose shape is checked."""
+    assert response.status_code == code, response.text
+    body = response.json()
     assert list(body) == ["error"]
     assert (body["error"]["code"], body["error"]["status"]) == (code, status)
     return str(body["error"]["message"])
@@ -61,7 +61,7 @@ def blob(data: bytes, mime_type: str = "image/png") -> dict[str, Any]:
     return {"inlineData": {"mimeType": mime_type, "data": base64.b64encode(data).decode()}}
 
 
-class TestAnswers:
+class TestResponses:
     def test_the_fields_are_those_of_the_service(self, http: httpx.Client) -> None:
         body = generate(http).json()
         assert set(body) == {"candidates", "usageMetadata", "modelVersion", "responseId"}
@@ -69,73 +69,73 @@ class TestAnswers:
         assert set(text) == {"text"}
         assert set(image) == {"inlineData", "thoughtSignature"}
 
-    def test_a_seed_repeats_a_picture(self, http: httpx.Client) -> None:
-        first, again, other = (picture(generate(http, seed=seed)) for seed in (5, 5, 6))
+    def test_the_same_seed_gives_the_same_image(self, http: httpx.Client) -> None:
+        first, again, other = (image_in(generate(http, seed=seed)) for seed in (5, 5, 6))
         assert first == again != other
 
-    def test_the_same_call_gives_the_same_picture(self, http: httpx.Client) -> None:
-        assert picture(generate(http)) == picture(generate(http)) != picture(generate(http, temperature=1))
+    def test_the_same_request_gives_the_same_image(self, http: httpx.Client) -> None:
+        assert image_in(generate(http)) == image_in(generate(http)) != image_in(generate(http, temperature=1))
 
     @pytest.mark.parametrize("model", [m.id for m in page("gemini").configs()])
     def test_every_ratio_of_every_model(self, http: httpx.Client, model: str) -> None:
         sizing = next(m.sizing for m in page("gemini").configs() if m.id == model)
         assert isinstance(sizing, PresetSizing)
         for ratio, size in sizing.ratios.items():
-            assert picture(generate(http, model, imageConfig={"aspectRatio": ratio})).size == (size.width, size.height)
+            assert image_in(generate(http, model, imageConfig={"aspectRatio": ratio})).size == (size.width, size.height)
 
     @pytest.mark.parametrize(("image_size", "edge"), [("1K", 1024), ("2K", 2048), ("4K", 4096)])
     def test_image_sizes(self, http: httpx.Client, image_size: str, edge: int) -> None:
-        assert picture(generate(http, imageConfig={"imageSize": image_size})).size == (edge, edge)
+        assert image_in(generate(http, imageConfig={"imageSize": image_size})).size == (edge, edge)
 
     def test_512(self, http: httpx.Client) -> None:
-        answer = generate(http, "gemini-3.1-flash-image", imageConfig={"imageSize": "512", "aspectRatio": "21:9"})
-        assert picture(answer).size == (792, 336)
+        response = generate(http, "gemini-3.1-flash-image", imageConfig={"imageSize": "512", "aspectRatio": "21:9"})
+        assert image_in(response).size == (792, 336)
 
-    def test_the_shape_follows_the_first_picture(self, http: httpx.Client, photo_png: bytes) -> None:
-        assert picture(generate(http, parts=[blob(photo_png), TEXT])).size == (1264, 848)
+    def test_the_shape_follows_the_first_image(self, http: httpx.Client, photo_png: bytes) -> None:
+        assert image_in(generate(http, parts=[blob(photo_png), TEXT])).size == (1264, 848)
 
-    def test_a_mask_is_a_grey_second_picture_that_the_words_speak_of(
+    def test_a_grey_second_image_is_a_mask_if_the_text_mentions_one(
         self, http: httpx.Client, photo: Image.Image, photo_png: bytes
     ) -> None:
         grey = Image.new("L", photo.size)
         grey.paste(255, (100, 50, 200, 150))
         size = (1264, 848)
-        kept = photo.resize(size, Image.Resampling.BICUBIC).crop((0, 0, size[0], 200))
+        unchanged = photo.resize(size, Image.Resampling.BICUBIC).crop((0, 0, size[0], 200))
 
-        def outside(words: str, second: Image.Image, *more: dict[str, Any]) -> Image.Image:
+        def outside(text: str, second: Image.Image, *more: dict[str, Any]) -> Image.Image:
             file = io.BytesIO()
             second.save(file, "PNG")
-            sent = [blob(photo_png), blob(file.getvalue()), *more, {"text": words}, TEXT]
-            made = picture(generate(http, parts=sent))
+            sent = [blob(photo_png), blob(file.getvalue()), *more, {"text": text}, TEXT]
+            made = image_in(generate(http, parts=sent))
             return made.crop((0, 0, size[0], 200)) if made.size == size else made
 
-        mask_words = "Change the first picture where its mask is white."
-        assert outside(mask_words, grey) == kept
-        assert outside(mask_words, grey, blob(photo_png)) == kept
-        assert outside("Look at both.", grey) != kept
-        assert outside(mask_words, grey.convert("RGB")) != kept
-        assert outside(mask_words, grey.resize((100, 100))) != kept
+        with_mask = "Change the first image where its mask is white."
+        assert outside(with_mask, grey) == unchanged
+        assert outside(with_mask, grey, blob(photo_png)) == unchanged
+        assert outside("Look at both.", grey) != unchanged
+        assert outside(with_mask, grey.convert("RGB")) != unchanged
+        assert outside(with_mask, grey.resize((100, 100))) != unchanged
 
     @pytest.mark.parametrize(("model", "file_format"), [(LITE, "JPEG"), (OLD, "PNG"), (BANANA, "PNG")])
     def test_formats(self, http: httpx.Client, model: str, file_format: str) -> None:
-        assert picture(generate(http, model)).format == file_format
+        assert image_in(generate(http, model)).format == file_format
 
     def test_modalities(self, http: httpx.Client) -> None:
         assert [set(part) for part in parts(generate(http, responseModalities=["TEXT"]))] == [{"text"}]
         only_image = parts(generate(http, responseModalities=["IMAGE"]))
         assert [set(part) for part in only_image] == [{"inlineData", "thoughtSignature"}]
 
-    def test_thoughts_come_only_when_wanted_and_only_from_models_that_think(self, http: httpx.Client) -> None:
+    def test_only_models_that_think_return_thoughts_and_only_on_request(self, http: httpx.Client) -> None:
         def thoughts(model: str, **thinking: Any) -> list[str]:
-            answer = generate(http, model, thinkingConfig=thinking)
-            return [next(iter(part)) for part in parts(answer) if part.get("thought")]
+            response = generate(http, model, thinkingConfig=thinking)
+            return [next(iter(part)) for part in parts(response) if part.get("thought")]
 
         assert thoughts(BANANA, includeThoughts=True, thinkingLevel="HIGH") == ["text", "inlineData"]
         assert thoughts(BANANA, thinkingLevel="minimal") == []
         assert thoughts("gemini-3-pro-image", includeThoughts=True) == ["text", "inlineData"]
         assert thoughts("gemini-3.1-flash-lite-image", includeThoughts=True) == []
 
-    def test_snake_case_goes_in(self, http: httpx.Client, photo_png: bytes) -> None:
+    def test_snake_case_in_a_request(self, http: httpx.Client, photo_png: bytes) -> None:
         body = {
             "contents": {"parts": [TEXT, {"inline_data": {"mime_type": "image/png", "data": url_safe(photo_png)}}]},
             "generation_config": {
@@ -146,7 +146,7 @@ class TestAnswers:
                 "thinking_config": {"thinking_level": "HIGH", "include_thoughts": False},
             },
         }
-        assert picture(send(http, body)).size == (1376, 768)
+        assert image_in(send(http, body)).size == (1376, 768)
 
     def test_a_turn_is_continued(self, http: httpx.Client) -> None:
         answered = parts(generate(http, thinkingConfig={"includeThoughts": True}))
@@ -155,11 +155,11 @@ class TestAnswers:
             {"role": "model", "parts": answered},
             {"role": "user", "parts": [{"text": "now at night"}]},
         ]
-        assert picture(send(http, {"contents": contents})).size
+        assert image_in(send(http, {"contents": contents})).size
         for part in answered:
             part.pop("thoughtSignature", None)
         assert "thought_signature" in error(send(http, {"contents": contents}))
-        assert picture(send(http, {"contents": contents}, OLD)).size
+        assert image_in(send(http, {"contents": contents}, OLD)).size
 
     @pytest.mark.parametrize("version", ["v1", "v1beta"])
     def test_models(self, http: httpx.Client, version: str) -> None:
@@ -170,7 +170,7 @@ class TestAnswers:
         # Its end is not confirmed, and it was still listed after it.
         assert "models/gemini-3-pro-image-preview" in names
         assert http.get(f"/gemini/{version}/models/{BANANA}").json() == cards[0]
-        assert picture(generate(http, "nano-banana-pro-preview")).size
+        assert image_in(generate(http, "nano-banana-pro-preview")).size
 
 
 def url_safe(data: bytes) -> str:
@@ -188,7 +188,7 @@ class TestUsage:
         ],
         ids=str,
     )
-    def test_pictures(self, http: httpx.Client, model: str, image_config: dict[str, str], tokens: int) -> None:
+    def test_images(self, http: httpx.Client, model: str, image_config: dict[str, str], tokens: int) -> None:
         usage = generate(http, model, imageConfig=image_config, responseModalities=["IMAGE"]).json()["usageMetadata"]
         assert usage["candidatesTokensDetails"] == [{"modality": "IMAGE", "tokenCount": tokens}]
         assert usage["candidatesTokenCount"] == tokens
@@ -212,18 +212,18 @@ class TestUsage:
 class TestKeys:
     def test_missing(self, sandbox_url: str) -> None:
         for headers in ({}, {"x-goog-api-key": ""}):
-            answer = httpx.post(f"{sandbox_url}/gemini/v1/models/{BANANA}:generateContent", json={}, headers=headers)
-            error(answer, 403, "PERMISSION_DENIED")
+            response = httpx.post(f"{sandbox_url}/gemini/v1/models/{BANANA}:generateContent", json={}, headers=headers)
+            error(response, 403, "PERMISSION_DENIED")
 
     def test_wrong(self, http: httpx.Client) -> None:
         for path in ("/gemini/v1/models", f"/gemini/v1/models/{BANANA}"):
-            answer = http.get(path, headers={"x-goog-api-key": "a-wrong-key"})
-            assert error(answer).startswith("API key not valid")
-            assert answer.json()["error"]["details"][0]["reason"] == "API_KEY_INVALID"
+            response = http.get(path, headers={"x-goog-api-key": "a-wrong-key"})
+            assert error(response).startswith("API key not valid")
+            assert response.json()["error"]["details"][0]["reason"] == "API_KEY_INVALID"
 
-    def test_in_the_address(self, http: httpx.Client) -> None:
-        answer = http.post(f"/gemini/v1/models/{BANANA}:generateContent?alt=json&key=my-secret", json={})
-        assert "x-goog-api-key" in error(answer)
+    def test_in_the_url(self, http: httpx.Client) -> None:
+        response = http.post(f"/gemini/v1/models/{BANANA}:generateContent?alt=json&key=my-secret", json={})
+        assert "x-goog-api-key" in error(response)
         log = http.get("/sandbox/requests").text
         assert "my-secret" not in log
         assert "alt=json&key=present" in log
@@ -247,12 +247,12 @@ class TestRefusals:
         ids=repr,
     )
     def test_unknown_names(self, http: httpx.Client, body: dict[str, Any], names: list[str]) -> None:
-        answer = send(http, body)
-        message = error(answer)
+        response = send(http, body)
+        message = error(response)
         assert message.startswith("Invalid JSON payload received.")
         for name in names:
             assert name in message
-        details = answer.json()["error"]["details"][0]
+        details = response.json()["error"]["details"][0]
         assert len(details["fieldViolations"]) == len(names)
 
     @pytest.mark.parametrize(
@@ -307,9 +307,9 @@ class TestRefusals:
     def test_contents(self, http: httpx.Client, body: Any, words: str) -> None:
         assert words in error(send(http, body))
 
-    def test_pictures(self, http: httpx.Client, photo_png: bytes) -> None:
-        def refused(*pictures: dict[str, Any], model: str = BANANA) -> str:
-            return error(generate(http, model, parts=[TEXT, *pictures]))
+    def test_images(self, http: httpx.Client, photo_png: bytes) -> None:
+        def refused(*images: dict[str, Any], model: str = BANANA) -> str:
+            return error(generate(http, model, parts=[TEXT, *images]))
 
         assert "15 images" in refused(*[blob(photo_png)] * 15)
         assert "4 images" in refused(*[blob(photo_png)] * 4, model=OLD)
@@ -318,14 +318,14 @@ class TestRefusals:
         assert "Unsupported MIME type" in refused(blob(photo_png, "image/tiff"))
         assert "Unable to process" in refused(blob(b"junk"))
 
-    def test_pictures_that_are_too_large(self, http: httpx.Client, photo_png: bytes) -> None:
-        # What follows the end of a PNG is no part of its picture.
-        answer = generate(http, parts=[TEXT, blob(photo_png + b"\0" * 7_000_000)])
-        assert "payload size exceeds" in error(answer)
+    def test_images_that_are_too_large(self, http: httpx.Client, photo_png: bytes) -> None:
+        # Bytes after the end of a PNG are not part of its image.
+        response = generate(http, parts=[TEXT, blob(photo_png + b"\0" * 7_000_000)])
+        assert "payload size exceeds" in error(response)
 
     def test_files_elsewhere(self, http: httpx.Client) -> None:
-        answer = generate(http, parts=[TEXT, {"fileData": {"fileUri": "https://example.com/x.png"}}])
-        assert "File" in error(answer, 403, "PERMISSION_DENIED")
+        response = generate(http, parts=[TEXT, {"fileData": {"fileUri": "https://example.com/x.png"}}])
+        assert "File" in error(response, 403, "PERMISSION_DENIED")
 
     @pytest.mark.parametrize("model", ["gemini-9", "gpt-image-2"])
     def test_models(self, http: httpx.Client, model: str) -> None:
@@ -344,18 +344,18 @@ class TestRefusals:
     def test_paths(self, http: httpx.Client, method: str, path: str) -> None:
         error(http.request(method, path), 404, "NOT_FOUND")
 
-    def test_a_body_that_is_no_json(self, http: httpx.Client) -> None:
-        answer = http.post(f"/gemini/v1/models/{BANANA}:generateContent", content=b"{")
-        assert error(answer).startswith("Invalid JSON payload received.")
+    def test_a_body_that_is_not_json(self, http: httpx.Client) -> None:
+        response = http.post(f"/gemini/v1/models/{BANANA}:generateContent", content=b"{")
+        assert error(response).startswith("Invalid JSON payload received.")
 
 
 STREAM = f"/gemini/v1beta/models/{BANANA}:streamGenerateContent"
 
 
-def test_a_stream_is_framed_as_the_service_frames_it(http: httpx.Client) -> None:
-    answer = http.post(f"{STREAM}?alt=sse", json={"contents": [{"parts": [TEXT]}]})
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    *events, rest = answer.text.split("\r\n\r\n")
+def test_the_framing_of_a_stream(http: httpx.Client) -> None:
+    response = http.post(f"{STREAM}?alt=sse", json={"contents": [{"parts": [TEXT]}]})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *events, rest = response.text.split("\r\n\r\n")
     assert rest == ""
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
     assert ["finishReason" in chunk["candidates"][0] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]

@@ -1,4 +1,4 @@
-"""What the sandbox's OpenAI takes, refuses and answers."""
+"""What the sandbox's OpenAI API accepts, refuses and returns."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def edit(http: httpx.Client, files: list[tuple[str, Any]], **fields: str) -> htt
     return http.post(EDITS, data={"model": NEWEST, "prompt": "a lighthouse", **fields}, files=files)
 
 
-def picture(answer: httpx.Response, index: int = 0) -> Image.Image:
-    assert answer.status_code == 200, answer.text
-    return Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][index]["b64_json"])))
+def image_in(response: httpx.Response, index: int = 0) -> Image.Image:
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(base64.b64decode(response.json()["data"][index]["b64_json"])))
 
 
-def error(answer: httpx.Response, status: int = 400) -> tuple[str | None, str | None]:
-    """The code and the parameter of an error answer, whose shape is checked."""
-    assert answer.status_code == status, answer.text
-    body = answer.json()
+def error(response: httpx.Response, status: int = 400) -> tuple[str | None, str | None]:
+    """The code and the parameter of an error response, whose shape is checked."""
+    assert response.status_code == status, response.text
+    body = response.json()
     assert list(body) == ["error"]
     assert list(body["error"]) == ["message", "type", "param", "code"]
     assert body["error"]["message"]
-    assert answer.headers["x-request-id"].startswith("req_sandbox_")
+    assert response.headers["x-request-id"].startswith("req_sandbox_")
     return body["error"]["code"], body["error"]["param"]
 
 
@@ -63,70 +63,70 @@ def file_of(image: Image.Image, file_format: str = "PNG") -> tuple[str, bytes, s
     return ("file", buffer.getvalue(), f"image/{file_format.lower()}")
 
 
-class TestAnswers:
+class TestResponses:
     def test_the_fields_are_those_of_the_service(self, http: httpx.Client) -> None:
         body = generate(http).json()
         assert set(body) == {"created", "background", "data", "output_format", "quality", "size", "usage"}
         assert [set(item) for item in body["data"]] == [{"b64_json"}]
 
-    def test_the_same_call_gives_the_same_pictures_and_each_its_own(self, http: httpx.Client) -> None:
+    def test_the_same_request_gives_the_same_images_all_different(self, http: httpx.Client) -> None:
         first, again, other = generate(http, n=2), generate(http, n=2), generate(http, n=2, quality="low")
         assert first.json()["data"] == again.json()["data"] != other.json()["data"]
-        assert picture(first, 0) != picture(first, 1)
+        assert image_in(first, 0) != image_in(first, 1)
         assert first.headers["x-request-id"] != again.headers["x-request-id"]
 
     @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
     def test_formats(self, http: httpx.Client, output_format: str) -> None:
-        assert picture(generate(http, output_format=output_format)).format == output_format.upper()
+        assert image_in(generate(http, output_format=output_format)).format == output_format.upper()
 
     def test_a_transparent_background(self, http: httpx.Client) -> None:
-        answer = generate(http, background="transparent", output_format="webp")
-        assert picture(answer).mode == "RGBA"
-        assert answer.json()["background"] == "transparent"
+        response = generate(http, background="transparent", output_format="webp")
+        assert image_in(response).mode == "RGBA"
+        assert response.json()["background"] == "transparent"
 
     @pytest.mark.parametrize("size", ["1536x864", "3840x2160", "1440x480", "480x1440"])
     def test_sizes_on_the_grid(self, http: httpx.Client, size: str) -> None:
-        answer = generate(http, size=size)
-        assert "{}x{}".format(*picture(answer).size) == answer.json()["size"] == size
+        response = generate(http, size=size)
+        assert "{}x{}".format(*image_in(response).size) == response.json()["size"] == size
 
     @pytest.mark.parametrize(("model", "size"), [("gpt-image-1.5", (1536, 1024)), (NEWEST, (1248, 832))])
-    def test_an_edit_follows_the_shape_of_its_picture(
+    def test_an_edit_has_the_shape_of_its_image(
         self, http: httpx.Client, image_file: Any, model: str, size: tuple[int, int]
     ) -> None:
-        assert picture(edit(http, [("image", image_file)], model=model)).size == size
+        assert image_in(edit(http, [("image", image_file)], model=model)).size == size
 
-    def test_a_null_is_left_out(self, http: httpx.Client) -> None:
-        assert picture(generate(http, size=None, n=None, background=None, svg=None)).size == (1024, 1024)
+    def test_a_null_counts_as_not_given(self, http: httpx.Client) -> None:
+        assert image_in(generate(http, size=None, n=None, background=None, svg=None)).size == (1024, 1024)
 
     def test_numbers_of_a_form_are_text(self, http: httpx.Client, image_file: Any) -> None:
-        answer = edit(
+        response = edit(
             http, [("image", image_file)], n="2", output_format="jpeg", output_compression="50", stream="false"
         )
-        assert len(answer.json()["data"]) == 2
+        assert len(response.json()["data"]) == 2
 
     def test_seventeen_files_fit(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
         files = [("image[]", image_file)] * 16 + [("mask", mask_file)]
-        assert picture(edit(http, files)).size
+        assert image_in(edit(http, files)).size
 
-    def test_markup_is_laid_over_the_picture(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+    def test_markup_changes_the_image(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
         model = "gpt-image-2.5-flare"
         plain, marked = (
             edit(http, [("image", image_file), *more], model=model) for more in ([], [("markup", mask_file)])
         )
-        assert picture(plain) != picture(marked)
+        assert image_in(plain) != image_in(marked)
 
     @pytest.mark.parametrize("model", ["gpt-image-2-2026-04-21", "chatgpt-image-latest", "gpt-image-1-mini"])
     def test_snapshots_and_aliases(self, http: httpx.Client, model: str) -> None:
-        assert picture(generate(http, model=model)).size
+        assert image_in(generate(http, model=model)).size
         assert http.get(f"/openai/v1/models/{model}").json()["id"] == model
 
-    def test_every_model_that_is_alive_answers(self, http: httpx.Client) -> None:
+    def test_every_active_model_returns_an_image(self, http: httpx.Client) -> None:
         alive = [m.id for m in page("openai").configs() if m.lifecycle.status_on(TODAY) != "retired"]
         assert alive == [
             m["id"] for m in http.get("/openai/v1/models").json()["data"] if m["id"] != "chatgpt-image-latest"
         ]
         for model in alive:
-            assert picture(generate(http, model=model, size="1024x1024")).size == (1024, 1024)
+            assert image_in(generate(http, model=model, size="1024x1024")).size == (1024, 1024)
 
 
 class TestUsage:
@@ -148,10 +148,10 @@ class TestUsage:
         assert steps == sorted(set(steps))
         assert output(size="2048x2048", quality="low") == pytest.approx(4 * output(quality="low"), rel=0.01)
 
-    def test_pictures_that_go_in_cost(self, http: httpx.Client, image_file: Any) -> None:
+    def test_input_images_cost(self, http: httpx.Client, image_file: Any) -> None:
         def image_tokens(count: int) -> int:
-            answer = edit(http, [("image[]", image_file)] * count)
-            return int(answer.json()["usage"]["input_tokens_details"]["image_tokens"])
+            response = edit(http, [("image[]", image_file)] * count)
+            return int(response.json()["usage"]["input_tokens_details"]["image_tokens"])
 
         assert image_tokens(3) == 3 * image_tokens(1) > 0
 
@@ -160,15 +160,15 @@ class TestKeys:
     @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "sk-test"])
     def test_missing(self, sandbox_url: str, header: str | None) -> None:
         headers = {} if header is None else {"Authorization": header}
-        answer = httpx.post(f"{sandbox_url}{GENERATIONS}", json={}, headers=headers)
-        assert error(answer, 401)[0] == "invalid_api_key"
+        response = httpx.post(f"{sandbox_url}{GENERATIONS}", json={}, headers=headers)
+        assert error(response, 401)[0] == "invalid_api_key"
 
     @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
     @pytest.mark.parametrize("key", ["sk-wrong", "sk-test-Invalid-key-of-some-length"])
     def test_wrong(self, http: httpx.Client, path: str, key: str) -> None:
-        answer = http.post(path, headers={"Authorization": f"Bearer {key}"})
-        assert error(answer, 401)[0] == "invalid_api_key"
-        assert key not in answer.text
+        response = http.post(path, headers={"Authorization": f"Bearer {key}"})
+        assert error(response, 401)[0] == "invalid_api_key"
+        assert key not in response.text
 
     def test_models_need_one(self, sandbox_url: str) -> None:
         assert error(httpx.get(f"{sandbox_url}/openai/v1/models"), 401)
@@ -245,7 +245,7 @@ class TestRefusals:
     def test_edits(self, http: httpx.Client, image_file: Any, fields: dict[str, str], code: str, param: str) -> None:
         assert error(edit(http, [("image", image_file)], **fields)) == (code, param)
 
-    def test_pictures(self, http: httpx.Client, image_file: Any, photo: Image.Image) -> None:
+    def test_images(self, http: httpx.Client, image_file: Any, photo: Image.Image) -> None:
         name, data, _ = image_file
         assert error(edit(http, [("mask", image_file)])) == ("missing_required_parameter", "image")
         assert error(edit(http, [("image", image_file)] * 2)) == ("duplicate_parameter", "image")
@@ -257,7 +257,7 @@ class TestRefusals:
         assert error(edit(http, [("image", (name, b"junk", "image/png"))])) == ("invalid_image_file", "image")
         assert error(edit(http, [("photo", image_file), ("image", image_file)])) == ("unknown_parameter", "photo")
 
-    def test_a_picture_that_is_too_large(self, http: httpx.Client) -> None:
+    def test_an_image_that_is_too_large(self, http: httpx.Client) -> None:
         large = ("large.png", b"\0" * 50_000_001, "image/png")
         assert error(edit(http, [("image", large)])) == ("file_too_large", "image")
 
@@ -286,9 +286,9 @@ class TestRefusals:
         assert error(http.get(f"/openai/v1/models/{model}"), 404) == ("model_not_found", None)
 
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"null"])
-    def test_bodies_that_are_no_object(self, http: httpx.Client, content: bytes) -> None:
-        answer = http.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
-        assert error(answer) == (None, None)
+    def test_bodies_that_are_not_objects(self, http: httpx.Client, content: bytes) -> None:
+        response = http.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
+        assert error(response) == (None, None)
 
     def test_content_types(self, http: httpx.Client) -> None:
         assert error(http.post(GENERATIONS, data={"prompt": "x"}))[0] == "unsupported_content_type"
@@ -303,24 +303,24 @@ class TestRefusals:
 
 
 class TestRetiredModels:
-    """They answer only in a sandbox that was told so."""
+    """They work only with ``serve_retired=True``."""
 
     @pytest.fixture
     def http(self) -> Iterator[Any]:
         with TestClient(create_app(serve_retired=True), headers={"Authorization": "Bearer sk-test"}) as client:
             yield client
 
-    def test_dalle_3_answers_with_a_url_and_a_revised_prompt(self, http: Any) -> None:
-        answer = generate(http, model="dall-e-3", size="1792x1024", quality="hd", style="natural").json()
-        assert set(answer) == {"created", "data"}
-        assert answer["data"][0]["revised_prompt"] == "a lighthouse"
-        fetched = http.get(answer["data"][0]["url"])
+    def test_dalle_3_returns_a_url_and_a_revised_prompt(self, http: Any) -> None:
+        response = generate(http, model="dall-e-3", size="1792x1024", quality="hd", style="natural").json()
+        assert set(response) == {"created", "data"}
+        assert response["data"][0]["revised_prompt"] == "a lighthouse"
+        fetched = http.get(response["data"][0]["url"])
         assert Image.open(io.BytesIO(fetched.content)).size == (1792, 1024)
         assert fetched.headers["content-type"] == "image/png"
 
-    def test_dalle_gives_base64_when_asked(self, http: Any) -> None:
-        answer = generate(http, model="dall-e-2", size="256x256", response_format="b64_json", n=2)
-        assert picture(answer, 1).size == (256, 256)
+    def test_dalle_returns_base64_on_request(self, http: Any) -> None:
+        response = generate(http, model="dall-e-2", size="256x256", response_format="b64_json", n=2)
+        assert image_in(response, 1).size == (256, 256)
 
     @pytest.mark.parametrize(
         ("body", "param"),
@@ -340,21 +340,21 @@ class TestRetiredModels:
     def test_dalle_2_edits_one_square_png_with_alpha(self, http: Any, photo: Image.Image, image_file: Any) -> None:
         square = file_of(photo.convert("RGBA").crop((0, 0, 200, 200)))
         form = {"model": "dall-e-2", "response_format": "b64_json", "size": "512x512"}
-        assert picture(edit(http, [("image", square)], **form)).size == (512, 512)
+        assert image_in(edit(http, [("image", square)], **form)).size == (512, 512)
         assert error(edit(http, [("image", image_file)], **form)) == (None, "image")
         assert error(edit(http, [("image[]", square)] * 2, **form)) == ("array_above_max_length", "image")
 
-    def test_the_list_names_them(self, http: Any) -> None:
+    def test_the_list_contains_them(self, http: Any) -> None:
         assert "dall-e-3" in [model["id"] for model in http.get("/openai/v1/models").json()["data"]]
 
 
-def test_a_stream_is_framed_as_the_service_frames_it(http: httpx.Client) -> None:
+def test_the_framing_of_a_stream(http: httpx.Client) -> None:
     body = {"model": "gpt-image-2", "prompt": "a lighthouse", "stream": True, "partial_images": 1}
-    answer = http.post("/openai/v1/images/generations", json=body)
-    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert "content-length" not in answer.headers
-    assert answer.headers["x-request-id"].startswith("req_sandbox_")
-    partial, completed, last, rest = answer.text.split("\n\n")
+    response = http.post("/openai/v1/images/generations", json=body)
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert "content-length" not in response.headers
+    assert response.headers["x-request-id"].startswith("req_sandbox_")
+    partial, completed, last, rest = response.text.split("\n\n")
     assert (last, rest) == ("data: [DONE]", "")
     for event, name in ((partial, "image_generation.partial_image"), (completed, "image_generation.completed")):
         first, second = event.split("\n")
