@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import io
 import json
 import re
@@ -13,11 +16,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import httpx
 import pytest
 import typer
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from docs.generate.demo_images import DEMO_IMAGES, IMAGES
@@ -311,12 +316,28 @@ def test_python_examples_run(example: Example, folder: Path, sandbox_url: str) -
             pytest.importorskip(module)
     code = example.text.replace("http://127.0.0.1:9393", sandbox_url)
     before = set(folder.iterdir())
-    exec(compile(code, str(example), "exec"), {"__name__": "__main__"})
+    compiled = compile(code, str(example), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    if code.startswith("# a notebook cell"):
+        asyncio.run(in_a_cell(compiled, names))
+    else:
+        exec(compiled, names)
     made = set(folder.iterdir()) - before
-    assert bool(made) == ("write_bytes" in code)
+    assert bool(made) == ("write_bytes" in code or ".save(" in code)
+    if "app" in names:
+        with TestClient(names["app"]) as client:
+            assert client.post("/images", params={"prompt": "a fox"}).headers["content-type"] == "image/png"
+            assert client.post("/images", params={"prompt": ""}).status_code == 422
     for path in made:
         with Image.open(path) as image:
             image.verify()
+
+
+async def in_a_cell(code: CodeType, names: dict[str, Any]) -> None:
+    """Run code as Jupyter does: inside its event loop, with ``await`` outside of functions."""
+    result = eval(code, names)
+    if inspect.isawaitable(result):
+        await result
 
 
 @examples(fenced("yaml"))
