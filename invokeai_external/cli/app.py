@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..version import VERSION
-from . import lazy_commands as commands
+from . import lazy
 
 __all__ = ["app"]
 
@@ -163,8 +163,8 @@ def generate(
         "temperature": temperature,
         "thinking_level": thinking_level,
     }
-    return commands.generate.run(
-        commands.generate.Arguments(
+    return lazy.generate.run(
+        lazy.generate.Arguments(
             prompt=prompt,
             prompt_file=prompt_file,
             model=model,
@@ -197,7 +197,7 @@ def models(
     root: Root = None,
 ) -> None:
     """List the models, what they can do and what they cost."""
-    commands.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+    lazy.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
 
 
 @app.command()
@@ -206,7 +206,7 @@ def recall(
     json: Annotated[bool, typer.Option("--json", help="Print all of its metadata as JSON.")] = False,
 ) -> None:
     """Print the command that made an image."""
-    commands.recall.run(picture, as_json=json)
+    lazy.recall.run(picture, as_json=json)
 
 
 @app.command(short_help="Make five images with the sandbox, free of charge.")
@@ -215,7 +215,7 @@ def demo(
     json: Json = False,
 ) -> int:
     """Make five images with the sandbox, which imitates both providers: no key, no account, no cost."""
-    return commands.demo.run(out, as_json=json)
+    return lazy.demo.run(out, as_json=json)
 
 
 @app.command(short_help="Imitate both providers' APIs on this machine.")
@@ -223,25 +223,25 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for any free port.")] = 9393,
 ) -> None:
     """Imitate both providers' APIs on this machine, with images that cost nothing."""
-    commands.sandbox.run(port)
+    lazy.sandbox.run(port)
 
 
 @app.command()
 def install(root: Root = None) -> None:
     """Install the plugin in an Invoke root."""
-    commands.install.run(root)
+    lazy.install.run(root)
 
 
 @app.command()
 def doctor(root: Root = None) -> int:
     """Show what is installed in an Invoke root, and what is wrong."""
-    return commands.doctor.run(root)
+    return lazy.doctor.run(root)
 
 
 @app.command(short_help="List paid images that are not in Invoke's gallery.")
 def undelivered(json: Json = False, root: Root = None) -> None:
     """List the images in an Invoke root that were paid for and are not in Invoke's gallery."""
-    commands.undelivered.run(root, as_json=json)
+    lazy.undelivered.run(root, as_json=json)
 
 
 @keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
@@ -249,13 +249,13 @@ def keys_set(
     provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
 ) -> None:
     """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
-    commands.keys.set_one(provider.value, root=root)
+    lazy.keys.set_one(provider.value, root=root)
 
 
 @keys_app.command("list", short_help="Show which providers have a key, and where it is.")
 def keys_list(json: Json = False, root: Root = None) -> None:
     """Show which providers have a key and where it is. The keys themselves are never shown."""
-    commands.keys.list_all(as_json=json, root=root)
+    lazy.keys.list_all(as_json=json, root=root)
 
 
 @keys_app.command("test", short_help="Check that a provider accepts the key; costs nothing.")
@@ -265,7 +265,7 @@ def keys_test(
     root: Root = None,
 ) -> None:
     """Check that a provider can be reached and accepts the key, by asking for its list of models. Costs nothing."""
-    commands.keys.test_one(provider.value, as_json=json, root=root)
+    lazy.keys.test_one(provider.value, as_json=json, root=root)
 
 
 @keys_app.command("remove")
@@ -273,4 +273,4 @@ def keys_remove(
     provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
 ) -> None:
     """Delete a provider's key from api_keys.yaml."""
-    commands.keys.remove_one(provider.value, root=root)
+    lazy.keys.remove_one(provider.value, root=root)

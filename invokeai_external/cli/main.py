@@ -14,10 +14,9 @@ from typing import NoReturn
 
 import typer
 
-from . import report
+from . import lazy
 from .app import app
 from .exit_codes import INTERRUPTED
-from .remedies import PROGRAM
 from .streams import guarded
 
 __all__ = ["main", "program"]
@@ -36,12 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     with guarded(), _sigterm_like_ctrl_c():
         try:
-            code = app(arguments, standalone_mode=False, prog_name=PROGRAM)
+            code = app(arguments, standalone_mode=False, prog_name=app.info.name)
             sys.stdout.flush()
         except (typer.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except Exception as error:
-            return report.failure(error, as_json="--json" in arguments, root=_root_in(arguments))
+            return lazy.report.failure(error, as_json="--json" in arguments, root=_root_in(arguments))
     return code if isinstance(code, int) else 0
 
 

@@ -8,18 +8,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from ..errors import ExternalError, RequestError
+from ..result import Notice
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
-
-if TYPE_CHECKING:
-    # It loads pydantic, which takes longer than a help page.
-    from ..result import Notice
 
 __all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say"]
 

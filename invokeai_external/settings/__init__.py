@@ -1,1 +1,1 @@
-"""Where keys, addresses and limits come from, and which source wins."""
+"""Reads settings and keys, and decides which source has priority."""

@@ -1,9 +1,11 @@
-"""``api_keys.yaml``: keys read, set and removed without a change to any other line."""
+"""Reads, sets and removes keys in ``api_keys.yaml`` without a change to any other line."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +28,10 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 def set_key(root: Path, provider: str, key: str) -> Path:
     """Write a provider's key into ``api_keys.yaml``, keeping every other line; returns the file.
 
-    The file is replaced in one step and readable by its owner alone (mode 0600, where the system has modes).
+    The file is replaced in one step and only its owner can read it (mode 0600, on systems that have modes).
 
     Raises:
-        NotConfiguredError: The key is empty or holds what no key holds.
+        NotConfiguredError: The key is not valid.
         SettingsError: The file is broken.
     """
     key = unquoted(key)
@@ -38,7 +40,7 @@ def set_key(root: Path, provider: str, key: str) -> Path:
 
 
 def remove_key(root: Path, provider: str) -> bool:
-    """Take a provider's key out of ``api_keys.yaml``; returns False if there was none."""
+    """Remove a provider's key from ``api_keys.yaml``; returns False if it was not there."""
     if YamlFile(root / API_KEYS_FILE).data.get(f"external_{provider}_api_key") is None:
         return False
     _edit_keys(root, provider, None)
@@ -46,7 +48,7 @@ def remove_key(root: Path, provider: str) -> bool:
 
 
 def read_entries(path: Path, providers: Sequence[str]) -> dict[str, str]:
-    """The entries of ``api_keys.yaml`` for these providers; empty ones are left out, all others are Invoke's own."""
+    """The entries of ``api_keys.yaml`` for these providers, without empty ones. All other entries belong to Invoke."""
     file = YamlFile(path)
     entries = {}
     for name in (f"external_{provider}_{entry}" for provider in providers for entry in ("api_key", "base_url")):
@@ -63,29 +65,31 @@ def read_entries(path: Path, providers: Sequence[str]) -> dict[str, str]:
 def permission_notices(path: Path) -> list[Notice]:
     if not path.exists() or not others_can_read(path):
         return []
-    return [Notice("keys_readable", f"Others on this machine can read {path}; run: chmod 600 {path}")]
+    return [
+        Notice("keys_readable", f"Other users of this machine can read {path}. Run: chmod 600 {shlex.quote(str(path))}")
+    ]
 
 
 def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
-    """Set a key in the file, or take its line out (None), and leave every other character as it is.
+    """Set a key in the file, or remove its line (None), and keep every other character as it is.
 
     Raises:
-        SettingsError: The file is broken, or cannot be changed or locked; or it is such that more than that line would
-            have to change, and then the error has the line.
+        SettingsError: The file is broken, or cannot be changed or locked; or more than that line would have to change,
+            and then the remedy has the line to write.
     """
-    # A link is followed, so that the file it points to is the one replaced.
+    # Follow a symbolic link, so that its target is replaced.
     path = Path(os.path.realpath(root / API_KEYS_FILE))
     name = f"external_{provider}_api_key"
-    # Before anything is made beside it: it may be broken, or no file at all.
+    # Before anything is created beside it: it may be broken, or not a file.
     YamlFile(path)
     with _writing(path):
         file = YamlFile(path)
         text = _edited(file, name, key)
         if not _differs_in_one_entry(file, text, name, key):
-            todo = f"delete {name}" if key is None else f"write this one with your key in place of <key>: {name}: <key>"
+            todo = f"delete that of {name}" if key is None else f"write your key as: {name}: <key>"
             raise SettingsError(
-                f"{path} cannot be changed line by line, so it was left as it is.",
-                remedy=f"Open it, give each entry one line of its own, and {todo}",
+                f"{path} cannot be changed line by line, so it was not changed.",
+                remedy=f"Open it, put each entry on a separate line, and {todo}",
                 provider=provider,
             )
         _write_private(path, text)
@@ -94,7 +98,7 @@ def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Be the only one of this program's processes that writes the file, for as long as that takes."""
+    """Be the only process of this program that writes the file while the block runs."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
@@ -104,12 +108,12 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror}.",
-            remedy="Mend the permissions of the folder, or name another root.",
+            remedy="Correct the permissions of the folder, or name another root.",
         ) from None
 
 
 def _edited(file: YamlFile, name: str, key: str | None) -> str:
-    """The file's text with one entry's line changed, added or (None) taken out, as far as that can be told by lines."""
+    """The file's text with one entry's line changed, added or removed (None), as far as lines can show."""
     text, found = file.text, child_of(file.node, name)
     # JSON strings are YAML strings, whatever the key holds.
     entry = f"{name}: {json.dumps(key)}"
@@ -117,7 +121,7 @@ def _edited(file: YamlFile, name: str, key: str | None) -> str:
         return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{entry}\n"
     key_node, value_node = found
     start = key_node.start_mark.index
-    # The end of a block of text is the start of what follows it.
+    # The end of a block of text is the start of what follows.
     end = start + len(text[start : max(value_node.end_mark.index, key_node.end_mark.index + 1)].rstrip())
     if key is not None:
         return f"{text[:start]}{entry}{text[end:]}"
@@ -126,7 +130,7 @@ def _edited(file: YamlFile, name: str, key: str | None) -> str:
 
 
 def _differs_in_one_entry(file: YamlFile, text: str, name: str, key: str | None) -> bool:
-    """True if a text is the file's but for one entry, which is there once with this key, or (None) not at all."""
+    """True if a text differs from the file in one entry only, which it has once with this key, or (None) not at all."""
     try:
         node = BoundedLoader(text).get_single_node()
     except yaml.YAMLError:
@@ -142,7 +146,7 @@ def _differs_in_one_entry(file: YamlFile, text: str, name: str, key: str | None)
 
 
 def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
-    """The entries of a file as they can be compared: each with its tag, as 1 and true and NaN are else alike or not."""
+    """The entries of a file in a form that can be compared: with tags, since 1 == true and NaN != NaN."""
 
     def plain(node: yaml.Node) -> object:
         below = [plain(child) for child in children_of(node)]
@@ -152,11 +156,8 @@ def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that is readable by its owner alone; raises OSError."""
-    # Keys are seldom written, and it loads much.
-    import tempfile
-
-    # mkstemp makes the file with mode 0600, before a key is in it.
+    """Replace a file in one step by one that only its owner can read; raises OSError."""
+    # mkstemp creates the file with mode 0600, before a key is in it.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -1,11 +1,11 @@
-"""Which key goes to which address: the one rule, whatever the places are from which the two come.
+"""Decides which key goes to which base URL, whatever the places are that the two come from.
 
 A place is the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``), the file ``api_keys.yaml``, or
-the variables that the provider's own tools read (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). A key goes only to the
-address that it was given for: the one named in the same place, or the provider's own where that place names none.
+the variables that the provider's own tools read (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). A key goes only to the base
+URL that it was given for: the one in the same place, or the provider's own if that place has no base URL.
 
-The address comes from the first of our own two places that names one. The key comes from the first place that gave one
-for this address. If there is none, but a key for another address, nothing is sent.
+The base URL comes from the first of the environment and the file that has one. The key comes from the first place that
+has one for this base URL. If there is only a key for another base URL, nothing is sent.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class UsualVariables:
     """The variables that a provider's own tools read.
 
     Attributes:
-        keys: Those of the key; the first that is set counts.
-        base_url: That of the address.
-        version: What the provider's tools add to a path in that address; empty if nothing.
+        keys: Those of the key; the first one that is set is used.
+        base_url: That of the base URL.
+        version: What the provider's tools append to a path in that URL; may be empty.
     """
 
     keys: tuple[str, ...]
@@ -74,12 +74,12 @@ _PLACEHOLDER = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-"""What stands in examples in place of a key."""
+"""What examples have instead of a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A key or an address as the user wrote it, without blanks and quotes around it; and from where, for people."""
+    """A key or a base URL as the user wrote it, without surrounding spaces and quotes, and the name of its source."""
 
     value: str = field(repr=False)
     source: str
@@ -87,7 +87,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What one place says of a provider."""
+    """What one place holds for a provider."""
 
     key: Given | None = None
     base_url: Given | None = None
@@ -99,15 +99,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A provider's key and address.
+    """A provider's key and base URL.
 
     Attributes:
-        api_key: The key, or None; it does not show when printed.
-        base_url: The address as the user wrote it; None for the provider's own.
-        source: Where the key came from, for people: a variable or a file.
-        base_url_source: Where the address came from; None for the provider's own.
-        unpaired: Where a key stands that was given for another address than this one; there is no other key then.
-        unused: Where keys and addresses stand that are not used, each once.
+        api_key: The key, or None; it is not shown when printed.
+        base_url: The base URL as the user wrote it; None for the provider's own.
+        source: The name of the variable or file that the key came from.
+        base_url_source: The name of the variable or file that the base URL came from; None for the provider's own.
+        unpaired: The source of a key for another base URL than this one; there is no other key then.
+        unused: The sources of keys and base URLs that are not used, each once.
     """
 
     api_key: SecretStr | None = None
@@ -119,12 +119,12 @@ class Credentials:
 
 
 def pair(ours: Sequence[Place], usual: Place | None = None, own: str | None = None) -> Credentials:
-    """Put a key and its address together.
+    """Pair a key with its base URL.
 
     Args:
-        ours: The places of this program, first the one that wins.
-        usual: The place of the provider's own tools, whose address counts together with its key alone.
-        own: The provider's own address; None if it is not known.
+        ours: The places of this program, in order of priority.
+        usual: The place of the provider's own tools; its base URL is used only together with its key.
+        own: The provider's own base URL; None if it is not known.
     """
     places = [*ours, usual] if usual else [*ours]
     keyed = [place for place in places if place.key]
@@ -147,12 +147,12 @@ def pair(ours: Sequence[Place], usual: Place | None = None, own: str | None = No
     )
 
 
-def _is_for(place: Place, address: str, own: str | None) -> bool:
-    """True if a place gave its key for an address."""
+def _is_for(place: Place, base_url: str, own: str | None) -> bool:
+    """True if the key of a place is for this base URL."""
     if place.base_url:
-        return place.base_url.value.rstrip("/") == address.rstrip("/")
+        return place.base_url.value.rstrip("/") == base_url.rstrip("/")
     try:
-        return own is not None and origin(address) == origin(own)
+        return own is not None and origin(base_url) == origin(own)
     except ValueError:
         return False
 
@@ -169,19 +169,19 @@ def variable_name(provider: str, entry: str) -> str:
 
 
 def environment_place(provider: str, environ: Mapping[str, str]) -> Place:
-    """What this program's own variables say."""
+    """The values of this program's own variables."""
     key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
     return Place(_given(environ.get(key), key), _given(environ.get(url), url))
 
 
 def file_place(provider: str, entries: Mapping[str, str], source: str) -> Place:
-    """What the entries of ``api_keys.yaml`` say; ``source`` names the file."""
+    """The values of the entries of ``api_keys.yaml``; ``source`` names the file."""
     key, url = (entries.get(f"external_{provider}_{entry}") for entry in ("api_key", "base_url"))
     return Place(_given(key, source), _given(url, source))
 
 
 def usual_place(provider: str, environ: Mapping[str, str]) -> Place:
-    """What the variables of the provider's own tools say, understood as they understand it."""
+    """The values of the variables of the provider's own tools, read as those tools read them."""
     usual = USUAL_VARIABLES.get(provider)
     if usual is None:
         return Place()
@@ -199,17 +199,17 @@ def invoke_places(
     environ: Mapping[str, str],
     stored: Callable[[], Mapping[str, str]],
 ) -> tuple[Place, Place]:
-    """The two places in a running Invoke, whose settings hold one key and one address and not where they came from.
+    """The two places in a running Invoke, whose settings hold one key and one base URL and not their sources.
 
-    What is as the environment has it came from there, as the environment wins at Invoke's start; all else is from
-    Invoke's own files and its settings page, which writes to them.
+    A value that equals the environment's came from there, since the environment has priority when Invoke starts.
+    Everything else is from Invoke's files and its settings page, which writes to them.
 
     Args:
         provider: Its id.
         key: The key that Invoke holds now.
-        base_url: The address that it holds now.
-        environ: Invoke's environment, whose names it reads in upper and lower case.
-        stored: Reads the entries of ``api_keys.yaml``; called only if the environment hides one.
+        base_url: The base URL that it holds now.
+        environ: Invoke's environment; Invoke reads names in upper and lower case.
+        stored: Reads the entries of ``api_keys.yaml``; called only if the environment overrides one.
     """
     outside = environment_place(provider, {name.upper(): value for name, value in environ.items()})
     live = Place(_given(key, "Invoke"), _given(base_url, "Invoke"))
@@ -222,26 +222,26 @@ def invoke_places(
 
 
 def unquoted(value: str | None) -> str:
-    """A value without blanks around it and without one pair of quotes, which some files of variables hand on."""
+    """A value without surrounding spaces and one pair of quotes, which some .env files pass on."""
     text = (value or "").strip()
     return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def check_key(provider: str, key: str, source: str | None = None) -> None:
-    """Raise NotConfiguredError if a key cannot be one.
+    """Raise NotConfiguredError if a key is not valid.
 
     Args:
-        provider: Whose key it is.
-        key: The key; never in the error.
-        source: Where it came from: the error names it if it is a variable.
+        provider: The id of the provider that the key is for.
+        key: The key; it is never in the error.
+        source: The name of its source; the error names it if it is a variable.
     """
     problem = _problem_of(key)
     if problem is None:
         return
-    text = f"Copy the whole key and set it with: invokeai-external keys set {provider}"
+    text = f"Copy the whole key, then run: invokeai-external keys set {provider}"
     where, remedy = "", Remedy(text, action="set_key", provider=provider)
     if source and _VARIABLE.fullmatch(source):
-        text = f"Set {source} to the whole key, and to nothing else."
+        text = f"Set {source} to the whole key and nothing else."
         where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider, source=source)
     raise NotConfiguredError(f"The key for {provider}{where} {problem}.", remedy=remedy, provider=provider)
 
@@ -256,7 +256,7 @@ def _problem_of(key: str) -> str | None:
     if key[0] in "\"'" or key[-1] in "\"'":
         return "has a quotation mark at one end"
     if not key.isascii() or not key.isprintable() or " " in key:
-        return "holds blanks or odd characters"
+        return "contains spaces or characters that no key has"
     return None
 
 

@@ -1,13 +1,13 @@
-"""Where keys, addresses and limits come from, and which source wins.
+"""Reads keys, base URLs and limits, and decides which source has priority.
 
 Two files in the root folder, both optional:
 
 - ``api_keys.yaml``: Invoke's own, with ``external_<provider>_api_key`` and ``external_<provider>_base_url``.
 - ``invokeai_external.yaml``: this project's, with ``settings:`` and ``models:``.
 
-The environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) wins over ``api_keys.yaml``, and that over
-the provider's usual variables such as ``OPENAI_API_KEY`` where the caller asks for those. Which key goes to which
-address is decided in ``credentials``. No message of this module ever holds a value from ``api_keys.yaml``.
+The environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``) has priority over ``api_keys.yaml``, and
+that over the provider's usual variables such as ``OPENAI_API_KEY``, if the caller asks for those. ``keys`` decides
+which key goes to which base URL. No message of this module ever holds a value from ``api_keys.yaml``.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ __all__ = [
 
 
 class Limits(BaseModel):
-    """How much to do at once and how long to be patient: the ``settings:`` of ``invokeai_external.yaml``.
+    """How much to do at once and how long to wait: the ``settings:`` of ``invokeai_external.yaml``.
 
     Attributes:
         concurrency: The most calls in flight to one provider.
-        max_attempts: The most tries of one call, the first included.
-        max_wait_s: The most seconds that one call spends waiting between tries.
-        timeout_s: The seconds without a sign of life after which a sent call is given up.
-        total_timeout_s: The seconds after which a sent call is given up, whatever signs of life there are.
-        max_response_bytes: The largest answer that is accepted.
-        max_image_pixels: The largest picture that is accepted.
-        mask_feather_px: How many pixels an edit takes to fade in, inward from the edge of its mask; 0 for a hard edge.
-        previews: How many pictures to be shown of each one while it is made, where a model does that; 0 for none.
-        metadata: Where the command line writes an image's settings: into its file, beside it, or not at all.
-        keep_originals: In Invoke, keep the files of images that carry Content Credentials, as they arrived.
-        look_ahead: In Invoke, start the calls of queued runs before their turn, as far as ``concurrency`` allows.
-        freeze_gc: In Invoke, take what is in memory after its start out of the garbage collections between its runs.
+        max_attempts: The most attempts at one call, including the first.
+        max_wait_s: The most seconds that one call waits between attempts.
+        timeout_s: A call ends with an error if nothing arrives for so many seconds.
+        total_timeout_s: A call ends with an error after so many seconds, whatever has arrived.
+        max_response_bytes: The largest response that is accepted.
+        max_image_pixels: The largest image that is accepted.
+        mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
+        previews: How many previews of each unfinished image to ask for, if the model supports it.
+        metadata: Where the command line saves the settings of an image: in its file, beside it, or nowhere.
+        keep_originals: In Invoke, keep the original files of images that carry Content Credentials.
+        look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
+        freeze_gc: In Invoke, exclude what is in memory after its start from the garbage collections between runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -100,12 +100,12 @@ class UserModels:
     file: YamlFile | None = None
 
     def error(self, reference: str, error: ValidationError) -> SettingsError:
-        """The first mistake that a model's fields hold, with its line."""
+        """The error for the first mistake in a model's fields, with its line."""
         assert self.file is not None
         return self.file.error_of(error, ("models", reference))
 
     def misnamed(self, reference: str, error: RequestError) -> SettingsError:
-        """The error of a model whose name cannot be one, with its line."""
+        """The error for a model whose name is not valid, with its line."""
         assert self.file is not None
         line, _ = self.file.find(("models", reference))
         return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", remedy=error.remedy)
@@ -117,11 +117,11 @@ class Settings:
 
     Attributes:
         root: The folder.
-        credentials: Keys and addresses by provider id.
-        limits: See ``Limits``.
+        credentials: Keys and base URLs by provider id.
+        limits: How much to do at once and how long to wait.
         models: What the user adds to the catalogue.
-        sandbox: True if Invoke is to use the sandbox in place of the providers.
-        notices: What the user should know of the files.
+        sandbox: True if Invoke uses the sandbox instead of the providers.
+        notices: What the user should know about the files.
     """
 
     root: Path
@@ -133,7 +133,7 @@ class Settings:
 
 
 def wants_sandbox(environ: Mapping[str, str]) -> bool:
-    """True if the environment says that Invoke is to use the sandbox (``INVOKEAI_EXTERNAL_SANDBOX=1``)."""
+    """True if the environment makes Invoke use the sandbox (``INVOKEAI_EXTERNAL_SANDBOX=1``)."""
     return environ.get("INVOKEAI_EXTERNAL_SANDBOX", "").strip().lower() not in ("", "0", "false", "no")
 
 
@@ -178,12 +178,12 @@ def load_user_file(root: Path) -> Settings:
 def credentials_in_invoke(
     provider: str, key: str | None, base_url: str | None, root: Path, environ: Mapping[str, str]
 ) -> Credentials:
-    """A provider's key and address in a running Invoke.
+    """A provider's key and base URL in a running Invoke.
 
     Args:
         provider: Its id.
-        key: The key that Invoke holds now, wherever from.
-        base_url: The address that it holds now.
+        key: The key that Invoke holds now, from any source.
+        base_url: The base URL that it holds now.
         root: Invoke's root folder.
         environ: Its environment.
     """
@@ -192,7 +192,7 @@ def credentials_in_invoke(
         try:
             return read_entries(root / API_KEYS_FILE, [provider])
         except SettingsError:
-            # Invoke has read it when it was whole; what is hidden in it cannot be used.
+            # Invoke read the file when it was still valid; what the environment overrides in it is not available now.
             return {}
 
     return _paired(provider, invoke_places(provider, key, base_url, environ, stored))
@@ -207,15 +207,15 @@ def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) ->
 
 
 def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsError:
-    """The error of a key that stands in one place and an address that stands in another."""
+    """The error for a key in one place and a base URL in another."""
     key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
     return SettingsError(
         f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
-        "is not sent there.",
+        "was not sent there.",
         remedy=Remedy(
-            f"Give both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
-            f"external_{provider}_base_url in {root / API_KEYS_FILE}. Without a base URL the key goes to {provider}'s "
-            "own.",
+            f"Set both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
+            f"external_{provider}_base_url in {root / API_KEYS_FILE}. Or remove the base URL, to send the key to "
+            f"{provider}.",
             action="pair_key",
             provider=provider,
         ),
@@ -232,14 +232,14 @@ def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
     for section, value in file.data.items():
         line, _ = file.find((str(section),))
         if section not in ("settings", "models"):
-            raise file.error(line, f"{section} is not a section of this file, which has settings, models and sandbox")
+            raise file.error(line, f"{section} is not a valid section; this file has settings, models and sandbox")
         if value is not None and not isinstance(value, dict):
             raise file.error(line, f"{section} must hold 'name: value' lines")
     models = file.data.get("models") or {}
     for reference, fields in models.items():
         line, _ = file.find(("models", str(reference)))
         if str(reference).count("/") < 1:
-            raise file.error(line, f"models.{reference} must be named provider/model-id")
+            raise file.error(line, f"models.{reference}: the name must be provider/model-id")
         if fields is not None and not isinstance(fields, dict):
             raise file.error(line, f"models.{reference} must hold 'name: value' lines")
     try:

@@ -1,4 +1,4 @@
-"""A YAML file that a user writes: read within bounds, with the lines on which its fields stand."""
+"""Reads a YAML file that a user writes, within limits, and knows the line of each field."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_DEPTH = 50
 
 
 _MOST_VALUES = 20_000
-"""More than any settings need, and little enough to be read at once."""
+"""More than any settings need, and few enough to be read in a moment."""
 
 
 _LONGEST_PROBLEM = 500
@@ -35,15 +35,15 @@ _IN_PLAIN_WORDS = {
     "dict_type": "this must hold 'name: value' lines",
     "model_type": "this must hold 'name: value' lines",
 }
-"""What pydantic says for programmers, said for those who write the file."""
+"""Messages for the author of the file, by pydantic's types of errors."""
 
 
 class _TooMuchError(yaml.MarkedYAMLError):
-    """A file nests or repeats more than settings do; ``problem`` says which, for people."""
+    """A file nests or repeats more than settings do; ``problem`` says which."""
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """The safe loader with bounds; it also says where a value stands that looks like a date or a number and is none."""
+    """The safe loader with limits; also reports the line of a value that looks like a date or number and is not."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class BoundedLoader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """A node with all that is below it; one that is repeated by an alias counts each time."""
+        """A node with everything below it; a node that an alias repeats counts each time."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
@@ -60,7 +60,7 @@ class BoundedLoader(yaml.SafeLoader):
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
-            raise _TooMuchError(problem="this repeats itself without end", problem_mark=mark)
+            raise _TooMuchError(problem="this repeats itself endlessly", problem_mark=mark)
         self._count += self._sizes[id(node)] if is_alias else 1
         if self._count > _MOST_VALUES:
             raise _TooMuchError(problem=f"the file holds more than {_MOST_VALUES:,} values", problem_mark=mark)
@@ -69,7 +69,7 @@ class BoundedLoader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> yaml.Node | None:
-        """The document; a MarkedYAMLError also for what PyYAML lets through, such as an escape beyond Unicode."""
+        """The document; raises MarkedYAMLError also for errors that PyYAML does not wrap, such as an invalid escape."""
         try:
             node: yaml.Node | None = super().get_single_node()
         except yaml.YAMLError:
@@ -83,7 +83,7 @@ class BoundedLoader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except yaml.YAMLError:
             raise
-        # What a tag makes of a text that is none of its kind: a ValueError, a KeyError, an AttributeError …
+        # A tag with a text that does not fit raises ValueError, KeyError, AttributeError and others.
         except Exception:
             raise yaml.constructor.ConstructorError(problem_mark=node.start_mark) from None
 
@@ -95,7 +95,7 @@ def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
 
 
 class YamlFile:
-    """A YAML file that is a mapping, and the lines on which its fields stand."""
+    """A YAML file that is a mapping, and the lines of its fields."""
 
     def __init__(self, path: Path) -> None:
         """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
@@ -107,7 +107,9 @@ class YamlFile:
             self.text = ""
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
-            raise SettingsError(f"{path} cannot be read: {why}.", remedy="Mend the file or its permissions.") from None
+            raise SettingsError(
+                f"{path} cannot be read: {why}.", remedy="Correct the file or its permissions, then try again."
+            ) from None
         try:
             loader = BoundedLoader(self.text)
             self.node = loader.get_single_node()
@@ -115,22 +117,24 @@ class YamlFile:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             problem = error.problem if isinstance(error, _TooMuchError) else None
-            raise self.error(line, problem or "this is not YAML") from None
+            raise self.error(line, problem or "this is not valid YAML") from None
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1
-            raise self.error(line, "a character that YAML does not allow") from None
+            raise self.error(line, "there is a character that YAML does not allow") from None
         if data is not None and not isinstance(data, dict):
             raise self.error(1, "the file must hold 'name: value' lines")
         self.data: dict[str, Any] = data or {}
 
     def error(self, line: int, problem: str, remedy: Remedy | str | None = None) -> SettingsError:
-        # What it quotes of the file may hold what no terminal can show.
+        # It may quote characters of the file that are not safe on a terminal.
         shown = "".join(c if c.isprintable() else "?" for c in problem)
         shown = shown if len(shown) <= _LONGEST_PROBLEM else f"{shown[:_LONGEST_PROBLEM]}…"
-        return SettingsError(f"{self.path}, line {line}: {shown}.", remedy=remedy or "Mend that line and try again.")
+        return SettingsError(
+            f"{self.path}, line {line}: {shown}.", remedy=remedy or "Correct that line, then try again."
+        )
 
     def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
-        """The first mistake that pydantic found below a place in the file."""
+        """The error for the first mistake that pydantic found below a place in the file."""
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = (*under, *(str(step) for step in first["loc"]))
         line, known = self.find(place)
@@ -140,11 +144,11 @@ class YamlFile:
         return self.error(line, f"{'.'.join(known)}: {what}")
 
     def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
-        """The line of the deepest field on the way to a place, and the way as far as the file has it."""
+        """The line of the deepest field on the path to a place, and the part of the path that the file has."""
         node, line, known = self.node, 1, []
         for step in place:
             below = child_of(node, step)
-            # pydantic puts the names of a union's members into the place; the file has no such steps.
+            # pydantic adds the names of a union's members to the path; the file does not have them.
             if below:
                 key, node = below
                 line = key.start_mark.line + 1

@@ -1,4 +1,4 @@
-"""The modules of the commands, each loaded when its command runs, so that ``--help`` and completion are fast."""
+"""The modules that are loaded when they are first used, so that ``--help`` and completion are fast."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import report
     from .commands import demo, doctor, generate, install, keys, models, recall, sandbox, undelivered
 
-__all__ = ["demo", "doctor", "generate", "install", "keys", "models", "recall", "sandbox", "undelivered"]
+__all__ = ["demo", "doctor", "generate", "install", "keys", "models", "recall", "report", "sandbox", "undelivered"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"{__package__}.commands.{name}")
+    return import_module(f".{name}" if name == "report" else f".commands.{name}", __package__)
