@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import typer
+import yaml
 
+from invokeai_external.cli import report
 from invokeai_external.cli.app import app
+from invokeai_external.cli.main import main
+from invokeai_external.errors import ExternalError
+from invokeai_external.invoke.remedies import in_invoke
 from tests import wording
 from tests.wording import Text, every_text, hits
 
@@ -99,3 +111,186 @@ def test_every_error_and_notice_is_collected() -> None:
 )
 def test_texts_beside_the_code_are_collected(path: str) -> None:
     assert any(text.path == path for text in TEXTS)
+
+
+# What errors and notices say, word for word: made by real calls, and the only place where sentences are compared.
+#
+# MESSAGES=rewrite python -m pytest tests/test_wording.py writes tests/messages.yaml as the messages are now.
+
+MESSAGES = Path(__file__).with_name("messages.yaml")
+INPUTS = ROOT / "tests" / "fixtures" / "root_0_1" / "pictures"
+OPENAI = "openai/gpt-image-2"
+GEMINI = "gemini/gemini-3.1-flash-lite-image"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command and what it meets. ``{out}``, ``{root}`` and ``{inputs}`` in it are folders."""
+
+    command: str
+    fault: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    settings: str = ""
+    keys: str | None = None
+    key_mode: int = 0o600
+    notice: str = ""
+    """The code of the notice to look at, of a command that prints JSON."""
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        return "gemini" if GEMINI in self.command else "openai"
+
+
+NO_KEYS = {"INVOKEAI_EXTERNAL_OPENAI_API_KEY": None, "INVOKEAI_EXTERNAL_GEMINI_API_KEY": None}
+ONCE = "settings: {max_attempts: 1}"
+# Nothing listens on port 1.
+CLOSED = {"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+FOX = f"generate 'a fox' --out {{out}} --model {OPENAI}"
+GEMINI_FOX = f"generate 'a fox' --out {{out}} --model {GEMINI}"
+
+CASES: Mapping[str, Case] = {
+    # The request cannot be sent.
+    "no key": Case(FOX, environment=NO_KEYS),
+    "no key for the connection test": Case("keys test gemini", environment=NO_KEYS),
+    "base URL that is not a URL": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "ftp://x"}),
+    "unknown provider": Case("generate 'a fox' --out {out} --model nobody/x"),
+    "unknown model": Case("generate 'a fox' --out {out} --model gpt-image-two"),
+    "empty prompt": Case(f"generate ' ' --out {{out}} --model {OPENAI}"),
+    "a value that the model does not have": Case(f"{FOX} --quality best"),
+    "a mask without an image": Case(f"{FOX} --mask {{inputs}}/mask-openai.png"),
+    "a size that is not a size": Case(f"{FOX} --size large"),
+    "too many images": Case(f"{FOX} -n 11"),
+    "unknown flag": Case("generate 'a fox' --no-such-option"),
+    "unknown command": Case("paint"),
+    "input image that does not exist": Case(f"{FOX} --init {{inputs}}/no-such-image.png"),
+    "input image that is not an image": Case(f"{FOX} --init {{root}}/invokeai_external.yaml"),
+    "output folder that is a file": Case(f"generate 'a fox' --out {{inputs}}/words-openai.jpg --model {OPENAI}"),
+    # The files of a root.
+    "setting out of range": Case("models --root {root}", settings="settings:\n  concurrency: 0\n"),
+    "unknown setting": Case("models --root {root}", settings="settings:\n  speed: 9\n"),
+    "settings that are not YAML": Case("models --root {root}", settings="settings: {\n"),
+    "key file with a wrong field": Case("keys list --root {root}", keys="external_openai_api_key: [1]\n"),
+    "recall of a file without settings": Case("recall {root}/invokeai_external.yaml"),
+    "install without a root": Case("install --root {out}"),
+    # What a provider refuses.
+    "key refused": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "invalid"}),
+    "key refused by Gemini": Case(GEMINI_FOX, environment={"INVOKEAI_EXTERNAL_GEMINI_API_KEY": "invalid"}),
+    "organization not verified": Case(FOX, "organization_not_verified"),
+    "moderation": Case(FOX, "moderation"),
+    "blocked prompt": Case(GEMINI_FOX, "blocked_prompt"),
+    "refusal in a text": Case(GEMINI_FOX, "refusal_text"),
+    "finish reason": Case(GEMINI_FOX, "finish_reason"),
+    "quota": Case(FOX, "quota"),
+    "quota of Gemini": Case(GEMINI_FOX, "quota"),
+    "rate limit, without a second attempt": Case(
+        f"{FOX} --root {{root}}", "rate_limited", {"form": "none"}, settings=ONCE
+    ),
+    # What goes wrong on the way.
+    "no server": Case(f"{FOX} --root {{root}}", settings=ONCE, environment=CLOSED),
+    "server error": Case(f"{FOX} --root {{root}}", "server_error", settings=ONCE),
+    "gateway timeout": Case(FOX, "gateway_timeout"),
+    "connection lost": Case(FOX, "dropped_connection"),
+    "response too late": Case(
+        f"{FOX} --root {{root}}", "slow", {"seconds": 30}, settings="settings: {timeout_s: 0.3, max_attempts: 1}"
+    ),
+    # What a provider sends and what is not usable.
+    "no image": Case(FOX, "no_image"),
+    "half of the JSON": Case(FOX, "truncated_json"),
+    "not an image": Case(FOX, "not_an_image"),
+    # Notices.
+    "sandbox": Case(f"{FOX} --sandbox --json", notice="sandbox"),
+    "plain http": Case(f"{FOX} --json", notice="plain_http"),
+    "option dropped": Case(f"{GEMINI_FOX} --sandbox --quality high --json", notice="option_dropped"),
+    "option for input images dropped": Case(
+        "generate 'a fox' --dry-run --model openai/gpt-image-1 --input-fidelity high --json", notice="option_dropped"
+    ),
+    "size changed": Case(f"{GEMINI_FOX} --dry-run --size 1000x900 --json", notice="size_changed"),
+    "experimental size": Case(f"{FOX} --dry-run --size 3840x2160 --json", notice="experimental_size"),
+    "another size received": Case(f"{FOX} --size 1024x1024 --json", "other_size", notice="size_received"),
+    "model that will be retired": Case(
+        "generate 'a fox' --dry-run --model gemini/gemini-2.5-flash-image --json", notice="model_deprecated"
+    ),
+    "snapshot": Case("generate 'a fox' --dry-run --model openai/gpt-image-2-2026-11-01 --json", notice="snapshot"),
+    "model that is not in the catalogue": Case(
+        "generate 'a fox' --dry-run --model openai/gpt-image-9 --json", notice="unknown_model"
+    ),
+    "keys that others can read": Case("keys list --root {root}", keys="external_openai_api_key: x\n", key_mode=0o644),
+}
+
+
+@pytest.fixture
+def perform(
+    tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Case], dict[str, str]]:
+    """Runs a case; gives what it prints for people, and what Invoke says where that differs."""
+    folders = {"out": tmp_path / "out", "root": tmp_path / "root", "inputs": INPUTS}
+    errors: list[ExternalError] = []
+    failure = report.failure
+
+    def failed(error: Exception, **options: Any) -> int:
+        errors.extend([error] if isinstance(error, ExternalError) else [])
+        return failure(error, **options)
+
+    def plain(text: str) -> str:
+        text = text.replace(sandbox_url, "SANDBOX").replace(sandbox_url.removeprefix("http://"), "SANDBOX")
+        for name, folder in folders.items():
+            text = text.replace(str(folder), name.upper())
+        text = re.sub(r"\breq_\w+", "REQUEST_ID", text)
+        text = re.sub(r"[\d,]+ bytes", "N bytes", text)
+        return text.rstrip()
+
+    def run(case: Case) -> dict[str, str]:
+        folders["root"].mkdir(exist_ok=True)
+        (folders["root"] / "invokeai_external.yaml").write_text(case.settings, encoding="utf-8")
+        if case.keys is not None:
+            (folders["root"] / "api_keys.yaml").write_text(case.keys, encoding="utf-8")
+            (folders["root"] / "api_keys.yaml").chmod(case.key_mode)
+        if case.fault:
+            order = {"provider": case.provider, "fault": case.fault, **case.parameters}
+            assert httpx.post(f"{sandbox_url}/sandbox/faults", json=order).status_code == 201
+        with monkeypatch.context() as patch:
+            patch.setattr(report, "failure", failed)
+            for name, value in case.environment.items():
+                patch.delenv(name) if value is None else patch.setenv(name, value)
+            main([part.format(**folders) for part in shlex.split(case.command)])
+        printed = capsys.readouterr()
+        if case.notice:
+            notices = json.loads(printed.out)["notices"]
+            return {"notice": "\n".join(plain(each["message"]) for each in notices if each["code"] == case.notice)}
+        said = {"command line": plain(printed.err)}
+        for error in errors:
+            if (in_host := in_invoke(error)).hint != error.hint:
+                said["Invoke"] = plain(str(in_host))
+        return said
+
+    return run
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are read."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+SAID: dict[str, dict[str, str]] = yaml.safe_load(MESSAGES.read_text(encoding="utf-8")) if MESSAGES.exists() else {}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_an_error_or_a_notice_says(name: str, perform: Callable[[Case], dict[str, str]]) -> None:
+    said = perform(CASES[name])
+    assert all(said.values())
+    if os.environ.get("MESSAGES") == "rewrite":
+        SAID[name] = said
+        written = {case: SAID[case] for case in CASES if case in SAID}
+        head = "# What errors and notices say. tests/test_wording.py writes and checks it.\n"
+        MESSAGES.write_text(head + yaml.dump(written, Dumper=_Dumper, sort_keys=False, width=10_000), encoding="utf-8")
+    assert said == SAID.get(name), "run with MESSAGES=rewrite, and read the difference"
+
+
+def test_every_message_of_the_table_has_its_case() -> None:
+    assert [*SAID] == [*CASES]
