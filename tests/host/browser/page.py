@@ -174,28 +174,28 @@ class InvokePage:
         return self.prompt.locator("xpath=ancestor::*[.//*[@data-testid='generation-accordion']][1]")
 
     @property
-    def model_picker(self) -> Locator:
+    def model_button(self) -> Locator:
         """The button that shows the chosen model and opens the list of models."""
         return self.raw.get_by_role("region", name="Generation").get_by_role("button").first
 
-    def open_model_picker(self, *, full: bool = False) -> Locator:
+    def open_model_menu(self, *, full: bool = False) -> Locator:
         """Open the list of models, in its full view (with providers and descriptions) or as before; return the list."""
-        picker = self._picker
-        self._click_through(self.model_picker, to=picker)
-        switch = picker.get_by_role("button", name="Full View")
+        menu = self._model_menu
+        self._click_through(self.model_button, to=menu)
+        switch = menu.get_by_role("button", name="Full View")
         if full and switch.is_visible():
             switch.click()
-        return picker
+        return menu
 
     @property
-    def _picker(self) -> Locator:
+    def _model_menu(self) -> Locator:
         return self.raw.get_by_role("dialog").filter(has=self.raw.get_by_role("button", name="Manage Models"))
 
     def choose_model(self, name: str) -> None:
         # The list closes by itself while the page is still loading.
-        chosen = self.model_picker.filter(has_text=re.compile(f"^{re.escape(name)}$"))
-        self._click_through(self.model_picker, self._picker.get_by_text(name, exact=True), to=chosen)
-        expect(self._picker).to_have_count(0)
+        chosen = self.model_button.filter(has_text=re.compile(f"^{re.escape(name)}$"))
+        self._click_through(self.model_button, self._model_menu.get_by_text(name, exact=True), to=chosen)
+        expect(self._model_menu).to_have_count(0)
 
     def choose(self, field: str, option: str) -> None:
         """Choose from a drop-down list of the panel: Aspect, Resolution, Quality ..."""

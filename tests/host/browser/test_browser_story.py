@@ -74,15 +74,15 @@ def test_only_the_catalogue_s_models_are_there(stock: Invoke) -> None:
     assert {model["source"].removeprefix("external://") for model in stock.models()} == offered(*NODE_TYPES)
 
 
-def test_the_picker_shows_the_models_and_their_providers(page: InvokePage, stock: Invoke) -> None:
+def test_the_menu_shows_the_models_and_their_providers(page: InvokePage, stock: Invoke) -> None:
     page.open_tab("Generate")
-    picker = page.open_model_picker(full=True)
+    menu = page.open_model_menu(full=True)
     for model in stock.models():
-        expect(picker.get_by_text(model["name"], exact=True)).to_have_count(1)
-        expect(picker.get_by_text(model["description"], exact=True)).to_have_count(1)
+        expect(menu.get_by_text(model["name"], exact=True)).to_have_count(1)
+        expect(menu.get_by_text(model["description"], exact=True)).to_have_count(1)
     page.screenshot("picker")
     page.raw.keyboard.press("Escape")
-    expect(picker).to_have_count(0)
+    expect(menu).to_have_count(0)
 
 
 def test_the_panel_shows_what_the_chosen_model_has(page: InvokePage) -> None:
