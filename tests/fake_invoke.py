@@ -68,7 +68,7 @@ class FakeInvoke:
                 raise request
             yield request
 
-    def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+    def deliver(self, image: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
         if metadata["colour"] in self.refused:
             raise OSError("no room")
         self.delivered.append(metadata["colour"])

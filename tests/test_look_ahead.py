@@ -129,7 +129,7 @@ def test_no_more_calls_are_in_flight_than_the_concurrency_allows(
     assert invoke.read == [ONE]
 
 
-def test_a_request_with_more_calls_than_the_concurrency_is_sent_alone(
+def test_a_request_with_more_calls_than_the_concurrency_is_sent_if_it_is_the_only_one(
     look_ahead: LookAhead, runtime: Runtime, invoke: FakeInvoke
 ) -> None:
     for item in (ONE, TWO):

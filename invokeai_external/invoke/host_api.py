@@ -45,7 +45,7 @@ class Host(Gallery, Protocol):
         """The keys and base URLs that it has now."""
 
     def has_several_users(self) -> bool:
-        """True if its users have images of their own."""
+        """True if it has several users, whose images are separate."""
 
     def queued_items(self) -> list[QueuedItem]:
         """The items that have not ended: those in progress, then the others in the order of their turn."""
@@ -56,6 +56,6 @@ class Host(Gallery, Protocol):
     def node_requests(self, item: ItemId) -> Iterator[NodeRequest]:
         """The requests that the nodes of an item will certainly make and whose inputs are known by now.
 
-        Nodes that take their result from Invoke's cache are left out. Ends at a node whose request cannot be made: it
+        Nodes that take their result from Invoke's cache are not included. Ends at a node whose request cannot be made: it
         reports the error at its turn, and the item fails there.
         """

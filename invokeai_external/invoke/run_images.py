@@ -42,7 +42,7 @@ class RunImages:
         self._lock = threading.Lock()
 
     def cached_run(self, key: RunKey, destination: Destination, *, is_claimed: bool) -> Run | None:
-        """A run that has a cached result of an equal request, which is reserved for it; None if there is none."""
+        """A run that has a cached result of an equal request, which is reserved for it; None if no result is cached."""
         if not (entry := self._cache.acquire(key.fingerprint)):
             return None
         # An entry that cannot be read stays acquired, and stays on the disk: its images may be complete.

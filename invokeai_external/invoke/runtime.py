@@ -69,7 +69,7 @@ class Runtime:
     Attributes:
         table: The runs, and which of them were started before their turn.
         sent_items: What was sent before its turn, by this Invoke and by the one before.
-        is_stopping: True from the moment that Invoke is told to stop.
+        is_stopping: True from the moment that Invoke starts to stop.
         has_succeeded: True once a request has returned images.
     """
 
@@ -243,7 +243,7 @@ class Runtime:
         self._images.deliver_expired()
 
     def stop_begins(self) -> None:
-        """Invoke was told to stop: items in progress end, and responses about to arrive are waited for."""
+        """Invoke starts to stop: items in progress end, and responses about to arrive are waited for."""
         self.is_stopping = True
 
     def stop_ends(self) -> None:

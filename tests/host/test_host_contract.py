@@ -35,7 +35,7 @@ _STATUS = "invokeai.app.services.session_processor.session_processor_common:Sess
 # What host/ reads of things whose type its text does not show: what they are, or None for what is not Invoke's.
 UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "ApiDependencies.invoker.services.session_processor.get_status().is_started": (_STATUS, ("is_started",)),
-    "context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name": (
+    "context.images.save(image=image, metadata=MetadataField(root=metadata)).image_name": (
         "invokeai.app.services.images.images_common:ImageDTO",
         ("image_name",),
     ),
@@ -56,7 +56,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "found.board_visibility": (_BOARD, ("board_visibility",)),
     "found.user_id": (_BOARD, ("user_id",)),
     "get_config().root_path": (_CONFIG, ("root_path",)),
-    "image.image_name": ("invokeai.app.services.images.images_common:ImageDTO", ("image_name",)),
+    "saved.image_name": ("invokeai.app.services.images.images_common:ImageDTO", ("image_name",)),
     "node.get_type": (_NODE, ("get_type",)),
     "node.id": (_NODE, ("id",)),
     "node.invoke": (_NODE, ("invoke",)),

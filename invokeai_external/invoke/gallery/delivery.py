@@ -25,7 +25,7 @@ FROM_CANCELLED_RUN = Notice(
 class Gallery(Protocol):
     """Invoke's gallery, outside of any run."""
 
-    def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+    def deliver(self, image: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
         """Save an image for a user, show it on open pages, and return its name."""
 
 

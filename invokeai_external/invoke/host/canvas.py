@@ -1,4 +1,4 @@
-"""The items of the Canvas, and what its page reads of them."""
+"""The items of the Canvas, and the list of them that its page reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .events import handled
 __all__ = ["notify_canvas", "on_canvas_item_ended", "on_items_read"]
 
 _CANVAS = "canvas"
-"""What the destination of the Canvas' items begins with; a session's id follows."""
+"""The destination of the Canvas' items begins with this; a session's id follows."""
 
 _ENDED = ("completed", "failed", "canceled")
 
 
 @contextmanager
 def on_canvas_item_ended(callback: Callable[[CanvasItem], None]) -> Iterator[None]:
-    """Call back in Invoke's event loop after an item of the Canvas has ended, in whichever way."""
+    """Call a function in Invoke's event loop after an item of the Canvas has ended in any way."""
 
     async def handle(event: tuple[str, QueueItemStatusChangedEvent]) -> None:
         changed = event[1]
@@ -47,9 +47,9 @@ def on_canvas_item_ended(callback: Callable[[CanvasItem], None]) -> Iterator[Non
 
 @contextmanager
 def on_items_read(callback: Callable[[str | None], None]) -> Iterator[None]:
-    """Call back with a destination when the list of its items begins to be read, in the thread that reads it.
+    """Call a function with the destination whose items are about to be listed, in the thread that lists them.
 
-    The page reads it over REST, which announces nothing. All items are the destination None.
+    The page requests the list over REST, which sends no event. The destination None stands for all items.
     """
     original = SqliteSessionQueue.list_all_queue_items
 
@@ -68,9 +68,9 @@ def on_items_read(callback: Callable[[str | None], None]) -> Iterator[None]:
 
 
 def notify_canvas(item: CanvasItem) -> None:
-    """Have the page of an item's user read its lists of the queue again, that of the Canvas' items among them.
+    """Make the page of an item's user reload its lists of the queue, which include the Canvas' list.
 
-    The event of a batch of no items has no other effect in the page, and in Invoke none.
+    The event of an empty batch has no other effect in the page, and no effect in Invoke.
     """
     ApiDependencies.invoker.services.events.dispatch(
         BatchEnqueuedEvent(

@@ -1,4 +1,4 @@
-"""What Invoke is configured with: its root folder, its keys, and its users."""
+"""Invoke's configuration: its root folder, its keys, and whether it has several users."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key
 
 
 def invoke_root() -> Path:
-    """Invoke's root folder, in which the settings files lie."""
+    """Invoke's root folder, which has the settings files."""
     return Path(get_config().root_path)
 
 
 def configured_credentials(providers: Sequence[str]) -> dict[str, Credentials]:
-    """The keys and addresses that Invoke holds now: its settings page changes the live object, not only the file.
+    """The keys and base URLs that Invoke has now: its settings page changes the live object, not only the file.
 
-    Invoke takes each from the environment or from its file, whatever the other is; they are paired here.
+    Invoke reads a key and its base URL independently from the environment or from its file. They are paired here.
     """
     config: InvokeAIAppConfig = get_config()
     found = {}
@@ -36,13 +36,13 @@ def configured_credentials(providers: Sequence[str]) -> dict[str, Credentials]:
 
 
 def has_several_users() -> bool:
-    """True if Invoke has several users, each with images of their own."""
+    """True if Invoke has several users, whose images are separate."""
     return bool(ApiDependencies.invoker.services.configuration.multiuser)
 
 
 @contextmanager
 def on_key_change(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back whenever a provider's key or address is changed over Invoke's own routes, which announce nothing."""
+    """Call a function after each change of a key or base URL by Invoke's own routes, which send no event."""
     original = app_info._apply_external_provider_update
 
     def apply(updates: dict[str, str | None]) -> None:

@@ -1,4 +1,4 @@
-"""Invoke's events, handled until the pack is taken out."""
+"""Handlers for Invoke's events."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["handled"]
 
 @contextmanager
 def handled(events: set[type[Any]], handle: Callable[[Any], Awaitable[None]]) -> Iterator[None]:
-    """Handle Invoke's events of these types."""
-    # fastapi-events has no way to unregister a handler; looked at first, so that nothing is registered in vain.
+    """Handle Invoke's events of these types until the block ends."""
+    # fastapi-events cannot unregister a handler. If its registry is missing, this fails before it registers any.
     registry = local_handler._registry
     register_events(events, handle)
     try:

@@ -1,4 +1,4 @@
-"""The gallery: images saved, delivered, and read by those who may."""
+"""The gallery: saves images, delivers images outside of runs, and checks who may see an image."""
 
 from __future__ import annotations
 
@@ -26,59 +26,61 @@ from ..log import log
 __all__ = ["assert_may_read", "deliver", "save_image"]
 
 _RECENT = 100
-"""How many of the newest images are looked through for what a failed save left; other runs may save meanwhile."""
+"""How many of the newest images are searched for those of a failed save; other runs may save at the same time."""
 
 
 def assert_may_read(image_name: str, user: CurrentUserOrDefault) -> None:
-    """Raise Invoke's own answer (403, 404) unless a user may see an image: its owner, an administrator, or, where the
-    image is on a board that is shared or public, anybody. It has no name that is meant for others."""
+    """Raise Invoke's own HTTP error (403, 404) unless a user may see an image.
+
+    The owner and administrators may, and everybody if the image is on a shared or public board.
+    """
     assert_image_read_access(image_name, user)
 
 
 def save_image(
-    context: InvocationContext, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]
+    context: InvocationContext, image: Image.Image, metadata: dict[str, Any], *, before: Container[str]
 ) -> str:
-    """Put a picture into the gallery; gives its name there.
+    """Save an image in the gallery; returns its name.
 
-    A save that failed leaves a record and a part of a file (6.13.0; 6.14.2 if the disk is too full to note that it must
-    clean up). They are taken out here; no node context can.
+    A failed save leaves a record and a partial file (6.13.0; 6.14.2 if the disk is too full to record that it must
+    clean up). They are deleted here, which the public node API cannot do.
 
     Args:
-        context: The run's.
-        picture: Is changed by this: Invoke writes its own texts into it.
-        metadata: What recalls the picture.
-        before: The names of the pictures that the node has saved so far.
+        context: The context of the node.
+        image: The image. It is changed: Invoke writes its own texts into it.
+        metadata: Its recall metadata.
+        before: The names of the images that the node has saved so far.
 
     Raises:
-        Exception: Whatever Invoke raises.
+        Exception: What Invoke raises.
     """
     try:
-        return str(context.images.save(image=picture, metadata=MetadataField(root=metadata)).image_name)
+        return str(context.images.save(image=image, metadata=MetadataField(root=metadata)).image_name)
     except Exception:
         _remove_unfinished(context._services, context._data.invocation.id, before)
         raise
 
 
-def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
-    """Put a picture into the gallery of a user outside of any run, and show it on open pages; gives its name.
+def deliver(image: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+    """Save an image in a user's gallery outside of any run, and show it on open pages; returns its name.
 
-    No route and no node context does that: an upload encodes the file anew, and neither it nor the image service
-    announces an image. A page takes up what a node has put out, whichever item that was.
+    No route does that: an upload encodes the file again, and sends no event. A page shows the output of any node,
+    whatever its item is.
 
     Args:
-        picture: Is changed by this: Invoke writes its own texts into it.
-        metadata: What recalls the picture.
+        image: The image. It is changed: Invoke writes its own texts into it.
+        metadata: Its recall metadata.
         user: The id of its owner.
-        board: The id of the board; one that the user may not write to, or that is gone, is passed over.
+        board: The id of the board. It is ignored if it does not exist or the user may not write to it.
 
     Raises:
-        Exception: Whatever Invoke raises.
+        Exception: What Invoke raises.
     """
     services: InvocationServices = ApiDependencies.invoker.services
     node = str(uuid4())
     try:
-        image = services.images.create(
-            image=picture,
+        saved = services.images.create(
+            image=image,
             image_origin=ResourceOrigin.INTERNAL,
             image_category=ImageCategory.GENERAL,
             node_id=node,
@@ -90,8 +92,8 @@ def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board:
     except Exception:
         _remove_unfinished(services, node, ())
         raise
-    name = str(image.image_name)
-    # It is there whether pages hear of it or not; one that does not shows it when it is loaded again.
+    name = str(saved.image_name)
+    # Without the event the image is saved as well, and pages show it after a reload.
     with suppress(Exception):
         event = InvocationCompleteEvent(
             queue_id="default",
@@ -99,7 +101,7 @@ def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board:
             batch_id=node,
             session_id=node,
             user_id=user,
-            # Of a type that the page does not pass over.
+            # A type that the page does not ignore.
             invocation=BlankImageInvocation(id=node),
             invocation_source_id=node,
             result=ImageCollectionOutput(collection=[ImageField(image_name=name)]),
@@ -109,7 +111,7 @@ def deliver(picture: Image.Image, metadata: dict[str, Any], *, user: str, board:
 
 
 def _may_write(services: InvocationServices, user: str, board: str) -> bool:
-    """True if a user may put images on a board, as a node's own save decides it (6.14.2)."""
+    """True if a user may save images on a board, by the rules of a node's own save (6.14.2)."""
     with suppress(Exception):
         found = services.boards.get_dto(board)
         if not services.configuration.multiuser or found.user_id == user or found.board_visibility == "public":
@@ -120,16 +122,16 @@ def _may_write(services: InvocationServices, user: str, board: str) -> bool:
 
 
 def _remove_unfinished(services: InvocationServices, node: str, finished: Container[str]) -> None:
-    """Take out the records of a node that are not among the finished ones, and their files."""
+    """Delete the records of a node that are not among the finished ones, and their files."""
     try:
         records = services.image_records.get_many(limit=_RECENT, starred_first=False)
         for record in records.items:
             if record.node_id == node and record.image_name not in finished:
-                # The files first: on a full disk they make the room that the database needs.
+                # The files first: on a full disk, the database needs their space.
                 for thumbnail in (False, True):
-                    # The folder may be what is missing, or be no folder.
+                    # The folder may be missing, or be a file.
                     with suppress(FileNotFoundError, NotADirectoryError):
                         Path(services.images.get_path(record.image_name, thumbnail)).unlink()
                 services.image_records.delete(record.image_name)
     except Exception as error:
-        log.error("invokeai_external could not remove what a failed save left in the gallery: %s", error)
+        log.error("invokeai_external could not delete the partial files of a failed save: %s", error)

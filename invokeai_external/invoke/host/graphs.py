@@ -1,4 +1,4 @@
-"""The graph of a queue item: which of its nodes will run, and with which inputs."""
+"""The graph of a queue item: which of its nodes will certainly run, and with which inputs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["known_nodes"]
 def known_nodes(
     item: SessionQueueItem, wanted: type[BaseInvocation], carriers: Container[str]
 ) -> Iterator[tuple[InvocationContext, BaseInvocation]]:
-    """The nodes of an item that will run and whose inputs are known, each with its inputs and its context.
+    """The nodes of an item that will certainly run and whose inputs are known, with their inputs and contexts.
 
-    None of an item that was begun and goes on later: what of it has run already is not certain.
+    Empty for an item that was started and continues later, since it is not certain which of its nodes have run.
 
-    The item's graph is run by Invoke's own scheduler, without its executor: nodes that only carry values are run for
-    real, all others never end, so that nothing behind them is ever ready.
+    Invoke's own scheduler runs a copy of the graph without its executor: nodes that only carry values are executed, and
+    all others never complete, so that no node after them becomes ready.
 
     Args:
-        item: The item; is not changed.
+        item: The item; it is not changed.
         wanted: The class of the nodes to find.
         carriers: The types of the nodes that only carry values.
     """
@@ -50,14 +50,14 @@ def known_nodes(
                 try:
                     state.complete(node.id, node.invoke(context))
                 except Exception:
-                    # It fails again when it is its turn, and the item with it: what comes behind never runs.
+                    # It fails again at its turn, and the item with it, so that later nodes never run.
                     return
             elif isinstance(node, wanted) and source not in uncertain:
                 yield context, node
 
 
 def _before_a_choice(graph: Graph) -> set[str]:
-    """The nodes on the way to an *if*, which Invoke may skip: it picks the branch late."""
+    """The nodes before an *if*, which Invoke may skip, since it chooses the branch late."""
     found = {name for name, node in graph.nodes.items() if node.get_type() == "if"}
     while before := {edge.source.node_id for edge in graph.edges if edge.destination.node_id in found} - found:
         found |= before
@@ -65,6 +65,6 @@ def _before_a_choice(graph: Graph) -> set[str]:
 
 
 def _unordered(graph: Graph) -> set[str]:
-    """The nodes that *collect* from several others: in which order is decided by ids that each run draws anew."""
+    """The nodes that *collect* from several others, in an order that depends on random ids."""
     inputs = Counter((edge.destination.node_id, edge.destination.field) for edge in graph.edges)
     return {name for (name, _), count in inputs.items() if count > 1}

@@ -64,8 +64,8 @@ class InvokeHost:
     def queue_is_paused(self) -> bool:
         return queue.queue_is_paused()
 
-    def deliver(self, picture: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
-        return gallery.deliver(picture, metadata, user=user, board=board)
+    def deliver(self, image: Image.Image, metadata: dict[str, Any], *, user: str, board: str | None) -> str:
+        return gallery.deliver(image, metadata, user=user, board=board)
 
     def node_requests(self, item: ItemId) -> Iterator[NodeRequest]:
         found = queue.queue_item(item.number)

@@ -1,4 +1,4 @@
-"""How Invoke starts and stops, what it does with a node pack, and the routes that a pack adds."""
+"""Invoke's start and stop, the uninstall of a node pack, and the routes that a pack adds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["added_routes", "on_started", "on_stop", "on_unregister", "services_e
 
 
 def services_exist() -> bool:
-    """False while Invoke starts: it loads packs before it makes its services. The node manager loads them after."""
+    """True once Invoke has made its services: it loads packs before that, and the node manager loads them later."""
     return getattr(ApiDependencies, "invoker", None) is not None
 
 
 @contextmanager
 def on_started(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back in a thread once Invoke has started and answers; never if its start fails.
+    """Call a function in a thread once Invoke has started and serves requests; never if its start fails.
 
-    Packs load before any service exists, and there is no event for it. The start of its web server returns when the
-    application's own is over, which makes the services and cleans up the database, and the socket is open.
+    There is no event for it, and packs are loaded before any service exists. The web server's ``startup`` returns when
+    the application has started, which makes the services and cleans up the database, and the socket is open.
     """
     original = Server.startup
 
@@ -44,7 +44,7 @@ def on_started(callback: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def on_stop(before: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
-    """Call back before and after Invoke tells its services to stop: there is no event for it."""
+    """Call functions before and after Invoke stops its services; there is no event for it."""
     original = ApiDependencies.shutdown
 
     def shutdown() -> None:
@@ -61,7 +61,7 @@ def on_stop(before: Callable[[], None], after: Callable[[], None]) -> Iterator[N
 
 @contextmanager
 def on_unregister(pack_name: str, callback: Callable[[], None]) -> Iterator[None]:
-    """Call back after the node manager has unregistered a pack's nodes, which is all that it tells of an uninstall."""
+    """Call a function after the node manager has unregistered a pack's nodes, the only sign of an uninstall."""
     original = InvocationRegistry.unregister_pack
 
     def unregister_pack(name: str) -> list[str]:

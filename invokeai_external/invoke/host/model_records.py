@@ -28,7 +28,7 @@ __all__ = [
 
 
 def model_records() -> list[ExternalApiModelConfig]:
-    """All external models that are installed; no node context gives more than one by its key."""
+    """All installed external models. The public node API gives only one at a time, by its key."""
     found = ApiDependencies.invoker.services.model_manager.store.search_by_attr(
         base_model=BaseModelType.External, model_type=ModelType.ExternalImageGenerator
     )
@@ -36,12 +36,12 @@ def model_records() -> list[ExternalApiModelConfig]:
 
 
 def install_model(source: str, changes: ModelRecordChanges) -> None:
-    """Have Invoke's installer name a model, store it and tell every open page; again for one that is installed."""
+    """Install a model with Invoke's installer, which names it and notifies every open page; or update its record."""
     ApiDependencies.invoker.services.model_manager.install.heuristic_import(source, config=changes)
 
 
 def delete_model(record: ExternalApiModelConfig) -> None:
-    """Take a model out; one that is gone already is what was wanted, since Invoke removes them with the key as well."""
+    """Delete a model. It may be deleted already, since Invoke deletes a provider's models with its key."""
     with suppress(UnknownModelException):
         ApiDependencies.invoker.services.model_manager.install.delete(record.key)
 
@@ -53,10 +53,10 @@ def starter_models(providers: Sequence[str]) -> list[StarterModel]:
 
 @contextmanager
 def replaced_starter_models(providers: Sequence[str], ours: Sequence[StarterModel]) -> Iterator[None]:
-    """Put our entries into the list of starter models in place of these providers' own.
+    """Replace these providers' entries in the list of starter models by ours.
 
-    The list is changed in place, since other modules hold it. Nothing of ours may stand in it while Invoke starts: its
-    own sync would install models beside the database's clean-up, and can die of it.
+    The list itself is changed, since other modules refer to it. It must have no entry of ours while Invoke starts: its
+    own sync would install models during the clean-up of the database, which can crash Invoke.
     """
     theirs = starter_models(providers)
     _keep_starter_models(lambda entry: entry not in theirs)
@@ -79,7 +79,7 @@ def _provider_of(entry: StarterModel) -> str | None:
 
 @contextmanager
 def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back in a thread whenever an external model was installed, by whomever: the page does it without details."""
+    """Call a function in a thread after each install of an external model; the page installs them without details."""
 
     async def handle(event: tuple[str, ModelInstallCompleteEvent]) -> None:
         if isinstance(event[1].config, ExternalApiModelConfig):
@@ -91,7 +91,7 @@ def on_model_installed(callback: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def on_model_deleted(callback: Callable[[str], None]) -> Iterator[None]:
-    """Call back with the source of an external model after it was deleted, by whomever: there is no event for it."""
+    """Call a function with the source of each external model that was deleted; there is no event for it."""
     original = ModelInstallService.delete
 
     def delete(service: ModelInstallService, key: str) -> None:

@@ -1,11 +1,12 @@
-"""Nodes: which classes are registered, the cache of what they put out, and how their errors are reported."""
+"""Nodes: their registered classes, the cache of their outputs, and how their errors are reported."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
 from invokeai.app.services.invocation_services import InvocationServices
@@ -16,28 +17,34 @@ from invokeai.app.services.shared.invocation_context import InvocationContext
 __all__ = ["CanceledException", "NodeCache", "node_cache", "node_pack_of", "plain_failures", "replaced_nodes"]
 
 
-class NodeCache(NamedTuple):
-    """Invoke's cache of what nodes put out, and the key of one node in it."""
+@dataclass(frozen=True)
+class NodeCache:
+    """The entry of one node in Invoke's cache of node outputs.
+
+    Attributes:
+        services: Invoke's services.
+        key: The key of the node.
+    """
 
     services: InvocationServices
     key: str
 
     def get(self) -> object | None:
-        """What the node put out before; None if it is not known, or the cache is switched off for now."""
+        """The cached output; None if there is no output, or the cache is disabled at the moment."""
         found: object | None = self.services.invocation_cache.get(self.key)
         return found
 
     def replace(self, output: Any) -> None:
-        """Keep what the node put out; Invoke's own ``save`` keeps what is there already."""
+        """Store an output. Invoke's own ``save`` does not replace an existing one."""
         self.services.invocation_cache.delete(self.key)
         self.services.invocation_cache.save(self.key, output)
 
 
 def node_cache(context: InvocationContext, services: InvocationServices, node: BaseInvocation) -> NodeCache | None:
-    """The place of a node in the cache; None where Invoke's settings or the node switch it off.
+    """The entry of a node in the cache; None if Invoke's settings or the node disable it.
 
-    No node context gives it. Invoke's own keys are the same for all users; these are not, so that nobody gets what
-    another user has paid for.
+    The public node API does not give it. Invoke's own keys are the same for all users. These are not, so that nobody
+    gets images that another user paid for.
     """
     if services.configuration.node_cache_size == 0 or not node.use_cache:
         return None
@@ -47,16 +54,16 @@ def node_cache(context: InvocationContext, services: InvocationServices, node: B
 
 @contextmanager
 def plain_failures(expected: type[Exception]) -> Iterator[None]:
-    """Keep the tracebacks of errors that are made for people out of the log, the queue item and the events.
+    """Keep the tracebacks of errors with a message for users out of the log, the queue item and the events.
 
-    Invoke takes the traceback of whatever a node raises, and a node cannot raise without one.
+    Invoke reports the traceback of every error that a node raises, and a node cannot raise an error without one.
     """
     original = DefaultSessionRunner._on_node_error
 
     def on_node_error(runner: DefaultSessionRunner, *arguments: Any, **named: Any) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, expected) and "error_traceback" in named:
-            # The log and the page's queue tab show this in place of the message, so it cannot be empty.
+            # The log and the page's queue tab show this and not the message, so it cannot be empty.
             named["error_traceback"] = str(error)
         original(runner, *arguments, **named)
 
@@ -68,20 +75,20 @@ def plain_failures(expected: type[Exception]) -> Iterator[None]:
 
 
 def node_pack_of(node_type: str) -> str | None:
-    """The pack that a node type comes from now: ``invokeai`` for the core."""
+    """The pack that currently provides a node type; ``invokeai`` for the core."""
     found = _registered([node_type])
     return str(found[0].UIConfig.node_pack) if found else None
 
 
 @contextmanager
 def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[BaseInvocation]]]) -> Iterator[None]:
-    """Register our classes in place of the core's of these types, and the core's again at the end.
+    """Replace the core's classes of these node types by ours, and register the core's classes again at the end.
 
-    Registering over a core node is the supported way to replace it; unregistering alone leaves a hole.
+    To register over a core node is the supported way to replace it; after only an unregister, the type is missing.
 
     Args:
         node_types: The types of the nodes.
-        load: Gives our classes; may register them itself, as the first import of their module does.
+        load: Returns our classes. It may register them itself, as the first import of their module does.
     """
     core = _registered(node_types)
     try:

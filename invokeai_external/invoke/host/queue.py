@@ -1,4 +1,4 @@
-"""The queue: its items, and what is stored of them."""
+"""The queue: its items, and how they are stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _READ_AT_ONCE = 200
-"""How many stored sessions are read at once; each has some kilobytes."""
+"""How many stored sessions are read at once. Each has some kilobytes."""
 
 
 def queued_node(context: InvocationContext) -> QueuedNode:
@@ -46,15 +46,15 @@ def queued_node(context: InvocationContext) -> QueuedNode:
 
 
 def queue_is_paused() -> bool:
-    """True while nothing new is taken from the queue."""
+    """True while Invoke does not start new items."""
     return not ApiDependencies.invoker.services.session_processor.get_status().is_started
 
 
 def queued_items() -> list[QueuedItem]:
-    """The items that have not ended: those that run, and behind them the others in their order.
+    """The items that have not ended: those in progress, then the others in the order of their turn.
 
-    Invoke's own lists read the whole graph of each item, which takes a millisecond or two, and cannot tell the items of
-    those that have ended without that.
+    Invoke's own functions parse the whole graph of each item, which takes a millisecond or two, and can only list all
+    items, including those that have ended.
     """
     services = ApiDependencies.invoker.services
     with services.session_queue._db.transaction() as cursor:
@@ -64,31 +64,31 @@ def queued_items() -> list[QueuedItem]:
         )
         rows = [tuple(row) for row in cursor.fetchall()]
     if services.configuration.multiuser:
-        # Invoke refuses the items of a user who was locked out when it comes to them.
+        # At their turn, Invoke refuses the items of a user who was deactivated.
         owners = {owner: services.users.get(owner) for *_, owner in rows}
         rows = [row for row in rows if (user := owners[row[3]]) and user.is_active]
     return [QueuedItem(ItemId(number, batch), status) for number, batch, status, _ in rows]
 
 
 def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None], *, batch: str | None = None) -> int:
-    """Replace what is stored of items, ended ones as well, where it is not what it should be.
+    """Rewrite stored items, including those that have ended.
 
-    Invoke's own writer takes a session that was parsed, and cannot be given one that no class of its own parses.
+    Invoke's own functions write only parsed sessions, and cannot parse those that have to be rewritten.
 
     Args:
-        node_types: Only items with a node of such a type are looked at.
-        repaired: Given the text of a stored session; gives the text to store in its place, or None to leave it.
+        node_types: Only items with a node of such a type are read.
+        repaired: Returns the new text for the text of a stored session, or None if it is correct.
         batch: Only the items of this batch.
 
     Returns:
-        How many were changed: all of them, or none where the database fails.
+        How many items were changed. If the database fails, no item is changed.
     """
     queue = ApiDependencies.invoker.services.session_queue
-    # A batch has an index; with one query for both cases each enqueueing would read through the whole history.
+    # Batches have an index. One query for both cases would read the whole history at each enqueue.
     wanted, of = ("item_id > ? AND batch_id = ?", (batch,)) if batch else ("item_id > ?", ())
     query = f"SELECT item_id, session FROM session_queue WHERE {wanted} ORDER BY item_id LIMIT {_READ_AT_ONCE}"
     changes, last = [], -1
-    # Read in parts, so that Invoke's page need not wait for the whole of a long history.
+    # Read in parts, so that Invoke's page does not have to wait until a long history is read.
     while True:
         with queue._db.transaction() as cursor:
             cursor.execute(query, (last, *of))
@@ -100,13 +100,13 @@ def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None
         last = rows[-1][0]
     if changes:
         with queue._db.transaction() as cursor:
-            # What was stored anew meanwhile, by a run that has ended, is right.
+            # A session that Invoke has stored again in the meantime is correct.
             cursor.executemany("UPDATE session_queue SET session = ? WHERE item_id = ? AND session = ?", changes)
     return len(changes)
 
 
 def queue_item(number: int) -> SessionQueueItem | None:
-    """A queue item with its graph; None if it is gone."""
+    """A queue item with its graph; None if it does not exist."""
     with suppress(SessionQueueItemNotFoundError):
         return ApiDependencies.invoker.services.session_queue.get_queue_item(number)
     return None
@@ -114,11 +114,11 @@ def queue_item(number: int) -> SessionQueueItem | None:
 
 @contextmanager
 def paused_queue() -> Iterator[None]:
-    """Nothing is taken from the queue.
+    """Keep Invoke from taking items from the queue.
 
-    What an earlier Invoke left in its queue begins while the next one starts, beside the clean-up of its database. That
-    can die of it, and Invoke with it: "cannot VACUUM - SQL statements in progress" (6.14.2). A run of ours, whose
-    picture may be there at once, makes it likelier than one that has to load a model.
+    Items that an earlier Invoke left in the queue start while Invoke itself starts, during the clean-up of its
+    database. That can crash Invoke: "cannot VACUUM - SQL statements in progress" (6.14.2). It is more likely with our
+    nodes, whose image may be there at once, than with a node that has to load a model.
     """
     original = SqliteSessionQueue.dequeue
 
@@ -134,14 +134,13 @@ def paused_queue() -> Iterator[None]:
 
 @contextmanager
 def on_queue_change(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back whenever the queue has changed; must not take long.
+    """Call a function after each change of the queue; it must not take long.
 
-    Not all is announced: 6.13.0 says nothing of pending items that are cancelled in bulk, and no version says anything
-    of deleted ones.
+    Some changes have no event: bulk cancellation of pending items in 6.13.0, and deletion of items in all versions.
     """
 
     async def handle(event: tuple[str, object]) -> None:
-        # One of no items is that of ``notify_canvas``, or of a queue that was full.
+        # An empty batch is from ``notify_canvas``, or the queue was full.
         if not isinstance(event[1], BatchEnqueuedEvent) or event[1].enqueued:
             callback()
 
@@ -151,7 +150,7 @@ def on_queue_change(callback: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def on_batch(callback: Callable[[str], None]) -> Iterator[None]:
-    """Call back in a thread with the id of each batch whose items were put into the queue."""
+    """Call a function in a thread with the id of each batch that was added to the queue."""
 
     async def handle(event: tuple[str, BatchEnqueuedEvent]) -> None:
         if event[1].enqueued:

@@ -154,6 +154,6 @@ class LookAhead:
         return any(self._table.calls(provider) < self._concurrency for provider in self._runtime.providers())
 
     def _has_room_for(self, first: _Prospect) -> bool:
-        """True if the calls of a request may be sent now; alone, it may make more of them than ``concurrency``."""
+        """True if the calls of a request may be sent now. The only request may make more calls than ``concurrency``."""
         in_flight = self._table.calls(first.provider)
         return in_flight == 0 or in_flight + first.calls <= self._concurrency

@@ -19,7 +19,7 @@ _JOIN_S = 5.0
 
 
 class QueueWatcher:
-    """Calls look-ahead in a thread of its own until it is closed.
+    """Calls look-ahead in a separate thread until it is closed.
 
     Args:
         look_ahead: Is called after each change of the queue.

@@ -119,7 +119,7 @@ class RunTable:
             self._runs.add(run)
 
     def claim(self, key: RunKey) -> Run | None:
-        """The run that was started before its turn; None if there is none and the node must start it now."""
+        """The run that was started before its turn; None if the node must start it now."""
         with self._lock:
             if not self.is_watched:
                 return None
