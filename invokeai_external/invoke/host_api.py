@@ -56,6 +56,6 @@ class Host(Gallery, Protocol):
     def node_requests(self, item: ItemId) -> Iterator[NodeRequest]:
         """The requests that the nodes of an item will certainly make and whose inputs are known by now.
 
-        Nodes that take their result from Invoke's cache are not included. Ends at a node whose request cannot be made: it
-        reports the error at its turn, and the item fails there.
+        Nodes that take their result from Invoke's cache are not included. Ends at a node whose request cannot be made:
+        it reports the error at its turn, and the item fails there.
         """
