@@ -1,14 +1,14 @@
-"""``python -m benchmarks [QUESTION ...] [--rounds N]``: measures, shows the tables, writes docs/benchmarks.md anew."""
+"""``python -m benchmarks [QUESTION ...] [--rounds N]``: measures, prints the tables, writes docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from . import batches, cancelling, eight, gallery, limits, loading, one_picture, page, starting
+from . import batches, cancelling, eight, gallery, limits, loading, one_image, page, starting
 
 QUESTIONS = {
-    "one-picture": one_picture,
+    "one-image": one_image,
     "gallery": gallery,
     "batches": batches,
     "eight": eight,
@@ -17,18 +17,20 @@ QUESTIONS = {
     "starting": starting,
     "cancelling": cancelling,
 }
-"""By the names of their places in docs/benchmarks.md."""
+"""By the name of their place in docs/benchmarks.md."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measures, and writes docs/benchmarks.md."
     )
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of: {', '.join(QUESTIONS)} [default: all]")
-    parser.add_argument("--rounds", type=int, default=7, help="how often everything is measured [default: 7]")
+    parser.add_argument(
+        "questions", nargs="*", metavar="QUESTION", help=f"one of {', '.join(QUESTIONS)} [default: all]"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="how often to measure each [default: 7]")
     arguments = parser.parse_args()
     if unknown := set(arguments.questions) - set(QUESTIONS):
-        parser.error(f"there is no question {', '.join(sorted(unknown))}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; use one of {', '.join(QUESTIONS)}")
     for name in arguments.questions or QUESTIONS:
         part = QUESTIONS[name].measure(arguments.rounds, lambda what: print(f"... {what}", file=sys.stderr))
         page.write(name, part, arguments.rounds)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .invokes import BUILT_IN, PLUGIN, Invoke, Timed, batch_of, both, send_to
 from .measuring import Part, Table, interleaved, median
-from .provider import make_answers, served
+from .provider import make_responses, served
 
 __all__ = ["TITLE", "measure"]
 
@@ -23,26 +23,26 @@ _PLOT = "batches.png"
 _WIDE = "the plugin, `concurrency: 16`"
 
 _TEXT = f"""\
-The batch counter of the Generate tab in a real Invoke: from the request that queues so many pictures to the end of the
-last one. The provider takes {_SECONDS} seconds for each, or none, which leaves Invoke's own time. Settings are the
-defaults (8 calls to a provider at once) but where it says so. The Invokes stand side by side and take turns; medians.
-*For each item* is what a batch of 16 takes at no time of the provider, divided by 16.
+The batch counter of the Generate tab in a real Invoke: from the request that queues a batch to the end of its last
+image. The provider takes {_SECONDS} seconds for each image, or 0, which leaves Invoke's own time. The settings are the
+defaults (8 requests to a provider at once), except where the table says otherwise. The Invokes run side by side and
+take turns; the figures are medians. *Time per item* is that of a batch of 16 without provider time, divided by 16.
 
 ![Time against the size of the batch: the built-in's line climbs, the plugin's stays flat](images/{_PLOT})"""
 
 
-def measure(rounds: int, told: Callable[[str], None]) -> Part:
-    told(TITLE)
+def measure(rounds: int, report: Callable[[str], None]) -> Part:
+    report(TITLE)
     with tempfile.TemporaryDirectory() as name, both(wide=_WIDE) as invokes:
-        make_answers(Path(name))
-        with served(Path(name)) as address:
-            own = _times(rounds, invokes, f"{address}/1K/0", told)
-            waited = _times(rounds, invokes, f"{address}/1K/{_SECONDS}", told)
+        make_responses(Path(name))
+        with served(Path(name)) as url:
+            own = _times(rounds, invokes, f"{url}/1K/0", report)
+            waited = _times(rounds, invokes, f"{url}/1K/{_SECONDS}", report)
     tables = [
-        _table(f"At {_SECONDS} s of the provider's time", waited),
-        _table("At none: Invoke's own time", own),
+        _table(f"Provider time {_SECONDS} s", waited),
+        _table("Provider time 0: Invoke's own time", own),
         Table(
-            "For each item, at none of the provider's time",
+            "Time per item, provider time 0",
             ["", "Time"],
             [[name, f"{1e3 * times[16] / 16:.0f} ms"] for name, times in own.items()],
         ),
@@ -51,18 +51,18 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
 
 
 def _times(
-    rounds: int, invokes: Mapping[str, Invoke], address: str, told: Callable[[str], None]
+    rounds: int, invokes: Mapping[str, Invoke], url: str, report: Callable[[str], None]
 ) -> dict[str, dict[int, float]]:
     """The median seconds of each Invoke for each size of the batch."""
     found: dict[str, dict[int, float]] = {name: {} for name in invokes}
     for invoke in invokes.values():
-        send_to(invoke, address)
+        send_to(invoke, url)
     peers = {name: partial(_batch, invoke, 1) for name, invoke in invokes.items()}
     interleaved(1, peers)
     for count in _COUNTS:
-        told(f"{count} at {address.rpartition('/')[2]} s")
+        report(f"{count} at {url.rpartition('/')[2]} s")
         peers = {name: partial(_batch, invoke, count) for name, invoke in invokes.items()}
-        for name, each in interleaved(rounds, peers, told).items():
+        for name, each in interleaved(rounds, peers, report).items():
             found[name][count] = median(each)
     return found
 
@@ -83,7 +83,7 @@ def _table(title: str, times: Mapping[str, Mapping[int, float]]) -> Table:
         ]
         for count in _COUNTS
     ]
-    return Table(title, ["Pictures", *(name[0].upper() + name[1:] for name in times), "Times faster"], rows)
+    return Table(title, ["Images", *(name[0].upper() + name[1:] for name in times), "Times faster"], rows)
 
 
 def _plot(times: Mapping[str, Mapping[int, float]]) -> bytes:
@@ -93,7 +93,7 @@ def _plot(times: Mapping[str, Mapping[int, float]]) -> bytes:
     axes = figure.add_subplot()
     for name, each in times.items():
         axes.plot(list(each), list(each.values()), marker="o", label=name.replace("`", ""))
-    axes.set_xlabel("pictures in the batch")
+    axes.set_xlabel("images in the batch")
     axes.set_ylabel("seconds until the last one")
     axes.set_xticks(_COUNTS)
     axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""How long does a call in flight hold Invoke's queue after it was cancelled?"""
+"""How long does a cancelled request hold Invoke's queue?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .invokes import BUILT_IN, PLUGIN, Invoke, Timed, batch_of, both, send_to
 from .measuring import Part, Table, interleaved, median
-from .provider import make_answers, served
+from .provider import make_responses, served
 
 __all__ = ["TITLE", "measure"]
 
@@ -19,21 +19,21 @@ TITLE = "Cancelling in Invoke"
 _SECONDS = 10
 _BEFORE_S = 2.0
 _TEXT = f"""\
-The provider takes {_SECONDS} seconds for a picture. Two runs are queued; the first is cancelled after {_BEFORE_S:g}
-seconds. It is measured how long after that the second one begins. Medians."""
+The provider takes {_SECONDS} seconds for an image. Two runs are queued; the first is cancelled after {_BEFORE_S:g}
+seconds. The time is from then to the start of the second one, as a median."""
 
 
-def measure(rounds: int, told: Callable[[str], None]) -> Part:
-    told(TITLE)
+def measure(rounds: int, report: Callable[[str], None]) -> Part:
+    report(TITLE)
     with tempfile.TemporaryDirectory() as name, both() as invokes:
-        make_answers(Path(name))
-        with served(Path(name)) as address:
+        make_responses(Path(name))
+        with served(Path(name)) as url:
             for invoke in invokes.values():
-                send_to(invoke, f"{address}/1K/{_SECONDS}")
+                send_to(invoke, f"{url}/1K/{_SECONDS}")
             peers = {name: partial(_cancelled, invoke) for name, invoke in invokes.items()}
-            times = {name: median(each) for name, each in interleaved(rounds, peers, told).items()}
+            times = {name: median(each) for name, each in interleaved(rounds, peers, report).items()}
     rows = [[name, f"{times[name]:.2f} s", f"{times[name] / times[PLUGIN]:.0f}"] for name in (PLUGIN, BUILT_IN)]
-    return Part(TITLE, _TEXT, [Table("", ["", "Until the next run begins", "Times the plugin"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Until the next run starts", "Times the plugin"], rows)])
 
 
 def _cancelled(invoke: Invoke) -> float:

@@ -1,4 +1,4 @@
-"""How long do eight pictures from Gemini take, which makes one a call, at two seconds each?"""
+"""How long do eight images from Gemini take, which makes one a call, at two seconds each?"""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from pathlib import Path
 
 from .measuring import Part, Table, interleaved, median
 from .processes import Peer
-from .provider import make_answers, served
+from .provider import make_responses, served
 
 __all__ = ["TITLE", "measure"]
 
-TITLE = "Eight pictures from Gemini"
+TITLE = "Eight images from Gemini"
 
 _COUNT = 8
 _SECONDS = 2
 _TEXT = f"""\
-Gemini makes one picture a call. The provider takes {_SECONDS} seconds for each of 1K. The plugin is asked for {_COUNT}
-and makes its calls side by side; the built-in takes one at a time, so its steps are gone through {_COUNT} times."""
+Gemini makes one image per request. The provider takes {_SECONDS} seconds for each image of 1K. The plugin gets one
+request for {_COUNT} images and sends its requests in parallel; the built-in makes one image at a time, so its steps
+run {_COUNT} times."""
 
 
-def measure(rounds: int, told: Callable[[str], None]) -> Part:
-    told(TITLE)
+def measure(rounds: int, report: Callable[[str], None]) -> Part:
+    report(TITLE)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        make_answers(Path(name))
-        address = stack.enter_context(served(Path(name)))
+        make_responses(Path(name))
+        url = stack.enter_context(served(Path(name)))
         peers = {}
         for peer in ("the plugin", "the built-in's steps"):
             own = stack.enter_context(tempfile.TemporaryDirectory())
-            arguments = (peer, "gemini", f"{address}/1K/{_SECONDS}", str(_COUNT), own)
+            arguments = (peer, "gemini", f"{url}/1K/{_SECONDS}", str(_COUNT), own)
             peers[peer] = stack.enter_context(Peer("peers", *arguments))
         costs = interleaved(rounds, {peer: process.work for peer, process in peers.items()})
     wall = {peer: median(cost.wall_s for cost in each) for peer, each in costs.items()}

@@ -1,4 +1,4 @@
-"""How long is it from the provider's last byte to the picture's entry in Invoke's gallery?"""
+"""How long does it take from the provider's last byte to the entry in Invoke's gallery?"""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pathlib import Path
 
 from .invokes import BUILT_IN, PLUGIN, Invoke, Timed, batch_of, both, send_to
 from .measuring import Part, Table, interleaved, median
-from .provider import last_byte_at, make_answers, served
+from .provider import last_byte_at, make_responses, served
 
 __all__ = ["TITLE", "measure"]
 
-TITLE = "One picture, from the last byte to Invoke's gallery"
+TITLE = "One image, from the last byte to Invoke's gallery"
 
 _SIZES = ("1K", "4K")
 
 _SECONDS = 1
-"""So that what Invoke and the plugin do at the beginning of a run is over when the answer comes, as it is in life."""
+"""Long enough that Invoke and the plugin have finished their work at the start of a run, as with real providers."""
 
 _TEXT = f"""\
-A run of the Generate tab in a real Invoke, warm: from the moment when the provider has sent its last byte to the event
-that tells every open page of the picture's entry. The provider takes {_SECONDS} second. Both Invokes stand side by side
-and take turns; medians. In Invoke's environment there is no `pybase64`, so pydantic decodes."""
+A run of the Generate tab in a real Invoke, after a first one: from the provider's last byte to the event that
+announces the new image to every open page. The provider takes {_SECONDS} second. Both Invokes run side by side and take
+turns; the figures are medians. Invoke's environment has no `pybase64`, so pydantic decodes."""
 
 
-def measure(rounds: int, told: Callable[[str], None]) -> Part:
-    told(TITLE)
+def measure(rounds: int, report: Callable[[str], None]) -> Part:
+    report(TITLE)
     rows = []
     with tempfile.TemporaryDirectory() as name, both() as invokes:
-        bytes_of = make_answers(Path(name))
-        with served(Path(name)) as address:
+        bytes_of = make_responses(Path(name))
+        with served(Path(name)) as url:
             for size in _SIZES:
-                told(size)
+                report(size)
                 for invoke in invokes.values():
-                    send_to(invoke, f"{address}/{size}/{_SECONDS}")
-                peers = {name: partial(_one, invoke, address) for name, invoke in invokes.items()}
+                    send_to(invoke, f"{url}/{size}/{_SECONDS}")
+                peers = {name: partial(_one, invoke, url) for name, invoke in invokes.items()}
                 interleaved(1, peers)
-                times = {name: median(each) for name, each in interleaved(rounds, peers, told).items()}
+                times = {name: median(each) for name, each in interleaved(rounds, peers, report).items()}
                 rows.append(
                     [
                         f"{size}, a PNG of {bytes_of[size] / 1e6:.1f} MB",
@@ -50,15 +50,15 @@ def measure(rounds: int, told: Callable[[str], None]) -> Part:
     return Part(TITLE, _TEXT, [Table("", ["", "The plugin", "The built-in", "Times faster"], rows)])
 
 
-def _one(invoke: Invoke, address: str) -> float:
+def _one(invoke: Invoke, url: str) -> float:
     with Timed(invoke) as page:
         [number] = batch_of(invoke, 1)
         page.ended(number)
-        came = max(at for at, event, heard in page.times if event == "invocation_complete" and _is_picture(heard))
-    # Let it come to rest.
+        announced = max(at for at, event, heard in page.times if event == "invocation_complete" and _is_image(heard))
+    # Let it become idle.
     time.sleep(0.5)
-    return came - last_byte_at(address)
+    return announced - last_byte_at(url)
 
 
-def _is_picture(heard: dict[str, dict[str, str]]) -> bool:
+def _is_image(heard: dict[str, dict[str, str]]) -> bool:
     return heard["result"]["type"] == "image_collection_output"

@@ -1,7 +1,7 @@
-"""The worst answers that were thought of, and good ones beside them, served by a process of its own.
+"""Serves hostile responses, and normal ones beside them, in a separate process.
 
-``python -m benchmarks.hostile FOLDER`` prints its port and serves until its standard input ends; the folder holds the
-good answers. The address says what is answered: ``/lists/openai/v1/images/generations``.
+``python -m benchmarks.hostile FOLDER`` prints its port and serves until its standard input ends; the folder contains
+the normal responses. The path selects the response: ``/lists/openai/v1/images/generations``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TOO_MUCH = 290_000_000
 
 
 def served(folder: Path) -> AbstractContextManager[str]:
-    """The address of a server of these answers, which runs while the context is open."""
+    """The base URL of a server with these responses, which runs while the context is open."""
     return served_by("hostile", folder)
 
 
@@ -60,7 +60,7 @@ def _gemini_events(encoded: bytes, thought: bytes) -> Iterator[bytes]:
     yield b'data: {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"totalTokenCount": 1300}}\n\n'
 
 
-class _Answers(http.server.BaseHTTPRequestHandler):
+class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     folder: Path
@@ -69,13 +69,13 @@ class _Answers(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._read_request()
         _, name, provider, *_ = self.path.split("/")
-        status, headers, body = self._answer(name, provider)
+        status, headers, body = self._response(name, provider)
         self.send_response(status)
         for header, value in headers.items():
             self.send_header(header, value)
         self.send_header("Connection", "close")
         self.end_headers()
-        # Who has had enough closes the connection.
+        # A client that refuses the response closes the connection.
         with suppress(ConnectionError):
             for piece in body:
                 self.wfile.write(piece)
@@ -86,7 +86,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         while left:
             left -= len(self.rfile.read(min(left, _AT_ONCE)))
 
-    def _answer(self, name: str, provider: str) -> tuple[int, dict[str, str], Iterator[bytes]]:
+    def _response(self, name: str, provider: str) -> tuple[int, dict[str, str], Iterator[bytes]]:
         as_json = {"Content-Type": "application/json"}
         as_events = {"Content-Type": "text/event-stream"}
         packed = {"gzip": "gzip", "gzip-gzip": "gzip, gzip", "br": "br", "zstd": "zstd"}
@@ -119,15 +119,15 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         return (self.folder / f"{size}-{provider}").read_bytes()
 
     def _encoded(self, size: str, provider: str) -> bytes:
-        answer: Any = json.loads(self._good(size, provider))
+        response: Any = json.loads(self._good(size, provider))
         if provider == "openai":
-            text: str = answer["data"][0]["b64_json"]
+            text: str = response["data"][0]["b64_json"]
         else:
-            text = answer["candidates"][0]["content"]["parts"][0]["inlineData"]["data"]
+            text = response["candidates"][0]["content"]["parts"][0]["inlineData"]["data"]
         return text.encode("ascii")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -135,8 +135,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def _serve(folder: Path) -> None:
-    _Answers.folder, _Answers.zeros = folder, _zeros_as_gzip(400_000_000)
-    server = _Server(("127.0.0.1", 0), _Answers)
+    _Handler.folder, _Handler.zeros = folder, _zeros_as_gzip(400_000_000)
+    server = _Server(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()

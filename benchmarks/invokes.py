@@ -1,6 +1,6 @@
-"""The plugin and Invoke's built-in, each in a real Invoke of its own; both send to the server of answers.
+"""The plugin and Invoke's built-in, each in its own real Invoke; both send to the server with prepared responses.
 
-The Invoke is the one of the host tests, made where it is missing; ``INVOKE_VERSION`` names another version.
+It is the Invoke of the host tests, which is installed if it is missing; ``INVOKE_VERSION`` sets another version.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _numbers = itertools.count()
 
 
 class Timed(Listener):
-    """Hears what an open page hears, and when.
+    """Records the events that an open page receives, and when.
 
     Attributes:
-        times: The moment of each event, its name and its content, oldest first; seconds since the epoch.
+        times: The time of each event in seconds since the epoch, its name and its content, oldest first.
     """
 
     def __init__(self, invoke: Invoke) -> None:
@@ -47,7 +47,7 @@ class Timed(Listener):
         self.times.append((time.time(), event, content))
 
     def first(self, event: str, **fields: Any) -> float:
-        """When an event with these fields came first; waits for it."""
+        """The time of the first event with these fields; waits for it."""
 
         def look() -> float | None:
             return next(
@@ -57,7 +57,7 @@ class Timed(Listener):
         return wait_for(look, _MOST_S)
 
     def ended(self, number: int) -> float:
-        """When a queue item was completed; raises RuntimeError if it ended in another way."""
+        """The time at which a queue item was completed; raises RuntimeError if it failed or was cancelled."""
         while True:
             for at, name, heard in list(self.times):
                 if name == "queue_item_status_changed" and heard["item_id"] == number:
@@ -70,7 +70,7 @@ class Timed(Listener):
 
 @contextmanager
 def new_invoke(name: str) -> Iterator[Invoke]:
-    """An Invoke with a root of its own, not started yet, with the plugin in it or without."""
+    """An Invoke with its own root, not started yet, with or without the plugin."""
     python = environment.python_of(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         invoke = Invoke(python, Path(folder) / "root", "http://127.0.0.1:9")
@@ -79,14 +79,14 @@ def new_invoke(name: str) -> Iterator[Invoke]:
         try:
             yield invoke
         finally:
-            # What is measured is over; the host tests hold that it stops in good order.
+            # The measurement is over; the host tests check that it stops cleanly.
             invoke.kill()
             invoke.close()
 
 
 @contextmanager
 def both(*, wide: str | None = None) -> Iterator[dict[str, Invoke]]:
-    """Both, started, with the same model installed; under the name ``wide`` a plugin that makes 16 calls at once."""
+    """Both, started, with the same model installed; with ``wide``, also a plugin that sends 16 requests at once."""
     with ExitStack() as stack:
         invokes = {name: stack.enter_context(new_invoke(name)) for name in (PLUGIN, BUILT_IN)}
         if wide:
@@ -94,7 +94,7 @@ def both(*, wide: str | None = None) -> Iterator[dict[str, Invoke]]:
             (invokes[wide].root / "invokeai_external.yaml").write_text("settings: {concurrency: 16}\n", "utf-8")
         for invoke in invokes.values():
             invoke.start()
-            # Not before the start: the built-in would install its models beside the clean-up of its database.
+            # Not before the start: the built-in would install its models during the clean-up of its database.
             invoke.set_key("openai")
             if invoke is invokes[BUILT_IN]:
                 entry = next(e for e in invoke.starter_models("openai") if e["source"].endswith(_MODEL))
@@ -106,18 +106,18 @@ def both(*, wide: str | None = None) -> Iterator[dict[str, Invoke]]:
         yield invokes
 
 
-def send_to(invoke: Invoke, address: str) -> None:
-    """Have its OpenAI at another address from now on."""
-    invoke.send("POST", "/v1/app/external_providers/config/openai", json={"base_url": f"{address}/openai"})
-    # The plugin looks at its models again.
+def send_to(invoke: Invoke, url: str) -> None:
+    """Set the base URL of its OpenAI."""
+    invoke.send("POST", "/v1/app/external_providers/config/openai", json={"base_url": f"{url}/openai"})
+    # The plugin updates its models then.
     invoke.settled_models()
 
 
 def batch_of(invoke: Invoke, count: int) -> Sequence[int]:
-    """Queue so many pictures at once, as the batch counter of the Generate tab does; gives the numbers of the items."""
+    """Queue a batch of images, as the batch counter of the Generate tab does; returns the ids of the items."""
     graph = panel_graph(invoke.model(_MODEL), width=1024, height=1024)
-    # The built-in calls nobody for what it was asked before.
+    # The built-in sends no request for a prompt that it has in its cache.
     prompts = [f"fox {next(_numbers)}" for _ in range(count)]
     data = [[{"node_path": "prompt", "field_name": "value", "items": prompts}]]
-    answer = invoke.send("POST", "/v1/queue/default/enqueue_batch", json={"batch": {"graph": graph, "data": data}})
-    return sorted(answer["item_ids"])
+    response = invoke.send("POST", "/v1/queue/default/enqueue_batch", json={"batch": {"graph": graph, "data": data}})
+    return sorted(response["item_ids"])

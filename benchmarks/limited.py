@@ -1,8 +1,8 @@
-"""One answer to the plugin, or eight calls with references, and the longest hold of the event loop: a child process.
+"""One response to the plugin, or eight requests with references, and the longest block of the event loop.
 
-``python -m benchmarks.limited PROVIDER ADDRESS ANSWER MODE OUTCOME`` makes one small image, and then asks for the
-answer for each line on its standard input; the mode is the number of previews, or ``references``. It fails unless the
-outcome is as said: ``image`` or ``error``.
+``python -m benchmarks.limited PROVIDER URL RESPONSE MODE OUTCOME`` is a child process that makes one small image, and
+then requests the response for each line on its standard input. The mode is the number of previews, or ``references``.
+It fails unless the outcome is the given one: ``image`` or ``error``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from PIL import Image
 from invokeai_external import ExternalError, GenerationRequest, InputImage, Service, load_settings
 
 from .peers import PROMPT
-from .processes import answer_requests
+from .processes import serve_requests
 
 _MODELS = {"openai": "gpt-image-2", "gemini": "gemini-nano-banana-2.1"}
-"""Models that show previews."""
+"""Models with previews."""
 
 _TICK_S = 0.001
 _CALLS = 8
 _REFERENCE = (2840, 2400)
-"""Noise of so many pixels is a PNG of 6.8 MB."""
+"""Noise of this size is a PNG of 6.8 MB."""
 
 
 def _service(provider: str, base_url: str, root: Path) -> Service:
@@ -37,9 +37,9 @@ def _service(provider: str, base_url: str, root: Path) -> Service:
 
 
 async def _held(service: Service, request: GenerationRequest, calls: int, outcome: str) -> float:
-    """The longest time for which nothing else ran while the calls did, in seconds.
+    """The longest time in which nothing else could run during the calls, in seconds.
 
-    A turn that came late counts only as far as this process was at work meanwhile, and not another one.
+    A late turn counts only for as long as this process was working, and not another one.
     """
     longest = 0.0
 
@@ -58,7 +58,7 @@ async def _held(service: Service, request: GenerationRequest, calls: int, outcom
                 raise
         else:
             if outcome != "image":
-                raise RuntimeError("an image came of an answer that holds none")
+                raise RuntimeError("a response without an image returned one")
 
     ticking = asyncio.create_task(tick())
     await asyncio.gather(*(call() for _ in range(calls)))
@@ -72,12 +72,12 @@ def _references() -> tuple[InputImage, ...]:
     return (InputImage(file.getvalue(), "noise.png"),) * 2
 
 
-def main(provider: str, address: str, answer: str, mode: str, outcome: str) -> None:
+def main(provider: str, url: str, response: str, mode: str, outcome: str) -> None:
     model = f"{provider}/{_MODELS[provider]}"
     request = GenerationRequest(model=model, prompt=PROMPT)
     with tempfile.TemporaryDirectory() as root, asyncio.Runner() as runner:
-        small = _service(provider, f"{address}/small/{provider}", Path(root))
-        worst = _service(provider, f"{address}/{answer}/{provider}", Path(root))
+        small = _service(provider, f"{url}/small/{provider}", Path(root))
+        worst = _service(provider, f"{url}/{response}/{provider}", Path(root))
         runner.run(_held(small, request, 1, "image"))
         calls = 1
         if mode == "references":
@@ -85,7 +85,7 @@ def main(provider: str, address: str, answer: str, mode: str, outcome: str) -> N
             request = GenerationRequest(model=model, prompt=PROMPT, references=_references())
         elif int(mode):
             request = GenerationRequest(model=model, prompt=PROMPT, previews=int(mode))
-        answer_requests(lambda: runner.run(_held(worst, request, calls, outcome)))
+        serve_requests(lambda: runner.run(_held(worst, request, calls, outcome)))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ __all__ = ["TITLE", "measure"]
 TITLE = "Loading"
 
 _TEXT = """\
-A Python process from its start to its end, its bytecode compiled beforehand; medians. *Over bare Python* is without the
-time of a process that does nothing. `import pydantic` alone loads little of pydantic, as its names load when they are
-first used; so it is compared with importing those names of pydantic that the plugin uses itself, and yaml."""
+A Python process from its start to its end, with compiled bytecode; medians. *Over bare Python* is without the time of a
+process that does nothing. A plain `import pydantic` loads little of pydantic, since its names load at their first use;
+so the plugin is compared with importing yaml and the names of pydantic that the plugin itself uses."""
 
 _BARE = "bare Python"
-_PYDANTIC = "pydantic's names that are used here, and yaml"
+_PYDANTIC = "the names of pydantic that the plugin uses, and yaml"
 _NAMES = "BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator"
 
 _USE = "`import invokeai_external`, then `{}`"
@@ -42,8 +42,8 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
 _COMPLETION = {"_INVOKEAI_EXTERNAL_COMPLETE": "complete_bash", "COMP_WORDS": "invokeai-external gen", "COMP_CWORD": "1"}
 
 
-def measure(rounds: int, told: Callable[[str], None]) -> Part:
-    told(TITLE)
+def measure(rounds: int, report: Callable[[str], None]) -> Part:
+    report(TITLE)
     with tempfile.TemporaryDirectory() as compiled:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = compiled

@@ -1,4 +1,4 @@
-"""Rounds, medians, tables, and what a machine is."""
+"""Rounds, medians, tables, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Figure = TypeVar("_Figure")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words and figures, written out."""
+    """Rows of text and figures."""
 
     title: str
     head: Sequence[str]
@@ -32,32 +32,32 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """The answer to one question.
+    """The result of one question.
 
     Attributes:
         title: The question.
-        text: What was done, and what the figures are.
+        text: What was measured and how.
         tables: The figures.
-        pictures: Plots, by their file names in ``docs/images/``.
+        plots: Plots, by their file names in ``docs/images/``.
     """
 
     title: str
     text: str
     tables: Sequence[Table]
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    plots: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def interleaved(
-    rounds: int, peers: Mapping[_Name, Callable[[], _Figure]], told: Callable[[str], None] = lambda _: None
+    rounds: int, peers: Mapping[_Name, Callable[[], _Figure]], report: Callable[[str], None] = lambda _: None
 ) -> dict[_Name, list[_Figure]]:
-    """The figures of each peer, one a round: all of them in turn, each round begun by another."""
+    """The figures of each peer, one for each round: they take turns, and each round starts with another peer."""
     names = list(peers)
     figures: dict[_Name, list[_Figure]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             figures[name].append(peers[name]())
-        told(f"round {number + 1} of {rounds}")
+        report(f"round {number + 1} of {rounds}")
     return figures
 
 
@@ -66,7 +66,7 @@ def median(figures: Iterable[float]) -> float:
 
 
 def machine() -> str:
-    """The machine in one line."""
+    """A description of the machine in one line."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -80,6 +80,6 @@ def machine() -> str:
 
 
 def versions(packages: Iterable[str]) -> str:
-    """Python and these packages, with the versions that are installed."""
+    """Python and these packages, with their installed versions."""
     known = (f"{package} {metadata.version(package)}" for package in packages)
     return ", ".join((f"Python {platform.python_version()}", *known))

@@ -1,4 +1,4 @@
-"""One child process for each peer, so that nobody's memory or imports are another's."""
+"""One child process for each peer, so that they share no memory and no imports."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Self, cast
 
-__all__ = ["Cost", "Peer", "answer_requests", "run"]
+__all__ = ["Cost", "Peer", "run", "serve_requests"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one piece of work took.
+    """What one piece of work cost.
 
     Attributes:
-        wall_s: Seconds on the clock.
-        cpu_s: Seconds of all the process's threads.
-        memory: The most bytes of memory that the process had above what it had when it was idle.
-        held_s: The longest time for which the work let nothing else run, in seconds, where that is looked at.
+        wall_s: Elapsed seconds.
+        cpu_s: CPU seconds of all threads of the process.
+        memory: The peak memory of the process above its idle memory, in bytes.
+        held_s: The longest time in which nothing else could run, in seconds; 0 if it is not measured.
     """
 
     wall_s: float
@@ -33,7 +33,7 @@ class Cost:
 
 
 class Peer:
-    """A module of the benchmarks that runs as a process of its own, and works when asked. To be closed."""
+    """A module of the benchmarks in a separate process, which works on request; use it as a context manager."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
@@ -48,7 +48,7 @@ class Peer:
         self._process.wait(timeout=60)
 
     def work(self) -> Cost:
-        """Have it work once."""
+        """Let it work once."""
         requests = cast(IO[str], self._process.stdin)
         requests.write("work\n")
         requests.flush()
@@ -61,20 +61,20 @@ class Peer:
         return line
 
 
-def answer_requests(work: Callable[[], float | None]) -> None:
-    """The child's side: work once for each line on standard input, and write down what it took.
+def serve_requests(work: Callable[[], float | None]) -> None:
+    """The child's side: work once for each line on standard input, and print what it cost.
 
-    The work may give the longest time for which it let nothing else run.
+    The work may return the longest time in which nothing else could run.
     """
-    answers, sys.stdout = sys.stdout, sys.stderr  # some peers print
+    replies, sys.stdout = sys.stdout, sys.stderr  # some peers print
     idle = _memory("VmRSS")
-    print("ready", file=answers, flush=True)
+    print("ready", file=replies, flush=True)
     for _ in sys.stdin:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         cpu, wall = _cpu_s(), time.perf_counter()
         held_s = work() or 0.0
         cost = Cost(time.perf_counter() - wall, _cpu_s() - cpu, _memory("VmHWM") - idle, held_s)
-        print(json.dumps(asdict(cost)), file=answers, flush=True)
+        print(json.dumps(asdict(cost)), file=replies, flush=True)
 
 
 def _cpu_s() -> float:
@@ -83,13 +83,13 @@ def _cpu_s() -> float:
 
 
 def _memory(field: str) -> int:
-    """A figure of /proc/self/status in bytes: ``VmRSS`` is what there is, ``VmHWM`` the most since it was reset."""
+    """A figure of /proc/self/status in bytes: ``VmRSS`` is the current memory, ``VmHWM`` the peak since its reset."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> float:
-    """The seconds that a process takes from its start to its end."""
+    """The seconds from the start of a process to its end."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - start

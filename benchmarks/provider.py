@@ -1,7 +1,7 @@
-"""Both providers' answers, made beforehand and served by a process of its own, so that no time of making them counts.
+"""Serves prepared responses of both providers in a separate process, so that the time to make them does not count.
 
-``python -m benchmarks.provider FOLDER`` prints its port and serves until its standard input ends. The address says what
-is answered and how late: ``/4K/0/openai/v1/images/generations`` at once, ``/1K/2/gemini/...`` after two seconds.
+``python -m benchmarks.provider FOLDER`` prints its port and serves until its standard input ends. The path selects the
+response and its delay: ``/4K/0/openai/v1/images/generations`` at once, ``/1K/2/gemini/...`` after two seconds.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-__all__ = ["SIZES", "last_byte_at", "make_answers", "served", "served_by"]
+__all__ = ["SIZES", "last_byte_at", "make_responses", "served", "served_by"]
 
 SIZES = {"small": 64, "1K": 1024, "4K": 4096}
-"""The edges of the pictures in pixels, by what the providers call them."""
+"""The edges of the images in pixels, by the providers' names for them."""
 
 _GRAIN = 4.0
-"""The noise on each colour: with it a PNG of 1024x1024 has 1.4 MB and one of 4096x4096 23 MB, as of a photograph."""
+"""The noise on each colour: with it, a PNG of 1024x1024 has 1.4 MB and one of 4096x4096 23 MB, like a photograph."""
 
 
-def make_answers(folder: Path) -> dict[str, int]:
-    """Write each provider's answer for each size; gives the sizes of the PNG files in them, in bytes."""
+def make_responses(folder: Path) -> dict[str, int]:
+    """Write each provider's response for each size; returns the sizes of their PNG files, in bytes."""
     sizes = {}
     for name, edge in SIZES.items():
         file = io.BytesIO()
-        _picture(edge).save(file, "PNG")
+        _image(edge).save(file, "PNG")
         sizes[name] = len(file.getvalue())
         encoded = base64.b64encode(file.getvalue()).decode()
         (folder / f"{name}-openai").write_text(json.dumps(_openai(encoded)), encoding="ascii")
@@ -45,8 +45,8 @@ def make_answers(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _picture(edge: int) -> Image.Image:
-    """Like a photograph: slow changes of light, with grain on each colour."""
+def _image(edge: int) -> Image.Image:
+    """Similar to a photograph: slow changes of light, with grain on each colour."""
     light = Image.radial_gradient("L").resize((edge, edge))
     grains = (Image.effect_noise((edge, edge), _GRAIN) for _ in range(3))
     return Image.merge("RGB", [ImageChops.add(light, grain, scale=2) for grain in grains])
@@ -66,25 +66,25 @@ def _gemini(encoded: str) -> object:
         "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
         "usageMetadata": usage,
         "modelVersion": "gemini-2.5-flash-image",
-        "responseId": "an-answer",
+        "responseId": "a-response",
     }
 
 
-def last_byte_at(address: str) -> float:
-    """When the last answer of a server was handed to the system whole, in seconds since the epoch."""
-    with urllib.request.urlopen(address) as answer:
-        moment: float = json.load(answer)
+def last_byte_at(url: str) -> float:
+    """The time at which the system had the last response of a server completely, in seconds since the epoch."""
+    with urllib.request.urlopen(url) as response:
+        moment: float = json.load(response)
         return moment
 
 
 def served(folder: Path) -> AbstractContextManager[str]:
-    """The address of a server of the answers in a folder, which runs while the context is open."""
+    """The base URL of a server with the responses in a folder, which runs while the context is open."""
     return served_by("provider", folder)
 
 
 @contextmanager
 def served_by(module: str, folder: Path) -> Iterator[str]:
-    """The same of a module of the benchmarks that serves in a process of its own and prints its port."""
+    """The same, for a module of the benchmarks that serves in a separate process and prints its port."""
     command = [sys.executable, "-m", f"benchmarks.{module}", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -96,11 +96,11 @@ def served_by(module: str, folder: Path) -> Iterator[str]:
             process.stdin.close()
 
 
-class _Answers(http.server.BaseHTTPRequestHandler):
+class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     by_name: dict[str, bytes]
-    answered_at = 0.0
+    sent_at = 0.0
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -111,21 +111,21 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        # Who cancels is gone before the answer.
+        # A client that cancels is gone before the response.
         with suppress(ConnectionError):
             self.wfile.write(body)
-        type(self).answered_at = time.time()
+        type(self).sent_at = time.time()
 
     def do_GET(self) -> None:
-        """When the last answer was out."""
-        body = json.dumps(self.answered_at).encode()
+        """Return the time of the last response."""
+        body = json.dumps(self.sent_at).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -133,8 +133,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def _serve(folder: Path) -> None:
-    _Answers.by_name = {file.name: file.read_bytes() for file in folder.iterdir()}
-    server = _Server(("127.0.0.1", 0), _Answers)
+    _Handler.by_name = {file.name: file.read_bytes() for file in folder.iterdir()}
+    server = _Server(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()
