@@ -181,6 +181,29 @@ async def test_a_connection_that_was_idle_is_not_used_again_since_its_server_may
     assert [ports[0] == ports[1], ports[2] == ports[3]] == [True, False]
 
 
+STRANGE_COOKIE = head(200, content_length=2, set_cookie="a=\xff") + b"{}"
+
+
+async def test_no_cookie_is_stored() -> None:
+    with RawServer(STRANGE_COOKIE) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1000) as transport:
+            for _ in range(2):
+                await transport.send(HttpRequest(url=server.url, json={}), {})
+    assert ["cookie" in request.headers for request in server.requests] == [False, False]
+
+
+async def test_a_cookie_of_the_given_client_that_cannot_be_sent_is_named() -> None:
+    with RawServer(STRANGE_COOKIE) as server:
+        async with httpx.AsyncClient() as given:
+            transport = Transport(timeout_s=10, max_response_bytes=1000, http_client=given)
+            await transport.send(HttpRequest(url=server.url, json={}), {})
+            with pytest.raises(ServiceStateError):
+                await transport.send(HttpRequest(url=server.url, json={}), {})
+            given.cookies.clear()
+            await transport.send(HttpRequest(url=server.url, json={}), {})
+    assert len(server.requests) == 2
+
+
 # Compression
 
 

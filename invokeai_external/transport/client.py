@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self
 
 import anyio
@@ -133,7 +134,8 @@ class Transport:
             InvalidResponseError: The response is too large, or compressed in a way that was not requested.
             ServiceStateError: The client that was given is closed.
         """
-        built = await self._built(request, auth_headers)
+        with _sendable_cookies():
+            built = await self._built(request, auth_headers)
         reader, allowance = AnswerReader(), self.allowance()
         begun: HttpResponse | None = None
 
@@ -193,7 +195,8 @@ class Transport:
             raise InvalidResponseError(
                 "The response names an image at a URL that is not valid.", remedy="It was billed but not fetched."
             ) from None
-        self._client.cookies.set_cookie_header(request)
+        with _sendable_cookies():
+            self._client.cookies.set_cookie_header(request)
         body = io.BytesIO()
         begun: HttpResponse | None = None
 
@@ -294,6 +297,8 @@ def _client(keepalive_s: float, asgi_app: Any) -> httpx.AsyncClient:
             transport=httpx.ASGITransport(asgi_app) if asgi_app else None,
             mounts=None if asgi_app else dict(_LOOPBACK_WITHOUT_PROXY),
             event_hooks={"response": [_without_location]},
+            # No cookie is stored: no provider needs one, and one that cannot be encoded would fail all later requests.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
         raise SettingsError(
@@ -303,6 +308,17 @@ def _client(keepalive_s: float, asgi_app: Any) -> httpx.AsyncClient:
         ) from None
     report_reads(client)
     return client
+
+
+@contextmanager
+def _sendable_cookies() -> Iterator[None]:
+    """Name the problem where a cookie of the client that was given cannot be encoded as a header."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise ServiceStateError(
+            "A cookie of the http_client cannot be sent.", remedy="Clear its cookies: client.cookies.clear()."
+        ) from None
 
 
 async def _without_location(response: httpx.Response) -> None:
