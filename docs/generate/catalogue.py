@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from invokeai_external.cli.commands.models import sizes_of, status_of
+from itertools import zip_longest
+
+from invokeai_external.cli.commands.models import price_of, sizes_of, status_of
 from invokeai_external.pricing.estimate import image_usd
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
@@ -11,7 +13,7 @@ from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, S
 
 from .markdown import table
 
-__all__ = ["models_table", "options_table", "prices_table", "sizes_table"]
+__all__ = ["models_table", "options_table", "price_list", "prices_table", "sizes_table"]
 
 _UNKNOWN = "unknown"
 _INPUTS = {"txt2img": "prompt", "img2img": "prompt, images", "inpaint": "prompt, images, mask"}
@@ -97,6 +99,16 @@ def prices_table(provider: str) -> str:
         for model in _models_of(provider)
     ]
     return table(("Model", "Text input", "Image input", "Text output", "Image output", "One image"), rows)
+
+
+def price_list() -> str:
+    """What one image costs with each active model, both providers side by side."""
+    columns = [
+        [(f"`{model.id}`", price_of(model)) for model in _models_of(provider) if model.lifecycle.status == "active"]
+        for provider in ("openai", "gemini")
+    ]
+    rows = [(*left, *right) for left, right in zip_longest(*columns, fillvalue=("", ""))]
+    return table(("OpenAI", "USD per image", "Gemini", "USD per image"), rows)
 
 
 def _option_values(option: Option) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .catalogue import models_table, options_table, prices_table, sizes_table
+from .catalogue import models_table, options_table, price_list, prices_table, sizes_table
 from .help_texts import help_text
 from .layout import ROOT, layout
 from .reference import errors_table, faults_table, mask_sentence, settings_table
@@ -24,6 +24,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "models": models_table,
     "sizes": sizes_table,
     "options": options_table,
+    "price_list": price_list,
     "prices": prices_table,
     "settings": settings_table,
     "errors": errors_table,

@@ -16,7 +16,7 @@ from ...sizing import FixedSizing, FlexibleSizing
 from .. import report
 from ..common import settings
 
-__all__ = ["run", "sizes_of", "status_of"]
+__all__ = ["price_of", "run", "sizes_of", "status_of"]
 
 
 _WIDE = 140
@@ -47,7 +47,7 @@ def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
         "Model": lambda model: model.reference,
         "Status": status_of,
         "Sizes": sizes_of,
-        "USD per image": _price_of,
+        "USD per image": price_of,
     }
     if details:
         columns["From"] = lambda model: ", ".join(model.modes)
@@ -84,7 +84,7 @@ def sizes_of(model: ModelConfig) -> str:
     return f"{len(sizing.ratios)} ratios{named}"
 
 
-def _price_of(model: ModelConfig) -> str:
+def price_of(model: ModelConfig) -> str:
     """The range of what one finished image costs; ``unknown`` if its tokens or its price are."""
     price = model.prices.image_out
     if price is None or not model.image_tokens:
