@@ -1,4 +1,4 @@
-"""Reads from the pack's own source what it uses of Invoke: ``uses_of(source)``, and what of it cannot be followed."""
+"""Reads from the plugin's source which names of Invoke it uses, and which of them cannot be followed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PUBLIC_MODULES = {
 
 
 class Use(NamedTuple):
-    """One thing that the pack uses of Invoke.
+    """A name of Invoke that the plugin uses.
 
     Attributes:
-        root: Where it begins: ``module:name``.
-        instance: True if it begins not with that name but with an object of that class.
-        chain: The attributes, one after the other.
-        arguments: What it is called with: how many without a name, and the names of the others; None if it is not.
+        root: The imported name: ``module:name``.
+        instance: True if it is used on an object of that class and not on the name itself.
+        chain: The attributes, in their order.
+        arguments: The number of positional arguments and the names of the others; None if it is not called.
         where: The function that uses it.
     """
 

@@ -1,4 +1,4 @@
-"""What the pack uses of Invoke is there in a running one; where it is not, the failure names it and who needs it."""
+"""A running Invoke has every name that the plugin uses; a failure lists the missing names and who needs them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .invoke import NODE_TYPES, PROVIDERS, Invoke
 from .packing import REPOSITORY
 
 PACKAGE = REPOSITORY / "invokeai_external" / "invoke"
-SEAM = sorted(PACKAGE.glob("host/*.py"))
-OTHERS = sorted(set(PACKAGE.rglob("*.py")) - set(SEAM))
+HOST = sorted(PACKAGE.glob("host/*.py"))
+OTHERS = sorted(set(PACKAGE.rglob("*.py")) - set(HOST))
 
 _IMAGES = "invokeai.app.services.image_records.image_records_common:ImageRecord"
 _EVENTS = "invokeai.app.services.events.events_common"
@@ -93,25 +93,25 @@ BY_NAME = [
 
 
 def read(path: Path) -> Reader:
-    """What a module of the pack uses of Invoke."""
+    """The names of Invoke that a module of the plugin uses."""
     return Reader(path.read_text("utf-8"), ".".join(path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 def uses_of(modules: Sequence[Path]) -> list[Use]:
-    """All that some modules use of Invoke, each thing once."""
+    """The names of Invoke that some modules use, each once."""
     return list(distinct([use for path in modules for use in read(path).uses]))
 
 
 @pytest.fixture(scope="module")
 def stock(new_invoke: NewInvoke) -> Invoke:
-    """An Invoke without our pack, so that what is looked at is Invoke's own."""
+    """An Invoke without our plugin, so that nothing of it is replaced."""
     invoke = new_invoke(pack=False)
     invoke.start()
     return invoke
 
 
 def missing_from(invoke: Invoke, uses: list[Use]) -> list[str]:
-    """What a running Invoke lacks, one sentence each."""
+    """The names that a running Invoke lacks, one sentence each."""
     folder = invoke.root / "nodes" / "probe"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -126,16 +126,16 @@ def missing_from(invoke: Invoke, uses: list[Use]) -> list[str]:
     ]
 
 
-def test_all_that_the_pack_uses_of_invoke_is_there(stock: Invoke) -> None:
+def test_every_name_that_the_plugin_uses_exists(stock: Invoke) -> None:
     followed = [Use(*known, None, "host") for known in map(_instance, UNFOLLOWED.values()) if known]
-    assert missing_from(stock, [*uses_of([*SEAM, *OTHERS]), *followed, *BY_NAME]) == []
+    assert missing_from(stock, [*uses_of([*HOST, *OTHERS]), *followed, *BY_NAME]) == []
 
 
 def _instance(known: tuple[str, tuple[str, ...]] | None) -> tuple[str, bool, tuple[str, ...]] | None:
     return (known[0], True, known[1]) if known else None
 
 
-def test_what_a_release_moved_is_named(stock: Invoke) -> None:
+def test_a_name_that_a_release_moved_is_reported(stock: Invoke) -> None:
     gone = Use("invokeai.app.api.routers.app_info:_apply_moved", False, (), None, "host.on_key_change")
     deep = Use("invokeai.app.api.dependencies:ApiDependencies", False, ("invoker", "services", "nothing"), None, "f")
     runs = "invokeai.app.services.shared.invocation_context:InvocationContext"
@@ -153,12 +153,12 @@ def test_the_core_has_nodes_of_these_types(stock: Invoke) -> None:
     assert {stock.schema(node_type)["node_pack"] for node_type in NODE_TYPES.values()} == {"invokeai"}
 
 
-def test_nothing_that_the_seam_reads_is_left_out() -> None:
-    """A new use in host/ is followed from its import, or has to be added to the table above."""
-    assert set().union(*(read(path).unfollowed for path in SEAM)) == set(UNFOLLOWED)
+def test_every_name_in_the_host_package_is_known() -> None:
+    """A new use in host/ is followed from its import, or must be added to the table above."""
+    assert set().union(*(read(path).unfollowed for path in HOST)) == set(UNFOLLOWED)
 
 
-def test_the_reader_follows_what_is_used() -> None:
+def test_the_reader_follows_names_and_types() -> None:
     source = """
 from invokeai.a import b, C, registry
 def f(x: C, y):
@@ -184,11 +184,11 @@ class D(NamedTuple):
     assert reader.unfollowed == {"y.h", "entry.i"}
 
 
-def test_the_seam_is_the_one_place_for_what_is_not_public() -> None:
-    """The other modules read no private name of Invoke's, and none of its services."""
+def test_only_the_host_package_uses_more_than_the_public_names() -> None:
+    """The other modules do not use private names or services of Invoke."""
     private = [use for use in uses_of(OTHERS) if any(name.startswith("_") for name in use.chain)]
     assert [use.dotted for use in private] == []
     assert {use.root.partition(":")[0] for use in uses_of(OTHERS)} == PUBLIC_MODULES
-    # Of the module of the registry and that of the starter models, the types alone.
+    # From the modules of the registry and of the starter models, only the types.
     names = {use.root.partition(":")[2] for use in uses_of(OTHERS)}
     assert names.isdisjoint({"InvocationRegistry", "STARTER_MODELS"})

@@ -1,4 +1,4 @@
-"""Queued runs start before their turn; each is paid for once, and each picture reaches the run that asked for it."""
+"""Queued requests are sent before their turn. Each is paid for once, and its image reaches the node that made it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from invokeai_external.errors import ContentBlockedError
+
 from .events import Listener
+from .failures import message_of
 from .graphs import panel_graph, workflow_graph
 from .invoke import Invoke, Json, output_names, wait_for
 from .sandbox import Sandbox
@@ -26,7 +29,7 @@ def wired(graph: Json, nodes: Json, edges: list[Edge]) -> Json:
 
 
 def batch(invoke: Invoke, graph: Json, prompts: list[str], *, node: str = "prompt", field: str = "value") -> list[int]:
-    """Queue a graph once for each prompt, as the batch counter does; gives the numbers of the items."""
+    """Queue a graph once for each prompt, as the batch counter does; returns the numbers of the items."""
     data = [[{"node_path": node, "field_name": field, "items": prompts}]]
     body = {"batch": {"graph": graph, "data": data}}
     numbers: list[int] = invoke.send("POST", "/v1/queue/default/enqueue_batch", json=body)["item_ids"]
@@ -38,7 +41,7 @@ def prompts_of(invoke: Invoke, item: Json) -> list[str]:
 
 
 def calls_soon(sandbox: Sandbox, count: int) -> list[Json]:
-    """The calls once there are so many, and half a second later, when there are no more."""
+    """The calls once there are so many; half a second later there must not be more."""
     wait_for(lambda: len(sandbox.calls()) >= count, 10)
     time.sleep(0.7)
     calls = sandbox.calls()
@@ -48,7 +51,7 @@ def calls_soon(sandbox: Sandbox, count: int) -> list[Json]:
 
 @pytest.fixture
 def paused(invoke: Invoke) -> Iterator[Invoke]:
-    """An Invoke that takes nothing from its queue."""
+    """An Invoke with a paused queue."""
     invoke.send("PUT", "/v1/queue/default/processor/pause")
     yield invoke
     invoke.send("PUT", "/v1/queue/default/clear")
@@ -65,22 +68,20 @@ def resume(invoke: Invoke) -> None:
     invoke.send("PUT", "/v1/queue/default/processor/resume")
 
 
-def test_a_batch_takes_the_time_of_one_and_each_item_gets_its_own_picture(
+def test_the_calls_of_a_batch_are_in_flight_together_and_each_item_gets_its_image(
     invoke: Invoke, sandbox: Sandbox, banana: Json
 ) -> None:
     prompts = [f"fox {number}" for number in range(6)]
-    sandbox.order("gemini", "slow", times=6, seconds=4)
-    started = time.monotonic()
+    sandbox.order("gemini", "slow", times=6, seconds=6)
     numbers = batch(invoke, panel_graph(banana), prompts)
+    wait_for(lambda: sandbox.in_flight() == 6)
     items = [invoke.ended(number) for number in numbers]
-    # One after the other they take 24 s.
-    assert time.monotonic() - started < 16
     assert [item["status"] for item in items] == ["completed"] * 6
     assert [prompts_of(invoke, item) for item in items] == [[prompt] for prompt in prompts]
     assert len(sandbox.calls()) == 6
 
 
-def test_what_an_iterate_makes_of_one_node_starts_at_once(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_all_executions_of_an_iterated_node_start_at_once(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     prompts = ["one fox", "two foxes", "two foxes"]
     graph = wired(
         workflow_graph(gpt),
@@ -95,12 +96,12 @@ def test_what_an_iterate_makes_of_one_node_starts_at_once(invoke: Invoke, sandbo
     assert len(sandbox.calls()) == 3
 
 
-def test_no_more_calls_are_out_than_allowed_and_waiting_results_count(new_invoke: Any, sandbox: Sandbox) -> None:
+def test_calls_in_flight_and_waiting_results_are_limited_by_the_concurrency(new_invoke: Any, sandbox: Sandbox) -> None:
     limited = new_invoke(keys=("openai",))
     (limited.root / "invokeai_external.yaml").write_text("settings: {concurrency: 3}\n", encoding="utf-8")
     limited.start_with_models()
     gpt = limited.model("openai/gpt-image-2.5-flare")
-    # The first one runs; the results of the two others have to wait for it.
+    # The first item runs; the results of the two others wait for it.
     sandbox.order("openai", "slow", times=1, seconds=4)
     numbers = batch(limited, panel_graph(gpt), [f"fox {number}" for number in range(6)])
     wait_for(lambda: len(sandbox.calls()) == 3)
@@ -120,7 +121,7 @@ def test_a_paused_queue_starts_nothing(paused: Invoke, sandbox: Sandbox, gpt: Js
 
 
 @pytest.mark.parametrize("way", ["one", "batch", "all but the current", "delete", "clear"])
-def test_a_call_ends_with_its_item_however_that_is_cancelled(
+def test_a_call_ends_with_its_item_however_the_item_is_cancelled(
     way: str, invoke: Invoke, sandbox: Sandbox, gpt: Json
 ) -> None:
     sandbox.order("openai", "slow", times=3, seconds=60)
@@ -143,10 +144,9 @@ def test_a_call_ends_with_its_item_however_that_is_cancelled(
             invoke.send("DELETE", f"/v1/queue/default/i/{number}")
     else:
         invoke.send("PUT", "/v1/queue/default/clear")
-    started = time.monotonic()
+    # Each call takes 60 s, unless it is cancelled.
     left = 0 if way == "clear" else 1
-    wait_for(lambda: sandbox.in_flight() == left, 5)
-    assert time.monotonic() - started < 2
+    wait_for(lambda: sandbox.in_flight() == left, 20)
     for number in [] if way == "clear" else first:
         invoke.cancel(number)
     wait_for(lambda: sandbox.in_flight() == 0, 5)
@@ -155,7 +155,7 @@ def test_a_call_ends_with_its_item_however_that_is_cancelled(
 def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_gallery(
     paused: Invoke, sandbox: Sandbox, gpt: Json
 ) -> None:
-    """As on the Canvas, whose images are intermediate and go with it: its owner finds it, on the board of the run."""
+    """Even on the Canvas, whose own images are intermediate: the image is on the board of the run."""
     board = paused.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
     graph = panel_graph(gpt, prompt="a cancelled fox", is_intermediate=True, board={"board_id": board})
     sandbox.order("openai", "slow", seconds=3)
@@ -163,7 +163,7 @@ def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_galler
     before = set(paused.gallery())
     resume(paused)
     calls_soon(sandbox, 2)
-    # The second one's image is there by now, and waits for the first.
+    # The image of the second item was received, and waits for the first item.
     with Listener(paused) as page:
         paused.cancel(second)
         [name] = wait_for(lambda: set(paused.gallery()) - before)
@@ -186,20 +186,20 @@ def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_galler
     assert prompts_of(paused, paused.item(first)) == ["another fox"]
     kept = paused.root / "invokeai_external_kept"
     assert list(kept.iterdir()) == []
-    # It was delivered: who asks for the same gets an image of their own.
+    # It was delivered, so the next equal request is sent.
     [new] = paused.run(graph)
     assert len(sandbox.calls()) == 3
     codes = [notice["code"] for notice in new.metadata["external"]["notices"]]
     assert not {"kept_result", "from_cancelled_run"} & set(codes)
 
 
-def test_what_a_stop_leaves_behind_is_not_paid_for_again(new_invoke: Any, sandbox: Sandbox) -> None:
+def test_images_received_before_a_stop_are_not_paid_for_again(new_invoke: Any, sandbox: Sandbox) -> None:
     invoke = new_invoke(keys=("openai",))
     invoke.start_with_models()
     gpt = invoke.model("openai/gpt-image-2.5-flare")
     sandbox.order("openai", "slow", seconds=60)
     numbers = batch(invoke, panel_graph(gpt), ["first"])
-    # Whichever call comes first takes the order.
+    # The first call is the slow one.
     calls_soon(sandbox, 1)
     numbers += batch(invoke, panel_graph(gpt), ["second", "third"])
     calls_soon(sandbox, 3)
@@ -217,7 +217,7 @@ def test_what_a_stop_leaves_behind_is_not_paid_for_again(new_invoke: Any, sandbo
     assert list(kept.iterdir()) == []
 
 
-def test_a_retried_item_that_failed_is_asked_for_anew(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_a_retry_of_a_failed_item_sends_a_new_request(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     sandbox.order("openai", "moderation")
     [number] = batch(invoke, panel_graph(gpt), ["a fox"])
     assert invoke.ended(number)["status"] == "failed"
@@ -229,7 +229,7 @@ def test_a_retried_item_that_failed_is_asked_for_anew(invoke: Invoke, sandbox: S
     assert len(sandbox.calls()) == 2
 
 
-def test_the_failure_of_a_call_made_ahead_is_told_by_its_own_item(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_the_failure_of_a_call_sent_ahead_is_reported_by_its_item(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     sandbox.order("openai", "slow", seconds=2)
     numbers = batch(paused, panel_graph(gpt), ["first", "second"])
     resume(paused)
@@ -242,11 +242,13 @@ def test_the_failure_of_a_call_made_ahead_is_told_by_its_own_item(paused: Invoke
     items = [paused.ended(number) for number in batch(paused, panel_graph(gpt), ["third", "fourth"])]
     assert sorted(item["status"] for item in items) == ["completed", "failed"]
     [failed] = [item for item in items if item["status"] == "failed"]
-    assert "safety system" in failed["error_message"]
+    assert message_of(failed, ContentBlockedError)
     assert len(sandbox.calls()) == before + 2
 
 
-def test_what_an_if_may_skip_waits_for_its_turn(paused: Invoke, sandbox: Sandbox, gpt: Json, banana: Json) -> None:
+def test_a_node_that_an_if_may_skip_waits_for_its_turn(
+    paused: Invoke, sandbox: Sandbox, gpt: Json, banana: Json
+) -> None:
     chosen = workflow_graph(gpt)
     other = workflow_graph(banana)["nodes"]["picture"]
     graph = wired(
@@ -269,7 +271,7 @@ def test_what_an_if_may_skip_waits_for_its_turn(paused: Invoke, sandbox: Sandbox
     assert [call["path"].split("/")[1] for call in sandbox.calls()] == ["openai", "openai"]
 
 
-def test_an_input_that_is_not_known_yet_waits_for_its_turn(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_a_node_with_an_unknown_input_waits_for_its_turn(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     graph = wired(
         workflow_graph(gpt),
         {"edit": {**workflow_graph(gpt)["nodes"]["picture"], "id": "edit"}},
@@ -281,10 +283,10 @@ def test_an_input_that_is_not_known_yet_waits_for_its_turn(invoke: Invoke, sandb
     assert [call["path"].rpartition("/")[2] for call in sandbox.calls()] == ["generations", "edits"]
 
 
-def test_what_is_collected_from_several_nodes_waits_for_its_turn(
+def test_a_node_with_a_collected_input_waits_for_its_turn(
     paused: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image
 ) -> None:
-    """Invoke collects in an order that each run draws anew, so that it is not known before."""
+    """Invoke collects from several nodes in a random order."""
     images = {name: {"type": "image", "image": {"image_name": paused.upload(photo)}} for name in ("one", "two")}
     graph = wired(
         workflow_graph(gpt),
@@ -303,7 +305,7 @@ def test_what_is_collected_from_several_nodes_waits_for_its_turn(
     assert len(sandbox.calls()) == 3
 
 
-def test_a_picture_that_cannot_be_read_is_told_by_its_node_and_starts_nothing_twice(
+def test_an_input_image_that_cannot_be_read_is_reported_by_its_node_and_no_run_starts_twice(
     paused: Invoke, sandbox: Sandbox, gpt: Json, photo: Image.Image
 ) -> None:
     name = paused.upload(photo)
@@ -317,11 +319,11 @@ def test_a_picture_that_cannot_be_read_is_told_by_its_node_and_starts_nothing_tw
     calls_soon(sandbox, 3)
     items = [paused.ended(number) for number in numbers]
     assert [item["status"] for item in items] == ["completed", "failed", "completed"]
-    assert name in items[1]["error_message"]
+    assert name in message_of(items[1], InvalidRequestError)
     assert len(sandbox.calls()) == 3
 
 
-def test_what_waits_for_a_workflow_that_it_called_asks_for_nothing_twice(
+def test_an_item_that_waits_for_a_workflow_that_it_called_sends_each_request_once(
     invoke: Invoke, sandbox: Sandbox, gpt: Json
 ) -> None:
     if invoke.get("/v1/app/version")["version"].startswith("6.13."):
@@ -337,7 +339,7 @@ def test_what_waits_for_a_workflow_that_it_called_asks_for_nothing_twice(
     graph = wired(
         workflow_graph(gpt, prompt="outside"), {"call": {"type": "call_saved_workflow", "workflow_id": saved}}, []
     )
-    # It is the longer one: the call outside is there before, and must not be made again when its item goes on.
+    # The called workflow takes longer. The outer call is answered before, and must not be sent again afterwards.
     sandbox.order("openai", "slow", times=2, seconds=3)
     item = invoke.ended(invoke.enqueue(graph))
     invoke.send("DELETE", f"/v1/workflows/i/{saved}")
@@ -345,7 +347,7 @@ def test_what_waits_for_a_workflow_that_it_called_asks_for_nothing_twice(
     assert sorted(call["json"]["prompt"] for call in sandbox.calls()) == ["inside", "outside"]
 
 
-def test_a_cached_node_is_not_asked_for_ahead(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_a_node_that_uses_invoke_s_cache_is_not_sent_ahead(paused: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     graph = workflow_graph(gpt, use_cache=True, prompt="a fox in a cache")
     sandbox.order("openai", "slow", seconds=1)
     numbers = [paused.enqueue(graph) for _ in range(3)]
@@ -354,7 +356,7 @@ def test_a_cached_node_is_not_asked_for_ahead(paused: Invoke, sandbox: Sandbox, 
     assert len(sandbox.calls()) == 1
 
 
-def test_with_the_setting_off_calls_wait_for_their_turn(new_invoke: Any, sandbox: Sandbox) -> None:
+def test_without_look_ahead_calls_wait_for_their_turn(new_invoke: Any, sandbox: Sandbox) -> None:
     invoke = new_invoke(keys=("openai",))
     (invoke.root / "invokeai_external.yaml").write_text("settings: {look_ahead: false}\n", encoding="utf-8")
     invoke.start_with_models()

@@ -1,4 +1,4 @@
-"""Graphs through the real queue: the right picture in the gallery, with metadata that recalls it."""
+"""Graphs run by the real queue: the image is in the gallery, with metadata that recalls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model(request: pytest.FixtureRequest) -> Json:
     return found
 
 
-def test_a_panel_graph_puts_a_picture_into_the_gallery(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+def test_a_panel_graph_saves_an_image_in_the_gallery(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
     [picture] = invoke.run(panel_graph(model, width=1024, height=1024))
     assert picture.name in invoke.gallery()
     assert picture.image.size == (1024, 1024)
@@ -31,7 +31,7 @@ def test_a_panel_graph_puts_a_picture_into_the_gallery(invoke: Invoke, sandbox: 
     assert len(sandbox.calls()) == 1
 
 
-def test_the_metadata_of_a_panel_graph_recalls(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+def test_the_metadata_of_a_panel_graph_recalls_its_settings(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
     [picture] = invoke.run(panel_graph(model, prompt="a lighthouse", seed=7, width=1024, height=1024))
     metadata = picture.metadata
     assert metadata["positive_prompt"] == "a lighthouse"
@@ -41,7 +41,7 @@ def test_the_metadata_of_a_panel_graph_recalls(invoke: Invoke, sandbox: Sandbox,
     assert metadata["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": "image/png"}
 
 
-def test_a_workflow_without_metadata_recalls_as_well(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+def test_the_metadata_of_a_workflow_recalls_its_settings(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
     graph = workflow_graph(model, width=1024, height=1024, seed=7)
     [picture] = invoke.run(graph)
     metadata = picture.metadata
@@ -69,29 +69,33 @@ def test_gemini_s_options_are_sent_and_recorded(invoke: Invoke, sandbox: Sandbox
     assert call["json"]["generationConfig"]["temperature"] == 0.5
 
 
-def test_an_option_that_the_model_lacks_is_dropped_and_told(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_an_option_that_the_model_lacks_is_not_sent_and_has_a_notice(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
     [picture] = invoke.run(panel_graph(gpt, input_fidelity="high"))
     assert "openai_input_fidelity" not in picture.metadata
     assert picture.metadata["external"]["notices"]
 
 
-def test_a_transparent_picture_is_rgba_in_the_gallery(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_a_transparent_image_is_rgba_in_the_gallery(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     [picture] = invoke.run(workflow_graph(gpt, background="transparent"))
     assert picture.image.mode == "RGBA"
     assert picture.image.getchannel("A").getextrema()[0] == 0
 
 
-def test_a_picture_is_kept_at_the_size_that_came(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_an_image_is_saved_at_the_size_that_was_received(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     sandbox.order("openai", "other_size", width=896, height=640)
     [picture] = invoke.run(panel_graph(gpt, width=1024, height=1024))
     assert picture.image.size == (896, 640)
     received = picture.metadata["external"]["received"]
     assert (received["width"], received["height"]) == (896, 640)
-    # The panel's size, or the panel locks wrong on recall.
+    # The size of the panel; with another one, the panel locks a wrong ratio on recall.
     assert (picture.metadata["width"], picture.metadata["height"]) == (1024, 1024)
 
 
-def test_a_size_off_the_rule_snaps_with_a_notice(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+def test_a_size_that_the_model_cannot_make_is_changed_with_a_notice(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json
+) -> None:
     [picture] = invoke.run(workflow_graph(gpt, width=1001, height=777))
     assert picture.image.width % 16 == picture.image.height % 16 == 0
     assert picture.metadata["external"]["notices"]
@@ -109,45 +113,45 @@ def test_a_stale_named_size_of_the_panel_is_ignored(invoke: Invoke, sandbox: San
     assert picture.image.size == (1536, 1024)
 
 
-def test_it_goes_to_the_chosen_board(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+def test_an_image_is_saved_on_the_chosen_board(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
     board = invoke.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
     [picture] = invoke.run(panel_graph(banana, board={"board_id": board}))
     assert picture.record["board_id"] == board
 
 
-def test_three_pictures_are_three_entries(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+def test_three_images_are_three_entries(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
     pictures = invoke.run(workflow_graph(model, num_images=3))
     assert len({picture.name for picture in pictures}) == 3
     assert all(picture.metadata["positive_prompt"] == PROMPT for picture in pictures)
     assert {picture.name for picture in pictures} <= set(invoke.gallery())
 
 
-def test_of_three_pictures_those_that_came_are_kept(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+def test_if_one_of_three_images_fails_the_others_are_saved(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
     sandbox.order("gemini", "finish_reason", reason="IMAGE_SAFETY")
     pictures = invoke.run(workflow_graph(banana, num_images=3))
     assert len(pictures) == 2
     for picture in pictures:
-        told = {notice["code"]: notice["message"] for notice in picture.metadata["external"]["notices"]}
-        assert told["incomplete"].startswith("1 of 3 pictures did not come: ")
-        assert "IMAGE_SAFETY" in told["incomplete"]
+        messages = {notice["code"]: notice["message"] for notice in picture.metadata["external"]["notices"]}
+        assert "1 of 3" in messages["incomplete"]
+        assert "IMAGE_SAFETY" in messages["incomplete"]
 
 
-def test_pictures_that_came_before_a_cancel_are_kept(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+def test_images_received_before_a_cancel_are_saved(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
     before = set(invoke.gallery())
     sandbox.order("gemini", "slow", seconds=30)
     number = invoke.enqueue(workflow_graph(banana, num_images=3))
     with Listener(invoke) as page:
-        wait_for(lambda: any("2 of 3 received" in event["message"] for event in page.named("invocation_progress")))
+        wait_for(lambda: any("2 of 3" in event["message"] for event in page.named("invocation_progress")))
     invoke.cancel(number)
     assert invoke.ended(number)["status"] == "canceled"
-    came = wait_for(lambda: found if len(found := set(invoke.gallery()) - before) == 2 else None)
-    for name in came:
+    received = wait_for(lambda: found if len(found := set(invoke.gallery()) - before) == 2 else None)
+    for name in received:
         image = invoke.picture(name)
         assert image.metadata["positive_prompt"] == PROMPT
         assert image.metadata["external"]["notices"][-1]["code"] == "from_cancelled_run"
 
 
-def test_references_are_recalled_as_the_page_reads_them(
+def test_references_are_recalled_in_the_page_s_format(
     invoke: Invoke, sandbox: Sandbox, model: Json, photo: Image.Image
 ) -> None:
     name = invoke.upload(photo)
@@ -158,9 +162,7 @@ def test_references_are_recalled_as_the_page_reads_them(
     assert reference["config"]["image"] == {"original": {"image": image}}
 
 
-def test_a_named_size_is_recalled_as_the_pixels_that_it_stood_for(
-    invoke: Invoke, sandbox: Sandbox, model: Json
-) -> None:
+def test_a_named_size_is_recalled_in_pixels(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
     [picture] = invoke.run(workflow_graph(model, image_size="2K", width=1024, height=1024))
     assert picture.metadata["width"] == picture.metadata["height"] == picture.image.width
     assert picture.image.width > 1024
@@ -180,7 +182,7 @@ def test_fields_of_a_newer_page_do_not_break_a_run(invoke: Invoke, sandbox: Sand
 
 
 def test_a_graph_that_the_core_s_node_saved_runs(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
-    """Every field that the core's node has, with the values that it writes for what was left alone."""
+    """Every field of the core's node, with the values that it stores for unused ones."""
     own: dict[str, Any] = (
         {"quality": "auto", "background": "auto", "input_fidelity": None}
         if model["provider_id"] == "openai"
@@ -194,7 +196,7 @@ def test_a_graph_that_the_core_s_node_saved_runs(invoke: Invoke, sandbox: Sandbo
     assert picture.image.size == (1024, 1024)
 
 
-def test_no_scheme_of_batch_is_lost(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+def test_every_item_of_a_batch_has_its_prompt(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
     """The Generate tab sends one batch for several prompts and seeds."""
     data = [[{"node_path": "prompt", "field_name": "value", "items": ["a fox", "an owl"]}]]
     answer = invoke.send(
@@ -206,9 +208,9 @@ def test_no_scheme_of_batch_is_lost(invoke: Invoke, sandbox: Sandbox, banana: Js
 
 
 class TestCache:
-    """*Use cache*: a repeated run calls nobody, and saves its pictures as new entries."""
+    """*Use cache*: a repeated run sends nothing, and saves its images as new entries."""
 
-    def test_a_repeated_run_is_a_new_entry_and_no_call(self, invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    def test_a_repeated_run_is_a_new_entry_without_a_call(self, invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
         graph = workflow_graph(gpt, prompt="a cached sprite", background="transparent", use_cache=True)
         [first] = invoke.run(graph)
         calls = len(sandbox.calls())
@@ -224,13 +226,13 @@ class TestCache:
         assert second.metadata["external"]["cost_usd"] == 0
         assert second.metadata["external"] != first.metadata["external"]
 
-    def test_a_third_run_and_several_pictures_too(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    def test_a_third_run_and_several_images(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
         graph = workflow_graph(banana, prompt="cached three times", num_images=2, use_cache=True)
         runs = [invoke.run(graph) for _ in range(3)]
         assert len({picture.name for pictures in runs for picture in pictures}) == 6
         assert len(sandbox.calls()) == 2
 
-    def test_the_provider_is_called_when_the_cached_picture_is_gone(
+    def test_the_provider_is_called_if_the_cached_image_was_deleted(
         self, invoke: Invoke, sandbox: Sandbox, banana: Json
     ) -> None:
         graph = workflow_graph(banana, prompt="soon deleted", use_cache=True)
@@ -240,13 +242,13 @@ class TestCache:
         assert len(sandbox.calls()) == 2
         assert second.metadata["positive_prompt"] == "soon deleted"
 
-    def test_a_run_that_succeeded_in_part_is_not_cached(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    def test_a_partial_result_is_not_cached(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
         graph = workflow_graph(banana, num_images=3, use_cache=True, prompt="two of three")
         sandbox.order("gemini", "finish_reason", reason="IMAGE_SAFETY")
         assert len(invoke.run(graph)) == 2
         assert len(invoke.run(graph)) == 3
 
-    def test_without_it_every_run_calls(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
+    def test_without_the_cache_every_run_calls(self, invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
         graph = workflow_graph(banana, prompt="never cached", use_cache=False)
         for _ in range(2):
             invoke.run(graph)

@@ -1,4 +1,4 @@
-"""Invoke starts with items in its queue: none is taken before it answers, or it may die of its database's clean-up."""
+"""Invoke starts no queued item before it serves requests; otherwise the clean-up of its database may crash it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def invoke(own_invoke: Invoke) -> Invoke:
 
 
 def leave(invoke: Invoke, sandbox: Sandbox) -> list[int]:
-    """Kill it while one item runs and others wait; gives their numbers, that of the running one first."""
+    """Kill Invoke while one item runs and others wait; returns their numbers, that of the running one first."""
     sandbox.order("openai", "slow", seconds=90)
     graph = workflow_graph(invoke.model(MODEL))
     running = invoke.enqueue(graph)
@@ -51,7 +51,7 @@ def said_since(invoke: Invoke, length: int) -> str:
 
 
 @pytest.mark.parametrize("_", range(2))
-def test_what_is_left_runs_once_invoke_answers(invoke: Invoke, sandbox: Sandbox, _: int) -> None:
+def test_items_left_in_the_queue_run_once_invoke_serves_requests(invoke: Invoke, sandbox: Sandbox, _: int) -> None:
     running, *waiting = leave(invoke, sandbox)
     length = len(invoke.log_text())
     invoke.start()
@@ -66,7 +66,7 @@ def test_what_is_left_runs_once_invoke_answers(invoke: Invoke, sandbox: Sandbox,
     assert [int(number) for number in first] == waiting
 
 
-def test_a_start_that_fails_takes_nothing_from_the_queue(invoke: Invoke, sandbox: Sandbox) -> None:
+def test_a_failed_start_runs_no_queued_item(invoke: Invoke, sandbox: Sandbox) -> None:
     _, *waiting = leave(invoke, sandbox)
     failing = Path(invoke.root / "nodes" / "failing")
     failing.mkdir()
