@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from invokeai_external.errors import ContentBlockedError
+from invokeai_external.errors import ContentBlockedError, InvalidRequestError
 
 from .events import Listener
 from .failures import message_of
