@@ -9,17 +9,14 @@ from __future__ import annotations
 import gzip
 import http.server
 import json
-import os
-import socketserver
 import sys
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from .provider import served_by
+from .provider import serve_until_stdin_ends, served_by
 
 __all__ = ["served"]
 
@@ -130,17 +127,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-
-
 def _serve(folder: Path) -> None:
     _Handler.folder, _Handler.zeros = folder, _zeros_as_gzip(400_000_000)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_port, flush=True)
-    sys.stdin.read()
-    os._exit(0)
+    serve_until_stdin_ends(_Handler)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-__all__ = ["SIZES", "last_byte_at", "make_responses", "served", "served_by"]
+__all__ = ["SIZES", "last_byte_at", "make_responses", "serve_until_stdin_ends", "served", "served_by"]
 
 SIZES = {"small": 64, "1K": 1024, "4K": 4096}
 """The edges of the images in pixels, by the providers' names for them."""
@@ -132,13 +132,18 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
 
-def _serve(folder: Path) -> None:
-    _Handler.by_name = {file.name: file.read_bytes() for file in folder.iterdir()}
-    server = _Server(("127.0.0.1", 0), _Handler)
+def serve_until_stdin_ends(handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+    """Serve on a free port, print the port, and end the process when its standard input ends."""
+    server = _Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()
     os._exit(0)
+
+
+def _serve(folder: Path) -> None:
+    _Handler.by_name = {file.name: file.read_bytes() for file in folder.iterdir()}
+    serve_until_stdin_ends(_Handler)
 
 
 if __name__ == "__main__":
