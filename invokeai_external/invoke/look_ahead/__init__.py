@@ -1,1 +1,1 @@
-"""Starts the calls of queued runs before their turn."""
+"""Sends the requests of queued items before their turn."""
