@@ -31,6 +31,7 @@ are safe to show: they contain no key and no response body. Errors are immutable
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -82,7 +83,7 @@ class Remedy:
             - ``change_setting``: Change ``setting`` in ``invokeai_external.yaml``.
 
         provider: The id of the provider that the remedy is about.
-        url: The web page where you do it.
+        url: The web page where you do it; for ``fix_base_url``, an example.
         source: Where the key in use came from: the name of an environment variable or of a file.
         setting: The name of the setting to change.
     """
@@ -93,6 +94,11 @@ class Remedy:
     url: str | None = None
     source: str | None = None
     setting: str | None = None
+
+    @property
+    def source_is_variable(self) -> bool:
+        """True if ``source`` is an environment variable, so that the key must be changed there."""
+        return re.fullmatch(r"[A-Z][A-Z0-9_]*", self.source or "") is not None
 
 
 class ExternalError(Exception):

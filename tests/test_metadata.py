@@ -32,7 +32,7 @@ MOMENT = 1795467600.25  # 2026-11-23 21:00:00 UTC, and a quarter of a second
 
 
 @cache
-def picture(kind: str = "PNG", mode: str = "RGB") -> bytes:
+def image(kind: str = "PNG", mode: str = "RGB") -> bytes:
     """A grey ramp; with alpha it fades out."""
     ramp = Image.linear_gradient("L").resize((40, 30))
     image = ramp.convert(mode)
@@ -54,9 +54,9 @@ def described(made_by: Call, **about: Any) -> dict[str, Any]:
     return describe(made_by, about.pop("answer", Answer(images=(AnswerImage(b""),))), image, **{**known, **about})
 
 
-def test_all_that_was_sent_and_received_is_recorded() -> None:
-    base, reference = InputImage(picture(), "base.png"), InputImage(picture("JPEG"), "look.jpg")
-    mask = InputImage(picture(mode="L"), "mask.png")
+def test_everything_that_was_sent_and_received_is_recorded() -> None:
+    base, reference = InputImage(image(), "base.png"), InputImage(image("JPEG"), "look.jpg")
+    mask = InputImage(image(mode="L"), "mask.png")
     asked = {
         "size": Size(1536, 864),
         "seed": 7,
@@ -77,7 +77,7 @@ def test_all_that_was_sent_and_received_is_recorded() -> None:
         answer=answer,
         revised_prompt="a very red fox",
         cost_usd=0.1273,
-        notices=(Notice("option_dropped", "It takes no seed; 7 was left out."),),
+        notices=(Notice("option_dropped", "It does not support seeds; 7 was not sent."),),
     )
     assert found == {
         "generation_mode": "inpaint",
@@ -117,13 +117,13 @@ def test_all_that_was_sent_and_received_is_recorded() -> None:
                 "total_tokens": 4472,
             },
             "cost_usd": 0.1273,
-            "notices": [{"code": "option_dropped", "message": "It takes no seed; 7 was left out."}],
+            "notices": [{"code": "option_dropped", "message": "It does not support seeds; 7 was not sent."}],
         },
     }
 
 
-def test_an_edit_that_was_laid_in_has_the_size_of_its_original_and_says_so() -> None:
-    asked = {"init_image": InputImage(picture(), "base.png"), "mask": InputImage(picture(mode="L"), "mask.png")}
+def test_a_composited_edit_has_the_size_of_its_original_and_says_so() -> None:
+    asked = {"init_image": InputImage(image(), "base.png"), "mask": InputImage(image(mode="L"), "mask.png")}
     found = described(call("gemini-nano-banana-2.1", size=Size(1376, 768), **asked), composited=Size(800, 450))
     assert (found["width"], found["height"]) == (800, 450)
     external = found["external"]
@@ -131,13 +131,13 @@ def test_an_edit_that_was_laid_in_has_the_size_of_its_original_and_says_so() -> 
     assert (external["size"], external["received"]["width"]) == ("1376x768", 40)
 
 
-def test_what_nobody_knows_is_not_recorded_and_zero_is() -> None:
+def test_unknown_values_are_not_recorded_and_zeros_are() -> None:
     found = described(call("gemini-nano-banana-2.1", seed=0, options={"temperature": 0}), cost_usd=0.0)
     assert found == {
         "generation_mode": "txt2img",
         "positive_prompt": "a red fox",
         "seed": 0,
-        # No size was sent, so the size that came is the one to recall.
+        # No size was sent, so the received size is the one to recall.
         "width": 40,
         "height": 30,
         "model": model_identity(MODELS["gemini-nano-banana-2.1"]),
@@ -155,15 +155,15 @@ def test_what_nobody_knows_is_not_recorded_and_zero_is() -> None:
     }
 
 
-def test_an_image_size_is_recorded_where_it_was_sent() -> None:
+def test_an_image_size_is_recorded_if_it_was_sent() -> None:
     found = described(call("gemini-nano-banana-2.1", aspect_ratio=AspectRatio(16, 9), image_size="2K"))
     assert (found["width"], found["height"], found["image_size"]) == (2752, 1536, "2K")
     assert (found["external"]["size"], found["external"]["aspect_ratio"]) == ("2752x1536", "16:9")
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("PNG", "RGB"), ("JPEG", "RGB"), ("WEBP", "RGBA")])
-def test_metadata_comes_back_from_every_format_with_the_pixels_as_they_were(kind: str, mode: str) -> None:
-    data = picture(kind, mode)
+def test_metadata_is_read_from_every_format_and_the_pixels_are_unchanged(kind: str, mode: str) -> None:
+    data = image(kind, mode)
     metadata = described(call("gpt-image-2", prompt="ein Füchslein 🦊 «rot»\n\0", size=Size(1024, 1024)), cost_usd=0.1)
     marked = embed(data, metadata)
     assert read(marked) == metadata
@@ -172,39 +172,39 @@ def test_metadata_comes_back_from_every_format_with_the_pixels_as_they_were(kind
         assert (after.format, after.mode, after.tobytes()) == (kind, mode, before.tobytes())
 
 
-def test_a_png_shows_it_where_invoke_looks() -> None:
-    with Image.open(io.BytesIO(embed(picture(), described(call("gpt-image-2"))))) as image:
-        assert json.loads(image.info["invokeai_metadata"])["positive_prompt"] == "a red fox"
+def test_invoke_finds_the_metadata_of_a_png() -> None:
+    with Image.open(io.BytesIO(embed(image(), described(call("gpt-image-2"))))) as opened:
+        assert json.loads(opened.info["invokeai_metadata"])["positive_prompt"] == "a red fox"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200), st.sampled_from(["PNG", "JPEG", "WEBP"]))
-def test_any_prompt_comes_back(prompt: str, kind: str) -> None:
-    assert read(embed(picture(kind), {"positive_prompt": prompt})) == {"positive_prompt": prompt}
+def test_any_prompt_is_read_unchanged(prompt: str, kind: str) -> None:
+    assert read(embed(image(kind), {"positive_prompt": prompt})) == {"positive_prompt": prompt}
 
 
 @pytest.mark.parametrize(("letter", "kept"), [("x", 4000), ("ä", 4000), ("🦊", 1000)])
-def test_a_prompt_that_a_jpeg_cannot_hold_is_recorded_in_part(letter: str, kept: int) -> None:
-    references = tuple(InputImage(picture(), "日" * 80 + f"{i}.png") for i in range(14))
+def test_a_prompt_too_long_for_a_jpeg_is_recorded_in_part(letter: str, kept: int) -> None:
+    references = tuple(InputImage(image(), "日" * 80 + f"{i}.png") for i in range(14))
     made_by = call("gemini-3-pro-image", prompt=letter * 131_072, references=references)
     answer = Answer(images=(AnswerImage(b""),), text="w" * 100_000)
     metadata = described(made_by, answer=answer, revised_prompt="r" * 100_000)
-    found = read(embed(picture("JPEG"), metadata))
+    found = read(embed(image("JPEG"), metadata))
     assert found is not None
     assert found["positive_prompt"] == letter * kept
     assert found["external"]["prompt_shortened_from"] == 131_072
     assert len(found["external"]["references"]) == 14
     assert not {"text", "revised_prompt"} & set(found["external"])
-    assert read(embed(picture("PNG"), metadata)) == metadata
+    assert read(embed(image("PNG"), metadata)) == metadata
 
 
-def test_a_file_that_holds_no_metadata_or_is_no_picture() -> None:
-    assert read(picture()) is None
+def test_a_file_without_metadata_and_a_file_that_is_not_an_image() -> None:
+    assert read(image()) is None
     for text in ("{", "[1]", '"text"', ""):
-        assert read(embed_text(picture(), {"invokeai_metadata": text})) is None
+        assert read(embed_text(image(), {"invokeai_metadata": text})) is None
     for action in (read, lambda data: embed(data, {"a": 1})):
         with pytest.raises(ImageError):
-            action(b"no picture")
+            action(b"not an image")
 
 
 # Recall.
@@ -236,14 +236,14 @@ def test_a_file_that_holds_no_metadata_or_is_no_picture() -> None:
         ),
         (
             "gemini-3-pro-image",
-            {"image_size": "4K", "seed": 0, "references": (InputImage(picture(), "a.png"),) * 2},
+            {"image_size": "4K", "seed": 0, "references": (InputImage(image(), "a.png"),) * 2},
             "--model gemini/gemini-3-pro-image --image-size 4K --seed 0 --ref a.png --ref a.png",
         ),
         (
             "gpt-image-1.5",
             {
-                "init_image": InputImage(picture(), "base.png"),
-                "mask": InputImage(picture(mode="L"), "mask.png"),
+                "init_image": InputImage(image(), "base.png"),
+                "mask": InputImage(image(mode="L"), "mask.png"),
                 "options": {"input_fidelity": "high"},
             },
             "--model openai/gpt-image-1.5 --init base.png --mask mask.png --input-fidelity high",
@@ -252,21 +252,21 @@ def test_a_file_that_holds_no_metadata_or_is_no_picture() -> None:
             "gemini-3-pro-image",
             {
                 "seed": 3,
-                "init_image": InputImage(picture(), "base.png"),
-                "mask": InputImage(picture(mode="L"), "mask.png"),
-                "references": (InputImage(picture(), "a.png"),),
+                "init_image": InputImage(image(), "base.png"),
+                "mask": InputImage(image(mode="L"), "mask.png"),
+                "references": (InputImage(image(), "a.png"),),
             },
             "--model gemini/gemini-3-pro-image --seed 3 --init base.png --mask mask.png --ref a.png",
         ),
     ],
 )
-def test_a_picture_becomes_the_command_that_asks_for_it_again(model: str, asked: dict[str, Any], command: str) -> None:
-    metadata = read(embed(picture(), described(call(model, **asked))))
+def test_an_image_becomes_the_command_that_requests_it_again(model: str, asked: dict[str, Any], command: str) -> None:
+    metadata = read(embed(image(), described(call(model, **asked))))
     assert metadata is not None
     assert shlex.join(recall_command(metadata)) == f"invokeai-external generate 'a red fox' {command}"
 
 
-def test_a_prompt_that_looks_like_an_option_is_kept_apart_from_the_options() -> None:
+def test_a_prompt_that_looks_like_an_option_is_separated_from_the_options() -> None:
     metadata = described(call("gpt-image-2", prompt="--a fox"))
     command = "invokeai-external generate --model openai/gpt-image-2 -- '--a fox'"
     assert shlex.join(recall_command(metadata)) == command
@@ -275,7 +275,7 @@ def test_a_prompt_that_looks_like_an_option_is_kept_apart_from_the_options() -> 
 @pytest.mark.parametrize(
     ("metadata", "command"),
     [
-        # A picture that Invoke made by itself, and metadata that somebody has changed.
+        # An image made by Invoke itself, and metadata that somebody has edited.
         ({"positive_prompt": "a fox", "seed": 5, "width": 512, "height": 512}, ["a fox", "--seed", "5"]),
         ({}, [""]),
         ({"positive_prompt": "a fox", "external": "gone"}, ["a fox"]),
@@ -289,5 +289,5 @@ def test_a_prompt_that_looks_like_an_option_is_kept_apart_from_the_options() -> 
         ),
     ],
 )
-def test_metadata_of_others_is_recalled_as_far_as_it_goes(metadata: dict[str, object], command: list[str]) -> None:
+def test_foreign_metadata_is_recalled_as_far_as_possible(metadata: dict[str, object], command: list[str]) -> None:
     assert recall_command(metadata) == ["invokeai-external", "generate", *command]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import invokeai_external
 from invokeai_external.errors import ExternalError, RejectedRequestError, Remedy, RemedyAction
 from invokeai_external.invoke.remedies import in_invoke, text_in_invoke
 
@@ -62,3 +65,27 @@ def test_only_the_remedy_of_an_error_changes() -> None:
     # A second time changes nothing, as for the errors of a result from the cache.
     assert in_invoke(found).remedy == found.remedy
     assert in_invoke(ExternalError("Only this.")).remedy is None
+
+
+def _texts(node: ast.expr) -> str:
+    return " ".join(str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant))
+
+
+def test_outside_of_the_command_line_a_remedy_with_a_command_has_an_action() -> None:
+    """Advice is shown by every host as it is."""
+    package = Path(invokeai_external.__file__).parent
+    found = []
+    for path in package.rglob("*.py"):
+        if path.relative_to(package).parts[0] == "cli":
+            continue
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+            is_advice = isinstance(call.func, ast.Name) and call.func.id == "Remedy" and "action" not in keywords
+            texts = [*(call.args if is_advice else []), *([keywords["remedy"]] if "remedy" in keywords else [])]
+            plain = [text for text in texts if isinstance(text, ast.Constant | ast.JoinedStr | ast.BinOp)]
+            found += [
+                f"{path.name}: {_texts(text)}" for text in plain if re.search("invokeai-external |--", _texts(text))
+            ]
+    assert found == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ __all__ = ["PROGRAM", "command_line", "with_root"]
 _Error = TypeVar("_Error", bound=ExternalError)
 
 PROGRAM = "invokeai-external"
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def command_line(*arguments: str, root: Path | None = None) -> str:
@@ -33,7 +31,7 @@ def with_root(error: _Error, root: Path | None) -> _Error:
 
 def _text(remedy: Remedy, root: Path) -> str:
     match remedy.action:
-        case "set_key" if remedy.provider and not _is_variable(remedy.source):
+        case "set_key" if remedy.provider and not remedy.source_is_variable:
             make = f"Make a key at {remedy.url}, then run" if remedy.url else "Copy the whole key, then run"
             in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""
             return f"{in_use}{make}: {command_line('keys', 'set', remedy.provider, root=root)}"
@@ -43,7 +41,3 @@ def _text(remedy: Remedy, root: Path) -> str:
             return f"{check} one of the models that this command lists: {command_line('models', *provider, root=root)}"
         case _:
             return remedy.text
-
-
-def _is_variable(source: str | None) -> bool:
-    return source is not None and _VARIABLE.fullmatch(source) is not None

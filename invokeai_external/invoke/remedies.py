@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,7 +12,6 @@ __all__ = ["in_invoke", "text_in_invoke"]
 _Error = TypeVar("_Error", bound=ExternalError)
 
 _PAGE = "Invoke's External Providers page"
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def in_invoke(error: _Error) -> _Error:
@@ -30,7 +28,7 @@ def text_in_invoke(remedy: Remedy) -> str:
             return remedy.text
         case "set_key":
             # Invoke prefers a variable of its environment, which it reads when it starts.
-            if remedy.source and _VARIABLE.fullmatch(remedy.source):
+            if remedy.source_is_variable:
                 return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
             return f"Set the key on {_PAGE}."
         case "pair_key":

@@ -231,18 +231,18 @@ def test_a_response_has_its_final_images_text_usage_and_ids(body: object) -> Non
     [
         (None, None),
         ({}, Usage(input_image_tokens=0)),
-        # Without details nobody can tell picture tokens, which cost more, from text tokens.
+        # Without details, image tokens, which cost more, cannot be distinguished from text tokens.
         (
             {"promptTokenCount": 9, "candidatesTokenCount": 1130, "candidatesTokensDetails": []},
             Usage(input_text_tokens=9, input_image_tokens=0),
         ),
         ({"promptTokenCount": "9", "candidatesTokensDetails": "many"}, Usage(input_image_tokens=0)),
-        # Details that leave out the picture say nothing of it.
+        # Details without the image do not say how many tokens it has.
         (
             {"promptTokenCount": 9, "candidatesTokenCount": 1150, "candidatesTokensDetails": tokens("TEXT", 30)},
             Usage(input_text_tokens=9, input_image_tokens=0),
         ),
-        # Details and sums that disagree.
+        # Details that do not add up to the total.
         (
             {
                 "promptTokenCount": 9,

@@ -210,10 +210,10 @@ def test_a_number_that_python_does_not_parse_does_not_cost_the_image() -> None:
         ("gpt-image-1.5", 4599, {"text_tokens": 439, "image_tokens": 4160}, 439, 4160),
         ("gpt-image-2", 4599, {"text_tokens": 439, "image_tokens": 4160}, 439, 4160),
         ("gpt-image-2", 4160, {"text_tokens": 0, "image_tokens": 4160}, 0, 4160),
-        # Without details all is taken for the picture's, unless the model is known to bill text.
+        # Without details, all tokens count as image tokens, unless the model bills text.
         ("gpt-image-2", 4599, None, 0, 4599),
         ("gpt-image-1.5", 4599, None, None, None),
-        # What one kind leaves out of the sum is the other; what both leave out is the dearer one.
+        # A missing kind is the rest of the total; what both are missing counts as image tokens, which cost more.
         ("gpt-image-1.5", 4599, {"text_tokens": 439}, 439, 4160),
         ("gpt-image-1.5", 4599, {"image_tokens": 4160}, 439, 4160),
         ("gpt-image-1.5", 4599, {"text_tokens": 0, "image_tokens": 0}, 0, 4599),

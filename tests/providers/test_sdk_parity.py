@@ -191,7 +191,7 @@ def test_openai_edits_are_sent_as_the_sdk_sends_them(
     fields = {"model": "gpt-image-1.5", "prompt": "a red fox", "n": 1, **numbers}
     theirs = sent_by_openai(recorder, canary, "edit", **files, **fields)
     assert_same_except_the_body(ours, theirs, "authorization")
-    # The order of the texts means nothing; that of the pictures does, and both put the texts first.
+    # The order of the texts does not matter, that of the images does; both send the texts first.
     assert sorted(ours.body[: len(fields)]) == sorted(theirs.body[: len(fields)])
     assert sorted(ours.body[: len(fields)]) == sorted(Part(k, None, None, str(v)) for k, v in fields.items())
     assert ours.body[len(fields) :] == theirs.body[len(fields) :]
@@ -235,7 +235,7 @@ CONFIG_WITH_ALL: Any = {
                 types.Part.from_text(text="a red fox"),
             ],
             {"response_modalities": ["TEXT", "IMAGE"]},
-            id="reference pictures",
+            id="reference images",
         ),
     ],
 )
@@ -252,7 +252,7 @@ def test_gemini_calls_are_sent_as_the_sdk_sends_them(
     assert canary not in ours.path + ours.query
 
 
-def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_knows(
+def test_the_google_sdk_defaults_to_v1_and_we_default_to_v1beta_which_every_gateway_supports(
     recorder: Recorder, canary: str
 ) -> None:
     call = make_call("gemini/gemini-3-pro-image")
@@ -262,19 +262,19 @@ def test_the_google_sdk_defaults_to_v1_and_we_to_v1beta_which_every_gateway_know
     assert sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, recorder.url, canary).path == (
         "/v1beta/models/gemini-3-pro-image:generateContent"
     )
-    # The suffix of the base URL picks the version, and then both send the same.
+    # The suffix of the base URL selects the version, and then both send the same.
     ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), call, f"{recorder.url}/v1", canary)
     assert_same_except_the_body(ours, theirs, "x-goog-api-key")
     assert ours.body == theirs.body
 
 
-def test_the_google_sdk_writes_the_other_spelling_and_we_the_one_of_the_documentation(
+def test_the_google_sdk_uses_snake_case_and_we_use_the_camel_case_of_the_documentation(
     recorder: Recorder, canary: str
 ) -> None:
-    picture_part = types.Part.from_bytes(data=b"\xfb\xff", mime_type="image/png")
+    image_part = types.Part.from_bytes(data=b"\xfb\xff", mime_type="image/png")
     config = {"thinking_config": {"thinking_level": "high"}}
     theirs = sent_by_google(
-        recorder, canary, {"model": "gemini-3-pro-image", "contents": [picture_part], "config": config}
+        recorder, canary, {"model": "gemini-3-pro-image", "contents": [image_part], "config": config}
     )
     assert theirs.body["contents"][0]["parts"] == [{"inlineData": {"mime_type": "image/png", "data": "-_8="}}]
     assert theirs.body["generationConfig"] == {"thinkingConfig": {"thinking_level": "HIGH"}}
@@ -287,7 +287,7 @@ def test_the_google_sdk_writes_the_other_spelling_and_we_the_one_of_the_document
     assert ours.body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH"}
 
 
-def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_name_them(
+def test_the_sdks_send_modalities_and_a_count_only_if_given_and_we_always_send_them(
     recorder: Recorder, canary: str
 ) -> None:
     google = sent_by_google(recorder, canary, {"model": "gemini-3-pro-image", "contents": "a red fox"})
@@ -296,14 +296,14 @@ def test_the_sdks_send_no_modalities_and_no_count_unless_asked_and_we_always_nam
     ours = sent_by_us(recorder, GeminiAdapter(catalog.page("gemini").provider), gemini_call, recorder.url, canary)
     assert ours.body == {
         **google.body,
-        # An image model answers in words alone if nobody asks for pictures; TEXT lets it say why it refuses.
+        # Without IMAGE, an image model responds with text only; with TEXT, it can say why it refuses.
         "generationConfig": {"responseModalities": ["TEXT", "IMAGE"]},
     }
 
     theirs = sent_by_openai(recorder, canary, "generate", model="gpt-image-2", prompt="a red fox")
     assert theirs.body == {"model": "gpt-image-2", "prompt": "a red fox"}
     openai_call = make_call("openai/gpt-image-2")
-    # One picture is the API's own default, said aloud.
+    # One image is also the default of the API.
     assert sent_by_us(
         recorder, OpenAIImagesAdapter(catalog.page("openai").provider), openai_call, recorder.url, canary
     ).body == {**theirs.body, "n": 1}
