@@ -1,4 +1,4 @@
-"""Google's Gemini image models and OpenAI's GPT Image, for InvokeAI and for the command line.
+"""Generates images with Google's Gemini and OpenAI's GPT Image: in InvokeAI, on the command line and from Python.
 
 The public names load when they are first used (PEP 562), so that importing the package costs nothing.
 """

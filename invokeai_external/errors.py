@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""All errors, as one tree.
 
 ExternalError
 ├── RequestError                 nothing was sent and nothing was billed

@@ -1,4 +1,4 @@
-"""The recall metadata of an image: what its keys mean.
+"""The keys of the recall metadata, and what they mean.
 
 ``service.description`` makes the metadata, ``images.metadata`` writes it into files.
 

@@ -1,4 +1,4 @@
-"""A request: plain values, the same for every host and every provider."""
+"""What a request contains. Plain values, the same for every host and every provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results: images, notices, usage and progress. Plain values, the same for every host and every provider."""
+"""What a request returns: images, notices, usage and progress. Plain values, the same for every host."""
 
 from __future__ import annotations
 

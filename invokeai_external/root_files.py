@@ -1,4 +1,4 @@
-"""The names of the files and folders in a root folder. They never change: people's keys and images are in them."""
+"""The names of the files and folders in a root folder. They never change: they hold people's keys and images."""
 
 from __future__ import annotations
 

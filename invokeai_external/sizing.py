@@ -1,4 +1,4 @@
-"""Which image sizes a model supports, and the nearest of them to any other size.
+"""The image sizes that a model supports, and the nearest of them to any other size.
 
 There are three kinds of models: those with a fixed list of sizes, those with an aspect ratio and a named image size
 (``16:9`` at ``2K``), and those with any size that follows a rule. Sizes are in pixels, ratios are width to height.

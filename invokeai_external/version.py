@@ -1,3 +1,3 @@
-"""The version of this package, in the one place from which the package's metadata is built as well."""
+"""The version of the package, and of its metadata."""
 
 VERSION = "0.1.0"

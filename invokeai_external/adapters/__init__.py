@@ -1,1 +1,1 @@
-"""The adapters: one module per wire format, each an `Adapter` as `base` defines it. Pure."""
+"""The adapters: one module per wire format, each with the interface in ``base``. Pure."""

@@ -1,4 +1,4 @@
-"""What an adapter is: it builds the HTTP request for a call, and parses the response into images or an error.
+"""The interface of an adapter: it builds the HTTP request for a call, and parses the response.
 
 An adapter sends nothing, stores no key and has no state, so it can be tested without a network.
 """

@@ -1,4 +1,4 @@
-"""Base64 in steps, so that a long text does not block other threads."""
+"""Decodes base64 in steps, so that a long text does not block other threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of failed responses, as far as they mean the same with every provider."""
+"""Turns error responses into errors, as far as they mean the same for every provider."""
 
 from __future__ import annotations
 

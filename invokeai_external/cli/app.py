@@ -1,4 +1,4 @@
-"""The commands, their options and their help. Nothing heavy is imported here, so that ``--help`` is fast."""
+"""The commands, their options and their help texts. It imports nothing slow, so that ``--help`` is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The root folder and its settings, which most commands start from."""
+"""What most commands start from: the root folder and its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the command line: what it exits with, and how Ctrl-C and SIGTERM end it."""
+"""Runs the command line: its exit code, and how Ctrl-C and SIGTERM end it."""
 
 from __future__ import annotations
 

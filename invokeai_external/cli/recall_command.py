@@ -1,4 +1,4 @@
-"""The command line that asks for an image with the same settings."""
+"""Builds the command line that generates an image with the same settings."""
 
 from __future__ import annotations
 

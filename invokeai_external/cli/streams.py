@@ -1,4 +1,4 @@
-"""Standard output and standard error that report failures: full disks, closed pipes, consoles with few characters."""
+"""Standard output and standard error that report failures: full disks, closed pipes, limited encodings."""
 
 from __future__ import annotations
 

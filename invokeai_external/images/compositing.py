@@ -1,4 +1,4 @@
-"""Composites an edit into its original: inside the mask it changes, outside it stays the same to the bit."""
+"""Composites an edit into its original: outside the mask, every pixel stays the same to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes text into image files and reads it back, without encoding a pixel again."""
+"""Writes text into image files and reads it back, without re-encoding pixels."""
 
 from __future__ import annotations
 

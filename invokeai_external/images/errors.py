@@ -1,4 +1,4 @@
-"""What is wrong with an image file."""
+"""The error of an image file that cannot be used."""
 
 from __future__ import annotations
 

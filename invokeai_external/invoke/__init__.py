@@ -1,1 +1,1 @@
-"""The plugin inside Invoke: its nodes, its models, and the runtime that sends their requests."""
+"""The plugin for InvokeAI: its nodes, its models, and the runtime that sends their requests."""

@@ -1,4 +1,4 @@
-"""What the repository's own ``__init__.py`` calls when Invoke loads it as a node pack."""
+"""The entry point: the top ``__init__.py`` calls ``activate`` when Invoke loads the repository as a node pack."""
 
 from __future__ import annotations
 

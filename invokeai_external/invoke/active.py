@@ -1,4 +1,4 @@
-"""The runtime of the active plugin. Invoke makes the nodes and calls them, so that nothing can be passed to them."""
+"""The runtime of the active plugin, for the nodes: Invoke creates and calls them, so nothing can be passed to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runtime and look-ahead need from Invoke, as one typed object: they import no Invoke, and tests pass a fake.
+"""What the runtime and look-ahead need from Invoke, as one typed object that tests can replace.
 
 The real one is ``host.invoke_host.InvokeHost``.
 """

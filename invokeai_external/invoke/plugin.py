@@ -1,4 +1,4 @@
-"""Adds everything to Invoke when the pack is loaded, and removes it when the pack is uninstalled."""
+"""Adds everything to Invoke when the plugin is loaded, and removes it when the plugin is uninstalled."""
 
 from __future__ import annotations
 

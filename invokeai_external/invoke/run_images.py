@@ -1,4 +1,4 @@
-"""Stores the images of runs so that no paid image is lost: for the node, in the result cache, in the gallery, as files.
+"""Decides where the images of a run go, so that no paid image is lost: node, result cache, gallery or file.
 
 A run's images belong to its node while the node waits for them. Otherwise they go into the result cache, for the next
 equal request; and from there into the gallery, once no node will request the same.

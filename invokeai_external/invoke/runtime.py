@@ -1,4 +1,4 @@
-"""Runs requests for the nodes, whose threads are synchronous, on the service, which is not."""
+"""Runs requests for the nodes: Invoke's threads are synchronous, the service is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event loop of all runs, in a separate thread (anyio's blocking portal), and the services that run in it."""
+"""The event loop of all runs, in a separate thread, and the services that run in it."""
 
 from __future__ import annotations
 

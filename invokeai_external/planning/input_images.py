@@ -1,4 +1,4 @@
-"""The input images of a request, made ready to send within the limits of a model.
+"""Prepares the input images of a request within the limits of a model.
 
 Pure, but slow: pixels are decoded, so callers run the planner in a thread. What needs Pillow is imported
 where it is used, since Pillow takes a while to load.

@@ -1,4 +1,4 @@
-"""What images will cost. An unknown cost is None, never zero."""
+"""Estimates the cost of images. An unknown cost is None, never zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call cost, by its tokens. An unknown cost is None, never zero."""
+"""Calculates the cost of a call from its tokens. An unknown cost is None, never zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local emulator of OpenAI's image API and Google's Gemini API, to build and test with, free of charge.
+"""A local emulator of OpenAI's image API and Google's Gemini API, for building and testing free of charge.
 
 ``create_app()`` returns an ASGI application that behaves like both services: the same checks, the same errors, the same
 fields. Only the base URL changes: ``http://HOST:PORT/openai/v1`` for OpenAI, ``http://HOST:PORT/gemini`` for Gemini

@@ -1,4 +1,4 @@
-"""The log of received requests, for tests to look at: in memory only, without keys and without image bytes."""
+"""The log of received requests, for tests: in memory only, without keys and image data."""
 
 from __future__ import annotations
 

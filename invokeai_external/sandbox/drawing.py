@@ -1,4 +1,4 @@
-"""The images of the sandbox: hills under a sun, in colours and shapes that come from the prompt and the seed.
+"""Draws the sandbox's images: hills under a sun, in colours and shapes that come from the prompt and the seed.
 
 The same scene always gives the same pixels.
 """

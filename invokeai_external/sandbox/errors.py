@@ -1,4 +1,4 @@
-"""The errors of both services, in their own JSON."""
+"""The errors of both APIs, in their own JSON."""
 
 from __future__ import annotations
 

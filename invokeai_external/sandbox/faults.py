@@ -1,4 +1,4 @@
-"""Faults: what can go wrong at a provider, made to happen for the next requests.
+"""The faults: what can go wrong at a provider, made to happen for the next requests.
 
 ``POST /sandbox/faults`` with ``{"provider": "openai", "fault": "rate_limited", "times": 2, "form": "none"}`` puts a
 fault into the provider's queue. Each request for images with a valid key takes one fault from the queue, whatever else

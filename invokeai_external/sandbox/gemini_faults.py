@@ -1,4 +1,4 @@
-"""How each fault looks in the Gemini API's responses."""
+"""What each fault looks like in the Gemini API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written on an image of the sandbox: the badge, the prompt, the model and the size, and thumbnails."""
+"""Writes on the sandbox's images: the badge, the prompt, the model and the size, and thumbnails."""
 
 from __future__ import annotations
 

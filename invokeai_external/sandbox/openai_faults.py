@@ -1,4 +1,4 @@
-"""How each fault looks in OpenAI's responses."""
+"""What each fault looks like in OpenAI's API."""
 
 from __future__ import annotations
 

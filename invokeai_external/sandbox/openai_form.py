@@ -1,4 +1,4 @@
-"""A multipart form of OpenAI's image API: its text fields and its files."""
+"""Parses a multipart form of OpenAI's image API: its text fields and its files."""
 
 from __future__ import annotations
 

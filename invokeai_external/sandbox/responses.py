@@ -1,4 +1,4 @@
-"""Sends responses, with the faults that happen on the wire."""
+"""Sends responses, including faults on the wire."""
 
 from __future__ import annotations
 

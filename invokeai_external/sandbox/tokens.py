@@ -1,4 +1,4 @@
-"""How many tokens a request would cost: plausible, not exact, where no figure is published."""
+"""How many tokens a request would use: plausible, but not exact where no figure is published."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The facade: plan, send, collect."""
+"""The entry point of the library: plan, send, collect."""

@@ -1,4 +1,4 @@
-"""How to reach a provider: its base URL and key, checked, and how its errors are shown."""
+"""Access to a provider: its base URL and key, checked, and how its errors are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries a call until it succeeds or another try is pointless; what one call must wait, all calls of its model wait."""
+"""Retries a call until it succeeds or a retry is pointless; a wait holds all calls of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes images without async code."""
+"""Generates images without async code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What made an image, as its metadata say it: everything as it was sent and received."""
+"""Describes how an image was made, as metadata: everything as it was sent and received."""
 
 from __future__ import annotations
 

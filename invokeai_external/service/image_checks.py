@@ -1,4 +1,4 @@
-"""Checks the images of an answer and composites edits: the part of the service that needs Pillow."""
+"""Checks the images of a response and composites edits: the part of the service that needs Pillow."""
 
 from __future__ import annotations
 

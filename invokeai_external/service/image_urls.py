@@ -1,4 +1,4 @@
-"""Fetches the images that a response names by URL: within limits, and with the key to its own origin only."""
+"""Downloads images that a response names by URL: within limits, and with the key only to its own origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls under way, written down, so that a process that is killed leaves word of what may have been billed.
+"""Records the calls in flight, so that a killed process leaves a record of what may have been billed.
 
 A folder in the root holds a file for each ``Service`` that has calls in flight, locked while its process lives. It is
 removed as soon as nothing is in flight: a file whose lock is free belongs to a process that was killed. Its lines:

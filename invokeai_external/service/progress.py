@@ -1,4 +1,4 @@
-"""What each call of a run does right now, in one line for people."""
+"""Describes in one line what each call of a run is doing."""
 
 from __future__ import annotations
 

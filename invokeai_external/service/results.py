@@ -1,4 +1,4 @@
-"""What one call made, and the result of all calls of a request."""
+"""The result of one call, and of all calls of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which key goes to which base URL, whatever the places are that the two come from.
+"""Decides which key goes to which base URL, from wherever the two come.
 
 A place is the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``), the file ``api_keys.yaml``, or
 the variables that the provider's own tools read (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). A key goes only to the base

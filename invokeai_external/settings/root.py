@@ -1,4 +1,4 @@
-"""Where the root folder is, which holds the settings files."""
+"""Finds the root folder, which holds the settings files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The one HTTP client, and what goes over it: messages, retries, events, and bodies read within limits."""
+"""The HTTP client and what goes over it: messages, retries, events, and bodies read within limits."""

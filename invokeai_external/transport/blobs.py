@@ -1,4 +1,4 @@
-"""Takes the pictures out of a JSON answer while it arrives: their base64 is never in memory as a whole.
+"""Extracts images from a JSON response as it arrives, so that their base64 is never in memory as a whole.
 
 Pure: bytes in, bytes out. A picture costs the memory of its file and no more, and is decoded when its last byte comes.
 """

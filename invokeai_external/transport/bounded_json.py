@@ -1,4 +1,4 @@
-"""Reads JSON that strangers wrote, without taking more memory or time at a stretch than an answer deserves.
+"""Parses untrusted JSON with a limit on memory, and on the time that it blocks other threads.
 
 Python makes up to thirty bytes of a byte of JSON, and does so in one go, during which no other thread runs. So how many
 values there may be is limited, and long texts (a picture in base64) are cut out and read by themselves, piece by piece.

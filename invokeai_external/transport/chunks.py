@@ -1,4 +1,4 @@
-"""Long bytes in short chunks, so that no single step holds up the event loop."""
+"""Splits long bytes into chunks, so that no single step blocks the event loop."""
 
 from __future__ import annotations
 

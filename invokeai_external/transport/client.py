@@ -1,4 +1,4 @@
-"""The HTTP client: sends a request with its key, reads the response within its limits, and names what went wrong.
+"""The HTTP client: sends a request with its key and reads the response within its limits.
 
 Keys enter here as headers and leave only on the wire: no error or log of this module contains a header or a body.
 """

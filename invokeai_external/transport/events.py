@@ -1,4 +1,4 @@
-"""Reads a stream of events, each as a response of its own, until nothing more is worth waiting for."""
+"""Reads a stream of events until there is no reason to wait for more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong on the way, as errors that never quote a header or a body."""
+"""Turns network failures into errors that never quote a header or a body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over HTTP, as values: a request without its key, and an answer."""
+"""An HTTP request without its key, and a response, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether and when to retry a call: the policy, the backoff with jitter, and what a provider asks for.
+"""Decides whether and when to retry a call: the policy, the backoff with jitter, and what a provider asks for.
 
 Pure: the time and the random number are arguments.
 """

@@ -1,4 +1,4 @@
-"""Server-sent events as they arrive, in pieces of any size (WHATWG HTML, 9.2.6). Pure: bytes in, bytes out."""
+"""Parses server-sent events, in pieces of any size (WHATWG HTML, 9.2.6). Pure: bytes in, bytes out."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands: one module each, loaded when its command runs."""
+"""The commands: one module each, loaded when the command runs."""

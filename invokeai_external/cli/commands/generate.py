@@ -1,4 +1,4 @@
-"""``generate``: turns arguments into a request and images into files, with a live line meanwhile."""
+"""``generate``: turns arguments into a request and images into files, and shows the progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``install``: copies the plugin into an Invoke root, laid out like a clone of the repository."""
+"""``install``: copies the plugin into an Invoke root."""
 
 from __future__ import annotations
 

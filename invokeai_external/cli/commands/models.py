@@ -1,4 +1,4 @@
-"""``models``: the catalogue as a table or as JSON."""
+"""``models``: prints the catalogue as a table or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``recall``: prints what made an image, as a command or as JSON."""
+"""``recall``: prints how an image was made, as a command line or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sandbox``: imitates both providers' APIs on a local port."""
+"""``sandbox``: serves both providers' APIs on a local port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``undelivered``: lists the images in a root that were paid for and are not in Invoke's gallery."""
+"""``undelivered``: lists the paid images in a root that are not in Invoke's gallery."""
 
 from __future__ import annotations
 

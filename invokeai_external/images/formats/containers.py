@@ -1,4 +1,4 @@
-"""Finds which of the three formats a file is, and what all three have in common."""
+"""Detects which of the three formats a file has, and defines their common interface."""
 
 from __future__ import annotations
 

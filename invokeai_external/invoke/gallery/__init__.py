@@ -1,1 +1,1 @@
-"""Where the images of a run go in Invoke: into the gallery, the result cache or the fallback folder."""
+"""Where Invoke's images go: into the gallery, the result cache or the fallback folder."""

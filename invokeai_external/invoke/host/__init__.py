@@ -1,4 +1,4 @@
-"""The only place that uses more of Invoke than its public node API.
+"""The only package that uses more of Invoke than its public node API.
 
 The other modules may import names of the node API and of data types, from the modules that the contract test lists. The
 running services, the registries, the router and all private names of Invoke are used only here.

@@ -1,4 +1,4 @@
-"""Handlers for Invoke's events."""
+"""Handles Invoke's events."""
 
 from __future__ import annotations
 

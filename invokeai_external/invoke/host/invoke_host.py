@@ -1,4 +1,4 @@
-"""The running Invoke as the object that the runtime and look-ahead get, see ``host_api``."""
+"""The running Invoke, as the object that the runtime and look-ahead get (``host_api``)."""
 
 from __future__ import annotations
 

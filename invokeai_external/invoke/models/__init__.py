@@ -1,1 +1,1 @@
-"""The catalogue's models as models of Invoke."""
+"""The catalogue's models as Invoke's models."""

@@ -1,4 +1,4 @@
-"""Which sizes Invoke's panel offers for a model: from the panel's own aspect ratios, and all of them work."""
+"""The sizes that Invoke's panel offers for a model. All of them work."""
 
 from __future__ import annotations
 

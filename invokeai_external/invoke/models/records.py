@@ -1,4 +1,4 @@
-"""The catalogue's models in Invoke's own types: entries of its starter list, and records of installed models."""
+"""The catalogue's models in Invoke's types: entries of its starter list, and records of installed models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes Invoke's page reload its list of Canvas items after one of them has ended, since the page may miss the end.
+"""Makes Invoke's page reload its list of Canvas items after one has ended, in case the page missed the end.
 
 The Canvas learns about results only from that list. The page requests it whenever an item changes, but not while an
 earlier request for it is in progress. An item that ends in the meantime, as one does whose image was there before its
