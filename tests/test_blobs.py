@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from invokeai_external.adapters.base64_text import decode_base64
 from invokeai_external.transport import blobs
-from invokeai_external.transport.blobs import AnswerReader
+from invokeai_external.transport.blobs import BodyReader
 
 PICTURE = bytes(range(256)) * 3 + b"\xff\xfe"
 STANDARD = base64.b64encode(PICTURE).decode()
@@ -35,8 +35,8 @@ def _decoder(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def read(pieces: list[bytes]) -> AnswerReader:
-    reader = AnswerReader()
+def read(pieces: list[bytes]) -> BodyReader:
+    reader = BodyReader()
     for piece in pieces:
         reader.feed(piece)
     return reader

@@ -53,7 +53,7 @@ from invokeai_external.settings.settings import Credentials, Settings, load_sett
 from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.transport import client, response_body
 from invokeai_external.transport import events as event_stream
-from invokeai_external.transport.blobs import AnswerReader
+from invokeai_external.transport.blobs import BodyReader
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
 from .support.clock import Clock
@@ -921,14 +921,14 @@ async def test_what_came_whole_is_handed_over_though_the_request_is_cancelled_be
 async def test_a_cancellation_gives_no_half_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where what came only ends like JSON."""
     body = b'{"data": [{"b64_json": "%b"}, {}' % PNG_1X1.encode()
-    feed, seen = AnswerReader.feed, list[Progress]()
+    feed, seen = BodyReader.feed, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
-        def cancelled(self: AnswerReader, piece: bytes) -> None:
+        def cancelled(self: BodyReader, piece: bytes) -> None:
             feed(self, piece)
             scope.cancel()
 
-        monkeypatch.setattr(AnswerReader, "feed", cancelled)
+        monkeypatch.setattr(BodyReader, "feed", cancelled)
         with RawServer(chunked(body), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught

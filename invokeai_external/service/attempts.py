@@ -17,7 +17,7 @@ __all__ = ["Attempts"]
 _Answered = TypeVar("_Answered")
 
 _LONGEST_HOLD_S = 120.0
-"""How long a model is left alone, whatever a provider asks for; then the next call may find out."""
+"""The longest hold on a model, whatever a provider asks for; then the next call may try."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def generate_sync(
 ) -> GenerationResult:
     """Make the images of a request and wait for them, in code that is not async.
 
-    The event loop runs in a thread of its own, so this works where another one is running already, as in Jupyter. An
+    The event loop runs in a separate thread, so this also works while another one is running, as in Jupyter. An
     interrupt (Ctrl-C) cancels the request.
 
     Args:

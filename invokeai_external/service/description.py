@@ -22,7 +22,7 @@ __all__ = ["describe", "model_identity"]
 
 
 def model_identity(model: ModelConfig) -> dict[str, str]:
-    """A model in the form in which Invoke writes it; Invoke itself puts its own ``key`` in."""
+    """A model as Invoke describes it; Invoke inserts its own ``key``."""
     identity = f"external:{model.provider}:{model.id}"
     return {
         "key": identity,
@@ -44,17 +44,17 @@ def describe(
     received_at: float,
     composited: Size | None = None,
 ) -> dict[str, Any]:
-    """The metadata of one picture of a call.
+    """The metadata of one image of a call.
 
     Args:
         call: What was sent.
-        answer: What came back.
-        image: The picture that arrived.
+        answer: What the provider sent back.
+        image: The image that arrived.
         revised_prompt: The prompt as the provider rewrote it.
-        cost_usd: The picture's share of the call's cost.
-        notices: What was changed or left out.
+        cost_usd: The image's share of the cost of the call.
+        notices: What was changed or not sent.
         received_at: When it arrived, in seconds since the epoch.
-        composited: The pixels of the finished picture, if what arrived was laid into the one to edit.
+        composited: The size of the finished image, if what arrived was merged into the image to edit.
     """
     size = composited or call.size.size or image.size
     recalled = {
@@ -101,5 +101,5 @@ def _file(image: CallImage | None) -> dict[str, str] | None:
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that hold something."""
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}

@@ -23,7 +23,7 @@ __all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of
 
 @dataclass(frozen=True, slots=True)
 class ArrivedImage:
-    """An image of an answer with its bytes, and what they are."""
+    """An image of a response, its bytes, and what they are."""
 
     image: AnswerImage
     data: bytes = field(repr=False)
@@ -51,7 +51,7 @@ def type_of(data: bytes, max_pixels: int) -> str | None:
 def arrived_images(
     answer: Answer, contents: Sequence[Content], max_pixels: int
 ) -> tuple[list[ArrivedImage], list[ProviderError]]:
-    """The images of an answer whose bytes are there and whole, and the errors of the others."""
+    """The images of a response that are complete, and the errors of the others."""
     arrived, errors = [], []
     for image, content in zip(answer.images, contents, strict=True):
         if isinstance(content, ProviderError):

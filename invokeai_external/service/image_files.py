@@ -84,7 +84,7 @@ def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: b
 
 
 def _take_names(written: list[tuple[Path, Path]]) -> None:
-    """Give all files their names or none of them."""
+    """Give all files their names, or leave everything unchanged."""
     taken: list[tuple[Path, Path]] = []
     try:
         for temporary, to in written:

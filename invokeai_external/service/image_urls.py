@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Content", "ImageFetcher"]
 
 Content = bytes | ProviderError | None
-"""The bytes of an image, why there are none, or None as long as it is being fetched."""
+"""The bytes of an image, the error that lost it, or None while it is being fetched."""
 
 _ASK_S = 30.0
 """How long the images are asked for again: some servers answer 404 for a while."""
@@ -62,7 +62,7 @@ class ImageFetcher:
         self._transport, self._clock, self._sleep, self._type_of = transport, clock, sleep, type_of
 
     async def fetch(self, access: Access, answer: Answer, contents: list[Content]) -> None:
-        """Fetch the images of an answer that are behind URLs, side by side, each into its place in ``contents``.
+        """Fetch the images that are given by URL, in parallel, each into its place in ``contents``.
 
         At most as many as one call can ask for are fetched. A failure leaves its error in its place.
         """

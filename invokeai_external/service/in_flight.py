@@ -1,13 +1,13 @@
 """Records the calls in flight, so that a killed process leaves a record of what may have been billed.
 
-A folder in the root holds a file for each ``Service`` that has calls in flight, locked while its process lives. It is
-removed as soon as nothing is in flight: a file whose lock is free belongs to a process that was killed. Its lines:
+A folder in the root has a file for each ``Service`` with calls in flight, locked while its process is running. It is
+deleted as soon as nothing is in flight: a file whose lock is free belongs to a process that was killed. Its lines:
 
     {"format": 1}
     {"begin": 1, "sent_at": "2026-11-29T12:03:11+00:00", "provider": "openai", "model": "gpt-image-2", "n": 1}
     {"end": 1}
 
-There is no prompt in it, no key and no hash. What cannot be written is passed over: no call may fail because of it.
+It contains no prompt, key or hash. A line that cannot be written is skipped: no call may fail because of it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["InFlight", "LeftBehind", "LeftCall", "left_behind", "notices_of"]
 
 _FORMAT = 1
 _MOST_BYTES = 1 << 26
-"""A file is read up to here. One of ours has some hundred bytes for each call, and goes when none is in flight: half a
-million calls with no rest between them fit."""
+"""A file is read up to this size. A call takes about a hundred bytes, and the file is deleted when nothing is in
+flight: half a million calls without a pause fit."""
 
 _LONGEST_LINE = 1 << 12
 
 _LONGEST_NAMES = 255
-"""The most characters of a provider and a model together; they are printed."""
+"""The most characters of a provider and a model together, since they are printed."""
 
 
 _log = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class LeftCall:
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """What killed processes left.
+    """What killed processes left behind.
 
     Attributes:
         calls: The calls that were in flight.
-        newer: Files that a newer version of this program wrote; they were neither read nor removed.
+        newer: Files that a newer version of this program wrote; they were neither read nor deleted.
     """
 
     calls: tuple[LeftCall, ...] = ()
@@ -78,11 +78,11 @@ class LeftBehind:
 
 
 class InFlight:
-    """The calls of one `Service` that are under way.
+    """The calls of one ``Service`` that are in flight.
 
     Args:
-        root: The folder of the settings; None to write nothing down. It is not made: where there is none, nothing is
-            written down either.
+        root: The folder of the settings; None to record nothing. It is not created: if it does not exist, nothing is
+            recorded.
         clock: Seconds since the epoch.
     """
 
@@ -97,14 +97,14 @@ class InFlight:
     def call(
         self, provider: str, model: str, n: int, on_progress: Callable[[Progress], None]
     ) -> Iterator[Callable[[Progress], None]]:
-        """Follow one call while the block runs; gives what to tell its progress, which tells ``on_progress`` in turn.
+        """Follow one call while the block runs; yields a function that passes its progress on to ``on_progress``.
 
-        The call is in flight from each ``Sending`` to the ``Retrying`` behind it, or to the end of the block: until
-        then its caller may not yet have the images that arrived. However the block ends, the caller is told how.
+        The call is in flight from each ``Sending`` to the ``Retrying`` after it, or to the end of the block: until then
+        its caller may not have the images that arrived. However the block ends, the caller knows how.
         """
         number: int | None = None
 
-        def told(progress: Progress) -> None:
+        def report(progress: Progress) -> None:
             nonlocal number
             if isinstance(progress, Sending | Retrying):
                 self._end(number)
@@ -114,7 +114,7 @@ class InFlight:
             on_progress(progress)
 
         try:
-            yield told
+            yield report
         finally:
             self._end(number)
 
@@ -126,7 +126,7 @@ class InFlight:
             try:
                 self._file = _new_file(self._root / IN_FLIGHT_FOLDER)
             except OSError as error:
-                _log.debug("Calls in flight are not written down: %s", error.strerror)
+                _log.debug("Calls in flight are not recorded: %s", error.strerror)
         self._write({"begin": number, "sent_at": sent_at, "provider": provider, "model": model, "n": n})
         return number
 
@@ -139,7 +139,7 @@ class InFlight:
         elif self._file is not None:
             descriptor, path = self._file
             self._file = None
-            # Windows removes no open file; once it is closed somebody else may, to whom nothing is open in it.
+            # Windows does not delete an open file. Once closed, another process may delete it, and finds no open call.
             self._write_to(descriptor, {"end": number})
             with suppress(OSError):
                 os.close(descriptor)
@@ -155,11 +155,11 @@ class InFlight:
         try:
             os.write(descriptor, _encoded(line))
         except OSError as error:
-            _log.debug("A call in flight is not written down: %s", error.strerror)
+            _log.debug("A call in flight is not recorded: %s", error.strerror)
 
 
 def left_behind(root: Path) -> LeftBehind:
-    """The calls that were in flight when a process was killed. Each is given once: its file is removed."""
+    """The calls that were in flight when a process was killed. Each is reported once: its file is deleted."""
     calls: list[LeftCall] = []
     newer: list[Path] = []
     for path in sorted((root / IN_FLIGHT_FOLDER).glob("*.jsonl")):
@@ -173,7 +173,7 @@ def left_behind(root: Path) -> LeftBehind:
 
 
 def notices_of(left: LeftBehind) -> list[Notice]:
-    """What to tell the user of it: a sentence for each provider and model."""
+    """The notices about it: one for each provider and model."""
     found: dict[tuple[str, str], list[LeftCall]] = {}
     for call in sorted(left.calls, key=lambda call: call.sent_at):
         found.setdefault((call.provider, call.model), []).append(call)
@@ -187,8 +187,8 @@ def notices_of(left: LeftBehind) -> list[Notice]:
 
 
 def _sentence(provider: str, model: str, calls: Sequence[LeftCall]) -> str:
-    """That calls of one model may have been billed; ``calls`` has the oldest first."""
-    # A provider that is not known any more was removed since.
+    """Says that calls of one model may have been billed; ``calls`` has the oldest first."""
+    # The provider may have been removed since then.
     info = Registry().provider(provider) if provider in PROVIDER_IDS else None
     started = f"started {calls[0].sent_at:%Y-%m-%d %H:%M} UTC"
     name, where = (info.name, f" at {info.billing_url}") if info else (provider, ".")
@@ -208,7 +208,7 @@ def _new_file(folder: Path) -> tuple[int, Path]:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags, 0o600)
         try:
-            # Before the lock was taken somebody may have taken the file for one that was left behind.
+            # Before the lock was taken, another process may have taken the file for one that was left behind.
             if try_lock(descriptor) and _is_still_there(descriptor, path):
                 os.write(descriptor, _encoded({"format": _FORMAT}))
                 return descriptor, path
@@ -220,9 +220,9 @@ def _new_file(folder: Path) -> tuple[int, Path]:
 
 
 def _taken(path: Path) -> list[LeftCall] | None:
-    """The open calls of a file whose process is gone, the file then removed; None if a newer version wrote it.
+    """The open calls of a file whose process is gone, and deletes the file; None if a newer version wrote it.
 
-    Empty if its process lives, or somebody else has just taken it. Raises OSError.
+    Empty if its process is running, or another one has just taken it. Raises OSError.
     """
     if not path.is_file() or path.is_symlink():
         return []
@@ -234,7 +234,7 @@ def _taken(path: Path) -> list[LeftCall] | None:
         if calls is None:
             return None
         if os.name == "posix":
-            # Still under the lock, so that nobody else tells of it as well.
+            # Still under the lock, so that no other process reports it too.
             path.unlink()
     path.unlink(missing_ok=True)
     return calls
@@ -247,7 +247,7 @@ def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
         match line:
             case {"format": int(number)} if place == 0 and number > _FORMAT:
                 return None
-            # The folder may be a link to anywhere: what others wrote stays.
+            # The folder may be a link to anywhere: files of other programs stay.
             case _ if place == 0 and not isinstance(line.get("format"), int):
                 raise OSError(errno.EINVAL, "another program wrote it")
             case {"end": int(number)}:
@@ -263,7 +263,7 @@ def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
 
 
 def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The lines that are objects; the last may be cut off."""
+    """The lines that are JSON objects; the last may be cut off."""
     left = _MOST_BYTES
     while left > 0 and (line := file.readline(_LONGEST_LINE)):
         left -= len(line)

@@ -12,7 +12,7 @@ from ..result import Failed, Preview, Progress, Received, Retrying, Sending
 __all__ = ["ProgressLine"]
 
 _SENDING_S = 0.5
-"""How long a call counts as being sent; nobody tells when the last byte has left."""
+"""How long a call counts as being sent: the time of its last byte is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _State:
 
 
 class ProgressLine:
-    """One line on all calls of a run, made anew whenever it is drawn; told by one thread and drawn by others."""
+    """One line about all calls of a run, new each time it is drawn. One thread reports progress and others draw."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -59,7 +59,7 @@ class ProgressLine:
         return " · ".join(parts) or "preparing"
 
     def newest_preview(self) -> Preview | None:
-        """The last preview of a call that is still under way."""
+        """The last preview of a call that is still running."""
         return _newest_preview(self._now())
 
     def _now(self) -> list[_State]:

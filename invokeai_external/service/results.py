@@ -72,9 +72,9 @@ async def collect(
         access: Where the reply came from.
         request: What the user asked for.
         call: What was sent.
-        reply: What came back.
+        reply: What the provider sent back.
         notices: Those of the plan; they go into the metadata, as those on the user's files do not.
-        contents: The bytes of each image of the answer, or why there are none.
+        contents: The bytes of each image, or the error that lost it.
         limits: The user's.
 
     Raises:
@@ -101,7 +101,7 @@ async def collect(
     errors = [failure.replace(**facts, may_be_billed=True) for failure in errors]
     if not finished:
         raise errors[-1]
-    # An image that was not asked for is no loss.
+    # The loss of an image that was not asked for is not an error.
     errors = errors[: call.n - len(finished)]
     if len(answer.images) < call.n:
         errors.insert(0, _too_few(call, answer).replace(**facts))
@@ -155,8 +155,8 @@ def _total_usage(usages: Sequence[Usage | None]) -> Usage | None:
 def _finished(
     request: GenerationRequest, call: Call, answer: Answer, contents: Sequence[Content], limits: Limits
 ) -> tuple[list[ArrivedImage], list[tuple[ArrivedImage, FinishedImage]], list[ProviderError]]:
-    """The images of an answer that arrived, those of them that are handed over, and the errors of the others."""
-    # Pillow takes a while to load, and only an answer needs it.
+    """The images that arrived, those of them that are handed over, and the errors of the others."""
+    # Pillow takes a while to load, and is first needed here.
     from .image_checks import arrived_images, finish
 
     arrived, errors = arrived_images(answer, contents, limits.max_image_pixels)

@@ -63,7 +63,7 @@ class Service:
         sandbox: True to use the sandbox in process: no key, no network, no cost.
         http_client: An ``httpx.AsyncClient`` to send with; you close it, after the service. Its proxies, TLS settings
             and connections are used; redirects are not followed and its timeouts and ``auth`` are not used. Its default
-            headers go to the provider alone.
+            headers are only sent to the provider.
         today: The day on which models are active or retired; by default that of the call, in UTC.
         clock: Seconds that only go up, by which retries and waits are timed.
         sleep: Waits for so many seconds between retries.
@@ -196,7 +196,7 @@ class Service:
                 for place, call in enumerate(plan.calls):
                     group.start_soon(run, place, call, listener)
         except BaseExceptionGroup as failures:
-            # Of errors that nobody foresaw the first one says enough.
+            # These are errors that nobody expected; the first one is enough.
             raise failures.exceptions[0] from None
         if listener.error:
             raise listener.error
@@ -271,7 +271,7 @@ class Service:
         return access_to(self.registry.provider(provider_id), self._settings)
 
     def _check_state(self) -> None:
-        """Raise ServiceStateError unless the service is open and belongs to this event loop, or to none yet."""
+        """Raise ServiceStateError unless the service is open and belongs to this event loop or was not used yet."""
         if self._is_closed:
             raise ServiceStateError("This Service is closed.", remedy="Create another Service for further requests.")
         run = _this_run()
@@ -294,7 +294,7 @@ def _this_run() -> object:
 
 
 def _type_of(data: bytes, max_pixels: int) -> str | None:
-    # Pillow takes a while to load, and only an answer needs it.
+    # Pillow takes a while to load, and is first needed here.
     from .image_checks import type_of
 
     return type_of(data, max_pixels)

@@ -1,7 +1,7 @@
 """Parses untrusted JSON with a limit on memory, and on the time that it blocks other threads.
 
-Python makes up to thirty bytes of a byte of JSON, and does so in one go, during which no other thread runs. So how many
-values there may be is limited, and long texts (a picture in base64) are cut out and read by themselves, piece by piece.
+Python uses up to thirty bytes for a byte of JSON, and parses it in one step, during which no other thread runs.
+Therefore the number of values is limited, and long texts (an image in base64) are taken out and parsed in pieces.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from collections.abc import Callable, Iterator, Sequence
 __all__ = ["MOST_VALUES", "count_values", "is_json", "load", "loads"]
 
 MOST_VALUES = 200_000
-"""An answer with more values than these is none of an image model; a list of a thousand models has a tenth of them."""
+"""A response with more values does not come from an image model; a list of a thousand models has a tenth of that."""
 
 _MOST_REST = 8 << 20
-"""The most bytes that are left when the long texts are taken out."""
+"""The most bytes besides the long texts."""
 
 _MOST_QUOTES = 1_000_000
 
 _LONG = 1 << 16
-"""A text of more bytes is read by itself."""
+"""A text of more bytes is taken out."""
 
 _SLICE = 1 << 20
-"""How many bytes are looked at in one go."""
+"""How many bytes are searched or parsed at once."""
 
 _LONGEST_WIDE = 16 << 20
-"""The longest text with other characters than ASCII, of which Python takes up to four bytes each."""
+"""The longest text with characters other than ASCII, for which Python uses up to four bytes each."""
 
 _LONGEST_TEXT = 96 << 20
-"""The longest text: no image is larger in base64, and to make one takes Python a tenth of a second for 200 MB."""
+"""The longest text: no image is larger in base64, and Python takes a tenth of a second to create 200 MB of text."""
 
 _LONGEST_ESCAPES = 4096
-"""How many backslashes may stand in a row."""
+"""How many backslashes may follow each other."""
 
 _BACKSLASH = ord("\\")
 _LONGEST_ESCAPE = 6
-"""The signs of a letter by its number; the other escapes have two."""
+"""The characters of an escape by number, such as ``\\u00e9``; other escapes have two."""
 
 _HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB]..", re.DOTALL)
 
 _LONGEST_NUMBER = 100
-"""The most digits of a whole number that is read as one."""
+"""The most digits of an integer."""
 
 _STAND_IN = b"Infinity"
-"""Stands where a long text was. JSON has no such number, but Python reads it and tells of each, in order."""
+"""Replaces each long text. It is not valid JSON, but Python accepts it and calls a function for each in turn."""
 
 
 def count_values(text: bytes | bytearray) -> int:
-    """At least as many as the values in a piece of JSON, keys included: the signs that come before or between them."""
+    """At least the number of values in a piece of JSON, including keys: it counts what precedes or separates them."""
     return sum(text.count(sign) for sign in (b"[", b"{", b",", b":"))
 
 
 def load(text: bytes) -> object:
-    """The same as ``loads``, within bounds. Raises ValueError for no JSON, for JSON too deep and for too much of it."""
+    """The same as ``loads``, within bounds. Raises ValueError for what is not JSON, too deeply nested or too large."""
     texts = list(_long_texts(text)) if len(text) > _SLICE else []
     if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
         raise ValueError("too much beside its long texts")
@@ -64,7 +64,7 @@ def load(text: bytes) -> object:
         raise ValueError("too many values")
     places = iter(texts)
 
-    # Is told of what stands outside of texts alone: within one, the word is a word.
+    # Python calls it only outside of texts: within a text, the placeholder is text.
     def constant(name: str) -> object:
         if not texts or name.encode() != _STAND_IN:
             return float(name)
@@ -89,9 +89,9 @@ def is_json(text: bytes) -> bool:
 
 
 def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:
-    """``json.loads`` that raises nothing but ValueError, and reads a number of thousands of digits as infinite.
+    """``json.loads`` that raises only ValueError, and parses a number of thousands of digits as infinite.
 
-    Line ends and tabs in a text are read too: some relays do not escape them, which must not cost an image.
+    Line ends and tabs are accepted in a text: some relays do not escape them, which must not lose an image.
     """
     try:
         return json.loads(text, strict=False, parse_int=_whole, parse_constant=parse_constant)
@@ -100,12 +100,12 @@ def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) ->
 
 
 def _whole(digits: str) -> float:
-    """A whole number; one that is too long to mean anything, which Python refuses to read, must not cost an image."""
+    """An integer; one that is too long for Python must not lose an image."""
     return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
 
 
 def _long_texts(text: bytes) -> Iterator[tuple[int, int]]:
-    """Where the long texts begin and end, their quotes left out. Raises ValueError for one without an end."""
+    """The start and the end of each long text, without its quotes. Raises ValueError for a text without an end."""
     position = 0
     for _ in range(_MOST_QUOTES):
         start = _find(text, b'"', position, len(text)) + 1
@@ -134,7 +134,7 @@ def _closing_quote(text: bytes, start: int) -> int:
 
 
 def _rest(text: bytes, texts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-    """What is left without the long texts, with something in place of each and its quotes."""
+    """The JSON with a placeholder for each long text and its quotes."""
     position = 0
     for start, end in texts:
         yield text[position : start - 1]
@@ -144,7 +144,7 @@ def _rest(text: bytes, texts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
 
 
 def _read(text: bytes, start: int, end: int) -> str:
-    """A long text as Python has it."""
+    """A long text as a string."""
     is_ascii = all(text[at : min(at + _SLICE, end)].isascii() for at in range(start, end, _SLICE))
     if not is_ascii and end - start > _LONGEST_WIDE:
         raise ValueError("too long a text in other letters")
@@ -161,7 +161,7 @@ def _read(text: bytes, start: int, end: int) -> str:
 
 
 def _pieces(text: bytes, start: int, end: int) -> Iterator[bytes]:
-    """A text cut into pieces, within no letter and no escape."""
+    """A text in pieces, cut neither within a character nor within an escape."""
     while start < end:
         stop = min(start + _SLICE, end)
         while stop < end and text[stop] & 0xC0 == 0x80:
@@ -173,7 +173,7 @@ def _pieces(text: bytes, start: int, end: int) -> Iterator[bytes]:
 
 
 def _after_escape(text: bytes, position: int) -> int:
-    """The end of the escape that a position is within, else the position; the escapes of a surrogate pair are one."""
+    """The end of the escape around a position, else the position; a surrogate pair is one escape."""
     for start in range(position - _LONGEST_ESCAPE + 1, position):
         if text[start] == _BACKSLASH and _backslashes_before(text, start) % 2 == 0:
             position = max(position, start + (_LONGEST_ESCAPE if text[start + 1 : start + 2] == b"u" else 2))

@@ -20,7 +20,7 @@ import httpx
 
 from ..errors import InvalidResponseError, ProviderError, ServiceStateError, SettingsError
 from ..version import VERSION
-from .blobs import AnswerReader
+from .blobs import BodyReader
 from .bounded_json import is_json
 from .events import EventHandler, read_events
 from .failures import lost, not_connected, timed_out
@@ -50,7 +50,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 _KEEPALIVE_S = 1.0
 """How long an idle connection is kept. Many servers close theirs after 5 s (uvicorn, Node.js), some after 2 (gunicorn).
-A request that crosses the close is lost, and nobody can tell whether it was read and billed."""
+A request that crosses the close is lost, and it is unknown whether it was read and billed."""
 
 _LOOPBACK_WITHOUT_PROXY: Mapping[str, None] = {
     "all://localhost": None,
@@ -76,8 +76,8 @@ class Transport:
         keepalive_s: How many seconds an idle connection is kept for reuse.
         asgi_app: An application to call in process, in place of the network.
         http_client: A client to send with, in place of one made here; it is not closed here. Its proxies, TLS settings
-            and connections are used. Its default headers and cookies go to the provider alone; its timeouts, its
-            ``auth`` and its ``follow_redirects`` are not used.
+            and connections are used. Its default headers and cookies are only sent to the provider; its
+            timeouts, ``auth`` and ``follow_redirects`` are not used.
 
     Raises:
         SettingsError: The environment names a proxy or a certificate file that cannot be used.
@@ -136,7 +136,7 @@ class Transport:
         """
         with _sendable_cookies():
             built = await self._built(request, auth_headers)
-        reader, allowance = AnswerReader(), self.allowance()
+        reader, allowance = BodyReader(), self.allowance()
         begun: HttpResponse | None = None
 
         async def read(response: httpx.Response, head: HttpResponse) -> None:
@@ -331,7 +331,7 @@ def _head(response: httpx.Response) -> HttpResponse:
     return HttpResponse(response.status_code, headers, b"", time.time())
 
 
-def _whole(head: HttpResponse, reader: AnswerReader, failure: ProviderError | None) -> HttpResponse:
+def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:
     """A successful response; raises the failure of one that broke off, unless its JSON is whole."""
     document = reader.document()
     body = reader.body() if document is None else b""

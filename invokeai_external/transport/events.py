@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 
 from ..errors import ProviderError
-from .blobs import AnswerReader
+from .blobs import BodyReader
 from .bounded_json import is_json
 from .failures import unreadable
 from .messages import HttpResponse
@@ -75,7 +75,7 @@ class _Events:
         self._head = head
         self._on_event = on_event
         self._stream = EventReader()
-        self._event = AnswerReader()
+        self._event = BodyReader()
         self._values = self._events = self._lines = 0
 
     async def feed(self, chunk: bytes) -> None:
@@ -101,7 +101,7 @@ class _Events:
             await self._hand_over(is_cut)
 
     async def _hand_over(self, is_cut: bool) -> None:
-        reader, self._event = self._event, AnswerReader()
+        reader, self._event = self._event, BodyReader()
         self._values += reader.values
         self._events += 1
         if self._events > _MOST_EVENTS:
@@ -119,7 +119,7 @@ class _Events:
             self.deadline = min(self.deadline, anyio.current_time() + max(rest_s, _LINGER_S))
 
 
-def _event(head: HttpResponse, reader: AnswerReader, is_cut: bool) -> HttpResponse | None:
+def _event(head: HttpResponse, reader: BodyReader, is_cut: bool) -> HttpResponse | None:
     """An event as a response; None for a heartbeat, and for an event that was cut off."""
     if (document := reader.document()) is not None:
         return replace(head, document=document)

@@ -68,7 +68,7 @@ class _HeadWatch:
         self._is_waiting = False
 
     async def trace(self, event: str, _: object) -> None:
-        """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head of its own."""
+        """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head too."""
         if ".receive_response_headers." in event:
             self._is_waiting = event.endswith(".started")
             self.scope.deadline = math.inf

@@ -24,7 +24,7 @@ class HttpRequest:
     """A request without its key: a POST of either ``json`` or ``form`` and ``files`` (multipart), or a GET of neither.
 
     Attributes:
-        url: The whole address; never a key in it.
+        url: The whole URL; it never contains a key.
         json: The JSON body.
         form: The text fields of a multipart body.
         files: The files of a multipart body, in order.
@@ -42,15 +42,15 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer as it arrived.
+    """A response as it arrived.
 
     Attributes:
         status: The HTTP status.
         headers: Names in lower case.
         body: The whole body, decompressed; empty if there is a document.
-        received_at: Seconds since the epoch, to read dates in the headers by.
-        document: The JSON of the body, where its pictures were decoded while it arrived: they are bytes in it.
-        is_cut_short: True if what came can be read and is not all that was to come.
+        received_at: Seconds since the epoch, to compare dates in the headers with.
+        document: The JSON of the body, if its images were decoded while it arrived; they are bytes in it.
+        is_cut_short: True if the response is usable although its transfer did not end as announced.
     """
 
     status: int
@@ -66,6 +66,6 @@ class HttpResponse:
 
     @property
     def is_stream(self) -> bool:
-        """True for an answer that comes as a stream of events, which its body leaves out."""
+        """True for a stream of events, which are not part of ``body``."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         return self.is_success and media_type == "text/event-stream"

@@ -29,7 +29,7 @@ async def encode_json(body: Mapping[str, Any], limiter: anyio.CapacityLimiter) -
 
 
 class InChunks(httpx.AsyncByteStream):
-    """A request body that is sent in chunks of a bounded size, so that none of them holds up other tasks for long."""
+    """A request body that is sent in chunks of a bounded size, so that other tasks never wait long."""
 
     def __init__(self, parts: AsyncIterable[bytes]) -> None:
         self._parts = parts

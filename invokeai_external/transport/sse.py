@@ -9,21 +9,21 @@ __all__ = ["EventReader"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
-"""The byte order mark that a stream may begin with."""
+"""The byte order mark that may begin a stream."""
 
 _DATA = b"data:"
 
 
 class EventReader:
-    """Gives the data of each event; names, ids and comments are left out, as both providers say all in the data.
+    """Yields the data of each event, without its name, its id and comments, which no provider needs.
 
-    The data come in pieces as they arrive, so that an event with an image need never be in memory as a whole; ``None``
-    is the end of an event. Several lines of data are joined by line feeds.
+    Data are yielded in pieces as they arrive, so that an event with an image is never in memory as a whole. ``None``
+    marks the end of an event. Several lines of data are joined by line feeds.
     """
 
     def __init__(self) -> None:
         self._begun: bytes | None = b""
-        """The line so far, while it is open what it is; None once it is known."""
+        """The line so far, until its field is known; then None."""
         self._is_data = False
         self._has_data = False
         self._after_return = False
@@ -31,7 +31,7 @@ class EventReader:
 
     @property
     def is_in_line(self) -> bool:
-        """True if the last line has no end yet: a stream that ends here was cut off."""
+        """True within a line: a stream that ends here was cut off."""
         return self._begun != b""
 
     def feed(self, chunk: bytes) -> Iterator[bytes | None]:
@@ -40,7 +40,7 @@ class EventReader:
             return
         rest = chunk.removeprefix(b"\n") if self._after_return else chunk
         self._after_return = chunk.endswith(b"\r")
-        # Only the new piece is looked through: a line of image data has millions of bytes and thousands of pieces.
+        # Only the new piece is searched: a line of image data has millions of bytes and arrives in thousands of pieces.
         if b"\n" in rest or b"\r" in rest:
             *lines, rest = _LINE_END.split(rest)
             for line in lines:
@@ -49,7 +49,7 @@ class EventReader:
         yield from self._take(rest)
 
     def end(self) -> Iterator[None]:
-        """The end of the event that the end of the stream completes: some servers forget the empty line behind it."""
+        """The event that the end of the stream completes: some servers forget the empty line after it."""
         if self._has_data:
             self._has_data = False
             yield None
