@@ -266,5 +266,5 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     if life.shutdown and life.shutdown_confirmed:
         when = f"will be retired after {life.shutdown}"
     elif life.shutdown:
-        when = f"will reportedly be retired after {life.shutdown}, which is not confirmed"
+        when = f"has a reported last day of {life.shutdown}, which is not confirmed"
     return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]
