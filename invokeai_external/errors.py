@@ -84,7 +84,7 @@ class Remedy:
 
         provider: The id of the provider that the remedy is about.
         url: The web page where you do it; for ``fix_base_url``, an example.
-        source: Where the key in use came from: the name of an environment variable or of a file.
+        source: Where the key or the base URL in use is from: the name of an environment variable or of a file.
         setting: The name of the setting to change.
     """
 
@@ -97,7 +97,7 @@ class Remedy:
 
     @property
     def source_is_variable(self) -> bool:
-        """True if ``source`` is an environment variable, so that the key must be changed there."""
+        """True if ``source`` is an environment variable, so that its value must be changed there."""
         return re.fullmatch(r"[A-Z][A-Z0-9_]*", self.source or "") is not None
 
 

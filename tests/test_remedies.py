@@ -50,8 +50,11 @@ def test_invoke_says_nothing_of_the_command_line(action: RemedyAction) -> None:
         ("INVOKEAI_EXTERNAL_OPENAI_API_KEY", True),
     ],
 )
-def test_a_key_that_invoke_has_from_its_environment_is_changed_there(source: str | None, is_variable: bool) -> None:
-    text = text_in_invoke(Remedy("Set the key.", action="set_key", provider="openai", source=source))
+@pytest.mark.parametrize("action", ["set_key", "fix_base_url"])
+def test_what_invoke_has_from_its_environment_is_changed_there(
+    action: RemedyAction, source: str | None, is_variable: bool
+) -> None:
+    text = text_in_invoke(Remedy("Fix it.", action=action, provider="openai", url="https://a.example", source=source))
     assert ("External Providers" in text) is not is_variable
     assert (f"{source} " in text and "restart" in text) is is_variable
 

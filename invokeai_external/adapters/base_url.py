@@ -36,13 +36,14 @@ def is_private_host(host: str) -> bool:
     return (mapped or address).is_private
 
 
-def normalise_base_url(url: str, provider: ProviderConfig) -> str:
+def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = None) -> str:
     """Check a base URL, and return it without a trailing slash, so that ``/images/edits`` can be appended.
 
     Args:
         url: The URL as the user wrote it. A path is kept, since gateways use their own; an endpoint at its end is
             removed.
         provider: The provider that it is for. Without a path, the provider's ``api_version`` is appended.
+        source: The environment variable or the file that it is from, for the remedy.
 
     Raises:
         NotConfiguredError: It is not a URL of http or https, it is plain http to a public host, or it contains a user
@@ -58,6 +59,7 @@ def normalise_base_url(url: str, provider: ProviderConfig) -> str:
                 action="fix_base_url",
                 provider=provider.id,
                 url=provider.base_url,
+                source=source,
             ),
             provider=provider.id,
         )

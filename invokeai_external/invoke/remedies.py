@@ -22,23 +22,26 @@ def in_invoke(error: _Error) -> _Error:
 
 
 def text_in_invoke(remedy: Remedy) -> str:
-    """What a remedy asks for, in the terms of Invoke."""
+    """What a remedy asks for, in the terms of Invoke.
+
+    Invoke reads its environment and the settings file when it starts, and a variable overrides its settings page.
+    """
     match remedy.action:
         case "advice":
             return remedy.text
         case "set_key":
-            # Invoke prefers a variable of its environment, which it reads when it starts.
             if remedy.source_is_variable:
                 return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
             return f"Set the key on {_PAGE}."
         case "pair_key":
             return f"Set the key and the base URL together on {_PAGE}, or set both in Invoke's environment."
         case "fix_base_url":
+            if remedy.source_is_variable:
+                return f"Correct or remove {remedy.source} in Invoke's environment, then restart Invoke."
             return f"On {_PAGE}, enter a base URL such as {remedy.url}, or leave it empty."
         case "list_models":
             return "Choose another model."
         case "check_model":
             return f"Choose another model, or check the base URL on {_PAGE}."
         case "change_setting":
-            # Invoke reads the file when it starts.
             return f"{remedy.text} Restart Invoke after you change it."

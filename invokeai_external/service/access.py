@@ -62,7 +62,8 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
 
 def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tuple[Notice, ...]]:
     """A provider's base URL and what to know about it; raises like ``access_to``, but needs no key."""
-    base_url = normalise_base_url(_credentials(provider, settings).base_url or provider.base_url, provider)
+    found = _credentials(provider, settings)
+    base_url = normalise_base_url(found.base_url or provider.base_url, provider, found.base_url_source)
     host = urlsplit(base_url).hostname or ""
     if not base_url.startswith("http:") or not is_private_host(host):
         return base_url, ()

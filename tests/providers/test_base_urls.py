@@ -113,14 +113,14 @@ ASCII_HOST = "ASCII"
 )
 def test_the_error_of_a_base_url_says_why_and_never_quotes_it(written: str, reason: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        normalise_base_url(written, GEMINI.provider)
+        normalise_base_url(written, GEMINI.provider, "OPENAI_BASE_URL")
     error = caught.value
     assert (error.code, error.provider) == ("not_configured", "gemini")
     assert reason in error.message
     assert not any(part in str(error) for part in ("secret", "proxy"))
     assert error.remedy is not None
     assert (error.remedy.action, error.remedy.provider) == ("fix_base_url", "gemini")
-    assert error.remedy.url == GEMINI.provider.base_url
+    assert (error.remedy.url, error.remedy.source) == (GEMINI.provider.base_url, "OPENAI_BASE_URL")
     names = (GEMINI.provider.base_url, "external_gemini_base_url", "INVOKEAI_EXTERNAL_GEMINI_BASE_URL")
     assert [name for name in names if name not in error.remedy.text] == []
 
