@@ -91,11 +91,17 @@ def faults_table() -> str:
 
 
 def _params(kind: FaultKind) -> str:
-    params = []
-    for name, param in kind.params.items():
-        values = dict.fromkeys((param.default, *param.choices))
-        params.append(f"`{name}`: {', '.join('unset' if value is None else str(value) for value in values)}")
-    return "; ".join(params) or "-"
+    return (
+        "; ".join(
+            f"`{name}`: {', '.join(_param_value(value) for value in dict.fromkeys((param.default, *param.choices)))}"
+            for name, param in kind.params.items()
+        )
+        or "-"
+    )
+
+
+def _param_value(value: object) -> str:
+    return "unset" if value in (None, "") else str(value)
 
 
 def mask_sentence() -> str:
