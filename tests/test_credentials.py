@@ -1,4 +1,4 @@
-"""Which key goes to which address: every combination of what the places say, and never another place's key."""
+"""Which key goes to which base URL: every combination of what the places hold, and never another place's key."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from invokeai_external.settings.settings import Credentials, credentials_in_invo
 OWN = "https://api.openai.com/v1"
 KEY, URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
 
-# What a place says: nothing, a key, an address, or both.
+# What a place holds: nothing, a key, a base URL, or both.
 SAYS = ("", "K", "A", "KA")
 
-# By what environment, file and usual variables say: whose key is used, and whose address ("own" for the provider's).
-# "!" stands for a key that was given for another address.
+# By what environment, file and usual variables say: whose key is used, and whose base URL ("own" for the provider's).
+# "!" stands for a key for another base URL.
 TABLE: Mapping[tuple[str, str, str], tuple[str, str]] = {
     ("", "", ""): ("", "own"),
     ("", "", "K"): ("usual", "own"),
@@ -71,7 +71,7 @@ TABLE: Mapping[tuple[str, str, str], tuple[str, str]] = {
     **{("KA", file, usual): ("environment", "environment") for file, usual in product(SAYS, SAYS)},
 }
 
-ADDRESSES = {place: f"https://{place}.example/v1" for place in ("environment", "file", "usual")}
+URLS = {place: f"https://{place}.example/v1" for place in ("environment", "file", "usual")}
 
 
 def named(says: Iterable[str]) -> str:
@@ -83,12 +83,12 @@ def key_of(found: Credentials) -> str | None:
 
 
 def sources(root: Path) -> dict[str, tuple[str, str]]:
-    """The names of each place's key and address."""
+    """The names of each place's key and base URL."""
     file = str(root / "api_keys.yaml")
     return {"environment": (KEY, URL), "file": (file, file), "usual": ("OPENAI_API_KEY", "OPENAI_BASE_URL")}
 
 
-def given(root: Path, says: tuple[str, str, str], addresses: Mapping[str, str]) -> dict[str, str]:
+def given(root: Path, says: tuple[str, str, str], urls: Mapping[str, str]) -> dict[str, str]:
     """Write the file; gives the environment."""
     environ: dict[str, str] = {}
     lines = []
@@ -96,10 +96,10 @@ def given(root: Path, says: tuple[str, str, str], addresses: Mapping[str, str]) 
         key, url = sources(root)[place]
         if place == "file":
             lines += [f"external_openai_api_key: key-of-{place}\n"] * ("K" in what)
-            lines += [f"external_openai_base_url: {addresses[place]}\n"] * ("A" in what)
+            lines += [f"external_openai_base_url: {urls[place]}\n"] * ("A" in what)
         else:
             environ |= {key: f"key-of-{place}"} if "K" in what else {}
-            environ |= {url: addresses[place]} if "A" in what else {}
+            environ |= {url: urls[place]} if "A" in what else {}
     (root / "api_keys.yaml").write_text("".join(lines))
     (root / "api_keys.yaml").chmod(0o600)
     return environ
@@ -110,15 +110,15 @@ def test_the_table_has_every_combination() -> None:
 
 
 @pytest.mark.parametrize(("says", "expected"), TABLE.items(), ids=map(named, TABLE))
-def test_a_key_goes_to_the_address_that_it_was_given_for(
+def test_a_key_goes_to_the_base_url_that_it_was_given_for(
     tmp_path: Path, says: tuple[str, str, str], expected: tuple[str, str]
 ) -> None:
-    environ = given(tmp_path, says, ADDRESSES)
+    environ = given(tmp_path, says, URLS)
     found = load_settings(tmp_path, environ).credentials["openai"]
-    key, address = expected
+    key, url = expected
     names = sources(tmp_path)
-    assert found.base_url == ADDRESSES.get(address)
-    assert found.base_url_source == (names[address][1] if address in names else None)
+    assert found.base_url == URLS.get(url)
+    assert found.base_url_source == (names[url][1] if url in names else None)
     if key.startswith("!") or not key:
         assert (key_of(found), found.source) == (None, None)
         assert found.unpaired == (names[key[1:]][0] if key else None)
@@ -135,21 +135,21 @@ def test_a_key_goes_to_the_address_that_it_was_given_for(
 
 
 @pytest.mark.parametrize("says", TABLE, ids=named)
-def test_places_that_name_the_same_address_may_share_a_key(tmp_path: Path, says: tuple[str, str, str]) -> None:
+def test_places_with_the_same_base_url_share_a_key(tmp_path: Path, says: tuple[str, str, str]) -> None:
     """One of them with a slash at its end. The first key among them is used."""
-    same = dict.fromkeys(ADDRESSES, "https://same.example/v1") | {"file": "https://same.example/v1/"}
+    same = dict.fromkeys(URLS, "https://same.example/v1") | {"file": "https://same.example/v1/"}
     environ = given(tmp_path, says, same)
     found = load_settings(tmp_path, environ).credentials["openai"]
     if "A" in says[0] + says[1]:
-        first = next((p for p, what in zip(ADDRESSES, says, strict=True) if what == "KA"), None)
+        first = next((p for p, what in zip(URLS, says, strict=True) if what == "KA"), None)
         assert key_of(found) == (f"key-of-{first}" if first else None)
 
 
 @pytest.mark.parametrize("says", TABLE, ids=named)
-def test_a_key_without_an_address_is_for_the_provider_s_own_also_where_that_is_named(
+def test_a_key_without_a_base_url_is_for_the_providers_own_even_if_another_place_names_that(
     tmp_path: Path, says: tuple[str, str, str]
 ) -> None:
-    own = dict.fromkeys(ADDRESSES, "https://API.openai.com:443") | {"file": f"{OWN}/"}
+    own = dict.fromkeys(URLS, "https://API.openai.com:443") | {"file": f"{OWN}/"}
     environ = given(tmp_path, says, own)
     found = load_settings(tmp_path, environ).credentials["openai"]
     assert found.unpaired is None or "A" in "".join(says)
@@ -158,18 +158,16 @@ def test_a_key_without_an_address_is_for_the_provider_s_own_also_where_that_is_n
 
 
 def test_in_invoke_the_usual_variables_do_not_count(tmp_path: Path) -> None:
-    environ = given(tmp_path, ("", "A", "KA"), ADDRESSES)
+    environ = given(tmp_path, ("", "A", "KA"), URLS)
     found = load_settings(tmp_path, environ, usual_variables=False).credentials["openai"]
-    assert found == Credentials(
-        base_url=ADDRESSES["file"], base_url_source=str(tmp_path / "api_keys.yaml"), unpaired=None
-    )
+    assert found == Credentials(base_url=URLS["file"], base_url_source=str(tmp_path / "api_keys.yaml"), unpaired=None)
 
 
 @pytest.mark.parametrize(
     ("written", "used"),
     [
         ("https://gateway.example", "https://gateway.example"),
-        # The package google-genai adds the version to whatever stands there.
+        # The package google-genai appends the version to any URL.
         ("https://gateway.example/gemini/", "https://gateway.example/gemini/v1beta"),
         ("https://gateway.example/gemini/v1", "https://gateway.example/gemini/v1"),
         ("https://[", "https://["),
@@ -197,18 +195,18 @@ def test_no_key_shows_when_a_place_is_printed() -> None:
 
 
 def live(says: tuple[str, str]) -> tuple[str | None, str | None]:
-    """What Invoke holds of a key and an address in the environment and the file."""
+    """The key and the base URL that Invoke holds, from the environment and the file."""
     environment, file = says
     key = "environment" if "K" in environment else "file" if "K" in file else None
     url = "environment" if "A" in environment else "file" if "A" in file else None
-    return f"key-of-{key}" if key else None, ADDRESSES[url] if url else None
+    return f"key-of-{key}" if key else None, URLS[url] if url else None
 
 
 @pytest.mark.parametrize(
     "says", list(product(SAYS, SAYS)), ids=["-".join(s or "0" for s in p) for p in product(SAYS, SAYS)]
 )
 def test_in_invoke_a_key_goes_where_it_goes_on_the_command_line(tmp_path: Path, says: tuple[str, str]) -> None:
-    environ = given(tmp_path, (*says, ""), ADDRESSES)
+    environ = given(tmp_path, (*says, ""), URLS)
     outside = load_settings(tmp_path, environ, usual_variables=False).credentials["openai"]
     inside = credentials_in_invoke("openai", *live(says), tmp_path, environ)
     assert (key_of(inside), inside.base_url) == (key_of(outside), outside.base_url)
@@ -217,31 +215,31 @@ def test_in_invoke_a_key_goes_where_it_goes_on_the_command_line(tmp_path: Path, 
 
 def test_in_invoke_what_its_page_saved_counts_at_once(tmp_path: Path) -> None:
     """The page changes what Invoke holds and the file; the environment stays."""
-    environ = given(tmp_path, ("KA", "KA", ""), ADDRESSES)
+    environ = given(tmp_path, ("KA", "KA", ""), URLS)
 
     def held(key: str | None, url: str | None) -> tuple[str | None, str | None, bool]:
         found = credentials_in_invoke("openai", key, url, tmp_path, environ)
         return key_of(found), found.base_url, found.unpaired is not None
 
     assert held("new", "https://new.example") == ("new", "https://new.example", False)
-    # A new key, whose page says nothing of the address that is the environment's.
-    assert held("new", ADDRESSES["environment"]) == (None, ADDRESSES["environment"], True)
-    # Both were saved; the address is the one that the environment has too.
+    # A new key, saved without the base URL, which is the environment's.
+    assert held("new", URLS["environment"]) == (None, URLS["environment"], True)
+    # Both were saved; the environment has the same base URL.
     (tmp_path / "api_keys.yaml").write_text(
-        f"external_openai_api_key: new\nexternal_openai_base_url: {ADDRESSES['environment']}\n"
+        f"external_openai_api_key: new\nexternal_openai_base_url: {URLS['environment']}\n"
     )
-    assert held("new", ADDRESSES["environment"]) == ("new", ADDRESSES["environment"], False)
+    assert held("new", URLS["environment"]) == ("new", URLS["environment"], False)
     assert held(None, None) == (None, None, False)
-    assert held(None, ADDRESSES["environment"]) == (None, ADDRESSES["environment"], False)
+    assert held(None, URLS["environment"]) == (None, URLS["environment"], False)
 
 
 def test_in_invoke_variables_count_in_lower_case_as_well(tmp_path: Path) -> None:
     environ = {KEY.lower(): "of-environment"}
-    found = credentials_in_invoke("openai", "of-environment", ADDRESSES["file"], tmp_path, environ)
+    found = credentials_in_invoke("openai", "of-environment", URLS["file"], tmp_path, environ)
     assert (found.api_key, found.unpaired) == (None, KEY)
 
 
 def test_in_invoke_a_file_that_broke_meanwhile_pairs_nothing(tmp_path: Path) -> None:
     (tmp_path / "api_keys.yaml").write_text("a: [")
-    found = credentials_in_invoke("openai", "k", ADDRESSES["file"], tmp_path, {KEY: "k"})
+    found = credentials_in_invoke("openai", "k", URLS["file"], tmp_path, {KEY: "k"})
     assert (found.api_key, found.unpaired) == (None, KEY)

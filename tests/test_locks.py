@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, across threads' and processes' open files, and none that outlives its holder."""
+"""Locks: one holder at a time, across threads' and processes' open files, and no lock that outlives its holder."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Lockless:
     unlock = lock
 
 
-def test_a_file_system_without_locks_says_so_and_is_written_to_all_the_same(tmp_path: Path) -> None:
+def test_a_file_system_without_locks_is_an_error_or_goes_on_unlocked(tmp_path: Path) -> None:
     with opened(tmp_path / "file") as handle, pytest.raises(OSError, match="No locks available"):
         try_lock(handle, system=Lockless())
     with locked(tmp_path / "lock", system=Lockless()):

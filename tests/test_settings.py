@@ -130,7 +130,7 @@ def test_gemini_has_two_usual_variables(tmp_path: Path) -> None:
     assert key_of(load(tmp_path, {"GOOGLE_API_KEY": "second"}, usual=True).credentials["gemini"]) == "second"
 
 
-def test_blank_values_count_as_none(tmp_path: Path) -> None:
+def test_blank_values_are_ignored(tmp_path: Path) -> None:
     write(
         tmp_path, "api_keys.yaml", "external_openai_api_key: ' of-file '\nexternal_openai_base_url: https://f.example\n"
     )
@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-# What is no settings file, or one that was made to stop whoever reads it.
+# Files that are not settings, or were made to stop their reader.
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefghi")
@@ -337,7 +337,7 @@ def test_anchors_and_merges_in_reason_are_read(tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("name", ["api_keys.yaml", "invokeai_external.yaml"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "endless device", "links in a loop", "socket", "folder"])
-def test_what_is_no_file_is_refused_at_once_and_never_replaced(tmp_path: Path, name: str, kind: str) -> None:
+def test_what_is_not_a_file_is_refused_and_never_replaced(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / name
     match kind:
         case "pipe":
@@ -446,7 +446,9 @@ def test_a_mistake_in_a_model_is_reported_with_line_and_field(tmp_path: Path, te
 
 
 @posix
-def test_a_key_is_written_for_its_owner_alone_and_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_readable_only_for_its_owner_and_written_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes: list[int] = []
     replace = Path.replace
 
@@ -678,7 +680,7 @@ def test_a_key_is_taken_out_of_its_quotes_wherever_it_stands(tmp_path: Path, wri
 
 @pytest.mark.parametrize("key", [f"{'sk-secret'}\nsecond", "your-openai-key", "two sk-secret words"])
 @pytest.mark.parametrize("variable", [OPENAI_KEY, "OPENAI_API_KEY"])
-def test_a_variable_whose_key_is_none_is_named(tmp_path: Path, key: str, variable: str) -> None:
+def test_a_variable_with_an_invalid_key_is_named(tmp_path: Path, key: str, variable: str) -> None:
     found = load(tmp_path, {variable: key}, usual=True).credentials["openai"]
     assert found.api_key is not None
     with pytest.raises(NotConfiguredError) as caught:

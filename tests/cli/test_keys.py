@@ -158,7 +158,7 @@ def test_the_list_of_keys_needs_neither_a_root_nor_an_environment(usual: bool, t
 def test_the_sandbox_accepts_a_base_url_without_a_version(
     run: Any, out: Path, provider: str, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Roots of 0.1 hold such addresses, to which it added one."""
+    """Roots of 0.1 have such base URLs, to which it added a version."""
     monkeypatch.setenv(f"INVOKEAI_EXTERNAL_{provider.upper()}_BASE_URL", f"{sandbox_url}/{provider}")
     assert run("keys", "test", provider).code == 0
     model = OPENAI if provider == "openai" else GEMINI

@@ -30,7 +30,7 @@ def test_files_are_named_by_day_model_and_prompt_and_never_overwritten(run: Any,
 def test_an_image_is_saved_elsewhere_if_its_folder_is_gone(
     run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder goes away after the check and before the picture is there."""
+    """The folder goes away after the check and before the image arrives."""
     from invokeai_external.cli import image_files
 
     spare = tmp_path / "spare"

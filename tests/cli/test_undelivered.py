@@ -1,4 +1,4 @@
-"""``undelivered`` and what the doctor says of it: images that were paid for and lie in no gallery."""
+"""``undelivered`` and what the doctor says of it: images that were paid for and are not in the gallery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from invokeai_external.cli.commands.undelivered import undelivered_images
 from invokeai_external.cli.main import main
 
-FIXTURE = Path(__file__).parent / "fixtures" / "root_0_1"
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "root_0_1"
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Path:
     return copytree(FIXTURE, tmp_path / "root")
 
 
-def test_all_are_listed_with_what_is_known_of_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_listed_with_what_is_known_about_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["undelivered", "--root", str(root), "--json"]) == 0
     images = json.loads(capsys.readouterr().out)["images"]
     places = [Path(image["path"]).relative_to(root).parts[0] for image in images]
@@ -33,7 +33,7 @@ def test_all_are_listed_with_what_is_known_of_them(root: Path, capsys: pytest.Ca
         assert "prompt" not in json.dumps(image)
 
 
-def test_people_get_a_line_each(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_json_each_image_is_a_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["undelivered", "--root", str(root)]) == 0
     out, err = capsys.readouterr()
     assert [str(root) in line for line in out.splitlines()] == [True] * 4
@@ -47,7 +47,7 @@ def test_a_root_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out) == {"images": []}
 
 
-def test_what_cannot_be_read_is_listed_all_the_same(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
     kept, rescued = tmp_path / "invokeai_external_kept" / "a-000000", tmp_path / "invokeai_external_rescued"
     unfinished = tmp_path / "invokeai_external_kept" / ".unfinished-x"
     for folder in (kept, rescued, unfinished):
@@ -66,7 +66,7 @@ def test_what_cannot_be_read_is_listed_all_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cost", [f"1{'0' * 400}", "NaN", "-Infinity", "true", '"1"'])
-def test_a_cost_that_is_no_sum_of_money_is_unknown(cost: str, tmp_path: Path) -> None:
+def test_a_cost_that_is_not_an_amount_is_unknown(cost: str, tmp_path: Path) -> None:
     kept = tmp_path / "invokeai_external_kept" / "a-000000"
     kept.mkdir(parents=True)
     (kept / "picture-1.png").write_bytes(b"no image")

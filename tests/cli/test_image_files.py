@@ -65,7 +65,7 @@ def test_a_name_leaves_room_for_a_number_and_a_sidecar(model: str, prompt: str, 
 
 
 @pytest.mark.parametrize("model", ["../../etc/passwd", "a\0b", "CON:|?*", "\x1b[31m", "..", "\ud800", "\u202egnp"])
-def test_no_model_and_no_prompt_leads_out_of_the_folder(model: str, tmp_path: Path) -> None:
+def test_no_model_or_prompt_leads_out_of_the_folder(model: str, tmp_path: Path) -> None:
     prompts = ["/etc/passwd", "..", "\0", "\n\n", ". . .", "\udce9"]
     inside = tmp_path / "inside"
     saved = [ImageFolder(inside).save(an_image(prompt, model)) for prompt in prompts]
@@ -79,15 +79,15 @@ DYING = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import test_files
+import test_image_files
 from invokeai_external.cli.image_files import ImageFolder
 folder = ImageFolder(Path({folder!r}))
 os.link = os.replace = os.rename = lambda *_, **__: os._exit(9)
-folder.save(test_files.an_image())
+folder.save(test_image_files.an_image())
 """
 
 
-def test_a_death_before_the_name_is_taken_leaves_no_empty_file_and_the_bytes(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_bytes_and_no_empty_file(tmp_path: Path) -> None:
     code = DYING.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     (left,) = tmp_path.iterdir()
@@ -105,7 +105,7 @@ def failing(number: int) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EACCES, errno.ENOSYS])
-def test_a_file_system_without_links_takes_images_all_the_same(
+def test_images_are_saved_on_a_file_system_without_links(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", failing(number))
@@ -115,7 +115,7 @@ def test_a_file_system_without_links_takes_images_all_the_same(
     assert all(is_whole(path) for path in paths)
 
 
-def test_where_renaming_fails_nothing_empty_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
     monkeypatch.setattr(os, "replace", failing(errno.EIO))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
@@ -127,9 +127,7 @@ def test_where_renaming_fails_nothing_empty_is_left(tmp_path: Path, monkeypatch:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_is_lost_if_no_folder_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk has no room for one, and so the caller goes on with the other images."""
     folder = ImageFolder(tmp_path)
     monkeypatch.setattr(tempfile, "mkstemp", failing(errno.ENOSPC))
@@ -138,8 +136,8 @@ def test_where_there_is_no_temporary_folder_either_an_image_is_lost_in_a_sentenc
         folder.save(an_image())
 
 
-def test_settings_that_cannot_be_written_cost_no_image(tmp_path: Path) -> None:
-    """Such as a text that is no Unicode, in a place that nobody thought of."""
+def test_an_image_is_saved_even_if_its_settings_cannot_be(tmp_path: Path) -> None:
+    """Such as a text that is not Unicode, in an unexpected place."""
     saved = ImageFolder(tmp_path).save(an_image("\udce9"))
     assert is_whole(saved.path)
 

@@ -1,4 +1,4 @@
-"""Recall of anybody's files: what is printed can be pasted, and does nothing but ask for the image again."""
+"""``recall`` of foreign files: the printed command can be pasted and only asks for the image again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invokeai_external.cli.recall_command import recall_command
 from invokeai_external.images.embed import embed_text
 from invokeai_external.providers import catalog
 
-from .support.samples import png_of
+from ..support.samples import png_of
 
 PNG = png_of("RGB", (8, 8))
 OPTIONS = {name for page in catalog.pages() for config in page.configs() for name in config.options}
@@ -86,9 +86,7 @@ HOSTILE: dict[str, str] = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("json_too", [[], ["--json"]])
-def test_settings_that_nobody_can_read_are_told_in_a_sentence(
-    text: str, json_too: list[str], recall: Callable[..., Done]
-) -> None:
+def test_settings_that_cannot_be_read_are_an_error(text: str, json_too: list[str], recall: Callable[..., Done]) -> None:
     done = recall(text, *json_too)
     assert done.code == 2
     assert "Traceback" not in done.err + done.out
@@ -116,7 +114,7 @@ def test_a_prompt_of_any_script_stays_as_it_is(text: str, recall: Callable[..., 
     assert done.err == ""
 
 
-def test_numbers_without_end_are_none(recall: Callable[..., Done]) -> None:
+def test_numbers_that_are_too_large_are_ignored(recall: Callable[..., Done]) -> None:
     text = '{"positive_prompt": "x", "external": {"cost_usd": NaN, "a": [-Infinity, 1e999, 1.5]}, "seed": 1e400}'
     assert json.loads(recall(text, "--json").out) == {
         "positive_prompt": "x",
@@ -158,7 +156,7 @@ def test_only_plain_options_that_generate_knows_are_printed(
 
 
 @pytest.mark.parametrize("value", ["-1", -1, "--root"])
-def test_a_value_that_begins_with_a_dash_is_no_option(value: object) -> None:
+def test_a_value_that_begins_with_a_dash_is_not_an_option(value: object) -> None:
     command = recall_command({"positive_prompt": "x", "seed": value, "external": OURS})
     assert command[-1] == f"--seed={value}"
 
