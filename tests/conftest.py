@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import os
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+_MAIN = threading.main_thread()
 _GUARD = Path(__file__).parent / "guard"
 sys.path.insert(0, str(_GUARD))
 import sitecustomize  # noqa: E402, F401 - importing it puts the guard up, whatever sitecustomize the machine has
@@ -41,6 +45,23 @@ def _on_the_day_of_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     Programs that a test starts have the real day; a test of another day gives it to what it looks at.
     """
     monkeypatch.setattr("invokeai_external.clock.utc_today", lambda: TODAY)
+
+
+@pytest.fixture(autouse=True)
+def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ``make test-fast``, fail a test that starts a process or sleeps."""
+    if request.config.getoption("markexpr") != "not slow":
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("This test starts a process or sleeps: mark it with @pytest.mark.slow")
+
+    sleep = time.sleep
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    # Threads may poll.
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: (sleep if threading.current_thread() is not _MAIN else refuse)(seconds)
+    )
 
 
 @pytest.fixture
