@@ -56,12 +56,12 @@ with SandboxServer() as server:
 
 @dataclass
 class Mixture:
-    """What came of the calls.
+    """How the calls ended.
 
     Attributes:
         images: How many calls ended in images.
         errors: How many ended in each error.
-        wrong: What should not be, in words.
+        wrong: What should not be, as sentences.
         memory: The resident memory in bytes, after each call.
         files: The open files before, and after closing.
         threads: The threads before, and after closing.
@@ -105,7 +105,7 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
             numbers = range(first, min(first + _AT_ONCE, calls))
             await sandbox.delete("/sandbox/faults")
             await sandbox.delete("/sandbox/requests")
-            # What holds a model for minutes is to hold one batch alone.
+            # What holds a model for minutes is to hold only one batch.
             service._attempts._holds.clear()
             requests = []
             for number in numbers:
@@ -199,7 +199,7 @@ def _resident() -> int:
 
 @contextlib.contextmanager
 def served() -> Iterator[str]:
-    """A sandbox in a process of its own, so that its memory is not counted; gives its address."""
+    """A sandbox in a separate process, so that its memory is not counted; gives its URL."""
     script = _SERVER.format(root=str(Path(__file__).resolve().parent.parent))
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -244,7 +244,7 @@ def _errors_by_code() -> dict[str, list[type[ExternalError]]]:
         importlib.import_module(f"invokeai_external.{module}")
     found: dict[str, list[type[ExternalError]]] = {}
     for kind in _below(ExternalError):
-        # The tests make some of their own.
+        # The tests make some, too.
         if kind.__module__.startswith("invokeai_external.") and "code" in vars(kind):
             found.setdefault(kind.code, []).append(kind)
     return found
@@ -261,7 +261,7 @@ def _exit_code(kind: type[ExternalError]) -> int:
 
 
 def _notice_codes() -> Iterator[str]:
-    """The codes of all notices that the code can make, as they stand in it."""
+    """The codes of all notices that the code can make, as they are in it."""
     for module in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             match node:
@@ -269,12 +269,12 @@ def _notice_codes() -> Iterator[str]:
                     yield code
 
 
-# What is sent, and the metadata of what came
+# What is sent, and the metadata of the images
 
 
 @pytest.fixture(scope="module")
 def inputs() -> Mapping[str, InputImage]:
-    """The pictures that go in, the same bytes for ever; the mask is white where to change."""
+    """The images that go in, the same bytes for ever; the mask is white where to change."""
     mask = Image.new("L", (512, 384))
     mask.paste(255, (128, 96, 384, 288))
     file = io.BytesIO()
@@ -398,7 +398,7 @@ def _without_images(value: Any) -> Any:
 
 
 def _hashed(data: bytes) -> str:
-    """A picture by its pixels if it is a PNG, which each release of zlib may pack in its own way; else by its bytes."""
+    """An image by its pixels if it is a PNG, which each release of zlib may pack in its own way; else by its bytes."""
     with Image.open(io.BytesIO(data)) as image:
         kind, what = image.format, f"{image.mode} {image.width}x{image.height}"
         content = image.tobytes() if kind == "PNG" else data

@@ -69,7 +69,7 @@ def test_its_settings_are_read(root: Path) -> None:
     }
 
 
-def test_its_addresses_are_used_as_they_stand(
+def test_its_base_urls_are_used_as_they_are(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for provider in PROVIDER_IDS:
@@ -95,7 +95,7 @@ def test_its_models_are_known(root: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["gemini-nano-banana-2.1", "openai/gpt-image-2.6-flare"])
-def test_a_picture_is_made_with_it(model: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_is_made_with_it(model: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["generate", "a fox", "--model", model, "--sandbox", "--json"]
     assert main([*arguments, "--root", str(root), "--out", str(root / "pictures")]) == 0
     [made] = json.loads(capsys.readouterr().out)["images"]
@@ -104,7 +104,7 @@ def test_a_picture_is_made_with_it(model: str, root: Path, capsys: pytest.Captur
         assert image.size == (made["width"], made["height"])
 
 
-def test_every_picture_in_it_is_recalled(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_image_in_it_is_recalled(capsys: pytest.CaptureFixture[str]) -> None:
     now: dict[str, Any] = {}
     for name in IMAGES:
         codes = [main(["recall", str(FIXTURE / name), *json_too]) for json_too in ([], ["--json"])]
@@ -127,7 +127,7 @@ def test_its_kept_results_are_handed_out(root: Path) -> None:
     assert prompts == {"a lighthouse, kept": [Size(256, 192)] * 2, "a garden, kept": [Size(256, 192)]}
 
 
-def test_its_rescued_pictures_hold_their_settings() -> None:
+def test_its_rescued_images_hold_their_settings() -> None:
     [rescued] = (FIXTURE / RESCUED_FOLDER).iterdir()
     found = metadata.read(rescued.read_bytes())
     assert found is not None

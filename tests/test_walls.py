@@ -19,7 +19,7 @@ VOCABULARY = ("clock", "errors", "files", "locks", "metadata", "request", "resul
 """The modules beside the rooms, which every room may import."""
 
 ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", "settings", "service")
-"""Each room may import those before it, and none behind it."""
+"""Each room may import those before it, and not those behind it."""
 
 HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
@@ -85,7 +85,7 @@ def test_the_vocabulary_imports_no_room() -> None:
 
 
 @pytest.mark.parametrize("name", ROOMS)
-def test_a_room_imports_none_behind_it(name: str) -> None:
+def test_a_room_does_not_import_those_behind_it(name: str) -> None:
     behind = ROOMS[ROOMS.index(name) + 1 :]
     assert breaches(ours(*behind, *HOSTS), inside={name}) == []
 
@@ -161,7 +161,7 @@ def test_the_pure_core_opens_no_file_and_reads_no_clock(path: Path) -> None:
     assert not {"time", "random", "secrets"} & IMPORTS[path]
 
 
-def test_invoke_is_imported_in_its_own_room_alone() -> None:
+def test_invoke_is_imported_only_in_its_own_room() -> None:
     assert breaches({"invokeai"}, outside={"invoke"}) == []
 
 
@@ -180,7 +180,7 @@ def test_only_the_host_package_imports_more_of_invoke_than_its_public_node_api()
     }
 
 
-def test_the_command_line_is_imported_by_itself_and_by_main_alone() -> None:
+def test_the_command_line_is_imported_only_by_itself_and_by_main() -> None:
     assert breaches({"invokeai_external.cli"}, outside={"cli", "__main__"}) == []
     assert breaches({"typer", "rich"}, outside={"cli", "__main__"}) == []
 
@@ -189,7 +189,7 @@ def test_no_software_kit_of_a_vendor_is_used() -> None:
     assert breaches({"openai", "google"}) == []
 
 
-def test_the_http_client_is_met_in_the_transport_alone() -> None:
+def test_the_http_client_is_imported_only_in_the_transport() -> None:
     assert breaches({"httpx"}, outside={"transport"}) == []
 
 

@@ -53,7 +53,7 @@ def _base64(place: int) -> str:
 
 @cache
 def openai_answers() -> tuple[Any, ...]:
-    """Bodies of OpenAI's Images API: with data, with an address, several, with usage."""
+    """Bodies of OpenAI's Images API: with data, with a URL, several, with usage."""
     usage = {
         "input_tokens": 12,
         "input_tokens_details": {"text_tokens": 12, "image_tokens": 0},

@@ -58,7 +58,7 @@ class Target(NamedTuple):
     """One thing that is fuzzed.
 
     Attributes:
-        name: Its name; cases that once failed lie in ``examples/NAME/``.
+        name: Its name; cases that once failed are in ``examples/NAME/``.
         make: Gives the case of some dice.
         check: Raises for a case that ends as it must not: any error but those that are meant, or a broken promise.
     """
@@ -125,7 +125,7 @@ def _stream_of(events: list[Any], dice: Random) -> bytes:
 class _Server:
     """A server that gives the bytes it was handed, and a Service that calls it, in one event loop.
 
-    An image that a response names by address is given as a file that is whole.
+    An image that a response names by URL is given as a file that is whole.
     """
 
     def __init__(self, portal: BlockingPortal, folder: Path) -> None:
@@ -168,7 +168,7 @@ class _Server:
         self._calls += 1
         assert self._service is not None
         model = {"openai": "gpt-image-2.5-flare", "gemini": "gemini-nano-banana-2.1"}[provider]
-        # A snapshot of its own: a wait that one case asks for is not the next one's.
+        # A separate snapshot: a wait that one case asks for is not the next one's.
         request = GenerationRequest(
             model=f"{provider}/{model}-{self._calls}",
             prompt="a red fox",

@@ -21,7 +21,7 @@ def _refuse_the_internet(event: str, arguments: tuple[object, ...]) -> None:
     if event == "socket.getaddrinfo":
         host = arguments[0]
     elif event in ("socket.connect", "socket.sendto"):
-        # A Unix socket's address is a path, which stays on this machine.
+        # The name of a Unix socket is a path, which stays on this machine.
         address = arguments[1]
         host = address[0] if isinstance(address, tuple) else None
     else:

@@ -1,6 +1,6 @@
 """A server that says byte for byte what a test has it say: half answers, odd framing, silence, no end.
 
-It speaks no HTTP of its own beyond reading a request, so that nothing of what is said is put right on the way::
+It speaks no HTTP beyond reading a request, so that nothing of what is said is put right on the way::
 
     with RawServer(answer(b"{}"), HOLD) as server:
         httpx.get(server.url)
@@ -48,7 +48,7 @@ class RawServer:
         script: Is asked what to say to a request, in place of the steps.
 
     Attributes:
-        url: Its address, without a slash at the end.
+        url: Its URL, without a slash at the end.
         requests: All that came, in order.
     """
 
@@ -130,13 +130,13 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def head(status: int = 200, /, **headers: object) -> bytes:
-    """The head of an answer; an underscore in the name of a header is a hyphen."""
+    """The head of a response; an underscore in the name of a header is a hyphen."""
     lines = [f"HTTP/1.1 {status} Said", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 
 
 def answer(body: bytes, status: int = 200, **headers: object) -> bytes:
-    """A whole answer of JSON, its length announced."""
+    """A whole JSON response, its length announced."""
     return head(status, **{"content_type": "application/json", "content_length": len(body), **headers}) + body
 
 
@@ -146,7 +146,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def chunked(*pieces: bytes, **headers: object) -> bytes:
-    """The head and these pieces of an answer in chunks, without the chunk that ends it."""
+    """The head and these pieces of a response in chunks, without the chunk that ends it."""
     begin = head(200, **{"content_type": "application/json", "transfer_encoding": "chunked", **headers})
     return begin + b"".join(map(chunk, pieces))
 
