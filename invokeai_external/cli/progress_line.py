@@ -1,4 +1,4 @@
-"""The progress line on a terminal, redrawn while time passes; nothing is shown without a terminal."""
+"""The progress line on a terminal, redrawn while time passes; without a terminal, nothing is shown."""
 
 from __future__ import annotations
 

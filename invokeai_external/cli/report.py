@@ -1,4 +1,4 @@
-"""Reports results and failures: to people on standard error, to programs as JSON on standard output."""
+"""Reports results and errors: to people on standard error, to programs as JSON on standard output."""
 
 from __future__ import annotations
 

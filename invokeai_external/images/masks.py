@@ -1,4 +1,4 @@
-"""Converts masks, which mark what to change in an image, between the forms that people paint and providers expect.
+"""Converts masks between the forms that people paint and those that providers expect.
 
 The internal form is a PNG of mode L: 255 = change, 0 = keep, values between = partly.
 """

@@ -1,4 +1,4 @@
-"""The sandbox's own routes: order faults, and read the received requests."""
+"""The sandbox's own routes: queue faults, and read the received requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``doctor``: what is installed in an Invoke root, which keys are set, what is wrong and how to fix it."""
+"""``doctor``: reports what is installed in an Invoke root, which keys are set, what is wrong and how to fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts paid images into the gallery that no node fetches any more, such as those of a cancelled run."""
+"""Puts paid images into the gallery if no node fetches them any more, such as those of a cancelled run."""
 
 from __future__ import annotations
 

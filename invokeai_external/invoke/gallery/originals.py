@@ -1,4 +1,4 @@
-"""The files of signed images as received. Invoke writes its own metadata into its copy, which breaks the signature.
+"""Stores signed images as received, since Invoke writes its metadata into its own copy and breaks the signature.
 
 Each is a file below ``invokeai_external_originals`` in Invoke's root, named by its hash. For each gallery image that
 was saved from it, a small JSON file beside it links the two. Only such a link leads to an original, never the metadata

@@ -1,4 +1,4 @@
-"""Sends the requests of queued items before their turn: Invoke runs one item at a time, a provider takes many calls.
+"""Sends the requests of queued items before their turn, since Invoke runs only one item at a time.
 
 The queue is read whenever it changes (``queue_watcher``). In the items that run or wait, look-ahead finds the external
 nodes whose inputs are known, and starts their runs as far as the provider's ``concurrency`` allows; a result that waits
