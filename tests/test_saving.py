@@ -34,7 +34,7 @@ class Gallery:
         self.board: str | None = None
         self.before: list[list[str]] = []
 
-    def save(self, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+    def save(self, image: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
         assert isinstance(before, list)
         self.before.append(list(before))
         if metadata.get("colour") in self.refused:
@@ -43,7 +43,7 @@ class Gallery:
             raise ValueError("no such board")
         name = f"{len(self.saved) + 1}.png"
         self.saved[name] = metadata
-        self.sizes.append(picture.size)
+        self.sizes.append(image.size)
         return name
 
     def leave_board(self) -> bool:

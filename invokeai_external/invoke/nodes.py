@@ -263,8 +263,8 @@ class _Gallery:
         self._node = node
         self._context = context
 
-    def save(self, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
-        return save_image(self._context, picture, metadata, before=before)
+    def save(self, image: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+        return save_image(self._context, image, metadata, before=before)
 
     def leave_board(self) -> bool:
         has_board, self._node.board = self._node.board is not None, None
@@ -292,9 +292,9 @@ def _show_progress(context: InvocationContext, line: str, preview: Preview | Non
     if preview is not None:
         # A damaged preview is not shown.
         with suppress(ImageError):
-            picture = rgb_thumbnail(preview.data, longest_px=_PREVIEW_PX)
-            size = size or preview.size or Size(*picture.size)
-            context.util.signal_progress(line, image=picture, image_size=(size.width, size.height))
+            preview_image = rgb_thumbnail(preview.data, longest_px=_PREVIEW_PX)
+            size = size or preview.size or Size(*preview_image.size)
+            context.util.signal_progress(line, image=preview_image, image_size=(size.width, size.height))
             return
     context.util.signal_progress(line)
 

@@ -12,24 +12,24 @@ class Canned:
     """The part of OpenAI's API that is needed for one image; serve ``app`` under ``/openai``.
 
     Attributes:
-        picture: The image file of every response.
+        image: The file of every response.
         sent: The files of the last edit, in the order of the form.
     """
 
     def __init__(self) -> None:
-        self.picture = b""
+        self.image = b""
         self.sent: list[bytes] = []
         self.calls = 0
         self.app = FastAPI()
         self.app.add_api_route("/openai/v1/models", self._models, methods=["GET"])
         for path in ("generations", "edits"):
-            self.app.add_api_route(f"/openai/v1/images/{path}", self._pictures, methods=["POST"])
+            self.app.add_api_route(f"/openai/v1/images/{path}", self._images, methods=["POST"])
 
     async def _models(self) -> dict[str, object]:
         return {"object": "list", "data": []}
 
-    async def _pictures(self, request: Request) -> dict[str, object]:
+    async def _images(self, request: Request) -> dict[str, object]:
         async with request.form() as form:
             self.sent = [await file.read() for _, file in form.multi_items() if isinstance(file, UploadFile)]
         self.calls += 1
-        return {"created": 1, "data": [{"b64_json": base64.b64encode(self.picture).decode("ascii")}]}
+        return {"created": 1, "data": [{"b64_json": base64.b64encode(self.image).decode("ascii")}]}

@@ -45,20 +45,20 @@ class Soaked:
     Attributes:
         ended: How many items ended in each way; ``deleted`` if a clear removed them.
         calls: How many calls ended in each way: their status, or ``abandoned``.
-        pictures: How many images are in the gallery.
+        images: How many images are in the gallery.
         kept: How many results are in the cache.
         wrong: What is wrong, one sentence each.
     """
 
     ended: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
-    pictures: int = 0
+    images: int = 0
     kept: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         return (
-            f"items: {dict(self.ended)}; calls: {dict(self.calls)}; pictures in the gallery: {self.pictures}; "
+            f"items: {dict(self.ended)}; calls: {dict(self.calls)}; images in the gallery: {self.images}; "
             f"kept on disk: {self.kept}; wrong: {self.wrong or 'nothing'}"
         )
 
@@ -89,7 +89,7 @@ def soak(invoke: Invoke, sandbox: Sandbox, count: int, dice: random.Random) -> S
     found = [wait_for(lambda number=number: _end_of(invoke, number), _MOST_S) for number in items]  # type: ignore[misc]
     wait_for(lambda: sandbox.in_flight() == 0, 30)
     soaked = Soaked(Counter(item["status"] for item in found), Counter(str(c["outcome"]) for c in sandbox.calls()))
-    soaked.pictures = len(set(invoke.gallery()) - before)
+    soaked.images = len(set(invoke.gallery()) - before)
     soaked.kept = _kept(invoke) - kept_before
     _judge(soaked, invoke, sandbox, found, items)
     wait_for(lambda: invoke.threads <= threads + _GROWN_THREADS or None, 30)
@@ -153,12 +153,12 @@ def _judge(soaked: Soaked, invoke: Invoke, sandbox: Sandbox, found: list[Json], 
         if item["status"] == "completed":
             shown = [invoke.picture(name).metadata["positive_prompt"] for name in output_names(item)]
             if shown != [prompts[item["item_id"]]]:
-                soaked.wrong.append(f"item {item['item_id']} has pictures of {shown}")
+                soaked.wrong.append(f"item {item['item_id']} has images of {shown}")
         if item["status"] == "failed" and item["error_type"] not in _REFUSED:
             soaked.wrong.append(f"item {item['item_id']} failed: {item['error_message']}")
     # Of a call that was answered in the moment of its cancel, the image may be gone with it.
     given_up = soaked.ended["canceled"] + soaked.ended["deleted"]
-    lost = soaked.calls["200"] - soaked.pictures - soaked.kept
+    lost = soaked.calls["200"] - soaked.images - soaked.kept
     if not 0 <= lost <= 3 + given_up // 20:
         soaked.wrong.append(f"{lost} answers went neither into the gallery nor to disk, of {given_up} runs given up")
     refused = soaked.calls["400"] + soaked.calls["429"]

@@ -84,7 +84,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_png_is_saved_as_received(photographing: Invoke, canned: Canned, graph: Json, name: str) -> None:
-    canned.picture = FILES[name]
+    canned.image = FILES[name]
     [picture] = photographing.run(graph)
     assert without_texts(picture.data) == without_texts(FILES[name])
     assert texts_of(picture.data) == ["invokeai_graph", "invokeai_metadata"]
@@ -101,9 +101,9 @@ def test_a_png_is_saved_as_received(photographing: Invoke, canned: Canned, graph
 def test_another_format_becomes_a_png_with_the_same_pixels(
     photographing: Invoke, canned: Canned, graph: Json, kind: str
 ) -> None:
-    canned.picture = encoded(painted("RGB", SIZE), kind, icc_profile=PROFILE)
+    canned.image = encoded(painted("RGB", SIZE), kind, icc_profile=PROFILE)
     [picture] = photographing.run(graph)
-    with Image.open(io.BytesIO(canned.picture)) as came:
+    with Image.open(io.BytesIO(canned.image)) as came:
         assert picture.image.tobytes() == came.convert("RGB").tobytes()
     assert picture.image.format == "PNG"
     assert info(picture.data)["icc_profile"] == PROFILE
@@ -111,7 +111,7 @@ def test_another_format_becomes_a_png_with_the_same_pixels(
 
 def test_the_next_node_reads_the_received_image(photographing: Invoke, canned: Canned, graph: Json) -> None:
     """Invoke passes the saved object itself to the next node."""
-    canned.picture = png_of("RGBA", SIZE)
+    canned.image = png_of("RGBA", SIZE)
     graph["nodes"]["each"] = {"id": "each", "type": "iterate"}
     graph["nodes"]["grey"] = {"id": "grey", "type": "img_conv", "mode": "L"}
     graph["edges"] = [
@@ -121,7 +121,7 @@ def test_the_next_node_reads_the_received_image(photographing: Invoke, canned: C
     item = photographing.ended(photographing.enqueue(graph))
     assert item["status"] == "completed", item["error_message"]
     [made] = [o["image"]["image_name"] for o in item["session"]["results"].values() if o["type"] == "image_output"]
-    with Image.open(io.BytesIO(canned.picture)) as came:
+    with Image.open(io.BytesIO(canned.image)) as came:
         assert photographing.picture(made).image.tobytes() == came.convert("L").tobytes()
 
 
@@ -129,7 +129,7 @@ class TestCache:
     """A run from the cache copies the file."""
 
     def test_the_copy_has_the_same_bytes_and_texts(self, photographing: Invoke, canned: Canned, graph: Json) -> None:
-        canned.picture = FILES["16 bits"]
+        canned.image = FILES["16 bits"]
         graph["nodes"]["picture"] |= {"use_cache": True, "prompt": "copied"}
         workflow = json.loads((REPOSITORY / "workflows" / "text-to-picture.json").read_text(encoding="utf-8"))
         pictures = [*photographing.run(graph, workflow=workflow), *photographing.run(graph)]
@@ -146,7 +146,7 @@ class TestCache:
 def test_input_images_are_sent_as_on_disk(
     photographing: Invoke, canned: Canned, graph: Json, photo: Image.Image
 ) -> None:
-    canned.picture = png_of("RGB", SIZE)
+    canned.image = png_of("RGB", SIZE)
     names = [photographing.upload(photo), *(photographing.upload(painted(mode, SIZE)) for mode in ("RGBA", "L", "P"))]
     init, *references = [{"image_name": name} for name in names]
     graph["nodes"]["picture"] |= {"init_image": init, "reference_images": references}

@@ -24,4 +24,4 @@ def test_every_run_ends_in_a_valid_state_and_every_call_is_accounted_for(undistu
     soaked = soak(undisturbed, sandbox, 30, random.Random(20261125))
     assert soaked.wrong == [], soaked.told()
     assert soaked.ended.total() == 30
-    assert soaked.pictures > 0
+    assert soaked.images > 0

@@ -62,8 +62,8 @@ def deliver(
         try:
             stored = originals.store(image)
             metadata = destination.metadata(with_notice(stored.metadata, FROM_CANCELLED_RUN))
-            picture = PassthroughImage.from_file(image.data, dropped=INVOKE_KEYWORDS).resized_to(destination.size)
-            name = gallery.deliver(picture, metadata, user=destination.user, board=destination.board)
+            passthrough = PassthroughImage.from_file(image.data, dropped=INVOKE_KEYWORDS).resized_to(destination.size)
+            name = gallery.deliver(passthrough, metadata, user=destination.user, board=destination.board)
         # Invoke raises various errors.
         except Exception as error:
             failed.append(image)

@@ -23,7 +23,7 @@ __all__ = ["GalleryImage", "NodeGallery", "Saver"]
 class NodeGallery(Protocol):
     """Invoke's gallery, as a running node sees it."""
 
-    def save(self, picture: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
+    def save(self, image: Image.Image, metadata: dict[str, Any], *, before: Container[str]) -> str:
         """Save an image and return its name; ``before`` has the names of those that this run saved before it."""
 
     def leave_board(self) -> bool:
@@ -107,8 +107,8 @@ class Saver:
         """Save one image, without its board if the board is the problem; return its name or raise NotSavedError."""
         try:
             # Invoke's own texts in a received file describe another run.
-            picture = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS).resized_to(size)
-            name = self._gallery.save(picture, metadata, before=self._names)
+            passthrough = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS).resized_to(size)
+            name = self._gallery.save(passthrough, metadata, before=self._names)
         except Exception as error:
             cause = root_cause(error)
         else:
