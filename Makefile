@@ -33,7 +33,7 @@ test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --fail-under=95 --include=$(MUST_BE_COVERED)
 
-test-fast: $(VENV)/.test ## Run the tests that start no process and do not wait: the ones to run while you work
+test-fast: $(VENV)/.test ## Run the quick tests: those that start no process and do not wait
 	@$(BIN)/python -m pytest --numprocesses auto -m "not slow"
 
 test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed in your cache folder (7 GB) if it is missing

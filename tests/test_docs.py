@@ -250,6 +250,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @examples(CLI_EXAMPLES)
 def test_commands_run(
     example: Example,
@@ -270,6 +271,7 @@ def test_commands_run(
     assert main(arguments) == (int(exit_code[1]) if exit_code else 0), capsys.readouterr().err
 
 
+@pytest.mark.slow
 @examples(SERVER_EXAMPLES)
 def test_the_sandbox_serves_until_interrupted(example: Example) -> None:
     # The last --port wins: any free port, so that another sandbox is not in the way.
@@ -309,6 +311,7 @@ def test_make_targets_exist(example: Example) -> None:
 # Python, YAML and JSON examples
 
 
+@pytest.mark.slow
 @examples(fenced("python"))
 def test_python_examples_run(example: Example, folder: Path, sandbox_url: str) -> None:
     for module, package in (("openai", "openai"), ("google.genai", "genai")):

@@ -41,6 +41,8 @@ from invokeai_external.sandbox import create_app
 from .golden.compare import check, differences, shape
 from .support.servers import SandboxServer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "invokeai_external"
 PICTURES = ROOT / "tests" / "fixtures" / "root_0_1" / "pictures"

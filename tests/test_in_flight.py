@@ -267,6 +267,7 @@ def test_calls_of_one_model_are_one_sentence() -> None:
     assert all(word in notices[1].message for word in ("1 call", "acme", "acme-1"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_call_in_flight_when_the_program_is_killed_is_told_by_the_next_command(

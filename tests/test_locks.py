@@ -36,6 +36,7 @@ def test_one_open_file_holds_the_lock_until_it_closes(tmp_path: Path) -> None:
         assert try_lock(second)
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     code = (
         "import os, sys; from invokeai_external.locks import try_lock\n"

@@ -46,6 +46,7 @@ def loaded_after(statement: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_nothing_that_takes_time() -> None:
     loaded = loaded_after("import invokeai_external")
     assert "invokeai_external" in loaded
@@ -53,11 +54,13 @@ def test_importing_the_package_loads_nothing_that_takes_time() -> None:
     assert [name for name in loaded if name.startswith("invokeai_external.")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Registry", "Service", "load_settings"])
 def test_a_name_loads_no_client_and_no_pixels_before_they_are_needed(name: str) -> None:
     assert not {"httpx", "PIL", "fastapi", "typer", "rich"} & loaded_after(f"from invokeai_external import {name}")
 
 
+@pytest.mark.slow
 def test_the_pure_core_loads_no_client_no_server_and_no_command_line() -> None:
     pure = ("providers.registry", "transport.retry", "metadata")
     loaded = loaded_after("; ".join(f"import invokeai_external.{name}" for name in pure))

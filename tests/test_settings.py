@@ -305,6 +305,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["api_keys.yaml", "invokeai_external.yaml"])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_file_is_one_sentence(tmp_path: Path, name: str, text: str) -> None:
@@ -365,6 +366,7 @@ def test_what_is_not_a_file_is_refused_and_never_replaced(tmp_path: Path, name: 
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from invokeai_external.settings.key_file import set_key, remove_key\n"
@@ -589,6 +591,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60).filter(could_be_a_key)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     others=st.dictionaries(names, scalars, max_size=5),

@@ -62,6 +62,7 @@ def test_where_the_pieces_end_makes_no_difference(data: list[bytes], end: bytes,
     assert events_of(*(stream[a:b] for a, b in pairwise(places))) == data
 
 
+@pytest.mark.slow
 def test_a_line_of_many_pieces_takes_time_in_proportion_to_its_length() -> None:
     """Thirty megabytes in pieces of sixteen kilobytes: to look through all of it for each piece would take minutes."""
     pieces = [b"data: ", *[b"A" * 16_384] * 2_000, b"\n\n"]

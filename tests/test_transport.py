@@ -238,6 +238,7 @@ async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
         await sent(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
     [

@@ -94,6 +94,7 @@ def test_the_rule_of_the_node_manager_is_known() -> None:
     assert not is_imported_as_a_workflow('["nodes", "edges"]')
 
 
+@pytest.mark.slow
 def test_no_other_file_would_be_imported_as_a_workflow() -> None:
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.json"]
     listed = subprocess.run(listing, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout

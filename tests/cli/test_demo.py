@@ -8,6 +8,7 @@ from typing import Any
 from invokeai_external.providers.registry import PROVIDER_IDS
 
 
+@pytest.mark.slow
 def test_the_demo_makes_images_with_both_providers(run: Any, out: Path) -> None:
     rows = run("demo", "--out", out, "--json").json
     assert {row["model"].split("/")[0] for row in rows} == set(PROVIDER_IDS)

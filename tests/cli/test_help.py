@@ -8,10 +8,13 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from invokeai_external.cli.app import ProviderName
 from invokeai_external.providers.registry import PROVIDER_IDS
 
 
+@pytest.mark.slow
 def test_help_loads_nothing_that_takes_time() -> None:
     code = (
         "import sys; from invokeai_external.cli.main import main; assert main(['generate', '--help']) == 0;"
@@ -22,6 +25,7 @@ def test_help_loads_nothing_that_takes_time() -> None:
     assert shown.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_completion_loads_nothing_that_takes_time() -> None:
     code = (
         "import atexit, sys; from invokeai_external.cli.main import main;"

@@ -15,6 +15,8 @@ import pytest
 
 from ..support.programs import GEMINI, OPENAI, finished, program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

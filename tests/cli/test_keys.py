@@ -144,6 +144,7 @@ def test_setting_a_key_reports_its_base_url_and_a_key_that_has_priority(
     assert str(file) in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("usual", [True, False])
 def test_the_list_of_keys_needs_neither_a_root_nor_an_environment(usual: bool, tmp_path: Path) -> None:
     code = "import sys; from invokeai_external.cli.main import main; "

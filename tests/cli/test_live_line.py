@@ -82,6 +82,7 @@ def on_a_terminal(*arguments: object) -> tuple[str, str]:
     return stdout.decode(), shown.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
 def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
     httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "slow", "seconds": 1.5})
@@ -91,6 +92,7 @@ def test_the_live_line_shows_on_a_terminal(out: Path, sandbox_url: str) -> None:
     assert str(out) in stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="makes a terminal")
 def test_the_live_line_counts_the_previews_on_a_terminal(out: Path, tmp_path: Path, sandbox_url: str) -> None:
     order = {"provider": "openai", "fault": "slow_stream", "seconds": 1}

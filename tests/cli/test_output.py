@@ -12,6 +12,8 @@ import pytest
 
 from ..support.programs import OPENAI, finished, image_file, program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_a_console_with_few_characters_shows_the_path(encoding: str, tmp_path: Path, sandbox_url: str) -> None:

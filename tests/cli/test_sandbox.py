@@ -12,6 +12,7 @@ import pytest
 from ..support.programs import GEMINI, finished, program
 
 
+@pytest.mark.slow
 def test_the_sandbox_serves_both_providers_until_it_is_interrupted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = program("sandbox", "--port", 0)
     assert process.stderr is not None

@@ -10,6 +10,8 @@ import pytest
 
 from .targets import TARGETS, Target, targets
 
+pytestmark = pytest.mark.slow
+
 _CASES = {"openai_answer": 250, "openai_stream": 250, "gemini_answer": 250, "gemini_stream": 250}
 _CASES |= {"image": 300, "metadata": 150, "settings": 150, "keys": 100}
 _EXAMPLES = sorted(path for path in (Path(__file__).parent / "examples").glob("*/*") if path.is_file())

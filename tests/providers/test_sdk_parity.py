@@ -25,6 +25,8 @@ from invokeai_external.transport.client import Transport
 
 from .conftest import PNG, Part, Recorded, Recorder, call_image, make_call
 
+pytestmark = pytest.mark.slow
+
 JPEG = b"\xff\xd8\xff\xe0 another \r\n--picture"
 ONLY_OF_THE_SDKS = {"accept", "user-agent", "x-goog-api-client"}
 """Headers in which the SDKs describe themselves; no provider requires them."""

@@ -15,6 +15,8 @@ openai = pytest.importorskip("openai")
 genai = pytest.importorskip("google.genai")
 from google.genai import errors, types  # noqa: E402 - only after the check that it is installed
 
+pytestmark = pytest.mark.slow
+
 GPT = "gpt-image-2.6-sunburst"
 BANANA = "gemini-nano-banana-2.1"
 

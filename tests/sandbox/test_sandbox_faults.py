@@ -607,6 +607,7 @@ class TestApps:
             for path in ("/sandbox/faults", "/sandbox/requests"):
                 assert client.get(path).status_code == 404
 
+    @pytest.mark.slow
     def test_only_the_newest_files_with_urls_are_stored(self) -> None:
         with TestClient(create_app(), headers={"Authorization": "Bearer sk-test"}) as client:
             client.post("/sandbox/faults", json={"provider": "openai", "fault": "url_result", "times": 7})
@@ -615,6 +616,7 @@ class TestApps:
             statuses = [client.get(item["url"]).status_code for response in responses for item in response]
         assert statuses == [404] * 6 + [200] * 64
 
+    @pytest.mark.slow
     def test_no_client_library_is_loaded(self) -> None:
         # Without one the sandbox cannot reach the network.
         script = (

@@ -76,6 +76,7 @@ class TestResponses:
     def test_the_same_request_gives_the_same_image(self, http: httpx.Client) -> None:
         assert image_in(generate(http)) == image_in(generate(http)) != image_in(generate(http, temperature=1))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("model", [m.id for m in page("gemini").configs()])
     def test_every_ratio_of_every_model(self, http: httpx.Client, model: str) -> None:
         sizing = next(m.sizing for m in page("gemini").configs() if m.id == model)
