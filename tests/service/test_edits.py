@@ -1,0 +1,155 @@
+"""Edits: composited inside their mask, and untouched without one."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import respx
+from PIL import Image
+from pydantic import SecretStr
+
+from invokeai_external.errors import (
+    InvalidResponseError,
+)
+from invokeai_external.images import metadata
+from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.settings.settings import Credentials
+from invokeai_external.sizing import AspectRatio, Size
+
+from .common import (
+    GEMINI,
+    MARKED,
+    MODELS,
+    OPENAI,
+    PHOTO,
+    Order,
+    generate,
+    marked_box,
+    opened,
+    png_file,
+    settings_of,
+    with_hole,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@MODELS
+@pytest.mark.parametrize("fault", [None, "sloppy_mask", "jpeg_answer"])
+async def test_an_edit_changes_nothing_outside_its_mask_whatever_the_provider_sends(
+    model: str, fault: str | None, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    if fault:
+        order(model, fault, times=2)
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box(), "n": 2}
+    result = await generate(settings_of(tmp_path), model, **asked)
+    assert len(result.images) == 2
+    for image in result.images:
+        made = opened(image.data)
+        assert (image.mime_type, image.size, made.size) == ("image/png", Size(900, 600), (900, 600))
+        assert with_hole(made) == with_hole(PHOTO)
+        assert made.crop(MARKED).tobytes() != PHOTO.crop(MARKED).tobytes()
+        told = image.metadata
+        assert (told["generation_mode"], told["width"], told["height"]) == ("inpaint", 900, 600)
+        external: Any = told["external"]
+        assert external["composited"] is True
+        assert external["received"]["mime_type"] == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
+        assert external["received"]["width"] != 900
+        assert external.get("mask_sentence") == (MASK_SENTENCE if model == GEMINI else None)
+        assert metadata.read(metadata.embed(image.data, told)) is not None
+
+
+@MODELS
+async def test_without_a_mask_an_edit_is_returned_as_it_arrived(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "jpeg_answer")
+    (image,) = (await generate(settings_of(tmp_path), model, init_image=png_file(PHOTO, "photo.png"))).images
+    assert image.mime_type == "image/jpeg"
+    assert image.size != Size(900, 600)
+    assert "composited" not in image.metadata["external"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("feather", "mixed"), [(0, False), (16, True)])
+async def test_the_width_of_the_feather_is_a_setting(
+    feather: int, mixed: bool, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    black = Image.new("RGB", (1024, 1024))
+    mask = Image.new("L", black.size)
+    mask.paste(255, (0, 0, 512, 1024))
+    (image,) = (
+        await generate(
+            settings_of(tmp_path, mask_feather_px=feather),
+            OPENAI,
+            size=Size(1024, 1024),
+            init_image=png_file(black, "black.png"),
+            mask=png_file(mask, "mask.png"),
+        )
+    ).images
+    edge = opened(image.data).crop((508, 0, 512, 1024)).convert("L").getextrema()[1]
+    assert (edge < 110) is mixed  # type: ignore[operator]
+
+
+@MODELS
+async def test_an_edit_of_another_ratio_is_stretched_with_a_notice(
+    model: str, sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(model, "other_size", width=640, height=640)
+    asked: dict[str, Any] = {
+        "init_image": png_file(PHOTO, "photo.png"),
+        "mask": marked_box(),
+        "aspect_ratio": AspectRatio(3, 2),
+    }
+    result = await generate(settings_of(tmp_path), model, **asked)
+    assert result.images[0].size == Size(900, 600)
+    messages = {notice.code: notice.message for notice in result.notices}
+    asked_for = "1248x832" if model == OPENAI else "1264x848"
+    assert all(size in messages["size_received"] for size in (asked_for, "640x640", "900x600"))
+    assert all(size in messages["edit_stretched"] for size in ("640x640", "900x600"))
+
+
+@respx.mock
+async def test_the_square_of_dall_e_2_is_composited_without_its_margins(tmp_path: Path) -> None:
+    square = Image.new("RGB", (512, 512), "blue")
+    square.paste((255, 0, 0), (0, 85, 512, 85 + 341))
+    b64 = base64.b64encode(png_file(square, "x").data).decode()
+    respx.post(path="/v1/images/edits").respond(json={"created": 1, "data": [{"b64_json": b64}]})
+    settings = replace(
+        settings_of(tmp_path, mask_feather_px=0),
+        credentials={"openai": Credentials(SecretStr("sk-test"), "https://proxy.example/v1", "a test")},
+    )
+    asked: dict[str, Any] = {"size": Size(512, 512), "init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
+    result = await generate(settings, "openai/dall-e-2", **asked)
+    made = opened(result.images[0].data)
+    assert with_hole(made) == with_hole(PHOTO)
+    assert made.crop(MARKED) == Image.new("RGB", (200, 200), "red")
+    assert "edit_stretched" not in [notice.code for notice in result.notices]
+
+
+@respx.mock
+@pytest.mark.parametrize("mask", [True, False])
+async def test_an_image_that_cannot_be_composited_is_reported_as_damaged(mask: bool, tmp_path: Path) -> None:
+    """Its checksums are good, so that without a mask it is kept; its pixels cannot be inflated."""
+    good = png_file(Image.new("RGB", (8, 8)), "x").data
+    head, _, tail = good.partition(b"IDAT")
+    length = int.from_bytes(head[-4:])
+    rotten = b"\xff" * length
+    data = head + b"IDAT" + rotten + zlib.crc32(b"IDAT" + rotten).to_bytes(4) + tail[length + 4 :]
+    b64 = base64.b64encode(data).decode()
+    respx.post(path="/v1/images/edits").respond(json={"created": 1, "data": [{"b64_json": b64}]})
+    settings = replace(
+        settings_of(tmp_path),
+        credentials={"openai": Credentials(SecretStr("sk-test"), "https://proxy.example/v1", "a test")},
+    )
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), **({"mask": marked_box()} if mask else {})}
+    if mask:
+        with pytest.raises(InvalidResponseError) as caught:
+            await generate(settings, OPENAI, **asked)
+        assert caught.value.may_be_billed
+    else:
+        assert (await generate(settings, OPENAI, **asked)).images[0].data == data

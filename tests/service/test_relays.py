@@ -1,0 +1,116 @@
+"""What relays omit, and what they never end."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import pytest
+
+from invokeai_external.errors import (
+    NetworkError,
+)
+from invokeai_external.result import GenerationResult
+from invokeai_external.service import calls as calls_module
+
+from ..support.raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
+from .common import ANSWER, GEMINI, MODELS, OPENAI, PNG_1X1, candidate, generate, relay, settings_of
+
+pytestmark = pytest.mark.anyio
+
+
+GEMINI_IMAGE = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+
+
+GEMINI_USAGE = {
+    "promptTokenCount": 5,
+    "candidatesTokenCount": 1120,
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
+}
+
+
+COMPLETED = json.dumps({"type": "image_generation.completed", "b64_json": PNG_1X1}).encode()
+
+
+async def relayed(tmp_path: Path, model: str, *said: Step, previews: int = 0) -> GenerationResult:
+    with anyio.fail_after(30), RawServer(*said) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), model, previews=previews)
+        assert len(server.requests) == 1
+    assert [image.data for image in result.images] == [base64.b64decode(PNG_1X1)]
+    return result
+
+
+def is_cut_short(result: GenerationResult) -> bool:
+    return "answer_cut_short" in [notice.code for notice in result.notices]
+
+
+@pytest.mark.parametrize("ends", [(), (RESET,), (chunk(b""),), (chunk(b'data: {"candi'),), (chunk(b"data: {}{}\n\n"),)])
+async def test_a_complete_image_counts_though_its_stream_broke_off(ends: tuple[Step, ...], tmp_path: Path) -> None:
+    """Also where the stream says nothing of its end, or something that cannot be read comes behind the image."""
+    result = await relayed(tmp_path, GEMINI, events(candidate(GEMINI_IMAGE)), *ends, previews=1)
+    assert is_cut_short(result)
+    assert result.cost_usd is None
+
+
+async def test_a_stream_that_broke_off_before_its_image_is_lost(tmp_path: Path) -> None:
+    server = RawServer(events(candidate({"text": "Here it "}), candidate({"text": "is"})))
+    with server, pytest.raises(NetworkError) as caught:
+        await generate(relay(settings_of(tmp_path), server.url), GEMINI, previews=1)
+    assert caught.value.may_be_billed
+
+
+@pytest.mark.parametrize(
+    ("model", "body"), [(OPENAI, json.dumps(ANSWER).encode()), (GEMINI, candidate(GEMINI_IMAGE, finishReason="STOP"))]
+)
+async def test_complete_json_counts_though_its_transfer_did_not_end(model: str, body: bytes, tmp_path: Path) -> None:
+    for said in (chunked(body), answer(body, content_length=len(body) + 2)):
+        result = await relayed(tmp_path, model, said)
+        assert is_cut_short(result)
+        assert "answer_cut_short" in [n["code"] for n in result.images[0].metadata["external"]["notices"]]  # type: ignore[index]
+    assert not is_cut_short(await relayed(tmp_path, model, answer(body)))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (OPENAI, [COMPLETED]),
+        (OPENAI, [COMPLETED, b"[DONE]"]),
+        (GEMINI, [candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)]),
+        (GEMINI, [candidate(GEMINI_IMAGE, usage=GEMINI_USAGE), candidate(finishReason="STOP")]),
+        (GEMINI, [candidate(GEMINI_IMAGE), candidate(finishReason="STOP"), candidate(usage=GEMINI_USAGE)]),
+        (GEMINI, [candidate(GEMINI_IMAGE, finishReason="STOP"), b"[DONE]"]),
+    ],
+)
+async def test_a_stream_ends_with_its_image_though_the_connection_stays_open(
+    model: str, said: list[bytes], tmp_path: Path
+) -> None:
+    result = await relayed(tmp_path, model, events(*said), HOLD, previews=1)
+    assert not is_cut_short(result)
+    if b"usageMetadata" in b"".join(said):
+        assert result.cost_usd is not None
+
+
+async def test_token_counts_that_never_arrive_are_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "_USAGE_WAIT_S", 0.2)
+    said = events(candidate(GEMINI_IMAGE), candidate(finishReason="STOP"))
+    result = await relayed(tmp_path, GEMINI, said, HOLD, previews=1)
+    assert (is_cut_short(result), result.cost_usd) == (False, None)
+
+
+async def test_a_gateway_that_says_in_every_event_that_it_is_done_is_read_to_the_end(tmp_path: Path) -> None:
+    words = [candidate({"text": word}, finishReason="STOP", usage=GEMINI_USAGE) for word in ("Here ", "it is")]
+    said = chunk(b"data: %b\n\n" % candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE))
+    assert not is_cut_short(await relayed(tmp_path, GEMINI, events(*words), 0.3, said, HOLD, previews=1))
+
+
+@MODELS
+async def test_heartbeats_lose_no_image(model: str, tmp_path: Path) -> None:
+    image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
+    said = events(b"", b"keep-alive", b"ping", image, b"", b"keep-alive")
+    await relayed(tmp_path, model, said, chunk(b": ping\n\n"), HOLD, previews=1)
