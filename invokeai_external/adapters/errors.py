@@ -198,7 +198,7 @@ def quoting(message: str) -> str:
 
 
 def _unknown_model(provider: ProviderConfig) -> Remedy:
-    text = f"List the known models with: invokeai-external models --provider {provider.id} (or check the base URL)"
+    text = f"List the known models with 'invokeai-external models --provider {provider.id}', or check the base URL."
     return Remedy(text, action="check_model", provider=provider.id)
 
 

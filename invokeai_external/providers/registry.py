@@ -165,8 +165,8 @@ class Registry:
         raise InvalidRequestError(
             f"There is no known model {model_id!r}.",
             remedy=Remedy(
-                "List the known models with: invokeai-external models (or write any other as provider/model-id; the "
-                f"providers are {', '.join(PROVIDER_IDS)})",
+                "List the known models with 'invokeai-external models', or write any other as provider/model-id, with "
+                f"one of the providers {', '.join(PROVIDER_IDS)}.",
                 action="list_models",
             ),
         )
