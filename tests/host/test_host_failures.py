@@ -336,8 +336,9 @@ class TestBadSettings:
         try:
             message = message_of(bad.failure(workflow_graph(record)), NotConfiguredError)
             # The remedy is about the base URL and not about the key.
-            assert "external_gemini_base_url" in message
-            assert "External Providers" not in message
+            assert "base URL" in message
+            assert "generativelanguage.googleapis.com" in message
+            assert "Set the key" not in message
         finally:
             bad.send("POST", settings, json={"base_url": f"{sandbox.url}/gemini"})
 
