@@ -11,7 +11,7 @@ import pytest
 
 import invokeai_external
 from invokeai_external.errors import ExternalError, RejectedRequestError, Remedy, RemedyAction
-from invokeai_external.invoke.remedies import in_invoke, text_in_invoke
+from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, text_in_invoke
 
 IN_INVOKE = {
     "advice": "Run it.",
@@ -68,6 +68,12 @@ def test_only_the_remedy_of_an_error_changes() -> None:
     # A second time changes nothing, as for the errors of a result from the cache.
     assert in_invoke(found).remedy == found.remedy
     assert in_invoke(ExternalError("Only this.")).remedy is None
+
+
+def test_errors_of_a_block_have_remedies_of_invoke() -> None:
+    with pytest.raises(RejectedRequestError) as caught, errors_in_invoke():
+        raise RejectedRequestError("No.", remedy=Remedy("List them.", action="list_models"))
+    assert caught.value.hint == IN_INVOKE["list_models"]
 
 
 def _texts(node: ast.expr) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import ExternalError, Remedy
 
-__all__ = ["in_invoke", "text_in_invoke"]
+__all__ = ["errors_in_invoke", "in_invoke", "text_in_invoke"]
 
 _Error = TypeVar("_Error", bound=ExternalError)
 
@@ -19,6 +21,15 @@ def in_invoke(error: _Error) -> _Error:
     if error.remedy is None:
         return error
     return error.replace(remedy=replace(error.remedy, text=text_in_invoke(error.remedy), action="advice"))
+
+
+@contextmanager
+def errors_in_invoke() -> Iterator[None]:
+    """Raise the errors of this block with remedies in the terms of Invoke."""
+    try:
+        yield
+    except ExternalError as error:
+        raise in_invoke(error) from None
 
 
 def text_in_invoke(remedy: Remedy) -> str:

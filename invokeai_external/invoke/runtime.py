@@ -24,7 +24,7 @@ from .log import log
 from .look_ahead.run_table import Run, RunKey, RunTable
 from .look_ahead.sent_items import SentItems
 from .queue_items import ItemId, QueuedNode
-from .remedies import in_invoke
+from .remedies import errors_in_invoke, in_invoke
 from .run_images import RunImages
 from .service_thread import ServiceThread
 
@@ -133,16 +133,15 @@ class Runtime:
 
     def provider_and_calls(self, request: GenerationRequest) -> tuple[str, int]:
         """The id of the provider that a request is sent to, and how many calls it makes; raises RequestError."""
-        model = self._service().resolve(request.model).model
+        with errors_in_invoke():
+            model = self._service().resolve(request.model).model
         return model.provider, count_calls(request, model)
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` returns or raises."""
         service, portal = self._thread.service(self.settings(), is_sandbox=self.sandbox())
-        try:
+        with errors_in_invoke():
             return portal.call(service.check_connection, provider)
-        except ExternalError as error:
-            raise in_invoke(error) from None
 
     def run(self, request: GenerationRequest, node: QueuedNode, destination: Destination) -> Run:
         """The run for a node: the one started before its turn, a cached result of an equal request, or a new run.
