@@ -1,4 +1,4 @@
-"""Pictures taken out of answers while they arrive: the same as a plain reader gives, whatever comes in what pieces."""
+"""Images decoded while a response arrives: the result equals that of a plain parser, whatever the pieces are."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cut(body: bytes, size: int) -> list[bytes]:
 
 
 def same(found: Any, plain: Any) -> bool:
-    """True if a document is what a plain reader gives, but for pictures that are decoded already."""
+    """True if a document equals that of a plain parser, except for images, which are decoded already."""
     if isinstance(found, bytes):
         return isinstance(plain, str) and decode_base64(plain) == found
     if isinstance(found, dict):
@@ -108,12 +108,12 @@ bodies = st.builds(
 
 
 @given(st.data(), bodies)
-def test_any_json_reads_as_it_does_plainly(data: st.DataObject, body: bytes) -> None:
+def test_any_json_is_parsed_as_by_a_plain_parser(data: st.DataObject, body: bytes) -> None:
     held(body, data.draw(cuts(body)))
 
 
 @given(st.data(), bodies, st.binary(max_size=3), st.integers(0, 3))
-def test_any_damage_is_left_to_the_plain_reader(data: st.DataObject, body: bytes, put_in: bytes, left_out: int) -> None:
+def test_any_damage_is_left_to_the_plain_parser(data: st.DataObject, body: bytes, put_in: bytes, left_out: int) -> None:
     place = data.draw(st.integers(0, len(body)))
     damaged = body[:place] + put_in + body[place + left_out :]
     pieces = data.draw(cuts(damaged))
@@ -130,14 +130,14 @@ def test_any_damage_is_left_to_the_plain_reader(data: st.DataObject, body: bytes
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 100, 10_000])
 @pytest.mark.parametrize("text", [STANDARD, FOR_URLS, STANDARD.rstrip("="), FOR_URLS.rstrip("="), "AAAA" + FOR_URLS])
-def test_a_picture_is_decoded_on_the_way_in_pieces_of_any_size(text: str, size: int) -> None:
+def test_an_image_is_decoded_from_pieces_of_any_size(text: str, size: int) -> None:
     answer = {"created": 1, "data": [{"b64_json": text, "url": None}, {"b64_json": STANDARD}], "usage": {"n": 2}}
     document = read(cut(json.dumps(answer).encode(), size)).document()
     first = decode_base64(text)
     assert document == {**answer, "data": [{"b64_json": first, "url": None}, {"b64_json": PICTURE}]}
 
 
-def test_the_picture_of_gemini_is_decoded_and_what_it_signs_is_not() -> None:
+def test_the_image_of_gemini_is_decoded_and_its_signature_is_not() -> None:
     part = {"thoughtSignature": STANDARD, "inlineData": {"mimeType": "image/png", "data": STANDARD}}
     document: Any = read([json.dumps({"candidates": [{"content": {"parts": [part]}}]}, indent=2).encode()]).document()
     found = document["candidates"][0]["content"]["parts"][0]
@@ -159,7 +159,7 @@ def test_the_picture_of_gemini_is_decoded_and_what_it_signs_is_not() -> None:
         "no base64",
     ],
 )
-def test_what_is_not_plain_base64_is_given_as_it_arrived(value: str) -> None:
+def test_a_text_that_is_not_plain_base64_is_returned_as_it_arrived(value: str) -> None:
     body = json.dumps({"b64_json": STANDARD, "data": value}).encode()
     for size in (1, 64, 10_000):
         reader = read(cut(body, size))
@@ -182,14 +182,14 @@ def test_what_is_not_plain_base64_is_given_as_it_arrived(value: str) -> None:
         b"<html>",
     ],
 )
-def test_a_body_that_is_cut_off_or_odd_is_given_as_it_arrived(body: bytes) -> None:
+def test_a_body_that_is_cut_off_or_odd_is_returned_as_it_arrived(body: bytes) -> None:
     for size in (1, 64, 1_000_000):
         reader = read(cut(body, size))
         assert reader.document() is None
         assert reader.body() == body
 
 
-def test_an_answer_with_hundreds_of_pictures_is_given_as_it_arrived() -> None:
+def test_a_response_with_hundreds_of_images_is_returned_as_it_arrived() -> None:
     body = json.dumps({"data": [{"b64_json": "AAAA"}] * 101}).encode()
     for size in (7, 10_000):
         assert read(cut(body, size)).document() is None
@@ -198,13 +198,13 @@ def test_an_answer_with_hundreds_of_pictures_is_given_as_it_arrived() -> None:
     assert len(document["data"]) == 100
 
 
-def test_numbers_that_only_python_knows_are_read_as_ever() -> None:
+def test_numbers_that_only_python_accepts_are_still_parsed() -> None:
     document: Any = read([b'{"a": NaN, "data": "AAAA", "b": Infinity}']).document()
     assert math.isnan(document["a"])
     assert (document["data"], document["b"]) == (bytes(3), math.inf)
 
 
-def test_the_decoder_is_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decoder_is_the_fastest_one_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     fastest = blobs._decoder()
     assert isinstance(fastest, partial)
     assert fastest.func is pybase64.b64decode

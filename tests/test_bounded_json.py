@@ -1,4 +1,4 @@
-"""JSON within bounds: the same as Python reads, and nothing that takes more than an answer deserves."""
+"""JSON parsed within bounds: everything that Python parses, and nothing that costs more than a response is worth."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _has_infinity(document: object) -> bool:
 
 
 @given(documents, st.booleans(), st.booleans())
-def test_it_reads_what_python_reads(document: object, ascii_only: bool, escapes_slashes: bool) -> None:
+def test_it_parses_what_python_parses(document: object, ascii_only: bool, escapes_slashes: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if escapes_slashes:
         text = text.replace(b"/", b"\\/")
@@ -69,7 +69,7 @@ def test_it_reads_what_python_reads(document: object, ascii_only: bool, escapes_
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_a_value_error_and_nothing_else(text: bytes) -> None:
+def test_invalid_json_is_a_value_error_and_nothing_else(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         load(text)
 
@@ -82,7 +82,7 @@ def test_the_number_of_values_is_bounded() -> None:
         load(b"[" + b"0," * MOST_VALUES + b"0]")
 
 
-def test_what_is_left_beside_the_long_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rest_besides_the_long_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     long_text = b'"' + b"x" * 1000 + b'"'
     monkeypatch.setattr(bounded_json, "_MOST_REST", 500)
     assert load(b"[%b, %b]" % (long_text, long_text)) == ["x" * 1000] * 2
@@ -90,7 +90,7 @@ def test_what_is_left_beside_the_long_texts_is_bounded(monkeypatch: pytest.Monke
         load(b"[%b, %b%b]" % (long_text, b" " * 500, long_text))
 
 
-def test_long_texts_are_bounded_by_the_memory_that_they_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_texts_are_bounded_by_the_memory_that_they_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_json, "_LONGEST_WIDE", 1000)
     monkeypatch.setattr(bounded_json, "_LONGEST_TEXT", 3000)
     monkeypatch.setattr(bounded_json, "_MOST_QUOTES", 2000)
@@ -107,13 +107,13 @@ def test_a_number_of_thousands_of_digits_is_infinite() -> None:
     assert load(b"[" + b"1" * 10_000 + b"]") == [math.inf]
 
 
-def test_a_word_of_a_text_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_placeholder_within_a_text_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"data": ["Infinity", "-Infinity", "NaN", "A/+=" * 50], "Infinity": "x" * 50}
     assert load(json.dumps(told).replace("/", "\\/").encode()) == told
 
 
 @pytest.mark.parametrize("letter", ["+", "=", "\\", '"', "\n"])
-def test_a_long_text_may_hold_letters_by_their_numbers(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_may_have_characters_escaped_by_number(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_json, "_LONGEST_WIDE", 100)
     text = f"ab{letter}c" * 100
     escaped = json.dumps([text]).replace(letter, f"\\u{ord(letter):04X}") if letter in "+=" else json.dumps([text])

@@ -62,7 +62,7 @@ def begin(number: int = 1, **other: object) -> dict[str, object]:
     return {"begin": number, "sent_at": NOON.isoformat(), **names, **other}
 
 
-def test_a_call_is_written_down_before_it_is_sent_and_gone_when_it_is_over(root: Path) -> None:
+def test_a_call_is_recorded_before_it_is_sent_and_removed_when_it_is_over(root: Path) -> None:
     seen: list[tuple[type[Progress], int]] = []
 
     def look(progress: Progress) -> None:
@@ -90,7 +90,7 @@ def test_a_call_is_written_down_before_it_is_sent_and_gone_when_it_is_over(root:
 
 
 @pytest.mark.parametrize("ended_by", [NetworkError("It broke."), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
-def test_a_call_whose_caller_was_told_how_it_ended_is_over(root: Path, ended_by: BaseException) -> None:
+def test_a_call_is_over_when_its_caller_knows_how_it_ended(root: Path, ended_by: BaseException) -> None:
     def stop(_: Progress) -> None:
         assert len(files(root)) == 1
         raise ended_by
@@ -100,7 +100,7 @@ def test_a_call_whose_caller_was_told_how_it_ended_is_over(root: Path, ended_by:
     assert files(root) == []
 
 
-def test_calls_side_by_side_share_a_file_which_goes_with_the_last(root: Path) -> None:
+def test_parallel_calls_share_a_file_that_is_deleted_with_the_last(root: Path) -> None:
     in_flight = record(root)
     with in_flight.call(*CALL, lambda _: None) as first:
         first(Sending(1, 2, 1))
@@ -111,7 +111,7 @@ def test_calls_side_by_side_share_a_file_which_goes_with_the_last(root: Path) ->
     assert files(root) == []
 
 
-def test_a_living_process_is_not_taken_for_a_dead_one(root: Path) -> None:
+def test_a_running_process_is_not_taken_for_a_killed_one(root: Path) -> None:
     with record(root).call(*CALL, lambda _: None) as tell:
         tell(Sending(1, 1, 1))
         assert left_behind(root) == LeftBehind()
@@ -121,7 +121,7 @@ def test_a_living_process_is_not_taken_for_a_dead_one(root: Path) -> None:
         assert len(files(root)) == 1
 
 
-def test_many_that_start_and_look_at_once_take_nothing_from_each_other(root: Path) -> None:
+def test_many_processes_that_start_at_once_take_nothing_from_each_other(root: Path) -> None:
     """A file is there before it is locked: who looks in between takes it away, and its owner makes another."""
     found: list[LeftBehind] = []
     missing: list[int] = []
@@ -150,7 +150,7 @@ def test_many_that_start_and_look_at_once_take_nothing_from_each_other(root: Pat
     assert set(found) == {LeftBehind()}
 
 
-def test_what_was_open_is_told_once(root: Path) -> None:
+def test_open_calls_are_reported_once(root: Path) -> None:
     write(root, {"format": 1}, begin(1), begin(2, model="gpt-image-3"), {"end": 1}, '{"begin": 3, "sent_')
     assert left_behind(root) == LeftBehind((LeftCall("openai", "gpt-image-3", 2, NOON),))
     assert files(root) == []
@@ -178,20 +178,20 @@ def test_what_was_open_is_told_once(root: Path) -> None:
     ],
     ids=["empty", "only its head", "zeros after a crash", "deep", "odd values", "endless name"],
 )
-def test_a_file_that_says_nothing_is_removed_in_silence(root: Path, content: list[object]) -> None:
+def test_a_file_without_calls_is_deleted_silently(root: Path, content: list[object]) -> None:
     write(root, *content)
     assert left_behind(root) == LeftBehind()
     assert files(root) == []
 
 
 @pytest.mark.parametrize("line", [{"text": "somebody's"}, {"format": "b"}, begin()])
-def test_what_another_program_wrote_is_left_alone(root: Path, line: object) -> None:
+def test_files_of_other_programs_are_ignored(root: Path, line: object) -> None:
     path = write(root, line, line)
     assert left_behind(root) == LeftBehind()
     assert files(root) == [path]
 
 
-def test_what_a_newer_version_wrote_is_left_alone_and_said(root: Path) -> None:
+def test_files_of_newer_versions_are_reported_and_not_read(root: Path) -> None:
     path = write(root, {"format": 2}, begin())
     before = path.read_bytes()
     assert left_behind(root) == LeftBehind(newer=(path,))
@@ -202,7 +202,7 @@ def test_what_a_newer_version_wrote_is_left_alone_and_said(root: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes a FIFO and a link")
-def test_what_is_no_regular_file_is_neither_opened_nor_removed(root: Path, tmp_path: Path) -> None:
+def test_only_regular_files_are_opened_or_deleted(root: Path, tmp_path: Path) -> None:
     (root / IN_FLIGHT_FOLDER).mkdir()
     os.mkfifo(root / IN_FLIGHT_FOLDER / "fifo.jsonl")
     (tmp_path / "mine.jsonl").write_text("mine")
@@ -221,7 +221,7 @@ def unwritable(root: Path) -> Path:
 @pytest.mark.parametrize(
     "place", [lambda _: None, lambda root: root / "missing", unwritable], ids=["none", "missing", "unwritable"]
 )
-def test_where_nothing_can_be_written_no_call_fails(root: Path, place: Callable[[Path], Path | None]) -> None:
+def test_no_call_fails_because_nothing_can_be_written(root: Path, place: Callable[[Path], Path | None]) -> None:
     where = place(root)
     with InFlight(where).call(*CALL, lambda _: None) as tell:
         tell(Sending(1, 1, 1))
@@ -230,7 +230,7 @@ def test_where_nothing_can_be_written_no_call_fails(root: Path, place: Callable[
         assert left_behind(where) == LeftBehind()
 
 
-def test_a_file_with_many_calls_tells_of_the_open_ones_alone(root: Path) -> None:
+def test_only_the_open_calls_of_a_long_file_are_reported(root: Path) -> None:
     """As of a queue that was never without a call for a day."""
     (root / IN_FLIGHT_FOLDER).mkdir()
     sent = {"sent_at": "2026-11-29T12:03:11+00:00", "provider": "openai", "model": "gpt-image-2", "n": 1}
@@ -242,7 +242,7 @@ def test_a_file_with_many_calls_tells_of_the_open_ones_alone(root: Path) -> None
     assert len(left_behind(root).calls) == 1
 
 
-def test_a_file_that_cannot_be_closed_fails_no_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_call_fails_because_a_file_cannot_be_closed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network's file system says only then that its disk is full."""
     close = os.close
 
@@ -257,7 +257,7 @@ def test_a_file_that_cannot_be_closed_fails_no_call(root: Path, monkeypatch: pyt
     assert left_behind(root) == LeftBehind()
 
 
-def test_calls_of_one_model_are_one_sentence() -> None:
+def test_calls_of_one_model_are_one_notice() -> None:
     calls = [LeftCall("openai", "gpt-image-2", 1, NOON.replace(minute=minute)) for minute in (9, 3)]
     other = LeftCall("acme", "acme-1", 1, NOON)
     notices = notices_of(LeftBehind((*calls, other)))
@@ -270,7 +270,7 @@ def test_calls_of_one_model_are_one_sentence() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_a_call_in_flight_when_the_program_is_killed_is_told_by_the_next_command(
+def test_a_call_in_flight_when_the_program_is_killed_is_reported_by_the_next_command(
     signal_number: signal.Signals, root: Path, tmp_path: Path, sandbox_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order = {"provider": "openai", "fault": "slow", "seconds": 30}
@@ -306,7 +306,7 @@ def test_a_call_in_flight_when_the_program_is_killed_is_told_by_the_next_command
 
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for modes")
-def test_the_users_own_folder_is_made_for_it_and_a_named_one_is_not(
+def test_the_users_own_folder_is_created_for_it_and_a_named_one_is_not(
     tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["generate", "a fox", "--model", "openai/gpt-image-2", "--out", str(tmp_path / "out")]

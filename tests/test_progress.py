@@ -1,4 +1,4 @@
-"""The progress line, which one thread tells and others draw."""
+"""The progress line: one thread reports progress and others draw."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _impatient_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_impatient_threads")
-def test_a_line_can_be_drawn_while_another_thread_tells_it() -> None:
+def test_a_line_can_be_drawn_while_another_thread_reports_progress() -> None:
     line, is_over = ProgressLine(), threading.Event()
 
     def tell() -> None:
@@ -39,7 +39,7 @@ def test_a_line_can_be_drawn_while_another_thread_tells_it() -> None:
     assert newest.index == 1
 
 
-def test_the_newest_preview_is_of_a_call_that_is_still_under_way() -> None:
+def test_the_newest_preview_is_that_of_a_running_call() -> None:
     now = iter(range(10))
     line = ProgressLine(clock=lambda: next(now))
     assert line.newest_preview() is None

@@ -76,7 +76,7 @@ def test_a_line_end_in_three_pieces_is_three_line_ends_or_two() -> None:
 
 
 @pytest.mark.parametrize("stream", [b"data: cut", b"data: one\ndata", b"event", b"data"])
-def test_it_is_known_whether_the_last_line_has_its_end(stream: bytes) -> None:
+def test_it_knows_whether_the_last_line_has_ended(stream: bytes) -> None:
     reader = EventReader()
     list(reader.feed(stream))
     assert reader.is_in_line
@@ -84,7 +84,7 @@ def test_it_is_known_whether_the_last_line_has_its_end(stream: bytes) -> None:
     assert not reader.is_in_line
 
 
-def test_an_image_comes_out_of_an_event_as_it_comes_in() -> None:
+def test_the_data_of_an_image_are_unchanged() -> None:
     reader = EventReader()
     assert [list(reader.feed(piece)) for piece in (b"data: {", b"AAAA", b"BBBB", b"}\n", b"\n")] == [
         [b"{"],

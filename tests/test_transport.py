@@ -1,4 +1,4 @@
-"""Answers as they come from the transport: images decoded, everything else as it arrived, and all of it bounded."""
+"""Responses from the transport: images decoded, everything else as it arrived, and all of it within limits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .support.servers import SandboxServer
 
 pytestmark = pytest.mark.anyio
 
-PICTURE = bytes(range(256)) * 1000
-WHOLE = json.dumps({"data": [{"b64_json": base64.b64encode(PICTURE).decode()}]}).encode()
+IMAGE = bytes(range(256)) * 1000
+WHOLE = json.dumps({"data": [{"b64_json": base64.b64encode(IMAGE).decode()}]}).encode()
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def anyio_backend() -> str:
 
 
 async def answered(body: bytes, *, status: int = 200, most: int = 1_000_000) -> HttpResponse:
-    """What the transport makes of an answer that comes in pieces of an odd size."""
+    """The response of the transport to a body in pieces of an odd size."""
 
     async def app(scope: object, receive: object, send: object) -> None:
         assert callable(send)
@@ -50,30 +50,30 @@ async def answered(body: bytes, *, status: int = 200, most: int = 1_000_000) -> 
         return await transport.send(HttpRequest(url="https://provider.invalid/", json={}), {})
 
 
-async def test_a_picture_is_decoded_while_it_arrives() -> None:
+async def test_an_image_is_decoded_while_it_arrives() -> None:
     response = await answered(WHOLE)
-    assert response.document == {"data": [{"b64_json": PICTURE}]}
+    assert response.document == {"data": [{"b64_json": IMAGE}]}
     assert response.body == b""
 
 
 @pytest.mark.parametrize("body", [WHOLE[:-1], WHOLE.replace(b"AAEC", b"AA\\u0045C"), b"<html>", b"{}"])
-async def test_what_holds_no_plain_picture_is_the_body_as_it_arrived(body: bytes) -> None:
+async def test_a_body_without_plain_images_is_returned_as_it_arrived(body: bytes) -> None:
     response = await answered(body)
     assert (response.document, response.body) == (None, body)
 
 
-async def test_the_body_of_an_error_is_left_as_it_is() -> None:
+async def test_the_body_of_an_error_is_not_decoded() -> None:
     response = await answered(WHOLE, status=400)
     assert (response.document, response.body) == (None, WHOLE)
 
 
-async def test_the_limit_counts_what_arrives_and_not_what_is_kept() -> None:
+async def test_the_limit_counts_what_arrives_and_not_what_is_stored() -> None:
     assert (await answered(WHOLE, most=len(WHOLE))).document
     with pytest.raises(InvalidResponseError, match=f"{len(WHOLE) - 1:,}"):
         await answered(WHOLE, most=len(WHOLE) - 1)
 
 
-# What servers and relays send that they should not, byte for byte
+# What servers and relays should not send, byte for byte
 
 
 async def sent(
@@ -94,7 +94,7 @@ async def sent(
         return await transport.send(HttpRequest(url=f"{server.url}/v1/images", json={"n": 1}), {}, stream)
 
 
-IMAGE_DOCUMENT = {"data": [{"b64_json": PICTURE}]}
+DOCUMENT = {"data": [{"b64_json": IMAGE}]}
 TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
 
 
@@ -111,25 +111,23 @@ TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
         (chunked(TRUNCATED_GZIP, content_encoding="gzip"),),
     ],
 )
-async def test_an_answer_whose_json_is_whole_counts_whatever_is_missing_of_its_transfer(
+async def test_complete_json_counts_whatever_is_missing_of_its_transfer(
     said: tuple[Step, ...],
 ) -> None:
     with RawServer(*said) as server:
         response = await sent(server)
-    assert response.document == IMAGE_DOCUMENT
+    assert response.document == DOCUMENT
     assert response.is_cut_short
 
 
 @pytest.mark.parametrize(("timeout_s", "total_timeout_s"), [(0.3, 20), (10, 0.3)])
-async def test_an_answer_whose_json_is_whole_counts_when_the_time_is_up(
-    timeout_s: float, total_timeout_s: float
-) -> None:
+async def test_complete_json_counts_when_the_time_is_up(timeout_s: float, total_timeout_s: float) -> None:
     with RawServer(answer(WHOLE, content_length=len(WHOLE) + 2), HOLD) as server:
         response = await sent(server, timeout_s=timeout_s, total_timeout_s=total_timeout_s)
-    assert (response.document, response.is_cut_short) == (IMAGE_DOCUMENT, True)
+    assert (response.document, response.is_cut_short) == (DOCUMENT, True)
 
 
-async def test_json_that_holds_no_image_to_decode_counts_as_well() -> None:
+async def test_complete_json_without_an_image_to_decode_counts_too() -> None:
     body = json.dumps({"data": [{"url": "https://x.test/1.png"}]}).encode()
     with RawServer(chunked(body)) as server:
         response = await sent(server)
@@ -146,24 +144,24 @@ async def test_json_that_holds_no_image_to_decode_counts_as_well() -> None:
         (),
     ],
 )
-async def test_an_answer_that_breaks_off_is_lost_and_may_be_billed(said: tuple[Step, ...]) -> None:
+async def test_a_response_that_breaks_off_is_lost_and_may_be_billed(said: tuple[Step, ...]) -> None:
     with RawServer(*said) as server, pytest.raises(NetworkError) as caught:
         await sent(server)
     assert caught.value.may_be_billed
     assert not caught.value.never_sent
 
 
-async def test_whole_answers_are_not_cut_short() -> None:
+async def test_complete_responses_are_not_cut_short() -> None:
     for said in (answer(WHOLE), chunked(WHOLE) + chunk(b""), head(200) + WHOLE):
         with RawServer(said) as server:
             response = await sent(server)
-        assert (response.document, response.is_cut_short) == (IMAGE_DOCUMENT, False)
+        assert (response.document, response.is_cut_short) == (DOCUMENT, False)
 
 
 # Connections
 
 
-async def test_a_connection_that_was_idle_is_not_used_again_since_its_server_may_just_close_it() -> None:
+async def test_an_idle_connection_is_not_reused_since_its_server_may_close_it() -> None:
     ports = []
 
     async def app(scope: Any, _: Any, send: Any) -> None:
@@ -207,9 +205,9 @@ async def test_a_cookie_of_the_given_client_that_cannot_be_sent_is_named() -> No
 # Compression
 
 
-async def test_gzip_is_asked_for_and_nothing_else() -> None:
+async def test_only_gzip_is_requested() -> None:
     with RawServer(answer(gzip.compress(WHOLE), content_encoding="gzip")) as server:
-        assert (await sent(server)).document == IMAGE_DOCUMENT
+        assert (await sent(server)).document == DOCUMENT
     assert server.requests[0].headers["accept-encoding"] == "gzip"
 
 
@@ -228,7 +226,7 @@ async def test_gzip_may_have_several_members_and_padding(packed: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n", *said
     ) as server:
         whole = await sent(server)
-    assert whole.document == IMAGE_DOCUMENT
+    assert whole.document == DOCUMENT
     assert not whole.is_cut_short
 
 
@@ -246,7 +244,7 @@ async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
         (b"HTTP/1.1 102 Processing\r\n\r\n" * 3000, answer(WHOLE)),
     ],
 )
-async def test_what_comes_in_thousands_of_parts_does_not_hold_up_the_others(
+async def test_a_response_in_thousands_of_parts_does_not_hold_up_other_tasks(
     said: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = [0]
@@ -271,13 +269,13 @@ async def test_what_comes_in_thousands_of_parts_does_not_hold_up_the_others(
     assert max(counts) < 500
 
 
-async def test_what_is_announced_as_gzip_and_is_none_is_read_as_it_is() -> None:
+async def test_a_body_labelled_as_gzip_that_is_not_is_read_as_it_is() -> None:
     with RawServer(answer(WHOLE, content_encoding="gzip")) as server:
-        assert (await sent(server)).document == IMAGE_DOCUMENT
+        assert (await sent(server)).document == DOCUMENT
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "deflate", "identity, br", "compress"])
-async def test_another_packing_than_asked_for_is_refused(encoding: str) -> None:
+async def test_a_compression_that_was_not_requested_is_an_error(encoding: str) -> None:
     with (
         RawServer(answer(gzip.compress(WHOLE), content_encoding=encoding)) as server,
         pytest.raises(InvalidResponseError) as caught,
@@ -288,7 +286,7 @@ async def test_another_packing_than_asked_for_is_refused(encoding: str) -> None:
         assert (await sent(server)).status == 429
 
 
-async def test_the_limit_counts_what_is_inflated_and_one_piece_of_it_does_not_hold_up_the_others() -> None:
+async def test_the_limit_counts_decompressed_bytes_and_no_chunk_holds_up_other_tasks() -> None:
     bomb = gzip.compress(bytes(60_000_000))
     turns = 0
 
@@ -318,7 +316,7 @@ async def test_broken_gzip_cannot_be_decompressed() -> None:
 # No end
 
 
-async def test_of_an_error_a_megabyte_is_read() -> None:
+async def test_a_megabyte_of_an_error_is_read() -> None:
     def script(_: Received) -> Iterator[Step]:
         yield head(400, content_type="text/plain")
         while True:
@@ -335,7 +333,7 @@ async def test_the_body_of_an_error_is_not_waited_for_long() -> None:
     assert (response.status, response.body) == (503, b"Sorry")
 
 
-async def test_signs_of_life_for_ever_come_to_an_end() -> None:
+async def test_endless_heartbeats_come_to_an_end() -> None:
     def script(_: Received) -> Iterator[Step]:
         yield head(200, content_type="application/json")
         while True:
@@ -353,7 +351,7 @@ async def test_signs_of_life_for_ever_come_to_an_end() -> None:
 @pytest.mark.parametrize(
     "piece", [b"x-header: 1\r\n", b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["slow", "silent", "informational"]
 )
-async def test_a_head_that_has_begun_and_does_not_end_is_given_up(piece: bytes) -> None:
+async def test_a_head_that_does_not_end_is_an_error(piece: bytes) -> None:
     def script(_: Received) -> Iterator[Step]:
         yield b"HTTP/1.1 103 Early Hints\r\n\r\n" if piece.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n"
         while True:
@@ -370,11 +368,11 @@ async def test_a_head_that_has_begun_and_does_not_end_is_given_up(piece: bytes) 
 
 async def test_a_provider_may_take_its_time_before_the_head_begins() -> None:
     with RawServer(0.4, answer(WHOLE)) as server:
-        assert (await sent(server, head_timeout_s=0.1)).document == IMAGE_DOCUMENT
+        assert (await sent(server, head_timeout_s=0.1)).document == DOCUMENT
 
 
 @pytest.mark.parametrize("body", [b"[" + b"[]," * 400_000, b'{"data": [' + b'"",' * 300_000], ids=["lists", "texts"])
-async def test_json_of_endless_values_is_refused_before_it_is_read(body: bytes) -> None:
+async def test_json_of_endless_values_is_rejected_before_it_is_complete(body: bytes) -> None:
     def script(_: Received) -> Iterator[Step]:
         yield chunked(body)
         yield HOLD
@@ -390,8 +388,8 @@ async def test_json_of_endless_values_is_refused_before_it_is_read(body: bytes) 
 # Streams of events
 
 
-class Told:
-    """Keeps the events of a stream, and says of each how long the rest is worth waiting for."""
+class Events:
+    """Collects the events of a stream, and says how long the rest is worth waiting for."""
 
     def __init__(self, *rests: float | None) -> None:
         self.events: list[object] = []
@@ -403,15 +401,15 @@ class Told:
 
 
 async def test_the_image_of_an_event_is_decoded_while_it_arrives() -> None:
-    told = Told()
+    seen = Events()
     with RawServer(events(WHOLE, b'{"a": 1}'), chunk(b"")) as server:
-        response = await sent(server, stream=told)
-    assert told.events == [IMAGE_DOCUMENT, b'{"a": 1}']
+        response = await sent(server, stream=seen)
+    assert seen.events == [DOCUMENT, b'{"a": 1}']
     assert (response.body, response.document, response.is_cut_short) == (b"", None, False)
 
 
-async def test_signs_of_life_between_events_are_no_events() -> None:
-    told = Told()
+async def test_heartbeats_between_events_are_ignored() -> None:
+    seen = Events()
     signs = (
         b": ping\n\n",
         b"data:\n\n",
@@ -422,73 +420,73 @@ async def test_signs_of_life_between_events_are_no_events() -> None:
     )
     said = chunked(*signs, b"data: %b\n\n" % WHOLE, *signs, content_type="text/event-stream")
     with RawServer(said, chunk(b"")) as server:
-        await sent(server, stream=told)
-    assert told.events == [IMAGE_DOCUMENT]
+        await sent(server, stream=seen)
+    assert seen.events == [DOCUMENT]
 
 
 @pytest.mark.parametrize("last", [b"data: %b", b"data: %b\n", b"data: %b\n\n"])
-async def test_the_last_event_counts_if_it_is_whole_however_the_stream_ends(last: bytes) -> None:
+async def test_a_complete_last_event_counts_however_the_stream_ends(last: bytes) -> None:
     for end, kind in ((chunk(b""), None), (b"", NetworkError)):
-        told = Told()
+        seen = Events()
         outcome = pytest.raises(kind) if kind else nullcontext()
         with RawServer(chunked(last % WHOLE, content_type="text/event-stream"), end) as server, outcome:
-            await sent(server, stream=told)
-        assert told.events == [IMAGE_DOCUMENT]
+            await sent(server, stream=seen)
+        assert seen.events == [DOCUMENT]
 
 
-async def test_an_event_that_is_cut_off_is_none() -> None:
-    told = Told()
+async def test_an_event_that_is_cut_off_is_ignored() -> None:
+    seen = Events()
     said = chunked(b'data: {"a": 1}\n\ndata: ' + WHOLE[:5_000], content_type="text/event-stream")
     with RawServer(said, chunk(b"")) as server:
-        await sent(server, stream=told)
-    assert told.events == [b'{"a": 1}']
+        await sent(server, stream=seen)
+    assert seen.events == [b'{"a": 1}']
 
 
-async def test_a_stream_ends_where_nothing_is_missing_though_the_connection_stays_open() -> None:
-    told = Told(None, 0.0)
+async def test_a_stream_ends_when_nothing_is_missing_though_the_connection_stays_open() -> None:
+    seen = Events(None, 0.0)
     with RawServer(events(b'{"a": 1}', WHOLE), HOLD) as server:
-        await sent(server, stream=told)
-    assert told.events == [b'{"a": 1}', IMAGE_DOCUMENT]
+        await sent(server, stream=seen)
+    assert seen.events == [b'{"a": 1}', DOCUMENT]
 
 
 async def test_a_stream_ends_at_its_last_word() -> None:
-    told = Told()
+    seen = Events()
     with RawServer(events(WHOLE, b"[DONE]"), HOLD) as server:
-        await sent(server, stream=told)
-    assert told.events == [IMAGE_DOCUMENT]
+        await sent(server, stream=seen)
+    assert seen.events == [DOCUMENT]
 
 
-async def test_what_comes_within_the_time_that_the_rest_is_worth_is_told() -> None:
-    told = Told(5.0, 0.0)
+async def test_events_within_the_time_that_the_rest_is_worth_are_handed_over() -> None:
+    seen = Events(5.0, 0.0)
     late = chunk(b'data: {"usage": 1}\n\n')
     with RawServer(events(WHOLE), 0.2, late, HOLD) as server:
-        await sent(server, stream=told)
-    assert told.events == [IMAGE_DOCUMENT, b'{"usage": 1}']
-    told = Told(0.2)
+        await sent(server, stream=seen)
+    assert seen.events == [DOCUMENT, b'{"usage": 1}']
+    seen = Events(0.2)
     with RawServer(events(WHOLE), HOLD) as server:
-        await sent(server, stream=told)
-    assert told.events == [IMAGE_DOCUMENT]
+        await sent(server, stream=seen)
+    assert seen.events == [DOCUMENT]
 
 
 @pytest.mark.parametrize("event", [b"data:\n\n", b"data: 1\n\n", b"data: {}\n\n"])
-async def test_a_stream_of_endless_events_is_given_up(event: bytes) -> None:
-    told = Told()
+async def test_a_stream_of_endless_events_is_an_error(event: bytes) -> None:
+    seen = Events()
     with (
         RawServer(chunked(event * 10_001, content_type="text/event-stream"), HOLD) as server,
         pytest.raises(InvalidResponseError, match="10,000"),
     ):
-        await sent(server, stream=told, most=300_000_000)
-    assert len(told.events) in (0, 10_000)
+        await sent(server, stream=seen, most=300_000_000)
+    assert len(seen.events) in (0, 10_000)
 
 
 @pytest.mark.parametrize("line", [b"\n", b"\r", b":\n", b"id\n"])
-async def test_a_stream_of_endless_lines_is_given_up(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_of_endless_lines_is_an_error(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_MOST_LINES", 20_000)
     with (
         RawServer(chunked(line * 20_001, content_type="text/event-stream"), HOLD) as server,
         pytest.raises(InvalidResponseError, match="20,000"),
     ):
-        await sent(server, stream=Told(), most=300_000_000)
+        await sent(server, stream=Events(), most=300_000_000)
 
 
 async def test_values_are_counted_over_all_events() -> None:
@@ -496,13 +494,13 @@ async def test_values_are_counted_over_all_events() -> None:
         RawServer(events(*[b"[" + b"0," * 30_000 + b"0]"] * 10), HOLD) as server,
         pytest.raises(InvalidResponseError, match="200,000"),
     ):
-        await sent(server, stream=Told(), most=300_000_000)
+        await sent(server, stream=Events(), most=300_000_000)
 
 
 # Requests
 
 
-async def test_a_large_request_goes_out_as_json_of_the_announced_length() -> None:
+async def test_a_large_request_is_json_of_the_announced_length() -> None:
     body = {"prompt": "Grüße, 🦊", "parts": [{"data": "A" * 3_000_000}, 1, 2.5, None, True], "last": "x" * 70_000}
     with RawServer(answer(b"{}")) as server:
         async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
@@ -512,7 +510,7 @@ async def test_a_large_request_goes_out_as_json_of_the_announced_length() -> Non
     assert (request.headers["content-type"], request.headers["x-key"]) == ("application/json", "k")
 
 
-async def test_large_files_go_out_whole() -> None:
+async def test_large_files_are_sent_completely() -> None:
     files = (FilePart("image[]", "image-1.png", "image/png", bytes(range(256)) * 5_000),)
     with RawServer(answer(b"{}")) as server:
         async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
@@ -534,8 +532,8 @@ async def test_every_request_names_this_program() -> None:
     assert [request.headers["user-agent"] for request in server.requests] == [f"invokeai_external/{VERSION}"] * 3
 
 
-async def test_a_client_that_is_given_sends_and_stays_open() -> None:
-    """Its default headers go to the provider alone; its ``auth`` and its ``follow_redirects`` are not used."""
+async def test_a_given_client_sends_and_stays_open() -> None:
+    """Its default headers are only sent to the provider; its ``auth`` and its ``follow_redirects`` are not used."""
     with RawServer(head(302, location="/elsewhere", content_length=0, connection="close")) as server:
         async with httpx.AsyncClient(
             headers={"x-gateway": "g", "user-agent": "mine"}, auth=("user", "password"), follow_redirects=True
@@ -551,7 +549,7 @@ async def test_a_client_that_is_given_sends_and_stays_open() -> None:
     assert not {"authorization", "x-gateway"} & fetched.headers.keys()
 
 
-async def test_a_client_that_is_given_and_closed_is_an_error_of_its_own() -> None:
+async def test_a_given_client_that_is_closed_is_an_error() -> None:
     given = httpx.AsyncClient()
     await given.aclose()
     async with Transport(timeout_s=10, max_response_bytes=1_000_000, http_client=given) as transport:
@@ -567,7 +565,7 @@ async def test_a_client_that_is_given_and_closed_is_an_error_of_its_own() -> Non
         ("SSL_CERT_FILE", "/is/not/there"),
     ],
 )
-def test_an_environment_that_httpx_cannot_use_is_an_error_of_the_settings(
+def test_an_environment_that_httpx_cannot_use_is_a_settings_error(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)

@@ -44,7 +44,7 @@ def settings_of(tmp_path: Path, **limits: float) -> Settings:
 async def generate(
     settings: Settings, model: str, *, seen: list[Progress] | None = None, clock: Clock | None = None, **request: Any
 ) -> GenerationResult:
-    """Make images with a new service, whose waits between retries take no time."""
+    """Make images with a new service, without waiting between retries."""
     clock = clock or Clock()
     async with Service(settings, clock=clock, sleep=clock.sleep) as service:
         on_progress = seen.append if seen is not None else lambda _: None
@@ -113,13 +113,13 @@ class Broken(httpx.AsyncByteStream):
 
 
 def relay(settings: Settings, url: str) -> Settings:
-    """The settings with both providers' addresses replaced by that of a server."""
+    """The settings with both providers' base URLs replaced by that of a server."""
     credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in PROVIDER_IDS}
     return replace(settings, credentials=credentials)
 
 
 def candidate(*parts: object, **more: object) -> bytes:
-    """An event of Gemini's stream, or its answer."""
+    """An event of Gemini's stream, or a whole response."""
     more = {name: value for name, value in more.items() if value is not None}
     usage = more.pop("usage", None)
     body = {"candidates": [{"content": {"parts": list(parts)}, **more}]}

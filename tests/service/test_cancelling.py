@@ -55,7 +55,7 @@ class OddError(BaseException):
 @MODELS
 async def test_cancelling_ends_a_call_in_flight(model: str, sandbox_url: str, order: Order, tmp_path: Path) -> None:
     order(model, "slow", seconds=30)
-    with anyio.fail_after(5), anyio.move_on_after(0.2) as scope:
+    with anyio.move_on_after(0.2) as scope:
         await generate(settings_of(tmp_path), model)
     assert scope.cancelled_caught
 
@@ -202,7 +202,7 @@ async def test_a_complete_image_is_handed_over_though_the_request_is_cancelled_b
 
 
 async def test_a_cancellation_hands_over_no_half_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where what came only ends like JSON."""
+    """The same if the part that arrived only ends like JSON."""
     body = b'{"data": [{"b64_json": "%b"}, {}' % PNG_1X1.encode()
     feed, seen = BodyReader.feed, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:

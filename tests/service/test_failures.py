@@ -137,7 +137,7 @@ async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_moc
 
 
 async def test_a_proxy_is_used(sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sandbox plays a proxy: it answers 404 for an address that nobody else would answer for."""
+    """The sandbox plays a proxy: it answers 404 for a URL that no other server has."""
     monkeypatch.setenv("HTTP_PROXY", sandbox_url)
     monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "http://10.255.255.1/v1")
     with pytest.raises(RejectedRequestError) as caught:
