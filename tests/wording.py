@@ -94,8 +94,10 @@ FROZEN = re.compile(
     r"|text-to-picture(?:\.json)?"
     r"|\baddress already in use\b|\blistening address\b"
     r"|\bstand-?alone\b"
-    # A value of the setting ``metadata``, and what others call so.
-    r"|(?<=[,;] )none(?=[,;:])|[\"']none[\"']"
+    # A value, of the setting ``metadata`` and of faults of the sandbox.
+    r"|(?<=[,;:|] )none(?=[,;:])|\|none\b|[\"']none[\"']"
+    # The sentence that Gemini is sent with a mask.
+    r"|\b(?:first|second) picture\b"
     r"|\b[\w.]+@[\w.]+\b|https?://\S+"
     r"|\S+/\S*\.\w+\b"
     r"|\b\w+\.(?:py|md|yaml|json|png|jpe?g|webp)\b",
