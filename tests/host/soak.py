@@ -56,7 +56,7 @@ class Soaked:
     kept: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         return (
             f"items: {dict(self.ended)}; calls: {dict(self.calls)}; images in the gallery: {self.images}; "
             f"kept on disk: {self.kept}; wrong: {self.wrong or 'nothing'}"
@@ -179,7 +179,7 @@ def main() -> int:
         try:
             invoke.start_with_models()
             soaked = soak(invoke, sandbox, count, random.Random(seed))
-            print(f"== {soaked.told()}", flush=True)
+            print(f"== {soaked.summary()}", flush=True)
             invoke.stop()
         finally:
             invoke.close()

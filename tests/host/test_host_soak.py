@@ -22,6 +22,6 @@ def undisturbed(invoke: Invoke) -> Iterator[Invoke]:
 
 def test_every_run_ends_in_a_valid_state_and_every_call_is_accounted_for(undisturbed: Invoke, sandbox: Sandbox) -> None:
     soaked = soak(undisturbed, sandbox, 30, random.Random(20261125))
-    assert soaked.wrong == [], soaked.told()
+    assert soaked.wrong == [], soaked.summary()
     assert soaked.ended.total() == 30
     assert soaked.images > 0
