@@ -106,7 +106,7 @@ class FakeService:
     def resolve(self, model: str) -> ResolvedModel:
         return Registry().resolve(model)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
         self.is_closed = True
 
     async def check_connection(self, provider: str) -> ConnectionCheck:

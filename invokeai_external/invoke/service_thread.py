@@ -64,6 +64,6 @@ class ServiceThread:
             return
         cancel_runs()
         for made in services:
-            portal.call(made.service.__aexit__, None, None, None)
+            portal.call(made.service.aclose)
         portal.call(portal.stop, True)
         context.__exit__(None, None, None)

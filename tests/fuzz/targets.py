@@ -191,7 +191,7 @@ class _Server:
 
     async def _close_service(self) -> None:
         if self._service:
-            await self._service.__aexit__(None, None, None)
+            await self._service.aclose()
 
     async def close(self) -> None:
         await self._close_service()
