@@ -11,7 +11,7 @@ from invokeai_external.invoke import active
 from invokeai_external.invoke.activation import activate
 from invokeai_external.invoke.runtime import Runtime
 
-from .fake_invoke import FakeInvoke
+from .support.fake_invoke import FakeInvoke
 
 
 def test_an_invoke_that_lacks_something_gets_one_line_in_its_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ from invokeai_external.result import GenerationResult
 from invokeai_external.root_files import KEPT_FOLDER
 from invokeai_external.service.service import Service
 
-from .fake_invoke import FakeInvoke, FakeService, Report, request_of, returning
+from .support.fake_invoke import FakeInvoke, FakeService, Report, request_of, returning
 
 ONE, TWO, THREE = (ItemId(number, "batch") for number in (1, 2, 3))
 

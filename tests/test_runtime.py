@@ -31,7 +31,7 @@ from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings
 
-from .fake_invoke import FakeInvoke, FakeService, Report, Script, image, request_of, result_of, returning
+from .support.fake_invoke import FakeInvoke, FakeService, Report, Script, image, request_of, result_of, returning
 
 ITEM = ItemId(1, "batch")
 NODE = QueuedNode(ITEM, "node", "user")

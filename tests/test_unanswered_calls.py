@@ -13,7 +13,7 @@ from invokeai_external.invoke.queue_items import ItemId, QueuedItem
 from invokeai_external.invoke.unanswered_calls import report_unanswered
 from invokeai_external.root_files import IN_FLIGHT_FOLDER
 
-from .fake_invoke import FakeInvoke
+from .support.fake_invoke import FakeInvoke
 
 ONE, TWO = ItemId(1, "batch"), ItemId(2, "batch")
 

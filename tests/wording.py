@@ -1,7 +1,7 @@
 """Collects every text that a user or a reader of the code sees, and finds the words that the glossary replaces.
 
-``python -m tests.wording [PATH ...]`` prints what is still to be rewritten below some paths, or everywhere;
-``--user`` prints only what a user sees, ``--count`` only the numbers, and ``--write`` lowers the baseline.
+``python -m tests.wording [PATH ...]`` prints them below some paths, or everywhere; with ``--user`` only what a user
+sees.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ import json
 import re
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-BASELINE = Path(__file__).with_name("wording_baseline.json")
 
 Kind = Literal["user", "code"]
 """Who reads a text: a user, or somebody who reads the code (docstrings, comments, names of tests)."""
@@ -304,48 +301,14 @@ def _json_texts(value: Any) -> Iterator[str]:
             yield from _json_texts(item)
 
 
-def room(path: str) -> str:
-    """What shares a number in the baseline: a room of the package, or what stands beside it. Rooms may be split."""
-    parts = path.split("/")
-    if parts[0] == "invokeai_external":
-        return "/".join(parts[:2]) if len(parts) > 2 else "invokeai_external"
-    if parts[0] == "tests":
-        return "tests"
-    return parts[0] if parts[0] in ("benchmarks", "workflows") else path
-
-
-def counts(found: Iterable[Hit]) -> dict[str, dict[str, int]]:
-    """How many hits there are in each room, for users and in the code."""
-    counter = Counter((hit.kind, room(hit.path)) for hit in found)
-    return {
-        kind: {name: counter[kind, name] for name in sorted(n for k, n in counter if k == kind)}
-        for kind in ("user", "code")
-    }
-
-
-@cache
-def baseline() -> dict[str, dict[str, int]]:
-    """The hits that are still allowed. They only become fewer."""
-    read: dict[str, dict[str, int]] = json.loads(BASELINE.read_text(encoding="utf-8"))
-    return read
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.wording", description=__doc__)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files or folders, from the top of the repository")
     parser.add_argument("--user", action="store_true", help="print only what a user sees")
-    parser.add_argument("--count", action="store_true", help="print only the numbers")
-    parser.add_argument("--write", action="store_true", help="write the numbers as the new baseline")
     arguments = parser.parse_args()
     found = [hit for hit in hits(every_text(arguments.paths)) if hit.kind == "user" or not arguments.user]
-    if arguments.write:
-        BASELINE.write_text(json.dumps(counts(found), indent=2) + "\n", encoding="utf-8")
-    elif arguments.count:
-        print(json.dumps(counts(found), indent=2))
-        print(Counter(hit.found.lower() for hit in found).most_common())
-    else:
-        for hit in found:
-            print(hit)
+    for hit in found:
+        print(hit)
     return 1 if found else 0
 
 

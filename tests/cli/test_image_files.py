@@ -87,6 +87,7 @@ folder.save(test_image_files.an_image())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_the_bytes_and_no_empty_file(tmp_path: Path) -> None:
     code = DYING.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
