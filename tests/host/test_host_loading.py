@@ -55,11 +55,15 @@ assert f"{name}.invokeai_external.invoke.nodes" in sys.modules
 """
 
 
-def test_the_plugin_loads_in_three_tenths_of_a_second_of_processor_time(host_python: Path, tmp_path: Path) -> None:
+def test_the_plugin_loads_in_three_tenths_of_a_second_of_processor_time(
+    host_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The better of two loads, since the first one compiles the modules."""
-    folder = packing.copy_to(tmp_path / "nodes")
+    # Not the test's own folder, which is searched for the canary key: the plugin's copy includes its tests.
+    root = tmp_path_factory.mktemp("root")
+    folder = packing.copy_to(root / "nodes")
     program = [str(host_python), "-c", _MEASURE, PACK, str(folder)]
-    environ = {**os.environ, "INVOKEAI_ROOT": str(tmp_path)}
+    environ = {**os.environ, "INVOKEAI_ROOT": str(root)}
     outputs = [subprocess.run(program, env=environ, check=True, capture_output=True, text=True) for _ in range(2)]
     assert min(float(output.stdout.split()[-1]) for output in outputs) < 0.3
 
