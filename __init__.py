@@ -5,6 +5,6 @@ under that name, wherever it was cloned to and whatever is installed beside it.
 """
 
 if __package__:
-    from .invokeai_external.invoke.activation import activate
+    from .invokeai_external.invoke.entry_point import activate
 
     activate(__name__)

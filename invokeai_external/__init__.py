@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from .service.blocking import generate_sync
-    from .service.image_files import read_image, read_mask
+    from .service.library_files import read_image, read_mask
     from .service.service import Service
     from .settings.keys import Credentials
     from .settings.settings import Limits, Settings, load_settings

@@ -1,5 +1,5 @@
 """``python -m invokeai_external`` is the command line."""
 
-from .cli.main import program
+from .cli.entry_point import program
 
 program()

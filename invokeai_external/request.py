@@ -16,7 +16,7 @@ OptionValue = str | float
 """The value of an option: text, or a number where the option has one."""
 
 MetadataMode = Literal["auto", "embed", "sidecar", "none"]
-"""Where the metadata of an image is written: see ``images.metadata.place``."""
+"""Where the metadata of an image is written: see ``images.metadata_files.place``."""
 
 MAX_PREVIEWS = 3
 """The most previews of one image, for every model: OpenAI's own limit for ``partial_images``."""

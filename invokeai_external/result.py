@@ -71,7 +71,7 @@ class GeneratedImage:
         data: The bytes of the file as the provider sent it; with a mask, a PNG of the init image with the edit in it.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes.
         size: The size as received; with a mask, that of the init image.
-        metadata: How it was made, in the form that ``images.metadata.place`` writes.
+        metadata: How it was made, in the form that ``images.metadata_files.place`` writes.
         seed: The seed that was sent; None if no seed was sent.
         cost_usd: Its share of the cost of its call in USD; None if it is unknown.
         revised_prompt: The prompt as the provider rewrote it; None if the provider did not say.

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from invokeai_external.cli import app
-from invokeai_external.cli.main import main
-from invokeai_external.images import metadata
+from invokeai_external.cli.entry_point import main
+from invokeai_external.images import metadata_files
 from invokeai_external.request import MetadataMode
 
 from .support.samples import EXIF_IFD, MAKER_NOTE, encoded, painted, png_of
@@ -252,7 +252,7 @@ def test_where_there_are_no_links_the_pair_is_written_all_the_same(
     for _ in range(2):
         image = generate(SIGNED["PNG"]).image
         assert Path(image["path"]).read_bytes() == SIGNED["PNG"]
-        assert metadata.read_sidecar(Path(image["metadata_path"]).read_bytes()) is not None
+        assert metadata_files.read_sidecar(Path(image["metadata_path"]).read_bytes()) is not None
         names += [Path(image["path"]), Path(image["metadata_path"])]
     assert sorted((tmp_path / "out").iterdir()) == sorted(names)
 

@@ -30,7 +30,7 @@ from docs.generate.pages import BLOCK_PATTERN, BLOCKS, pages, rewritten
 from docs.generate.reference import leaf_errors
 from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.settings.settings import Limits, variable_name

@@ -16,13 +16,7 @@ import pytest
 from invokeai_external import errors
 from invokeai_external.cli import report
 from invokeai_external.cli.streams import OutputError
-from invokeai_external.errors import (
-    ExternalError,
-    InvalidRequestError,
-    ProviderError,
-    RejectedRequestError,
-    Remedy,
-)
+from invokeai_external.errors import ExternalError, InvalidRequestError, ProviderError, RejectedRequestError, Remedy
 from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.invoke.remedies import text_in_invoke
 from invokeai_external.result import GenerationResult

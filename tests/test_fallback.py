@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from invokeai_external import GeneratedImage, Size
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery.fallback import FallbackFolder, reason_of, root_cause
-from invokeai_external.root_files import RESCUED_FOLDER
+from invokeai_external.root_folder import RESCUED_FOLDER
 
 from .support.samples import encoded
 
@@ -30,7 +30,7 @@ def test_images_are_saved_in_the_root_with_their_metadata(image: GeneratedImage,
     saved = FallbackFolder(tmp_path).save([image, image])
     assert saved.lost == 0
     assert sorted(saved.files) == sorted((tmp_path / RESCUED_FOLDER).iterdir())
-    assert [metadata.read(file.read_bytes()) for file in saved.files] == [{"positive_prompt": "a red fox"}] * 2
+    assert [metadata_files.read(file.read_bytes()) for file in saved.files] == [{"positive_prompt": "a red fox"}] * 2
     assert {file.stat().st_mode & 0o777 for file in saved.files} == {0o600}
     # Relative to the root, which a remote user does not know.
     assert all(f" {RESCUED_FOLDER}/{file.name} " in saved.message for file in saved.files)

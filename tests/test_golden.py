@@ -30,12 +30,12 @@ from starlette.requests import Request
 
 from invokeai_external import AspectRatio, GenerationRequest, InputImage, Service, Size, load_settings
 from invokeai_external.cli.app import app
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError, RequestError
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery import fallback, result_cache
 from invokeai_external.providers.registry import PROVIDER_IDS
-from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
+from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.sandbox import create_app
 
 from .golden.compare import check, differences, shape
@@ -421,7 +421,7 @@ def test_requests_and_metadata(inputs: Mapping[str, InputImage], tmp_path: Path)
         async with Service(load_settings(tmp_path, environ)) as service:
             for name, request in requests(inputs).items():
                 image = (await service.generate(request)).images[0]
-                written[name] = shape(metadata.read(metadata.embed(image.data, image.metadata)))
+                written[name] = shape(metadata_files.read(metadata_files.embed(image.data, image.metadata)))
                 # Calls that go out side by side arrive in any order.
                 sent[name] = sorted(recording.requests, key=json.dumps)
                 recording.requests.clear()

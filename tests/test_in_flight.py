@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 import pytest
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import NetworkError, RateLimitedError
 from invokeai_external.locks import try_lock
 from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
-from invokeai_external.root_files import IN_FLIGHT_FOLDER
+from invokeai_external.root_folder import IN_FLIGHT_FOLDER
 from invokeai_external.service.in_flight import InFlight, LeftBehind, LeftCall, left_behind, notices_of
 
 NOON = datetime(2026, 11, 29, 12, 3, 11, tzinfo=UTC)

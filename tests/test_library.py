@@ -38,7 +38,7 @@ from invokeai_external import (
     read_image,
     read_mask,
 )
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 
 from .support.samples import encoded, noisy
 from .support.signing import signed
@@ -59,7 +59,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def image(data: bytes = FILE, mime_type: str = "image/png") -> GeneratedImage:
     """An image as a service hands it over."""
-    from invokeai_external.service.image_files import save_image
+    from invokeai_external.service.library_files import save_image
 
     return GeneratedImage(
         data=data, mime_type=mime_type, size=Size(8, 8), metadata={"positive_prompt": "a fox"}, writer=save_image
@@ -201,7 +201,7 @@ def test_files_are_read_as_inputs(tmp_path: Path) -> None:
 def test_an_image_is_saved_with_its_settings(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     image().save(path)
-    assert metadata.read(path.read_bytes()) == {"positive_prompt": "a fox"}
+    assert metadata_files.read(path.read_bytes()) == {"positive_prompt": "a fox"}
     assert [file.name for file in tmp_path.iterdir()] == ["fox.png"]
     assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
 
@@ -214,7 +214,7 @@ def test_an_image_never_replaces_another_file_unless_asked_to(tmp_path: Path) ->
     assert str(path) in caught.value.message
     assert path.read_bytes() == b"something else"
     image().save(path, overwrite=True)
-    assert metadata.read(path.read_bytes()) == {"positive_prompt": "a fox"}
+    assert metadata_files.read(path.read_bytes()) == {"positive_prompt": "a fox"}
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -223,7 +223,7 @@ def test_a_signed_image_is_saved_as_it_is_with_its_settings_beside_it(tmp_path: 
     data = signed(FILE, "image/png")
     image(data).save(path)
     assert path.read_bytes() == data
-    sidecar = metadata.read_sidecar(beside.read_bytes())
+    sidecar = metadata_files.read_sidecar(beside.read_bytes())
     assert sidecar is not None
     assert sidecar.metadata == {"positive_prompt": "a fox"}
     assert stat.S_IMODE(beside.stat().st_mode) == 0o600

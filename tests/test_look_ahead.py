@@ -14,15 +14,15 @@ import pytest
 
 from invokeai_external.errors import InvalidRequestError
 from invokeai_external.invoke.gallery.result_cache import Destination
-from invokeai_external.invoke.look_ahead.look_ahead import LookAhead
+from invokeai_external.invoke.look_ahead.early_start import LookAhead
 from invokeai_external.invoke.look_ahead.queue_watcher import QueueWatcher
 from invokeai_external.invoke.look_ahead.run_table import Run
-from invokeai_external.invoke.look_ahead.sent_items import FILE, SentItems
+from invokeai_external.invoke.look_ahead.sent_early import FILE, SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
-from invokeai_external.root_files import KEPT_FOLDER
+from invokeai_external.root_folder import KEPT_FOLDER
 from invokeai_external.service.service import Service
 
 from .support.fake_invoke import FakeInvoke, FakeService, Report, request_of, returning

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invokeai_external.adapters.base import Answer, AnswerImage
-from invokeai_external.cli.recall_command import recall_command
-from invokeai_external.images.embed import embed_text
+from invokeai_external.cli.recalled_arguments import recall_command
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inspect import ImageInfo
-from invokeai_external.images.metadata import embed, read
+from invokeai_external.images.metadata_files import embed, read
+from invokeai_external.images.text_chunks import embed_text
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, plan
 from invokeai_external.providers import catalog
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.result import Notice, Usage
-from invokeai_external.service.description import describe, model_identity
+from invokeai_external.service.image_metadata import describe, model_identity
 from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.version import VERSION
 

@@ -11,10 +11,10 @@ import pytest
 
 from invokeai_external import GeneratedImage, Size
 from invokeai_external.cli.commands.undelivered import undelivered_images
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
-from invokeai_external.root_files import ORIGINALS_FOLDER, RESCUED_FOLDER
+from invokeai_external.root_folder import ORIGINALS_FOLDER, RESCUED_FOLDER
 
 from .support.samples import encoded, painted
 from .support.signing import signed, validation_state
@@ -141,7 +141,7 @@ def test_a_signed_image_stays_signed_in_the_fallback_folder(tmp_path: Path) -> N
     [beside] = [file for file in files if file.suffix == ".json"]
     saved = beside.with_name(beside.name.removesuffix(".json"))
     assert saved.read_bytes() == image.data
-    sidecar = metadata.read_sidecar(beside.read_bytes())
+    sidecar = metadata_files.read_sidecar(beside.read_bytes())
     assert sidecar is not None
     assert sidecar.sha256 == hashlib.sha256(image.data).hexdigest()
     assert len(files) == 3

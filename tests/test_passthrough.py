@@ -14,8 +14,8 @@ from hypothesis import given
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.errors import ImageError
+from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.invoke.gallery.passthrough import PassthroughImage
 from invokeai_external.sizing import Size
 

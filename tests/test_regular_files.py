@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.files import read_regular_file
+from invokeai_external.regular_files import read_regular_file
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from invokeai_external.invoke.gallery.result_cache import (
 )
 from invokeai_external.invoke.queue_items import ItemId
 from invokeai_external.request import InputImage
-from invokeai_external.root_files import KEPT_FOLDER
+from invokeai_external.root_folder import KEPT_FOLDER
 
 from .support.samples import encoded
 

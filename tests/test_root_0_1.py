@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from invokeai_external import Registry, Size, load_settings
-from invokeai_external.cli.main import main
-from invokeai_external.images import metadata
+from invokeai_external.cli.entry_point import main
+from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.providers.registry import PROVIDER_IDS
-from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
+from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 
 from .golden.compare import FOLDER as GOLDEN
 from .golden.compare import check
@@ -129,7 +129,7 @@ def test_its_kept_results_are_handed_out(root: Path) -> None:
 
 def test_its_rescued_images_hold_their_settings() -> None:
     [rescued] = (FIXTURE / RESCUED_FOLDER).iterdir()
-    found = metadata.read(rescued.read_bytes())
+    found = metadata_files.read(rescued.read_bytes())
     assert found is not None
     assert found["positive_prompt"] == "a lighthouse, rescued"
 

@@ -17,17 +17,11 @@ from pydantic import SecretStr
 from invokeai_external.errors import CancelledError, NetworkError, NotConfiguredError, RequestError
 from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
 from invokeai_external.invoke.look_ahead.run_table import Run
-from invokeai_external.invoke.look_ahead.sent_items import SentItems
+from invokeai_external.invoke.look_ahead.sent_early import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
-from invokeai_external.result import (
-    Failed,
-    GenerationResult,
-    Preview,
-    Received,
-    Retrying,
-)
-from invokeai_external.root_files import KEPT_FOLDER, RESCUED_FOLDER
+from invokeai_external.result import Failed, GenerationResult, Preview, Received, Retrying
+from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings
 

@@ -16,7 +16,7 @@ from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
 from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.gallery.saving import GalleryImage, Saver
-from invokeai_external.root_files import RESCUED_FOLDER
+from invokeai_external.root_folder import RESCUED_FOLDER
 
 from .support.samples import encoded, painted
 from .support.signing import signed

@@ -25,7 +25,14 @@ from invokeai_external.locks import locked
 from invokeai_external.providers.registry import Registry
 from invokeai_external.settings.key_file import remove_key, set_key
 from invokeai_external.settings.root import own_folder, root_folder
-from invokeai_external.settings.settings import Credentials, Limits, Settings, check_key, load_settings, load_user_file
+from invokeai_external.settings.settings import (
+    Credentials,
+    Limits,
+    Settings,
+    check_key,
+    load_settings,
+    load_user_file,
+)
 from invokeai_external.settings.yaml_file import YamlFile
 
 REPOSITORY = Path(__file__).parent.parent

@@ -15,7 +15,13 @@ import h11
 import httpx
 import pytest
 
-from invokeai_external.errors import InvalidResponseError, NetworkError, ServiceStateError, SettingsError, TimedOutError
+from invokeai_external.errors import (
+    InvalidResponseError,
+    NetworkError,
+    ServiceStateError,
+    SettingsError,
+    TimedOutError,
+)
 from invokeai_external.transport import events as event_stream
 from invokeai_external.transport.client import USER_AGENT, Transport
 from invokeai_external.transport.events import EventHandler

@@ -15,7 +15,18 @@ from .host.contract import PUBLIC_MODULES
 
 PACKAGE = Path(invokeai_external.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-VOCABULARY = ("clock", "errors", "files", "locks", "metadata", "request", "result", "root_files", "sizing", "version")
+VOCABULARY = (
+    "clock",
+    "errors",
+    "locks",
+    "metadata_keys",
+    "regular_files",
+    "request",
+    "result",
+    "root_folder",
+    "sizing",
+    "version",
+)
 """The modules beside the rooms, which every room may import."""
 
 ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", "settings", "service")
@@ -24,7 +35,7 @@ ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", 
 HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
 
-PURE = ("errors", "metadata", "request", "result", "sizing", "pricing", "planning", "adapters")
+PURE = ("errors", "metadata_keys", "request", "result", "sizing", "pricing", "planning", "adapters")
 DISK = {"fileinput", "glob", "io", "mmap", "os", "pathlib", "shutil", "tempfile"}
 OUTSIDE = {"anyio", "asyncio", "fastapi", "httpx", "requests", "rich", "socket", "ssl", "starlette", "typer", "urllib3"}
 

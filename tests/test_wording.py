@@ -19,7 +19,7 @@ import yaml
 
 from invokeai_external.cli import report
 from invokeai_external.cli.app import app
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.invoke.remedies import in_invoke
 from tests import wording

@@ -9,7 +9,7 @@ import tempfile
 
 from PIL import Image
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 
 from .layout import ROOT
 

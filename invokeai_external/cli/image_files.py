@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..files import give_back_name, make_readable, read_regular_file, take_name, temporary_file
-from ..images import metadata
+from ..images import metadata_files
+from ..regular_files import give_back_name, make_readable, read_regular_file, take_name, temporary_file
 from ..request import MetadataMode
 from ..result import GeneratedImage, Notice, Preview
 
@@ -78,7 +78,7 @@ class ImageFolder:
         Raises:
             NotSavedError: Both failed.
         """
-        placed = metadata.place(image.data, image.metadata, self._mode)
+        placed = metadata_files.place(image.data, image.metadata, self._mode)
         try:
             return _saved(image, placed, self._folder)
         except OSError as error:
@@ -97,7 +97,7 @@ class ImageFolder:
         return replace(saved, notices=(*saved.notices, elsewhere))
 
 
-def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> SavedImage:
+def _saved(image: GeneratedImage, placed: metadata_files.Placed, folder: Path) -> SavedImage:
     """Write an image and its settings into a folder, or only the image if the settings cannot be written."""
     name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
     size = sum(map(len, placed.parts))
@@ -107,7 +107,7 @@ def _saved(image: GeneratedImage, placed: metadata.Placed, folder: Path) -> Save
             return SavedImage(image, path, size, beside, notices)
         except OSError as error:
             why = f"they could not be written beside it ({error.strerror})"
-            notices = (metadata.no_metadata(f"{why}."),)
+            notices = (metadata_files.no_metadata(f"{why}."),)
     return SavedImage(image, _write_new(folder, name, placed.parts), size, None, notices)
 
 
@@ -200,10 +200,10 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def read_sidecar(path: Path) -> metadata.Sidecar | None:
+def read_sidecar(path: Path) -> metadata_files.Sidecar | None:
     """The settings in a file; None if it does not exist, cannot be read, or holds something else."""
     with contextlib.suppress(OSError):
-        return metadata.read_sidecar(read_regular_file(path, LARGEST_SIDECAR))
+        return metadata_files.read_sidecar(read_regular_file(path, LARGEST_SIDECAR))
     return None
 
 

@@ -25,11 +25,11 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer, model_vali
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..images.errors import ImageError
 from ..images.pixels import rgb_thumbnail
-from ..metadata import with_notice
+from ..metadata_keys import with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GenerationResult, Notice, Preview
 from ..sizing import AspectRatio, Size
-from . import active
+from . import active_plugin
 from .core_compatibility import as_read, as_stored
 from .gallery.fallback import FallbackFolder
 from .gallery.result_cache import Destination
@@ -116,7 +116,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         record = self._record(context)
         request, destination = self.prepare(context)
         # Held, because the plugin may be removed in the meantime.
-        runtime = active.runtime()
+        runtime = active_plugin.runtime()
 
         def check() -> None:
             if context.util.is_canceled():
@@ -164,7 +164,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             return self.invoke(context)
         cached = cache.get()
         if isinstance(cached, ImageCollectionOutput) and (images := _gallery_images(context, cached)) is not None:
-            saver = Saver(_Gallery(self, context), active.runtime().originals(), context.logger)
+            saver = Saver(_Gallery(self, context), active_plugin.runtime().originals(), context.logger)
             return _output(saver.save_copies(images))
         output = self.invoke(context)
         # The next run should request the missing images.
@@ -216,7 +216,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=read_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(read_image(context, field, "reference image") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
-            previews=active.runtime().previews(model) if self.previews == "setting" else int(self.previews),
+            previews=active_plugin.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:

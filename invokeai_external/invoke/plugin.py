@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS, Registry
-from . import active, core_compatibility
+from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
 from .host.config import on_key_change
 from .host.invoke_host import InvokeHost
@@ -19,15 +19,15 @@ from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, se
 from .host.model_records import on_model_deleted, on_model_installed, replaced_starter_models, starter_models
 from .host.nodes import node_pack_of, plain_failures, replaced_nodes
 from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
+from .interrupted_calls import report_unanswered
 from .log import log
-from .look_ahead.look_ahead import LookAhead
+from .look_ahead.early_start import LookAhead
 from .look_ahead.queue_watcher import QueueWatcher
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh
 from .routes import router_of
 from .runtime import Runtime
-from .unanswered_calls import report_unanswered
 
 __all__ = ["Plugin", "activate"]
 
@@ -61,8 +61,8 @@ class Plugin:
         self._closed = False
         with ExitStack() as stack:
             stack.callback(self._runtime.close)
-            active.set_runtime(self._runtime)
-            stack.callback(active.set_runtime, None)
+            active_plugin.set_runtime(self._runtime)
+            stack.callback(active_plugin.set_runtime, None)
             built_in = starter_models(PROVIDER_IDS)
             self._starters = stack.enter_context(ExitStack())
             # Until Invoke has started, its list has no model of these providers, see ``replaced_starter_models``.

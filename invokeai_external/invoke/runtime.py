@@ -22,11 +22,11 @@ from .gallery.result_cache import Destination, fingerprint, with_notice_on_image
 from .host_api import Host
 from .log import log
 from .look_ahead.run_table import Run, RunKey, RunTable
-from .look_ahead.sent_items import SentItems
+from .look_ahead.sent_early import SentItems
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
-from .run_images import RunImages
 from .service_thread import ServiceThread
+from .unclaimed_images import RunImages
 
 __all__ = ["MAY_BE_BILLED_TWICE", "Runtime", "Waits"]
 

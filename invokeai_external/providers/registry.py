@@ -10,7 +10,14 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from .. import clock
-from ..errors import InvalidRequestError, NotConfiguredError, Remedy, RequestError, SettingsError, UnknownProviderError
+from ..errors import (
+    InvalidRequestError,
+    NotConfiguredError,
+    Remedy,
+    RequestError,
+    SettingsError,
+    UnknownProviderError,
+)
 from ..result import Notice
 from . import catalog
 from .schema import ModelConfig, ProviderConfig

@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import clock
-from .admin import router as admin_router
 from .call_log import Outcome, hide_key_in_query
 from .errors import HtmlPage, Refusal, gemini_error, openai_error
+from .fault_routes import router as admin_router
 from .gemini import router as gemini_router
 from .openai import router as openai_router
 from .state import SandboxState

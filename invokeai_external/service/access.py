@@ -14,7 +14,7 @@ from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
 from ..providers.schema import ProviderConfig
 from ..result import Notice
-from ..root_files import API_KEYS_FILE
+from ..root_folder import API_KEYS_FILE
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
 

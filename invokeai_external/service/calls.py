@@ -19,7 +19,7 @@ from ..result import Notice, Preview, Progress, Retrying, Sending
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.redaction import redact_optional, redacted
 from .access import Access
-from .attempts import Attempts
+from .retry_loop import Attempts
 
 if TYPE_CHECKING:
     from ..transport.client import Transport

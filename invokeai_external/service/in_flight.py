@@ -29,7 +29,7 @@ from typing import IO, Any
 from ..locks import try_lock
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..result import Notice, Progress, Retrying, Sending
-from ..root_files import IN_FLIGHT_FOLDER
+from ..root_folder import IN_FLIGHT_FOLDER
 
 __all__ = ["InFlight", "LeftBehind", "LeftCall", "left_behind", "notices_of"]
 

@@ -17,14 +17,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
-from ..errors import (
-    InvalidRequestError,
-    NetworkError,
-    ProviderError,
-    RequestError,
-    ServiceStateError,
-    TimedOutError,
-)
+from ..errors import InvalidRequestError, NetworkError, ProviderError, RequestError, ServiceStateError, TimedOutError
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
@@ -34,12 +27,12 @@ from ..settings.settings import Settings
 from ..transport.messages import HttpRequest
 from ..transport.retry import RetryPolicy
 from .access import Access, access_to, base_url_of, shown, with_sandbox
-from .attempts import Attempts
 from .calls import Caller, Position, no_streams
+from .collected_results import Outcome, collect, total
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
-from .results import Outcome, collect, total
+from .retry_loop import Attempts
 
 if TYPE_CHECKING:
     from ..transport.client import HttpClient

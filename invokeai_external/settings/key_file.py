@@ -15,7 +15,7 @@ import yaml
 from ..errors import SettingsError
 from ..locks import LockBusyError, locked, others_can_read
 from ..result import Notice
-from ..root_files import API_KEYS_FILE
+from ..root_folder import API_KEYS_FILE
 from .keys import check_key, unquoted
 from .yaml_file import BoundedLoader, YamlFile, child_of, children_of
 

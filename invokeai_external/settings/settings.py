@@ -25,7 +25,7 @@ from ..providers import catalog
 from ..providers.registry import PROVIDER_IDS
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..result import Notice
-from ..root_files import API_KEYS_FILE, USER_FILE
+from ..root_folder import API_KEYS_FILE, USER_FILE
 from .key_file import permission_notices, read_entries
 from .keys import (
     Credentials,

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import Remedy, SettingsError
-from ..files import read_regular_file
+from ..regular_files import read_regular_file
 
 __all__ = ["YamlFile"]
 

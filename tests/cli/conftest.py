@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 
 from ..support.programs import Result
 

@@ -17,7 +17,7 @@ from invokeai_external.providers.registry import PROVIDER_IDS
 @pytest.mark.slow
 def test_help_loads_nothing_that_takes_time() -> None:
     code = (
-        "import sys; from invokeai_external.cli.main import main; assert main(['generate', '--help']) == 0;"
+        "import sys; from invokeai_external.cli.entry_point import main; assert main(['generate', '--help']) == 0;"
         "print([name for name in ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -28,7 +28,7 @@ def test_help_loads_nothing_that_takes_time() -> None:
 @pytest.mark.slow
 def test_completion_loads_nothing_that_takes_time() -> None:
     code = (
-        "import atexit, sys; from invokeai_external.cli.main import main;"
+        "import atexit, sys; from invokeai_external.cli.entry_point import main;"
         "names = ('pydantic', 'httpx', 'PIL', 'fastapi', 'rich', 'yaml');"
         "atexit.register(lambda: print([name for name in names if name in sys.modules]));"
         "sys.argv[0] = 'invokeai-external'; main([])"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.version import VERSION
 
 REPOSITORY = Path(__file__).parents[2]

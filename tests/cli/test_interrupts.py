@@ -52,7 +52,7 @@ def test_ctrl_c_does_not_wait_for_a_thread_that_prepares_an_image(how: str, out:
     code = """
 import sys, threading
 import anyio.to_thread
-from invokeai_external.cli.main import program
+from invokeai_external.cli.entry_point import program
 
 def never_ends():
     print("busy", file=sys.stderr, flush=True)

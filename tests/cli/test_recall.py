@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invokeai_external.cli.app import app
-from invokeai_external.cli.main import main
-from invokeai_external.cli.recall_command import recall_command
-from invokeai_external.images.embed import embed_text
+from invokeai_external.cli.entry_point import main
+from invokeai_external.cli.recalled_arguments import recall_command
+from invokeai_external.images.text_chunks import embed_text
 from invokeai_external.providers import catalog
 
 from ..support.samples import png_of

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 
 from ..support.programs import GEMINI, OPENAI
 
@@ -123,13 +123,13 @@ def test_an_image_without_room_for_its_settings_is_saved_without_them(
     run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a JPEG does whose own EXIF fills all the room there is."""
-    from invokeai_external.images import metadata
+    from invokeai_external.images import metadata_files
     from invokeai_external.images.errors import ImageError
 
     def refuse(*_: object) -> bytes:
         raise ImageError("There is no room.", "too_many_bytes")
 
-    monkeypatch.setattr(metadata, "parts_with", refuse)
+    monkeypatch.setattr(metadata_files, "parts_with", refuse)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--metadata", "embed", "--json")
     assert result.code == 0
     assert len(list(out.iterdir())) == 1

@@ -9,7 +9,7 @@ from shutil import copytree
 import pytest
 
 from invokeai_external.cli.commands.undelivered import undelivered_images
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "root_0_1"
 

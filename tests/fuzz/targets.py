@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
-from invokeai_external.cli.main import main
+from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 from invokeai_external.images.compositing import composite
-from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.masks import alpha_mask, mask_from_black, mask_from_file
 from invokeai_external.images.pixels import rgb_thumbnail, verify_pixels
-from invokeai_external.metadata import KEYWORD
+from invokeai_external.images.text_chunks import embed_text, read_text
+from invokeai_external.metadata_keys import KEYWORD
 from invokeai_external.providers.registry import Registry
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
@@ -214,7 +214,7 @@ def _check_result(result: GenerationResult, *, most: int) -> None:
         text = json.dumps(dict(image.metadata), allow_nan=False)
         assert _KEY not in text
         with suppress(ImageError):
-            assert metadata.read(metadata.embed(image.data, image.metadata)) is not None
+            assert metadata_files.read(metadata_files.embed(image.data, image.metadata)) is not None
     for notice in result.notices:
         assert _KEY not in notice.message
         notice.message.encode()
@@ -244,7 +244,7 @@ def _check_image(case: bytes) -> None:
     tried(lambda: composite(case, good, seeds.image_files()[3], feather=2))
     tried(lambda: composite(good, good, case, feather=2))
     tried(lambda: alpha_mask(case, Size(8, 8), max_bytes=4000))
-    tried(lambda: metadata.read(case))
+    tried(lambda: metadata_files.read(case))
 
 
 def _make_image(dice: Random) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external.errors import NotSavedError
-from invokeai_external.images import metadata
+from invokeai_external.images import metadata_files
 
 from .conftest import NewInvoke
 from .failures import message_of
@@ -141,7 +141,7 @@ def test_an_image_that_the_gallery_cannot_save_becomes_a_file(
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
-        found = metadata.read(data)
+        found = metadata_files.read(data)
         assert found is not None
         assert found["positive_prompt"] == PROMPT
         assert canary.encode() not in data

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from PIL import ExifTags, Image
 
-from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.inputs import prepare_input
 from invokeai_external.images.inspect import inspect_image
+from invokeai_external.images.text_chunks import embed_text, read_text
 
 from ..support import samples
 from ..support.samples import EXIF_IFD, GPS_IFD, MAKER_NOTE, USER_COMMENT, XMP, chunks, encoded, painted, riff_chunks

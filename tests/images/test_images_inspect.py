@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from invokeai_external.images.embed import embed_text, read_text
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import ImageInfo, inspect_image
 from invokeai_external.images.masks import alpha_mask, mask_from_file, square_mask, square_rgba
+from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.sizing import Size
 
 from ..support import samples

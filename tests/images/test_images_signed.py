@@ -6,10 +6,10 @@ import struct
 
 import pytest
 
-from invokeai_external.images.embed import embed_text
 from invokeai_external.images.formats.containers import is_signed
 from invokeai_external.images.inputs import prepare_input
 from invokeai_external.images.inspect import inspect_image
+from invokeai_external.images.text_chunks import embed_text
 
 from ..support.samples import encoded, painted, with_chunks
 from ..support.signing import signed, validation_state

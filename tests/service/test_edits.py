@@ -13,10 +13,8 @@ import respx
 from PIL import Image
 from pydantic import SecretStr
 
-from invokeai_external.errors import (
-    InvalidResponseError,
-)
-from invokeai_external.images import metadata
+from invokeai_external.errors import InvalidResponseError
+from invokeai_external.images import metadata_files
 from invokeai_external.planning.plan import MASK_SENTENCE
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import AspectRatio, Size
@@ -61,7 +59,7 @@ async def test_an_edit_changes_nothing_outside_its_mask_whatever_the_provider_se
         assert external["received"]["mime_type"] == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
         assert external["received"]["width"] != 900
         assert external.get("mask_sentence") == (MASK_SENTENCE if model == GEMINI else None)
-        assert metadata.read(metadata.embed(image.data, told)) is not None
+        assert metadata_files.read(metadata_files.embed(image.data, told)) is not None
 
 
 @MODELS

@@ -17,11 +17,7 @@ import pytest
 import respx
 from pydantic import SecretStr
 
-from invokeai_external.errors import (
-    InvalidResponseError,
-    NetworkError,
-    ProviderError,
-)
+from invokeai_external.errors import InvalidResponseError, NetworkError, ProviderError
 from invokeai_external.request import GenerationRequest
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials

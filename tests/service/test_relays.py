@@ -11,9 +11,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
-from invokeai_external.errors import (
-    NetworkError,
-)
+from invokeai_external.errors import NetworkError
 from invokeai_external.result import GenerationResult
 from invokeai_external.service import calls as calls_module
 

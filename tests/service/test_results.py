@@ -11,11 +11,8 @@ import pytest
 import respx
 from PIL import Image
 
-from invokeai_external.errors import (
-    ContentBlockedError,
-    InvalidResponseError,
-)
-from invokeai_external.images import metadata
+from invokeai_external.errors import ContentBlockedError, InvalidResponseError
+from invokeai_external.images import metadata_files
 from invokeai_external.sizing import Size
 
 from ..support.raw_server import RawServer, answer
@@ -49,7 +46,7 @@ async def test_an_image_has_its_size_cost_and_metadata(model: str, sandbox_url: 
     assert result.cost_usd is not None
     assert 0.001 < result.cost_usd < 1
     assert len(result.request_ids) == 1
-    stored = metadata.read(metadata.embed(image.data, image.metadata))
+    stored = metadata_files.read(metadata_files.embed(image.data, image.metadata))
     assert stored is not None
     assert stored["positive_prompt"] == "a red fox"
     assert stored["model"]["hash"] == model.replace("/", ":").join(["external:", ""])
@@ -92,7 +89,7 @@ async def test_unusual_responses_are_understood(
     (image,) = (await generate(settings_of(tmp_path), model, size=Size(1024, 1024))).images
     assert image.size == Size(1024, 1024)
     assert image.mime_type == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
-    assert metadata.read(metadata.embed(image.data, image.metadata)) is not None
+    assert metadata_files.read(metadata_files.embed(image.data, image.metadata)) is not None
 
 
 @pytest.mark.parametrize("previews", [0, 1])

@@ -13,13 +13,7 @@ import httpx
 import pytest
 import respx
 
-from invokeai_external.errors import (
-    NetworkError,
-    ProviderError,
-    RateLimitedError,
-    TimedOutError,
-    UnavailableError,
-)
+from invokeai_external.errors import NetworkError, ProviderError, RateLimitedError, TimedOutError, UnavailableError
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
 from invokeai_external.service.service import Service

@@ -12,9 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from invokeai_external.adapters.gemini import GeminiAdapter
-from invokeai_external.errors import (
-    ServiceStateError,
-)
+from invokeai_external.errors import ServiceStateError
 from invokeai_external.planning.plan import Call
 from invokeai_external.request import GenerationRequest
 from invokeai_external.service.service import Service

@@ -13,7 +13,7 @@ from ...adapters.base_url import normalise_base_url
 from ...errors import ExternalError, NotConfiguredError, SettingsError
 from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ProviderConfig
-from ...root_files import API_KEYS_FILE, USER_FILE
+from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile

@@ -16,7 +16,7 @@ from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSav
 from ...planning.plan import Plan
 from ...request import MAX_PREVIEWS, GenerationRequest, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
-from ...service.image_files import read_image, read_mask
+from ...service.library_files import read_image, read_mask
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size

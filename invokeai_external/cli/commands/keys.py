@@ -15,7 +15,7 @@ from ...errors import NotConfiguredError, RequestError
 from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ProviderConfig
 from ...result import ConnectionCheck
-from ...root_files import API_KEYS_FILE
+from ...root_folder import API_KEYS_FILE
 from ...service.service import Service
 from ...settings.key_file import remove_key, set_key
 from ...settings.root import root_folder

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidRequestError
-from ...files import read_regular_file
-from ...images import metadata
+from ...images import metadata_files
 from ...images.errors import ImageError
+from ...regular_files import read_regular_file
 from .. import report
 from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
-from ..recall_command import printable, recall_command
+from ..recalled_arguments import printable, recall_command
 from ..remedies import command_line
 
 __all__ = ["run"]
@@ -61,7 +61,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     if named and named.sha256 == sha256:
         return _metadata_of(named, sidecar_of(path))
     try:
-        found = metadata.read(data)
+        found = metadata_files.read(data)
     except ImageError as error:
         raise InvalidRequestError(f"{path}: {error}", remedy="Give a PNG, JPEG or WebP file.") from None
     if found is not None:
@@ -81,7 +81,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     )
 
 
-def _metadata_of(sidecar: metadata.Sidecar, path: Path) -> dict[str, Any]:
+def _metadata_of(sidecar: metadata_files.Sidecar, path: Path) -> dict[str, Any]:
     if sidecar.is_newer:
         report.say(f"Note: {path} was written by a later version of this program and may contain more than is shown.")
     return sidecar.metadata

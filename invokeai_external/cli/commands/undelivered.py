@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from ...images import metadata
+from ...images import metadata_files
 from ...images.errors import ImageError
-from ...root_files import KEPT_FOLDER, RESCUED_FOLDER
+from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from .. import report
 from ..common import open_root
 from ..image_files import read_sidecar, sidecar_of
@@ -110,7 +110,7 @@ def _settings(path: Path) -> dict[str, Any]:
             sidecar = read_sidecar(sidecar_of(path))
             found = sidecar.metadata if sidecar else None
         elif path.stat().st_size <= _MOST_BYTES:
-            found = metadata.read(path.read_bytes())
+            found = metadata_files.read(path.read_bytes())
         else:
             found = None
     # The files may hold anything.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ...metadata import with_notice
+from ...metadata_keys import with_notice
 from ...result import GeneratedImage, Notice
 from .fallback import reason_of, root_cause
 from .originals import Originals

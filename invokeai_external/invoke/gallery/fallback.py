@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...images import metadata
+from ...images import metadata_files
 from ...result import GeneratedImage
-from ...root_files import RESCUED_FOLDER
+from ...root_folder import RESCUED_FOLDER
 
 __all__ = ["FallbackFolder", "FallbackResult", "reason_of", "root_cause"]
 
@@ -61,7 +61,7 @@ class FallbackFolder:
         return FallbackResult(self._root, files, len(images) - len(files))
 
     def _save_one(self, image: GeneratedImage) -> Path | None:
-        placed = metadata.place(image.data, image.metadata)
+        placed = metadata_files.place(image.data, image.metadata)
         # The temporary folder is looked up only when it is needed: it raises if no folder is writable.
         for is_in_root in (True, False):
             try:

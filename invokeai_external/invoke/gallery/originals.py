@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...images.formats.containers import is_signed
-from ...metadata import with_notice
+from ...metadata_keys import with_notice
 from ...result import GeneratedImage, Notice
-from ...root_files import ORIGINALS_FOLDER
+from ...root_folder import ORIGINALS_FOLDER
 
 __all__ = ["Original", "Originals"]
 

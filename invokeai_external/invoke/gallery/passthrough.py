@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ...images.embed import parts_with_text_chunks
 from ...images.errors import ImageError
 from ...images.pixels import as_encoded
+from ...images.text_chunks import parts_with_text_chunks
 from ...sizing import Size
 
 __all__ = ["INVOKE_KEYWORDS", "PassthroughImage"]

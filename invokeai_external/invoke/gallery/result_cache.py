@@ -22,10 +22,10 @@ from typing import Any
 
 from ... import errors
 from ...errors import ProviderError
-from ...metadata import with_notice
+from ...metadata_keys import with_notice
 from ...request import GenerationRequest, InputImage
 from ...result import GeneratedImage, GenerationResult, Notice, Usage
-from ...root_files import KEPT_FOLDER
+from ...root_folder import KEPT_FOLDER
 from ...sizing import Size
 from ..queue_items import ItemId
 from ..remedies import in_invoke

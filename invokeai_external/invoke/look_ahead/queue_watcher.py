@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..log import log
-from .look_ahead import LookAhead
+from .early_start import LookAhead
 
 __all__ = ["QueueWatcher"]
 

@@ -21,9 +21,9 @@ from ..transport.messages import HttpResponse
 from ..transport.redaction import redacted
 from .access import Access
 from .calls import Reply
-from .description import describe
-from .image_files import save_image
+from .image_metadata import describe
 from .image_urls import Content
+from .library_files import save_image
 
 if TYPE_CHECKING:
     from ..images.inspect import ImageInfo

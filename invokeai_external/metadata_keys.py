@@ -1,6 +1,6 @@
 """The keys of the recall metadata, and what they mean.
 
-``service.description`` makes the metadata, ``images.metadata`` writes it into files.
+``service.image_metadata`` makes the metadata, ``images.metadata_files`` writes it into files.
 
 The top-level keys are those that Invoke recalls (``positive_prompt``, ``seed``, ``width``, ``model``, ...), so that an
 image dropped on its gallery can be recalled there. Everything else is under ``external``. The values are what was sent

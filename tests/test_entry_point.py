@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.invoke import active
-from invokeai_external.invoke.activation import activate
+from invokeai_external.invoke import active_plugin
+from invokeai_external.invoke.entry_point import activate
 from invokeai_external.invoke.runtime import Runtime
 
 from .support.fake_invoke import FakeInvoke
@@ -24,8 +24,8 @@ def test_an_invoke_that_lacks_something_gets_one_line_in_its_log(caplog: pytest.
 
 def test_the_nodes_get_the_runtime_of_the_active_plugin(tmp_path: Path) -> None:
     runtime = Runtime(FakeInvoke(tmp_path))
-    active.set_runtime(runtime)
-    assert active.runtime() is runtime
-    active.set_runtime(None)
+    active_plugin.set_runtime(runtime)
+    assert active_plugin.runtime() is runtime
+    active_plugin.set_runtime(None)
     with pytest.raises(AssertionError):
-        active.runtime()
+        active_plugin.runtime()

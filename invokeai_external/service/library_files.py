@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..files import give_back_name, make_readable, take_name, temporary_file
+from ..regular_files import give_back_name, make_readable, take_name, temporary_file
 from ..request import InputImage
 from ..result import GeneratedImage
 
@@ -55,7 +55,7 @@ def read_mask(path: str | os.PathLike[str], *, marks: Literal["white", "black"] 
 
 def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: bool) -> None:
     """Write an image with its settings; see ``GeneratedImage.save``."""
-    from ..images.metadata import place
+    from ..images.metadata_files import place
 
     file = Path(path)
     placed = place(image.data, image.metadata)

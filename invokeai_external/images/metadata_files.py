@@ -14,12 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..metadata import KEYWORD
+from ..metadata_keys import KEYWORD
 from ..request import MetadataMode
 from ..result import Notice
-from .embed import parts_with_text, read_text
 from .errors import ImageError
 from .formats.containers import is_signed
+from .text_chunks import parts_with_text, read_text
 
 __all__ = ["Placed", "Sidecar", "embed", "no_metadata", "parts_with", "place", "read", "read_sidecar"]
 
