@@ -153,7 +153,7 @@ _HOMES = {
         "Usage",
     ),
     "service.blocking": ("generate_sync",),
-    "service.image_files": (
+    "service.library_files": (
         "read_image",
         "read_mask",
     ),
