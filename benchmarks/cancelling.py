@@ -33,7 +33,7 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
             peers = {name: partial(_cancelled, invoke) for name, invoke in invokes.items()}
             times = {name: median(each) for name, each in interleaved(rounds, peers, report).items()}
     rows = [[name, f"{times[name]:.2f} s", f"{times[name] / times[PLUGIN]:.0f}"] for name in (PLUGIN, BUILT_IN)]
-    return Part(TITLE, _TEXT, [Table("", ["", "Until the next run starts", "Times the plugin"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Until the next run starts", "Relative to the plugin"], rows)])
 
 
 def _cancelled(invoke: Invoke) -> float:

@@ -36,4 +36,4 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
         costs = interleaved(rounds, {peer: process.work for peer, process in peers.items()})
     wall = {peer: median(cost.wall_s for cost in each) for peer, each in costs.items()}
     rows = [[peer, f"{wall[peer]:.2f} s", f"{wall[peer] / wall['the plugin']:.1f}"] for peer in wall]
-    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Times the plugin"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Relative to the plugin"], rows)])

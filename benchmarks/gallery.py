@@ -47,7 +47,7 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
                         f"{times[BUILT_IN] / times[PLUGIN]:.1f}",
                     ]
                 )
-    return Part(TITLE, _TEXT, [Table("", ["", "The plugin", "The built-in", "Times faster"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Plugin", "Built-in", "Times faster"], rows)])
 
 
 def _one(invoke: Invoke, url: str) -> float:

@@ -64,4 +64,4 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
         ]
         for name, seconds in times.items()
     ]
-    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Over bare Python", "Times pydantic and yaml"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Over bare Python", "Relative to pydantic and yaml"], rows)])

@@ -71,4 +71,4 @@ def _table(title: str, costs: Mapping[str, Sequence[Cost]], image_bytes: int) ->
         ]
         for name, each in costs.items()
     ]
-    return Table(title, ["", "Time", "Times plain httpx", "CPU", "Memory"], rows)
+    return Table(title, ["", "Time", "Relative to plain httpx", "CPU", "Memory"], rows)

@@ -26,7 +26,8 @@ def shown(part: Part) -> str:
 
 def made_with(rounds: int) -> str:
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return f"Measured on {day} with invokeai_external {VERSION}, {rounds} rounds, on {machine()}; {versions(PACKAGES)}."
+    repeated = "1 round" if rounds == 1 else f"{rounds} rounds"
+    return f"Measured on {day} with invokeai_external {VERSION}, {repeated}, on {machine()}; {versions(PACKAGES)}."
 
 
 def write(name: str, part: Part, rounds: int) -> None:

@@ -27,7 +27,7 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
         interleaved(1, peers)
         times = {name: median(each) for name, each in interleaved(rounds, peers, report).items()}
     rows = [[name, f"{times[name]:.1f} s", f"{times[name] / times[BUILT_IN]:.2f}"] for name in (PLUGIN, BUILT_IN)]
-    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Times the built-in"], rows)])
+    return Part(TITLE, _TEXT, [Table("", ["", "Time", "Relative to built-in"], rows)])
 
 
 def _started(invoke: Invoke) -> float:

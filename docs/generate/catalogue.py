@@ -32,10 +32,10 @@ def models_table(provider: str) -> str:
         f"Status on {catalog.page(provider).as_of}",
         "Sizes",
         "Input",
-        "Most input images",
+        "Max. input images",
         "Images per call",
         "Previews",
-        "Longest prompt",
+        "Max. prompt (characters)",
     )
     rows = [
         (
@@ -104,11 +104,20 @@ def prices_table(provider: str) -> str:
 def price_list() -> str:
     """What one image costs with each active model, both providers side by side."""
     columns = [
-        [(f"`{model.id}`", price_of(model)) for model in _models_of(provider) if model.lifecycle.status == "active"]
+        [
+            (f"`{model.id}`", _price_of_one(model))
+            for model in _models_of(provider)
+            if model.lifecycle.status == "active"
+        ]
         for provider in ("openai", "gemini")
     ]
     rows = [(*left, *right) for left, right in zip_longest(*columns, fillvalue=("", ""))]
     return table(("OpenAI", "USD per image", "Gemini", "USD per image"), rows)
+
+
+def _price_of_one(model: ModelConfig) -> str:
+    price = price_of(model)
+    return price if model.image_tokens or price == _UNKNOWN else f"{_UNKNOWN} ({price})"
 
 
 def _option_values(option: Option) -> str:

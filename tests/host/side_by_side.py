@@ -513,7 +513,7 @@ def table(built_in: dict[str, str], plugin: dict[str, str], version: str) -> str
     lines = [
         f"Made on {datetime.date.today()} with InvokeAI {version} and invokeai_external {VERSION}.",
         "",
-        "| What was done | The built-in | The plugin |",
+        "| What was done | Built-in | Plugin |",
         "| --- | --- | --- |",
         *(f"| {title} | {cell(built_in[title])} | {cell(plugin[title])} |" for title in ROWS),
     ]
