@@ -291,7 +291,7 @@ class TimedOutError(ProviderError):
 
 
 class NetworkError(ProviderError):
-    """No connection could be made (``never_sent``), or it was lost and the request may have been billed."""
+    """No connection could be made, or it was lost and the request may have been billed; ``never_sent`` says which."""
 
     code = "network"
 

@@ -57,7 +57,8 @@ class GenerationRequest:
         size: The exact size in pixels; cannot be combined with the next two.
         aspect_ratio: The ratio of width to height, such as 16:9.
         image_size: A named size: ``512``, ``1K``, ``2K``, ``4K``.
-        seed: Makes an image repeatable, on models that support seeds; image i has ``seed + i``.
+        seed: May make an image repeatable, on models that support seeds; the first image has ``seed``, the next
+            ``seed + 1``, and so on.
         init_image: The image to edit.
         mask: Where to edit it: a PNG of mode L, 255 = change. ``read_mask`` makes one from any image file.
         references: Reference images.

@@ -86,7 +86,7 @@ def test_the_rest_besides_the_long_texts_is_bounded(monkeypatch: pytest.MonkeyPa
     long_text = b'"' + b"x" * 1000 + b'"'
     monkeypatch.setattr(bounded_json, "_MOST_REST", 500)
     assert load(b"[%b, %b]" % (long_text, long_text)) == ["x" * 1000] * 2
-    with pytest.raises(ValueError, match="too much beside"):
+    with pytest.raises(ValueError, match="too much data"):
         load(b"[%b, %b%b]" % (long_text, b" " * 500, long_text))
 
 
@@ -98,7 +98,7 @@ def test_long_texts_are_bounded_by_the_memory_that_they_would_use(monkeypatch: p
     assert load(b'"%b"' % plain) == "x" * 3000
     assert load(b'"%b\\n"' % plain[:1500]) == "x" * 1500 + "\n"
     for text in (plain[1:] + "é".encode(), plain[:1500] + b"\\u00e9", plain + b"x", plain + b"\\n", b'\\"' * 2001):
-        with pytest.raises(ValueError, match=r"too long a text|without an end"):
+        with pytest.raises(ValueError, match=r"too long|unterminated"):
             load(b'"%b"' % text)
 
 
@@ -118,7 +118,7 @@ def test_a_long_text_may_have_characters_escaped_by_number(letter: str, monkeypa
     text = f"ab{letter}c" * 100
     escaped = json.dumps([text]).replace(letter, f"\\u{ord(letter):04X}") if letter in "+=" else json.dumps([text])
     assert load(escaped.encode()) == [text]
-    with pytest.raises(ValueError, match="other letters"):
+    with pytest.raises(ValueError, match="non-ASCII"):
         load(json.dumps([f"{text}é"]).encode())
 
 

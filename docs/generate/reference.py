@@ -101,7 +101,7 @@ def _params(kind: FaultKind) -> str:
 
 
 def _param_value(value: object) -> str:
-    return "unset" if value in (None, "") else str(value)
+    return "unset" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def mask_sentence() -> str:

@@ -47,7 +47,7 @@ _MAY_BE_BILLED = "It may have been billed: check your usage before you try again
 GATEWAY_NO_CREDIT = "insufficient_user_quota"
 """The code of some gateways (new-api, one-api) for an account with them that has no credit; sent with HTTP 403."""
 
-GATEWAY_REMEDY = "Add credit with the operator of your base URL."
+GATEWAY_REMEDY = "Add credit to your account with the service at your base URL."
 
 _NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:balance )?(?:is|are) (?:too low|depleted)|spend(?:ing)? (?:cap|limit)"
@@ -127,7 +127,7 @@ def error_for_status(
     remedy: Remedy | str | None = None
     if status == 402:
         kind, what = QuotaError, f"{name} requires payment (HTTP 402){quoted}"
-        remedy = f"Add credit at {provider.billing_url}, or with the operator of your base URL."
+        remedy = f"Add credit at {provider.billing_url}, or to your account with the service at your base URL."
     elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
         # The successor is more useful than the provider's message, which only says that the model does not exist.
         kind, what, remedy = ModelRetiredError, _retired(model), _successor(model)

@@ -261,7 +261,7 @@ class GeminiAdapter:
         elif "PerDay" in quota or "Daily" in quota:
             what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see {url}"
         elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
-            what = f"asks you to wait {wait_s:,.0f} s, so a quota is used up"
+            what = f"asks you to wait {wait_s:,.0f} s, which means that a quota is used up"
             todo, quoted = f"See your quotas at {url}", one_line(message)
         else:
             kind, quoted = RateLimitedError, one_line(message)

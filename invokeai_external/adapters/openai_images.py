@@ -180,7 +180,7 @@ class OpenAIImagesAdapter:
             offers = "streams" if is_stream else "offers"
             what = f"{name} {offers} {model_or_listing(call)} to verified organisations only."
             text = f"Verify your organisation at {_VERIFY_URL} (it can take 15 minutes to take effect)."
-            instead = " Requests without previews do not use a stream." if is_stream else ""
+            instead = " Or turn previews off: without them, no verification is needed." if is_stream else ""
             remedy = Remedy(f"{text}{instead}", url=_VERIFY_URL)
         elif status == 403:
             kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"

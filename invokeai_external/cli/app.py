@@ -16,8 +16,9 @@ __all__ = ["app"]
 app = typer.Typer(
     name="invokeai-external",
     help="Make images with Google's Gemini image models and OpenAI's GPT Image.",
-    epilog="Exit codes: 0, all done; 1, the provider or the network failed for some or all images; 2, nothing was sent "
-    "because the command, the settings, a key or the request must change first; 130, interrupted.",
+    epilog="Exit codes: 0, all done; 1, a provider, the network or the saving of files failed, in part or wholly; "
+    "2, nothing was sent because the command, the settings, a key or the request must change first, or doctor found a "
+    "problem; 130, interrupted.",
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -34,6 +35,8 @@ class ProviderName(StrEnum):
     openai = "openai"
 
 
+_PROVIDERS = "|".join(ProviderName)
+
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 """``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
 
@@ -43,9 +46,17 @@ Root = Annotated[
     Path | None,
     typer.Option(
         "--root",
+        metavar="FOLDER",
+        help="The root folder: it holds api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT if set, else "
+        "your user settings folder]",
+    ),
+]
+InvokeRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
         metavar="INVOKE_ROOT",
-        help="The folder that holds api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT if set, else "
-        "your own folder for settings]",
+        help="The root folder of Invoke: it holds invokeai.yaml. [default: INVOKEAI_ROOT]",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result or the error as JSON.")]
@@ -98,7 +109,9 @@ def generate(
     image_size: Annotated[str | None, typer.Option(help="A named size: 512, 1K, 2K or 4K.")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Gemini: a seed that makes an image repeatable; image i gets seed + i."),
+        typer.Option(
+            help="Gemini: a seed, which may make an image repeatable; each further image gets the next number."
+        ),
     ] = None,
     ref: Annotated[
         list[Path] | None,
@@ -108,22 +121,25 @@ def generate(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Where to edit it: change what is transparent, or what is white if the mask has no alpha channel."
+            help="The mask for --init: transparent areas are changed, or white areas if the mask has no alpha channel."
         ),
     ] = None,
     mask_color: Annotated[
         MaskColor,
-        typer.Option(help="The color of the mask that marks what to change. Masks saved by Invoke use black."),
+        typer.Option(help="The colour in the mask that marks the area to change. Masks saved by Invoke use black."),
     ] = "white",
     quality: Annotated[
-        str | None, typer.Option(help="OpenAI: low, medium or high; GPT Image 2.5 and later also xhigh and max.")
+        str | None,
+        typer.Option(
+            help="OpenAI: auto, low, medium or high; from GPT Image 2.5 also xhigh and max; DALL·E 3: standard or hd."
+        ),
     ] = None,
-    background: Annotated[str | None, typer.Option(help="OpenAI: opaque or transparent.")] = None,
+    background: Annotated[str | None, typer.Option(help="OpenAI: auto, opaque or transparent.")] = None,
     input_fidelity: Annotated[
         str | None,
-        typer.Option(help="OpenAI, with an image to edit: low or high."),
+        typer.Option(help="OpenAI, GPT Image 1.5 and older, with input images: low or high."),
     ] = None,
-    moderation: Annotated[str | None, typer.Option(help="OpenAI: low is less strict.")] = None,
+    moderation: Annotated[str | None, typer.Option(help="OpenAI: auto or low, which is less strict.")] = None,
     output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 1.")] = None,
@@ -131,9 +147,9 @@ def generate(
     metadata: Annotated[
         MetadataChoice | None,
         typer.Option(
-            help="Where to save the settings of an image: embed, in its file; sidecar, in NAME.EXT.json beside it; "
-            "none, nowhere; auto, in the file unless it carries Content Credentials. [default: the setting metadata, "
-            "or auto]"
+            help="Where to save the metadata that says how an image was made: embed, in its file; sidecar, in "
+            "NAME.EXT.json beside it; none, nowhere; auto, in the file unless it carries Content Credentials. "
+            "[default: metadata in invokeai_external.yaml, or auto]"
         ),
     ] = None,
     previews: Annotated[
@@ -220,33 +236,36 @@ def demo(
 
 @app.command(short_help="Imitate both providers' APIs on this machine.")
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for any free port.")] = 9393,
+    port: Annotated[
+        int, typer.Option(metavar="<port>", min=0, max=65535, help="The port to listen on; 0 for any free port.")
+    ] = 9393,
 ) -> None:
     """Imitate both providers' APIs on this machine, with images that cost nothing."""
     lazy.sandbox.run(port)
 
 
 @app.command()
-def install(root: Root = None) -> None:
+def install(root: InvokeRoot = None) -> None:
     """Install the plugin in an Invoke root."""
     lazy.install.run(root)
 
 
 @app.command()
-def doctor(root: Root = None) -> int:
+def doctor(root: InvokeRoot = None) -> int:
     """Show what is installed in an Invoke root, and what is wrong."""
     return lazy.doctor.run(root)
 
 
 @app.command(short_help="List paid images that are not in Invoke's gallery.")
-def undelivered(json: Json = False, root: Root = None) -> None:
+def undelivered(json: Json = False, root: InvokeRoot = None) -> None:
     """List the images in an Invoke root that were paid for and are not in Invoke's gallery."""
     lazy.undelivered.run(root, as_json=json)
 
 
 @keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
 def keys_set(
-    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
+    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
+    root: Root = None,
 ) -> None:
     """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
     lazy.keys.set_one(provider.value, root=root)
@@ -260,7 +279,7 @@ def keys_list(json: Json = False, root: Root = None) -> None:
 
 @keys_app.command("test", short_help="Check that a provider accepts the key; costs nothing.")
 def keys_test(
-    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")],
+    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
     json: Json = False,
     root: Root = None,
 ) -> None:
@@ -270,7 +289,8 @@ def keys_test(
 
 @keys_app.command("remove")
 def keys_remove(
-    provider: Annotated[ProviderName, typer.Argument(help="The provider that the key is for.")], root: Root = None
+    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
+    root: Root = None,
 ) -> None:
     """Delete a provider's key from api_keys.yaml."""
     lazy.keys.remove_one(provider.value, root=root)

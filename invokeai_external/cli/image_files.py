@@ -106,7 +106,7 @@ def _saved(image: GeneratedImage, placed: metadata_files.Placed, folder: Path) -
             path, beside = _write_pair(folder, name, placed.parts, placed.sidecar)
             return SavedImage(image, path, size, beside, notices)
         except OSError as error:
-            why = f"they could not be written beside it ({error.strerror})"
+            why = f"it could not be written beside it ({error.strerror})"
             notices = (metadata_files.no_metadata(f"{why}."),)
     return SavedImage(image, _write_new(folder, name, placed.parts), size, None, notices)
 
@@ -132,7 +132,7 @@ def _writable(folder: Path, flag: str) -> Path:
             pass
     except OSError as error:
         raise InvalidRequestError(
-            f"Images cannot be saved in {folder}: {error.strerror}.", remedy=f"Name another folder with {flag}."
+            f"Images cannot be saved in {folder}: {error.strerror}.", remedy=f"Specify another folder with {flag}."
         ) from None
     return folder
 

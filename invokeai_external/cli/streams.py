@@ -15,7 +15,7 @@ __all__ = ["OutputError", "guarded", "mute"]
 
 
 class OutputError(ExternalError):
-    """Standard output cannot be written: the disk is full, or its reader has ended."""
+    """Cannot write to standard output: the disk is full, or the program that reads it has ended."""
 
     code = "output"
 
@@ -83,7 +83,7 @@ class _Output:
                 self._failure = error.strerror or str(error)
                 mute(self._stream)
         raise OutputError(
-            f"Standard output cannot be written: {self._failure}.",
+            f"Cannot write to standard output: {self._failure}.",
             remedy="Redirect it to a file that can be written, or to a program that reads all of it.",
         )
 

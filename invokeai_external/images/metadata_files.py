@@ -113,21 +113,24 @@ def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto")
 
 def no_metadata(why: str) -> Notice:
     """The notice for an image whose settings cannot be written; ``why`` completes its sentence."""
-    return Notice("no_metadata", f"An image was saved without its settings: {why}")
+    return Notice("no_metadata", f"An image was saved without its metadata: {why}")
 
 
 _CREDENTIALS_ENDED = Notice(
     "credentials_ended",
-    "The image's Content Credentials are no longer valid, because its settings were written into the file. Use "
-    "metadata: auto to keep them valid.",
+    "The image's Content Credentials are no longer valid, because its metadata was written into the file. To "
+    "keep them valid, use --metadata auto, or metadata: auto in invokeai_external.yaml.",
 )
 
 
 def _beside(data: bytes) -> Notice:
     """The notice that the settings are not in the file; Invoke's gallery reads them only from PNG files."""
-    what = "The image carries Content Credentials, so its file is unchanged and its settings are in NAME.EXT.json."
+    what = "The image carries Content Credentials, so its file is unchanged and its metadata is in NAME.EXT.json."
     recalls_there = data.startswith(b"\x89PNG")
-    more = " Invoke's gallery cannot recall them; use metadata: embed to write them into the file."
+    more = (
+        " Invoke's gallery cannot recall it; to write it into the file, use --metadata embed, or metadata: embed in "
+        "invokeai_external.yaml."
+    )
     return Notice("settings_beside", what + (more if recalls_there else ""))
 
 

@@ -49,7 +49,7 @@ def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memor
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ImageError(
-                f"The text {keyword} contains half a character, which cannot be stored.", "invalid_text"
+                f"The text {keyword} contains an unpaired surrogate, which cannot be stored.", "invalid_text"
             ) from None
     return container.parts_with_texts(texts) if texts else [data]
 

@@ -1,4 +1,4 @@
-"""Reports the calls that an earlier Invoke sent and that were not answered when it ended."""
+"""Reports the calls that had no response when Invoke stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report_unanswered(host: Host, sent_items: SentItems) -> None:
         # Not the command line's sentence: here the items that wait in the queue are sent again.
         for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
             log.warning(
-                "invokeai_external: %s call(s) to %s/%s were in flight when Invoke ended and may have been billed.",
+                "invokeai_external: %s call(s) to %s/%s were in flight when Invoke stopped and may have been billed.",
                 *(count, provider, model),
             )
         for notice in in_flight.notices_of(replace(left, calls=())):
@@ -28,11 +28,11 @@ def report_unanswered(host: Host, sent_items: SentItems) -> None:
         sent_items.retain({item.id for item in host.queued_items()})
     # The queue waits for this, and must not wait forever.
     except Exception as error:
-        log.warning("invokeai_external could not read which calls an earlier Invoke left unanswered: %s", error)
+        log.warning("invokeai_external could not read which calls had no response when Invoke stopped: %s", error)
     if unconfirmed := sent_items.unconfirmed():
         log.warning(
-            "invokeai_external: %s item(s) of the queue were sent before and not answered when Invoke ended. They are"
-            " sent again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
+            "invokeai_external: The requests of %s queue item(s) had no response when Invoke stopped. They are sent"
+            " again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
             len(unconfirmed),
             ", ".join(str(item.number) for item in unconfirmed),
         )

@@ -67,11 +67,13 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         default="", description="A named size (1K, 2K, 4K); width and height then set the aspect ratio", ui_order=8
     )
     seed: int | None = InputField(
-        default=None, description="Makes an image repeatable, if the model supports seeds", ui_order=9
+        default=None,
+        description="A seed, which may make an image repeatable; only for models that support seeds",
+        ui_order=9,
     )
     previews: Literal["setting", "0", "1", "2", "3"] = InputField(
         default="setting",
-        description="How many previews to show of each image; OpenAI charges a little for each",
+        description="How many previews to show of each image; OpenAI bills a little for each",
         ui_order=20,
     )
     # The connected inputs decide. The field is there for graphs of the core's nodes and tabs. It accepts any text, so

@@ -32,7 +32,7 @@ __all__ = ["MAY_BE_BILLED_TWICE", "Runtime", "Waits"]
 
 MAY_BE_BILLED_TWICE = Notice(
     "may_be_billed_twice",
-    "An earlier Invoke sent this request and ended before it received the response. You may be billed twice.",
+    "Invoke sent this request before its last stop and did not receive the response. You may be billed twice.",
 )
 
 
@@ -260,7 +260,7 @@ class Runtime:
             run.future.cancel()
         if calls:
             log.warning(
-                "invokeai_external: %s call(s) were cancelled, since they were not answered within %g s of Invoke's"
+                "invokeai_external: %s call(s) were cancelled, since they had no response %g s after Invoke began to"
                 " stop. The provider may bill them.",
                 calls,
                 self._waits.stop,

@@ -50,7 +50,7 @@ def accept_options(
                 notices.append(
                     Notice(
                         "preview",
-                        f"{label.capitalize()} {text} is a preview on {model.name}: results may vary.",
+                        f"{label.capitalize()} {text} is experimental on {model.name}: results may vary.",
                     )
                 )
     if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":

@@ -194,11 +194,11 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         return mode
     if mode == "inpaint":
         raise CapabilityError(
-            f"{model.name} does not support masks.", remedy="Remove the mask, or choose a model with the mode inpaint."
+            f"{model.name} does not support masks.", remedy="Remove the mask, or choose a model that supports masks."
         )
     raise CapabilityError(
         f"{model.name} does not support input images.",
-        remedy="Remove the images, or choose a model with the mode img2img.",
+        remedy="Remove the images, or choose a model that supports input images.",
     )
 
 
@@ -261,10 +261,10 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     instead = f" Use {life.successor} instead." if life.successor else ""
     if life.status == "retired":
         when = f" on {life.shutdown}" if life.shutdown else ""
-        return [Notice("model_retired", f"{model.name} was retired{when}; only a proxy may still offer it.{instead}")]
+        return [Notice("model_retired", f"{model.name} was retired{when}; a proxy may still offer it.{instead}")]
     when = "will be retired on a date that is not known"
     if life.shutdown and life.shutdown_confirmed:
         when = f"will be retired after {life.shutdown}"
     elif life.shutdown:
-        when = f"has a reported last day of {life.shutdown}, which is not confirmed"
+        when = f"will reportedly be retired after {life.shutdown}, which is not confirmed"
     return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]

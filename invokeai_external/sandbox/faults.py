@@ -58,7 +58,7 @@ _SECONDS = Param(1.0)
 
 FAULTS: Mapping[str, FaultKind] = {
     "rate_limited": FaultKind(
-        "429 that a later retry avoids; form: how the wait of so many seconds is sent, delay: RetryInfo's own text",
+        "HTTP 429; a retry after the wait succeeds; form: how the response states it; delay: the text in RetryInfo",
         {
             "form": Param(
                 "retry-after-seconds",
@@ -78,7 +78,7 @@ FAULTS: Mapping[str, FaultKind] = {
         },
     ),
     "quota": FaultKind(
-        "an error of quota or billing; OpenAI: code and status, Gemini: limit, status and delay (RetryInfo's text)",
+        "a quota or billing error; OpenAI: code and status; Gemini: limit, status and delay (the text in RetryInfo)",
         {
             "code": Param(
                 "insufficient_quota",
@@ -102,22 +102,22 @@ FAULTS: Mapping[str, FaultKind] = {
         "a gateway gives up with an HTML page while the provider goes on",
         {"status": Param(504, (504, 520, 522, 524))},
     ),
-    "organization_not_verified": FaultKind("403 until the organization is verified", providers=("openai",)),
-    "moderation": FaultKind("400 moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
+    "organization_not_verified": FaultKind("HTTP 403: the organisation is not verified", providers=("openai",)),
+    "moderation": FaultKind("HTTP 400: moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
     "blocked_prompt": FaultKind(
-        "200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
+        "HTTP 200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
     ),
     "refusal_text": FaultKind(
-        "200 and STOP with text in place of an image",
+        "HTTP 200 and STOP with text in place of an image",
         {"text": Param("I can't create that image, but I can describe it for you.")},
         providers=("gemini",),
     ),
     "finish_reason": FaultKind(
-        "200 with a candidate that ended without an image",
+        "HTTP 200 with a candidate that ended without an image",
         {"reason": Param("IMAGE_SAFETY"), "message": Param(None)},
         providers=("gemini",),
     ),
-    "no_image": FaultKind("200 without content: an empty data list, a candidate without parts"),
+    "no_image": FaultKind("HTTP 200 without content: an empty data list, a candidate without parts"),
     "wrapped_error": FaultKind(
         "an error inside a list of one", {"status": Param(503, (400, 403, 404, 429, *_STATUSES))}, providers=("gemini",)
     ),
@@ -131,7 +131,7 @@ FAULTS: Mapping[str, FaultKind] = {
         {"file": Param("", is_file=True)},
     ),
     "url_result": FaultKind(
-        "a url in place of b64_json: one of the sandbox, which returns 404 for so many misses first, or data:",
+        "a URL instead of b64_json: one on the sandbox, with misses responses of 404 before the image, or a data: URL",
         {
             "form": Param("absolute", ("absolute", "relative", "data")),
             "misses": Param(0.0),
@@ -146,11 +146,13 @@ FAULTS: Mapping[str, FaultKind] = {
     "thought_only": FaultKind("the image only in a thought, and STOP", providers=("gemini",)),
     "snake_case": FaultKind("a response with snake_case names", providers=("gemini",)),
     "jpeg_answer": FaultKind("a JPEG image, whatever format was requested"),
-    "other_size": FaultKind("an image with another size than requested", {"width": Param(896), "height": Param(640)}),
+    "other_size": FaultKind(
+        "an image with a different size from the one requested", {"width": Param(896), "height": Param(640)}
+    ),
     "sloppy_mask": FaultKind("an edit that also changes every pixel outside its mask a little"),
-    "slow": FaultKind("a normal response after so many seconds", {"seconds": _SECONDS}),
+    "slow": FaultKind("a normal response after this many seconds", {"seconds": _SECONDS}),
     "dropped_connection": FaultKind("the connection closes without a response"),
-    "slow_stream": FaultKind("so many seconds between the events of a stream", {"seconds": _SECONDS}),
+    "slow_stream": FaultKind("this many seconds between the events of a stream", {"seconds": _SECONDS}),
     "stream_ends_early": FaultKind("a stream that ends before its image is complete"),
     "stream_error": FaultKind(
         "an error object in the stream, after the previews; OpenAI: code, Gemini: status",

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "collect", "total"]
 
-_SANDBOX_NOTICE = Notice(
-    "sandbox", "The image comes from the sandbox and cost nothing; the cost shown is what a real one would cost."
-)
+_SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost nothing; the cost shown is an estimate.")
 
 _CUT_SHORT_NOTICE = Notice(
     "answer_cut_short",
@@ -247,7 +245,7 @@ def _image_notices(call: Call, info: ImageInfo, finished: FinishedImage) -> list
     """The notices on one image."""
     notices = _size_notices(call, info.size, finished)
     if info.is_signed and finished.composited:
-        what = "The edit carried Content Credentials, which are lost because it was merged into the original."
+        what = "The edit carried Content Credentials, which are lost because it was composited with the original."
         notices.append(Notice("credentials_ended", what))
     return notices
 

@@ -193,10 +193,10 @@ def _sentence(provider: str, model: str, calls: Sequence[LeftCall]) -> str:
     started = f"started {calls[0].sent_at:%Y-%m-%d %H:%M} UTC"
     name, where = (info.name, f" at {info.billing_url}") if info else (provider, ".")
     if len(calls) == 1:
-        what, them = f"1 call to {name} ({model}, {started}) was", "it may have been charged. It is"
+        what, them = f"1 call to {name} ({model}, {started}) was", "it may have been billed. It is"
     else:
         what = f"{len(calls)} calls to {name} ({model}, the first {started}) were"
-        them = "they may have been charged. They are"
+        them = "they may have been billed. They are"
     return f"{what} in flight when the program ended: {them} not sent again. Check your usage{where}"
 
 

@@ -50,7 +50,7 @@ def read_mask(path: str | os.PathLike[str], *, marks: Literal["white", "black"] 
             return InputImage(mask_from_black(file.data), file.name, marks="black")
         return InputImage(mask_from_file(file.data), file.name)
     except ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", remedy="Give another mask.") from None
+        raise InvalidRequestError(f"{path}: {error}", remedy="Use a different mask file.") from None
 
 
 def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: bool) -> None:

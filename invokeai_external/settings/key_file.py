@@ -108,7 +108,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror}.",
-            remedy="Correct the permissions of the folder, or name another root.",
+            remedy="Correct the permissions of the folder, or specify another root.",
         ) from None
 
 

@@ -60,19 +60,20 @@ class Limits(BaseModel):
     """How much to do at once and how long to wait: the ``settings:`` of ``invokeai_external.yaml``.
 
     Attributes:
-        concurrency: The most calls in flight to one provider.
-        max_attempts: The most attempts at one call, including the first.
-        max_wait_s: The most seconds that one call waits between attempts.
-        timeout_s: A call ends with an error if nothing arrives for so many seconds.
-        total_timeout_s: A call ends with an error after so many seconds, whatever has arrived.
+        concurrency: The maximum number of calls in flight to one provider. A call is one HTTP request for images.
+        max_attempts: The maximum number of attempts at one call, including the first.
+        max_wait_s: The maximum number of seconds that one call waits between attempts, in total.
+        timeout_s: A call ends with an error if nothing arrives for this many seconds.
+        total_timeout_s: A call ends with an error after this many seconds, whatever has arrived.
         max_response_bytes: The largest response that is accepted.
         max_image_pixels: The largest image that is accepted.
         mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
         previews: How many previews of each unfinished image to ask for, if the model supports it.
-        metadata: Where the command line saves the settings of an image: in its file, beside it, or nowhere.
+        metadata: Where the command line saves the metadata of an image: in its file, beside it, or nowhere.
         keep_originals: In Invoke, keep the original files of images that carry Content Credentials.
         look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
-        freeze_gc: In Invoke, exclude what is in memory after its start from the garbage collections between runs.
+        freeze_gc: In Invoke, shorten the pause between two runs, by excluding what was loaded at the start from
+            Python's garbage collection.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

@@ -70,7 +70,7 @@ _base64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 def _decode_with_pydantic(text: bytes) -> bytes:
     # It parses JSON, in which letters may be escaped.
     if b"\\" in text:
-        raise ValueError("an escape")
+        raise ValueError("an escape in a string of base64")
     return _base64.validate_json(b'"%b"' % text)
 
 
@@ -250,7 +250,7 @@ class _Image:
         alphabets = [alphabet for alphabet in (_STANDARD, _FOR_URLS) if any(sign in text for sign in alphabet)]
         alphabet = self._alphabet or next(iter(alphabets), None)
         if any(other != alphabet for other in alphabets):
-            raise ValueError("two alphabets")
+            raise ValueError("a mixture of two base64 alphabets")
         decoded = _decode(text.translate(_TO_STANDARD) if alphabet == _FOR_URLS else text)
         self._alphabet = alphabet
         return decoded

@@ -58,7 +58,7 @@ def load(text: bytes) -> object:
     """The same as ``loads``, within bounds. Raises ValueError for what is not JSON, too deeply nested or too large."""
     texts = list(_long_texts(text)) if len(text) > _SLICE else []
     if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
-        raise ValueError("too much beside its long texts")
+        raise ValueError("too much data besides its long strings")
     rest = b"".join(_rest(text, texts))
     if count_values(rest) > MOST_VALUES:
         raise ValueError("too many values")
@@ -75,7 +75,7 @@ def load(text: bytes) -> object:
 
     loaded = loads(rest, constant)
     if next(places, None):
-        raise ValueError("a sign in front of a text")
+        raise ValueError("a sign before a string")
     return loaded
 
 
@@ -115,7 +115,7 @@ def _long_texts(text: bytes) -> Iterator[tuple[int, int]]:
         if end - start > _LONG:
             yield start, end
         position = end + 1
-    raise ValueError("too many texts")
+    raise ValueError("too many long strings")
 
 
 def _closing_quote(text: bytes, start: int) -> int:
@@ -130,7 +130,7 @@ def _closing_quote(text: bytes, start: int) -> int:
         if escapes % 2 == 0:
             return end
         position = end + 1
-    raise ValueError("a text without an end")
+    raise ValueError("an unterminated string")
 
 
 def _rest(text: bytes, texts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
@@ -147,16 +147,16 @@ def _read(text: bytes, start: int, end: int) -> str:
     """A long text as a string."""
     is_ascii = all(text[at : min(at + _SLICE, end)].isascii() for at in range(start, end, _SLICE))
     if not is_ascii and end - start > _LONGEST_WIDE:
-        raise ValueError("too long a text in other letters")
+        raise ValueError("a string with non-ASCII characters that is too long")
     if end - start > _LONGEST_TEXT:
-        raise ValueError("too long a text")
+        raise ValueError("a string that is too long")
     if _find(text, b"\\", start, end) < 0:
         return str(memoryview(text)[start:end], "utf-8", "surrogatepass")
     pieces = []
     for piece in _pieces(text, start, end):
         pieces.append(str(json.loads(b'"%b"' % piece, strict=False)))
         if end - start > _LONGEST_WIDE and not pieces[-1].isascii():
-            raise ValueError("too long a text in other letters")
+            raise ValueError("a string with non-ASCII characters that is too long")
     return "".join(pieces)
 
 

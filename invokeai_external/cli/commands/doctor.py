@@ -53,7 +53,7 @@ def run(given_root: Path | None) -> int:
         is_root,
         "invokeai.yaml was found"
         if is_root
-        else f"there is no invokeai.yaml, so this is not an Invoke root; name one: {name_root}",
+        else f"there is no invokeai.yaml, so this is not an Invoke root; specify one: {name_root}",
     )
     if is_root:
         show(*_invoke_state(root))

@@ -40,7 +40,7 @@ def install_plugin(root: Path) -> Path:
     if not (root / "invokeai.yaml").is_file():
         raise InvalidRequestError(
             f"{root} is not an Invoke root: it has no invokeai.yaml.",
-            remedy=f"Start Invoke once, or name its root: {command_line('install')} --root INVOKE_ROOT",
+            remedy=f"Start Invoke once, or specify its root: {command_line('install')} --root INVOKE_ROOT",
         )
     target = plugin_folder(root)
     if (target / ".git").exists():
@@ -112,5 +112,5 @@ def _put_back(old: Path, target: Path) -> None:
     except OSError as error:
         raise InvalidRequestError(
             f"The plugin cannot be copied to {target}: {error.strerror}.",
-            remedy=f"The former copy is in {old}; move it back.",
+            remedy=f"The previous copy is in {old}; move it back.",
         ) from None

@@ -48,7 +48,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
     info = Registry().provider(provider)
     # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
-        report.say(f"Make a key at {info.key_url}, then paste it here.")
+        report.say(f"Create a key at {info.key_url}, then paste it here.")
         key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
     else:
         # To the end: a second line is an error, and must not be ignored.
@@ -128,4 +128,4 @@ def remove_one(provider: str, *, root: Path | None) -> None:
     if still.api_key:
         report.say(f"Note: {still.source} still holds a key.")
     elif still.unpaired:
-        report.say(f"Note: {still.unpaired} still holds a key, for another base URL than the one in this file.")
+        report.say(f"Note: {still.unpaired} still holds a key, for a different base URL from the one in this file.")

@@ -29,7 +29,7 @@ _MOST_OF_THEM = 500_000_000
 
 
 def run(path: Path, *, as_json: bool) -> None:
-    """Print the settings of an image; raises InvalidRequestError if it has no settings."""
+    """Print how an image was made; raises InvalidRequestError if it has no metadata."""
     found = _settings_of(path)
     if as_json:
         report.print_json(found)
@@ -37,7 +37,7 @@ def run(path: Path, *, as_json: bool) -> None:
     prompt = found.get("positive_prompt")
     if not isinstance(prompt, str) or not prompt or not isinstance(found.get("external"), dict):
         raise InvalidRequestError(
-            f"{path} was not made by an external model, so there is no command for it.",
+            f"{path} was not made with invokeai_external or Invoke's external models, so there is no command for it.",
             remedy=f"To see its metadata, run: {command_line('recall', '--json', str(path))}",
         )
     print(shlex.join(recall_command(found)))
@@ -63,7 +63,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
     try:
         found = metadata_files.read(data)
     except ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", remedy="Give a PNG, JPEG or WebP file.") from None
+        raise InvalidRequestError(f"{path}: {error}", remedy="Use a PNG, JPEG or WebP file.") from None
     if found is not None:
         return found
     for other in _sidecars_of(path.parent, sha256):
@@ -72,12 +72,12 @@ def _settings_of(path: Path) -> dict[str, Any]:
             return _metadata_of(held, other)
     if named:
         raise InvalidRequestError(
-            f"The settings in {sidecar_of(path)} are not those of {path}: the image was changed since.",
-            remedy="To see them, open the first file, which is JSON.",
+            f"The metadata in {sidecar_of(path)} is not that of {path}: the image was changed since.",
+            remedy="To see it, open the first file, which is JSON.",
         )
     raise InvalidRequestError(
-        f"{path} has no settings.",
-        remedy="Give an image made by this program or by Invoke, with its NAME.EXT.json beside it if there is one.",
+        f"{path} does not contain the metadata that says how it was made.",
+        remedy="Use an image made by this program or by Invoke, with its NAME.EXT.json beside it if there is one.",
     )
 
 

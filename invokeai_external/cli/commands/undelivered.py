@@ -67,9 +67,9 @@ def run(root: Path | None, *, as_json: bool) -> None:
         typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
     if found:
         report.say(
-            f"{len(found)} image(s) were paid for and are not in Invoke's gallery. Those in {KEPT_FOLDER} are used by "
-            "the next run that asks for the same, or are added to the gallery after a day. To delete an image, delete "
-            "its file or folder."
+            f"{len(found)} image(s) were paid for and are not in Invoke's gallery. The next run with the same "
+            f"request uses those in {KEPT_FOLDER}; after a day, Invoke adds them to its gallery, at its next start at "
+            "the latest. To delete an image, delete its file or folder."
         )
     else:
         report.say(f"No undelivered images in {root}.")

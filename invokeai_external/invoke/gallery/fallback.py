@@ -38,7 +38,8 @@ class FallbackResult:
         names = ", ".join([*(f"{file} (in Invoke's root folder)" for file in inside), *map(str, outside)])
         sentences = []
         if self.files:
-            sentences.append(f"Saved on the computer that runs Invoke instead: {names}.")
+            what = "it was" if len(self.files) == 1 else "they were"
+            sentences.append(f"Instead, {what} saved on the computer that runs Invoke: {names}.")
         if self.lost:
             count = len(self.files) + self.lost
             sentences.append(f"{self.lost} of {count} could not be saved anywhere and is lost. Free some disk space.")
