@@ -14,7 +14,7 @@ limits      the peak memory of each response and the longest hold of the event l
 loading     importing, ``--help``, first use
 starting    Invoke's start, with the plugin and without
 cancelling  how long a cancelled request holds Invoke's queue
-invokes     the plugin and the built-in, each in a real Invoke, for the modules above that need one
+invokes     the plugin and the built-in models, each in a real Invoke, for the modules above that need one
 
 Each question is a module with a ``TITLE`` and a function ``measure(rounds)`` that returns a ``Part``. Figures are
 ratios of what ran side by side in one run, interleaved; no test asserts them.

@@ -28,7 +28,7 @@ image. The provider takes {_SECONDS} seconds for each image, or 0, which leaves 
 defaults (8 requests to a provider at once), except where the table says otherwise. The Invokes run side by side and
 take turns; the figures are medians. *Time per item* is that of a batch of 16 without provider time, divided by 16.
 
-![Time against the size of the batch: the built-in's line climbs, the plugin's stays flat](images/{_PLOT})"""
+![Time against the size of the batch: the built-in models' line climbs, the plugin's stays flat](images/{_PLOT})"""
 
 
 def measure(rounds: int, report: Callable[[str], None]) -> Part:

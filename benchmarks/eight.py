@@ -19,8 +19,8 @@ _COUNT = 8
 _SECONDS = 2
 _TEXT = f"""\
 Gemini makes one image per request. The provider takes {_SECONDS} seconds for each image of 1K. The plugin gets one
-request for {_COUNT} images and sends its requests in parallel; the built-in makes one image at a time, so its steps
-run {_COUNT} times."""
+request for {_COUNT} images and sends its requests in parallel; the built-in models make one image at a time, so their
+steps run {_COUNT} times."""
 
 
 def measure(rounds: int, report: Callable[[str], None]) -> Part:
@@ -29,7 +29,7 @@ def measure(rounds: int, report: Callable[[str], None]) -> Part:
         make_responses(Path(name))
         url = stack.enter_context(served(Path(name)))
         peers = {}
-        for peer in ("the plugin", "the built-in's steps"):
+        for peer in ("the plugin", "the built-in models' steps"):
             own = stack.enter_context(tempfile.TemporaryDirectory())
             arguments = (peer, "gemini", f"{url}/1K/{_SECONDS}", str(_COUNT), own)
             peers[peer] = stack.enter_context(Peer("peers", *arguments))

@@ -24,7 +24,7 @@ from tests.host.invoke import Invoke, Json, wait_for
 
 __all__ = ["BUILT_IN", "PLUGIN", "Invoke", "Timed", "batch_of", "both", "new_invoke", "send_to"]
 
-PLUGIN, BUILT_IN = "the plugin", "the built-in"
+PLUGIN, BUILT_IN = "the plugin", "the built-in models"
 
 _MODEL = "openai/gpt-image-2"
 _MOST_S = 600.0
@@ -94,7 +94,7 @@ def both(*, wide: str | None = None) -> Iterator[dict[str, Invoke]]:
             (invokes[wide].root / "invokeai_external.yaml").write_text("settings: {concurrency: 16}\n", "utf-8")
         for invoke in invokes.values():
             invoke.start()
-            # Not before the start: the built-in would install its models during the clean-up of its database.
+            # Not before the start: Invoke would install its built-in models during the clean-up of its database.
             invoke.set_key("openai")
             if invoke is invokes[BUILT_IN]:
                 entry = next(e for e in invoke.starter_models("openai") if e["source"].endswith(_MODEL))
@@ -116,7 +116,7 @@ def send_to(invoke: Invoke, url: str) -> None:
 def batch_of(invoke: Invoke, count: int) -> Sequence[int]:
     """Queue a batch of images, as the batch counter of the Generate tab does; returns the ids of the items."""
     graph = panel_graph(invoke.model(_MODEL), width=1024, height=1024)
-    # The built-in sends no request for a prompt that it has in its cache.
+    # The built-in models send no request for a prompt that they have in their cache.
     prompts = [f"fox {next(_numbers)}" for _ in range(count)]
     data = [[{"node_path": "prompt", "field_name": "value", "items": prompts}]]
     response = invoke.send("POST", "/v1/queue/default/enqueue_batch", json={"batch": {"graph": graph, "data": data}})

@@ -23,8 +23,8 @@ medians. *Memory* is the peak of a process above its idle memory, in multiples o
 
 - *plain httpx*: `client.post()`, `.json()`, `base64.b64decode`, `write_bytes`; no checks, no metadata.
 - *the official SDK*: `openai` or `google-genai`; no metadata.
-- *the built-in's steps*: what Invoke's own adapters do, without Invoke around them: `requests.post`, `.json()`, base64,
-  Pillow, and a PNG that is encoded again at Invoke's default level, with metadata.
+- *the built-in models' steps*: what Invoke's own adapters do, without Invoke around them: `requests.post`, `.json()`,
+  base64, Pillow, and a PNG that is encoded again at Invoke's default level, with metadata.
 - *the plugin* checks the image, writes metadata into it and calculates its cost; it uses `pybase64` if it is
   installed."""
 

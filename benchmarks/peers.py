@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.peers PEER PROVIDER URL COUNT FOLDER`` makes one small image, and then COUNT images from the URL
 for each line on its standard input. Each peer is written in the usual way, with one client for all requests. Only the
-plugin and the built-in's steps write metadata.
+plugin and the built-in models' steps write metadata.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ PEERS = {
     "plain httpx": _httpx,
     "the official SDK": _sdk,
     "litellm": _litellm,
-    "the built-in's steps": _built_in,
+    "the built-in models' steps": _built_in,
 }
 
 
