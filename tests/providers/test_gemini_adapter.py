@@ -441,7 +441,7 @@ FAILURES = [
           exhausted(EXHAUSTED, quota_failure(PER_DAY), {"reason": "X", "metadata": {"quota_limit_value": "0"}}),
           NO_FREE_QUOTA, (USAGE_URL,)),
     Failure("no credit at a gateway", 403, {"error": {"code": "insufficient_user_quota", "message": "Quota: 0.02"}},
-            QuotaError, "quota", (NAME, "Quota: 0.02."), ("operator",)),
+            QuotaError, "quota", (NAME, "Quota: 0.02."), ("base URL",)),
     quota("no credit left", exhausted(DEPLETED), (NAME, DEPLETED), PAY),
     Failure("no credit left, as 402", 402, error(402, DEPLETED, "RESOURCE_EXHAUSTED"), QuotaError, "quota",
             (NAME, DEPLETED), PAY),

@@ -389,11 +389,11 @@ FAILURES = [
     ),
     Failure(
         "402 of a gateway", 402, b"<html>Payment Required</html>", QuotaError, "quota",
-        ("OpenAI", "HTTP 402"), ("Add credit", BILLING, "operator"),
+        ("OpenAI", "HTTP 402"), ("Add credit", BILLING, "base URL"),
     ),
     Failure(
         "no credit at a gateway", 403, error("Quota: 0.02", "insufficient_user_quota"), QuotaError, "quota",
-        ("OpenAI", "(insufficient_user_quota)", "Quota: 0.02."), ("operator",),
+        ("OpenAI", "(insufficient_user_quota)", "Quota: 0.02."), ("base URL",),
     ),
     Failure(
         "a spending cap without a code", 429, error("You have reached your spending cap"), QuotaError, "quota",
