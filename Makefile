@@ -75,9 +75,8 @@ build: $(VENV)/.lint ## Build the package as for PyPI, check it, and run what wa
 	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel
 	@cd build && PYTHONPATH=wheel ../$(BIN)/python -m invokeai_external models >/dev/null
 
-constraints: $(VENV)/.invoke ## Write constraints.txt, the versions that CI installs, from the newest that there are
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		$(addprefix --extra ,test sdk invoke host lint) --output-file constraints.txt pyproject.toml
+constraints: $(VENV)/.host $(VENV)/.lint ## Write constraints.txt, the versions that CI installs, from those that are installed
+	@$(PIP) freeze --exclude-editable > constraints.txt
 
 compare: $(VENV)/.host ## Write docs/compared.md: the same session on Invoke's built-in and on the plugin
 	@$(BIN)/python -m tests.host.side_by_side
