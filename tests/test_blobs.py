@@ -119,7 +119,8 @@ def test_any_damage_is_left_to_the_plain_parser(data: st.DataObject, body: bytes
     pieces = data.draw(cuts(damaged))
     reader = read(pieces)
     try:
-        plain = json.loads(damaged)
+        # A relay may send line ends and tabs within a text, which ``bounded_json`` accepts.
+        plain = json.loads(damaged, strict=False)
     except ValueError:
         assert reader.document() is None
         assert reader.body() == damaged
