@@ -63,7 +63,7 @@ def held(body: bytes, pieces: list[bytes]) -> None:
     reader = read(pieces)
     document = reader.document()
     if document is not None:
-        assert same(document, json.loads(body))
+        assert same(document, json.loads(body, strict=False))
     assert reader.body() == body
     assert reader.document() is None
 
