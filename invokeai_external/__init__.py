@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         Sending,
         Usage,
     )
-    from .service.blocking import generate_sync
+    from .service.generate_sync import generate_sync
     from .service.library_files import read_image, read_mask
     from .service.service import Service
     from .settings.keys import Credentials
@@ -152,7 +152,7 @@ _HOMES = {
         "Sending",
         "Usage",
     ),
-    "service.blocking": ("generate_sync",),
+    "service.generate_sync": ("generate_sync",),
     "service.library_files": (
         "read_image",
         "read_mask",

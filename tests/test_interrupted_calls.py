@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from invokeai_external.invoke.interrupted_calls import report_unanswered
-from invokeai_external.invoke.look_ahead.sent_early import SentItems
+from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem
 from invokeai_external.root_folder import IN_FLIGHT_FOLDER
 

@@ -14,10 +14,10 @@ import pytest
 
 from invokeai_external.errors import InvalidRequestError
 from invokeai_external.invoke.gallery.result_cache import Destination
-from invokeai_external.invoke.look_ahead.early_start import LookAhead
 from invokeai_external.invoke.look_ahead.queue_watcher import QueueWatcher
 from invokeai_external.invoke.look_ahead.run_table import Run
-from invokeai_external.invoke.look_ahead.sent_early import FILE, SentItems
+from invokeai_external.invoke.look_ahead.send_early import LookAhead
+from invokeai_external.invoke.look_ahead.sent_record import FILE, SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.request import GenerationRequest

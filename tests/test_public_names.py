@@ -62,7 +62,7 @@ def test_a_name_loads_no_client_and_no_pixels_before_they_are_needed(name: str) 
 
 @pytest.mark.slow
 def test_the_pure_core_loads_no_client_no_server_and_no_command_line() -> None:
-    pure = ("providers.registry", "transport.retry", "metadata_keys")
+    pure = ("providers.registry", "transport.retry_policy", "metadata_keys")
     loaded = loaded_after("; ".join(f"import invokeai_external.{name}" for name in pure))
     assert "pydantic" in loaded
     assert not {"httpx", "fastapi", "uvicorn", "typer", "rich", "openai", "google.genai", "invokeai"} & loaded

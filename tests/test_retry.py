@@ -27,7 +27,7 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.transport.retry import (
+from invokeai_external.transport.retry_policy import (
     RetryPolicy,
     retry_after_from_headers,
     retry_after_from_text,

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from invokeai_external.errors import CancelledError, NetworkError, NotConfiguredError, RequestError
 from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
 from invokeai_external.invoke.look_ahead.run_table import Run
-from invokeai_external.invoke.look_ahead.sent_early import SentItems
+from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.result import Failed, GenerationResult, Preview, Received, Retrying

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from invokeai_external.invoke.look_ahead.sent_early import FILE, SentItems
+from invokeai_external.invoke.look_ahead.sent_record import FILE, SentItems
 from invokeai_external.invoke.queue_items import ItemId
 
 ONE, TWO = ItemId(1, "batch"), ItemId(2, "batch")

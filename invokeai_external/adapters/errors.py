@@ -18,7 +18,7 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.schema import ModelConfig, ProviderConfig
 from ..transport.messages import HttpResponse
-from ..transport.retry import retry_after_from_headers, should_retry_from_headers
+from ..transport.retry_policy import retry_after_from_headers, should_retry_from_headers
 from .fields import document_of, error_fields, error_object, one_line
 
 __all__ = [

@@ -25,7 +25,7 @@ from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
-from ..transport.retry import retry_after_from_headers, retry_after_from_text
+from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
 from .errors import (

@@ -17,7 +17,7 @@ from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Usage
 from ..transport.messages import FilePart, HttpRequest, HttpResponse
-from ..transport.retry import retry_after_from_text
+from ..transport.retry_policy import retry_after_from_text
 from .base import Answer, AnswerImage, StreamEvent
 from .errors import (
     GATEWAY_NO_CREDIT,

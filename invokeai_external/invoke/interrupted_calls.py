@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..service import in_flight
 from .host_api import Host
 from .log import log
-from .look_ahead.sent_early import SentItems
+from .look_ahead.sent_record import SentItems
 
 __all__ = ["report_unanswered"]
 

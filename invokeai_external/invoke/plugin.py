@@ -21,8 +21,8 @@ from .host.nodes import node_pack_of, plain_failures, replaced_nodes
 from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
 from .interrupted_calls import report_unanswered
 from .log import log
-from .look_ahead.early_start import LookAhead
 from .look_ahead.queue_watcher import QueueWatcher
+from .look_ahead.send_early import LookAhead
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh

@@ -22,7 +22,7 @@ from .gallery.result_cache import Destination, fingerprint, with_notice_on_image
 from .host_api import Host
 from .log import log
 from .look_ahead.run_table import Run, RunKey, RunTable
-from .look_ahead.sent_early import SentItems
+from .look_ahead.sent_record import SentItems
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
 from .service_thread import ServiceThread

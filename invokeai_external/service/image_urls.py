@@ -15,7 +15,7 @@ from ..errors import InvalidResponseError, NetworkError, ProviderError, TimedOut
 from ..planning.plan import MAX_IMAGES
 from ..settings.keys import origin
 from ..transport.messages import HttpResponse
-from ..transport.retry import retry_after_from_headers
+from ..transport.retry_policy import retry_after_from_headers
 from .access import Access
 
 if TYPE_CHECKING:

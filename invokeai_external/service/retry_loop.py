@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from ..errors import ProviderError
-from ..transport.retry import RetryPolicy, pauses_model, seconds_before_retry
+from ..transport.retry_policy import RetryPolicy, pauses_model, seconds_before_retry
 
 __all__ = ["Attempts"]
 

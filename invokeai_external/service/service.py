@@ -25,7 +25,7 @@ from ..request import GenerationRequest
 from ..result import ConnectionCheck, Failed, GenerationResult, Notice, Progress, Received
 from ..settings.settings import Settings
 from ..transport.messages import HttpRequest
-from ..transport.retry import RetryPolicy
+from ..transport.retry_policy import RetryPolicy
 from .access import Access, access_to, base_url_of, shown, with_sandbox
 from .calls import Caller, Position, no_streams
 from .collected_results import Outcome, collect, total

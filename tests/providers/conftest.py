@@ -24,7 +24,7 @@ from invokeai_external.providers.registry import Registry
 from invokeai_external.request import OptionValue
 from invokeai_external.sizing import SizeChoice
 from invokeai_external.transport.messages import HttpResponse
-from invokeai_external.transport.retry import RetryPolicy, seconds_before_retry
+from invokeai_external.transport.retry_policy import RetryPolicy, seconds_before_retry
 
 from ..support.clock import TODAY
 from ..support.servers import LocalServer

@@ -24,7 +24,7 @@ from invokeai_external.errors import (
 )
 from invokeai_external.planning.plan import Call
 from invokeai_external.providers import catalog
-from invokeai_external.transport.retry import RetryPolicy, seconds_before_retry
+from invokeai_external.transport.retry_policy import RetryPolicy, seconds_before_retry
 
 from .conftest import PNG, PNG_BASE64, call_image, make_call, make_response
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..log import log
-from .early_start import LookAhead
+from .send_early import LookAhead
 
 __all__ = ["QueueWatcher"]
 
