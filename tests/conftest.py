@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -14,21 +13,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from .support.clock import TODAY
+from .support.guard import CANARY
+from .support.servers import SandboxServer
+
 _MAIN = threading.main_thread()
 
 # No test fails because the machine is busy.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("busy")
-
-_GUARD = Path(__file__).parent / "guard"
-sys.path.insert(0, str(_GUARD))
-import sitecustomize  # noqa: E402, F401 - importing it puts the guard up, whatever sitecustomize the machine has
-from canary import CANARY  # noqa: E402
-
-from .support.clock import TODAY  # noqa: E402
-from .support.servers import SandboxServer  # noqa: E402
-
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(autouse=True)

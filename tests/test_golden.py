@@ -23,7 +23,6 @@ import anyio
 import httpx
 import pytest
 import typer
-from canary import CANARY
 from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -39,6 +38,7 @@ from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.sandbox import create_app
 
 from .golden.compare import check, differences, shape
+from .support.guard import CANARY
 from .support.servers import SandboxServer
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from canary import CANARY
-
 from invokeai_external.errors import ExternalError
 
+from ..support.guard import CANARY
 from .invoke import Json
 
 

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import yaml
-from canary import CANARY
 from PIL import Image
+
+from ..support.guard import CANARY
 
 PROVIDERS = ("openai", "gemini")
 NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}

@@ -29,8 +29,7 @@ from ..support.servers import SandboxServer
 
 # isort: split
 # Found from here on: the module above puts its folder on the path.
-from canary import CANARY
-
+from ..support.guard import CANARY
 from . import environment, packing
 from .graphs import PROMPT, identifier, panel_graph, workflow_graph
 from .invoke import PROVIDERS, Invoke, Json, Picture, output_names, wait_for

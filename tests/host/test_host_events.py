@@ -8,10 +8,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from canary import CANARY
-
 from invokeai_external.errors import ContentBlockedError
 
+from ..support.guard import CANARY
 from .events import Listener
 from .graphs import panel_graph, workflow_graph
 from .invoke import Invoke, Json, wait_for

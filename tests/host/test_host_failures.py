@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from canary import CANARY
 from PIL import Image
 
 from invokeai_external.errors import (
@@ -20,6 +19,7 @@ from invokeai_external.errors import (
     SettingsError,
 )
 
+from ..support.guard import CANARY
 from .conftest import NewInvoke
 from .failures import message_of
 from .graphs import QUICK, identifier, panel_graph, workflow_graph

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from canary import CANARY
 from PIL import Image
+
+from .guard import CANARY
 
 OPENAI = "openai/gpt-image-2.5-flare"
 GEMINI = "gemini/gemini-nano-banana-2.1"

@@ -10,6 +10,7 @@ import uvicorn
 
 from invokeai_external.sandbox import create_app
 
+from . import guard  # noqa: F401 - what serves for a test sends nothing to the internet
 from .clock import TODAY
 
 __all__ = ["LocalServer", "SandboxServer"]

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from canary import CANARY
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from invokeai_external.errors import ContentBlockedError, ExternalError, QuotaError
 
+from ...support.guard import CANARY
 from ..conftest import NewInvoke
 from ..graphs import panel_graph
 from ..invoke import NODE_TYPES, Invoke
