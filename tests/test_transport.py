@@ -185,7 +185,7 @@ async def test_an_idle_connection_is_not_reused_since_its_server_may_close_it() 
     assert [ports[0] == ports[1], ports[2] == ports[3]] == [True, False]
 
 
-STRANGE_COOKIE = head(200, content_length=2, set_cookie="a=\xff") + b"{}"
+STRANGE_COOKIE = head(200, content_length=2, connection="close", set_cookie="a=\xff") + b"{}"
 
 
 async def test_no_cookie_is_stored() -> None:
