@@ -69,7 +69,7 @@ docs: $(VENV)/.test ## Write the generated parts of the docs and of the README
 
 build: $(VENV)/.lint ## Build the package as for PyPI, check it, and run what was built
 	@echo "== Building the package ..."
-	@rm -rf dist build
+	@rm -rf dist build/wheel
 	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
 	@$(BIN)/python -m twine check --strict dist/*
 	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["give_back_name", "make_readable", "read_regular_file", "take_name", "temporary_file"]
+__all__ = ["make_readable", "read_regular_file", "take_name", "take_names", "temporary_file"]
 
 
 def read_regular_file(path: Path, most_bytes: int) -> bytes:
@@ -34,9 +34,12 @@ def _check_regular(mode: int) -> None:
 
 
 @contextmanager
-def temporary_file(folder: Path, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
-    """A new file with this content, which the block can rename; its temporary name is gone after the block."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".saving-")
+def temporary_file(folder: Path, parts: Iterable[bytes | memoryview], *, prefix: str = ".saving-") -> Iterator[Path]:
+    """A new file with this content, which the block can rename; its temporary name is gone after the block.
+
+    Only its owner can read it (mode 0600), from before anything is in it.
+    """
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix)
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -72,7 +75,23 @@ def take_name(temporary: Path, path: Path) -> None:
             raise
 
 
-def give_back_name(path: Path, temporary: Path) -> None:
+def take_names(names: Iterable[tuple[Path, Path]]) -> None:
+    """Give several complete files, each with its temporary name first, their names; raises like ``take_name``.
+
+    If one name is taken, the others are given back, and nothing has changed.
+    """
+    taken: list[tuple[Path, Path]] = []
+    try:
+        for temporary, path in names:
+            take_name(temporary, path)
+            taken.append((temporary, path))
+    except BaseException:
+        for temporary, path in taken:
+            _give_back_name(path, temporary)
+        raise
+
+
+def _give_back_name(path: Path, temporary: Path) -> None:
     """Undo ``take_name``."""
     if temporary.exists():
         path.unlink()

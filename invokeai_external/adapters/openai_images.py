@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
+from ..images.formats.containers import EXTENSIONS
 from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
@@ -53,8 +54,6 @@ _NO_CREDIT = {
 _UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
 
 _ABOUT_STREAMS = re.compile("stream|partial_image")
-
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ def _files(call: Call) -> tuple[FilePart, ...]:
 
 def _file(name: str, stem: str, image: CallImage) -> FilePart:
     # The names of the user's files are private.
-    return FilePart(name, f"{stem}.{_EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
+    return FilePart(name, f"{stem}.{EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
 
 
 def _image(entry: object) -> AnswerImage:

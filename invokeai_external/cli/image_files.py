@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ..errors import InvalidRequestError, NotSavedError
 from ..images import metadata_files
-from ..regular_files import give_back_name, make_readable, read_regular_file, take_name, temporary_file
+from ..images.formats.containers import EXTENSIONS
+from ..regular_files import make_readable, read_regular_file, take_name, take_names, temporary_file
 from ..request import MetadataMode
 from ..result import GeneratedImage, Notice, Preview
 
@@ -27,7 +28,6 @@ __all__ = [
     "sidecar_of",
 ]
 
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _LONGEST_SLUG = 48
 
 LARGEST_SIDECAR = 16_000_000
@@ -119,7 +119,7 @@ class PreviewFolder:
 
     def keep(self, preview: Preview) -> None:
         """Write ``call-1-preview-2.png`` and the like. A failure is ignored: the image itself must not suffer."""
-        name = f"call-{preview.call}-preview-{preview.index}.{_EXTENSIONS[preview.mime_type]}"
+        name = f"call-{preview.call}-preview-{preview.index}.{EXTENSIONS[preview.mime_type]}"
         with contextlib.suppress(OSError):
             _write_new(self._folder, name, [preview.data])
 
@@ -145,7 +145,7 @@ def _file_name(image: GeneratedImage) -> str:
     stem = "-".join(
         part for part in (day, _slug(str(external["model"])), _slug(str(image.metadata["positive_prompt"]))) if part
     )
-    return f"{_cut(stem, _LONGEST_STEM)}.{_EXTENSIONS[image.mime_type]}"
+    return f"{_cut(stem, _LONGEST_STEM)}.{EXTENSIONS[image.mime_type]}"
 
 
 def _slug(text: str) -> str:
@@ -179,19 +179,9 @@ def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], si
         make_readable(image)
         for path in _names(folder, name):
             sidecar_path = sidecar_of(path)
-            try:
-                take_name(image, path)
-            except FileExistsError:
-                continue
-            try:
-                take_name(beside, sidecar_path)
-            except FileExistsError:
-                give_back_name(path, image)
-                continue
-            except BaseException:
-                path.unlink()
-                raise
-            return path, sidecar_path
+            with contextlib.suppress(FileExistsError):
+                take_names([(image, path), (beside, sidecar_path)])
+                return path, sidecar_path
     raise AssertionError("there is always another name")
 
 

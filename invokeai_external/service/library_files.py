@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..regular_files import give_back_name, make_readable, take_name, temporary_file
+from ..regular_files import make_readable, take_names, temporary_file
 from ..request import InputImage
 from ..result import GeneratedImage
 
@@ -71,7 +71,7 @@ def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: b
                 for temporary, to in written:
                     temporary.replace(to)
             else:
-                _take_names(written)
+                take_names(written)
     except FileExistsError as error:
         raise NotSavedError(
             f"{error.filename2 or error.filename or file} already exists.",
@@ -81,16 +81,3 @@ def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: b
         raise NotSavedError(
             f"{file} could not be written: {error.strerror}.", remedy="Save the image in another folder."
         ) from None
-
-
-def _take_names(written: list[tuple[Path, Path]]) -> None:
-    """Give all files their names, or leave everything unchanged."""
-    taken: list[tuple[Path, Path]] = []
-    try:
-        for temporary, to in written:
-            take_name(temporary, to)
-            taken.append((temporary, to))
-    except BaseException:
-        for temporary, to in taken:
-            give_back_name(to, temporary)
-        raise

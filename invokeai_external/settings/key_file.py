@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from ..errors import SettingsError
 from ..locks import LockBusyError, locked, others_can_read
+from ..regular_files import temporary_file
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE
 from .keys import check_key, unquoted
@@ -157,13 +157,5 @@ def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
 
 def _write_private(path: Path, text: str) -> None:
     """Replace a file in one step by one that only its owner can read; raises OSError."""
-    # mkstemp creates the file with mode 0600, before a key is in it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
+    with temporary_file(path.parent, [text.encode("utf-8")], prefix=f".{path.name}.") as temporary:
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

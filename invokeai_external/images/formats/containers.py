@@ -10,9 +10,12 @@ from ..errors import ImageError
 from . import jpeg, png
 from .webp import WebP
 
-__all__ = ["Container", "MimeType", "is_signed", "parse"]
+__all__ = ["EXTENSIONS", "Container", "MimeType", "is_signed", "parse"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
+
+EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+"""The extension of a file's name, by MIME type."""
 
 
 class Container(Protocol):

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...images.formats.containers import is_signed
+from ...images.formats.containers import EXTENSIONS, is_signed
 from ...metadata_keys import with_notice
+from ...regular_files import temporary_file
 from ...result import GeneratedImage, Notice
 from ...root_folder import ORIGINALS_FOLDER
 
 __all__ = ["Original", "Originals"]
 
 _FORMAT = 1
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}", re.ASCII)
 """Invoke names an image by a UUID and an extension."""
@@ -65,7 +63,7 @@ class Originals:
             return _with_notice(image, "Set keep_originals: true in invokeai_external.yaml to keep signed originals.")
         sha256 = hashlib.sha256(image.data).hexdigest()
         try:
-            self._write(f"{sha256}.{_EXTENSIONS[image.mime_type]}", image.data)
+            self._write(f"{sha256}.{EXTENSIONS[image.mime_type]}", image.data)
         except OSError as error:
             return _with_notice(image, f"The signed original could not be saved: {error.strerror}.")
         noted = _with_notice(image, "Get the signed original from /api/v1/external/originals/ plus the image's name.")
@@ -94,7 +92,7 @@ class Originals:
             link = json.loads((self._folder / f"{name}.json").read_bytes())
             sha256, mime_type = link["sha256"], link["mime_type"]
             is_hash = _HASH.fullmatch(sha256) is not None
-            path = self._folder / f"{sha256}.{_EXTENSIONS[mime_type]}"
+            path = self._folder / f"{sha256}.{EXTENSIONS[mime_type]}"
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
         return Original(path, mime_type) if is_hash and path.is_file() else None
@@ -110,14 +108,8 @@ class Originals:
         if path.exists():
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".unfinished-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with temporary_file(self._folder, [data], prefix=".unfinished-") as temporary:
+            temporary.replace(path)
 
 
 def _with_notice(image: GeneratedImage, more: str) -> GeneratedImage:
