@@ -79,6 +79,19 @@ def test_removing_the_key_deletes_them_and_a_new_key_installs_them_again(invoke:
     assert invoke.installed() == installed
 
 
+def test_a_key_removed_and_set_again_before_the_sync_looks_installs_deleted_models_again(invoke: Invoke) -> None:
+    invoke.sync.run()
+    invoke.sync.run()
+    installed = invoke.installed()
+    for source in installed:
+        invoke.delete(source)
+    for keys in (set[str](), {"openai"}):
+        invoke.keys = keys
+        invoke.sync.key_changed()
+    invoke.sync.run()
+    assert invoke.installed() == installed
+
+
 def test_a_model_that_the_user_deleted_stays_deleted(invoke: Invoke) -> None:
     invoke.sync.run()
     invoke.sync.run()

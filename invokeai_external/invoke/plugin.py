@@ -70,7 +70,7 @@ class Plugin:
             self._sync = ModelSync(
                 self._runtime.registry, self._runtime.providers, InvokeModelStore(built_in), self._host.root
             )
-            stack.enter_context(on_key_change(lambda: _in_background(self._sync.run)))
+            stack.enter_context(on_key_change(self._key_changed))
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
             stack.enter_context(on_unregister(pack_name, self.close))
@@ -92,6 +92,11 @@ class Plugin:
             self._stack = stack.pop_all()
         if services_exist():
             _in_background(self._begin)
+
+    def _key_changed(self) -> None:
+        # Noted at once: a key that is removed and set again would else be there when the sync looks.
+        self._sync.key_changed()
+        _in_background(self._sync.run)
 
     def close(self) -> None:
         """Remove everything."""

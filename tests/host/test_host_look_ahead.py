@@ -49,6 +49,14 @@ def calls_soon(sandbox: Sandbox, count: int) -> list[Json]:
     return calls
 
 
+def first_in_flight(invoke: Invoke, sandbox: Sandbox, graph: Json, *, seconds: int, prompt: str = "first") -> list[int]:
+    """Queue one item whose call takes this long, and wait for the call: no call of another item can be the slow one."""
+    sandbox.order("openai", "slow", seconds=seconds)
+    number = batch(invoke, graph, [prompt])
+    calls_soon(sandbox, 1)
+    return number
+
+
 @pytest.fixture
 def paused(invoke: Invoke) -> Iterator[Invoke]:
     """An Invoke with a paused queue."""
@@ -101,9 +109,9 @@ def test_calls_in_flight_and_waiting_results_are_limited_by_the_concurrency(new_
     (limited.root / "invokeai_external.yaml").write_text("settings: {concurrency: 3}\n", encoding="utf-8")
     limited.start_with_models()
     gpt = limited.model("openai/gpt-image-2.5-flare")
+    numbers = first_in_flight(limited, sandbox, panel_graph(gpt), seconds=10)
+    numbers += batch(limited, panel_graph(gpt), [f"fox {number}" for number in range(5)])
     # The first item runs; the results of the two others wait for it.
-    sandbox.order("openai", "slow", times=1, seconds=4)
-    numbers = batch(limited, panel_graph(gpt), [f"fox {number}" for number in range(6)])
     wait_for(lambda: len(sandbox.calls()) == 3)
     time.sleep(2)
     assert len(sandbox.calls()) == 3
@@ -153,20 +161,19 @@ def test_a_call_ends_with_its_item_however_the_item_is_cancelled(
 
 
 def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_gallery(
-    paused: Invoke, sandbox: Sandbox, gpt: Json
+    invoke: Invoke, sandbox: Sandbox, gpt: Json
 ) -> None:
     """Even on the Canvas, whose own images are intermediate: the image is on the board of the run."""
-    board = paused.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
+    board = invoke.send("POST", "/v1/boards/", params={"board_name": "foxes"})["board_id"]
     graph = panel_graph(gpt, prompt="a cancelled fox", is_intermediate=True, board={"board_id": board})
-    sandbox.order("openai", "slow", seconds=3)
-    [first, second] = batch(paused, graph, ["another fox", "a cancelled fox"])
-    before = set(paused.gallery())
-    resume(paused)
-    calls_soon(sandbox, 2)
+    before = set(invoke.gallery())
+    [first] = first_in_flight(invoke, sandbox, graph, seconds=8, prompt="another fox")
+    [second] = batch(invoke, graph, ["a cancelled fox"])
+    wait_for(lambda: [call["outcome"] is None for call in sandbox.calls()] == [True, False])
     # The image of the second item was received, and waits for the first item.
-    with Listener(paused) as page:
-        paused.cancel(second)
-        [name] = wait_for(lambda: set(paused.gallery()) - before)
+    with Listener(invoke) as page:
+        invoke.cancel(second)
+        [name] = wait_for(lambda: set(invoke.gallery()) - before)
         heard = wait_for(
             lambda: [
                 event
@@ -175,19 +182,19 @@ def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_galler
             ]
         )
     assert [event["item_id"] for event in heard] == [0]
-    image = paused.picture(name)
+    image = invoke.picture(name)
     assert (image.record["is_intermediate"], image.record["board_id"]) == (False, board)
     assert (image.metadata["positive_prompt"], image.metadata["width"]) == ("a cancelled fox", 1024)
     assert image.metadata["model"]["name"] == gpt["name"]
     notices = [notice["code"] for notice in image.metadata["external"]["notices"]]
     assert notices[-1] == "from_cancelled_run"
     assert image.metadata["external"]["cost_usd"] > 0
-    assert paused.ended(first)["status"] == "completed"
-    assert prompts_of(paused, paused.item(first)) == ["another fox"]
-    kept = paused.root / "invokeai_external_kept"
+    assert invoke.ended(first)["status"] == "completed"
+    assert prompts_of(invoke, invoke.item(first)) == ["another fox"]
+    kept = invoke.root / "invokeai_external_kept"
     assert list(kept.iterdir()) == []
     # It was delivered, so the next equal request is sent.
-    [new] = paused.run(graph)
+    [new] = invoke.run(graph)
     assert len(sandbox.calls()) == 3
     codes = [notice["code"] for notice in new.metadata["external"]["notices"]]
     assert not {"kept_result", "from_cancelled_run"} & set(codes)
@@ -197,10 +204,7 @@ def test_images_received_before_a_stop_are_not_paid_for_again(new_invoke: Any, s
     invoke = new_invoke(keys=("openai",))
     invoke.start_with_models()
     gpt = invoke.model("openai/gpt-image-2.5-flare")
-    sandbox.order("openai", "slow", seconds=60)
-    numbers = batch(invoke, panel_graph(gpt), ["first"])
-    # The first call is the slow one.
-    calls_soon(sandbox, 1)
+    numbers = first_in_flight(invoke, sandbox, panel_graph(gpt), seconds=60)
     numbers += batch(invoke, panel_graph(gpt), ["second", "third"])
     calls_soon(sandbox, 3)
     kept = invoke.root / "invokeai_external_kept"

@@ -67,10 +67,16 @@ class ModelSync:
         # Models that Invoke is still installing. They are not remembered yet: if Invoke stopped now, the next sync
         # would take them for models that the user deleted.
         self._pending: set[str] = set()
+        # Providers that had no key at some time since the last sync, although they may have one again.
+        self._lost_key: set[str] = set()
 
     def run(self) -> None:
         """Bring the models up to date. Logs errors and never raises."""
         self._run(self._sync)
+
+    def key_changed(self) -> None:
+        """A key was set or removed. Notes which providers have none now, for the next sync. Never raises."""
+        self._run(lambda: self._lost_key.update(set(PROVIDER_IDS) - self._providers()))
 
     def model_deleted(self, source: str) -> None:
         """A model was deleted. If its provider has a key, the user did that. Never raises."""
@@ -96,11 +102,17 @@ class ModelSync:
 
     def _sync(self) -> None:
         registry, usable, memory = self._registry(), self._providers(), ModelMemory(self._root)
-        installed = self._store.installed()
+        installed, lost_key = self._store.installed(), self._lost_key
+        self._lost_key = set()
         for provider in PROVIDER_IDS:
             models = registry.models(provider)
             sources = [source_of(model) for model in models]
-            if not any(source in installed for source in sources):
+            if provider in lost_key:
+                # What the user deleted before the key was removed is installed again with the new key.
+                for source in sources:
+                    if source not in installed:
+                        memory.forget(source)
+            elif not any(source in installed for source in sources):
                 # All are gone but were not deleted one by one: Invoke deleted them with the key, maybe while the plugin
                 # was not loaded.
                 for source in filter(memory.get, sources):
