@@ -75,7 +75,7 @@ class ModelSync:
         self._run(self._sync)
 
     def key_changed(self) -> None:
-        """A key was set or removed. Notes which providers have none now, for the next sync. Never raises."""
+        """A key was set or removed. Notes, for the next sync, which providers have no key now. Never raises."""
         self._run(lambda: self._lost_key.update(set(PROVIDER_IDS) - self._providers()))
 
     def model_deleted(self, source: str) -> None:
