@@ -9,7 +9,7 @@ from functools import cache
 from ..providers.catalog import page
 from ..providers.schema import ModelConfig
 
-__all__ = ["find_model", "is_gpt_image", "listed_models"]
+__all__ = ["find_model", "gpt_image_version", "is_gpt_image", "listed_models"]
 
 
 @cache
@@ -32,3 +32,9 @@ def listed_models(provider_id: str, *, serves: Callable[[ModelConfig], bool]) ->
 def is_gpt_image(model: str) -> bool:
     """True if a model id belongs to the GPT image family; by prefix, because there are dated snapshots."""
     return model.startswith(("gpt-image-", "chatgpt-image-"))
+
+
+def gpt_image_version(model: str) -> float:
+    """The version in the id of a GPT image model, such as 2.5; 0 for any other model."""
+    found = re.match(r"gpt-image-(\d+(?:\.\d+)?)", model)
+    return float(found[1]) if found else 0.0

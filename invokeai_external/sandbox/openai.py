@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
+from .call_log import describe_bytes
 from .codec import decode, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import openai_error, request_id
@@ -20,7 +21,7 @@ from .faults import Fault
 from .models import find_model, is_gpt_image, listed_models
 from .openai_faults import error_event, raise_fault_error, refuse_stream
 from .openai_form import Form, read_form
-from .openai_request import ImageCall, read_edit, read_generation, refuse_retired
+from .openai_request import ImageCall, read_edit, read_edit_body, read_generation, refuse_retired
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import StoredFile, state_of
 from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
@@ -60,9 +61,15 @@ async def generate(request: Request) -> Response:
 
 @router.post("/v1/images/edits")
 async def edit(request: Request) -> Response:
-    """Images from a prompt, images and a mask; multipart in, ``ImagesResponse`` out."""
+    """Images from a prompt, images and a mask; multipart or JSON in, ``ImagesResponse`` out."""
     state = state_of(request)
     content_type = _content_type(request)
+    if content_type == "application/json":
+        body = _json_or_none(await request.body())
+        state.calls.record(request, json=_without_images(body))
+        _check_key(request)
+        fault = await _next_fault(request)
+        return await _respond(request, read_edit_body(body, serves=state.serves), fault)
     is_form = content_type == "multipart/form-data"
     form = await read_form(request) if is_form else Form({}, [])
     state.calls.record(request, fields=form.described())
@@ -311,6 +318,20 @@ def _unsupported_content_type(content_type: str, expected: str) -> Exception:
         f"specified the header 'Content-Type: {content_type}'. Please try again with a supported content type.",
         code="unsupported_content_type",
     )
+
+
+def _without_images(value: object) -> object:
+    """A JSON body for the log, with the length and the hash of each data URL in place of it."""
+    if isinstance(value, list):
+        return [_without_images(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: describe_bytes(below.encode())
+        if name == "image_url" and isinstance(below, str)
+        else _without_images(below)
+        for name, below in value.items()
+    }
 
 
 def _json_or_none(raw: bytes) -> object:

@@ -10,6 +10,7 @@ from PIL import Image
 from ..providers.schema import ModelConfig
 from .codec import UnreadableImageError, decode
 from .errors import openai_error
+from .models import gpt_image_version
 from .openai_errors import duplicate_parameter, missing_parameter, unsupported_mime_type
 from .openai_form import Upload
 
@@ -53,7 +54,7 @@ def read_input_images(uploads: Sequence[Upload], config: ModelConfig) -> InputIm
     mask, markup = overlays.get("mask"), overlays.get("markup")
     if markup and mask:
         raise openai_error(400, "'markup' cannot be combined with 'mask'.", param="markup", code="invalid_value")
-    if markup and not config.id.startswith("gpt-image-2.5"):
+    if markup and gpt_image_version(config.id) < 2.5:
         raise openai_error(
             400, f"The model '{config.id}' does not support 'markup'.", param="markup", code="invalid_value"
         )

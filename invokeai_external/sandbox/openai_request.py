@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..providers.schema import ChoiceOption, ModelConfig
 from ..sizing import Size
 from .errors import openai_error
-from .models import find_model, is_gpt_image
+from .models import find_model, gpt_image_version, is_gpt_image
 from .openai_errors import missing_parameter, unsupported_value, wrong_type
 from .openai_form import Form, Upload
 from .openai_input_images import NO_INPUT_IMAGES, InputImages, read_input_images
+from .openai_json_edit import read_json_edit
 from .openai_size import read_size
 
-__all__ = ["ImageCall", "read_edit", "read_generation", "refuse_retired"]
+__all__ = ["ImageCall", "read_edit", "read_edit_body", "read_generation", "refuse_retired"]
 
 _SHARED = {
     "background",
@@ -122,7 +123,7 @@ def read_generation(body: object, *, serves: Callable[[ModelConfig], bool]) -> I
     """Read the JSON body of ``/images/generations``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
-    return _read(body, (), editing=False, serves=serves)
+    return _read(body, (), known=_GENERATION, editing=False, serves=serves)
 
 
 def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
@@ -135,11 +136,24 @@ def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool]) -> ImageCall
     if "stream" in form.fields:
         stream = form.fields["stream"]
         values["stream"] = {"true": True, "false": False}.get(stream.lower(), stream)
-    return _read(values, form.uploads, editing=True, serves=serves)
+    return _read(values, form.uploads, known=_EDIT, editing=True, serves=serves)
+
+
+def read_edit_body(body: object, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
+    """Read the JSON body of ``/images/edits``; raises Refusal."""
+    if not isinstance(body, dict):
+        raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
+    values, uploads = read_json_edit(body)
+    return _read(values, uploads, known=_EDIT | {"moderation"}, editing=True, serves=serves)
 
 
 def _read(
-    values: Mapping[str, object], uploads: Sequence[Upload], *, editing: bool, serves: Callable[[ModelConfig], bool]
+    values: Mapping[str, object],
+    uploads: Sequence[Upload],
+    *,
+    known: Collection[str],
+    editing: bool,
+    serves: Callable[[ModelConfig], bool],
 ) -> ImageCall:
     # A null means that the parameter is not given, as the SDK's types say.
     given = {name: value for name, value in values.items() if value is not None}
@@ -148,13 +162,13 @@ def _read(
     if not model:
         raise missing_parameter("model")
     config = refuse_retired(model, find_model("openai", model), serves=serves)
-    _check_names(given, uploads, config, editing=editing)
+    _check_names(given, uploads, config, known, editing=editing)
     prompt = _prompt(given, config)
     quality = _choice(given, config, "quality", default="auto")
     _choice(given, config, "moderation", default="auto")
     _choice(given, config, "style", default="vivid")
     _check_input_fidelity(given, config, model)
-    _check_complexity(given)
+    _check_complexity(given, config)
     previews = _previews(given)
     output_format, compression, transparent = _output(given, config)
     inputs = read_input_images(uploads, config) if editing else NO_INPUT_IMAGES
@@ -188,10 +202,15 @@ def _check_types(given: Mapping[str, object]) -> None:
             raise wrong_type(name, "an object", value)
 
 
-def _check_names(given: Mapping[str, object], uploads: Sequence[Upload], config: ModelConfig, *, editing: bool) -> None:
-    if is_gpt_image(config.id):
-        known = _EDIT if editing else _GENERATION
-    else:
+def _check_names(
+    given: Mapping[str, object],
+    uploads: Sequence[Upload],
+    config: ModelConfig,
+    known: Collection[str],
+    *,
+    editing: bool,
+) -> None:
+    if not is_gpt_image(config.id):
         known = (_DALLE_EDIT if editing else _DALLE) | set(config.options)
     for name in [*given, *(upload.field for upload in uploads)]:
         if name.removesuffix("[]") not in known:
@@ -242,8 +261,17 @@ def _check_input_fidelity(given: Mapping[str, object], config: ModelConfig, mode
     _choice(given, config, "input_fidelity", default="low")
 
 
-def _check_complexity(given: Mapping[str, object]) -> None:
-    if "complexity" in given and given["complexity"] not in _COMPLEXITY:
+def _check_complexity(given: Mapping[str, object], config: ModelConfig) -> None:
+    if "complexity" not in given:
+        return
+    if gpt_image_version(config.id) < 2.6:
+        raise openai_error(
+            400,
+            f"The model '{config.id}' does not support the 'complexity' parameter.",
+            param="complexity",
+            code="unsupported_parameter",
+        )
+    if given["complexity"] not in _COMPLEXITY:
         raise unsupported_value("complexity", _text(given, "complexity"), _COMPLEXITY)
 
 

@@ -58,7 +58,7 @@ class TestOpenAI:
 
     def test_every_parameter_of_the_sdk(self, openai_client: Any) -> None:
         response = openai_client.images.generate(
-            model="gpt-image-2.5-flare-2026-09-08",
+            model="gpt-image-2.6-flare",
             prompt="a lighthouse",
             background="transparent",
             complexity="high",

@@ -23,6 +23,15 @@ EDITS = "/openai/v1/images/edits"
 NEWEST = "gpt-image-2.6-sunburst"
 
 
+def _pixel() -> dict[str, str]:
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    return {"image_url": f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"}
+
+
+PIXEL = _pixel()
+
+
 def generate(http: httpx.Client, **body: Any) -> httpx.Response:
     return http.post(GENERATIONS, json={"model": NEWEST, "prompt": "a lighthouse", **body})
 
@@ -108,8 +117,8 @@ class TestResponses:
         files = [("image[]", image_file)] * 16 + [("mask", mask_file)]
         assert image_in(edit(http, files)).size
 
-    def test_markup_changes_the_image(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
-        model = "gpt-image-2.5-flare"
+    @pytest.mark.parametrize("model", ["gpt-image-2.5-flare", NEWEST])
+    def test_markup_changes_the_image(self, http: httpx.Client, image_file: Any, mask_file: Any, model: str) -> None:
         plain, marked = (
             edit(http, [("image", image_file), *more], model=model) for more in ([], [("markup", mask_file)])
         )
@@ -209,6 +218,7 @@ class TestRefusals:
             ({"output_compression": 101, "output_format": "jpeg"}, "integer_above_max_value", "output_compression"),
             ({"moderation": "none"}, "invalid_value", "moderation"),
             ({"complexity": "huge"}, "invalid_value", "complexity"),
+            ({"model": "gpt-image-2.5-flare", "complexity": "low"}, "unsupported_parameter", "complexity"),
             ({"frame_count": 3}, "invalid_value", "frame_count"),
             ({"svg": {}}, "invalid_value", "svg"),
             ({"svg": 1}, "invalid_type", "svg"),
@@ -292,7 +302,8 @@ class TestRefusals:
 
     def test_content_types(self, http: httpx.Client) -> None:
         assert error(http.post(GENERATIONS, data={"prompt": "x"}))[0] == "unsupported_content_type"
-        assert error(http.post(EDITS, json={"prompt": "x"}))[0] == "unsupported_content_type"
+        text = http.post(EDITS, content=b"{}", headers={"Content-Type": "text/plain"})
+        assert error(text)[0] == "unsupported_content_type"
         broken = http.post(EDITS, content=b"junk", headers={"Content-Type": "multipart/form-data; boundary=x"})
         assert error(broken) == (None, None)
 
@@ -300,6 +311,60 @@ class TestRefusals:
         assert error(http.post("/openai/v1/chat/completions"), 404) == (None, None)
         assert error(http.get(GENERATIONS), 405)[0] == "method_not_supported"
         assert error(http.get("/openai/files/none.png"), 404)[0] == "not_found"
+
+
+class TestJsonEdits:
+    """The JSON form of an edit, which is the only one with ``moderation``."""
+
+    @staticmethod
+    def url(file: tuple[str, bytes, str]) -> dict[str, str]:
+        return {"image_url": f"data:{file[2]};base64,{base64.b64encode(file[1]).decode()}"}
+
+    def send(self, http: httpx.Client, **body: Any) -> httpx.Response:
+        return http.post(EDITS, json={"model": NEWEST, "prompt": "a lighthouse", **body})
+
+    def test_images_and_a_mask(self, http: httpx.Client, image_file: Any, mask_file: Any, photo: Image.Image) -> None:
+        images = [self.url(image_file)] * 2
+        made = image_in(self.send(http, images=images, mask=self.url(mask_file), moderation="low", size="1024x1024"))
+        assert made.size == (1024, 1024)
+        plain = self.send(http, images=images[:1], n=2, moderation=None)
+        assert image_in(plain, 1).size == (1248, 832)
+
+    def test_the_log_holds_no_image(self, http: httpx.Client, image_file: Any) -> None:
+        self.send(http, images=[self.url(image_file)])
+        logged = http.get("/sandbox/requests").json()
+        assert base64.b64encode(image_file[1]).decode() not in json.dumps(logged)
+
+    @pytest.mark.parametrize(
+        ("body", "code", "param"),
+        [
+            ({}, "missing_required_parameter", "images"),
+            ({"images": "x"}, "invalid_type", "images"),
+            ({"images": []}, "array_below_min_length", "images"),
+            ({"images": [{}] * 17}, "array_above_max_length", "images"),
+            ({"images": ["x"]}, "invalid_type", "images[0]"),
+            ({"images": [{}]}, "invalid_value", "images[0]"),
+            ({"images": [{"url": "x"}]}, "unknown_parameter", "images[0].url"),
+            ({"images": [{"image_url": 1}]}, "invalid_type", "images[0].image_url"),
+            ({"images": [{"image_url": "https://x.example/a.png"}]}, "invalid_image_url", "images[0].image_url"),
+            ({"images": [{"image_url": "data:image/png;base64,%"}]}, "invalid_image_url", "images[0].image_url"),
+            ({"images": [{"image_url": "x", "file_id": "y"}]}, "invalid_value", "images[0]"),
+            ({"images": [PIXEL], "mask": "x"}, "invalid_type", "mask"),
+            ({"images": [PIXEL], "image": "x"}, "unknown_parameter", "image"),
+            ({"images": [PIXEL], "moderation": "none"}, "invalid_value", "moderation"),
+            ({"images": [PIXEL], "n": "2"}, "invalid_type", "n"),
+        ],
+        ids=lambda value: repr(value)[:40],
+    )
+    def test_refusals(self, http: httpx.Client, body: dict[str, Any], code: str, param: str) -> None:
+        assert error(self.send(http, **body)) == (code, param)
+
+    def test_a_file_that_does_not_exist(self, http: httpx.Client) -> None:
+        assert error(self.send(http, images=[{"file_id": "file-1"}]), 404) == ("file_not_found", "images[0].file_id")
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null"])
+    def test_bodies_that_are_not_objects(self, http: httpx.Client, content: bytes) -> None:
+        assert http.post(EDITS, content=content, headers={"Content-Type": "application/json"}).status_code == 400
 
 
 class TestRetiredModels:
