@@ -66,13 +66,17 @@ def png(mode: str, colour: int) -> InputImage:
 def request_of(node: Json, connected: set[tuple[str, str]]) -> GenerationRequest:
     """The request of a node, with a sample prompt and image for each connected input."""
     values = {name: field.get("value") for name, field in node["inputs"].items()}
+    # What a connection gives, or the user drops on a field of this name.
     given = {name for node_id, name in connected if node_id == node["id"]}
+    given |= {name for name, field in node["inputs"].items() if field["label"] == "Your image"}
     size = Size(values["width"], values["height"])
     return GenerationRequest(
         prompt="connected" if "prompt" in given else values["prompt"],
         n=values["num_images"],
-        size=None if values["image_size"] else size,
-        aspect_ratio=AspectRatio(size.width, size.height) if values["image_size"] else None,
+        size=None if values["image_size"] or "init_image" in given else size,
+        aspect_ratio=AspectRatio(size.width, size.height)
+        if values["image_size"] and "init_image" not in given
+        else None,
         image_size=values["image_size"],
         seed=values["seed"],
         init_image=png("RGB", 0) if "init_image" in given else None,
@@ -82,9 +86,10 @@ def request_of(node: Json, connected: set[tuple[str, str]]) -> GenerationRequest
     )
 
 
-def test_the_examples_are_these_five() -> None:
+def test_the_examples_are_these_seven() -> None:
     assert list(EXAMPLES) == [
-        *("edit-with-references", "inpaint", "text-to-picture", "transparent-sprite", "two-providers")
+        *("edit-with-references", "enlarge", "extend", "inpaint"),
+        *("text-to-picture", "transparent-sprite", "two-providers"),
     ]
 
 

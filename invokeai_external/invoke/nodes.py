@@ -64,7 +64,9 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     height: int = InputField(default=1024, gt=0, description="The height in pixels; not used for an edit", ui_order=7)
     # The workflow editor shows no input for a field without a value, so texts default to "" and choices to "auto".
     image_size: str | None = InputField(
-        default="", description="A named size (1K, 2K, 4K); width and height then set the aspect ratio", ui_order=8
+        default="",
+        description="A named size (1K, 2K, 4K) with the ratio of the image to edit, or else of width and height",
+        ui_order=8,
     )
     seed: int | None = InputField(
         default=None,
@@ -224,14 +226,14 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _size(self, init_image: InputImage | None) -> tuple[Size | None, AspectRatio | None, str | None]:
         """The size to request: in pixels, or as an aspect ratio and a name.
 
-        An edit has the size of its image, whatever the panel says, since the Canvas sends the panel's size. Otherwise
-        width and height count. A named size counts only in workflows, because the panel's is outdated after another
-        model is chosen. A graph of the panel is recognized by its metadata.
+        A named size counts only in workflows, because the panel's is outdated after another model is chosen. A graph of
+        the panel is recognized by its metadata. Otherwise an edit has the size of its image, whatever the panel says,
+        since the Canvas sends the panel's size; and without an image to edit, width and height count.
         """
+        if self._has_named_size:
+            return None, None if init_image else AspectRatio(self.width, self.height), self.image_size
         if init_image:
             return input_size(init_image, "init image"), None, None
-        if self._has_named_size:
-            return None, AspectRatio(self.width, self.height), self.image_size
         return Size(self.width, self.height), None, None
 
     @property
@@ -251,7 +253,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         }
         # The size of the panel, which the panel returns to on recall; the received size is under "external". With a
         # named size, the panel needs the pixels that it stands for.
-        if not self._has_named_size or self.init_image:
+        if not self._has_named_size:
             metadata["width"], metadata["height"] = self.width, self.height
         if self.reference_images:
             metadata["ref_images"] = [recallable_reference(context, field) for field in self.reference_images]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
-from PIL import ImageChops
+from PIL import Image, ImageChops
 
 from .graphs import identifier
 from .invoke import Invoke, Json, Picture, output_names
@@ -13,6 +14,9 @@ from .packing import REPOSITORY
 from .sandbox import Sandbox
 
 FILES = sorted((REPOSITORY / "workflows").glob("*.json"))
+Dropped = str | list[str]
+"""The name of a gallery image, or of several."""
+
 EXAMPLES: dict[str, Json] = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FILES}
 
 
@@ -48,9 +52,15 @@ def graph_of(workflow: Json) -> Json:
     return {"id": "graph", "nodes": nodes, "edges": edges}
 
 
-def run(invoke: Invoke, name: str) -> dict[str, list[Picture]]:
-    """Save an example in the library and run it; return the images of its external nodes, by node id."""
-    workflow = in_library(invoke, EXAMPLES[name])
+def run(invoke: Invoke, name: str, **dropped: Dropped) -> dict[str, list[Picture]]:
+    """Save an example in the library and run it; return the images of its external nodes, by node id.
+
+    Args:
+        invoke: A running Invoke.
+        name: The name of the example's file.
+        dropped: The images that the user drops on its fields, by the label of the field with ``_`` for a space.
+    """
+    workflow = in_library(invoke, with_dropped(EXAMPLES[name], dropped))
     item = invoke.ended(invoke.enqueue(graph_of(workflow), workflow=workflow))
     assert item["status"] == "completed", item["error_message"]
     session = item["session"]
@@ -60,6 +70,18 @@ def run(invoke: Invoke, name: str) -> dict[str, list[Picture]]:
         if names and output["type"] == "image_collection_output":
             made[session["prepared_source_mapping"][prepared]] = [invoke.picture(found) for found in names]
     return made
+
+
+def with_dropped(workflow: Json, dropped: dict[str, Dropped]) -> Json:
+    """A workflow after images were dropped on its fields with these labels."""
+    filled = copy.deepcopy(workflow)
+    fields = [field for node in filled["nodes"] for field in node["data"].get("inputs", {}).values()]
+    for name, value in dropped.items():
+        [field] = [field for field in fields if field["label"].replace(" ", "_") == name]
+        field["value"] = (
+            {"image_name": value} if isinstance(value, str) else [{"image_name": image_name} for image_name in value]
+        )
+    return filled
 
 
 def node_of(workflow: str, node_id: str) -> Json:
@@ -119,51 +141,67 @@ def test_text_to_image(invoke: Invoke, sandbox: Sandbox) -> None:
 
 
 def test_edit_with_references_sends_the_image_first_and_then_the_references_in_order(
-    invoke: Invoke, sandbox: Sandbox
+    invoke: Invoke, sandbox: Sandbox, photo: Image.Image
 ) -> None:
-    made = run(invoke, "edit-with-references")
-    assert made.keys() == {"room", "edit"}
-    [room], [edit] = made["room"], made["edit"]
-    assert edit.image.size == room.image.size
-    assert edit.metadata["external"]["init_image"]["name"] == room.name
-    colours = [
-        invoke.picture(reference["name"]).image.getpixel((0, 0))
-        for reference in edit.metadata["external"]["references"]
-    ]
-    wanted = [node_of("edit-with-references", node)["color"] for node in ("wall", "chair")]
-    assert colours == [(colour["r"], colour["g"], colour["b"]) for colour in wanted]
-    holds_what_made_it(invoke, "edit-with-references", "room", room)
+    own = invoke.upload(photo)
+    references = [invoke.upload(Image.new("RGB", (64, 64), colour)) for colour in ("red", "blue")]
+    before = set(invoke.gallery())
+    made = run(invoke, "edit-with-references", Your_image=own, References=references)
+    [edit] = made["edit"]
+    assert edit.image.size == photo.size
+    assert edit.metadata["external"]["init_image"]["name"] == own
+    assert [image["name"] for image in edit.metadata["external"]["references"]] == references
+    assert set(invoke.gallery()) - before == {edit.name}
     holds_what_made_it(invoke, "edit-with-references", "edit", edit)
-    *_, call = sandbox.calls()
+    [call] = sandbox.calls()
     parts = call["json"]["contents"][-1]["parts"]
     assert ["text" in part for part in parts] == [False, False, False, True]
 
 
-def test_a_second_run_of_an_edit_does_not_pay_for_its_image_again(invoke: Invoke, sandbox: Sandbox) -> None:
-    for name, base in (("edit-with-references", "room"), ("inpaint", "table")):
-        [before] = run(invoke, name)[base]
-        sandbox.clear()
-        [after] = run(invoke, name)[base]
-        assert len(sandbox.calls()) == 1, name
-        assert (after.metadata["external"]["from_cache"], after.metadata["external"]["cost_usd"]) == (True, 0)
-        assert after.image.tobytes() == before.image.tobytes()
-
-
-def test_inpaint_changes_only_the_rectangle(invoke: Invoke, sandbox: Sandbox) -> None:
-    made = run(invoke, "inpaint")
-    assert made.keys() == {"table", "edit"}
-    [table], [edit] = made["table"], made["edit"]
+def test_inpaint_changes_only_the_rectangle(invoke: Invoke, sandbox: Sandbox, photo: Image.Image) -> None:
+    own = invoke.upload(photo.resize((1024, 1024)))
+    before = set(invoke.gallery())
+    [edit] = run(invoke, "inpaint", Your_image=own)["edit"]
     rectangle = node_of("inpaint", "rectangle")
     left, top = rectangle["x_left"], rectangle["y_top"]
     box = (left, top, left + rectangle["rectangle_width"], top + rectangle["rectangle_height"])
     assert edit.metadata["external"]["mask"]
-    changed = ImageChops.difference(edit.image.convert("RGB"), table.image.convert("RGB"))
+    changed = ImageChops.difference(edit.image.convert("RGB"), invoke.picture(own).image.convert("RGB"))
     inside = changed.crop(box)
     assert inside.getbbox() is not None
     changed.paste(0, box)
     assert changed.getbbox() is None
-    holds_what_made_it(invoke, "inpaint", "table", table)
+    assert set(invoke.gallery()) - before == {edit.name}
     holds_what_made_it(invoke, "inpaint", "edit", edit)
+    assert len(sandbox.calls()) == 1
+
+
+def test_enlarge_gives_the_image_at_4k_in_its_own_ratio(invoke: Invoke, sandbox: Sandbox, photo: Image.Image) -> None:
+    own = invoke.upload(photo.resize((1264, 848)))
+    [large] = run(invoke, "enlarge", Your_image=own)["edit"]
+    assert large.image.size == (4 * 1264, 4 * 848)
+    holds_what_made_it(invoke, "enlarge", "edit", large)
+    [call] = sandbox.calls()
+    # Without a ratio, the model follows that of the image.
+    assert call["json"]["generationConfig"]["imageConfig"] == {"imageSize": "4K"}
+
+
+def test_extend_paints_the_sides_and_leaves_every_old_pixel(
+    invoke: Invoke, sandbox: Sandbox, photo: Image.Image
+) -> None:
+    own = invoke.upload(photo.resize((1024, 1024)))
+    before = set(invoke.gallery())
+    [wide] = run(invoke, "extend", Your_image=own)["edit"]
+    canvas = node_of("extend", "pad")
+    left, right = canvas["left"], canvas["right"]
+    assert wide.image.size == (1024 + left + right, 1024)
+    kept = wide.image.convert("RGB").crop((left, 0, left + 1024, 1024))
+    assert kept.tobytes() == invoke.picture(own).image.convert("RGB").tobytes()
+    # What is new is opaque, and painted up to the edges of the old image.
+    assert wide.image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+    assert set(invoke.gallery()) - before == {wide.name}
+    holds_what_made_it(invoke, "extend", "edit", wide)
+    assert len(sandbox.calls()) == 1
 
 
 def test_two_providers_get_the_same_prompt(invoke: Invoke, sandbox: Sandbox) -> None:
