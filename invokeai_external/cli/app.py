@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Set, list, test and remove API keys.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
+models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
 
 
 class ProviderName(StrEnum):
@@ -205,15 +207,27 @@ def generate(
     )
 
 
-@app.command()
+@models_app.callback()
 def models(
+    context: typer.Context,
     provider: Annotated[ProviderName | None, typer.Option(help="List the models of this provider only.")] = None,
     all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
     json: Json = False,
     root: Root = None,
 ) -> None:
     """List the models, what they can do and what they cost."""
-    lazy.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+    if context.invoked_subcommand is None:
+        lazy.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+
+
+@models_app.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(metavar="model", help="The model, as with generate --model.")],
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """Show everything that is known of one model."""
+    lazy.models.show(model, as_json=json, root=root)
 
 
 @app.command()

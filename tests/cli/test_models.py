@@ -27,3 +27,12 @@ def test_models_shows_the_users_own(run: Any, tmp_path: Path) -> None:
     assert listed["openai/gpt-image-9"]["name"] == "Nine"
     assert listed["gemini/gemini-3-pro-image"]["prices"]["image_out"] == 99
     assert listed["gemini/gemini-3-pro-image"]["prices"]["text_out"] == 12
+
+
+def test_models_is_a_list_and_show_is_one_model(run: Any) -> None:
+    shown = run("models", "show", "gpt-image-2")
+    assert (shown.code, shown.stderr) == (0, "")
+    assert "openai/gpt-image-2" in shown.stdout
+    (listed,) = (m for m in run("models", "--json").json if m["id"] == "gpt-image-2")
+    assert listed.items() <= run("models", "show", "openai/gpt-image-2", "--json").json.items()
+    assert run("models", "show", "gpt-imge-2").code == 2

@@ -16,7 +16,7 @@ from ...sizing import FixedSizing, FlexibleSizing
 from .. import report
 from ..common import settings
 
-__all__ = ["price_of", "run", "sizes_of", "status_of"]
+__all__ = ["price_of", "run", "show", "sizes_of", "status_of"]
 
 
 _WIDE = 140
@@ -39,6 +39,27 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     console = Console()
     width = console.width if console.is_terminal else 200
     Console(width=width).print(_table(found, details=width >= _WIDE))
+
+
+def show(reference: str, *, as_json: bool, root: Path | None) -> None:
+    """Print everything that is known of one model."""
+    current = settings(root)
+    found = Registry(current.models).resolve(reference)
+    report.notices((*current.notices, *found.notices))
+    if as_json:
+        report.print_json(_model_object(found.model))
+        return
+    for name, value in _facts(found.model):
+        print(f"{name}: {value}")
+
+
+def _facts(model: ModelConfig) -> list[tuple[str, str]]:
+    return [
+        ("Model", model.reference),
+        ("Status", status_of(model)),
+        ("Sizes", sizes_of(model)),
+        ("USD per image", price_of(model)),
+    ]
 
 
 def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
