@@ -25,6 +25,7 @@ from .faults import Fault
 from .gemini_faults import error_chunk, fault_body, raise_fault_error
 from .gemini_request import ContentCall, decode_base64, read_call, served_config, signs_thoughts
 from .gemini_schema import with_snake_case_names
+from .gemini_tools import grounding_metadata
 from .models import listed_models
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import state_of
@@ -89,7 +90,7 @@ async def _response_body(request: Request, version: str, model: str) -> tuple[di
     drawing = None
     if answer is None:
         drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image else None
-        answer = {"candidates": [_candidate(call, drawing, fault)]}
+        answer = {"candidates": [{**_candidate(call, drawing, fault), **_grounding(call)}]}
     whole = {
         **answer,
         "usageMetadata": _usage(call, drawing, answer),
@@ -230,6 +231,11 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
             image["thought"] = True
         parts.append(image)
     return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
+
+
+def _grounding(call: ContentCall) -> dict[str, object]:
+    """The sources of a response, if the request allows a search."""
+    return {"groundingMetadata": grounding_metadata(call.searches, call.prompt)} if call.searches else {}
 
 
 def _usage(call: ContentCall, drawing: _Drawing | None, answer: Mapping[str, Any]) -> dict[str, object]:

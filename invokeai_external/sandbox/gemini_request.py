@@ -20,6 +20,7 @@ from ..sizing import AspectRatio, PresetSizing, Size, SizeRequest
 from .codec import UnreadableImageError, decode
 from .errors import Refusal, gemini_error
 from .gemini_schema import read_names, snake_case
+from .gemini_tools import check_safety_settings, read_searches
 from .models import find_model
 
 __all__ = ["ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
@@ -49,6 +50,7 @@ class ContentCall:
         gives_image: True if it should contain an image.
         include_thoughts: True if it should contain thoughts.
         seed: As sent, or derived from the whole request.
+        searches: The searches that it may use, of ``webSearch`` and ``imageSearch``.
     """
 
     config: ModelConfig
@@ -64,6 +66,7 @@ class ContentCall:
     gives_image: bool
     include_thoughts: bool
     seed: int
+    searches: tuple[str, ...] = ()
 
     @property
     def thinks(self) -> bool:
@@ -102,6 +105,8 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
     include_thoughts = _thinking(_message(settings.get("thinkingConfig")), config)
     _check_temperature(settings, config)
     seed = _integer(settings, "seed")
+    check_safety_settings(_items(call.get("safetySettings")))
+    searches = read_searches(_items(call.get("tools")), config.id)
     turns = [_message(turn) for turn in _items(call.get("contents"))]
     if not turns:
         raise gemini_error(400, "* GenerateContentRequest.contents: contents is not specified\n")
@@ -132,6 +137,7 @@ def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
         gives_image="IMAGE" in modalities,
         include_thoughts=include_thoughts,
         seed=_seed_from(call) if seed is None else seed,
+        searches=searches,
     )
 
 

@@ -365,3 +365,82 @@ def test_the_framing_of_a_stream(http: httpx.Client) -> None:
 def test_without_alt_sse_a_stream_is_a_list(http: httpx.Client) -> None:
     chunks = http.post(STREAM, json={"contents": [{"parts": [TEXT]}]}).json()
     assert [bool(chunk.get("usageMetadata")) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+class TestSafetySettings:
+    def test_every_category_and_threshold(self, http: httpx.Client) -> None:
+        categories = ["HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT", "CIVIC_INTEGRITY"]
+        thresholds = ["BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF"]
+        settings = [
+            {"category": f"HARM_CATEGORY_{category}", "threshold": threshold}
+            for category, threshold in zip(categories, thresholds, strict=True)
+        ]
+        assert image_in(send(http, {"contents": [{"parts": [TEXT]}], "safetySettings": settings})).size
+
+    @pytest.mark.parametrize(
+        ("setting", "where"),
+        [
+            ("x", "safety_settings[0]"),
+            ({"category": "HARM_CATEGORY_HARASSMENT"}, "safety_settings[0].threshold"),
+            ({"category": "HARM_CATEGORY_IMAGE_HATE", "threshold": "OFF"}, "safety_settings[0].category"),
+            ({"category": "HARM_CATEGORY_HARASSMENT", "threshold": "block_none"}, "safety_settings[0].threshold"),
+            ({"method": "SEVERITY"}, "method"),
+        ],
+    )
+    def test_refusals(self, http: httpx.Client, setting: object, where: str) -> None:
+        assert where in error(send(http, {"contents": [{"parts": [TEXT]}], "safetySettings": [setting]}))
+
+    def test_a_category_may_occur_once(self, http: httpx.Client) -> None:
+        settings = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}] * 2
+        assert "duplicate" in error(send(http, {"contents": [{"parts": [TEXT]}], "safetySettings": settings}))
+
+
+class TestSearches:
+    @staticmethod
+    def search(http: httpx.Client, tool: object, model: str = BANANA) -> httpx.Response:
+        return send(http, {"contents": [{"parts": [TEXT]}], "tools": [tool]}, model)
+
+    @pytest.mark.parametrize(
+        ("types", "kinds"),
+        [
+            (None, ["web", "web"]),
+            ({}, ["web", "web"]),
+            ({"webSearch": {}}, ["web", "web"]),
+            ({"image_search": {}}, ["image"]),
+            ({"webSearch": {}, "imageSearch": {}}, ["web", "web", "image"]),
+        ],
+    )
+    def test_the_sources_are_in_the_response(self, http: httpx.Client, types: Any, kinds: list[str]) -> None:
+        response = self.search(http, {"googleSearch": {} if types is None else {"searchTypes": types}})
+        assert image_in(response).size
+        found = response.json()["candidates"][0]["groundingMetadata"]
+        assert [next(iter(chunk)) for chunk in found["groundingChunks"]] == kinds
+        assert ("webSearchQueries" in found, "imageSearchQueries" in found) == ("web" in kinds, "image" in kinds)
+        for chunk in found["groundingChunks"]:
+            [source] = chunk.values()
+            assert source.get("uri", source.get("sourceUri")).startswith("https://example.com/")
+            assert source["title"]
+
+    def test_without_a_search_there_are_no_sources(self, http: httpx.Client) -> None:
+        assert "groundingMetadata" not in generate(http).json()["candidates"][0]
+
+    def test_the_sources_of_a_stream_come_in_one_chunk(self, http: httpx.Client) -> None:
+        body = {"contents": [{"parts": [TEXT]}], "tools": [{"googleSearch": {}}]}
+        chunks = http.post(f"/gemini/v1beta/models/{BANANA}:streamGenerateContent", json=body).json()
+        assert sum("groundingMetadata" in chunk["candidates"][0] for chunk in chunks) == 1
+
+    @pytest.mark.parametrize(
+        ("tool", "model", "message"),
+        [
+            ({"googleSearch": {}}, LITE, "Search Grounding is not supported"),
+            ({"googleSearch": {}}, OLD, "Search Grounding is not supported"),
+            ({"googleSearch": {"searchTypes": {"imageSearch": {}}}}, "gemini-3-pro-image", "Image search"),
+            ({"googleSearch": {"searchTypes": {"videoSearch": {}}}}, BANANA, "videoSearch"),
+            ({"googleSearch": 1}, BANANA, "google_search"),
+            ({"codeExecution": {}}, BANANA, "codeExecution"),
+            ({"webSearch": {}}, BANANA, "webSearch"),
+            ("x", BANANA, "tools[0]"),
+        ],
+    )
+    def test_refusals(self, http: httpx.Client, tool: object, model: str, message: str) -> None:
+        assert message in error(self.search(http, tool, model))
