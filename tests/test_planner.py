@@ -131,7 +131,7 @@ def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
         if exact
         else draw(st.none() | st.builds(AspectRatio, st.integers(1, 30), st.integers(1, 30))),
         image_size=None if exact else draw(st.sampled_from([None, "", "512", "1K", "2K", "4K"])),
-        seed=draw(st.none() | st.integers(-(2**40), 2**40)),
+        seed=draw(st.none() | st.integers(0, 2**32 - 1)),
         options=draw(option_values(model)),
     )
     return model, replace(request, **images)  # type: ignore[arg-type]
@@ -228,7 +228,7 @@ def test_the_ratio_of_the_image_to_edit_is_the_default_once_it_is_upright() -> N
         (DALLE_3, 2, None, [(1, None), (1, None)]),
         (BANANA, 3, None, [(1, None), (1, None), (1, None)]),
         (BANANA, 3, 0x7FFFFFFE, [(1, 0x7FFFFFFE), (1, 0x7FFFFFFF), (1, 0)]),
-        (BANANA, 1, -1, [(1, 0x7FFFFFFF)]),
+        (BANANA, 1, 0xFFFFFFFF, [(1, 0x7FFFFFFF)]),
         (FLARE.model_copy(update={"max_images_per_call": 4}), 10, None, [(4, None), (4, None), (2, None)]),
         # A call has one seed, so images with different seeds need a call each.
         (FLARE.model_copy(update={"max_images_per_call": 4, "seed": True}), 2, 7, [(1, 7), (1, 8)]),
@@ -294,6 +294,36 @@ def test_options_that_depend_on_the_mode() -> None:
     assert only_call(edit).options == {"input_fidelity": "high"}
     assert_notices(edit, [("option_dropped", "Moderation", "'low'")])
     assert only_call(planned(GPT_15, options=options, references=(image(),))).options == {"input_fidelity": "high"}
+
+
+@pytest.mark.parametrize("seed", [0, 7, 0x7FFFFFFF])
+def test_a_seed_within_31_bits_is_sent_as_it_is(seed: int) -> None:
+    found = planned(BANANA, seed=seed)
+    assert only_call(found).seed == seed
+    assert_notices(found, [])
+
+
+@pytest.mark.parametrize("seed", [0x80000000, 4_000_000_000, 0xFFFFFFFF])
+def test_a_seed_of_32_bits_has_a_notice_with_the_seed_that_is_sent(seed: int) -> None:
+    found = planned(BANANA, seed=seed)
+    sent = only_call(found).seed
+    assert sent == seed - 0x80000000
+    assert_notices(found, [("seed_changed", "Gemini Nano Banana 2.1", str(seed), f"{sent} was sent")])
+    # What was sent is sent again.
+    assert only_call(planned(BANANA, seed=sent)).seed == sent
+
+
+def test_the_notice_names_only_the_seeds_that_change() -> None:
+    found = planned(BANANA, n=3, seed=0x7FFFFFFF)
+    assert [call.seed for call in found.calls] == [0x7FFFFFFF, 0, 1]
+    assert_notices(found, [("seed_changed", "for seeds 2147483648, 2147483649, 0, 1 were sent")])
+
+
+@pytest.mark.parametrize("seed", [-1, -0x80000000, 0x100000000, 99_999_999_999])
+def test_a_number_that_is_not_a_valid_seed_is_refused(seed: int) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        planned(BANANA, seed=seed)
+    assert [fact for fact in (str(seed), "0 to 4294967295") if fact not in str(caught.value)] == []
 
 
 def test_a_seed_that_the_model_does_not_support_has_a_notice() -> None:

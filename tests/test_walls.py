@@ -20,6 +20,7 @@ VOCABULARY = (
     "errors",
     "locks",
     "metadata_keys",
+    "misspellings",
     "regular_files",
     "request",
     "result",
@@ -35,7 +36,7 @@ ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", 
 HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
 
-PURE = ("errors", "metadata_keys", "request", "result", "sizing", "pricing", "planning", "adapters")
+PURE = ("errors", "metadata_keys", "misspellings", "request", "result", "sizing", "pricing", "planning", "adapters")
 DISK = {"fileinput", "glob", "io", "mmap", "os", "pathlib", "shutil", "tempfile"}
 OUTSIDE = {"anyio", "asyncio", "fastapi", "httpx", "requests", "rich", "socket", "ssl", "starlette", "typer", "urllib3"}
 

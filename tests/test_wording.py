@@ -151,8 +151,12 @@ CASES: Mapping[str, Case] = {
     "base URL that is not a URL": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "ftp://x"}),
     "unknown provider": Case("generate 'a fox' --out {out} --model nobody/x"),
     "unknown model": Case("generate 'a fox' --out {out} --model gpt-image-two"),
+    "misspelt model": Case("generate 'a fox' --out {out} --model gpt-imge-2"),
+    "misspelt provider": Case("generate 'a fox' --out {out} --model opanai/gpt-image-2"),
     "empty prompt": Case(f"generate ' ' --out {{out}} --model {OPENAI}"),
     "a value that the model does not have": Case(f"{FOX} --quality best"),
+    "a misspelt value": Case(f"{FOX} --quality hgh"),
+    "a seed that is not a seed": Case(f"{GEMINI_FOX} --seed -1"),
     "a mask without an image": Case(f"{FOX} --mask {{inputs}}/mask-openai.png"),
     "a size that is not a size": Case(f"{FOX} --size large"),
     "too many images": Case(f"{FOX} -n 11"),
@@ -164,6 +168,9 @@ CASES: Mapping[str, Case] = {
     # The files of a root.
     "setting out of range": Case("models --root {root}", settings="settings:\n  concurrency: 0\n"),
     "unknown setting": Case("models --root {root}", settings="settings:\n  speed: 9\n"),
+    "misspelt setting": Case("models --root {root}", settings="settings:\n  max_wait: 9\n"),
+    "misspelt default model": Case("models --root {root}", settings="settings:\n  default_model: gpt-imge-2\n"),
+    "misspelt model in the settings": Case("models --root {root}", settings="models:\n  openai/GPT-image-2:\n"),
     "settings that are not YAML": Case("models --root {root}", settings="settings: {\n"),
     "key file with a wrong field": Case("keys list --root {root}", keys="external_openai_api_key: [1]\n"),
     "recall of a file without settings": Case("recall {root}/invokeai_external.yaml"),
@@ -201,6 +208,7 @@ CASES: Mapping[str, Case] = {
         "generate 'a fox' --dry-run --model openai/gpt-image-1 --input-fidelity high --json", notice="option_dropped"
     ),
     "size changed": Case(f"{GEMINI_FOX} --dry-run --size 1000x900 --json", notice="size_changed"),
+    "seed changed": Case(f"{GEMINI_FOX} --dry-run --seed 4000000000 --json", notice="seed_changed"),
     "experimental size": Case(f"{FOX} --dry-run --size 3840x2160 --json", notice="experimental_size"),
     "another size received": Case(f"{FOX} --size 1024x1024 --json", "other_size", notice="size_received"),
     "model that will be retired": Case(

@@ -32,13 +32,17 @@ def settings_table() -> str:
     return table(("Setting", "Default", "Values", "Meaning"), rows)
 
 
-def _value(value: bool | float | str) -> str:
+def _value(value: bool | float | str | None) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, str):
         return f"`{value}`"
     return str(value).lower() if isinstance(value, bool) else f"{value:,}"
 
 
 def _range(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return "text"
     if field["type"] == "boolean":
         return "true or false"
     if "enum" in field:

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
+from dataclasses import fields
 
-from ..errors import CapabilityError
+from ..errors import CapabilityError, InvalidRequestError
+from ..misspellings import or_nearest
 from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
 
-__all__ = ["accept_options"]
+__all__ = ["accept_options", "check_option_names"]
+
+_FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"options"}
+"""What a request has beside its options."""
+
+
+def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
+    """Raise InvalidRequestError for an option that no model has; one that only other models have is a notice."""
+    for name in options:
+        if name in known:
+            continue
+        if name in _FIELDS:
+            raise InvalidRequestError(
+                f"{name} is not an option.", remedy=f"Give it to the request itself: GenerationRequest({name}=...)."
+            )
+        raise InvalidRequestError(
+            f"No model has an option {name!r}.",
+            remedy=f"{or_nearest(name, known)}The options are: {', '.join(sorted(known))}.",
+        )
 
 
 def accept_options(
@@ -78,5 +99,6 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
         if value.lower() == text:
             return value
     raise CapabilityError(
-        f"{text!r} is not a valid {label} for {model.name}.", remedy=f"Choose one of: {', '.join(option.values)}."
+        f"{text!r} is not a valid {label} for {model.name}.",
+        remedy=f"{or_nearest(text, option.values)}Choose one of: {', '.join(option.values)}.",
     )

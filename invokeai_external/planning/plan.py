@@ -29,8 +29,11 @@ MASK_SENTENCE = (
 )
 """The text that is sent with a mask that is itself an image: a separate part, before the prompt."""
 
-_SEED_MASK = 0x7FFFFFFF
-"""Gemini's seed is a non-negative int32, so every seed is reduced to 31 bits."""
+_MAX_SEED = 0xFFFFFFFF
+"""The largest seed of Invoke, whose random seeds have 32 bits."""
+
+_MAX_SENT_SEED = 0x7FFFFFFF
+"""Gemini's seed is an int32, so a larger one is reduced to 31 bits, always to the same number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,25 @@ def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, .
         return (), []
     if not model.seed:
         return (), [Notice("option_dropped", f"{model.name} does not support seeds; {request.seed} was not sent.")]
-    return tuple((request.seed + i) & _SEED_MASK for i in range(request.n)), []
+    if not 0 <= request.seed <= _MAX_SEED:
+        raise InvalidRequestError(
+            f"{request.seed} is not a valid seed.",
+            remedy=f"Choose a number from 0 to {_MAX_SEED}, or leave it out for a random image.",
+        )
+    wanted = [request.seed + i for i in range(request.n)]
+    sent = tuple(seed & _MAX_SENT_SEED for seed in wanted)
+    changed = {seed: used for seed, used in zip(wanted, sent, strict=True) if used != seed}
+    if not changed:
+        return sent, []
+    seeds, used = (", ".join(map(str, numbers)) for numbers in (changed.keys(), changed.values()))
+    is_one = len(changed) == 1
+    return sent, [
+        Notice(
+            "seed_changed",
+            f"{model.name} supports seeds up to {_MAX_SENT_SEED}; for {'seed' if is_one else 'seeds'} {seeds}, "
+            f"{used} {'was' if is_one else 'were'} sent.",
+        )
+    ]
 
 
 def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list[Notice]]:

@@ -18,7 +18,9 @@ from ..errors import (
     SettingsError,
     UnknownProviderError,
 )
+from ..misspellings import meant_model, or_nearest
 from ..result import Notice
+from ..root_folder import USER_FILE
 from . import catalog
 from .schema import ModelConfig, ProviderConfig
 
@@ -82,7 +84,8 @@ class Registry:
     def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
         provider, _, model_id = reference.partition("/")
         try:
-            base = self._find(reference, self._today()).model.model_dump(mode="json", exclude_unset=True)
+            found = self._find(reference, self._today(), has_own_name="name" in fields)
+            base = found.model.model_dump(mode="json", exclude_unset=True)
         except RequestError as error:
             raise user_models.misnamed(reference, error) from None
         if base["id"] != model_id:
@@ -98,7 +101,8 @@ class Registry:
         """The provider with an id; raises UnknownProviderError if there is no such provider."""
         if provider_id not in PROVIDER_IDS:
             raise UnknownProviderError(
-                f"There is no provider {provider_id!r}.", remedy=f"Choose one of: {', '.join(PROVIDER_IDS)}."
+                f"There is no provider {provider_id!r}.",
+                remedy=f"{or_nearest(provider_id, PROVIDER_IDS)}Choose one of: {', '.join(PROVIDER_IDS)}.",
             )
         return catalog.page(provider_id).provider
 
@@ -133,17 +137,24 @@ class Registry:
         """Find a model by ``provider/id``, or by a known id or alias without a provider. It has its status of today.
 
         An unknown id gets the profile of a known model: that of the longest known id which it continues after a hyphen
-        (a dated snapshot), or else that of the newest model of the provider.
+        (a dated snapshot), or else that of the newest model of the provider. ``misspellings`` says how an unknown id
+        differs from a misspelling.
 
         Raises:
             UnknownProviderError: There is no such provider.
-            InvalidRequestError: The id is unknown and has no provider, or is missing.
+            InvalidRequestError: The id is misspelt, or is unknown and has no provider, or is missing.
         """
         today = self._today()
         found = self._find(reference, today)
         return replace(found, model=self._as_of(today, found.model))
 
-    def _find(self, reference: str, day: datetime.date) -> ResolvedModel:
+    @property
+    def option_names(self) -> frozenset[str]:
+        """The names of the options of all models."""
+        return frozenset(name for model in self._models.values() for name in model.options)
+
+    def _find(self, reference: str, day: datetime.date, *, has_own_name: bool = False) -> ResolvedModel:
+        """The model with a name; ``has_own_name`` says that it is the user's own, however near to another id."""
         # Google lists its ids as models/gemini-..., so users paste them in that form.
         provider_id, slash, model_id = reference.strip().removeprefix("models/").partition("/")
         model_id = model_id.removeprefix("models/")
@@ -160,13 +171,17 @@ class Registry:
                 ),
             )
         models = self._known(provider_id)
-        found = _named(model_id, models)
-        return ResolvedModel(found) if found else self._resolve_unknown(model_id, models, day)
+        if found := _named(model_id, models):
+            return ResolvedModel(found)
+        if not has_own_name:
+            _assert_not_misspelt(model_id, models)
+        return self._resolve_unknown(model_id, models, day)
 
     def _resolve_bare(self, model_id: str) -> ResolvedModel:
         found = _named(model_id, self._known())
         if found:
             return ResolvedModel(found)
+        _assert_not_misspelt(model_id, self._known())
         if snapshot_of := _prefix_of(model_id, self._known()):
             return _as_snapshot(model_id, snapshot_of)
         raise InvalidRequestError(
@@ -207,6 +222,19 @@ class Registry:
 def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:
     by_id = next((m for m in models if name == m.id), None)
     return by_id or next((m for m in models if name in m.aliases), None)
+
+
+def _assert_not_misspelt(model_id: str, models: Sequence[ModelConfig]) -> None:
+    """Raise InvalidRequestError if an unknown id is a misspelling of a known one."""
+    names = {name: model.provider for model in models for name in (*model.aliases, model.id)}
+    if (meant := meant_model(model_id, names)) is None:
+        return
+    provider = names.get(meant) or next(names[name] for name in names if meant.startswith(name))
+    raise InvalidRequestError(
+        f"There is no model {model_id!r}.",
+        remedy=f"Did you mean {provider}/{meant}? If {model_id} is a different model, add {provider}/{model_id} with a "
+        f"name to models: in {USER_FILE}.",
+    )
 
 
 def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | None:

@@ -11,9 +11,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..sizing import Sizing
+from ..sizing import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
 
 __all__ = [
+    "MODEL_FIELDS",
     "ChoiceOption",
     "InputImageLimits",
     "Lifecycle",
@@ -210,6 +211,13 @@ class ModelConfig(_Frozen):
     def as_snapshot(self, model_id: str) -> Self:
         """The profile of this model for one of its dated snapshots, which has the same abilities and prices."""
         return self.model_copy(update={"id": model_id, "name": f"{self.name} ({model_id})", "aliases": ()})
+
+
+_PARTS = (ModelConfig, Lifecycle, Prices, InputImageLimits, ChoiceOption, NumberOption)
+_SIZINGS = (FixedSizing, PresetSizing, FlexibleSizing, FlexiblePresets)
+
+MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields)
+"""The names of all fields that a model and its parts have."""
 
 
 class ProviderConfig(_Frozen):

@@ -18,6 +18,7 @@ from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
 from ..errors import InvalidRequestError, NetworkError, ProviderError, RequestError, ServiceStateError, TimedOutError
+from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
@@ -119,8 +120,8 @@ class Service:
         await self._transport.aclose()
 
     def resolve(self, reference: str | None) -> ResolvedModel:
-        """The model of a request; without a name, the newest of a provider that has a key."""
-        if reference:
+        """The model of a request; without a name, that of the settings or the newest of a provider that has a key."""
+        if reference := reference or self._settings.limits.default_model:
             return self.registry.resolve(reference)
         known = self._settings.credentials.items()
         with_key = [name for name, found in known if found.api_key] or [name for name, found in known if found.unpaired]
@@ -134,6 +135,7 @@ class Service:
             request = replace(request, previews=0)
             notices = (*notices, no_streams(self.registry.provider(model.provider).name))
         try:
+            check_option_names(request.options, self.registry.option_names)
             plan = plan_calls(request, model)
         except RequestError as error:
             raise error.replace(provider=model.provider, model=model.id) from None

@@ -20,9 +20,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import Remedy, RequestError, SettingsError
+from ..errors import InvalidRequestError, Remedy, RequestError, SettingsError, UnknownProviderError
 from ..providers import catalog
-from ..providers.registry import PROVIDER_IDS
+from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.schema import MODEL_FIELDS
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, USER_FILE
@@ -60,6 +61,8 @@ class Limits(BaseModel):
     """How much to do at once and how long to wait: the ``settings:`` of ``invokeai_external.yaml``.
 
     Attributes:
+        default_model: The model of a request that names no model: ``provider/model-id``, an id or an alias; None for
+            the newest model of a provider that has a key.
         concurrency: The maximum number of calls in flight to one provider. A call is one HTTP request for images.
         max_attempts: The maximum number of attempts at one call, including the first.
         max_wait_s: The maximum number of seconds that one call waits between attempts, in total.
@@ -78,6 +81,7 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
+    default_model: str | None = Field(default=None, min_length=1)
     concurrency: int = Field(default=8, ge=1, le=64)
     max_attempts: int = Field(default=6, ge=1, le=20)
     max_wait_s: float = Field(default=120, ge=0, le=3600)
@@ -103,7 +107,7 @@ class UserModels:
     def error(self, reference: str, error: ValidationError) -> SettingsError:
         """The error for the first mistake in a model's fields, with its line."""
         assert self.file is not None
-        return self.file.error_of(error, ("models", reference))
+        return self.file.error_of(error, ("models", reference), MODEL_FIELDS)
 
     def misnamed(self, reference: str, error: RequestError) -> SettingsError:
         """The error for a model whose name is not valid, with its line."""
@@ -246,5 +250,12 @@ def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
     try:
         limits = Limits.model_validate(file.data.get("settings") or {})
     except ValidationError as error:
-        raise file.error_of(error, ("settings",)) from None
-    return limits, UserModels({str(reference): fields or {} for reference, fields in models.items()}, file), sandbox
+        raise file.error_of(error, ("settings",), Limits.model_fields) from None
+    user_models = UserModels({str(reference): fields or {} for reference, fields in models.items()}, file)
+    if limits.default_model:
+        try:
+            Registry(user_models).resolve(limits.default_model)
+        except (InvalidRequestError, UnknownProviderError) as error:
+            line, _ = file.find(("settings", "default_model"))
+            raise file.error(line, f"settings.default_model: {error.message.rstrip('.')}", error.remedy) from None
+    return limits, user_models, sandbox

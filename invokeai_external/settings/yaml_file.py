@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import Remedy, SettingsError
+from ..misspellings import or_nearest
 from ..regular_files import read_regular_file
 
 __all__ = ["YamlFile"]
@@ -133,15 +134,24 @@ class YamlFile:
             f"{self.path}, line {line}: {shown}.", remedy=remedy or "Correct that line, then try again."
         )
 
-    def error_of(self, error: ValidationError, under: tuple[str, ...]) -> SettingsError:
-        """The error for the first mistake that pydantic found below a place in the file."""
+    def error_of(self, error: ValidationError, under: tuple[str, ...], fields: Iterable[str]) -> SettingsError:
+        """The error for the first mistake that pydantic found.
+
+        Args:
+            error: The mistakes.
+            under: The place in the file that was validated.
+            fields: The names that a misspelt field there may mean.
+        """
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = (*under, *(str(step) for step in first["loc"]))
         line, known = self.find(place)
         if first["type"] == "missing":
             known = (*known, place[-1])
         what = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-        return self.error(line, f"{'.'.join(known)}: {what}")
+        remedy = None
+        if first["type"] == "extra_forbidden" and (meant := or_nearest(place[-1], fields)):
+            remedy = f"{meant}Correct that line, then try again."
+        return self.error(line, f"{'.'.join(known)}: {what}", remedy)
 
     def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         """The line of the deepest field on the path to a place, and the part of the path that the file has."""

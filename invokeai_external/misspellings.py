@@ -1,0 +1,97 @@
+"""Which of the known names a user meant: for names of options and values, and for model ids. Pure.
+
+A model id that nobody knows may be a new model, which must work without a release, or a misspelling, which must not
+be sent. ``meant_model`` decides:
+
+- Its numbers say which. ``gpt-image-2.7-flare`` has other digits than every known id, so it is a newer version.
+- An id that continues a known one after a hyphen is a variant of that, unless it is a misspelling of another one.
+- With the digits of a known id, and words that are the same or nearly the same, it is a misspelling of that id. So
+  is the same in another case, or with other separators.
+- Everything else is a new model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+
+__all__ = ["meant_model", "meant_name", "or_nearest"]
+
+_NEARLY_THE_SAME = 0.8
+"""From which share of common letters on two words are taken for the same: *flair* and *flare*, not *blaze*."""
+
+_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+"""The end of the id of a snapshot."""
+
+_WORTH_ASKING = 0.6
+"""The same, for a name that is wrong in any case."""
+
+
+def meant_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name nearest to a name that is wrong in any case; None if no name is near."""
+    by_plain = {_plain(one): one for one in known}
+    found = get_close_matches(_plain(name), by_plain, n=1, cutoff=_WORTH_ASKING)
+    return by_plain[found[0]] if found else None
+
+
+def or_nearest(name: str, known: Iterable[str]) -> str:
+    """The beginning of a remedy that asks whether the nearest name was meant; empty if no name is near."""
+    meant = meant_name(name, known)
+    return f"Did you mean {meant}? " if meant else ""
+
+
+def meant_model(model_id: str, known: Iterable[str]) -> str | None:
+    """The known id of which an unknown id is a misspelling; None if it is a new model or a variant of a known one.
+
+    The date of a snapshot is not compared: it stays as it is.
+    """
+    bare = _DATE.sub("", model_id)
+    date = model_id.removeprefix(bare)
+    candidates = [one for one in known if not re.match(rf"{re.escape(one)}(-\w|$)", bare)]
+    meant = max(
+        (one for one in candidates if _is_misspelling(bare, one)),
+        key=lambda one: SequenceMatcher(None, bare, one).ratio(),
+        default=None,
+    )
+    return f"{meant}{date}" if meant else None
+
+
+def _is_misspelling(model_id: str, of: str) -> bool:
+    if _digits(model_id) != _digits(of):
+        return False
+    words, right_words = _words(model_id), _words(of)
+    if len(words) == len(right_words):
+        return all(map(_is_nearly, words, right_words))
+    # A separator is missing, or there is one too many.
+    joined, right = "".join(words), "".join(right_words)
+    return joined == right or _is_one_slip(joined, right)
+
+
+def _is_nearly(word: str, right: str) -> bool:
+    return _is_one_slip(word, right) or SequenceMatcher(None, word, right).ratio() >= _NEARLY_THE_SAME
+
+
+def _is_one_slip(word: str, right: str) -> bool:
+    """True if one letter is missing, added or different, or two neighbours are swapped."""
+    if word == right:
+        return True
+    if len(word) != len(right):
+        longer, shorter = sorted((word, right), key=len, reverse=True)
+        return any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
+    wrong = [i for i, (a, b) in enumerate(zip(word, right, strict=True)) if a != b]
+    first, last = wrong[0], wrong[-1]
+    is_swapped = last == first + 1 and word[first] + word[last] == right[last] + right[first]
+    return len(wrong) == 1 or is_swapped
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", name.casefold())
+
+
+def _digits(name: str) -> str:
+    return "".join(re.findall(r"\d", name))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
