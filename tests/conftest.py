@@ -28,7 +28,8 @@ hypothesis.settings.load_profile("busy")
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, proxy or folder of the person who runs the tests; canary keys for both providers."""
     for name in list(os.environ):
-        if name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+        is_ours = name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_", "SSL_CERT_"))
+        if is_ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for provider in ("OPENAI", "GEMINI"):
         monkeypatch.setenv(f"INVOKEAI_EXTERNAL_{provider}_API_KEY", CANARY)

@@ -19,7 +19,6 @@ from invokeai_external.errors import (
     InvalidResponseError,
     NetworkError,
     ServiceStateError,
-    SettingsError,
     TimedOutError,
 )
 from invokeai_external.transport import events as event_stream
@@ -561,21 +560,3 @@ async def test_a_given_client_that_is_closed_is_an_error() -> None:
     async with Transport(timeout_s=10, max_response_bytes=1_000_000, http_client=given) as transport:
         with pytest.raises(ServiceStateError):
             await transport.send(HttpRequest(url="https://provider.invalid/", json={}), {})
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("HTTPS_PROXY", "nonsense://proxy.invalid"),
-        ("HTTPS_PROXY", "http://proxy.invalid:x"),
-        ("SSL_CERT_FILE", "/is/not/there"),
-    ],
-)
-def test_an_environment_that_httpx_cannot_use_is_a_settings_error(
-    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(SettingsError) as caught:
-        Transport(timeout_s=10, max_response_bytes=1_000_000)
-    assert value not in str(caught.value)
-    assert variable in str(caught.value)

@@ -141,6 +141,7 @@ NO_KEYS = {"INVOKEAI_EXTERNAL_OPENAI_API_KEY": None, "INVOKEAI_EXTERNAL_GEMINI_A
 ONCE = "settings: {max_attempts: 1}"
 # Nothing listens on port 1.
 CLOSED = {"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+FAR = {"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "https://provider.invalid/v1"}
 FOX = f"generate 'a fox' --out {{out}} --model {OPENAI}"
 GEMINI_FOX = f"generate 'a fox' --out {{out}} --model {GEMINI}"
 
@@ -165,6 +166,14 @@ CASES: Mapping[str, Case] = {
     "input image that does not exist": Case(f"{FOX} --init {{inputs}}/no-such-image.png"),
     "input image that is not an image": Case(f"{FOX} --init {{root}}/invokeai_external.yaml"),
     "output folder that is a file": Case(f"generate 'a fox' --out {{inputs}}/words-openai.jpg --model {OPENAI}"),
+    # The environment.
+    "proxy that is not a URL": Case(FOX, environment={**FAR, "HTTPS_PROXY": "ftp://proxy.example"}),
+    "SOCKS proxy": Case(FOX, environment={**FAR, "ALL_PROXY": "socks5://proxy.example"}),
+    "certificates that do not exist": Case(FOX, environment={**FAR, "SSL_CERT_FILE": "/no/such/file.pem"}),
+    "certificates that are not a folder": Case(FOX, environment={**FAR, "SSL_CERT_DIR": "/no/such/folder"}),
+    "file without a certificate": Case(
+        f"{FOX} --root {{root}}", environment={**FAR, "SSL_CERT_FILE": str(INPUTS / "words-openai.jpg")}
+    ),
     # The files of a root.
     "setting out of range": Case("models --root {root}", settings="settings:\n  concurrency: 0\n"),
     "unknown setting": Case("models --root {root}", settings="settings:\n  speed: 9\n"),
@@ -254,6 +263,7 @@ def perform(
             assert httpx.post(f"{sandbox_url}/sandbox/faults", json=order).status_code == 201
         with monkeypatch.context() as patch:
             patch.setattr(report, "failure", failed)
+            patch.setattr("invokeai_external.transport.proxies.find_spec", lambda _: None)
             for name, value in case.environment.items():
                 patch.delenv(name) if value is None else patch.setenv(name, value)
             main([part.format(**folders) for part in shlex.split(case.command)])

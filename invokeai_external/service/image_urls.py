@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from ..adapters.base import Answer
-from ..errors import InvalidResponseError, NetworkError, ProviderError, TimedOutError
+from ..errors import InvalidResponseError, NetworkError, ProviderError, SettingsError, TimedOutError
 from ..planning.plan import MAX_IMAGES
 from ..settings.keys import origin
 from ..transport.messages import HttpResponse
@@ -113,6 +113,9 @@ class ImageFetcher:
                     response = await self._transport.fetch(url, headers, allowance)
             except (NetworkError, TimedOutError) as error:
                 failure = error.message
+            except SettingsError as error:
+                # The image may be on another route than its provider.
+                raise _not_fetched(error.message) from None
             else:
                 if response.status == 200 and await self._is_whole(response):
                     return response.body

@@ -63,7 +63,7 @@ class Service:
         sleep: Waits for so many seconds between retries.
 
     Raises:
-        SettingsError: A model in the user's file is not valid, or the environment names an unusable proxy.
+        SettingsError: A model in the user's file is not valid.
         InvalidRequestError: Both ``sandbox`` and ``http_client`` are given.
     """
 
@@ -168,7 +168,7 @@ class Service:
             The images in the order of the request. If some calls failed and others did not, their errors are in it.
 
         Raises:
-            RequestError: Nothing was sent: the key, the settings or the request must change.
+            RequestError: Nothing was sent: the key, the settings, the proxy or the request must change.
             ProviderError: All calls failed; this is the first one's error.
             BaseException: Whatever ``on_progress`` raises, as it is; the calls are ended.
         """

@@ -18,16 +18,17 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from ..errors import InvalidResponseError, ProviderError, ServiceStateError, SettingsError
+from ..errors import InvalidResponseError, ProviderError, ServiceStateError
 from ..version import VERSION
 from .blobs import BodyReader
 from .bounded_json import is_json
 from .events import EventHandler, read_events
 from .failures import lost, not_connected, timed_out
-from .head_timeout import HEAD_TIMEOUT_S, report_reads, send_with_head_timeout
+from .head_timeout import HEAD_TIMEOUT_S, send_with_head_timeout
 from .messages import HttpRequest, HttpResponse
 from .request_body import InChunks, each, encode_json
 from .response_body import Allowance, body_chunks, check_values
+from .routes import Routes
 
 __all__ = ["USER_AGENT", "HttpClient", "Transport"]
 
@@ -52,12 +53,6 @@ _KEEPALIVE_S = 1.0
 """How long an idle connection is kept. Many servers close theirs after 5 s (uvicorn, Node.js), some after 2 (gunicorn).
 A request that crosses the close is lost, and it is unknown whether it was read and billed."""
 
-_LOOPBACK_WITHOUT_PROXY: Mapping[str, None] = {
-    "all://localhost": None,
-    "all://127.0.0.1": None,
-    "all://[::1]": None,
-}
-
 _LONGEST_ERROR = 1 << 20
 """How much is read of the body of an error; its status says the most."""
 
@@ -77,10 +72,7 @@ class Transport:
         asgi_app: An application to call in process, in place of the network.
         http_client: A client to send with, in place of one made here; it is not closed here. Its proxies, TLS settings
             and connections are used. Its default headers and cookies are only sent to the provider; its
-            timeouts, ``auth`` and ``follow_redirects`` are not used.
-
-    Raises:
-        SettingsError: The environment names a proxy or a certificate file that cannot be used.
+            timeouts, ``auth`` and ``follow_redirects`` are not used. ``head_timeout_s`` does not apply to it.
     """
 
     def __init__(
@@ -133,6 +125,7 @@ class Transport:
             TimedOutError: No sign of life in time, or no end.
             InvalidResponseError: The response is too large, or compressed in a way that was not requested.
             ServiceStateError: The client that was given is closed.
+            SettingsError: The environment names a proxy or certificates that cannot be used; nothing was sent.
         """
         with _sendable_cookies():
             built = await self._built(request, auth_headers)
@@ -290,24 +283,14 @@ class Transport:
 
 
 def _client(keepalive_s: float, asgi_app: Any) -> httpx.AsyncClient:
-    try:
-        client = httpx.AsyncClient(
-            # The service decides how many calls are in flight.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s),
-            transport=httpx.ASGITransport(asgi_app) if asgi_app else None,
-            mounts=None if asgi_app else dict(_LOOPBACK_WITHOUT_PROXY),
-            event_hooks={"response": [_without_location]},
-            # No cookie is stored: no provider needs one, and one that cannot be encoded would fail all later requests.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
-    except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-        raise SettingsError(
-            f"The environment names a proxy or a certificate file that cannot be used ({type(error).__name__}).",
-            remedy="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR. A SOCKS proxy needs "
-            "'pip install httpx[socks]'.",
-        ) from None
-    report_reads(client)
-    return client
+    # The service decides how many calls are in flight.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s)
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(asgi_app) if asgi_app else Routes(limits),
+        event_hooks={"response": [_without_location]},
+        # No cookie is stored: no provider needs one, and one that cannot be encoded would fail all later requests.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
 
 
 @contextmanager

@@ -42,17 +42,14 @@ def _incomplete(host: str, timeout_s: float) -> TimedOutError:
     return timed_out(f"{host} began a response and did not complete its headers within {timeout_s:g} s.", None)
 
 
-def report_reads(client: httpx.AsyncClient) -> None:
-    """Report what a client's connections read to the watch of the request at hand.
+def report_reads(transport: httpx.AsyncHTTPTransport) -> None:
+    """Report what the connections of a transport read to the watch of the request at hand.
 
     httpcore accepts a network backend and httpx does not pass one on, so this touches private attributes: here and
-    nowhere else. A transport without them (a mock, an application in process) cannot have a slow head.
+    nowhere else. Without it, as in a client that was given, the head of a response may take any time within the total.
     """
-    for transport in (client._transport, *client._mounts.values()):
-        pool = getattr(transport, "_pool", None)
-        backend = getattr(pool, "_network_backend", None)
-        if backend is not None:
-            pool._network_backend = _Reporting(backend)  # type: ignore[union-attr]
+    pool: Any = transport._pool
+    pool._network_backend = _Reporting(pool._network_backend)
 
 
 class _HeadWatch:

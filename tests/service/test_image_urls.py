@@ -63,6 +63,20 @@ async def test_an_image_is_fetched_only_from_a_valid_url(
     assert 25 < sum(clock.waits) <= 30 if kind is NetworkError else clock.waits == []
 
 
+async def test_a_proxy_that_cannot_be_used_costs_only_the_images_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy.example")
+    body = {"data": [{"url": "https://images.example/1.png"}, {"b64_json": PNG_1X1}]}
+    with RawServer(answer(json.dumps(body).encode())) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), OPENAI, n=2)
+    assert len(result.images) == 1
+    (error,) = result.errors
+    assert isinstance(error, NetworkError)
+    assert error.may_be_billed
+    assert "HTTPS_PROXY" in error.message
+
+
 @pytest.mark.parametrize(
     "params",
     [{"misses": 2}, {"key": "required"}, {"misses": 1, "key": "required"}, {"form": "data"}, {"form": "relative"}],

@@ -1,0 +1,77 @@
+"""Makes the connections of the HTTP client: directly or through a proxy, each kind when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+
+from ..errors import SettingsError
+from .head_timeout import report_reads
+from .proxies import Proxies, Proxy
+
+__all__ = ["Routes"]
+
+
+class Routes(httpx.AsyncBaseTransport):
+    """Sends each request on its route.
+
+    What the environment says of proxies and certificates concerns only the URLs that need them: a broken value is an
+    error of the request that would use it.
+
+    Args:
+        limits: How many connections each route has, and how long they are kept.
+
+    Raises:
+        SettingsError: When a request is sent, if the environment names a proxy or certificates that it needs and that
+            cannot be used.
+    """
+
+    def __init__(self, limits: httpx.Limits) -> None:
+        self._limits = limits
+        self._proxies = Proxies.of_system()
+        self._routes: dict[tuple[Proxy | None, bool], httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        proxy, is_tls = self._proxies.for_url(request.url), request.url.scheme == "https"
+        route = self._routes.get((proxy, is_tls))
+        if route is None:
+            route = self._routes[proxy, is_tls] = self._new_route(proxy, is_tls)
+        return await route.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for route in self._routes.values():
+            await route.aclose()
+
+    def _new_route(self, proxy: Proxy | None, is_tls: bool) -> httpx.AsyncHTTPTransport:
+        certificates = self._certificates if is_tls else False
+        route = httpx.AsyncHTTPTransport(verify=certificates, limits=self._limits, proxy=proxy.url if proxy else None)
+        report_reads(route)
+        return route
+
+    @cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        """Those of SSL_CERT_FILE, SSL_CERT_DIR or the package certifi, as httpx chooses between them."""
+        variable = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+        if variable == "SSL_CERT_DIR" and not any(Path(p).is_dir() for p in os.environ[variable].split(os.pathsep)):
+            raise _unusable(variable, "is not a folder")
+        try:
+            return httpx.create_ssl_context()
+        except OSError as error:
+            # Only a file that is written to has its name in the error.
+            variable = "SSLKEYLOGFILE" if error.filename else variable
+            if variable is None:
+                raise
+            is_read = isinstance(error, ssl.SSLError)
+            raise _unusable(
+                variable, "contains no certificate" if is_read else f"cannot be used: {error.strerror}"
+            ) from None
+
+
+def _unusable(variable: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"{variable} names {os.environ[variable]}, which {why}.", remedy=f"Correct {variable}, or unset it."
+    )
