@@ -26,6 +26,7 @@ VOCABULARY = (
     "result",
     "root_folder",
     "sizing",
+    "untrusted_text",
     "version",
 )
 """The modules beside the rooms, which every room may import."""
@@ -36,7 +37,10 @@ ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", 
 HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
 
-PURE = ("errors", "metadata_keys", "misspellings", "request", "result", "sizing", "pricing", "planning", "adapters")
+PURE = (
+    *("errors", "metadata_keys", "misspellings", "request", "result", "sizing", "untrusted_text"),
+    *("pricing", "planning", "adapters"),
+)
 DISK = {"fileinput", "glob", "io", "mmap", "os", "pathlib", "shutil", "tempfile"}
 OUTSIDE = {"anyio", "asyncio", "fastapi", "httpx", "requests", "rich", "socket", "ssl", "starlette", "typer", "urllib3"}
 

@@ -19,7 +19,8 @@ from ..planning.plan import Call
 from ..providers.schema import ModelConfig, ProviderConfig
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import retry_after_from_headers, should_retry_from_headers
-from .fields import document_of, error_fields, error_object, one_line
+from ..untrusted_text import fit_to_show
+from .fields import document_of, error_fields, error_object
 
 __all__ = [
     "GATEWAY_NO_CREDIT",
@@ -103,7 +104,7 @@ def invalid_response(
         call: The call.
         request_id: The provider's id of the request.
     """
-    message = f"The response from {provider.name} {what}{quoting(one_line(error_fields(response).get('message')))}"
+    message = f"The response from {provider.name} {what}{quoting(fit_to_show(error_fields(response).get('message')))}"
     remedy = "Try again; if it happens again, check the base URL."
     if call:
         remedy = f"It may have been billed. {remedy}"

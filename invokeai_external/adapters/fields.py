@@ -17,14 +17,9 @@ __all__ = [
     "error_fields",
     "error_in",
     "error_object",
-    "one_line",
     "text_of",
     "token_count",
 ]
-
-
-_MAX_QUOTE = 300
-"""How many characters of a provider's message are quoted."""
 
 
 _MAX_TOKENS = 10**9
@@ -55,13 +50,6 @@ def text_of(value: object) -> str | None:
         return None
     # A long text is copied only if it must be.
     return value if value.isascii() else value.encode(errors="replace").decode()
-
-
-def one_line(message: object) -> str:
-    """A provider's message as it may be shown: one line of limited length, without control characters; may be empty."""
-    shown = "".join(c if c.isprintable() else " " for c in message) if isinstance(message, str) else ""
-    text = " ".join(shown.split())
-    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE].rstrip()}…"
 
 
 def error_fields(response: HttpResponse) -> Mapping[str, Any]:

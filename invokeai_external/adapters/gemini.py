@@ -26,6 +26,7 @@ from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
+from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
 from .errors import (
@@ -41,7 +42,7 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, error_fields, error_in, one_line, text_of, token_count
+from .fields import answer_image, error_fields, error_in, text_of, token_count
 
 __all__ = ["GeminiAdapter"]
 
@@ -168,19 +169,19 @@ class GeminiAdapter:
         feedback = _mapping(_get(body, "promptFeedback"))
         candidate = next(iter(_mappings(_get(body, "candidates"))), {})
         blocked, reason = text_of(_get(feedback, "blockReason")), text_of(_get(candidate, "finishReason"))
-        message = one_line(" ".join(filter(None, (text_of(_get(candidate, "finishMessage")), text))))
+        message = fit_to_show(" ".join(filter(None, (text_of(_get(candidate, "finishMessage")), text))))
         if blocked:
-            message = one_line(_get(feedback, "blockReasonMessage"))
-            what = f"blocked the prompt ({one_line(blocked)})"
+            message = fit_to_show(_get(feedback, "blockReasonMessage"))
+            what = f"blocked the prompt ({fit_to_show(blocked)})"
         elif reason == "MAX_TOKENS":
             what = "ran out of tokens before the image (MAX_TOKENS)"
             return invalid_response(self.provider, what, response, call, request_id)
         elif reason in _BLOCKED:
             what = f"refused to make the image ({reason})"
         elif message:
-            what = f"sent text without an image{'' if reason in (None, 'STOP') else f' ({one_line(reason)})'}"
+            what = f"sent text without an image{'' if reason in (None, 'STOP') else f' ({fit_to_show(reason)})'}"
         else:
-            what = f"contains no image ({one_line(reason) or 'no reason given'})"
+            what = f"contains no image ({fit_to_show(reason) or 'no reason given'})"
             return invalid_response(self.provider, what, response, call, request_id)
         remedy = "Change the prompt or the input images."
         what = f"{self.provider.name} {what}{quoting(message)}"
@@ -205,7 +206,7 @@ class GeminiAdapter:
         """The error of an event, which contains the status that a response in one piece would have had."""
         status = token_count(fields.get("code")) or 0
         if status < 400:
-            return incomplete_stream(self.provider, one_line(fields.get("message")) or "no reason given", head, call)
+            return incomplete_stream(self.provider, fit_to_show(fields.get("message")) or "no reason given", head, call)
         return self._error_of(fields, replace(head, status=status), call).replace(status=head.status)
 
     def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
@@ -218,14 +219,14 @@ class GeminiAdapter:
         if at_gateway or response.status == 402 or lacks_credit(response.status, message):
             return self._no_credit(message, response, call, at_gateway=at_gateway)
         if response.status == 403:
-            used, quoted = model_or_listing(call), quoting(one_line(message))
+            used, quoted = model_or_listing(call), quoting(fit_to_show(message))
             what = f"{self.provider.name} does not allow this key to use {used}{quoted}"
             url = self.provider.key_url
             remedy = Remedy(f"Check the restrictions of the key and its project at {url}", url=url)
             return error_from(AuthenticationError, what, remedy, response, call)
         if response.status == 429:
             return self._quota_error(message, details, response, call)
-        error = error_for_status(self.provider, one_line(message), response, call)
+        error = error_for_status(self.provider, fit_to_show(message), response, call)
         if wait_s := _retry_delay(details):
             error = error.replace(retry_after=wait_s)
         if fields.get("status") == "FAILED_PRECONDITION":
@@ -239,7 +240,7 @@ class GeminiAdapter:
         """The account has no credit left, or has reached its spending limit: waiting does not help."""
         url = self.provider.billing_url
         remedy = Remedy(f"Add credit, or raise the spending limit, at {url}", url=url)
-        what = f"{self.provider.name} refused the request for lack of credit{quoting(one_line(message))}"
+        what = f"{self.provider.name} refused the request for lack of credit{quoting(fit_to_show(message))}"
         return error_from(QuotaError, what, GATEWAY_REMEDY if at_gateway else remedy, response, call)
 
     def _quota_error(
@@ -262,9 +263,9 @@ class GeminiAdapter:
             what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see {url}"
         elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
             what = f"asks you to wait {wait_s:,.0f} s, which means that a quota is used up"
-            todo, quoted = f"See your quotas at {url}", one_line(message)
+            todo, quoted = f"See your quotas at {url}", fit_to_show(message)
         else:
-            kind, quoted = RateLimitedError, one_line(message)
+            kind, quoted = RateLimitedError, fit_to_show(message)
             what, todo = "asks you to slow down", f"Request fewer images at once, or see your quotas at {url}"
             if wait_s is None and "PerMinute" in quota:
                 wait_s = _PER_MINUTE_WAIT_S

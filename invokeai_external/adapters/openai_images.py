@@ -19,6 +19,7 @@ from ..providers.schema import ProviderConfig
 from ..result import Usage
 from ..transport.messages import FilePart, HttpRequest, HttpResponse
 from ..transport.retry_policy import retry_after_from_text
+from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .errors import (
     GATEWAY_NO_CREDIT,
@@ -33,7 +34,7 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, error_fields, error_in, one_line, text_of, token_count
+from .fields import answer_image, error_fields, error_in, text_of, token_count
 
 __all__ = ["OpenAIImagesAdapter"]
 
@@ -90,7 +91,7 @@ class OpenAIImagesAdapter:
         if fields := error_in(body) or (body if kind == "error" else {}):
             limited = fields.get("code") == "rate_limit_exceeded"
             error = self._known_error(fields, 429 if limited else event.status, event, call)
-            reason = one_line(fields.get("message")) or "no reason given"
+            reason = fit_to_show(fields.get("message")) or "no reason given"
             raise error or incomplete_stream(self.provider, reason, event, call)
         if kind.endswith(".partial_image"):
             preview = _image(body).data
@@ -141,7 +142,7 @@ class OpenAIImagesAdapter:
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
         known = self._known_error(fields, response.status, response, call)
-        return known or error_for_status(self.provider, one_line(fields.get("message")), response, call)
+        return known or error_for_status(self.provider, fit_to_show(fields.get("message")), response, call)
 
     def _known_error(
         self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
@@ -149,7 +150,7 @@ class OpenAIImagesAdapter:
         """The error for OpenAI's codes and statuses; None for a status that means the same with every provider."""
         name = self.provider.name
         message = text_of(fields.get("message")) or ""
-        line = one_line(message)
+        line = fit_to_show(message)
         quoted = quoting(line)
         # Some servers send the code as the type.
         codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]

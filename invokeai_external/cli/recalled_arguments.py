@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..providers import catalog
+from ..untrusted_text import NAME, printable
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["printable", "recall_command"]
+__all__ = ["recall_command"]
 
 
 def recall_command(metadata: Mapping[str, Any]) -> list[str]:
@@ -59,23 +56,6 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     return [*command, "--", prompt] if looks_like_option else command
 
 
-def printable(text: str) -> str:
-    """Foreign text that is safe on a terminal: without control codes, reversed writing and hidden characters.
-
-    Line breaks, tabs and joiners stay; emoji and many scripts need joiners.
-    """
-    kept = "\n\t\u200c\u200d"
-    return "".join(char for char in text if char in kept or unicodedata.category(char) not in _NOT_SHOWN)
-
-
-_NOT_SHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, format characters, surrogates and line separators."""
-
-
-_LONGEST_VALUE = 255
-"""In characters. The longest values are file names."""
-
-
 _LARGEST_NUMBER = 1 << 63
 
 
@@ -86,7 +66,7 @@ def _plain(value: object) -> str | None:
     if isinstance(value, int | float):
         return str(value) if abs(value) < _LARGEST_NUMBER else None
     text = _text(value)
-    if not text or len(text) > _LONGEST_VALUE or "\n" in text or "\t" in text or printable(text) != text:
+    if not text or len(text) > NAME or "\n" in text or "\t" in text or printable(text) != text:
         return None
     return text
 

@@ -14,6 +14,7 @@ import typer
 
 from ..errors import ExternalError, RequestError
 from ..result import Notice
+from ..untrusted_text import printable
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
@@ -22,11 +23,11 @@ __all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "sa
 
 
 def say(text: str) -> None:
-    """Print a line on standard error. If that cannot be written, nothing stops."""
+    """Print a line on standard error, whatever is quoted in it. If that cannot be written, nothing stops."""
     # Without a standard error, print would use standard output.
     if sys.stderr is not None:
         try:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
         except OSError:
             mute(sys.stderr)
 

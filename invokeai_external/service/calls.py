@@ -17,14 +17,15 @@ from ..errors import ProviderError
 from ..planning.plan import Call
 from ..result import Notice, Preview, Progress, Retrying, Sending
 from ..transport.messages import HttpRequest, HttpResponse
-from ..transport.redaction import redact_optional, redacted
+from ..transport.redaction import redacted
+from ..untrusted_text import ID, TEXT, fit_to_show
 from .access import Access
 from .retry_loop import Attempts
 
 if TYPE_CHECKING:
     from ..transport.client import Transport
 
-__all__ = ["Caller", "Position", "Reply", "no_streams", "redacted_answer"]
+__all__ = ["Caller", "Position", "Reply", "no_streams", "shown_answer"]
 
 _Read = TypeVar("_Read")
 
@@ -146,7 +147,7 @@ class Caller:
             else:
                 response = await self._transport.send(request, headers)
                 answer = await _in_thread_if_large(adapter.parse, response, call)
-            return Reply(redacted_answer(answer, access.api_key), response)
+            return Reply(shown_answer(answer, access.api_key), response)
 
         def on_wait(wait_s: float, error: ProviderError) -> None:
             reason = redacted(error, access.api_key)
@@ -217,16 +218,18 @@ def no_streams(provider: str) -> Notice:
     return Notice("option_dropped", f"The server of {provider} does not support previews, so there were no previews.")
 
 
-def redacted_answer(answer: Answer, key: str) -> Answer:
-    """The same answer with the key taken out of its texts, which go into metadata: a proxy may quote it there."""
+def shown_answer(answer: Answer, key: str) -> Answer:
+    """The same answer with texts that are fit to be shown: they go into metadata, and a proxy may quote the key."""
+
+    def text(value: str | None) -> str | None:
+        return fit_to_show(value, TEXT, key=key, keeps_lines=True) or None
+
     return replace(
         answer,
-        request_id=redact_optional(answer.request_id, key),
-        model_version=redact_optional(answer.model_version, key),
-        text=redact_optional(answer.text, key),
-        images=tuple(
-            replace(image, revised_prompt=redact_optional(image.revised_prompt, key)) for image in answer.images
-        ),
+        request_id=fit_to_show(answer.request_id, ID, key=key) or None,
+        model_version=fit_to_show(answer.model_version, ID, key=key) or None,
+        text=text(answer.text),
+        images=tuple(replace(image, revised_prompt=text(image.revised_prompt)) for image in answer.images),
     )
 
 

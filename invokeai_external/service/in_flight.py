@@ -30,6 +30,7 @@ from ..locks import try_lock
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..result import Notice, Progress, Retrying, Sending
 from ..root_folder import IN_FLIGHT_FOLDER
+from ..untrusted_text import NAME, fit_to_show
 
 __all__ = ["InFlight", "LeftBehind", "LeftCall", "left_behind", "notices_of"]
 
@@ -39,10 +40,6 @@ _MOST_BYTES = 1 << 26
 flight: half a million calls without a pause fit."""
 
 _LONGEST_LINE = 1 << 12
-
-_LONGEST_NAMES = 255
-"""The most characters of a provider and a model together, since they are printed."""
-
 
 _log = logging.getLogger(__name__)
 
@@ -253,13 +250,18 @@ def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
             case {"end": int(number)}:
                 calls.pop(number, None)
             case {"begin": int(number), "sent_at": str(sent_at), "provider": str(provider), "model": str(model)} if (
-                len(provider + model) <= _LONGEST_NAMES and f"{provider}{model}".isprintable()
+                _is_name(provider) and _is_name(model)
             ):
                 n = line.get("n")
                 with suppress(ValueError, OverflowError):
                     sent = datetime.fromisoformat(sent_at).astimezone(UTC)
                     calls[number] = LeftCall(provider, model, n if isinstance(n, int) else 1, sent)
     return list(calls.values())
+
+
+def _is_name(text: str) -> bool:
+    """True if a text can be shown as the name of a provider or a model."""
+    return fit_to_show(text, NAME) == text
 
 
 def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:

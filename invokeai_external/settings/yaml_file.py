@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..errors import Remedy, SettingsError
 from ..misspellings import or_nearest
 from ..regular_files import read_regular_file
+from ..untrusted_text import fit_to_show
 
 __all__ = ["YamlFile"]
 
@@ -128,8 +129,7 @@ class YamlFile:
 
     def error(self, line: int, problem: str, remedy: Remedy | str | None = None) -> SettingsError:
         # It may quote characters of the file that are not safe on a terminal.
-        shown = "".join(c if c.isprintable() else "?" for c in problem)
-        shown = shown if len(shown) <= _LONGEST_PROBLEM else f"{shown[:_LONGEST_PROBLEM]}…"
+        shown = fit_to_show(problem, _LONGEST_PROBLEM)
         return SettingsError(
             f"{self.path}, line {line}: {shown}.", remedy=remedy or "Correct that line, then try again."
         )

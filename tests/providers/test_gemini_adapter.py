@@ -318,7 +318,7 @@ FREE_TIER = (
 FREE_TIER_SHOWN = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
-    "https://ai.dev/rate-limit. * Quota exceeded for metric: generativelanguage.googleapis.c…"
+    "https://ai.dev/rate-limit. * Quota exceeded for metric:…"
 )
 
 

@@ -17,6 +17,7 @@ from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile
+from ...untrusted_text import ID, fit_to_show, printable
 from ...version import VERSION
 from ..common import open_root
 from ..exit_codes import WRONG_USAGE
@@ -44,7 +45,7 @@ def run(given_root: Path | None) -> int:
     def show(good: bool, text: str) -> None:
         nonlocal problems
         problems += not good
-        print(f"{'ok   ' if good else 'WRONG'}  {text}")
+        print(printable(f"{'ok   ' if good else 'WRONG'}  {text}"))
 
     print(f"invokeai_external {VERSION}, root {root}")
     is_root = (root / "invokeai.yaml").is_file()
@@ -125,7 +126,7 @@ def _version_at(url: str) -> str | None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"{url}/api/v1/app/version", timeout=_RESPONSE_S) as response:
-            return str(json.load(response)["version"])
+            return fit_to_show(str(json.load(response)["version"]), ID)
     # Any other server may be there.
     except (OSError, ValueError, LookupError, TypeError, HTTPException):
         return None

@@ -14,9 +14,10 @@ from ...errors import InvalidRequestError
 from ...images import metadata_files
 from ...images.errors import ImageError
 from ...regular_files import read_regular_file
+from ...untrusted_text import printable
 from .. import report
 from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
-from ..recalled_arguments import printable, recall_command
+from ..recalled_arguments import recall_command
 from ..remedies import command_line
 
 __all__ = ["run"]

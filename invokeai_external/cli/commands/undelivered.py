@@ -14,6 +14,7 @@ import typer
 from ...images import metadata_files
 from ...images.errors import ImageError
 from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
+from ...untrusted_text import NAME, fit_to_show, printable
 from .. import report
 from ..common import open_root
 from ..image_files import read_sidecar, sidecar_of
@@ -64,7 +65,7 @@ def run(root: Path | None, *, as_json: bool) -> None:
     for image in found:
         cost = "cost unknown" if image.cost_usd is None else f"${image.cost_usd:.4f}"
         line = f"{image.path}  {image.model or 'unknown model'}  {image.created[:16].replace('T', ' ')}  {cost}"
-        typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
+        typer.echo(" ".join(printable(line).splitlines()))
     if found:
         report.say(
             f"{len(found)} image(s) were paid for and are not in Invoke's gallery. The next run with the same "
@@ -126,4 +127,4 @@ def _cost(value: object) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.isprintable() else None
+    return fit_to_show(value, NAME) or None

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...images import metadata_files
 from ...result import GeneratedImage
 from ...root_folder import RESCUED_FOLDER
+from ...untrusted_text import fit_to_show
 
 __all__ = ["FallbackFolder", "FallbackResult", "reason_of", "root_cause"]
 
@@ -84,7 +85,7 @@ def root_cause(error: BaseException) -> BaseException:
 def reason_of(error: BaseException) -> str:
     """Why something could not be saved: the operating system's message if there is one."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return text.strip().rstrip(".").replace("\n", " ")
+    return fit_to_show(text).rstrip(".")
 
 
 def _write(folder: Path, parts: Sequence[bytes | memoryview], extension: str) -> Path:
