@@ -62,6 +62,7 @@ class GenerationRequest:
         init_image: The image to edit.
         mask: Where to edit it: a PNG of mode L, 255 = change. ``read_mask`` makes one from any image file.
         references: Reference images.
+        markup: A PNG with drawings on a transparent ground that say what to do, as large as the image to edit.
         options: Values by the name of the option; ``auto`` and empty are the provider's default.
         previews: How many previews of each image to show while it is made, 0 to 3. OpenAI reportedly bills for them.
 
@@ -81,6 +82,7 @@ class GenerationRequest:
     references: tuple[InputImage, ...]
     options: Mapping[str, OptionValue]
     previews: int
+    markup: InputImage | None
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class GenerationRequest:
         references: Iterable[InputImage | bytes] = (),
         options: Mapping[str, OptionValue] | None = None,
         previews: int = 0,
+        markup: InputImage | bytes | None = None,
     ) -> None:
         values = {
             "prompt": _checked("prompt", prompt, str),
@@ -111,6 +114,7 @@ class GenerationRequest:
             "references": _images(references),
             "options": _options(options or {}),
             "previews": _checked("previews", previews, int),
+            "markup": None if markup is None else _image("markup", markup),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

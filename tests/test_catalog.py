@@ -170,19 +170,22 @@ def test_the_options_and_their_values() -> None:
         "moderation": "auto low",
         "output_format": "png jpeg webp",
     }
-    newest = {**gpt, "quality": "auto low medium high xhigh max"}
+    later = {**gpt, "quality": "auto low medium high xhigh max"}
+    newest = {**later, "complexity": "low medium high"}
+    safety = {"safety": "block_low_and_above block_medium_and_above block_only_high block_none off"}
+    search = {**safety, "web_search": "off web image"}
     assert {model.id: values(model) for model in MODELS.values()} == {
-        "gemini-nano-banana-2.1": {"thinking_level": "minimal medium high"},
-        "gemini-3-pro-image": {},
-        "gemini-3.1-flash-lite-image": {},
-        "gemini-3.1-flash-image": {"thinking_level": "minimal high"},
-        "gemini-2.5-flash-image": {},
-        "gemini-3-pro-image-preview": {},
-        "gemini-3.1-flash-image-preview": {"thinking_level": "minimal high"},
+        "gemini-nano-banana-2.1": {**search, "thinking_level": "minimal medium high"},
+        "gemini-3-pro-image": {**search, "web_search": "off web"},
+        "gemini-3.1-flash-lite-image": safety,
+        "gemini-3.1-flash-image": {**search, "thinking_level": "minimal high"},
+        "gemini-2.5-flash-image": safety,
+        "gemini-3-pro-image-preview": {**search, "web_search": "off web"},
+        "gemini-3.1-flash-image-preview": {**search, "thinking_level": "minimal high"},
         "gpt-image-2.6-sunburst": newest,
         "gpt-image-2.6-flare": newest,
-        "gpt-image-2.5-sunburst": newest,
-        "gpt-image-2.5-flare": newest,
+        "gpt-image-2.5-sunburst": later,
+        "gpt-image-2.5-flare": later,
         "gpt-image-2": gpt,
         "gpt-image-1.5": {**gpt, "input_fidelity": "low high"},
         "gpt-image-1-mini": {**gpt, "input_fidelity": "low"},
@@ -192,11 +195,16 @@ def test_the_options_and_their_values() -> None:
     }
     for model in MODELS.values():
         numbers = {name: option for name, option in model.options.items() if isinstance(option, NumberOption)}
-        assert numbers == ({"temperature": NumberOption(minimum=0, maximum=1)} if model.provider == "gemini" else {})
+        temperature = {"temperature": NumberOption(minimum=0, maximum=1)}
+        compression = {"output_compression": NumberOption(minimum=0, maximum=100, whole=True)}
+        is_gpt = model.id.startswith("gpt-image-")
+        assert numbers == (temperature if model.provider == "gemini" else compression if is_gpt else {})
 
 
 def test_facts_of_only_one_model_or_provider() -> None:
     assert [m.id for m in MODELS.values() if m.input_images.square_rgba] == ["dall-e-2"]
+    markup = {m.id for m in MODELS.values() if m.input_images.markup}
+    assert markup == {m.id for m in MODELS.values() if m.id.startswith(("gpt-image-2.5", "gpt-image-2.6"))}
     white = {m.id for m in MODELS.values() if m.input_images.mask_format == "white"}
     assert white == {m.id for m in MODELS.values() if m.provider == "gemini"}
     previews = {

@@ -93,6 +93,7 @@ def test_everything_that_was_sent_and_received_is_recorded() -> None:
         },
         "openai_quality": "high",
         "openai_background": "transparent",
+        "openai_moderation": "low",
         "external": {
             "generator": f"invokeai_external {VERSION}",
             "created": "2026-11-23T21:00:00+00:00",
@@ -101,7 +102,7 @@ def test_everything_that_was_sent_and_received_is_recorded() -> None:
             "model_version": "gpt-image-2.5-flare-2026-09-14",
             "request_id": "req_1",
             "size": "1536x864",
-            "options": {"quality": "high", "background": "transparent"},
+            "options": {"quality": "high", "background": "transparent", "moderation": "low"},
             "received": {"width": 40, "height": 30, "mime_type": "image/png"},
             "images_in_call": 2,
             "revised_prompt": "a very red fox",

@@ -25,6 +25,7 @@ from invokeai_external.sizing import AspectRatio, Size
 from .support.clock import TODAY
 
 MODELS = {model.id: model for model in Registry(today=lambda: TODAY).models()}
+GPT_26 = MODELS["gpt-image-2.6-flare"]
 FLARE, GPT_2, GPT_15, MINI = (MODELS[f"gpt-image-{name}"] for name in ("2.5-flare", "2", "1.5", "1-mini"))
 BANANA, OLD_BANANA = MODELS["gemini-nano-banana-2.1"], MODELS["gemini-2.5-flash-image"]
 DALLE_3, DALLE_2 = MODELS["dall-e-3"], MODELS["dall-e-2"]
@@ -103,6 +104,7 @@ def option_values(draw: st.DrawFn, model: ModelConfig) -> dict[str, OptionValue]
     for name, option in model.options.items():
         if isinstance(option, NumberOption):
             values = st.floats(option.minimum, option.maximum)
+            values = st.integers(int(option.minimum), int(option.maximum)).map(float) if option.whole else values
             given_[name] = draw(values | values.map(str))
         else:
             given_[name] = draw(st.sampled_from([*option.values, option.values[0].upper(), "", "auto"]))
@@ -160,7 +162,7 @@ def test_every_plan_is_within_what_the_model_supports(asked: tuple[ModelConfig, 
             if isinstance(option, ChoiceOption):
                 assert value in option.values
             else:
-                assert isinstance(value, float)
+                assert type(value) is (int if option.whole else float)
                 assert option.minimum <= value <= option.maximum
     seeds = [call.seed for call in found.calls]
     if request.seed is None or not model.seed:
@@ -274,6 +276,33 @@ def test_several_images_become_calls_that_the_model_supports(
             [("preview", "Background transparent", "GPT Image 2")],
         ),
         (DALLE_3, {"style": "vivid", "quality": "hd"}, {"style": "vivid", "quality": "hd"}, []),
+        (GPT_26, {"complexity": "low"}, {"complexity": "low"}, []),
+        (FLARE, {"complexity": "low"}, {}, [("option_dropped", "GPT Image 2.5 Flare", "complexity", "'low'")]),
+        (
+            FLARE,
+            {"output_format": "jpeg", "output_compression": "80"},
+            {"output_format": "jpeg", "output_compression": 80},
+            [],
+        ),
+        (
+            FLARE,
+            {"output_format": "webp", "output_compression": 0.0},
+            {"output_format": "webp", "output_compression": 0},
+            [],
+        ),
+        (FLARE, {"output_compression": 80}, {}, [("option_dropped", "jpeg and webp", "80")]),
+        (
+            FLARE,
+            {"output_format": "png", "output_compression": 80},
+            {"output_format": "png"},
+            [("option_dropped", "jpeg and webp", "80")],
+        ),
+        (BANANA, {"safety": "BLOCK_NONE"}, {"safety": "block_none"}, []),
+        (OLD_BANANA, {"safety": "off"}, {"safety": "off"}, []),
+        (BANANA, {"web_search": "off"}, {}, []),
+        (OLD_BANANA, {"web_search": "off"}, {}, []),
+        (BANANA, {"web_search": "image"}, {"web_search": "image"}, [("search_billed", "$0.014")]),
+        (OLD_BANANA, {"web_search": "web"}, {}, [("option_dropped", "web search", "'web'")]),
     ],
 )
 def test_an_option_is_sent_or_has_a_notice(
@@ -291,9 +320,22 @@ def test_options_that_depend_on_the_mode() -> None:
     options: dict[str, OptionValue] = {"input_fidelity": "high", "moderation": "low"}
     from_words, edit = planned(GPT_15, options=options), planned(GPT_15, options=options, init_image=image())
     assert only_call(from_words).options == {"moderation": "low"}
-    assert only_call(edit).options == {"input_fidelity": "high"}
-    assert_notices(edit, [("option_dropped", "Moderation", "'low'")])
-    assert only_call(planned(GPT_15, options=options, references=(image(),))).options == {"input_fidelity": "high"}
+    assert only_call(edit).options == options
+    assert_notices(edit, [])
+    assert only_call(planned(GPT_15, options=options, references=(image(),))).options == options
+
+
+@pytest.mark.parametrize("value", [80.5, -1, 101, "much", "nan", "inf"])
+def test_a_compression_that_is_not_a_whole_number_of_the_range_is_refused(value: OptionValue) -> None:
+    with pytest.raises(CapabilityError) as caught:
+        planned(FLARE, options={"output_format": "jpeg", "output_compression": value})
+    assert caught.value.remedy
+    assert "whole number from 0 to 100" in caught.value.remedy.text
+
+
+def test_image_search_is_refused_where_there_is_only_a_web_search() -> None:
+    with pytest.raises(CapabilityError, match="web search"):
+        planned(MODELS["gemini-3-pro-image"], options={"web_search": "image"})
 
 
 @pytest.mark.parametrize("seed", [0, 7, 0x7FFFFFFF])
@@ -335,6 +377,79 @@ def test_a_seed_that_the_model_does_not_support_has_a_notice() -> None:
 def test_a_value_is_sent_as_the_model_spells_it() -> None:
     shouting = FLARE.model_copy(update={"options": {"quality": ChoiceOption(values=("Best",))}})
     assert only_call(planned(shouting, options={"quality": "best"})).options == {"quality": "Best"}
+
+
+# Markup.
+
+
+@cache
+def markup(size: tuple[int, int] = (64, 48), *, alpha: tuple[int, int] = (0, 255)) -> InputImage:
+    """A red stroke on a ground, with the alpha of each."""
+    image = Image.new("RGBA", size, (0, 0, 0, alpha[0]))
+    image.paste((255, 0, 0, alpha[1]), (4, 4, 8, 8))
+    return InputImage(_bytes(image, "notes.png", Image.Exif()), "notes.png")
+
+
+@pytest.mark.parametrize("model", [FLARE, GPT_26])
+def test_markup_is_sent_as_a_transparent_png_of_the_image_to_edit(model: ModelConfig) -> None:
+    call = only_call(planned(model, init_image=image(), markup=markup(), references=(image("b.jpg"),)))
+    assert call.mode == "img2img"
+    assert [one.name for one in call.images] == ["fox.png", "b.jpg"]
+    assert call.markup is not None
+    assert (call.markup.name, call.markup.sha256, call.markup.mime_type) == (
+        "notes.png",
+        markup().sha256,
+        "image/png",
+    )
+    sent = opened(call.markup.data)
+    assert (sent.mode, sent.size) == ("RGBA", (64, 48))
+    assert (sent.getpixel((5, 5)), sent.getpixel((20, 20))) == ((255, 0, 0, 255), (0, 0, 0, 0))
+
+
+def test_markup_has_the_size_of_the_image_as_it_is_shown_and_as_it_is_sent() -> None:
+    turned = only_call(planned(FLARE, init_image=image("a.jpg", (60, 40), orientation=6), markup=markup((40, 60))))
+    assert turned.markup
+    assert opened(turned.markup.data).size == (40, 60)
+    small = FLARE.model_copy(
+        update={"input_images": InputImageLimits(max_count=2, max_bytes=20_000, max_mask_bytes=20_000, markup=True)}
+    )
+    call = only_call(planned(small, init_image=image(size=(160, 120), noise=True), markup=markup((160, 120))))
+    assert call.markup
+    assert call.init_image
+    assert opened(call.markup.data).size == opened(call.init_image.data).size != (160, 120)
+
+
+@pytest.mark.parametrize(
+    ("given_", "fact"),
+    [
+        (markup((32, 24)), "32x24"),
+        (markup(alpha=(255, 255)), "no transparent pixel"),
+        (image(), "no transparent pixel"),
+        (markup(alpha=(0, 0)), "completely transparent"),
+        (InputImage(b"text", "notes.png"), "not a readable image"),
+    ],
+)
+def test_markup_that_cannot_be_used_is_refused(given_: InputImage, fact: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        planned(FLARE, init_image=image(), markup=given_)
+    assert given_.name in caught.value.message
+    assert fact in caught.value.message
+
+
+def test_where_markup_does_not_go() -> None:
+    with pytest.raises(InvalidRequestError, match="mask"):
+        planned(FLARE, init_image=image(), mask=left_half(), markup=markup())
+    with pytest.raises(InvalidRequestError, match="no image to edit"):
+        planned(FLARE, references=(image(),), markup=markup())
+    for model in (GPT_2, BANANA, DALLE_2):
+        with pytest.raises(CapabilityError, match="markup"):
+            planned(model, init_image=image(), markup=markup())
+
+
+def test_moderation_does_not_go_with_markup() -> None:
+    found = planned(FLARE, init_image=image(), markup=markup(), options={"moderation": "low"})
+    assert only_call(found).options == {}
+    assert_notices(found, [("option_dropped", "Moderation", "markup", "'low'")])
 
 
 # Input images and masks.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invokeai_external.adapters.base import Answer, AnswerImage
+from invokeai_external.adapters.base import Answer, AnswerImage, Source
 from invokeai_external.errors import ExternalError, RateLimitedError
 from invokeai_external.service.calls import shown_answer
 from invokeai_external.transport.redaction import redacted
@@ -78,11 +78,21 @@ def test_no_part_of_an_error_shows_a_key() -> None:
 
 def test_no_text_of_a_response_contains_a_key() -> None:
     images = (AnswerImage(KEY.encode(), revised_prompt=f"a fox, {KEY}"), AnswerImage(url="https://a.example/b"))
-    answer = Answer(images=images, request_id=f"r-{KEY}", model_version=KEY, text="sk-0123456789abcdef")
+    pages = Source("https://a.example/", f"About {KEY}"), Source(f"https://a.example/?key={KEY}", "A link with the key")
+    answer = Answer(
+        images=images,
+        request_id=f"r-{KEY}",
+        model_version=KEY,
+        text="sk-0123456789abcdef",
+        searches=(f"what is {KEY}",),
+        sources=pages,
+    )
     assert shown_answer(answer, KEY) == Answer(
         images=(AnswerImage(KEY.encode(), revised_prompt="a fox, [key]"), images[1]),
         request_id="r-[key]",
         model_version="[key]",
         text="[key]",
+        searches=("what is [key]",),
+        sources=(Source("https://a.example/", "About [key]"),),
     )
     assert shown_answer(Answer(images=()), KEY) == Answer(images=())

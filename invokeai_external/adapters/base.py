@@ -14,7 +14,7 @@ from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
 
-__all__ = ["SANDBOX_HEADER", "Adapter", "Answer", "AnswerImage", "StreamEvent"]
+__all__ = ["SANDBOX_HEADER", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
 
 
 SANDBOX_HEADER = "x-invokeai-external-sandbox"
@@ -41,6 +41,14 @@ class AnswerImage:
         return self.data is not None or self.url is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A web page that the model found by a search: its URL, which is http or https, and its title, if it has one."""
+
+    url: str
+    title: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A parsed response.
@@ -52,6 +60,8 @@ class Answer:
         model_version: The exact model that was used; None if the response does not say.
         text: The text that the model returned beside the images.
         notices: What to know about the response.
+        searches: The search queries that the model made, each of which is billed beside the tokens.
+        sources: What it found.
     """
 
     images: tuple[AnswerImage, ...]
@@ -60,6 +70,13 @@ class Answer:
     model_version: str | None = None
     text: str | None = None
     notices: tuple[Notice, ...] = ()
+    searches: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def is_grounded(self) -> bool:
+        """True if the model searched the web for it."""
+        return bool(self.searches or self.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,9 @@ __all__ = [
     "error_fields",
     "error_in",
     "error_object",
+    "get",
+    "mapping",
+    "mappings",
     "text_of",
     "token_count",
 ]
@@ -89,3 +93,20 @@ def token_count(value: object) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= _MAX_TOKENS else None
+
+
+def get(fields: Mapping[str, Any], camel: str) -> Any:
+    """A field by its camelCase name, or by the snake_case name that Protocol Buffers allow too."""
+    if camel in fields:
+        return fields[camel]
+    return fields.get(re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", camel))
+
+
+def mappings(value: object) -> list[Mapping[str, Any]]:
+    """The objects in a list; empty for any other value."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """An object; empty for any other value."""
+    return value if isinstance(value, Mapping) else {}

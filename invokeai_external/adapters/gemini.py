@@ -42,7 +42,8 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, error_fields, error_in, text_of, token_count
+from .fields import answer_image, error_fields, error_in, get, mapping, mappings, text_of, token_count
+from .gemini_search import searches_of, sources_of, tools
 
 __all__ = ["GeminiAdapter"]
 
@@ -99,35 +100,41 @@ class GeminiAdapter:
         method = "streamGenerateContent?alt=sse" if call.previews else "generateContent"
         return HttpRequest(
             url=f"{base_url}/models/{quote(call.model.id, safe='')}:{method}",
-            json={"contents": [{"role": "user", "parts": parts}], "generationConfig": _generation_config(call)},
+            json={
+                "contents": [{"role": "user", "parts": parts}],
+                "generationConfig": _generation_config(call),
+                **_safety_settings(call),
+                **tools(call),
+            },
         )
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
-        return self._answer(_mapping(parse_json(self.provider, response, call)), response, call)
+        return self._answer(mapping(parse_json(self.provider, response, call)), response, call)
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
-        body = _mapping(parse_json(self.provider, event, call))
+        body = mapping(parse_json(self.provider, event, call))
         if fields := error_in(body):
             raise self._event_error(fields, event, call)
-        candidates = _mappings(_get(body, "candidates"))
+        candidates = mappings(get(body, "candidates"))
         parts = [part for candidate in candidates for part in _parts(candidate)]
         thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
         return StreamEvent(
             tuple(data for data in thought if data),
             body,
             has_image=any(map(_has_image, candidates)),
-            is_last=any(_get(candidate, "finishReason") for candidate in candidates),
-            has_usage=bool(_get(body, "usageMetadata")),
+            is_last=any(get(candidate, "finishReason") for candidate in candidates),
+            has_usage=bool(get(body, "usageMetadata")),
         )
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         whole = {name: value for body in bodies for name, value in body.items()}
-        candidates = [candidate for body in bodies for candidate in _mappings(_get(body, "candidates"))]
-        candidate = {name: value for part in candidates for name, value in part.items()}
-        is_blocked = _get(_mapping(_get(whole, "promptFeedback")), "blockReason")
-        if not is_blocked and not _get(candidate, "finishReason") and not any(map(_has_image, candidates)):
+        candidates = [candidate for body in bodies for candidate in mappings(get(body, "candidates"))]
+        # An empty object does not replace what an earlier chunk found.
+        candidate = {name: value for part in candidates for name, value in part.items() if value}
+        is_blocked = get(mapping(get(whole, "promptFeedback")), "blockReason")
+        if not is_blocked and not get(candidate, "finishReason") and not any(map(_has_image, candidates)):
             raise incomplete_stream(self.provider, "", head, call)
         if candidates:
             # A call makes one image, so these are the parts of one candidate.
@@ -143,35 +150,38 @@ class GeminiAdapter:
         return re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE) is not None
 
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
-        parts = [part for candidate in _mappings(_get(body, "candidates")) for part in _final_parts(candidate)]
+        candidates = mappings(get(body, "candidates"))
+        parts = [part for candidate in candidates for part in _final_parts(candidate)]
         text = " ".join(piece for part in parts if (piece := text_of(part.get("text")))) or None
         images = tuple(image for part in parts if (image := _image(part)))
         thoughts = () if any(image.is_readable for image in images) else _only_thoughts(body)
         images = thoughts or images
-        request_id = text_of(_get(body, "responseId"))
+        request_id = text_of(get(body, "responseId"))
         if not images:
             raise self._no_image(body, text, response, call, request_id)
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call, request_id)
         return Answer(
             images=images,
-            usage=_usage(_get(body, "usageMetadata")),
+            usage=_usage(get(body, "usageMetadata")),
             request_id=request_id,
-            model_version=text_of(_get(body, "modelVersion")),
+            model_version=text_of(get(body, "modelVersion")),
             text=text,
             notices=(_IN_A_THOUGHT,) if thoughts else (),
+            searches=searches_of(candidates),
+            sources=sources_of(candidates),
         )
 
     def _no_image(
         self, body: Mapping[str, Any], text: str | None, response: HttpResponse, call: Call, request_id: str | None
     ) -> ProviderError:
         """Why there is no image: a blocked prompt, a refusal with its reason, text instead of an image, or a fault."""
-        feedback = _mapping(_get(body, "promptFeedback"))
-        candidate = next(iter(_mappings(_get(body, "candidates"))), {})
-        blocked, reason = text_of(_get(feedback, "blockReason")), text_of(_get(candidate, "finishReason"))
-        message = fit_to_show(" ".join(filter(None, (text_of(_get(candidate, "finishMessage")), text))))
+        feedback = mapping(get(body, "promptFeedback"))
+        candidate = next(iter(mappings(get(body, "candidates"))), {})
+        blocked, reason = text_of(get(feedback, "blockReason")), text_of(get(candidate, "finishReason"))
+        message = fit_to_show(" ".join(filter(None, (text_of(get(candidate, "finishMessage")), text))))
         if blocked:
-            message = fit_to_show(_get(feedback, "blockReasonMessage"))
+            message = fit_to_show(get(feedback, "blockReasonMessage"))
             what = f"blocked the prompt ({fit_to_show(blocked)})"
         elif reason == "MAX_TOKENS":
             what = "ran out of tokens before the image (MAX_TOKENS)"
@@ -193,10 +203,10 @@ class GeminiAdapter:
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
             raise self._error(response, None)
-        entries = _get(_mapping(parse_json(self.provider, response, None)), "models")
+        entries = get(mapping(parse_json(self.provider, response, None)), "models")
         if not isinstance(entries, list):
             raise invalid_response(self.provider, "contains no list of models", response, None)
-        names = (text_of(entry.get("name")) for entry in _mappings(entries))
+        names = (text_of(entry.get("name")) for entry in mappings(entries))
         return frozenset(name.removeprefix("models/") for name in names if name)
 
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
@@ -210,7 +220,7 @@ class GeminiAdapter:
         return self._error_of(fields, replace(head, status=status), call).replace(status=head.status)
 
     def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
-        details = _mappings(fields.get("details"))
+        details = mappings(fields.get("details"))
         message = text_of(fields.get("message")) or ""
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
             remedy = key_remedy(self.provider)
@@ -247,7 +257,7 @@ class GeminiAdapter:
         self, message: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call | None
     ) -> ProviderError:
         """The error of a 429: a limit that ends while you wait, or a quota that is used up."""
-        quota = " ".join(text_of(_get(violation, "quotaId")) or "" for violation in _violations(details))
+        quota = " ".join(text_of(get(violation, "quotaId")) or "" for violation in _violations(details))
         wait_s = (
             _retry_delay(details)
             or retry_after_from_headers(response.headers, now=response.received_at)
@@ -291,24 +301,19 @@ def _generation_config(call: Call) -> dict[str, Any]:
     return config
 
 
-def _get(mapping: Mapping[str, Any], camel: str) -> Any:
-    """A field by its camelCase name, or by the snake_case name that Protocol Buffers allow too."""
-    if camel in mapping:
-        return mapping[camel]
-    return mapping.get(re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", camel))
+_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+"""The categories of harm whose threshold can be set, as far as the API still uses them."""
 
 
-def _mappings(value: object) -> list[Mapping[str, Any]]:
-    """The objects in a list; empty for any other value."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _safety_settings(call: Call) -> dict[str, Any]:
+    if "safety" not in call.options:
+        return {}
+    threshold = str(call.options["safety"]).upper()
+    return {"safetySettings": [{"category": f"HARM_CATEGORY_{name}", "threshold": threshold} for name in _CATEGORIES]}
 
 
 def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return _mappings(_mapping(candidate.get("content")).get("parts"))
+    return mappings(mapping(candidate.get("content")).get("parts"))
 
 
 def _final_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -321,8 +326,8 @@ def _only_thoughts(body: Mapping[str, Any]) -> tuple[AnswerImage, ...]:
     (reported by third parties). Empty if it did not end normally: such an image is a preview."""
     parts = [
         part
-        for candidate in _mappings(_get(body, "candidates"))
-        if _get(candidate, "finishReason") == "STOP"
+        for candidate in mappings(get(body, "candidates"))
+        if get(candidate, "finishReason") == "STOP"
         for part in _parts(candidate)
         if part.get("thought")
     ]
@@ -351,8 +356,8 @@ def _joined_parts(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
 
 def _image(part: Mapping[str, Any]) -> AnswerImage | None:
     """The image of a part; None if there is no image in it."""
-    data = _mapping(_get(part, "inlineData")).get("data")
-    url = _get(_mapping(_get(part, "fileData")), "fileUri")
+    data = mapping(get(part, "inlineData")).get("data")
+    url = get(mapping(get(part, "fileData")), "fileUri")
     return answer_image(data, url) if data or url else None
 
 
@@ -364,27 +369,27 @@ def _usage(raw: object) -> Usage | None:
     """
     if not isinstance(raw, Mapping):
         return None
-    prompt = token_count(_get(raw, "promptTokenCount"))
-    prompt_images = _image_tokens(_get(raw, "promptTokensDetails"))
-    candidates = token_count(_get(raw, "candidatesTokenCount"))
+    prompt = token_count(get(raw, "promptTokenCount"))
+    prompt_images = _image_tokens(get(raw, "promptTokensDetails"))
+    candidates = token_count(get(raw, "candidatesTokenCount"))
     # There is an image in the response, so 0 image tokens means that they are unknown.
-    images = _image_tokens(_get(raw, "candidatesTokensDetails")) or None
+    images = _image_tokens(get(raw, "candidatesTokensDetails")) or None
     # Protocol Buffers omit zeros.
-    thoughts = token_count(_get(raw, "thoughtsTokenCount") or 0)
+    thoughts = token_count(get(raw, "thoughtsTokenCount") or 0)
     text = None if candidates is None or images is None else max(0, candidates - images)
     return Usage(
         input_text_tokens=None if prompt is None or prompt_images is None else max(0, prompt - prompt_images),
         input_image_tokens=prompt_images,
         output_text_tokens=None if text is None or thoughts is None else text + thoughts,
         output_image_tokens=images,
-        total_tokens=token_count(_get(raw, "totalTokenCount")),
+        total_tokens=token_count(get(raw, "totalTokenCount")),
     )
 
 
 def _image_tokens(details: object) -> int | None:
     """The image tokens in the details by modality, 0 if they list no images; None if they cannot be read."""
-    images = [entry for entry in _mappings(details) if entry.get("modality") == "IMAGE"]
-    counts = [token_count(_get(entry, "tokenCount") or 0) for entry in images]
+    images = [entry for entry in mappings(details) if entry.get("modality") == "IMAGE"]
+    counts = [token_count(get(entry, "tokenCount") or 0) for entry in images]
     known = [tokens for tokens in counts if tokens is not None]
     return sum(known) if len(known) == len(counts) else None
 
@@ -392,7 +397,7 @@ def _image_tokens(details: object) -> int | None:
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
     """The seconds of ``google.rpc.RetryInfo``, such as ``20.75s`` or ``900ms``; None if it is missing."""
     for detail in details:
-        match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(ms|s)", text_of(_get(detail, "retryDelay")) or "")
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(ms|s)", text_of(get(detail, "retryDelay")) or "")
         if match:
             return float(match[1]) / (1000.0 if match[2] == "ms" else 1.0)
     return None
@@ -400,15 +405,15 @@ def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _violations(details: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The quotas of ``google.rpc.QuotaFailure`` that were exceeded."""
-    return [violation for detail in details for violation in _mappings(detail.get("violations"))]
+    return [violation for detail in details for violation in mappings(detail.get("violations"))]
 
 
 def _is_zero(details: Sequence[Mapping[str, Any]]) -> bool:
     """True if the quota that was exceeded is zero. Protocol Buffers omit zeros, so a missing value is one."""
-    values = [_get(violation, "quotaValue") or 0 for violation in _violations(details) if _get(violation, "quotaId")]
+    values = [get(violation, "quotaValue") or 0 for violation in _violations(details) if get(violation, "quotaId")]
     values += [
         metadata["quota_limit_value"]
         for detail in details
-        if "quota_limit_value" in (metadata := _mapping(detail.get("metadata")))
+        if "quota_limit_value" in (metadata := mapping(detail.get("metadata")))
     ]
     return any(str(value) == "0" for value in values)

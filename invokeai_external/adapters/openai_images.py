@@ -1,6 +1,8 @@
 """OpenAI's Images API: generations as JSON, edits as multipart, for GPT Image and DALL·E models.
 
-Source: the types of the official SDK (openai 3.54.0) and OpenAI's API reference.
+An edit with ``moderation`` is JSON, with its images as ``data:`` URLs: the multipart form does not have that field.
+
+Source: the types of the official SDK (openai 3.57.0) and OpenAI's API reference.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ..transport.messages import FilePart, HttpRequest, HttpResponse
 from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
+from .base64_text import encode_base64
 from .errors import (
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
@@ -74,6 +77,8 @@ class OpenAIImagesAdapter:
         fields = _fields(call)
         if not call.images:
             return HttpRequest(url=f"{base_url}/images/generations", json=fields)
+        if "moderation" in fields:
+            return HttpRequest(url=f"{base_url}/images/edits", json={**fields, **_data_urls(call)})
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
         return HttpRequest(url=f"{base_url}/images/edits", form=form, files=_files(call))
 
@@ -194,7 +199,7 @@ class OpenAIImagesAdapter:
 def _less_strict(call: Call) -> str:
     """A second sentence if the model has a less strict moderation than the one in use; else empty."""
     option = call.model.options.get("moderation")
-    if option is None or call.mode not in option.modes or call.options.get("moderation") == "low":
+    if option is None or call.mode not in option.modes or call.options.get("moderation") == "low" or call.markup:
         return ""
     return " The option moderation=low is less strict."
 
@@ -220,12 +225,24 @@ def _fields(call: Call) -> dict[str, Any]:
 
 
 def _files(call: Call) -> tuple[FilePart, ...]:
-    """The images, named as by the official SDK: ``image`` for one, ``image[]`` for several; then the mask."""
+    """The images, named as by the official SDK: ``image`` for one, ``image[]`` for several; then mask or markup."""
     name = "image" if len(call.images) == 1 else "image[]"
     parts = [_file(name, f"image-{place}", image) for place, image in enumerate(call.images, start=1)]
     if call.mask:
         parts.append(_file("mask", "mask", call.mask))
+    if call.markup:
+        parts.append(_file("markup", "markup", call.markup))
     return tuple(parts)
+
+
+def _data_urls(call: Call) -> dict[str, Any]:
+    """The images of an edit and its mask, as the JSON form has them."""
+    mask = {"mask": _data_url(call.mask)} if call.mask else {}
+    return {"images": [_data_url(image) for image in call.images], **mask}
+
+
+def _data_url(image: CallImage) -> dict[str, str]:
+    return {"image_url": f"data:{image.mime_type};base64,{encode_base64(image.data)}"}
 
 
 def _file(name: str, stem: str, image: CallImage) -> FilePart:

@@ -130,6 +130,13 @@ def generate(
         MaskColor,
         typer.Option(help="The colour in the mask that marks the area to change. Masks saved by Invoke use black."),
     ] = "white",
+    markup: Annotated[
+        Path | None,
+        typer.Option(
+            help="OpenAI, from GPT Image 2.5 on: a transparent PNG as large as --init, with drawings that say what to "
+            "do. Not together with --mask."
+        ),
+    ] = None,
     quality: Annotated[
         str | None,
         typer.Option(
@@ -143,9 +150,32 @@ def generate(
     ] = None,
     moderation: Annotated[str | None, typer.Option(help="OpenAI: auto or low, which is less strict.")] = None,
     output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
+    output_compression: Annotated[
+        int | None, typer.Option(help="OpenAI, jpeg and webp: 0 to 100; 100, the default, is the best quality.")
+    ] = None,
+    complexity: Annotated[
+        str | None,
+        typer.Option(
+            help="OpenAI, GPT Image 2.6: how much the model plans first: low, medium or high. [default: high]"
+        ),
+    ] = None,
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 1.")] = None,
     thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
+    safety: Annotated[
+        str | None,
+        typer.Option(
+            help="Gemini: from when on harmful content is blocked: block_low_and_above, block_medium_and_above, "
+            "block_only_high, block_none or off."
+        ),
+    ] = None,
+    web_search: Annotated[
+        str | None,
+        typer.Option(
+            help="Gemini: off, web, which lets the model search the web first, or image, for images as well. Google "
+            "bills each search query."
+        ),
+    ] = None,
     metadata: Annotated[
         MetadataChoice | None,
         typer.Option(
@@ -177,9 +207,13 @@ def generate(
         "input_fidelity": input_fidelity,
         "moderation": moderation,
         "output_format": output_format,
+        "output_compression": output_compression,
+        "complexity": complexity,
         "style": style,
         "temperature": temperature,
         "thinking_level": thinking_level,
+        "safety": safety,
+        "web_search": web_search,
     }
     return lazy.generate.run(
         lazy.generate.Arguments(
@@ -196,6 +230,7 @@ def generate(
             init=init,
             mask=mask,
             mask_color=mask_color,
+            markup=markup,
             options={name: value for name, value in options.items() if value is not None},
             previews=previews,
         ),

@@ -44,6 +44,7 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     if mask := _plain(_name(external.get("mask"))):
         add("--mask", mask)
         add("--mask-color", "black" if _marks_in_black(metadata) else None)
+    add("--markup", _name(external.get("markup")))
     references = external.get("references")
     for reference in references if isinstance(references, list) else []:
         add("--ref", _name(reference))

@@ -15,6 +15,7 @@ ImageErrorCode = Literal[
     "truncated",
     "unreadable",
     "wrong_format",
+    "wrong_markup",
 ]
 
 

@@ -96,6 +96,10 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
         """The provider's own options, under the names that the planner knows."""
         raise NotImplementedError
 
+    def markup(self, context: InvocationContext) -> InputImage | None:
+        """The drawings on the image to edit, for a provider that reads them."""
+        return None
+
     def prepare(self, context: InvocationContext) -> tuple[GenerationRequest, Destination]:
         """The request and where its images belong, once the inputs are known. Equal before the node's turn and at it.
 
@@ -220,6 +224,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
             mask=read_mask(context, self.mask_image) if self.mask_image else None,
             references=tuple(read_image(context, field, "reference image") for field in self.reference_images),
             options={name: value for name, value in self.options().items() if value is not None},
+            markup=self.markup(context),
             previews=active_plugin.runtime().previews(model) if self.previews == "setting" else int(self.previews),
         )
 
@@ -332,7 +337,7 @@ def _model_field(provider: str) -> Any:
     title="OpenAI Image",
     tags=["external", "openai", "generation", "gpt"],
     category="image",
-    version="1.1.0",
+    version="1.2.0",
     use_cache=False,
 )
 class OpenAIImageInvocation(ExternalImageInvocation):
@@ -350,8 +355,22 @@ class OpenAIImageInvocation(ExternalImageInvocation):
     input_fidelity: Literal["auto", "low", "high"] | None = InputField(
         default="auto", description="How closely input images are preserved; GPT Image 1.5 and older", ui_order=12
     )
-    moderation: Literal["auto", "low"] = InputField(
-        default="auto", description="Low is less strict; only without input images", ui_order=13
+    moderation: Literal["auto", "low"] = InputField(default="auto", description="Low is less strict", ui_order=13)
+    complexity: Literal["auto", "low", "medium", "high"] = InputField(
+        default="auto", description="How much the model plans first; GPT Image 2.6", ui_order=14
+    )
+    # Not gif and svg: the gallery cannot hold them.
+    output_format: Literal["auto", "png", "jpeg", "webp"] = InputField(
+        default="auto", description="In what format OpenAI sends the image; the gallery stores a PNG", ui_order=15
+    )
+    output_compression: int = InputField(
+        default=100, ge=0, le=100, description="The quality of jpeg and webp; 100 is the best", ui_order=16
+    )
+    markup_image: ImageField | None = InputField(
+        default=None,
+        description="Drawings on a transparent image as large as the image to edit, which say what to do; not together "
+        "with a mask; GPT Image 2.5 or newer",
+        ui_order=17,
     )
 
     def options(self) -> dict[str, OptionValue | None]:
@@ -360,7 +379,13 @@ class OpenAIImageInvocation(ExternalImageInvocation):
             "background": self.background,
             "input_fidelity": self.input_fidelity,
             "moderation": self.moderation,
+            "complexity": self.complexity,
+            "output_format": self.output_format,
+            "output_compression": None if self.output_compression == 100 else self.output_compression,
         }
+
+    def markup(self, context: InvocationContext) -> InputImage | None:
+        return read_image(context, self.markup_image, "markup") if self.markup_image else None
 
 
 @invocation(
@@ -368,7 +393,7 @@ class OpenAIImageInvocation(ExternalImageInvocation):
     title="Gemini Image",
     tags=["external", "gemini", "generation", "nano banana"],
     category="image",
-    version="1.1.0",
+    version="1.2.0",
     use_cache=False,
 )
 class GeminiImageInvocation(ExternalImageInvocation):
@@ -385,8 +410,22 @@ class GeminiImageInvocation(ExternalImageInvocation):
         default="auto", description="How long the model thinks first, if it supports that", ui_order=11
     )
 
+    safety: Literal["auto", "block_low_and_above", "block_medium_and_above", "block_only_high", "block_none", "off"] = (
+        InputField(default="auto", description="From when on harmful content is blocked", ui_order=12)
+    )
+    web_search: Literal["off", "web", "image"] = InputField(
+        default="off",
+        description="Lets the model search the web, or the web and its images, first; Google bills each search query",
+        ui_order=13,
+    )
+
     def options(self) -> dict[str, OptionValue | None]:
-        return {"temperature": self.temperature, "thinking_level": self.thinking_level}
+        return {
+            "temperature": self.temperature,
+            "thinking_level": self.thinking_level,
+            "safety": self.safety,
+            "web_search": self.web_search,
+        }
 
 
 NODES: tuple[type[BaseInvocation], ...] = (OpenAIImageInvocation, GeminiImageInvocation)

@@ -51,11 +51,13 @@ class CallImages:
         init_image: The image to edit.
         mask: Where to edit it.
         references: The reference images.
+        markup: The drawings on the image to edit.
     """
 
     init_image: CallImage | None = None
     mask: CallImage | None = None
     references: tuple[CallImage, ...] = ()
+    markup: CallImage | None = None
 
 
 def natural_ratio(request: GenerationRequest) -> float | None:
@@ -106,7 +108,8 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
     ]
     sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
-        return CallImages(init_image=sent[0], mask=mask, references=sent[1:]), notices
+        markup = _prepared_markup(request.markup, request.init_image, prepared[0].size, limits)
+        return CallImages(init_image=sent[0], mask=mask, references=sent[1:], markup=markup), notices
     return CallImages(references=sent), notices
 
 
@@ -145,6 +148,21 @@ def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: 
     convert = white_mask if limits.mask_format == "white" else alpha_mask
     with _naming(mask):
         return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
+
+
+def _prepared_markup(
+    markup: InputImage | None, init_image: InputImage, size: Size, limits: InputImageLimits
+) -> CallImage | None:
+    """The markup at the size of the image that is sent; it must have that of the user's image."""
+    if markup is None:
+        return None
+    from ..images.inputs import size_of
+    from ..images.markup import markup_png
+
+    with _naming(init_image):
+        shown = size_of(init_image.data)
+    with _naming(markup):
+        return _call_image(markup, markup_png(markup.data, shown, size, max_bytes=limits.max_mask_bytes), "image/png")
 
 
 def _share(sizes: Sequence[int], total: int) -> int:

@@ -38,7 +38,7 @@ def accept_options(
 ) -> tuple[dict[str, OptionValue], list[Notice]]:
     """The option values to send, and notices of those that are not sent or not stable.
 
-    Empty values and ``auto`` are the provider's default and are not sent.
+    Empty values and ``auto`` are the provider's default and are not sent, as is a web search that is ``off``.
 
     Raises:
         CapabilityError: The model does not support a value, or not together with the others.
@@ -47,7 +47,7 @@ def accept_options(
     notices: list[Notice] = []
     for name, value in request.options.items():
         text = str(value).strip().lower()
-        if text in ("", "auto"):
+        if text in ("", "auto") or (name, text) == ("web_search", "off"):
             continue
         label = name.replace("_", " ")
         option = model.options.get(name)
@@ -78,7 +78,30 @@ def accept_options(
         raise CapabilityError(
             "JPEG does not support transparency.", remedy="Choose the output format png or webp, or another background."
         )
-    return accepted, notices
+    return accepted, [*notices, *_dependent(request, accepted)]
+
+
+def _dependent(request: GenerationRequest, accepted: dict[str, OptionValue]) -> list[Notice]:
+    """Take out the options that do not apply with the other parts of a request; returns notices of them."""
+    notices = []
+    if "output_compression" in accepted and accepted.get("output_format") not in _COMPRESSIBLE:
+        value = accepted.pop("output_compression")
+        what = f"Output compression applies only to the output formats jpeg and webp; {value} was not sent."
+        notices.append(Notice("option_dropped", what))
+    if request.markup and "moderation" in accepted:
+        # Of an edit, only the JSON form has moderation, and whether that form has markup is not known.
+        value = accepted.pop("moderation")
+        notices.append(Notice("option_dropped", f"Moderation does not apply with markup; {value!r} was not sent."))
+    if "web_search" in accepted:
+        what = (
+            "Google bills each search query, reportedly about $0.014 above a free allowance; no estimate includes it."
+        )
+        notices.append(Notice("search_billed", what))
+    return notices
+
+
+_COMPRESSIBLE = ("jpeg", "webp")
+"""The output formats with a compression that can be set."""
 
 
 def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
@@ -86,12 +109,13 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
         number = float(value)
     except ValueError:
         number = math.nan
-    if not option.minimum <= number <= option.maximum:
+    if not option.minimum <= number <= option.maximum or (option.whole and not number.is_integer()):
+        kind = "a whole number" if option.whole else "a number"
         raise CapabilityError(
             f"{value!r} is not a valid {label} for {model.name}.",
-            remedy=f"Choose a number from {option.minimum:g} to {option.maximum:g}.",
+            remedy=f"Choose {kind} from {option.minimum:g} to {option.maximum:g}.",
         )
-    return number
+    return int(number) if option.whole else number
 
 
 def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:

@@ -50,6 +50,7 @@ class Call:
         init_image: The image to edit.
         mask: Where to edit it: a PNG of the init image's size in the model's ``mask_format``.
         references: The reference images.
+        markup: Drawings on the init image that say what to do: a transparent PNG of its size.
         options: The option values to send, by name.
         previews: How many previews of each image to request, as a stream; 0 for a response in one piece.
     """
@@ -65,10 +66,11 @@ class Call:
     references: tuple[CallImage, ...]
     options: Mapping[str, OptionValue]
     previews: int = 0
+    markup: CallImage | None = None
 
     @property
     def images(self) -> tuple[CallImage, ...]:
-        """All images in the order in which they are sent, the one to edit first; without the mask."""
+        """All images in the order in which they are sent, the one to edit first; without mask and markup."""
         return (self.init_image, *self.references) if self.init_image else self.references
 
     @property
@@ -134,6 +136,7 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
             references=ready.references,
             options=options,
             previews=previews,
+            markup=ready.markup,
         )
         for first in range(0, request.n, per_call)
     )
@@ -190,6 +193,7 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         raise InvalidRequestError(
             "There is a mask but no image to edit.", remedy="Add the image that the mask belongs to."
         )
+    _check_markup(request, model)
     mode: Mode = "txt2img"
     if request.init_image or request.references:
         mode = "inpaint" if request.mask else "img2img"
@@ -203,6 +207,22 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         f"{model.name} does not support input images.",
         remedy="Remove the images, or choose a model that supports input images.",
     )
+
+
+def _check_markup(request: GenerationRequest, model: ModelConfig) -> None:
+    if request.markup is None:
+        return
+    if request.mask:
+        raise InvalidRequestError("A markup cannot be combined with a mask.", remedy="Use one or the other.")
+    if not request.init_image:
+        raise InvalidRequestError(
+            "There is a markup but no image to edit.", remedy="Add the image that the markup belongs to."
+        )
+    if not model.input_images.markup:
+        raise CapabilityError(
+            f"{model.name} does not support markup.",
+            remedy="Remove the markup, or choose GPT Image 2.5 or newer.",
+        )
 
 
 def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:

@@ -98,6 +98,7 @@ class InputImageLimits(_Frozen):
         mask_format: ``alpha``: a PNG that is transparent where to change, in a separate field. ``white``: an image that
             is white where to change, sent after the image to edit and counted as an input image.
         square_rgba: True if the image to edit must be a square PNG with alpha (DALL·E 2).
+        markup: True if a transparent PNG with drawings may lie over the image to edit, to say what to do.
     """
 
     max_count: int = Field(default=0, ge=0)
@@ -106,6 +107,7 @@ class InputImageLimits(_Frozen):
     max_mask_bytes: int = Field(default=4_000_000, ge=1)
     mask_format: Literal["alpha", "white"] = "alpha"
     square_rgba: bool = False
+    markup: bool = False
 
 
 class ChoiceOption(_Frozen):
@@ -128,11 +130,13 @@ class NumberOption(_Frozen):
     Attributes:
         minimum: The lowest value.
         maximum: The highest value.
+        whole: True if it must be a whole number.
         modes: The modes in which it applies.
     """
 
     minimum: float
     maximum: float
+    whole: bool = False
     modes: tuple[Mode, ...] = ALL_MODES
 
 

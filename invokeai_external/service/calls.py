@@ -18,7 +18,7 @@ from ..planning.plan import Call
 from ..result import Notice, Preview, Progress, Retrying, Sending
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.redaction import redacted
-from ..untrusted_text import ID, TEXT, fit_to_show
+from ..untrusted_text import ID, TEXT, fit_to_show, without_keys
 from .access import Access
 from .retry_loop import Attempts
 
@@ -229,6 +229,12 @@ def shown_answer(answer: Answer, key: str) -> Answer:
         request_id=fit_to_show(answer.request_id, ID, key=key) or None,
         model_version=fit_to_show(answer.model_version, ID, key=key) or None,
         text=text(answer.text),
+        searches=tuple(fit_to_show(query, key=key) for query in answer.searches),
+        sources=tuple(
+            replace(source, title=fit_to_show(source.title, key=key) or None)
+            for source in answer.sources
+            if without_keys(source.url, key) == source.url
+        ),
         images=tuple(replace(image, revised_prompt=text(image.revised_prompt)) for image in answer.images),
     )
 

@@ -79,9 +79,10 @@ async def collect(
         ProviderError: No image can be handed over.
     """
     answer, response = reply.answer, reply.response
-    cost = cost_usd(answer.usage, call.model.prices)
+    # A search is billed beside the tokens, and whether a query was within the free allowance is not known.
+    cost = None if answer.is_grounded else cost_usd(answer.usage, call.model.prices)
     share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
-    common = (*notices, *reply.notices, *answer.notices)
+    common = (*notices, *reply.notices, *answer.notices, *_search_notices(answer))
     if SANDBOX_HEADER in response.headers:
         common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
@@ -239,6 +240,17 @@ def _more_images(asked: int, received: int) -> Notice:
     return Notice(
         "more_images", f"The provider sent {received} images where {asked} were requested; the others were discarded."
     )
+
+
+def _search_notices(answer: Answer) -> list[Notice]:
+    """What to know about a response for which the model searched the web."""
+    if not answer.is_grounded:
+        return []
+    queries = len(answer.searches)
+    billed = "The search is" if queries == 1 else f"{queries} searches are" if queries else "The searches are"
+    sources = ", ".join(f"{one.title} ({one.url})" if one.title else one.url for one in answer.sources)
+    what = f"The model searched the web. {billed} billed beside the tokens, so the cost is unknown."
+    return [Notice("web_search", f"{what} Sources: {sources}." if sources else what)]
 
 
 def _image_notices(call: Call, info: ImageInfo, finished: FinishedImage) -> list[Notice]:

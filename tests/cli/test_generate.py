@@ -148,3 +148,95 @@ def test_a_failure_of_the_provider_exits_with_1(run: Any, out: Path, sandbox_url
     error = result.json["error"]
     assert (error["code"], error["provider"], error["status"]) == ("quota", "openai", 429)
     assert error["hint"]
+
+
+def test_the_sources_of_a_web_search_are_reported_and_recorded_and_its_cost_is_unknown(run: Any, out: Path) -> None:
+    arguments = (
+        "generate",
+        "the weather in Oslo",
+        "--model",
+        GEMINI,
+        "--out",
+        out,
+        "--sandbox",
+        "--web-search",
+        "image",
+    )
+    shown = run(*arguments, "--json").json
+    (image,) = shown["images"]
+    assert [source["url"].startswith("https://example.com/") for source in image["sources"]] == [True] * 3
+    assert shown["cost_usd"] is None
+    assert {"search_billed", "web_search"} <= {notice["code"] for notice in shown["notices"]}
+    external = run("recall", image["path"], "--json").json["external"]
+    assert external["sources"] == image["sources"]
+    assert external["searches"] == ["the weather in Oslo"] * 2
+    assert "cost_usd" not in external
+    assert "--web-search image" in run("recall", image["path"]).stdout
+    result = run(*arguments)
+    assert image["sources"][0]["url"] in result.stderr
+    assert "cost unknown" in result.stderr
+
+
+def test_without_a_search_no_source_is_reported(run: Any, out: Path) -> None:
+    result = run("generate", "a fox", "--model", GEMINI, "--out", out, "--sandbox", "--web-search", "off", "--json")
+    assert "sources" not in result.json["images"][0]
+    assert result.json["cost_usd"] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("openai/gpt-image-2.6-flare", "--output-format jpeg --output-compression 40 --complexity low"),
+        ("openai/gpt-image-2.6-flare", "--moderation low --output-format webp --output-compression 0"),
+        (GEMINI, "--safety block_none"),
+    ],
+)
+def test_options_reach_the_provider_and_can_be_recalled(model: str, options: str, run: Any, out: Path) -> None:
+    command = ["generate", "a fox", "--model", model, *options.split()]
+    result = run(*command, "--out", out, "--sandbox", "--json")
+    assert [notice["code"] for notice in result.json["notices"]] == ["sandbox"]
+    path = result.json["images"][0]["path"]
+    recalled = shlex.split(run("recall", path).stdout)
+    assert [word for word in recalled if word not in ("--size", "1024x1024")] == [
+        "invokeai-external",
+        *command,
+        "--sandbox",
+    ]
+
+
+def test_moderation_and_a_mask_reach_the_provider_as_json(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    base = image_file(tmp_path / "base.png")
+    with Image.open(base) as image:
+        size = image.size
+    mask = Image.new("L", size)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    mask.save(tmp_path / "mask.png")
+    httpx.delete(f"{sandbox_url}/sandbox/requests")
+    edit = ("--init", base, "--mask", tmp_path / "mask.png", "--moderation", "low")
+    result = run("generate", "a hat", "--model", OPENAI, *edit, "--out", out, "--json")
+    assert result.code == 0, result.stdout
+    [sent] = httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]
+    assert sent["json"]["moderation"] == "low"
+    assert (len(sent["json"]["images"]), set(sent["json"]["mask"])) == (1, {"image_url"})
+    dry = run("generate", "a hat", "--model", OPENAI, *edit, "--dry-run")
+    assert "characters of base64" in dry.stdout
+    assert "data:image" not in dry.stdout
+
+
+def test_markup_reaches_the_provider_and_can_be_recalled(run: Any, out: Path, tmp_path: Path, sandbox_url: str) -> None:
+    base = image_file(tmp_path / "base.png")
+    with Image.open(base) as image:
+        notes = Image.new("RGBA", image.size)
+    notes.paste((255, 0, 0, 255), (2, 2, 6, 6))
+    notes.save(tmp_path / "notes.png")
+    httpx.delete(f"{sandbox_url}/sandbox/requests")
+    edit = ("--init", base, "--markup", tmp_path / "notes.png")
+    result = run("generate", "as drawn", "--model", OPENAI, *edit, "--out", out, "--json")
+    assert result.code == 0, result.stdout
+    [sent] = httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]
+    assert [field["name"] for field in sent["fields"]][-2:] == ["image", "markup"]
+    path = result.json["images"][0]["path"]
+    assert "--init base.png --markup notes.png" in run("recall", path).stdout
+    assert run("recall", path, "--json").json["external"]["markup"]["name"] == "notes.png"

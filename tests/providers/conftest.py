@@ -57,6 +57,7 @@ def make_call(
     references: tuple[CallImage, ...] = (),
     options: Mapping[str, OptionValue] | None = None,
     previews: int = 0,
+    markup: CallImage | None = None,
 ) -> Call:
     """A call like those of the planner, whether or not the model supports it."""
     return Call(
@@ -71,6 +72,7 @@ def make_call(
         references=references,
         options=options or {},
         previews=previews,
+        markup=markup,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 
-from invokeai_external.adapters.base import AnswerImage
+from invokeai_external.adapters.base import AnswerImage, Source
 from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.errors import (
     AuthenticationError,
@@ -529,3 +529,64 @@ NAMES = [
 @example(make_response(b'[{"error": ' + b'{"error": ' * 5000, 500))
 def test_every_response_becomes_an_image_or_an_error_that_can_be_shown(response: HttpResponse) -> None:
     check_outcome(PROVIDER, response, CALL)
+
+
+# Web search.
+
+SEARCHED = {
+    "webSearchQueries": ["oslo weather"],
+    "imageSearchQueries": ["oslo"],
+    "groundingChunks": [
+        {"web": {"uri": "https://example.com/a?b=1", "title": "A\u202e\nB"}},
+        {"web": {"uri": "https://example.com/a?b=1", "title": "the same"}},
+        {"image": {"sourceUri": "https://example.com/c", "imageUri": "https://example.com/c.png", "title": "C"}},
+        {"web": {"uri": "https://example.com/d"}},
+        {"web": {"uri": "javascript:alert(1)", "title": "no page"}},
+        {"web": {"uri": "https://example.com/ two", "title": "no URL"}},
+        {"web": {"uri": "https://example.com/" + "x" * 3000, "title": "too long"}},
+        {"web": {"uri": 1}},
+        {"maps": {}},
+        "text",
+    ],
+}
+
+
+def searched(grounding: object) -> dict[str, Any]:
+    part = {"inlineData": {"mimeType": "image/png", "data": PNG_BASE64}}
+    return {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP", "groundingMetadata": grounding}]}
+
+
+def test_the_queries_and_the_sources_of_a_search_are_read_and_reported() -> None:
+    answer = PROVIDER.parse(make_response(searched(SEARCHED)), CALL)
+    assert answer.searches == ("oslo weather", "oslo")
+    assert answer.sources == (
+        Source("https://example.com/a?b=1", "A B"),
+        Source("https://example.com/c", "C"),
+        Source("https://example.com/d"),
+    )
+    assert answer.is_grounded
+
+
+@pytest.mark.parametrize("grounding", [None, {}, [], 7, {"groundingChunks": {}, "webSearchQueries": "x"}])
+def test_a_response_without_a_search_has_no_sources(grounding: object) -> None:
+    answer = PROVIDER.parse(make_response(searched(grounding)), CALL)
+    assert (answer.searches, answer.sources, answer.is_grounded) == ((), (), False)
+
+
+def test_snake_case_sources_are_read() -> None:
+    grounding = {"web_search_queries": ["x"], "grounding_chunks": [{"image": {"source_uri": "https://example.com/"}}]}
+    answer = PROVIDER.parse(make_response(searched(grounding)), CALL)
+    assert (answer.searches, answer.sources) == (("x",), (Source("https://example.com/"),))
+
+
+def test_the_sources_of_a_stream_are_those_of_the_chunk_that_has_them() -> None:
+    first, last = searched(SEARCHED), searched({})
+    del last["candidates"][0]["content"]
+    answer = PROVIDER.join_events([first, last], make_response({}), CALL)
+    assert answer.searches == ("oslo weather", "oslo")
+
+
+def test_at_most_fifty_sources_are_kept() -> None:
+    chunks = [{"web": {"uri": f"https://example.com/{place}"}} for place in range(200)]
+    answer = PROVIDER.parse(make_response(searched({"groundingChunks": chunks})), CALL)
+    assert len(answer.sources) == 50

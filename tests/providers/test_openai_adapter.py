@@ -504,8 +504,13 @@ def test_each_failure_is_an_error_with_its_facts(failure: Failure) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "options", "is_suggested"),
-    [({}, {}, True), ({}, {"moderation": "low"}, False), ({"init_image": call_image()}, {}, False)],
-    ids=["the default", "already low", "edits have no such option"],
+    [
+        ({}, {}, True),
+        ({}, {"moderation": "low"}, False),
+        ({"init_image": call_image()}, {}, True),
+        ({"init_image": call_image(), "markup": call_image()}, {}, False),
+    ],
+    ids=["the default", "already low", "an edit", "an edit with markup"],
 )
 def test_moderation_low_is_suggested_only_if_it_helps(
     mode: dict[str, Any], options: dict[str, OptionValue], is_suggested: bool

@@ -5,6 +5,7 @@ Both send real HTTP to a recording server. Each deliberate difference has a test
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -128,6 +129,11 @@ ALL_OF_GENERATE = {
             },
             id="DALL·E",
         ),
+        pytest.param(
+            make_call("openai/gpt-image-2.6-flare", options={"complexity": "low"}),
+            {"model": "gpt-image-2.6-flare", "complexity": "low"},
+            id="complexity",
+        ),
     ],
 )
 def test_openai_generations_are_sent_as_the_sdk_sends_them(
@@ -182,6 +188,12 @@ ONE, TWO, MASK = call_image(), call_image(JPEG, "image/jpeg", "b.jpg"), call_ima
             {"n": 2, "input_fidelity": "high", "output_format": "jpeg", "output_compression": 80},
             id="everything, numbers as text",
         ),
+        pytest.param(
+            make_call("openai/gpt-image-2.6-flare", init_image=ONE, markup=MASK, options={"complexity": "medium"}),
+            {"image": ("image-1.png", PNG, "image/png"), "markup": ("markup.png", b"mask", "image/png")},
+            {"model": "gpt-image-2.6-flare", "complexity": "medium"},
+            id="markup",
+        ),
     ],
 )
 def test_openai_edits_are_sent_as_the_sdk_sends_them(
@@ -198,6 +210,31 @@ def test_openai_edits_are_sent_as_the_sdk_sends_them(
     assert sorted(ours.body[: len(fields)]) == sorted(Part(k, None, None, str(v)) for k, v in fields.items())
     assert ours.body[len(fields) :] == theirs.body[len(fields) :]
     assert all(part.filename for part in ours.body[len(fields) :])
+
+
+def test_an_edit_with_moderation_is_json_which_the_sdk_does_not_send(recorder: Recorder, canary: str) -> None:
+    """The SDK's ``edit`` has no ``moderation``; the fields are those of OpenAI's description of the API."""
+    call = make_call(
+        "openai/gpt-image-2.6-flare",
+        n=2,
+        init_image=ONE,
+        references=(TWO,),
+        mask=MASK,
+        options={"moderation": "low", "output_format": "jpeg", "output_compression": 80},
+    )
+    ours = sent_by_us(recorder, OpenAIImagesAdapter(catalog.page("openai").provider), call, recorder.url, canary)
+    assert (ours.path, ours.content_kind) == ("/v1/images/edits", "application/json")
+    png, jpeg, mask = (base64.b64encode(data).decode() for data in (PNG, JPEG, b"mask"))
+    assert ours.body == {
+        "model": "gpt-image-2.6-flare",
+        "prompt": "a red fox",
+        "n": 2,
+        "moderation": "low",
+        "output_format": "jpeg",
+        "output_compression": 80,
+        "images": [{"image_url": f"data:image/png;base64,{png}"}, {"image_url": f"data:image/jpeg;base64,{jpeg}"}],
+        "mask": {"image_url": f"data:image/png;base64,{mask}"},
+    }
 
 
 CONFIG_WITH_ALL: Any = {
@@ -238,6 +275,45 @@ CONFIG_WITH_ALL: Any = {
             ],
             {"response_modalities": ["TEXT", "IMAGE"]},
             id="reference images",
+        ),
+        pytest.param(
+            make_call("gemini/gemini-3-pro-image", options={"safety": "block_none", "web_search": "web"}),
+            "a red fox",
+            {
+                "response_modalities": ["TEXT", "IMAGE"],
+                "safety_settings": [
+                    {"category": f"HARM_CATEGORY_{category}", "threshold": "BLOCK_NONE"}
+                    for category in ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+                ],
+                "tools": [{"google_search": {}}],
+            },
+            id="safety and web search",
+        ),
+        pytest.param(
+            make_call("gemini/gemini-nano-banana-2.1", options={"safety": "off", "web_search": "image"}),
+            "a red fox",
+            {
+                "response_modalities": ["TEXT", "IMAGE"],
+                "safety_settings": [
+                    types.SafetySetting(category=category, threshold=types.HarmBlockThreshold.OFF)
+                    for category in (
+                        types.HarmCategory.HARM_CATEGORY_HARASSMENT,
+                        types.HarmCategory.HARM_CATEGORY_HATE_SPEECH,
+                        types.HarmCategory.HARM_CATEGORY_SEXUALLY_EXPLICIT,
+                        types.HarmCategory.HARM_CATEGORY_DANGEROUS_CONTENT,
+                    )
+                ],
+                "tools": [
+                    types.Tool(
+                        google_search=types.GoogleSearch(
+                            search_types=types.SearchTypes(
+                                web_search=types.WebSearch(), image_search=types.ImageSearch()
+                            )
+                        )
+                    )
+                ],
+            },
+            id="no safety filter and image search",
         ),
     ],
 )

@@ -49,6 +49,7 @@ class Arguments:
     init: Path | None = None
     mask: Path | None = None
     mask_color: Literal["white", "black"] = "white"
+    markup: Path | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     previews: Path | None = None
 
@@ -182,6 +183,7 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         init_image=read_image(arguments.init) if arguments.init else None,
         mask=read_mask(arguments.mask, marks=arguments.mask_color) if arguments.mask else None,
         references=tuple(read_image(path) for path in arguments.references),
+        markup=read_image(arguments.markup) if arguments.markup else None,
         options=arguments.options,
     )
 
@@ -260,7 +262,15 @@ def _image_object(saved: SavedImage) -> dict[str, Any]:
         "bytes": saved.bytes,
         "seed": image.seed,
         "metadata_path": str(saved.metadata_path) if saved.metadata_path else None,
+        **_sources_object(saved),
     }
+
+
+def _sources_object(saved: SavedImage) -> dict[str, Any]:
+    """The web pages that the model found for an image, if it searched."""
+    external = saved.image.metadata.get("external")
+    sources = external.get("sources") if isinstance(external, Mapping) else None
+    return {"sources": sources} if sources else {}
 
 
 def _in_order(result: GenerationResult, saved: list[SavedImage]) -> list[SavedImage]:
@@ -318,9 +328,13 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
 def _without_images(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            name: f"<{len(inner):,} characters of base64>" if name == "data" else _without_images(inner)
+            name: f"<{len(inner):,} characters of base64>" if name in _IMAGES else _without_images(inner)
             for name, inner in value.items()
         }
     if isinstance(value, list):
         return [_without_images(inner) for inner in value]
     return value
+
+
+_IMAGES = ("data", "image_url")
+"""The fields of a request that hold an image, with each of the providers."""

@@ -87,6 +87,9 @@ def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
         A SHA-256 in hexadecimal.
     """
     content = {entry.name: _as_json(getattr(request, entry.name)) for entry in fields(request)}
+    if request.markup is None:
+        # What was kept before there was a markup is still found.
+        del content["markup"]
     text = json.dumps([user, where, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
