@@ -18,18 +18,27 @@ from ..untrusted_text import printable
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
+from .terminal import fitted, width_of
 
-__all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say"]
+__all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say", "show"]
 
 
-def say(text: str) -> None:
-    """Print a line on standard error, whatever is quoted in it. If that cannot be written, nothing stops."""
+def say(text: str, indent: int = 2) -> None:
+    """Print a line on standard error, whatever is quoted in it. If that cannot be written, nothing stops.
+
+    On a terminal it is broken between words; ``indent`` is for the lines after the first.
+    """
     # Without a standard error, print would use standard output.
     if sys.stderr is not None:
         try:
-            print(printable(text), file=sys.stderr, flush=True)
+            print(fitted(printable(text), width_of(sys.stderr), indent), file=sys.stderr, flush=True)
         except OSError:
             mute(sys.stderr)
+
+
+def show(text: str, indent: int = 2) -> None:
+    """Print a line of a result on standard output, broken like those of ``say``."""
+    print(fitted(printable(text), width_of(sys.stdout), indent))
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
@@ -55,7 +64,7 @@ def _escaped_if_unseen(found: re.Match[str]) -> str:
 
 def notices(all_notices: Iterable[Notice]) -> None:
     for notice in all_notices:
-        say(f"Note: {notice.message}")
+        say(f"Note: {notice.message}", indent=6)
 
 
 def error_object(error: ExternalError) -> dict[str, Any]:
@@ -87,9 +96,9 @@ def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int
             print_json({"error": error_object(known)})
             sys.stdout.flush()
             return code
-    say(f"Error: {known.message}")
+    say(f"Error: {known.message}", indent=7)
     if known.hint:
-        say(f"       {known.hint}")
+        say(f"       {known.hint}", indent=7)
     return code
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import anyio
 from PIL import Image, ImageDraw
-from rich.console import Console
-from rich.table import Table
 
 from ...request import GenerationRequest, InputImage
 from ...result import GenerationResult
@@ -20,6 +18,7 @@ from .. import report
 from ..exit_codes import INTERRUPTED
 from ..image_files import ImageFolder, SavedImage
 from ..progress_line import live_line
+from ..terminal import print_table
 from .generate import Run, make_images
 
 __all__ = ["run"]
@@ -43,13 +42,8 @@ def run(out: Path, *, as_json: bool) -> int:
     if as_json:
         report.print_json([_row_object(row) for row in rows])
         return 0
-    table = Table(title="Images from the sandbox: nothing was sent to a provider, and they cost nothing", box=None)
-    for heading in ("What", "Model", "Size", "Time", "Would cost", "File"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console = Console()
-    Console(width=max(console.width, 100) if console.is_terminal else 230).print(table)
+    report.show("Images from the sandbox: nothing was sent to a provider, and they cost nothing")
+    print_table([_cells(row) for row in rows])
     return 0
 
 
@@ -127,10 +121,16 @@ def _round_mask(size: Size) -> bytes:
     return buffer.getvalue()
 
 
-def _cells(row: _Row) -> tuple[str, ...]:
-    cost = "unknown" if row.result.cost_usd is None else f"${row.result.cost_usd:.4f}"
-    model = f"{row.result.provider}/{row.result.model}"
-    return (row.what, model, str(row.saved.image.size), f"{row.result.elapsed_s:.1f} s", cost, str(row.saved.path))
+def _cells(row: _Row) -> dict[str, str]:
+    cost = row.result.cost_usd
+    return {
+        "What": row.what,
+        "Model": f"{row.result.provider}/{row.result.model}",
+        "Size": str(row.saved.image.size),
+        "Time": f"{row.result.elapsed_s:.1f} s",
+        "Would cost": "unknown" if cost is None else f"${cost:.4f}",
+        "File": str(row.saved.path),
+    }
 
 
 def _row_object(row: _Row) -> dict[str, object]:

@@ -17,8 +17,9 @@ from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile
-from ...untrusted_text import ID, fit_to_show, printable
+from ...untrusted_text import ID, fit_to_show
 from ...version import VERSION
+from .. import report
 from ..common import open_root
 from ..exit_codes import WRONG_USAGE
 from ..remedies import command_line, with_root
@@ -45,9 +46,9 @@ def run(given_root: Path | None) -> int:
     def show(good: bool, text: str) -> None:
         nonlocal problems
         problems += not good
-        print(printable(f"{'ok   ' if good else 'WRONG'}  {text}"))
+        report.show(f"{'ok   ' if good else 'WRONG'}  {text}", indent=7)
 
-    print(f"invokeai_external {VERSION}, root {root}")
+    report.show(f"invokeai_external {VERSION}, root {root}")
     is_root = (root / "invokeai.yaml").is_file()
     name_root = f"{command_line('doctor')} --root INVOKE_ROOT"
     show(

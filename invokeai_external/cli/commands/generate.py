@@ -205,7 +205,7 @@ def _interrupted(done: Run, *, as_json: bool) -> int:
         for saved in done.saved:
             print(saved.path)
         for lost in done.not_saved:
-            report.say(f"Error: {lost}")
+            report.say(f"Error: {lost}", indent=7)
         report.say(f"{error}")
     return INTERRUPTED
 
@@ -228,7 +228,7 @@ def _print_result(result: GenerationResult, done: Run) -> None:
         print(saved.path)
     report.notices((*result.notices, *_saving_notices(done.saved)))
     for error in (*result.errors, *done.not_saved):
-        report.say(f"Error: {with_root(error, done.root)}")
+        report.say(f"Error: {with_root(error, done.root)}", indent=7)
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     report.say(f"{result.provider}/{result.model}: {len(result.images)} in {result.elapsed_s:.1f} s, {cost}")
 

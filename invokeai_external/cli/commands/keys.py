@@ -58,7 +58,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
     report.say(f"Saved the key for {info.name} in {path}")
     used = settings(root).credentials.get(provider, Credentials())
     if used.unpaired:
-        report.say(f"Note: {unpaired_error(provider, used, folder)}")
+        report.say(f"Note: {unpaired_error(provider, used, folder)}", indent=6)
     elif used.source != str(folder / API_KEYS_FILE):
         report.say(f"Note: The key in {used.source} is used instead: it has priority over this file.")
     elif used.base_url:
@@ -78,9 +78,9 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
         what = f"key from {row.source}" if row.key else "no key"
         where = f" (from {row.base_url_source})" if row.base_url_source not in (None, row.source) else ""
         unused = f"; not used: {', '.join(row.unused)}" if row.unused else ""
-        print(f"{row.provider}: {what}, at {row.base_url}{where}{unused}")
+        report.show(f"{row.provider}: {what}, at {row.base_url}{where}{unused}")
         if row.problem:
-            print(f"  {row.problem}")
+            report.show(f"  {row.problem}")
 
 
 def _row(current: Settings, info: ProviderConfig) -> _Row:
@@ -108,7 +108,7 @@ def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
     if as_json:
         report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
     else:
-        print(check.message)
+        report.show(check.message)
 
 
 async def _check(provider: str, root: Path | None) -> ConnectionCheck:

@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from ...images import metadata_files
 from ...images.errors import ImageError
 from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
-from ...untrusted_text import NAME, fit_to_show, printable
+from ...untrusted_text import NAME, fit_to_show
 from .. import report
 from ..common import open_root
 from ..image_files import read_sidecar, sidecar_of
@@ -65,7 +63,7 @@ def run(root: Path | None, *, as_json: bool) -> None:
     for image in found:
         cost = "cost unknown" if image.cost_usd is None else f"${image.cost_usd:.4f}"
         line = f"{image.path}  {image.model or 'unknown model'}  {image.created[:16].replace('T', ' ')}  {cost}"
-        typer.echo(" ".join(printable(line).splitlines()))
+        report.show(" ".join(line.splitlines()))
     if found:
         report.say(
             f"{len(found)} image(s) were paid for and are not in Invoke's gallery. The next run with the same "

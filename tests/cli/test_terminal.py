@@ -1,0 +1,75 @@
+"""What fits in a terminal: lines are broken between words, commands stay whole, and tables become paragraphs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from invokeai_external.cli.terminal import fitted
+
+COMMAND = "invokeai-external keys set openai --root '/my root'"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "broken"),
+    [
+        ("one two three", None, "one two three"),
+        ("one two three", 13, "one two three"),
+        ("one two three", 12, "one two\n  three"),
+        ("ok     one two three", 13, "ok     one\n  two three"),
+        ("    one two", 9, "    one\n  two"),
+        ("狐狐 狐狐", 8, "狐狐\n  狐狐"),
+        ("one\ntwo three", 6, "one\ntwo\n  three"),
+        (f"To set it, run: {COMMAND}", 20, f"To set it, run:\n  {COMMAND}"),
+        (f"Run '{COMMAND[:33]}' now.", 20, f"Run\n  '{COMMAND[:33]}'\n  now."),
+        ("Run: pip install 'a[b]'. Or do not.", 20, "Run:\n  pip install 'a[b]'\n  . Or do not."),
+        ("", 9, ""),
+    ],
+)
+def test_a_line_is_broken_between_words_and_not_in_a_command(text: str, width: int | None, broken: str) -> None:
+    assert fitted(text, width, indent=2) == broken
+
+
+def shown(width: int, *arguments: str) -> list[str]:
+    """The lines that a command prints in a terminal of this width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {**os.environ, "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    command = [sys.executable, "-m", "invokeai_external", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True):
+        os.close(theirs)
+        printed = b""
+        # Linux ends the output of a terminal with an error.
+        with suppress(OSError):
+            while data := os.read(ours, 65536):
+                printed += data
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode()).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize(
+    "command", ["keys list", "doctor", "generate x --size big", "demo --out {out}", "keys test openai"]
+)
+def test_no_word_is_broken(width: int, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    monkeypatch.chdir(tmp_path)
+    lines = shown(width, *command.format(out="out").split())
+    assert len(lines) > 1
+    # A word may be longer than the terminal is wide; it has a separate line then.
+    assert [
+        line for line in lines if len(line) > width and len(line.split()) > 2 and "invokeai-external" not in line
+    ] == []
+    assert [line for line in lines if "…" in line] == []
