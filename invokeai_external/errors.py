@@ -197,8 +197,11 @@ class CapabilityError(RequestError):
     code = "capability"
 
 
-class InvalidRequestError(RequestError):
-    """The request is not valid for any model, such as an empty prompt or a mask without an image."""
+class InvalidRequestError(RequestError, ValueError):
+    """The request is not valid for any model, such as an empty prompt or a mask without an image.
+
+    It is a ``ValueError`` too, so that values such as ``Size(0, 1)`` fail as Python's own do.
+    """
 
     code = "invalid_request"
 

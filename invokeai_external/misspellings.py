@@ -24,7 +24,7 @@ _NEARLY_THE_SAME = 0.8
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The end of the id of a snapshot."""
 
-_WORTH_ASKING = 0.6
+_WORTH_ASKING = 0.7
 """The same, for a name that is wrong in any case."""
 
 

@@ -36,6 +36,10 @@ class InputImage:
     name: str
     marks: Literal["black"] | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, bytes):
+            raise _wrong("data", "the bytes of a file", self.data, remedy="Read a file with read_image(path).")
+
     @property
     def sha256(self) -> str:
         """The SHA-256 of the file, in hexadecimal."""
@@ -139,8 +143,8 @@ def _parsed(name: str, value: object, kind: type[Size] | type[AspectRatio]) -> o
         if isinstance(value, tuple | list) and len(value) == 2 and all(type(number) is int for number in value):
             # By its text, so that the same numbers are valid.
             return kind.parse(f"{value[0]}x{value[1]}" if kind is Size else f"{value[0]}:{value[1]}")
-    except ValueError as error:
-        raise InvalidRequestError(f"{name}: {error}.") from None
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{name}: {error}") from None
     raise _wrong(name, f"{kind.__name__}, text or two numbers", value)
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from .errors import InvalidRequestError
+
 __all__ = [
     "AspectRatio",
     "FixedSizing",
@@ -37,6 +39,12 @@ _SAME_RATIO = 0.03
 16:9."""
 
 
+def _check_positive(width: object, height: object, problem: str) -> None:
+    """Raise InvalidRequestError unless both are whole numbers from 1 up."""
+    if not all(type(edge) is int and edge > 0 for edge in (width, height)):
+        raise InvalidRequestError(problem)
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """The width and height of an image in pixels, both at least 1."""
@@ -45,19 +53,18 @@ class Size:
     height: int
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"{self} is not a valid size: both edges must be at least 1 pixel")
+        _check_positive(self.width, self.height, f"{self} is not a valid size: both edges must be at least 1 pixel.")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse a size such as ``1536x864``.
 
         Raises:
-            ValueError: The text has another form, which the message says.
+            InvalidRequestError: The text has another form, which the message says.
         """
         match = re.fullmatch(r"\s*(\d{1,6})\s*[xX\u00d7]\s*(\d{1,6})\s*", text)
         if match is None:
-            raise ValueError(f"{text!r} is not a valid size: write it like 1536x864")
+            raise InvalidRequestError(f"{text!r} is not a valid size: write it like 1536x864.")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -81,16 +88,19 @@ class AspectRatio:
     width: int
     height: int
 
+    def __post_init__(self) -> None:
+        _check_positive(self.width, self.height, f"{self} is not a valid aspect ratio: write it like 16:9.")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse a ratio such as ``16:9``.
 
         Raises:
-            ValueError: The text has another form, which the message says.
+            InvalidRequestError: The text has another form, which the message says.
         """
         match = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
         if match is None or not int(match[1]) or not int(match[2]):
-            raise ValueError(f"{text!r} is not a valid aspect ratio: write it like 16:9")
+            raise InvalidRequestError(f"{text!r} is not a valid aspect ratio: write it like 16:9.")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -124,11 +134,11 @@ def image_size_edge(image_size: str) -> int:
     """The edge in pixels of a square of a named image size: 512 for ``512``, 2048 for ``2K``.
 
     Raises:
-        ValueError: The text has another form, which the message says.
+        InvalidRequestError: The text has another form, which the message says.
     """
     match = re.fullmatch(r"\s*(\d{1,4})\s*([kK]?)\s*", image_size)
     if match is None or not int(match[1]):
-        raise ValueError(f"{image_size!r} is not a valid image size: write it like 1K, 2K or 4K")
+        raise InvalidRequestError(f"{image_size!r} is not a valid image size: write it like 1K, 2K or 4K.")
     return int(match[1]) * (1024 if match[2] else 1)
 
 
@@ -262,7 +272,7 @@ class FixedSizing(_Frozen):
         return size in self.sizes
 
     def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
+        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
         return SizeChoice() if request.is_open else _nearest_choice(self.presets(), request.in_pixels())
 
 
@@ -303,7 +313,7 @@ class PresetSizing(_Frozen):
         return any(preset.size == size for preset in self.presets())
 
     def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
+        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
         if request.is_open:
             return SizeChoice()
         if request.size:
@@ -390,7 +400,7 @@ class FlexibleSizing(_Frozen):
         )
 
     def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises ValueError if its image size is not valid."""
+        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
         if request.is_open:
             return SizeChoice()
         if request.size and self.allows(request.size):

@@ -24,14 +24,17 @@ from invokeai_external import (
     GenerationRequest,
     InputImage,
     InvalidRequestError,
+    Limits,
     NotSavedError,
     Progress,
     Received,
+    Registry,
     RequestError,
     Sending,
     Service,
     ServiceStateError,
     Settings,
+    SettingsError,
     Size,
     generate_sync,
     load_settings,
@@ -361,3 +364,47 @@ def test_the_former_name_of_dry_run_works_and_names_the_new_one(settings: Settin
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert service.dry_run(request) == former
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda: Size(0, 1), InvalidRequestError),
+        (lambda: Size(1, -1), InvalidRequestError),
+        (lambda: Size(1.5, 1), InvalidRequestError),  # type: ignore[arg-type]
+        (lambda: Size("1", 1), InvalidRequestError),  # type: ignore[arg-type]
+        (lambda: Size(True, 1), InvalidRequestError),
+        (lambda: Size.parse("0x5"), InvalidRequestError),
+        (lambda: Size.parse("large"), InvalidRequestError),
+        (lambda: AspectRatio(1, 0), InvalidRequestError),
+        (lambda: AspectRatio.parse("wide"), InvalidRequestError),
+        (lambda: InputImage("fox.png", "fox.png"), InvalidRequestError),  # type: ignore[arg-type]
+        (lambda: read_image("a\0b"), InvalidRequestError),
+        (lambda: image().save("a\0b"), NotSavedError),
+        (lambda: Registry().resolve(None), InvalidRequestError),  # type: ignore[arg-type]
+        (lambda: Service("a folder"), InvalidRequestError),  # type: ignore[arg-type]
+        (lambda: Limits(concurrency=0), SettingsError),
+        (lambda: Limits(max_wait=3), SettingsError),  # type: ignore[call-arg]
+        (lambda: Limits.model_validate({"metadata": "embd"}), SettingsError),
+    ],
+)
+def test_a_value_that_cannot_be_made_is_an_external_error(
+    make: Callable[[], object], kind: type[ExternalError]
+) -> None:
+    with pytest.raises(ExternalError) as caught:
+        make()
+    assert type(caught.value) is kind
+
+
+def test_an_error_of_the_limits_names_the_field_and_asks_whether_another_was_meant() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Limits(max_wait=3)  # type: ignore[call-arg]
+    assert [fact for fact in ("settings.max_wait", "max_wait_s?") if fact not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("call", ["plan", "dry_run"])
+def test_a_prompt_in_place_of_a_request_is_an_external_error(call: str, settings: Settings) -> None:
+    with pytest.raises(InvalidRequestError, match="GenerationRequest"):
+        getattr(Service(settings, sandbox=True), call)("a red fox")
+    with pytest.raises(InvalidRequestError, match="GenerationRequest"):
+        generate_sync("a red fox", settings=settings, sandbox=True)  # type: ignore[arg-type]

@@ -251,7 +251,7 @@ def test_a_snapped_size_is_within_half_a_grid_step_of_the_request() -> None:
 def test_the_error_of_a_size_that_is_not_valid_shows_the_form(
     parse: Callable[[str], object], text: str, example: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"{re.escape(text)}.*{re.escape(example)}$"):
+    with pytest.raises(ValueError, match=rf"{re.escape(text)}.*{re.escape(example)}\.$"):
         parse(text)
 
 

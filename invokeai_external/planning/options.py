@@ -107,7 +107,7 @@ _COMPRESSIBLE = ("jpeg", "webp")
 def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not option.minimum <= number <= option.maximum or (option.whole and not number.is_integer()):
         kind = "a whole number" if option.whole else "a number"

@@ -236,10 +236,7 @@ def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, l
         image_size=request.image_size or None,
         natural_ratio=natural_ratio(request),
     )
-    try:
-        choice = model.sizing.choose(wanted)
-    except ValueError as error:
-        raise InvalidRequestError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+    choice = model.sizing.choose(wanted)
     notices = []
     if not wanted.is_met_by(choice):
         instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is used instead"

@@ -144,6 +144,8 @@ class Registry:
             UnknownProviderError: There is no such provider.
             InvalidRequestError: The id is misspelt, or is unknown and has no provider, or is missing.
         """
+        if not isinstance(reference, str):
+            raise InvalidRequestError(f"A model's name must be text, not {type(reference).__name__}.")
         today = self._today()
         found = self._find(reference, today)
         return replace(found, model=self._as_of(today, found.model))

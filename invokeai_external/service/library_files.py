@@ -24,10 +24,10 @@ def read_image(path: str | os.PathLike[str]) -> InputImage:
     file = Path(path)
     try:
         return InputImage(file.read_bytes(), file.name)
-    except OSError as error:
-        raise InvalidRequestError(
-            f"{file} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."
-        ) from None
+    # A path with a zero byte is a ValueError.
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or "no such file"
+        raise InvalidRequestError(f"{file} cannot be read: {why}.", remedy="Check the path of the image.") from None
 
 
 def read_mask(path: str | os.PathLike[str], *, marks: Literal["white", "black"] = "white") -> InputImage:
@@ -77,7 +77,8 @@ def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: b
             f"{error.filename2 or error.filename or file} already exists.",
             remedy="Save the image under another name, or with overwrite=True.",
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or "the name is not valid"
         raise NotSavedError(
-            f"{file} could not be written: {error.strerror}.", remedy="Save the image in another folder."
+            f"{file} could not be written: {why}.", remedy="Save the image in another folder."
         ) from None

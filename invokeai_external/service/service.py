@@ -79,6 +79,11 @@ class Service:
     ) -> None:
         if sandbox and http_client:
             raise InvalidRequestError("The sandbox in process sends nothing over an http_client.")
+        if not isinstance(settings, Settings):
+            raise InvalidRequestError(
+                f"The settings must be Settings, not {type(settings).__name__}.",
+                remedy="Read them with load_settings(folder).",
+            )
         self.registry = Registry(settings.models, today=today)
         self._settings = with_sandbox(settings) if sandbox else settings
         limits = settings.limits
@@ -129,6 +134,7 @@ class Service:
 
     def plan(self, request: GenerationRequest) -> Plan:
         """What would be sent; nothing is sent. Raises a RequestError if the model does not support the request."""
+        _check_request(request)
         resolved = self.resolve(request.model)
         model, notices = resolved.model, resolved.notices
         if request.previews and model.previews and not self._caller.supports_streams(model.provider):
@@ -173,6 +179,7 @@ class Service:
             BaseException: Whatever ``on_progress`` raises, as it is; the calls are ended.
         """
         self._check_state()
+        _check_request(request)
         started = time.monotonic()
         access = self._access(self.resolve(request.model).model.provider)
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
@@ -286,6 +293,14 @@ def _this_run() -> object:
         run = object()
         _RUN.set(run)
         return run
+
+
+def _check_request(request: object) -> None:
+    if not isinstance(request, GenerationRequest):
+        raise InvalidRequestError(
+            f"The request must be a GenerationRequest, not {type(request).__name__}.",
+            remedy='Write it like: GenerationRequest(prompt="a red fox")',
+        )
 
 
 def _type_of(data: bytes, max_pixels: int) -> str | None:

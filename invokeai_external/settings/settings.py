@@ -16,11 +16,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InvalidRequestError, Remedy, RequestError, SettingsError, UnknownProviderError
+from ..misspellings import or_nearest
 from ..providers import catalog
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..providers.schema import MODEL_FIELDS
@@ -40,7 +41,7 @@ from .keys import (
     variable_name,
 )
 from .root import root_folder
-from .yaml_file import YamlFile
+from .yaml_file import YamlFile, problem_of
 
 __all__ = [
     "Credentials",
@@ -77,6 +78,9 @@ class Limits(BaseModel):
         look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
         freeze_gc: In Invoke, shorten the pause between two runs, by excluding what was loaded at the start from
             Python's garbage collection.
+
+    Raises:
+        SettingsError: A value is not valid, or there is no such field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -95,6 +99,19 @@ class Limits(BaseModel):
     keep_originals: bool = False
     look_ahead: bool = True
     freeze_gc: bool = True
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                name = ".".join(map(str, first["loc"]))
+                raise SettingsError(
+                    f"settings.{name}: {problem_of(first)}.",
+                    remedy=or_nearest(name, type(self).model_fields).strip() or None,
+                ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +265,11 @@ def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
         if fields is not None and not isinstance(fields, dict):
             raise file.error(line, f"models.{reference} must hold 'name: value' lines")
     try:
-        limits = Limits.model_validate(file.data.get("settings") or {})
-    except ValidationError as error:
-        raise file.error_of(error, ("settings",), Limits.model_fields) from None
+        limits = Limits(**{str(name): value for name, value in (file.data.get("settings") or {}).items()})
+    except SettingsError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        raise file.error_of(error.__cause__, ("settings",), Limits.model_fields) from None
     user_models = UserModels({str(reference): fields or {} for reference, fields in models.items()}, file)
     if limits.default_model:
         try:

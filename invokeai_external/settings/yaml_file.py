@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..misspellings import or_nearest
 from ..regular_files import read_regular_file
 from ..untrusted_text import fit_to_show
 
-__all__ = ["YamlFile"]
+__all__ = ["YamlFile", "problem_of"]
 
 
 _MOST_BYTES = 1_000_000
@@ -96,6 +96,12 @@ def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
+def problem_of(mistake: Mapping[str, Any]) -> str:
+    """What is wrong, in plain words, according to one of pydantic's errors; without a full stop."""
+    message: str = mistake["msg"]
+    return _IN_PLAIN_WORDS.get(mistake["type"], message.removeprefix("Value error, ").rstrip("."))
+
+
 class YamlFile:
     """A YAML file that is a mapping, and the lines of its fields."""
 
@@ -147,11 +153,10 @@ class YamlFile:
         line, known = self.find(place)
         if first["type"] == "missing":
             known = (*known, place[-1])
-        what = _IN_PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
         remedy = None
         if first["type"] == "extra_forbidden" and (meant := or_nearest(place[-1], fields)):
             remedy = f"{meant}Correct that line, then try again."
-        return self.error(line, f"{'.'.join(known)}: {what}", remedy)
+        return self.error(line, f"{'.'.join(known)}: {problem_of(first)}", remedy)
 
     def find(self, place: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         """The line of the deepest field on the path to a place, and the part of the path that the file has."""

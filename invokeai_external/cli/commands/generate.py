@@ -192,8 +192,8 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
     """The value of a size option; None if it is missing, empty or ``auto``, which is OpenAI's word."""
     try:
         return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
-    except ValueError as error:
-        raise InvalidRequestError(f"{flag}: {error}.", remedy=f"Correct the value of {flag}.") from None
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{flag}: {error}", remedy=f"Correct the value of {flag}.") from None
 
 
 def _interrupted(done: Run, *, as_json: bool) -> int:
