@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["ImageError", "ImageErrorCode", "TooManyPixelsError", "damaged", "truncated", "unreadable"]
+__all__ = [
+    "ImageError",
+    "ImageErrorCode",
+    "TooManyPixelsError",
+    "damaged",
+    "too_many_parts",
+    "truncated",
+    "unreadable",
+]
 
 ImageErrorCode = Literal[
     "damaged",
@@ -42,6 +50,10 @@ class TooManyPixelsError(ImageError):
 
 def unreadable() -> ImageError:
     return ImageError("The file is not a readable image.", "unreadable")
+
+
+def too_many_parts(most: int) -> ImageError:
+    return ImageError(f"The image file has more than {most:,} parts, which no program writes.", "damaged")
 
 
 def truncated() -> ImageError:

@@ -48,7 +48,7 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     unless the colours had to be converted; then they are sRGB.
 
     Args:
-        data: The file, in any format that Pillow reads, up to 200 million pixels.
+        data: The file, in any format that Pillow reads, up to 100 million pixels.
         max_bytes: The limit in bytes. A larger image is scaled down in steps, with its ratio and its alpha.
 
     Raises:

@@ -135,14 +135,16 @@ def from_square(data: bytes, image_size: Size) -> bytes:
     """The image inside a square that ``square_rgba`` made and a provider edited, as PNG.
 
     Args:
-        data: The square, with any edge.
+        data: The square, with any edge; an image of another ratio counts as a stretched square.
         image_size: The size of the original image, upright; its ratio decides what part of the square to return.
 
     Raises:
         ImageError: The square cannot be read.
     """
     image, profile = decoded(data)
-    left, top, (width, height) = _contained(image_size, image.width)
+    # Of an image that is not square, the same part of each side: a square of its longer side could be a billion pixels.
+    left, _, (width, _) = _contained(image_size, image.width)
+    _, top, (_, height) = _contained(image_size, image.height)
     return encoded_png(image.crop((left, top, left + width, top + height)), profile)
 
 

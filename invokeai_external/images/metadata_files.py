@@ -34,6 +34,10 @@ _DEEPEST = 100
 """How deep the metadata in a file may be nested; what this module writes is four deep."""
 
 
+_LONGEST = 1 << 24
+"""How long the metadata in a file may be, in characters; JSON takes up to thirty times its length in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """An image and its metadata, ready to be written to disk.
@@ -173,7 +177,9 @@ def _shortened(metadata: Mapping[str, Any], characters: int) -> dict[str, Any]:
 
 
 def _loads(text: str | bytes) -> object:
-    """The value of untrusted JSON, without infinite numbers; None if the text is not JSON or is nested too deep."""
+    """The value of untrusted JSON, without infinite numbers; None if the text is not JSON, too long or too deep."""
+    if len(text) > _LONGEST:
+        return None
     try:
         value: object = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
     except (ValueError, RecursionError):

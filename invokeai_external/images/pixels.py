@@ -29,8 +29,12 @@ __all__ = [
     "verify_pixels",
 ]
 
-MAX_PIXELS = 200_000_000
-"""The most pixels that are decoded; as RGBA they take 800 MB of memory."""
+MAX_PIXELS = 100_000_000
+"""The most pixels of an image: decoded, and once more turned or scaled, they take 800 MB of memory."""
+
+_MOST_DECODED_AT_COST = 64_000_000
+"""The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other
+plugins, of which some take seconds for as many."""
 
 _REFUSED_FORMATS = frozenset({"EPS"})
 """Pillow reads an EPS file by running it as a program in Ghostscript."""
@@ -183,19 +187,18 @@ def _opened_by_pillow(container: Container) -> ImageFile.ImageFile:
     """
     if isinstance(container, Png):
         container.verify()
+    if container.mime_type == "image/webp":
+        check_pixels(container.size, _MOST_DECODED_AT_COST)
     return _PLUGINS[container.mime_type](io.BytesIO(container.stripped()))
 
 
 @contextmanager
 def open_other_format(data: bytes) -> Iterator[ImageFile.ImageFile]:
-    """A file in a format other than PNG, JPEG and WebP, opened but not decoded.
-
-    Pillow has its own limit: it warns above 89 million pixels and refuses twice as many.
-    """
+    """A file in a format other than PNG, JPEG and WebP, opened but not decoded."""
     with unreadable_on_failure(), Image.open(io.BytesIO(data)) as image:
         if image.format in _REFUSED_FORMATS:
             raise unreadable()
-        check_pixels(Size(*image.size))
+        check_pixels(Size(*image.size), _MOST_DECODED_AT_COST)
         yield image
 
 
@@ -206,7 +209,9 @@ def _as_rgb(image: Image.Image) -> Pixels:
         image, space = _as_srgb(image, profile if space == b"CMYK" else b""), b""
     elif image.mode[0] in "IF":
         image = _as_grey(image)
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     image.info = {}  # or Pillow writes comments and more from here into its files
     return Pixels(image, profile if space == b"RGB " else None)
 

@@ -114,6 +114,39 @@ def test_an_invalid_png(parts: list[tuple[bytes, bytes]]) -> None:
         mask_from_file(png(parts))
 
 
+VP8 = samples.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP"))[0][1]
+VP8L = samples.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP", lossless=True))[0][1]
+JPEG_8X8 = encoded(painted("RGB", (8, 8)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("most", "of_parts"),
+    [
+        (65_000, lambda count: png([(b"IHDR", header()), *[(b"abCd", b"")] * count, PIXELS, END])),
+        (9_900, lambda count: JPEG_8X8[:2] + b"\xff\xfe\0\2" * count + JPEG_8X8[2:]),
+        (98, lambda count: JPEG_8X8[:-2] + b"\xff\xda\0\x06\1\1\0\0\x3f\0" * count + JPEG_8X8[-2:]),
+        (9_900, lambda count: samples.riff([(b"VP8 ", VP8), *[(b"abcd", b"")] * count])),
+    ],
+    ids=["PNG chunks", "JPEG segments", "JPEG scans", "WebP chunks"],
+)
+def test_the_parts_of_a_file_are_counted(most: int, of_parts: Callable[[int], bytes]) -> None:
+    """A part of four bytes takes hundreds in memory, and a scan a pass over all pixels."""
+    assert size_of(of_parts(most)).pixels > 0
+    with image_error("damaged"):
+        size_of(of_parts(most + most // 10))
+
+
+def test_the_more_pixels_a_jpeg_has_the_fewer_scans_may_pass_over_them() -> None:
+    def scanned(scans: int) -> bytes:
+        at = JPEG_8X8.index(b"\xff\xc0") + 5
+        large = JPEG_8X8[:at] + struct.pack(">HH", 7000, 7000) + JPEG_8X8[at + 4 :]
+        return large[:-2] + b"\xff\xda\0\x06\1\1\0\0\x3f\0" * (scans - 1) + large[-2:]
+
+    assert size_of(scanned(18)) == Size(7000, 7000)
+    with image_error("damaged"):
+        size_of(scanned(30))
+
+
 def test_interlaced_png() -> None:
     # Adam7 with 1x1 pixels has a single pass.
     assert inspect_image(png([(b"IHDR", header(1, 1, rest=b"\0\0\1")), PIXELS, END]), max_pixels=1).size == Size(1, 1)
@@ -144,10 +177,6 @@ def test_an_invalid_jpeg(data: bytes) -> None:
 def test_a_jpeg_may_have_bytes_between_its_segments() -> None:
     data = jpeg_with(b"\xff\xff\xff\xfe\0\x03!junk")
     assert inspect_image(data, max_pixels=MOST).size == Size(8, 8)
-
-
-VP8 = samples.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP"))[0][1]
-VP8L = samples.riff_chunks(encoded(painted("RGB", (8, 8)), "WEBP", lossless=True))[0][1]
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,12 @@ class TestSquare:
         larger = image_of(square).resize((max(size) * 2,) * 2, Image.Resampling.NEAREST)
         assert image_of(from_square(encoded(larger, "PNG"), Size(*size))).size == (size[0] * 2, size[1] * 2)
 
+    @pytest.mark.parametrize(("received", "part"), [((30_000, 1), (30_000, 1)), ((1, 30_000), (1, 20_000))])
+    def test_a_square_that_is_not_one_is_cut_within_its_edges(
+        self, received: tuple[int, int], part: tuple[int, int]
+    ) -> None:
+        assert image_of(from_square(encoded(Image.new("RGB", received), "PNG"), Size(900, 600))).size == part
+
     def test_its_own_transparency_stays(self) -> None:
         image = painted("RGBA", (8, 8))
         assert image_of(square_rgba(encoded(image, "PNG"), edge=8, max_bytes=ROOM)).tobytes() == image.tobytes()

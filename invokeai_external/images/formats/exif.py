@@ -31,6 +31,10 @@ _NEW_BLOCK = (
 """The smallest EXIF block: a table that points to an Exif table, which says that it is EXIF 2.3."""
 
 
+_MOST_TEXT = 1 << 24
+"""The largest user comment that is parsed, in bytes: JSON takes up to thirty times its length in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """A table of a block: ``entries`` are its raw entries by tag, ``next`` is the raw offset of the next table."""
@@ -66,6 +70,8 @@ def read_texts(block: bytes) -> dict[str, str]:
         block, order, root = _open(block)
         start, end = _comment(order, _exif_table(block, order, root))
     except (struct.error, KeyError):
+        return {}
+    if end - start > _MOST_TEXT:
         return {}
     comment = block[start:end]
     if not comment.startswith(_ASCII):

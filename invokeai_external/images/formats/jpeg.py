@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
-from ..errors import ImageError, damaged, truncated, unreadable
+from ..errors import ImageError, damaged, too_many_parts, truncated, unreadable
 from . import exif
 
 __all__ = ["Jpeg"]
@@ -34,6 +34,15 @@ _C2PA = re.compile(
 
 _EXIF_MOST = 0xFFFF - 2 - len(_EXIF)
 """The largest EXIF block in bytes: the length of a segment has 16 bits and counts itself."""
+
+
+_MOST_SEGMENTS = 10_000
+"""The most segments of a file: they hold 655 MB. Profiles, previews and manifests take some hundred."""
+
+_USUAL_SCANS, _MOST_SCANS, _MOST_SCANNED = 16, 100, 1_000_000_000
+"""How many scans a file may have: always the first, and up to the second if it has so few pixels that all scans of them
+together are at most the third. A progressive file has about ten; each may be of a few bytes, and decoding it takes a
+pass over all pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,9 @@ class Jpeg:
         if not width or not height:
             raise unreadable()
         self.size = Size(width, height)
+        most = max(_USUAL_SCANS, min(_MOST_SCANS, _MOST_SCANNED // self.size.pixels))
+        if sum(segment.marker == _SOS for segment in self._segments) > most:
+            raise too_many_parts(most)
         self.is_plain = components < 4
         self.is_signed = any(s.marker == _APP11 and _C2PA.match(data, s.body, s.end) for s in self._segments)
 
@@ -138,7 +150,7 @@ class Jpeg:
 def _walk(data: bytes) -> Iterator[_Segment]:
     """The segments after SOI, up to and including EOI; a scan includes its compressed data."""
     position = 2
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         found = _MARKER.search(data, position)
         if found is None:
             raise truncated()
@@ -161,3 +173,4 @@ def _walk(data: bytes) -> Iterator[_Segment]:
             end = after.start()
         yield _Segment(marker, position, found.start(), found.end() + 2, end)
         position = end
+    raise too_many_parts(_MOST_SEGMENTS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
-from ..errors import ImageError, damaged, truncated, unreadable
+from ..errors import ImageError, damaged, too_many_parts, truncated, unreadable
 from . import exif
 
 __all__ = ["Png"]
@@ -37,6 +37,10 @@ _DEFLATE_MOST = 1032
 
 _MOST_INFLATED = 1 << 24
 """How many bytes all compressed texts of a file may inflate to: a small file could inflate to gigabytes."""
+
+
+_MOST_CHUNKS = 1 << 16
+"""The most chunks of a file: with libpng's 8 kB for each chunk of pixels, a file of 512 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,7 @@ _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 def _walk(data: bytes) -> Iterator[_Chunk]:
     position = len(SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
+    for _ in range(_MOST_CHUNKS):
         if position + 12 > len(data):
             raise truncated()
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -191,7 +194,10 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
         if end > len(data):
             raise truncated()
         yield _Chunk(kind, position, end)
+        if kind == b"IEND":
+            return
         position = end
+    raise too_many_parts(_MOST_CHUNKS)
 
 
 def _keyword(body: bytes) -> bytes:

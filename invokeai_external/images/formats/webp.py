@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
-from ..errors import truncated, unreadable
+from ..errors import too_many_parts, truncated, unreadable
 from . import exif
 
 __all__ = ["WebP"]
@@ -18,6 +18,10 @@ _SHOWN = _PIXELS | {b"VP8X", b"ICCP", b"ANIM", b"ALPH"}
 
 _HAS_ANIMATION, _HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x02, 0x04, 0x08, 0x10
 """The flags in the first byte of a ``VP8X`` chunk."""
+
+
+_MOST_CHUNKS = 10_000
+"""The most chunks of a file: each frame of an animation is one, and Pillow reads them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ def _walk(data: bytes, end: int) -> Iterator[_Chunk]:
     if end > len(data):
         raise truncated()
     position = 12
-    while position < end:
+    for _ in range(_MOST_CHUNKS):
+        if position == end:
+            return
         if position + 8 > end:
             raise truncated()
         kind, size = struct.unpack_from("<4sI", data, position)
@@ -127,6 +133,7 @@ def _walk(data: bytes, end: int) -> Iterator[_Chunk]:
         if position > end:
             raise truncated()
         yield _Chunk(kind, body, size)
+    raise too_many_parts(_MOST_CHUNKS)
 
 
 def _header(kind: bytes, content: memoryview) -> tuple[int, int, int]:
