@@ -66,9 +66,7 @@ def png(mode: str, colour: int) -> InputImage:
 def request_of(node: Json, connected: set[tuple[str, str]]) -> GenerationRequest:
     """The request of a node, with a sample prompt and image for each connected input."""
     values = {name: field.get("value") for name, field in node["inputs"].items()}
-    # What a connection gives, or the user drops on a field of this name.
     given = {name for node_id, name in connected if node_id == node["id"]}
-    given |= {name for name, field in node["inputs"].items() if field["label"] == "Your image"}
     size = Size(values["width"], values["height"])
     return GenerationRequest(
         prompt="connected" if "prompt" in given else values["prompt"],

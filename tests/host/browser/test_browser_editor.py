@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from ..conftest import NewInvoke
@@ -25,6 +27,8 @@ FIELDS = {
     "openai": [*FIELDS_OF_BOTH, "Quality", "Background", "Input Fidelity", "Moderation", "Previews"],
 }
 PROMPT = "a brass lantern"
+OWN_IMAGE = "Your image"
+"""The label of the field for one's own image."""
 TITLES = {"gemini": "Gemini Image", "openai": "OpenAI Image"}
 
 
@@ -57,6 +61,13 @@ def page(invoke: Invoke, open_page: OpenPage) -> InvokePage:
     page = open_page(invoke)
     page.open_tab("Workflows")
     return page
+
+
+@pytest.fixture(scope="module")
+def own_image(tmp_path_factory: pytest.TempPathFactory, photo: Image.Image) -> Path:
+    file = tmp_path_factory.mktemp("own") / "photo.png"
+    photo.save(file)
+    return file
 
 
 def load(page: InvokePage, name: str) -> None:
@@ -101,7 +112,7 @@ def back_to_the_form(page: InvokePage) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_opens_without_a_warning_and_is_ready_to_run(page: InvokePage, name: str) -> None:
+def test_an_example_opens_without_a_warning_and_is_ready_to_run(page: InvokePage, name: str, own_image: Path) -> None:
     example = EXAMPLES[name]
     load(page, example["name"])
     assert [re.sub(r" \(\d+\)$", "", notice) for notice in page.notices()] == ["Workflow Loaded"]
@@ -114,6 +125,11 @@ def test_an_example_opens_without_a_warning_and_is_ready_to_run(page: InvokePage
                 expect(page.raw.get_by_text(value, exact=True)).to_be_visible()
             if place["fieldName"] == "model":
                 expect(page.raw.get_by_text(value["name"], exact=True).first).to_be_visible()
+    own = page.raw.get_by_text(OWN_IMAGE, exact=True)
+    if own.count():
+        # Without an image to edit, the run would make another image, and cost as much.
+        expect(page.invoke_button).to_be_disabled()
+        page.raw.locator("input[type=file]").first.set_input_files(own_image)
     expect(page.invoke_button).to_be_enabled()
 
 
