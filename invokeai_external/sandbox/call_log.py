@@ -47,6 +47,11 @@ class Outcome:
         if self.entry and self.entry["outcome"] is None:
             self.entry["outcome"] = outcome
 
+    def meter(self, bill: Mapping[str, object]) -> None:
+        """Log what the service would bill for the request."""
+        if self.entry:
+            self.entry["metered"] = bill
+
     def sends(self, images: Iterable[bytes]) -> None:
         """Log the complete image files that are about to be sent, by their SHA-256."""
         if self.entry:
@@ -65,7 +70,8 @@ class CallLog:
         """Log a request; ``content`` is its ``json`` body or its multipart ``fields``, without image bytes.
 
         Its ``outcome`` is the status of the response, ``abandoned``, ``cut short``, or None while it is open; its
-        ``images`` are the SHA-256 of the complete image files in the response, without previews.
+        ``images`` are the SHA-256 of the complete image files in the response, without previews. ``metered`` is what
+        the service would bill, even if the response does not reach the client; None if it would bill nothing.
         """
         entry: dict[str, object] = {
             "method": request.method,
@@ -74,6 +80,7 @@ class CallLog:
             "headers": _without_credentials(request.headers),
             "outcome": None,
             "images": [],
+            "metered": None,
             **content,
         }
         Outcome.of(request.scope).entry = entry

@@ -67,9 +67,10 @@ def openai_error(
     param: str | None = None,
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
+    **more: object,
 ) -> Refusal:
-    """An error of OpenAI: ``kind`` is its field ``type``, ``param`` the invalid parameter."""
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    """An error of OpenAI: ``kind`` is its field ``type``, ``param`` the invalid parameter, ``more`` further fields."""
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code, **more}}
     return Refusal(status, body, {"x-request-id": request_id(), **(headers or {})})
 
 

@@ -103,7 +103,11 @@ FAULTS: Mapping[str, FaultKind] = {
         {"status": Param(504, (504, 520, 522, 524))},
     ),
     "organization_not_verified": FaultKind("HTTP 403: the organisation is not verified", providers=("openai",)),
-    "moderation": FaultKind("HTTP 400: moderation_blocked", {"violation": Param("violence")}, providers=("openai",)),
+    "moderation": FaultKind(
+        "HTTP 400: moderation_blocked; stage: of the prompt and the input images, or of the finished image",
+        {"violation": Param("violence"), "stage": Param("input", ("input", "output", "unknown"))},
+        providers=("openai",),
+    ),
     "blocked_prompt": FaultKind(
         "HTTP 200 with promptFeedback and no candidates", {"reason": Param("PROHIBITED_CONTENT")}, providers=("gemini",)
     ),

@@ -17,19 +17,20 @@ from fastapi.responses import JSONResponse, Response
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .call_log import describe_bytes, hide_key_in_query
+from .call_log import Outcome, describe_bytes, hide_key_in_query
 from .codec import MIME_TYPES, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import gemini_error
 from .faults import Fault
 from .gemini_faults import error_chunk, fault_body, raise_fault_error
-from .gemini_request import ContentCall, decode_base64, read_call, served_config, signs_thoughts
-from .gemini_schema import with_snake_case_names
+from .gemini_request import MAX_TEMPERATURE, ContentCall, decode_base64, read_call, served_config, signs_thoughts
+from .gemini_schema import snake_case, with_snake_case_names
+from .gemini_tokens import count_gemini_tokens, count_hidden_text, count_thoughts
 from .gemini_tools import grounding_metadata
+from .meter import Tokens, metered, text_tokens
 from .models import listed_models
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import state_of
-from .tokens import gemini_image_tokens, gemini_input_image_tokens, text_tokens
 
 __all__ = ["router"]
 
@@ -40,8 +41,11 @@ _TEXT = "Here is the image you asked for."
 _DESCRIPTION = "A quiet landscape with layered hills under a soft gradient of light."
 _THOUGHT = "**Composing the scene**\n\nI am sketching the light and the layers first, then the details."
 _THOUGHT_EDGE = 256
-_JPEG_MODEL = "gemini-3.1-flash-lite-image"
-"""Third parties report JPEG from the 3.x models and PNG from 2.5; here one model returns JPEG, so that both occur."""
+_SPEAKS_ONCE_IN = 4
+"""How often a model adds text to its image: not always, in recorded traffic; how often is a guess."""
+
+_PAGE_SIZE = 50
+"""How many models a page lists by default (recorded traffic)."""
 
 
 @router.post("/{version}/models/{model}:generateContent")
@@ -81,19 +85,20 @@ async def _response_body(request: Request, version: str, model: str) -> tuple[di
     _check_key(request, query_key)
     fault = state.faults.take("gemini")
     raise_fault_error(fault)
-    await apply_wire_fault(fault, request)
     if broken:
         raise gemini_error(400, f"Invalid JSON payload received. {broken}")
     config = served_config(model, version, serves=state.serves)
-    call = read_call(body, config, model)
+    call = read_call(body, config, model, version)
     answer = fault_body(fault)
-    drawing = None
+    tokens = _count(call, answer, fault)
+    Outcome.of(request.scope).meter(metered(config.id, tokens, 0 if answer else len(call.searches)))
+    await apply_wire_fault(fault, request)
     if answer is None:
         drawing = await anyio.to_thread.run_sync(_draw, call, fault) if call.gives_image else None
         answer = {"candidates": [{**_candidate(call, drawing, fault), **_grounding(call)}]}
     whole = {
         **answer,
-        "usageMetadata": _usage(call, drawing, answer),
+        "usageMetadata": _usage(tokens),
         "modelVersion": model,
         "responseId": secrets.token_urlsafe(16),
     }
@@ -148,14 +153,24 @@ def _event(chunk: object) -> bytes:
 
 @router.get("/{version}/models")
 async def list_models(request: Request, version: str) -> Response:
-    """All models that are served, on one page."""
+    """The models that are served, by pages: ``pageSize`` of them after ``pageToken``."""
     state = state_of(request)
     query_key = _take_query_key(request)
     state.calls.record(request)
     _check_version(request, version)
     _check_key(request, query_key)
-    models = listed_models("gemini", serves=state.serves)
-    return JSONResponse({"models": [_model_card(name, config) for name, config in models.items()]})
+    cards = [_model_card(name, config) for name, config in listed_models("gemini", serves=state.serves).items()]
+    start, count = (_page_number(request, name) for name in ("pageToken", "pageSize"))
+    end = start + (count or _PAGE_SIZE)
+    page: dict[str, object] = {"models": cards[start:end]}
+    return JSONResponse(page | ({"nextPageToken": str(end)} if end < len(cards) else {}))
+
+
+def _page_number(request: Request, name: str) -> int:
+    text = request.query_params.get(name) or "0"
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise gemini_error(400, f"Invalid value at '{snake_case(name)}', {json.dumps(text)}")
+    return int(text)
 
 
 @router.get("/{version}/models/{model}")
@@ -199,7 +214,8 @@ def _draw(call: ContentCall, fault: Fault | None) -> _Drawing:
         sloppy=fault is not None and fault.name == "sloppy_mask",
     )
     image = render(scene)
-    jpeg = call.config.id == _JPEG_MODEL or (fault is not None and fault.name == "jpeg_answer")
+    # Gemini 3 responds with JPEG, 2.5 with PNG (recorded traffic).
+    jpeg = signs_thoughts(call.config) or (fault is not None and fault.name == "jpeg_answer")
     file_format = "jpeg" if jpeg else "png"
     thought = None
     if call.thinks and call.include_thoughts:
@@ -219,8 +235,8 @@ def _candidate(call: ContentCall, drawing: _Drawing | None, fault: Fault | None)
     if drawing and drawing.thought:
         sketch = {"mimeType": drawing.mime_type, "data": base64.b64encode(drawing.thought).decode()}
         parts.append({"inlineData": sketch, "thought": True})
-    if call.gives_text and not (fault and fault.name == "thought_only"):
-        parts.append({"text": _TEXT if drawing else _DESCRIPTION})
+    if words := _words(call, fault):
+        parts.append({"text": words})
     if drawing is None:
         return {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
     for file in drawing.files:
@@ -238,29 +254,54 @@ def _grounding(call: ContentCall) -> dict[str, object]:
     return {"groundingMetadata": grounding_metadata(call.searches, call.prompt)} if call.searches else {}
 
 
-def _usage(call: ContentCall, drawing: _Drawing | None, answer: Mapping[str, Any]) -> dict[str, object]:
-    """The tokens of a request and its response; a blocked prompt has only input tokens."""
-    text = text_tokens(call.turns_text)
-    image_in = call.image_count * gemini_input_image_tokens(call.config)
-    details: list[dict[str, object]] = [{"modality": "TEXT", "tokenCount": text}]
-    if image_in:
-        details.append({"modality": "IMAGE", "tokenCount": image_in})
-    image_out = gemini_image_tokens(call.config, call.image_size) if drawing else 0
-    candidates = answer.get("candidates", ())
-    parts = [part for candidate in candidates for part in candidate["content"].get("parts", ())]
-    words_out = sum(text_tokens(part["text"]) for part in parts if "text" in part and not part.get("thought"))
-    thoughts = 3 * text_tokens(_THOUGHT) if call.thinks and candidates else 0
+def _words(call: ContentCall, fault: Fault | None) -> str | None:
+    """The text of a response, if it has any."""
+    if not call.gives_text or (fault and fault.name == "thought_only"):
+        return None
+    if not call.gives_image:
+        return _DESCRIPTION
+    return _TEXT if call.seed % _SPEAKS_ONCE_IN == 0 else None
+
+
+def _count(call: ContentCall, answer: Mapping[str, Any] | None, fault: Fault | None) -> Tokens:
+    """The tokens of a request and its response; ``answer`` is that of a fault. A blocked prompt has only input."""
+    has_image = answer is None and call.gives_image
+    if answer is None:
+        words = [_words(call, fault)]
+    else:
+        parts = [part for one in answer.get("candidates", ()) for part in one["content"].get("parts", ())]
+        words = [part.get("text") for part in parts]
+    is_blocked = answer is not None and "candidates" not in answer
+    hidden = count_hidden_text(call.seed) if has_image and call.gives_text and call.thinks else 0
+    return count_gemini_tokens(
+        call.config.id,
+        text_in=text_tokens(call.turns_text),
+        images_in=call.image_count,
+        text_out=hidden + sum(text_tokens(text) for text in words if text),
+        thoughts=count_thoughts(call.seed) if call.thinks and not is_blocked else 0,
+        image_size=call.image_size,
+        has_image=has_image,
+    )
+
+
+def _usage(tokens: Tokens) -> dict[str, object]:
     counts = {
-        "promptTokenCount": text + image_in,
-        "candidatesTokenCount": image_out + words_out,
-        "thoughtsTokenCount": thoughts,
+        "promptTokenCount": tokens.text_in + tokens.image_in,
+        "candidatesTokenCount": tokens.image_out + tokens.text_out,
     }
+    total = sum(counts.values()) + tokens.thoughts
     # As in all JSON of protocol buffers, a zero is omitted.
     usage: dict[str, object] = {name: count for name, count in counts.items() if count}
-    usage |= {"totalTokenCount": sum(counts.values()), "promptTokensDetails": details}
-    if image_out:
-        usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": image_out}]
+    usage |= {"totalTokenCount": total, "promptTokensDetails": _details(TEXT=tokens.text_in, IMAGE=tokens.image_in)}
+    if tokens.image_out:
+        usage["candidatesTokensDetails"] = _details(IMAGE=tokens.image_out)
+    if tokens.thoughts:
+        usage["thoughtsTokenCount"] = tokens.thoughts
     return usage
+
+
+def _details(**counts: int) -> list[dict[str, object]]:
+    return [{"modality": modality, "tokenCount": count} for modality, count in counts.items() if count]
 
 
 def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
@@ -271,18 +312,13 @@ def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
         "description": config.name,
         "inputTokenLimit": (config.max_prompt_characters or 131072) // 4,
         "outputTokenLimit": 32768,
-        "supportedGenerationMethods": [
-            "generateContent",
-            "streamGenerateContent",
-            "countTokens",
-            "batchGenerateContent",
-        ],
+        "supportedGenerationMethods": ["generateContent", "countTokens", "batchGenerateContent"],
         "temperature": 1,
         "topP": 0.95,
         "topK": 64,
-        "maxTemperature": 1,
+        "maxTemperature": MAX_TEMPERATURE,
     }
-    if "thinking_level" in config.options:
+    if config.previews:
         card["thinking"] = True
     return card
 

@@ -42,8 +42,6 @@ def raise_fault_error(fault: Fault | None) -> None:
         raise _rate_limited(fault)
     if fault.name == "quota":
         raise _quota(fault.text("limit"), int(fault.number("status")), fault.optional("delay"))
-    if fault.name == "gateway_timeout":
-        raise HtmlPage(int(fault.number("status")))
     if fault.name == "server_error":
         status = int(fault.number("status"))
         raise HtmlPage(status) if fault.text("body") == "html" else gemini_error(status, _SERVER_MESSAGES[status])

@@ -23,7 +23,13 @@ from .gemini_schema import read_names, snake_case
 from .gemini_tools import check_safety_settings, read_searches
 from .models import find_model
 
-__all__ = ["ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
+__all__ = ["MAX_TEMPERATURE", "ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
+
+MAX_TEMPERATURE = 1
+"""That of the image models in the list of models (recorded traffic)."""
+
+_OPEN_SIZE = Size(1408, 768)
+"""What Gemini 3 makes at 1K without a ratio and an image (recorded traffic)."""
 
 _INT32 = range(-(2**31), 2**31)
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
@@ -96,14 +102,14 @@ def signs_thoughts(config: ModelConfig) -> bool:
     return not config.id.startswith("gemini-2")
 
 
-def read_call(body: object, config: ModelConfig, model: str) -> ContentCall:
-    """Read the body of a request; raises Refusal."""
-    call = read_names(body)
+def read_call(body: object, config: ModelConfig, model: str, version: str) -> ContentCall:
+    """Read the body of a request to a version of the API; raises Refusal."""
+    call = read_names(body, version)
     settings = _message(call.get("generationConfig"))
     _check_candidate_count(settings)
     modalities = _modalities(settings)
     include_thoughts = _thinking(_message(settings.get("thinkingConfig")), config)
-    _check_temperature(settings, config)
+    _check_temperature(settings)
     seed = _integer(settings, "seed")
     check_safety_settings(_items(call.get("safetySettings")))
     searches = read_searches(_items(call.get("tools")), config.id)
@@ -273,17 +279,17 @@ def _thinking(thinking: Mapping[str, object], config: ModelConfig) -> bool:
     return wanted
 
 
-def _check_temperature(settings: Mapping[str, object], config: ModelConfig) -> None:
+def _check_temperature(settings: Mapping[str, object]) -> None:
     value = settings.get("temperature")
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise gemini_error(400, f"Invalid value at 'generation_config.temperature' (TYPE_FLOAT), {json.dumps(value)}")
-    if not 0 <= value <= 2:
+    if not 0 <= value <= MAX_TEMPERATURE:
         raise gemini_error(
             400,
             f"Unable to submit request because it has a temperature value of {value} but the supported range is from "
-            "0 (inclusive) to 2.0 (inclusive). Update the value and try again.",
+            f"0 (inclusive) to {MAX_TEMPERATURE:.1f} (inclusive). Update the value and try again.",
         )
 
 
@@ -323,6 +329,9 @@ def _size(
     if image_size is not None and image_size not in sizing.image_sizes:
         raise _not_offered("image_size", image_size, tuple(sizing.image_sizes))
     named = str(image_size) if image_size else ("1K" if sizing.image_sizes else None)
+    if ratio is None and first_image is None and signs_thoughts(config):
+        scale = sizing.image_sizes[named] if named else 1
+        return Size(round(_OPEN_SIZE.width * scale), round(_OPEN_SIZE.height * scale)), named
     wanted = AspectRatio.parse(str(ratio)) if ratio else AspectRatio(1, 1)
     if ratio is None and first_image:
         # Without a ratio the model uses the ratio of its first input image.

@@ -76,10 +76,17 @@ _CALL: Schema = {
 }
 
 
-def read_names(body: object) -> dict[str, object]:
-    """The body of a request with all names in camelCase; raises Refusal with every unknown name."""
+_CALL_V1: Schema = {
+    **_CALL,
+    "generationConfig": {name: value for name, value in _GENERATION_CONFIG.items() if name != "responseModalities"},
+}
+"""The API version v1 does not have the modalities (third party)."""
+
+
+def read_names(body: object, version: str) -> dict[str, object]:
+    """The body of a request with all names in camelCase; raises Refusal with every name unknown to the API version."""
     unknown: list[tuple[str, str]] = []
-    call = _read(body, _CALL, "", unknown)
+    call = _read(body, _CALL_V1 if version == "v1" else _CALL, "", unknown)
     if unknown:
         raise gemini_unknown_names(unknown)
     assert isinstance(call, dict)  # _read checks it

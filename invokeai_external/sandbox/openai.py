@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -13,25 +14,27 @@ from fastapi.responses import JSONResponse, Response
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .call_log import describe_bytes
+from .call_log import Outcome, describe_bytes
 from .codec import decode, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import openai_error, request_id
 from .faults import Fault
+from .meter import Tokens, metered
 from .models import find_model, is_gpt_image, listed_models
 from .openai_faults import error_event, raise_fault_error, refuse_stream
 from .openai_form import Form, read_form
 from .openai_request import ImageCall, read_edit, read_edit_body, read_generation, refuse_retired
+from .openai_tokens import count_openai_tokens
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import StoredFile, state_of
-from .tokens import openai_input_image_tokens, openai_output_image_tokens, text_tokens
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/openai")
 
-_TOKENS_OF_A_PREVIEW = 100
-"""The output tokens of a partial image, as third parties report."""
+_PREVIEWS_IN_TIME = {"low": 1, "medium": 2}
+"""The most partial images that come before the finished one, by quality. That fewer come than requested is from
+recorded traffic, how many is a guess."""
 
 _FIRST_BLOCKS = 64
 """How many blocks the longer edge of the first partial image has; each next one has twice as many."""
@@ -46,15 +49,11 @@ async def generate(request: Request) -> Response:
     body = _json_or_none(raw)
     state.calls.record(request, json=body)
     _check_key(request)
-    fault = await _next_fault(request)
+    fault = _next_fault(request)
     if content_type != "application/json":
         raise _unsupported_content_type(content_type, "application/json")
     if body is None:
-        raise openai_error(
-            400,
-            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
-            "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
-        )
+        raise _broken_json()
     call = read_generation(body, serves=state.serves)
     return await _respond(request, call, fault)
 
@@ -68,13 +67,15 @@ async def edit(request: Request) -> Response:
         body = _json_or_none(await request.body())
         state.calls.record(request, json=_without_images(body))
         _check_key(request)
-        fault = await _next_fault(request)
+        fault = _next_fault(request)
+        if body is None:
+            raise _broken_json()
         return await _respond(request, read_edit_body(body, serves=state.serves), fault)
     is_form = content_type == "multipart/form-data"
     form = await read_form(request) if is_form else Form({}, [])
     state.calls.record(request, fields=form.described())
     _check_key(request)
-    fault = await _next_fault(request)
+    fault = _next_fault(request)
     if not is_form:
         raise _unsupported_content_type(content_type, "multipart/form-data")
     if form.error:
@@ -115,17 +116,19 @@ async def get_file(request: Request, name: str) -> Response:
     return Response(file.data, media_type=file.mime_type)
 
 
-async def _next_fault(request: Request) -> Fault | None:
-    """Take the next fault and apply its error, its wait or its closed connection."""
+def _next_fault(request: Request) -> Fault | None:
+    """Take the next fault and raise its error."""
     fault = state_of(request).faults.take("openai")
     raise_fault_error(fault)
-    await apply_wire_fault(fault, request)
     return fault
 
 
 async def _respond(request: Request, call: ImageCall, fault: Fault | None) -> Response:
     if call.previews is not None:
         refuse_stream(fault)
+    tokens = _count(call)
+    Outcome.of(request.scope).meter(metered(call.config.id, tokens))
+    await apply_wire_fault(fault, request)
     files = await anyio.to_thread.run_sync(_paint, call, fault)
     output_format = _format_of(call, fault)
     data: list[dict[str, object]] = []
@@ -134,16 +137,18 @@ async def _respond(request: Request, call: ImageCall, fault: Fault | None) -> Re
             data.append({"url": _url(request, file, mime_type_of(file), fault)})
         else:
             data.append({"b64_json": base64_text(file, fault)})
+    usage = _usage(tokens)
     sent = [] if has_unreadable_images(fault) else files
     if call.previews is not None and not (fault and fault.name == "stream_ignored"):
-        previews = await anyio.to_thread.run_sync(_previews, files[0], call.previews, output_format)
-        return deliver_events(_events(call, previews, data, sent, fault), fault, {"x-request-id": request_id()})
+        previews = await anyio.to_thread.run_sync(_previews, files[0], _previews_in_time(call), output_format)
+        events = _events(call, previews, data, usage, sent, fault)
+        return deliver_events(events, fault, {"x-request-id": request_id()})
     body: dict[str, object] = {"created": int(time.time())}
     if is_gpt_image(call.model):
         body |= {
             **_description(call, fault),
-            "data": data,
-            "usage": _usage(call),
+            "data": [_named(item) for item in data],
+            "usage": usage,
         }
         if call.safety_identifier:
             body["safety_identifier"] = call.safety_identifier
@@ -169,32 +174,38 @@ def _events(
     call: ImageCall,
     previews: Sequence[bytes],
     data: Sequence[dict[str, object]],
+    usage: dict[str, object],
     sent: Sequence[bytes],
     fault: Fault | None,
 ) -> list[Event]:
-    """The partial images, the finished one with its usage, and ``[DONE]``."""
+    """The partial images, and the finished one with its usage, which ends the stream: there is no ``[DONE]``."""
     kind = "image_edit" if call.inputs.images else "image_generation"
     common: dict[str, object] = {"created_at": int(time.time()), **_description(call, fault)}
-    partial = [
+    shown: list[dict[str, object]] = [
         {"type": f"{kind}.partial_image", "b64_json": base64_text(file, None), "partial_image_index": i, **common}
         for i, file in enumerate(previews)
     ]
     if call.safety_identifier:
         common["safety_identifier"] = call.safety_identifier
-    completed = [{"type": f"{kind}.completed", **image, **common, "usage": _usage(call)} for image in data]
-    shown = [_event(event) for event in partial]
-    if fault and fault.name == "stream_ends_early":
-        return shown
-    last = [] if fault and fault.name in ("truncated_body", "truncated_json") else [Event(b"data: [DONE]\n\n")]
+    finished = [{"type": f"{kind}.completed", **image, **common, "usage": usage} for image in data]
     if fault and fault.name == "stream_error":
-        return [*shown, _event(error_event(fault)), *last]
-    finished = [_event(event, sent[place : place + 1]) for place, event in enumerate(completed)]
-    return [*shown, *finished, *last]
+        finished = [error_event(fault)]
+    elif fault and fault.name == "stream_ends_early":
+        finished = []
+    numbered = [{**body, "sequence_number": number} for number, body in enumerate([*shown, *finished])]
+    images = () if fault and fault.name == "stream_error" else sent
+    place = len(shown)
+    return [_event(body, images[i - place : i - place + 1] if i >= place else ()) for i, body in enumerate(numbered)]
 
 
 def _event(body: dict[str, object], images: Sequence[bytes] = ()) -> Event:
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return Event(f"event: {body['type']}\ndata: {text}\n\n".encode(), tuple(images))
+
+
+def _previews_in_time(call: ImageCall) -> int:
+    """How many of the requested partial images come."""
+    return min(call.previews or 0, _PREVIEWS_IN_TIME.get(call.quality, 3))
 
 
 def _previews(file: bytes, count: int, output_format: str) -> list[bytes]:
@@ -256,18 +267,39 @@ def _format_of(call: ImageCall, fault: Fault | None) -> str:
     return "jpeg" if fault and fault.name == "jpeg_answer" else call.output_format
 
 
-def _usage(call: ImageCall) -> dict[str, object]:
-    text = text_tokens(call.prompt)
-    image = sum(openai_input_image_tokens(image.size) for image in call.inputs.images)
-    output = call.n * openai_output_image_tokens(call.config, call.quality, call.size)
-    output += _TOKENS_OF_A_PREVIEW * (call.previews or 0)
+def _count(call: ImageCall) -> Tokens:
+    inputs = call.inputs
+    sizes = [image.size for image in (*inputs.images, inputs.mask, inputs.markup) if image is not None]
+    return count_openai_tokens(
+        call.config.id,
+        prompt=call.prompt,
+        input_sizes=sizes,
+        quality=call.quality,
+        size=call.size,
+        n=call.n,
+        previews=_previews_in_time(call),
+        seed=call.seed,
+    )
+
+
+def _usage(tokens: Tokens) -> dict[str, object]:
+    incoming, images = tokens.text_in + tokens.image_in, tokens.image_out + tokens.previews
+    outgoing = images + tokens.text_out
     return {
-        "input_tokens": text + image,
-        "input_tokens_details": {"image_tokens": image, "text_tokens": text},
-        "output_tokens": output,
-        "output_tokens_details": {"image_tokens": output, "text_tokens": 0},
-        "total_tokens": text + image + output,
+        "input_tokens": incoming,
+        "input_tokens_details": {"image_tokens": tokens.image_in, "text_tokens": tokens.text_in},
+        "output_tokens": outgoing,
+        "output_tokens_details": {"image_tokens": images, "text_tokens": tokens.text_out},
+        "total_tokens": incoming + outgoing,
     }
+
+
+def _named(item: dict[str, object]) -> dict[str, object]:
+    """An image of a response in one piece with its name (recorded traffic since 2026-09); a gateway's URL has none."""
+    text = item.get("b64_json")
+    if not isinstance(text, str):
+        return item
+    return {**item, "generation_id": f"gen_sandbox_{hashlib.sha256(text.encode()).hexdigest()[:24]}"}
 
 
 def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
@@ -332,6 +364,14 @@ def _without_images(value: object) -> object:
         else _without_images(below)
         for name, below in value.items()
     }
+
+
+def _broken_json() -> Exception:
+    return openai_error(
+        400,
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+        "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
+    )
 
 
 def _json_or_none(raw: bytes) -> object:

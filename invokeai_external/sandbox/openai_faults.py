@@ -45,8 +45,6 @@ def raise_fault_error(fault: Fault | None) -> None:
         code = fault.text("code")
         kind = "insufficient_quota" if code == "insufficient_quota" else "invalid_request_error"
         raise openai_error(int(fault.number("status")), _QUOTA_MESSAGES[code], kind=kind, code=code)
-    if fault.name == "gateway_timeout":
-        raise HtmlPage(int(fault.number("status")))
     if fault.name == "server_error":
         status = int(fault.number("status"))
         if fault.text("body") == "html":
@@ -61,7 +59,7 @@ def raise_fault_error(fault: Fault | None) -> None:
             "verified, it can take up to 15 minutes for access to propagate.",
         )
     if fault.name == "moderation":
-        raise _moderation_blocked(fault.text("violation"))
+        raise _moderation_blocked(fault.text("violation"), fault.text("stage"))
 
 
 def refuse_stream(fault: Fault | None) -> None:
@@ -81,10 +79,14 @@ def error_event(fault: Fault) -> dict[str, object]:
     """The error object that ends a stream."""
     code = fault.text("code")
     kind, message = _EVENT_ERRORS[code]
-    return {"type": "error", "error": {"message": message, "type": kind, "param": None, "code": code}}
+    error: dict[str, object] = {"message": message, "type": kind, "param": None, "code": code}
+    if code == "moderation_blocked":
+        # The stream had begun, so the prompt was accepted.
+        error["moderation_details"] = {"moderation_stage": "output", "categories": ["violence"]}
+    return {"type": "error", "error": error}
 
 
-def _moderation_blocked(violation: str) -> Refusal:
+def _moderation_blocked(violation: str, stage: str) -> Refusal:
     name = request_id()
     return openai_error(
         400,
@@ -93,4 +95,5 @@ def _moderation_blocked(violation: str) -> Refusal:
         kind="image_generation_user_error",
         code="moderation_blocked",
         headers={"x-request-id": name},
+        moderation_details={"moderation_stage": stage, "categories": [violation]},
     )

@@ -18,11 +18,18 @@ _MAX_PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file of a form."""
+    """One file of a request.
+
+    Attributes:
+        field: The field that it is in.
+        filename: Its name; empty if it has none.
+        content_type: Its type as stated; None if it is not stated.
+        data: Its bytes.
+    """
 
     field: str
     filename: str
-    content_type: str
+    content_type: str | None
     data: bytes
 
 
@@ -62,8 +69,7 @@ async def read_form(request: Request) -> Form:
         async with request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS) as form:
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
-                    content_type = value.content_type or "application/octet-stream"
-                    uploads.append(Upload(name, value.filename or "", content_type, await value.read()))
+                    uploads.append(Upload(name, value.filename or "", value.content_type, await value.read()))
                 else:
                     fields[name] = value
     except HTTPException as error:

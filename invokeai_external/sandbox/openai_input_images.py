@@ -84,7 +84,7 @@ def _indexed(upload: Upload, index: int) -> str:
 def _image(upload: Upload, name: str, config: ModelConfig) -> Image.Image:
     limits = config.input_images
     supported = ("image/png",) if limits.square_rgba else _UPLOADABLE
-    if upload.content_type not in supported:
+    if upload.content_type is not None and upload.content_type not in supported:
         raise unsupported_mime_type(name, upload.content_type, supported)
     _check_bytes(upload, name, limits.max_bytes)
     image = _decoded(upload, name)

@@ -62,6 +62,9 @@ _TEXTS = (
     "style",
     "user",
 )
+_QUALITIES = ("low", "medium", "high", "xhigh", "max", "auto")
+"""Those of all GPT Image models, in the order in which the service lists them."""
+
 _COMPLEXITY = ("low", "medium", "high")
 _GATED_FORMATS = ("gif", "svg")
 
@@ -164,7 +167,7 @@ def _read(
     config = refuse_retired(model, find_model("openai", model), serves=serves)
     _check_names(given, uploads, config, known, editing=editing)
     prompt = _prompt(given, config)
-    quality = _choice(given, config, "quality", default="auto")
+    quality = _quality(given, config, model)
     _choice(given, config, "moderation", default="auto")
     _choice(given, config, "style", default="vivid")
     _check_input_fidelity(given, config, model)
@@ -238,6 +241,19 @@ def _prompt(given: Mapping[str, object], config: ModelConfig) -> str:
             code="string_above_max_length",
         )
     return prompt
+
+
+def _quality(given: Mapping[str, object], config: ModelConfig, model: str) -> str:
+    value = _text(given, "quality")
+    option = config.options.get("quality")
+    if is_gpt_image(config.id) and value and isinstance(option, ChoiceOption) and value not in option.values:
+        # The service has one sentence for the quality of another model, and one for what is no quality at all.
+        if value not in _QUALITIES:
+            raise unsupported_value("quality", value, _QUALITIES)
+        raise openai_error(
+            400, f"The model '{model}' does not support quality '{value}'.", param="quality", code="invalid_value"
+        )
+    return _choice(given, config, "quality", default="auto")
 
 
 def _choice(given: Mapping[str, object], config: ModelConfig, name: str, *, default: str) -> str:

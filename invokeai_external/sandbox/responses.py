@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .call_log import ABANDONED, CUT_SHORT, Outcome
-from .errors import Refusal
+from .errors import HtmlPage, Refusal
 from .faults import Fault
 from .state import state_of
 
@@ -45,12 +45,14 @@ class Event:
 
 
 async def apply_wire_fault(fault: Fault | None, request: Request) -> None:
-    """Wait, or close the connection, if that is the fault.
+    """Wait, close the connection or give up as a gateway does, if that is the fault. The service bills the request.
 
     Raises ConnectionResetError if there is no connection to close, as in a test without a server.
     """
     if fault is None:
         return
+    if fault.name == "gateway_timeout":
+        raise HtmlPage(int(fault.number("status")))
     if fault.name == "slow":
         if not await _client_stays(request, fault.number("seconds")):
             Outcome.of(request.scope).note(ABANDONED)

@@ -234,6 +234,9 @@ class TestErrors:
         )
         assert response.headers["x-request-id"] in error["message"]
         assert "safety_violations=[self_harm]" in error["message"]
+        assert error["moderation_details"] == {"moderation_stage": "input", "categories": ["self_harm"]}
+        queue_fault("openai", "moderation", stage="output")
+        assert call(http, "openai").json()["error"]["moderation_details"]["moderation_stage"] == "output"
 
     def test_organization_not_verified(self, http: httpx.Client, queue_fault: QueueFault) -> None:
         queue_fault("openai", "organization_not_verified")
@@ -292,7 +295,8 @@ class TestBrokenResponses:
             Image.open(io.BytesIO(base64.b64decode(broken[1])))
         assert set("-_") & set(broken[2])
         assert not set("+/") & set(broken[2])
-        assert Image.open(io.BytesIO(base64.urlsafe_b64decode(broken[2]))).format == "PNG"
+        usual = {"openai": "PNG", "gemini": "JPEG"}[provider]
+        assert Image.open(io.BytesIO(base64.urlsafe_b64decode(broken[2]))).format == usual
         assert Image.open(io.BytesIO(base64.b64decode(broken[3]))).format == "JPEG"
         assert Image.open(io.BytesIO(base64.b64decode(broken[4]))).size == (896, 640)
 
@@ -357,7 +361,8 @@ class TestBrokenResponses:
                 texts = [part["inlineData"]["data"] for part in parts if "inlineData" in part]
             assert len(texts) == 2
             sizes.append([Image.open(io.BytesIO(base64.b64decode(text))).size for text in texts])
-        assert sizes == [[(1024, 1024)] * 2, [(512, 512), (1024, 1024)]]
+        whole, half = ((1024, 1024), (512, 512)) if provider == "openai" else ((1408, 768), (704, 384))
+        assert sizes == [[whole] * 2, [half, whole]]
 
     def test_thought_only(self, http: httpx.Client, queue_fault: QueueFault) -> None:
         queue_fault("gemini", "thought_only")
@@ -369,7 +374,7 @@ class TestBrokenResponses:
         queue_fault("gemini", "snake_case")
         body = call(http, "gemini").json()
         assert set(body) == {"candidates", "usage_metadata", "model_version", "response_id"}
-        assert body["candidates"][0]["content"]["parts"][-1]["inline_data"]["mime_type"] == "image/png"
+        assert body["candidates"][0]["content"]["parts"][-1]["inline_data"]["mime_type"] == "image/jpeg"
 
     @pytest.mark.parametrize("provider", PROVIDERS)
     def test_truncated_json(self, http: httpx.Client, queue_fault: QueueFault, provider: str) -> None:

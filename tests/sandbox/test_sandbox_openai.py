@@ -76,7 +76,7 @@ class TestResponses:
     def test_the_fields_are_those_of_the_service(self, http: httpx.Client) -> None:
         body = generate(http).json()
         assert set(body) == {"created", "background", "data", "output_format", "quality", "size", "usage"}
-        assert [set(item) for item in body["data"]] == [{"b64_json"}]
+        assert [set(item) for item in body["data"]] == [{"b64_json", "generation_id"}]
 
     def test_the_same_request_gives_the_same_images_all_different(self, http: httpx.Client) -> None:
         first, again, other = generate(http, n=2), generate(http, n=2), generate(http, n=2, quality="low")
@@ -139,23 +139,31 @@ class TestResponses:
 
 
 class TestUsage:
-    def test_published_figures(self, http: httpx.Client) -> None:
-        body = {"model": "gpt-image-1.5", "prompt": "x" * 40, "quality": "high", "size": "1024x1536", "n": 2}
-        assert generate(http, **body).json()["usage"] == {
-            "input_tokens": 10,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 10},
-            "output_tokens": 12480,
-            "output_tokens_details": {"image_tokens": 12480, "text_tokens": 0},
-            "total_tokens": 12490,
+    def test_the_input_is_counted_for_each_image(self, http: httpx.Client) -> None:
+        body = {"model": "gpt-image-2", "prompt": "x" * 44, "quality": "low", "size": "1536x864"}
+        assert [generate(http, **body, n=n).json()["usage"]["input_tokens"] for n in (1, 2)] == [11, 22]
+        assert generate(http, **body, n=2).json()["usage"] == {
+            "input_tokens": 22,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 22},
+            "output_tokens": 240,
+            "output_tokens_details": {"image_tokens": 240, "text_tokens": 0},
+            "total_tokens": 262,
         }
 
-    def test_quality_and_area_cost(self, http: httpx.Client) -> None:
-        def output(**body: Any) -> int:
-            return int(generate(http, **body).json()["usage"]["output_tokens"])
+    def test_gpt_image_15_counts_text_with_each_image(self, http: httpx.Client) -> None:
+        body = {"model": "gpt-image-1.5", "prompt": "x" * 40, "quality": "high", "size": "1024x1536", "n": 2}
+        usage = generate(http, **body).json()["usage"]
+        details = usage["output_tokens_details"]
+        assert details["image_tokens"] == 2 * 6240
+        assert 2 * 122 <= details["text_tokens"] <= 2 * 335
+        assert usage["output_tokens"] == sum(details.values())
+        assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
-        steps = [output(quality=quality) for quality in ("low", "medium", "high", "xhigh", "max")]
-        assert steps == sorted(set(steps))
-        assert output(size="2048x2048", quality="low") == pytest.approx(4 * output(quality="low"), rel=0.01)
+    def test_a_mask_is_counted_as_one_more_image(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+        def image_tokens(*files: tuple[str, Any]) -> int:
+            return int(edit(http, list(files)).json()["usage"]["input_tokens_details"]["image_tokens"])
+
+        assert image_tokens(("image", image_file), ("mask", mask_file)) == 2 * image_tokens(("image", image_file))
 
     def test_input_images_cost(self, http: httpx.Client, image_file: Any) -> None:
         def image_tokens(count: int) -> int:
@@ -419,9 +427,54 @@ def test_the_framing_of_a_stream(http: httpx.Client) -> None:
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert "content-length" not in response.headers
     assert response.headers["x-request-id"].startswith("req_sandbox_")
-    partial, completed, last, rest = response.text.split("\n\n")
-    assert (last, rest) == ("data: [DONE]", "")
-    for event, name in ((partial, "image_generation.partial_image"), (completed, "image_generation.completed")):
+    partial, completed, rest = response.text.split("\n\n")
+    # There is no [DONE].
+    assert rest == ""
+    for number, (event, name) in enumerate([(partial, "partial_image"), (completed, "completed")]):
         first, second = event.split("\n")
-        assert first == f"event: {name}"
-        assert json.loads(second.removeprefix("data: "))["type"] == name
+        assert first == f"event: image_generation.{name}"
+        content = json.loads(second.removeprefix("data: "))
+        assert (content["type"], content["sequence_number"]) == (f"image_generation.{name}", number)
+
+
+@pytest.mark.parametrize(("quality", "come"), [("low", 1), ("medium", 2), ("high", 3), ("max", 3)])
+def test_fewer_previews_than_requested_may_come(http: httpx.Client, quality: str, come: int) -> None:
+    body = {"model": NEWEST, "prompt": "x", "quality": quality, "stream": True, "partial_images": 3}
+    events = [
+        json.loads(event.partition("data: ")[2])
+        for event in http.post(GENERATIONS, json=body).text.split("\n\n")
+        if event
+    ]
+    assert [event["type"].rpartition(".")[2] for event in events] == ["partial_image"] * come + ["completed"]
+    without = generate(http, quality=quality).json()["usage"]["output_tokens"]
+    assert events[-1]["usage"]["output_tokens"] == without + 100 * come
+
+
+def test_a_file_without_a_content_type_is_accepted(http: httpx.Client, photo_png: bytes) -> None:
+    parts = (
+        ("Content-Disposition: form-data; name=model", NEWEST.encode()),
+        ("Content-Disposition: form-data; name=prompt", b"a lighthouse"),
+        ('Content-Disposition: form-data; name="image"; filename="a.png"', photo_png),
+    )
+    content = b"".join(b"--x\r\n" + head.encode() + b"\r\n\r\n" + body + b"\r\n" for head, body in parts) + b"--x--\r\n"
+    response = http.post(EDITS, content=content, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert image_in(response).size == (1248, 832)
+
+
+@pytest.mark.parametrize(
+    ("model", "quality", "message"),
+    [
+        ("gpt-image-2", "xhigh", "The model 'gpt-image-2' does not support quality 'xhigh'."),
+        (
+            NEWEST,
+            "standard",
+            "Invalid value: 'standard'. Supported values are: 'low', 'medium', 'high', 'xhigh', 'max', and 'auto'.",
+        ),
+    ],
+)
+def test_an_unsupported_quality_is_refused_in_the_words_of_the_service(
+    http: httpx.Client, model: str, quality: str, message: str
+) -> None:
+    response = generate(http, model=model, quality=quality)
+    assert error(response) == ("invalid_value", "quality")
+    assert response.json()["error"]["message"] == message
