@@ -295,7 +295,7 @@ def _usage(tokens: Tokens) -> dict[str, object]:
 
 
 def _named(item: dict[str, object]) -> dict[str, object]:
-    """An image of a response in one piece with its name (recorded traffic since 2026-09); a gateway's URL has none."""
+    """An image of a response in one piece with its name (recorded traffic since 2026-09); not so a gateway's URL."""
     text = item.get("b64_json")
     if not isinstance(text, str):
         return item

@@ -22,7 +22,7 @@ class Upload:
 
     Attributes:
         field: The field that it is in.
-        filename: Its name; empty if it has none.
+        filename: Its name; empty if it is not stated.
         content_type: Its type as stated; None if it is not stated.
         data: Its bytes.
     """

@@ -247,7 +247,7 @@ def _quality(given: Mapping[str, object], config: ModelConfig, model: str) -> st
     value = _text(given, "quality")
     option = config.options.get("quality")
     if is_gpt_image(config.id) and value and isinstance(option, ChoiceOption) and value not in option.values:
-        # The service has one sentence for the quality of another model, and one for what is no quality at all.
+        # The service has one sentence for the quality of another model, and another one for any other text.
         if value not in _QUALITIES:
             raise unsupported_value("quality", value, _QUALITIES)
         raise openai_error(

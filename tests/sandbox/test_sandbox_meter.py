@@ -1,5 +1,5 @@
-"""The sandbox's meter against every figure that is published, recorded or reported: it shares none of them with the
-client's own prices."""
+"""The sandbox's meter against every figure that is published, recorded or reported. It shares no price and no rule
+with the client."""
 
 from __future__ import annotations
 

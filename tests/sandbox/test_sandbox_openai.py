@@ -472,7 +472,7 @@ def test_a_file_without_a_content_type_is_accepted(http: httpx.Client, photo_png
         ),
     ],
 )
-def test_an_unsupported_quality_is_refused_in_the_words_of_the_service(
+def test_an_unsupported_quality_is_refused_as_by_the_service(
     http: httpx.Client, model: str, quality: str, message: str
 ) -> None:
     response = generate(http, model=model, quality=quality)

@@ -35,6 +35,10 @@ MODELS = pytest.mark.parametrize("model", [OPENAI, GEMINI])
 Order = Callable[..., None]
 
 
+USUAL_TYPE = {OPENAI: "image/png", GEMINI: "image/jpeg"}
+"""The type of the images that each model sends if no other one is requested."""
+
+
 def settings_of(tmp_path: Path, **limits: float) -> Settings:
     lines = "".join(f"  {name}: {value}\n" for name, value in limits.items())
     (tmp_path / "invokeai_external.yaml").write_text(f"settings:\n{lines}")

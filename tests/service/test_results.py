@@ -23,6 +23,7 @@ from .common import (
     OPENAI,
     PNG_1X1,
     URL,
+    USUAL_TYPE,
     Order,
     candidate,
     generate,
@@ -88,7 +89,7 @@ async def test_unusual_responses_are_understood(
     order(model, fault)
     (image,) = (await generate(settings_of(tmp_path), model, size=Size(1024, 1024))).images
     assert image.size == Size(1024, 1024)
-    assert image.mime_type == ("image/jpeg" if fault == "jpeg_answer" else "image/png")
+    assert image.mime_type == ("image/jpeg" if fault == "jpeg_answer" else USUAL_TYPE[model])
     assert metadata_files.read(metadata_files.embed(image.data, image.metadata)) is not None
 
 
@@ -117,7 +118,7 @@ async def test_an_image_of_another_size_is_returned_with_a_notice(
     recalled = result.images[0].metadata
     assert (recalled["width"], recalled["height"]) == (1024, 1024)
     received = recalled["external"]["received"]  # type: ignore[index]
-    assert received == {"width": 640, "height": 480, "mime_type": "image/png"}
+    assert received == {"width": 640, "height": 480, "mime_type": USUAL_TYPE[model]}
 
 
 async def test_images_are_returned_though_other_calls_fail(sandbox_url: str, order: Order, tmp_path: Path) -> None:
