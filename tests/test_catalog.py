@@ -259,6 +259,42 @@ def test_a_model_that_is_not_valid_is_refused(field: str, value: object, expecte
     assert expected in str(caught.value)
 
 
+def test_the_prices_besides_those_of_tokens() -> None:
+    cached = {
+        m.id: (m.prices.cached_text_in, m.prices.cached_image_in) for m in MODELS.values() if m.prices.cached_text_in
+    }
+    newer = dict.fromkeys((row[0] for row in ROWS if row[0].startswith("gpt-image-2")), (1.25, 2))
+    assert cached == {**newer, "gpt-image-1.5": (1.25, 2), "gpt-image-1-mini": (0.2, 0.25)}
+    half = {m.id for m in MODELS.values() if m.prices.batch == 0.5}
+    gemini = {m.id for m in MODELS.values() if m.provider == "gemini"}
+    assert half == {*gemini, "gpt-image-2", "gpt-image-2.5-sunburst", "gpt-image-2.5-flare"}
+    assert {m.id for m in MODELS.values() if m.prices.flex == 0.5} == gemini - {"gemini-nano-banana-2.1"}
+    assert {m.prices.web_search for m in MODELS.values() if "gemini-3" in m.id or "nano" in m.id} == {0.014}
+    assert {m.preview_tokens for m in MODELS.values() if m.id.startswith("gpt-")} == {100}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_every_model_has_sources_and_a_date_of_its_prices(model: ModelConfig) -> None:
+    assert model.prices_as_of == datetime.date(2026, 11, 29)
+    assert len(model.sources) >= 2
+
+
+def test_prices_may_begin_on_a_day() -> None:
+    entries = [{"image_out": 30}, {"since": "2027-02-01", "image_out": 24}, {"since": "2027-03-01", "image_out": 20}]
+    fields = {**catalog.page("openai").models["gpt-image-2"], "prices": entries}
+    model = ModelConfig.model_validate(fields)
+    days = [datetime.date(2027, 1, 31), datetime.date(2027, 2, 1), datetime.date(2027, 4, 1)]
+    assert [model.prices_on(day)[0].image_out for day in days] == [30, 24, 20]
+    assert [len(model.prices_on(day)[1]) for day in days] == [2, 1, 0]
+    assert ModelConfig.model_validate(model.model_dump(mode="json")) == model
+    begins = ModelConfig.model_validate({**fields, "prices": {"since": "2027-02-01", "image_out": 24}})
+    assert begins.prices_on(days[0])[0].image_out is None
+    assert begins.prices_on(days[1])[0].image_out == 24
+    for wrong in ([{"image_out": 30}, {"image_out": 24}], [{}, {"since": "2027-03-01"}, {"since": "2027-02-01"}]):
+        with pytest.raises(ValidationError, match="later day"):
+            ModelConfig.model_validate({**fields, "prices": wrong})
+
+
 def test_the_profile_of_a_model_for_another_id() -> None:
     model = MODELS["gpt-image-1.5"]
     snapshot, unknown = model.as_snapshot("gpt-image-1.5-2026"), model.as_unknown("gpt-image-9")
@@ -266,6 +302,7 @@ def test_the_profile_of_a_model_for_another_id() -> None:
     assert (snapshot.prices.image_out, snapshot.lifecycle, snapshot.aliases) == (32, model.lifecycle, ())
     assert (unknown.reference, unknown.name, unknown.lifecycle) == ("openai/gpt-image-9", "gpt-image-9", Lifecycle())
     assert (unknown.prices.image_out, unknown.image_tokens, unknown.aliases) == (None, {}, ())
+    assert (unknown.input_image_tokens, unknown.preview_tokens, unknown.prices_as_of) == (None, 0, None)
     assert unknown.sizing.choose(_square()) == snapshot.sizing.choose(_square()) == SizeChoice(_square().size)
     assert "Needs an API key; images are billed." in unknown.description
 

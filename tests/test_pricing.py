@@ -5,13 +5,22 @@ from __future__ import annotations
 import pytest
 
 from invokeai_external.planning.plan import plan
-from invokeai_external.pricing.estimate import image_usd
+from invokeai_external.pricing.estimate import (
+    Tier,
+    cheapest_quality,
+    estimate_call,
+    image_price,
+    listed_prices,
+    price_range,
+    prices_of_tier,
+)
 from invokeai_external.pricing.prices import cost_usd
+from invokeai_external.pricing.tokens import Basis
 from invokeai_external.providers import catalog
 from invokeai_external.providers.schema import Prices
 from invokeai_external.request import GenerationRequest, OptionValue
 from invokeai_external.result import Usage
-from invokeai_external.sizing import AspectRatio, Size
+from invokeai_external.sizing import AspectRatio, Size, SizeChoice
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 
@@ -67,14 +76,19 @@ def test_what_is_unknown_in_one_usage_is_unknown_in_the_sum() -> None:
         ("gemini-3.1-flash-image", 1, {"image_size": "512"}, {}, 0.04482),
         ("gemini-3.1-flash-image", 1, {"image_size": "4K"}, {}, 0.1512),
         ("gemini-2.5-flash-image", 3, {}, {}, 3 * 0.0387),
-        # GPT Image prices an image by quality and size: known only if both are sent.
+        # GPT Image prices an image by quality and size: what the model chooses is not known.
         ("gpt-image-1", 1, {"size": Size(1024, 1024)}, {"quality": "high"}, 0.1664),
         # GPT Image 1.5 bills up to 335 text tokens with each image, at 10 USD per million.
         ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * (0.013056 + 0.00335)),
         ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176 + 0.00335),
         ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {}, None),
         ("gpt-image-1.5", 1, {}, {"quality": "low"}, None),
-        ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "low"}, None),
+        ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "low"}, 0.00588),
+        ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "auto"}, None),
+        ("gpt-image-2", 10, {"size": Size(1536, 1024)}, {"quality": "high"}, 10 * 0.16464),
+        # Usually 4.2 times the tokens of 2.5.
+        ("gpt-image-2.6-flare", 1, {"size": Size(1536, 1024)}, {"quality": "low"}, 664 * 30 / 1e6),
+        ("gpt-image-1-mini", 2, {"size": Size(1024, 1024)}, {"quality": "medium"}, 0.022),
         ("gemini-3.1-flash-lite-image", 1, {}, {}, 0.0336),
         ("dall-e-3", 1, {}, {}, None),
     ],
@@ -87,7 +101,166 @@ def test_the_estimate_of_a_plan(
 
 
 def test_an_estimate_needs_the_price_and_the_tokens() -> None:
+    square = SizeChoice(Size(1024, 1024))
     without_text = MODELS["gpt-image-1.5"].model_copy(update={"prices": Prices(image_out=32)})
-    assert image_usd(without_text, 4160) is None
+    assert image_price(without_text, square, "high").basis == "unknown"
     model = MODELS["gemini-3-pro-image"].model_copy(update={"prices": Prices(text_in=2)})
     assert plan(GenerationRequest(prompt="a red fox"), model).estimate_usd is None
+
+
+# The published prices of one image, as the providers' pages show them: to three digits, of Google's 512 to four.
+PUBLISHED = """
+gpt-image-2         | 1024x1024 | low 0.006, medium 0.053, high 0.211
+gpt-image-2         | 1024x1536 | low 0.005, medium 0.041, high 0.165
+gpt-image-2         | 1536x1024 | low 0.005, medium 0.041, high 0.165
+gpt-image-2.5-flare | 1024x1024 | low 0.006, medium 0.013, high 0.053, xhigh 0.094, max 0.211
+gpt-image-1-mini    | 1024x1024 | low 0.005, medium 0.011, high 0.036
+gpt-image-1-mini    | 1536x1024 | low 0.006, medium 0.015, high 0.052
+gpt-image-1         | 1024x1024 | low 0.011, medium 0.042, high 0.166
+gpt-image-1         | 1024x1536 | low 0.016, medium 0.063, high 0.250
+"""
+
+
+@pytest.mark.parametrize("line", PUBLISHED.strip().splitlines())
+def test_the_published_prices_of_an_image(line: str) -> None:
+    model, size, prices = (cell.strip() for cell in line.split("|"))
+    for each in prices.split(", "):
+        quality, usd = each.split()
+        found = image_price(MODELS[model], SizeChoice(Size.parse(size)), quality)
+        assert found.usd == found.at_most_usd == pytest.approx(float(usd), abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "quality", "basis", "at_most_tokens"),
+    [
+        ("gpt-image-2", "1024x1024", "high", "exact", 7024),
+        ("gpt-image-2", "1024x1024", None, "bounded", 7024),
+        ("gpt-image-2", None, "low", "bounded", 659),
+        ("gpt-image-2", None, None, "bounded", 23719),
+        ("gpt-image-2.5-sunburst", "2880x2880", "max", "exact", 23719),
+        ("gpt-image-2.5-sunburst", None, "auto", "bounded", 23719),
+        ("gpt-image-2.6-sunburst", "1024x1024", "low", "bounded", 196 * 4.5),
+        ("gpt-image-2.6-sunburst", "1024x1024", "high", "bounded", 1792),  # 1756 * 1.02, rounded up
+        ("gpt-image-2.6-sunburst", "1024x1024", None, "bounded", 7165),
+        ("gemini-3.1-flash-image", None, None, "table", 1120 * 2),
+    ],
+)
+def test_what_is_left_to_the_model_is_bounded_by_the_dearest(
+    model: str, size: str | None, quality: str | None, basis: Basis, at_most_tokens: float
+) -> None:
+    choice = SizeChoice(Size.parse(size)) if size else SizeChoice()
+    found = image_price(MODELS[model], choice, quality)
+    assert found.basis == basis
+    assert found.at_most_usd == pytest.approx(at_most_tokens * 30 / 1e6)
+
+
+def test_a_quality_of_a_table_that_is_not_set_is_bounded_by_its_dearest_too() -> None:
+    wide = SizeChoice(Size(1536, 1024))
+    assert image_price(MODELS["gpt-image-1"], wide).at_most_usd == pytest.approx(6208 * 40 / 1e6)
+    assert image_price(MODELS["gpt-image-1-mini"], wide).at_most_usd == 0.052
+    assert image_price(MODELS["gpt-image-1"], SizeChoice(), "low").at_most_usd == pytest.approx(408 * 40 / 1e6)
+    # A quality without tokens: the bound is unknown.
+    lacks_high = MODELS["gpt-image-1"].model_copy(update={"image_tokens": {"low 1536x1024": 400}})
+    assert image_price(lacks_high, wide).basis == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("model", "tier", "usd"),
+    [
+        ("gpt-image-2", "batch", 1756 * 15 / 1e6),
+        ("gpt-image-2", "flex", None),
+        ("gpt-image-2.6-flare", "batch", None),
+        ("gemini-3-pro-image", "batch", 0.0672),
+        ("gemini-3-pro-image", "flex", 0.0672),
+        ("gemini-nano-banana-2.1", "batch", 0.0168),
+        ("gemini-nano-banana-2.1", "flex", None),
+        ("gemini-2.5-flash-image", "flex", 0.01935),
+    ],
+)
+def test_the_price_of_an_image_in_a_slower_tier(model: str, tier: Tier, usd: float | None) -> None:
+    found = image_price(MODELS[model], SizeChoice(Size(1024, 1024)), "medium" if "gpt" in model else None, tier=tier)
+    assert found.at_most_usd == (None if usd is None else pytest.approx(usd))
+
+
+def test_batch_prices_of_tokens() -> None:
+    prices = prices_of_tier(MODELS["gpt-image-2.5-sunburst"].prices, "batch")
+    assert prices is not None
+    assert (prices.text_in, prices.image_in, prices.image_out) == (2.5, 4, 15)
+
+
+def test_an_estimate_counts_all_that_is_sent_with_each_image() -> None:
+    found = estimate_call(
+        MODELS["gpt-image-2"],
+        size=SizeChoice(Size(1024, 1024)),
+        quality="low",
+        n=2,
+        prompt="a red fox",
+        input_sizes=[Size(1024, 1024), Size(128, 128)],
+        mask_size=Size(1024, 1024),
+        previews=3,
+    )
+    assert found.part("images").usd == pytest.approx(2 * 196 * 30 / 1e6)
+    images = found.part("input_images")
+    assert images.usd == pytest.approx(2 * (1024 + 64) * 8 / 1e6)
+    assert images.at_most_usd == pytest.approx(2 * (1024 + 64 + 1024) * 8 / 1e6)
+    assert found.part("previews").at_most_usd == pytest.approx(2 * 300 * 30 / 1e6)
+    assert (found.part("prompt").at_most_usd or 0) >= 2 * 9 * 5 / 1e6
+    assert found.total.at_most_usd == pytest.approx(sum(part.price.at_most_usd or 0 for part in found.parts))
+    assert found.total.basis == "bounded"
+
+
+def test_an_estimate_is_as_sure_as_its_images_and_unknown_if_a_part_is() -> None:
+    square = SizeChoice(Size(1024, 1024))
+    sure = estimate_call(MODELS["gpt-image-2"], size=square, quality="low", prompt="a red fox")
+    assert (sure.total.basis, sure.part("prompt").basis) == ("exact", "bounded")
+    edit = estimate_call(MODELS["gpt-image-1-mini"], size=square, quality="low", input_sizes=[Size(64, 64)])
+    assert (edit.part("images").basis, edit.total.basis, edit.total.at_most_usd) == ("table", "unknown", None)
+
+
+def test_the_range_of_prices_of_each_model() -> None:
+    ranges = {
+        model.id: f"{found.low_usd:.3f} {found.high_usd:.3f} {found.basis}"
+        for model in MODELS.values()
+        if (found := price_range(model))
+    }
+    assert ranges == {
+        "gemini-nano-banana-2.1": "0.034 0.113 table",
+        "gemini-3-pro-image": "0.134 0.240 table",
+        "gemini-3.1-flash-lite-image": "0.034 0.034 table",
+        "gemini-3.1-flash-image": "0.045 0.151 table",
+        "gemini-2.5-flash-image": "0.039 0.039 table",
+        "gemini-3-pro-image-preview": "0.134 0.240 table",
+        "gemini-3.1-flash-image-preview": "0.045 0.151 table",
+        "gpt-image-2.6-sunburst": "0.011 0.726 bounded",
+        "gpt-image-2.6-flare": "0.011 0.726 bounded",
+        "gpt-image-2.5-sunburst": "0.003 0.712 exact",
+        "gpt-image-2.5-flare": "0.003 0.712 exact",
+        "gpt-image-2": "0.003 0.712 exact",
+        "gpt-image-1.5": "0.012 0.203 table",
+        "gpt-image-1-mini": "0.005 0.052 table",
+        "gpt-image-1": "0.011 0.250 table",
+    }
+    usual = price_range(MODELS["gpt-image-2"], usual_sizes=True)
+    assert usual is not None
+    assert (round(usual.low_usd, 3), round(usual.high_usd, 3)) == (0.003, 0.211)
+
+
+def test_every_offered_size_and_quality_of_a_priced_model_has_a_price() -> None:
+    without = {model.id for model in MODELS.values() for entry in listed_prices(model) if entry.price.usd is None}
+    assert without == {"dall-e-3", "dall-e-2"}
+
+
+def test_the_cheapest_quality() -> None:
+    found = cheapest_quality(MODELS["gpt-image-2.5-flare"], SizeChoice(Size(1024, 1024)))
+    assert found is not None
+    assert found.quality == "low"
+    assert found.price.usd == pytest.approx(0.00588)
+    assert cheapest_quality(MODELS["gemini-3-pro-image"], SizeChoice()) is None
+    assert cheapest_quality(MODELS["dall-e-3"], SizeChoice()) is None
+
+
+def test_the_number_of_web_searches_is_not_known_before() -> None:
+    request = GenerationRequest(prompt="a red fox", options={"web_search": "web"})
+    found = plan(request, MODELS["gemini-nano-banana-2.1"]).estimate
+    assert (found.part("web_search").usd, found.part("web_search").at_most_usd) == (0.014, None)
+    assert (found.part("images").usd, found.total.basis) == (pytest.approx(0.0336), "unknown")

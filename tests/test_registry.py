@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,16 @@ from invokeai_external.errors import (
     NotConfiguredError,
     RemedyAction,
     RequestError,
+    SettingsError,
     UnknownProviderError,
 )
 from invokeai_external.planning.plan import plan
+from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
 from invokeai_external.providers.schema import NumberOption
 from invokeai_external.request import GenerationRequest
 from invokeai_external.settings.settings import load_settings
-from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, PresetSizing, Size
+from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, PresetSizing, Size, SizeChoice
 
 
 def with_models(folder: Path, text: str) -> Registry:
@@ -167,7 +170,8 @@ def test_fields_of_a_known_model_are_overridden_one_by_one(tmp_path: Path) -> No
         "quality": original.options["quality"].model_copy(update={"values": ("low",)}),
         "strength": NumberOption(minimum=0, maximum=1),
     }
-    changed = {"prices", "lifecycle", "options"}
+    assert model.prices_as_of is None
+    changed = {"prices", "prices_as_of", "lifecycle", "options"}
     assert model.model_dump(exclude=changed) == original.model_dump(exclude=changed)
     assert [m.id for m in registry.models("openai")] == [m.id for m in Registry().models("openai")]
 
@@ -263,3 +267,47 @@ def test_the_first_model_is_the_default_if_all_are_retired(tmp_path: Path) -> No
     registry = with_models(tmp_path, retired)
     assert registry.default_model(["gemini"]).id == "gemini-nano-banana-2.1"
     assert registry.resolve("gemini/unheard-of").model.lifecycle.status == "active"
+
+
+def test_the_users_prices_may_begin_on_a_day(tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(
+        "models:\n  openai/gpt-image-2:\n    prices:\n      - {image_out: 30}\n"
+        "      - {since: 2027-02-01, image_out: 24}\n",
+        encoding="utf-8",
+    )
+    day = datetime.date(2027, 1, 31)
+    registry = Registry(load_settings(tmp_path, {}).models, today=lambda: day)
+    before = registry.resolve("gpt-image-2").model
+    assert (before.prices.image_out, before.prices.text_in) == (30, None), "a list replaces the whole list"
+    assert [entry.image_out for entry in before.later_prices] == [24]
+    day += datetime.timedelta(days=1)
+    after = registry.resolve("gpt-image-2").model
+    assert (after.prices.image_out, after.later_prices) == (24, ())
+    (listed,) = (model for model in registry.models("openai") if model.id == "gpt-image-2")
+    assert listed == after
+
+
+def test_the_users_own_tokens_and_prices_replace_published_prices_of_an_image(tmp_path: Path) -> None:
+    registry = with_models(tmp_path, "  openai/gpt-image-1-mini:\n    image_tokens: {low 1024x1024: 500}\n")
+    mini = registry.resolve("gpt-image-1-mini").model
+    assert image_price(mini, SizeChoice(Size(1024, 1024)), "low").usd == pytest.approx(500 * 8 / 1e6)
+    assert image_price(mini, SizeChoice(Size(1024, 1024)), "high").basis == "unknown"
+    own = with_models(tmp_path, "  openai/gpt-image-1-mini:\n    image_prices: {low 1024x1024: 0.004}\n")
+    assert image_price(own.resolve("gpt-image-1-mini").model, SizeChoice(Size(1024, 1024)), "low").usd == 0.004
+
+
+@pytest.mark.parametrize(
+    ("prices", "at"),
+    [
+        ("{image_out: 30}|{image_out: 24}", "line 3: models.openai/gpt-image-2.prices"),
+        (
+            "{image_out: 30}|{since: 2027-02-01, image_out: dear}",
+            "line 5: models.openai/gpt-image-2.prices.1.image_out",
+        ),
+        ("{picture_out: 30}", "line 3: models.openai/gpt-image-2.prices"),
+    ],
+)
+def test_prices_that_are_not_valid_are_refused_with_their_line(tmp_path: Path, prices: str, at: str) -> None:
+    entries = "".join(f"      - {entry}\n" for entry in prices.split("|"))
+    with pytest.raises(SettingsError, match=at):
+        with_models(tmp_path, f"  openai/gpt-image-2:\n    prices:\n{entries}")

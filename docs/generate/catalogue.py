@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from invokeai_external.cli.commands.model_page import has_bounds, price_rows
 from invokeai_external.cli.commands.models import price_of, sizes_of, status_of
-from invokeai_external.pricing.estimate import image_usd
+from invokeai_external.pricing.estimate import ListedPrice, listed_prices
+from invokeai_external.pricing.tokens import input_image_tokens, qualities_of
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option
-from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, SizeRequest
+from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, Size, SizeRequest
 
 from .markdown import table
 
-__all__ = ["models_table", "options_table", "price_list", "prices_table", "sizes_table"]
+__all__ = [
+    "image_prices_table",
+    "models_table",
+    "options_table",
+    "price_list",
+    "prices_table",
+    "sizes_table",
+    "unpriced_list",
+]
 
 _UNKNOWN = "unknown"
 _INPUTS = {"txt2img": "prompt", "img2img": "prompt, images", "inpaint": "prompt, images, mask"}
@@ -86,38 +96,81 @@ def options_table(provider: str) -> str:
 
 
 def prices_table(provider: str) -> str:
-    """The prices of each model by token, and of one image where its tokens are known."""
+    """The prices of each model by token, and the range of what one image costs."""
     rows = [
         (
             f"`{model.id}`",
-            _price(model.prices.text_in),
-            _price(model.prices.image_in),
-            _price(model.prices.text_out),
-            _price(model.prices.image_out),
-            _image_prices(model),
+            *(
+                _price(price)
+                for price in (
+                    model.prices.text_in,
+                    model.prices.image_in,
+                    model.prices.text_out,
+                    model.prices.image_out,
+                )
+            ),
+            *(_share(share) for share in (model.prices.batch, model.prices.flex)),
+            price_of(model),
         )
         for model in _models_of(provider)
     ]
-    return table(("Model", "Text input", "Image input", "Text output", "Image output", "One image"), rows)
+    headings = ("Model", "Prompt", "Input images", "Text output", "Image output", "Batch", "Flex", "USD per image")
+    return table(headings, rows)
+
+
+def image_prices_table(provider: str) -> str:
+    """What one image costs with each model, by size and quality; models with the same prices share a row."""
+    models = [
+        model for model in _models_of(provider) if any(e.price.at_most_usd is not None for e in listed_prices(model))
+    ]
+    qualities = list(dict.fromkeys(quality for model in models for quality in qualities_of(model)))
+    qualities.sort(key=lambda quality: _QUALITIES.index(quality or ""))
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for model in models:
+        note = ", at most" if has_bounds(model) else ""
+        for sizes, prices in price_rows(model, digits=3):
+            if isinstance(model.sizing, FlexibleSizing) and not sizes.startswith(_SIZES_TO_SHOW):
+                continue
+            by_quality = dict(zip(qualities_of(model), prices, strict=True))
+            cells = (f"{sizes}{note}", *(by_quality.get(quality, "-") for quality in qualities))
+            rows.setdefault(cells, []).append(f"`{model.id}`")
+    headings = ("Models", "Size", *(quality or "USD per image" for quality in qualities))
+    return table(headings, [("<br>".join(names), *cells) for cells, names in rows.items()])
+
+
+_QUALITIES = ("", "low", "medium", "high", "xhigh", "max")
+
+_SIZES_TO_SHOW = ("1024x1024", "1360x768", "1248x832", "2048x2048", "2736x1536", "2880x2880", "3840x2160")
+"""Of a model with any size, the table shows these; portrait costs as much as landscape."""
+
+
+def unpriced_list(provider: str) -> str:
+    """The models, sizes and qualities of a provider without a price, by name."""
+    lines = []
+    for model in _models_of(provider):
+        listed = listed_prices(model)
+        unknown = [entry for entry in listed if entry.price.basis == "unknown"]
+        if len(unknown) == len(listed):
+            lines.append(f"- `{model.id}`: all sizes and qualities.")
+        elif unknown:
+            lines.append(f"- `{model.id}`: {', '.join(_named(entry) for entry in unknown)}.")
+        elif model.input_images.max_count and input_image_tokens(model, Size(1024, 1024)).basis == "unknown":
+            lines.append(f"- `{model.id}`: input images.")
+    return "\n".join(lines)
+
+
+def _named(entry: ListedPrice) -> str:
+    return " ".join(part for part in (str(entry.size), entry.quality) if part)
 
 
 def price_list() -> str:
     """What one image costs with each active model, both providers side by side."""
     columns = [
-        [
-            (f"`{model.id}`", _price_of_one(model))
-            for model in _models_of(provider)
-            if model.lifecycle.status == "active"
-        ]
+        [(f"`{model.id}`", price_of(model)) for model in _models_of(provider) if model.lifecycle.status == "active"]
         for provider in ("openai", "gemini")
     ]
     rows = [(*left, *right) for left, right in zip_longest(*columns, fillvalue=("", ""))]
     return table(("OpenAI", "USD per image", "Gemini", "USD per image"), rows)
-
-
-def _price_of_one(model: ModelConfig) -> str:
-    price = price_of(model)
-    return price if model.image_tokens or price == _UNKNOWN else f"{_UNKNOWN} ({price})"
 
 
 def _option_values(option: Option) -> str:
@@ -130,7 +183,5 @@ def _price(price: float | None) -> str:
     return _UNKNOWN if price is None else f"{price:g}"
 
 
-def _image_prices(model: ModelConfig) -> str:
-    costs = {key: image_usd(model, tokens) for key, tokens in model.image_tokens.items()}
-    known = [(key, cost) for key, cost in costs.items() if cost is not None]
-    return "<br>".join(f"{cost:.3f}" if key == "any" else f"{cost:.3f} {key}" for key, cost in known) or _UNKNOWN
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"

@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .catalogue import models_table, options_table, price_list, prices_table, sizes_table
+from .catalogue import (
+    image_prices_table,
+    models_table,
+    options_table,
+    price_list,
+    prices_table,
+    sizes_table,
+    unpriced_list,
+)
 from .help_texts import help_text
 from .layout import ROOT, layout
 from .reference import errors_table, faults_table, mask_sentence, settings_table
@@ -26,6 +34,8 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "options": options_table,
     "price_list": price_list,
     "prices": prices_table,
+    "image_prices": image_prices_table,
+    "unpriced": unpriced_list,
     "settings": settings_table,
     "errors": errors_table,
     "faults": faults_table,

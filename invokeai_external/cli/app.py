@@ -262,7 +262,7 @@ def show_model(
     root: Root = None,
 ) -> None:
     """Show everything that is known of one model."""
-    lazy.models.show(model, as_json=json, root=root)
+    lazy.model_page.run(model, as_json=json, root=root)
 
 
 @app.command()

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import report
-    from .commands import demo, doctor, generate, install, keys, models, recall, sandbox, undelivered
+    from .commands import demo, doctor, generate, install, keys, model_page, models, recall, sandbox, undelivered
 
-__all__ = ["demo", "doctor", "generate", "install", "keys", "models", "recall", "report", "sandbox", "undelivered"]
+__all__ = [
+    "demo",
+    "doctor",
+    "generate",
+    "install",
+    "keys",
+    "model_page",
+    "models",
+    "recall",
+    "report",
+    "sandbox",
+    "undelivered",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import CapabilityError, InvalidRequestError
-from ..pricing.estimate import image_usd_at
+from ..pricing.estimate import Estimate, estimate_call, estimate_sum
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
-from ..sizing import FlexibleSizing, SizeChoice, SizeRequest
+from ..sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 from .input_images import CallImage, natural_ratio, prepare_images
 from .options import accept_options
 
@@ -95,14 +95,16 @@ class Plan:
 
     @property
     def estimate_usd(self) -> float | None:
-        """The cost of the images in USD, without the prompt and the input images; None if it is unknown."""
-        total = 0.0
-        for call in self.calls:
-            cost = image_usd_at(call.model, call.size, call.options)
-            if cost is None:
-                return None
-            total += call.n * cost
-        return total
+        """What the finished images usually cost in USD, without what is sent.
+
+        None if it is unknown, or depends on what the model chooses; ``estimate`` then has the most that it can be.
+        """
+        return self.estimate.part("images").usd
+
+    @property
+    def estimate(self) -> Estimate:
+        """What the calls will cost, the prompt, the input images and the previews included."""
+        return estimate_sum([_estimate(call) for call in self.calls])
 
 
 def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
@@ -149,6 +151,28 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
         *image_notices,
     )
     return Plan(model, calls, notices)
+
+
+def _estimate(call: Call) -> Estimate:
+    quality = call.options.get("quality")
+    return estimate_call(
+        call.model,
+        size=call.size,
+        quality=None if quality is None else str(quality),
+        n=call.n,
+        prompt=call.prompt + (call.mask_sentence or ""),
+        input_sizes=[_pixels(image) for image in call.images],
+        mask_size=_pixels(drawn) if (drawn := call.mask or call.markup) else None,
+        high_fidelity=call.options.get("input_fidelity") == "high",
+        previews=call.previews,
+        web_search="web_search" in call.options,
+    )
+
+
+def _pixels(image: CallImage) -> Size:
+    from ..images.inputs import size_of
+
+    return size_of(image.data)
 
 
 def count_calls(request: GenerationRequest, model: ModelConfig) -> int:

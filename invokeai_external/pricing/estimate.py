@@ -1,31 +1,300 @@
-"""Estimates the cost of images. An unknown cost is None, never zero."""
+"""Estimates what images and calls will cost. An unknown cost is None, never zero."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from ..providers.schema import ModelConfig
-from ..request import OptionValue
-from ..sizing import SizeChoice
+from ..providers.schema import ModelConfig, Prices
+from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 from .prices import MILLION
+from .tokens import Basis, TokenCount, image_tokens, input_image_tokens, prompt_tokens, qualities_of, weakest
 
-__all__ = ["image_usd", "image_usd_at"]
+__all__ = [
+    "Estimate",
+    "EstimatePart",
+    "ImagePrice",
+    "ListedPrice",
+    "PartName",
+    "PriceRange",
+    "Tier",
+    "cheapest_quality",
+    "estimate_call",
+    "estimate_sum",
+    "image_price",
+    "listed_prices",
+    "price_range",
+    "prices_of_tier",
+]
+
+Tier = Literal["standard", "batch", "flex"]
+"""How fast, and how dear, a call is: at once; within a day; when there is room."""
 
 
-def image_usd_at(model: ModelConfig, size: SizeChoice, options: Mapping[str, OptionValue]) -> float | None:
-    """What one image of a size, made with these options, costs in USD; None if it is unknown."""
-    # If no image size is sent, the default is 1K (types of google-genai 3.4.0).
-    keys = (size.image_size or "1K", f"{options.get('quality')} {size.size}", "any")
-    tokens = next((model.image_tokens[key] for key in keys if key in model.image_tokens), None)
-    return None if tokens is None else image_usd(model, tokens)
+@dataclass(frozen=True, slots=True)
+class ImagePrice:
+    """The price of one image, or of a part of a call, in USD.
 
-
-def image_usd(model: ModelConfig, tokens: int) -> float | None:
-    """What one image of a number of image tokens costs in USD, with the most text tokens that are billed with it.
-
-    None if a price is unknown.
+    Attributes:
+        usd: What it usually costs; None if that depends on what the model chooses, or is unknown.
+        at_most_usd: The most that it costs; None if that is unknown.
+        basis: How well the two are known: ``exact``, ``table``, ``bounded`` or ``unknown``.
     """
-    prices = model.prices
-    if prices.image_out is None or (model.text_tokens and prices.text_out is None):
+
+    usd: float | None
+    at_most_usd: float | None
+    basis: Basis
+
+    def times(self, n: int) -> ImagePrice:
+        """The price of ``n`` of it."""
+        return ImagePrice(_times(self.usd, n), _times(self.at_most_usd, n), self.basis)
+
+
+_UNKNOWN = ImagePrice(None, None, "unknown")
+_NOTHING = ImagePrice(0.0, 0.0, "exact")
+
+
+def prices_of_tier(prices: Prices, tier: Tier) -> Prices | None:
+    """The prices of a service tier; None if the provider lists no such prices."""
+    if tier == "standard":
+        return prices
+    share = prices.batch if tier == "batch" else prices.flex
+    if share is None:
         return None
-    return (tokens * prices.image_out + model.text_tokens * (prices.text_out or 0.0)) / MILLION
+    names = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in")
+    reduced = {name: _times(getattr(prices, name), share) for name in names}
+    return prices.model_copy(update={**reduced, "batch": None, "flex": None})
+
+
+def image_price(
+    model: ModelConfig, size: SizeChoice, quality: str | None = None, *, tier: Tier = "standard"
+) -> ImagePrice:
+    """What one finished image costs, with the most text tokens that are billed with it, without what is sent.
+
+    Args:
+        model: The model, with the prices of the day.
+        size: The size that is sent; an empty one if the model chooses it, then up to its dearest size.
+        quality: The quality that is sent; None or ``auto`` if the model chooses it, then up to its dearest quality.
+        tier: The service tier.
+    """
+    quality = None if quality in (None, "", "auto") else quality
+    if model.image_prices:
+        return _published(model, size, quality, tier)
+    prices = prices_of_tier(model.prices, tier)
+    if prices is None:
+        return _UNKNOWN
+    price = _price(image_tokens(model, size, quality), prices.image_out)
+    if not model.text_tokens:
+        return price
+    return _sum((price, _price(TokenCount(model.text_tokens, model.text_tokens, "exact"), prices.text_out)))
+
+
+def _published(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
+    share = 1.0 if tier == "standard" else (model.prices.batch if tier == "batch" else model.prices.flex)
+    qualities = (quality,) if quality else qualities_of(model)
+    sizes = (size.size,) if size.size else tuple(choice.size for choice in model.sizing.presets())
+    keys = [f"{one} {each}" if one else str(each) for one in qualities for each in sizes]
+    found = [model.image_prices[key] for key in keys if key in model.image_prices]
+    if share is None or len(found) < len(keys):
+        return _UNKNOWN
+    at_most = max(found) * share
+    return ImagePrice(at_most, at_most, "table") if len(keys) == 1 else ImagePrice(None, at_most, "bounded")
+
+
+PartName = Literal["images", "input_images", "prompt", "previews", "web_search"]
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatePart:
+    """What a part of a call or of several costs.
+
+    Attributes:
+        name: Which part: the finished images, the input images with the mask, the prompt, the previews, web searches.
+        price: Its price.
+    """
+
+    name: PartName
+    price: ImagePrice
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a call or several will cost.
+
+    Attributes:
+        parts: What costs something.
+    """
+
+    parts: tuple[EstimatePart, ...]
+
+    @property
+    def total(self) -> ImagePrice:
+        """The whole price. The prompt does not weaken the basis: it is always estimated, up to a bound."""
+        total = _sum(tuple(part.price for part in self.parts))
+        if total.basis == "unknown":
+            return total
+        return ImagePrice(
+            total.usd, total.at_most_usd, weakest(*(part.price.basis for part in self.parts if part.name != "prompt"))
+        )
+
+    def part(self, name: PartName) -> ImagePrice:
+        """The price of a part; nothing if there is no such part."""
+        return next((part.price for part in self.parts if part.name == name), _NOTHING)
+
+
+def estimate_call(
+    model: ModelConfig,
+    *,
+    size: SizeChoice,
+    quality: str | None = None,
+    n: int = 1,
+    prompt: str = "",
+    input_sizes: Sequence[Size] = (),
+    mask_size: Size | None = None,
+    high_fidelity: bool = False,
+    previews: int = 0,
+    web_search: bool = False,
+    tier: Tier = "standard",
+) -> Estimate:
+    """What a call will cost.
+
+    Args:
+        model: The model, with the prices of the day.
+        size: The size that is sent.
+        quality: The quality that is sent; None if the model chooses it.
+        n: How many images the call makes. The prompt and the input images are billed with each.
+        prompt: The prompt.
+        input_sizes: The sizes in pixels of the input images, as they are sent.
+        mask_size: The size of the mask or the markup; None without one. It counts as one more input image.
+        high_fidelity: True if the option ``input_fidelity`` is ``high``.
+        previews: How many previews of each image are asked for; fewer may come.
+        web_search: True if the model may search the web, as often as it likes.
+        tier: The service tier.
+    """
+    prices = prices_of_tier(model.prices, tier)
+    parts = [EstimatePart("images", image_price(model, size, quality, tier=tier).times(n))]
+    sent = [input_image_tokens(model, each, high_fidelity=high_fidelity) for each in input_sizes]
+    if mask_size:
+        mask = input_image_tokens(model, mask_size)
+        # Not every service bills a mask.
+        sent.append(TokenCount(0, mask.at_most, mask.basis if mask.basis == "unknown" else "bounded"))
+    if sent:
+        price = _sum(tuple(_price(count, prices.image_in if prices else None) for count in sent))
+        parts.append(EstimatePart("input_images", price.times(n)))
+    if prompt:
+        price = _price(prompt_tokens(prompt), prices.text_in if prices else None)
+        parts.append(EstimatePart("prompt", price.times(n)))
+    if previews and model.preview_tokens:
+        tokens = previews * model.preview_tokens
+        price = _price(TokenCount(tokens, tokens, "bounded"), prices.image_out if prices else None)
+        parts.append(EstimatePart("previews", price.times(n)))
+    if web_search:
+        # How many queries a model sends is not known before.
+        parts.append(EstimatePart("web_search", ImagePrice(prices.web_search if prices else None, None, "unknown")))
+    return Estimate(tuple(parts))
+
+
+def estimate_sum(estimates: Sequence[Estimate]) -> Estimate:
+    """What several calls will cost together."""
+    names = dict.fromkeys(part.name for estimate in estimates for part in estimate.parts)
+    return Estimate(
+        tuple(EstimatePart(name, _sum(tuple(estimate.part(name) for estimate in estimates))) for name in names)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """The price of one image of a size that a model offers.
+
+    Attributes:
+        size: The size.
+        quality: The quality; None for a model without qualities.
+        price: The price.
+    """
+
+    size: SizeChoice
+    quality: str | None
+    price: ImagePrice
+
+
+def listed_prices(model: ModelConfig, *, tier: Tier = "standard") -> tuple[ListedPrice, ...]:
+    """The price of one image at each size that a model offers and at each of its qualities."""
+    return tuple(
+        ListedPrice(size, quality, image_price(model, size, quality, tier=tier))
+        for size in model.sizing.presets()
+        for quality in qualities_of(model)
+    )
+
+
+def cheapest_quality(model: ModelConfig, size: SizeChoice) -> ListedPrice | None:
+    """The quality at which an image of a size costs least; None for a model without qualities or without prices."""
+    prices = [
+        ListedPrice(size, quality, image_price(model, size, quality)) for quality in qualities_of(model) if quality
+    ]
+    known = [entry for entry in prices if entry.price.at_most_usd is not None]
+    return min(known, key=lambda entry: entry.price.at_most_usd or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """What one image costs at the sizes and qualities that a model offers, in USD.
+
+    Attributes:
+        low_usd: The least, at the cheapest size and quality.
+        high_usd: The most, at the dearest.
+        basis: How well the prices are known.
+    """
+
+    low_usd: float
+    high_usd: float
+    basis: Basis
+
+
+def price_range(model: ModelConfig, *, usual_sizes: bool = False) -> PriceRange | None:
+    """The range of the prices of one image, from those that are known; None if all are unknown.
+
+    Args:
+        model: The model, with the prices of the day.
+        usual_sizes: True for the sizes of half a megapixel to two, which every provider makes if you do not name a
+            size; if there are such.
+    """
+    listed = listed_prices(model)
+    usual = [entry for entry in listed if usual_sizes and entry.size.size and _is_usual(entry.size.size)]
+    known = [entry.price for entry in usual or listed if entry.price.at_most_usd is not None]
+    if not known:
+        return None
+    low = min(price.usd if price.usd is not None else price.at_most_usd or 0.0 for price in known)
+    high = max(price.at_most_usd or 0.0 for price in known)
+    return PriceRange(low, high, weakest(*(price.basis for price in known)))
+
+
+def _is_usual(size: Size) -> bool:
+    return abs(math.log2(size.pixels / DEFAULT_EDGE**2)) <= 1
+
+
+def _price(tokens: TokenCount, usd_per_million: float | None) -> ImagePrice:
+    if tokens.at_most == 0:
+        return _NOTHING
+    if usd_per_million is None or tokens.basis == "unknown":
+        return _UNKNOWN
+    usd, at_most = (_times(count, usd_per_million) for count in (tokens.usual, tokens.at_most))
+    return ImagePrice(_times(usd, 1 / MILLION), _times(at_most, 1 / MILLION), tokens.basis)
+
+
+def _sum(prices: Sequence[ImagePrice]) -> ImagePrice:
+    basis = weakest(*(price.basis for price in prices))
+    if basis == "unknown":
+        return _UNKNOWN
+    usual = [price.usd for price in prices if price.usd is not None]
+    at_most = [price.at_most_usd for price in prices if price.at_most_usd is not None]
+    return ImagePrice(
+        sum(usual) if len(usual) == len(prices) else None,
+        sum(at_most) if len(at_most) == len(prices) else None,
+        basis,
+    )
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else round(value * factor, 12)

@@ -52,6 +52,8 @@ def page(provider_id: str) -> CatalogPage:
         fields["id"]: {
             **fields,
             "provider": provider.id,
+            "prices_as_of": raw["as_of"],
+            "sources": (*raw["sources"], *fields.get("sources", ())),
             "description": f"{fields['description']} {provider.billing_note}",
         }
         for fields in raw["models"]

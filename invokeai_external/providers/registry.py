@@ -84,13 +84,18 @@ class Registry:
     def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
         provider, _, model_id = reference.partition("/")
         try:
-            found = self._find(reference, self._today(), has_own_name="name" in fields)
-            base = found.model.model_dump(mode="json", exclude_unset=True)
+            known = self._find(reference, self._today(), has_own_name="name" in fields).model
         except RequestError as error:
             raise user_models.misnamed(reference, error) from None
+        base = known.model_dump(mode="json", exclude_unset=True)
         if base["id"] != model_id:
             # It was found by an alias, which is now the id of this model.
             base["aliases"] = ()
+        if {"prices", "image_tokens", "image_prices"} & fields.keys():
+            # The user's own prices are valid on every day.
+            prices, _ = known.prices_on(self._today())
+            base |= {"prices": prices.model_dump(mode="json", exclude_unset=True), "later_prices": ()}
+            base |= {"prices_as_of": None, "image_prices": {}}
         try:
             merged = catalog.merge_fields(_without_overridden(base, fields), fields)
             return ModelConfig.model_validate({**merged, "id": model_id, "provider": provider})
@@ -115,10 +120,13 @@ class Registry:
         return tuple(m for m in self._models.values() if provider_id in (None, m.provider))
 
     def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
-        """The model with its status on a day, and with a successor that is not retired on that day."""
+        """The model with its status and prices on a day, and with a successor that is not retired on that day."""
         life = model.lifecycle
         update = {"status": life.status_on(day), "successor": self._available_successor(day, model)}
-        return model.model_copy(update={"lifecycle": life.model_copy(update=update)})
+        prices, later = model.prices_on(day)
+        return model.model_copy(
+            update={"lifecycle": life.model_copy(update=update), "prices": prices, "later_prices": later}
+        )
 
     def _available_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
         """The successor, or the successor of a retired successor, and so on; None if all of them are retired."""

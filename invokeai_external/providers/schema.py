@@ -7,16 +7,19 @@ these fields.
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..sizing import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
 
 __all__ = [
     "MODEL_FIELDS",
     "ChoiceOption",
+    "ImageTokenRule",
     "InputImageLimits",
+    "InputImageTokens",
     "Lifecycle",
     "Mode",
     "ModelConfig",
@@ -71,20 +74,71 @@ class Lifecycle(_Frozen):
         return "deprecated" if self.shutdown or self.status else "active"
 
 
+Price = Annotated[float, Field(ge=0)]
+
+
 class Prices(_Frozen):
     """Prices in USD per million tokens; None for an unknown price, which is not zero.
 
     Attributes:
+        since: The first day, in UTC, on which they are valid; None if they always were.
         text_in: Of the prompt.
         image_in: Of input images.
         text_out: Of text in the response, thoughts included.
         image_out: Of images in the response.
+        cached_text_in: Of the part of the prompt that the provider had in its cache.
+        cached_image_in: Of input images that the provider had in its cache.
+        web_search: Of one query of a web search: USD per query, not per million tokens.
+        batch: The share of all these prices that a batch costs; None if no price of batches is known.
+        flex: The share of all these prices that the slow service tier ``flex`` costs; None if no such price is known.
     """
 
-    text_in: float | None = Field(default=None, ge=0)
-    image_in: float | None = Field(default=None, ge=0)
-    text_out: float | None = Field(default=None, ge=0)
-    image_out: float | None = Field(default=None, ge=0)
+    since: datetime.date | None = None
+    text_in: Price | None = None
+    image_in: Price | None = None
+    text_out: Price | None = None
+    image_out: Price | None = None
+    cached_text_in: Price | None = None
+    cached_image_in: Price | None = None
+    web_search: Price | None = None
+    batch: Annotated[float, Field(gt=0, le=1)] | None = None
+    flex: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class ImageTokenRule(_Frozen):
+    """How the tokens of a finished image follow from its size and quality; ``pricing.tokens`` computes them.
+
+    Attributes:
+        rule: The name of the rule.
+        quality: By quality: the patches along the longer edge of the image.
+        usual: By quality: how many times the tokens of the rule the model usually uses; 1 if it is missing.
+        at_most: By quality: the most times the tokens of the rule that the model uses; 1, so exactly the rule, if it is
+            missing.
+    """
+
+    rule: Literal["gpt_image_2"]
+    quality: dict[str, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1)
+    usual: dict[str, Annotated[float, Field(gt=0)]] = {}
+    at_most: dict[str, Annotated[float, Field(gt=0)]] = {}
+
+
+class InputImageTokens(_Frozen):
+    """The tokens of an input image; ``pricing.tokens`` computes them. A mask counts as one more image of that size.
+
+    Attributes:
+        rule: ``fixed``: the same for every image. ``tiles``: a base, and more for each tile of 512 pixels.
+            ``patches``: patches of 32 pixels.
+        tokens: Of an image (``fixed``), or the base (``tiles``).
+        per_tile: Of a tile (``tiles``).
+        high_fidelity: The most that the option ``input_fidelity`` with the value ``high`` adds to an image.
+        exact: False if ``tokens`` is the most that an image has.
+    """
+
+    rule: Literal["fixed", "tiles", "patches"]
+    tokens: int = Field(default=0, ge=0)
+    per_tile: int = Field(default=0, ge=0)
+    high_fidelity: int = Field(default=0, ge=0)
+    exact: bool = True
 
 
 class InputImageLimits(_Frozen):
@@ -161,10 +215,19 @@ class ModelConfig(_Frozen):
         max_prompt_characters: The longest prompt; None if there is no known limit.
         sizing: The sizes that it supports.
         options: Its options by name.
-        prices: Its prices.
+        prices: Its prices. They may be written as a list whose entries each begin on a day (``since``); models from a
+            ``Registry`` have the prices of the day.
+        later_prices: Prices that begin on a later day, the earliest first.
+        prices_as_of: The day on which somebody last compared its prices with the provider's; None for the user's own.
         image_tokens: The image tokens of one image, for estimates, by what decides them: an image size (``2K``), a
             quality and a size (``high 1024x1024``), or ``any``.
+        image_prices: The price of one image in USD as the provider publishes it, by the same names; used for estimates
+            in place of tokens.
+        image_token_rule: The rule for the image tokens of a size and quality that is not in these two tables.
+        input_image_tokens: The tokens of an input image; None if they are unknown.
+        preview_tokens: The output tokens that each preview of an image costs.
         text_tokens: The most text tokens that are billed with each image, at the price ``text_out``.
+        sources: Where its facts come from.
     """
 
     id: str = Field(min_length=1)
@@ -182,8 +245,32 @@ class ModelConfig(_Frozen):
     sizing: Sizing
     options: dict[str, Option] = {}
     prices: Prices = Field(default_factory=Prices)
+    later_prices: tuple[Prices, ...] = ()
+    prices_as_of: datetime.date | None = None
     image_tokens: dict[str, int] = {}
+    image_prices: dict[str, Price] = {}
+    image_token_rule: ImageTokenRule | None = None
+    input_image_tokens: InputImageTokens | None = None
+    preview_tokens: int = Field(default=0, ge=0)
     text_tokens: int = Field(default=0, ge=0)
+    sources: tuple[str, ...] = ()
+
+    @field_validator("later_prices")
+    @classmethod
+    def _later_prices_begin_on_a_day(cls, entries: tuple[Prices, ...]) -> tuple[Prices, ...]:
+        days = [entry.since for entry in entries if entry.since]
+        if len(days) < len(entries) or sorted(set(days)) != days:
+            raise ValueError("every entry after the first must have a later day in 'since'")
+        return entries
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_prices(cls, fields: Any) -> Any:
+        """Read a list of prices as the first entry and those that begin later."""
+        prices = fields.get("prices") if isinstance(fields, Mapping) else None
+        if not isinstance(prices, list | tuple) or not prices:
+            return fields
+        return {**fields, "prices": prices[0], "later_prices": prices[1:]}
 
     @model_validator(mode="after")
     def _modes_and_limits_agree(self) -> Self:
@@ -197,6 +284,12 @@ class ModelConfig(_Frozen):
         """Its unambiguous name: ``provider/id``."""
         return f"{self.provider}/{self.id}"
 
+    def prices_on(self, day: datetime.date) -> tuple[Prices, tuple[Prices, ...]]:
+        """The prices that are valid on a day, unknown ones before the first day of all, and those that begin later."""
+        entries = (self.prices, *self.later_prices)
+        begun = [entry for entry in entries if entry.since is None or entry.since <= day]
+        return begun[-1] if begun else Prices(), entries[len(begun) :]
+
     def as_unknown(self, model_id: str) -> Self:
         """The profile of this model for an unknown id, without prices and dates."""
         return self.model_copy(
@@ -207,8 +300,15 @@ class ModelConfig(_Frozen):
                 "lifecycle": Lifecycle(),
                 "aliases": (),
                 "prices": Prices(),
+                "later_prices": (),
+                "prices_as_of": None,
                 "image_tokens": {},
+                "image_prices": {},
+                "image_token_rule": None,
+                "input_image_tokens": None,
+                "preview_tokens": 0,
                 "text_tokens": 0,
+                "sources": (),
             }
         )
 

@@ -124,13 +124,21 @@ class UserModels:
     def error(self, reference: str, error: ValidationError) -> SettingsError:
         """The error for the first mistake in a model's fields, with its line."""
         assert self.file is not None
-        return self.file.error_of(error, ("models", reference), MODEL_FIELDS)
+        return self.file.error_of(error, ("models", reference), MODEL_FIELDS, _written_place)
 
     def misnamed(self, reference: str, error: RequestError) -> SettingsError:
         """The error for a model whose name is not valid, with its line."""
         assert self.file is not None
         line, _ = self.file.find(("models", reference))
         return self.file.error(line, f"models.{reference}: {error.message.rstrip('.')}", remedy=error.remedy)
+
+
+def _written_place(place: tuple[str, ...]) -> tuple[str, ...]:
+    """The place in the file of a field of ``ModelConfig``: prices that begin later are in the list ``prices``."""
+    if place[:1] != ("later_prices",):
+        return place
+    index = (str(int(place[1]) + 1),) if len(place) > 1 else ()
+    return ("prices", *index, *place[2:])
 
 
 @dataclass(frozen=True, slots=True)

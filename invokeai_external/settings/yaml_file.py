@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +140,23 @@ class YamlFile:
             f"{self.path}, line {line}: {shown}.", remedy=remedy or "Correct that line, then try again."
         )
 
-    def error_of(self, error: ValidationError, under: tuple[str, ...], fields: Iterable[str]) -> SettingsError:
+    def error_of(
+        self,
+        error: ValidationError,
+        under: tuple[str, ...],
+        fields: Iterable[str],
+        written_place: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple,
+    ) -> SettingsError:
         """The error for the first mistake that pydantic found.
 
         Args:
             error: The mistakes.
             under: The place in the file that was validated.
             fields: The names that a misspelt field there may mean.
+            written_place: Where the value of a field is in the file; by default, under its own name.
         """
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = (*under, *(str(step) for step in first["loc"]))
+        place = (*under, *written_place(tuple(str(step) for step in first["loc"])))
         line, known = self.find(place)
         if first["type"] == "missing":
             known = (*known, place[-1])

@@ -37,7 +37,7 @@ def test_dry_run_shows_the_request_without_key_or_image_data_and_sends_nothing(
     assert shown.code == 0
     assert "POST" in shown.stdout
     assert "image: image-1.png, image/png" in shown.stdout
-    assert "unknown" in shown.stderr
+    assert "at most $" in shown.stderr
     assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
     assert not out.exists()
 

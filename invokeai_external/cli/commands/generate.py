@@ -23,6 +23,7 @@ from ...sizing import AspectRatio, Size
 from ...transport.messages import HttpRequest
 from .. import report
 from ..common import make_own_folder, settings
+from ..estimates import estimate_object, estimate_text
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
 from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
@@ -288,7 +289,6 @@ async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bo
     async with Service(current, sandbox=sandbox) as service:
         # Preparing images may take a while, so it runs in a thread: Ctrl-C works meanwhile.
         plan, requests = await anyio.to_thread.run_sync(service.dry_run, request, abandon_on_cancel=True)
-    cost = plan.estimate_usd
     shown = [_shown(http_request) for http_request in requests]
     if as_json:
         report.print_json(
@@ -297,24 +297,20 @@ async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bo
                 "provider": plan.model.provider,
                 "requests": shown,
                 "notices": [asdict(notice) for notice in plan.notices],
-                "estimated_cost_usd": cost,
+                "estimated_cost_usd": plan.estimate_usd,
+                "estimate": estimate_object(plan),
             }
         )
         return
-    _print_plan(plan, shown, cost)
+    _print_plan(plan, shown)
 
 
-def _print_plan(plan: Plan, shown: list[dict[str, Any]], cost: float | None) -> None:
+def _print_plan(plan: Plan, shown: list[dict[str, Any]]) -> None:
     for request in shown:
         print(f"POST {request['url']}")
         report.print_json(request.get("json") or {"form": request["form"], "files": request["files"]})
     report.notices(plan.notices)
-    if cost is None:
-        report.say("Estimated cost: unknown. Nothing was sent.")
-    else:
-        report.say(
-            f"Estimated cost: ${cost:.4f} for the images; the prompt and input images cost extra. Nothing was sent."
-        )
+    report.say(f"{estimate_text(plan)} Nothing was sent.")
 
 
 def _shown(request: HttpRequest) -> dict[str, Any]:

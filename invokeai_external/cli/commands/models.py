@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ...pricing.estimate import image_usd
+from ...pricing.estimate import price_range
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ...sizing import FixedSizing, FlexibleSizing
 from .. import report
 from ..common import settings
 
-__all__ = ["price_of", "run", "show", "sizes_of", "status_of"]
+__all__ = ["model_object", "output_console", "price_of", "run", "sizes_of", "status_of"]
 
 
 _WIDE = 140
@@ -33,33 +34,16 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
         if with_retired or model.lifecycle.status != "retired"
     ]
     if as_json:
-        report.print_json([_model_object(model) for model in found])
+        report.print_json([model_object(model) for model in found])
         return
-    # Without a terminal, do not wrap lines: there is no width to fit.
+    console = output_console()
+    console.print(_table(found, details=console.width >= _WIDE))
+
+
+def output_console() -> Console:
+    """Standard output, as wide as the terminal; without a terminal, lines are not wrapped."""
     console = Console()
-    width = console.width if console.is_terminal else 200
-    Console(width=width).print(_table(found, details=width >= _WIDE))
-
-
-def show(reference: str, *, as_json: bool, root: Path | None) -> None:
-    """Print everything that is known of one model."""
-    current = settings(root)
-    found = Registry(current.models).resolve(reference)
-    report.notices((*current.notices, *found.notices))
-    if as_json:
-        report.print_json(_model_object(found.model))
-        return
-    for name, value in _facts(found.model):
-        print(f"{name}: {value}")
-
-
-def _facts(model: ModelConfig) -> list[tuple[str, str]]:
-    return [
-        ("Model", model.reference),
-        ("Status", status_of(model)),
-        ("Sizes", sizes_of(model)),
-        ("USD per image", price_of(model)),
-    ]
+    return console if console.is_terminal else Console(width=200)
 
 
 def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
@@ -106,22 +90,28 @@ def sizes_of(model: ModelConfig) -> str:
 
 
 def price_of(model: ModelConfig) -> str:
-    """The range of what one finished image costs; ``unknown`` if its tokens or its price are."""
-    price = model.prices.image_out
-    if price is None or not model.image_tokens:
+    """The range of what one finished image costs in USD, over the sizes and qualities that the model offers."""
+    found = price_range(model)
+    if found is None:
+        price = model.prices.image_out
         return "unknown" if price is None else f"{price:g} per million tokens"
-    costs = [image_usd(model, tokens) for tokens in model.image_tokens.values()]
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs):
-        return "unknown"
-    low, high = min(known), max(known)
-    return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+    most = "at most " if found.basis == "bounded" else ""
+    if f"{found.low_usd:.3f}" == f"{found.high_usd:.3f}":
+        return f"{most}{found.high_usd:.3f}"
+    return f"{found.low_usd:.3f} to {most}{found.high_usd:.3f}"
 
 
-def _model_object(model: ModelConfig) -> dict[str, Any]:
+def model_object(model: ModelConfig) -> dict[str, Any]:
+    """The model for ``--json``: its fields in the catalogue, the sizes that it offers, the range of its prices."""
     presets = [
         {"width": p.size.width, "height": p.size.height, "aspect_ratio": p.aspect_ratio, "image_size": p.image_size}
         for p in model.sizing.presets()
         if p.size
     ]
-    return {**model.model_dump(mode="json"), "reference": model.reference, "presets": presets}
+    found = price_range(model)
+    return {
+        **model.model_dump(mode="json"),
+        "reference": model.reference,
+        "presets": presets,
+        "price_range": asdict(found) if found else None,
+    }

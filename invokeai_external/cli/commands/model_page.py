@@ -1,0 +1,170 @@
+"""``models show``: prints everything that is known of one model, as text or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices
+from ...pricing.tokens import qualities_of
+from ...providers.registry import Registry
+from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices
+from ...sizing import SizeChoice
+from .. import report
+from ..common import settings
+from .models import model_object, output_console, price_of, sizes_of, status_of
+
+__all__ = ["has_bounds", "price_rows", "run"]
+
+_MADE_FROM = {
+    "txt2img": "a prompt",
+    "img2img": "a prompt and images",
+    "inpaint": "a prompt, an image and a mask",
+}
+
+
+def run(reference: str, *, as_json: bool, root: Path | None) -> None:
+    """Print everything that is known of one model."""
+    current = settings(root)
+    found = Registry(current.models).resolve(reference)
+    report.notices((*current.notices, *found.notices))
+    if as_json:
+        report.print_json({**model_object(found.model), **_price_fields(found.model)})
+    else:
+        _print_page(found.model, output_console())
+
+
+def _price_fields(model: ModelConfig) -> dict[str, Any]:
+    """The price of one image at each size and quality, and if you leave both to the model."""
+    return {
+        "image_price_list": [
+            {
+                "size": str(entry.size.size),
+                "aspect_ratio": entry.size.aspect_ratio,
+                "image_size": entry.size.image_size,
+                "quality": entry.quality,
+                **asdict(entry.price),
+            }
+            for entry in listed_prices(model)
+        ],
+        "default_image_price": asdict(image_price(model, SizeChoice())),
+    }
+
+
+def _print_page(model: ModelConfig, console: Console) -> None:
+    console.print(f"{model.reference}: {model.name}", markup=False, highlight=False)
+    console.print(model.description, markup=False, highlight=False)
+    console.print()
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(model):
+        facts.add_row(name, value)
+    console.print(facts)
+    console.print()
+    console.print(_price_table(model))
+    if model.sources:
+        console.print("\nSources:", highlight=False)
+        for source in model.sources:
+            console.print(f"- {source}", markup=False, highlight=False)
+
+
+def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
+    limits = model.input_images
+    yield "Status", status_of(model)
+    if model.lifecycle.since:
+        yield "Since", str(model.lifecycle.since)
+    if model.aliases:
+        yield "Aliases", ", ".join(model.aliases)
+    yield "Made from", "; ".join(_MADE_FROM[mode] for mode in model.modes)
+    if limits.max_count:
+        total = f", {_megabytes(limits.max_total_bytes)} together" if limits.max_total_bytes else ""
+        yield "Input images", f"up to {limits.max_count}, {_megabytes(limits.max_bytes)} each{total}"
+    yield "Images per call", str(model.max_images_per_call)
+    if model.max_prompt_characters:
+        yield "Prompt", f"up to {model.max_prompt_characters:,} characters"
+    yield "Seed", "yes" if model.seed else "no"
+    yield "Previews", "yes" if model.previews else "no"
+    yield "Sizes", sizes_of(model)
+    for name, option in model.options.items():
+        yield f"--{name.replace('_', '-')}", _option_text(option)
+    as_of = f" of {model.prices_as_of}" if model.prices_as_of else ""
+    yield f"Prices{as_of}", _prices_text(model.prices)
+    for later in model.later_prices:
+        yield f"Prices from {later.since}", _prices_text(later)
+    yield "USD per image", price_of(model)
+    left_out = image_price(model, SizeChoice())
+    if left_out.basis != "unknown":
+        yield "Without --size and --quality", f"{'at most ' if left_out.usd is None else ''}{_usd(left_out, digits=4)}"
+
+
+def _option_text(option: Option) -> str:
+    """The values of an option."""
+    if isinstance(option, ChoiceOption):
+        return ", ".join(f"{value} (preview)" if value in option.preview else value for value in option.values)
+    return f"{option.minimum:g} to {option.maximum:g}"
+
+
+def _prices_text(prices: Prices) -> str:
+    tokens = {
+        "prompt": prices.text_in,
+        "input images": prices.image_in,
+        "text": prices.text_out,
+        "images": prices.image_out,
+        "cached prompt": prices.cached_text_in,
+        "cached input images": prices.cached_image_in,
+    }
+    known = [f"{name} {price:g}" for name, price in tokens.items() if price is not None]
+    parts = [f"per million tokens: {', '.join(known)}"] if known else ["unknown"]
+    if prices.web_search is not None:
+        parts.append(f"a web search query {prices.web_search:g}")
+    shares = {"a batch": prices.batch, "flex": prices.flex}
+    parts += [f"{name} costs {share:.0%} of this" for name, share in shares.items() if share is not None]
+    return "; ".join(parts)
+
+
+def _price_table(model: ModelConfig) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("USD per image, at most" if has_bounds(model) else "USD per image")
+    for quality in qualities_of(model):
+        table.add_column(quality or "", justify="right")
+    for sizes, prices in price_rows(model, digits=4):
+        table.add_row(sizes, *prices)
+    return table
+
+
+def has_bounds(model: ModelConfig) -> bool:
+    """True if the prices of ``price_rows`` are the most that an image costs."""
+    return any(entry.price.basis == "bounded" for entry in listed_prices(model))
+
+
+def price_rows(model: ModelConfig, *, digits: int) -> list[tuple[str, list[str]]]:
+    """What one image costs at most: for each group of sizes that cost the same, the price at each quality."""
+    by_size: dict[SizeChoice, list[ListedPrice]] = {}
+    for entry in listed_prices(model):
+        by_size.setdefault(entry.size, []).append(entry)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for size, entries in by_size.items():
+        name = size.image_size or str(size.size)
+        cells = tuple(_usd(entry.price, digits=digits) for entry in entries)
+        names = groups.setdefault(cells, [])
+        if name not in names:
+            names.append(name)
+    return [(", ".join(_shortened(names)), list(cells)) for cells, names in groups.items()]
+
+
+def _shortened(names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) <= 4 else (*names[:3], f"{len(names) - 3} more")
+
+
+def _usd(price: ImagePrice, *, digits: int) -> str:
+    return "unknown" if price.at_most_usd is None else f"{price.at_most_usd:.{digits}f}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:g} MB"

@@ -1,0 +1,49 @@
+"""Shows what a plan will cost, to people and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..planning.plan import Plan
+from ..pricing.estimate import cheapest_quality
+
+__all__ = ["estimate_object", "estimate_text"]
+
+
+def estimate_object(plan: Plan) -> dict[str, Any]:
+    """The estimate for programs: ``usd`` is what is usual, ``at_most_usd`` the most; each is null if it is unknown."""
+    estimate, as_of = plan.estimate, plan.model.prices_as_of
+    return {
+        **asdict(estimate.total),
+        "parts": [{"name": part.name, **asdict(part.price)} for part in estimate.parts],
+        "prices_as_of": as_of and str(as_of),
+    }
+
+
+def estimate_text(plan: Plan) -> str:
+    """The estimate for people, in one sentence or two."""
+    estimate = plan.estimate
+    images, total = estimate.part("images"), estimate.total
+    if images.at_most_usd is None:
+        return "Estimated cost: unknown."
+    is_fixed = images.usd == images.at_most_usd
+    text = f"Estimated cost: {'' if is_fixed else 'at most '}${images.at_most_usd:.4f} for {_number(plan)}"
+    with_input = "an unknown amount" if total.at_most_usd is None else f"at most ${total.at_most_usd:.4f}"
+    day = f" (prices of {plan.model.prices_as_of})" if plan.model.prices_as_of else ""
+    return f"{text}, {with_input} with all that is sent{day}.{_cheapest(plan)}"
+
+
+def _number(plan: Plan) -> str:
+    n = sum(call.n for call in plan.calls)
+    return "the image" if n == 1 else f"{n} images"
+
+
+def _cheapest(plan: Plan) -> str:
+    """A sentence on the cheapest quality; empty if you set a quality, or for a model without qualities."""
+    call = plan.calls[0]
+    found = None if call.options.get("quality") else cheapest_quality(plan.model, call.size)
+    if found is None or found.price.at_most_usd is None:
+        return ""
+    usd = found.price.at_most_usd * sum(call.n for call in plan.calls)
+    return f" With --quality {found.quality}, at most ${usd:.4f} for {_number(plan)}."
