@@ -284,15 +284,12 @@ def _price(tokens: TokenCount, usd_per_million: float | None) -> ImagePrice:
 
 
 def _sum(prices: Sequence[ImagePrice]) -> ImagePrice:
-    basis = weakest(*(price.basis for price in prices))
-    if basis == "unknown":
-        return _UNKNOWN
     usual = [price.usd for price in prices if price.usd is not None]
     at_most = [price.at_most_usd for price in prices if price.at_most_usd is not None]
     return ImagePrice(
         sum(usual) if len(usual) == len(prices) else None,
         sum(at_most) if len(at_most) == len(prices) else None,
-        basis,
+        weakest(*(price.basis for price in prices)),
     )
 
 
