@@ -26,6 +26,7 @@ VOCABULARY = (
     "result",
     "root_folder",
     "sizing",
+    "untrusted_number",
     "untrusted_text",
     "version",
 )
@@ -38,7 +39,8 @@ HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
 
 PURE = (
-    *("errors", "metadata_keys", "misspellings", "request", "result", "sizing", "untrusted_text"),
+    *("errors", "metadata_keys", "misspellings", "request", "result", "sizing"),
+    *("untrusted_number", "untrusted_text"),
     *("pricing", "planning", "adapters"),
 )
 DISK = {"fileinput", "glob", "io", "mmap", "os", "pathlib", "shutil", "tempfile"}

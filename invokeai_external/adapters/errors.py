@@ -20,7 +20,8 @@ from ..providers.schema import ModelConfig, ProviderConfig
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import retry_after_from_headers, should_retry_from_headers
 from ..untrusted_text import fit_to_show
-from .fields import document_of, error_fields, error_object
+from .error_dialects import error_fields, error_object
+from .fields import document_of
 
 __all__ = [
     "GATEWAY_NO_CREDIT",

@@ -9,15 +9,13 @@ from typing import Any
 
 from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
+from ..untrusted_number import whole_number
 from .base import AnswerImage
 from .base64_text import decode_base64
 
 __all__ = [
     "answer_image",
     "document_of",
-    "error_fields",
-    "error_in",
-    "error_object",
     "get",
     "mapping",
     "mappings",
@@ -56,28 +54,6 @@ def text_of(value: object) -> str | None:
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
-def error_fields(response: HttpResponse) -> Mapping[str, Any]:
-    """The fields of the ``error`` of a response, also inside a list of one; empty if there is no error."""
-    return error_in({"error": error_object(response)})
-
-
-def error_object(response: HttpResponse) -> object:
-    """The ``error`` of a response, whatever its type; None if there is no error or no JSON."""
-    try:
-        body = document_of(response)
-    except ValueError:
-        return None
-    return body.get("error") if isinstance(body, dict) else None
-
-
-def error_in(body: object) -> Mapping[str, Any]:
-    """The fields of the ``error`` of a body; text becomes its ``message``. Empty if there is no error."""
-    error = body.get("error") if isinstance(body, dict) else None
-    if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, dict) else {}
-
-
 def document_of(response: HttpResponse) -> object:
     """The JSON of a response, unwrapped from a list of one (some gateways, and Google's stream endpoint, send that).
 
@@ -90,9 +66,7 @@ def document_of(response: HttpResponse) -> object:
 
 def token_count(value: object) -> int | None:
     """A number of tokens; None if it is not one, or more than any call can use."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value <= _MAX_TOKENS else None
+    return whole_number(value, 0, _MAX_TOKENS)
 
 
 def get(fields: Mapping[str, Any], camel: str) -> Any:

@@ -20,15 +20,17 @@ from ..errors import (
     RateLimitedError,
     RejectedRequestError,
     Remedy,
+    UnavailableError,
 )
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
-from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
+from ..transport.retry_policy import retry_after_from_duration, retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
+from .error_dialects import error_fields, error_in, status_in
 from .errors import (
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
@@ -42,7 +44,7 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, error_fields, error_in, get, mapping, mappings, text_of, token_count
+from .fields import answer_image, get, mapping, mappings, text_of, token_count
 from .gemini_search import searches_of, sources_of, tools
 
 __all__ = ["GeminiAdapter"]
@@ -72,6 +74,9 @@ _BLOCKED = frozenset(
     }
 )
 """The finish reasons that mean a refusal."""
+
+_FAILED = re.compile(r"internal error|failed|try again later|unavailable", re.IGNORECASE)
+"""How the service says that it failed, as with the finish reason OTHER."""
 
 _IN_A_THOUGHT = Notice("thought_image", "The model sent images only as thoughts; the last of them is used.")
 
@@ -116,7 +121,8 @@ class GeminiAdapter:
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
         body = mapping(parse_json(self.provider, event, call))
         if fields := error_in(body):
-            raise self._event_error(fields, event, call)
+            reason = fit_to_show(fields.get("message")) or "no reason given"
+            raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
         candidates = mappings(get(body, "candidates"))
         parts = [part for candidate in candidates for part in _parts(candidate)]
         thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
@@ -179,7 +185,11 @@ class GeminiAdapter:
         feedback = mapping(get(body, "promptFeedback"))
         candidate = next(iter(mappings(get(body, "candidates"))), {})
         blocked, reason = text_of(get(feedback, "blockReason")), text_of(get(candidate, "finishReason"))
-        message = fit_to_show(" ".join(filter(None, (text_of(get(candidate, "finishMessage")), text))))
+        # The service writes it, and not the model.
+        finish_message = text_of(get(candidate, "finishMessage")) or ""
+        message = fit_to_show(" ".join(filter(None, (finish_message, text))))
+        if not candidate and not blocked and (error := self._inner_error(error_in(body), response, call)):
+            return error
         if blocked:
             message = fit_to_show(get(feedback, "blockReasonMessage"))
             what = f"blocked the prompt ({fit_to_show(blocked)})"
@@ -188,8 +198,13 @@ class GeminiAdapter:
             return invalid_response(self.provider, what, response, call, request_id)
         elif reason in _BLOCKED:
             what = f"refused to make the image ({reason})"
+        elif not text and _FAILED.search(finish_message):
+            what = f"{self.provider.name} failed to make the image ({fit_to_show(reason)}){quoting(message)}"
+            remedy = "It may have been billed. Try again later."
+            return error_from(UnavailableError, what, remedy, response, call, request_id, may_be_billed=True)
         elif message:
-            what = f"sent text without an image{'' if reason in (None, 'STOP') else f' ({fit_to_show(reason)})'}"
+            what = "sent text without an image" if text else "made no image"
+            what = what if reason in (None, "STOP") else f"{what} ({fit_to_show(reason)})"
         else:
             what = f"contains no image ({fit_to_show(reason) or 'no reason given'})"
             return invalid_response(self.provider, what, response, call, request_id)
@@ -212,11 +227,11 @@ class GeminiAdapter:
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         return self._error_of(error_fields(response), response, call)
 
-    def _event_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError:
-        """The error of an event, which contains the status that a response in one piece would have had."""
-        status = token_count(fields.get("code")) or 0
-        if status < 400:
-            return incomplete_stream(self.provider, fit_to_show(fields.get("message")) or "no reason given", head, call)
+    def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
+        """The error in an event, or in a response that calls itself a success; None if it does not say its status."""
+        status = status_in(fields)
+        if status is None:
+            return None
         return self._error_of(fields, replace(head, status=status), call).replace(status=head.status)
 
     def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
@@ -391,15 +406,14 @@ def _image_tokens(details: object) -> int | None:
     images = [entry for entry in mappings(details) if entry.get("modality") == "IMAGE"]
     counts = [token_count(get(entry, "tokenCount") or 0) for entry in images]
     known = [tokens for tokens in counts if tokens is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return token_count(sum(known)) if len(known) == len(counts) else None
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
     """The seconds of ``google.rpc.RetryInfo``, such as ``20.75s`` or ``900ms``; None if it is missing."""
     for detail in details:
-        match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)(ms|s)", text_of(get(detail, "retryDelay")) or "")
-        if match:
-            return float(match[1]) / (1000.0 if match[2] == "ms" else 1.0)
+        if wait_s := retry_after_from_duration(text_of(get(detail, "retryDelay")) or ""):
+            return wait_s
     return None
 
 

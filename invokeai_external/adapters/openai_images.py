@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
@@ -24,6 +24,7 @@ from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
+from .error_dialects import error_fields, error_in, status_in
 from .errors import (
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
@@ -37,15 +38,20 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, error_fields, error_in, text_of, token_count
+from .fields import answer_image, mapping, text_of, token_count
 
 __all__ = ["OpenAIImagesAdapter"]
 
 _LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
 _VERIFY_URL = "https://platform.openai.com/settings/organization/general"
 
-_BLOCKED = frozenset({"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"})
-"""The codes of a refusal because of the content of the prompt or the image; the last two are Azure's."""
+_BLOCKED = frozenset(
+    {
+        *("moderation_blocked", "content_policy_violation"),
+        *("contentFilter", "content_filter", "ResponsibleAIPolicyViolation"),
+    }
+)
+"""The codes of a refusal because of the content of the prompt or the image; the last three are Azure's."""
 
 _NO_CREDIT = {
     "insufficient_quota": "Add credit to the account at {billing}",
@@ -94,10 +100,8 @@ class OpenAIImagesAdapter:
             return StreamEvent()
         kind = text_of(body.get("type")) or ""
         if fields := error_in(body) or (body if kind == "error" else {}):
-            limited = fields.get("code") == "rate_limit_exceeded"
-            error = self._known_error(fields, 429 if limited else event.status, event, call)
             reason = fit_to_show(fields.get("message")) or "no reason given"
-            raise error or incomplete_stream(self.provider, reason, event, call)
+            raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
         if kind.endswith(".partial_image"):
             preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
@@ -124,7 +128,8 @@ class OpenAIImagesAdapter:
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         entries = body.get("data")
         if not isinstance(entries, list) or not entries:
-            raise invalid_response(self.provider, "contains no images", response, call)
+            error = self._inner_error(error_fields(response), response, call)
+            raise error or invalid_response(self.provider, "contains no images", response, call)
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call)
@@ -149,6 +154,16 @@ class OpenAIImagesAdapter:
         known = self._known_error(fields, response.status, response, call)
         return known or error_for_status(self.provider, fit_to_show(fields.get("message")), response, call)
 
+    def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
+        """The error in an event, or in a response that calls itself a success; None if it is not a known one."""
+        status = 429 if fields.get("code") == "rate_limit_exceeded" else status_in(fields)
+        known = self._known_error(fields, status or head.status, head, call)
+        if known or status is None:
+            return known
+        message = fit_to_show(fields.get("message"))
+        error = error_for_status(self.provider, message, replace(head, status=status), call)
+        return error.replace(status=head.status)
+
     def _known_error(
         self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
     ) -> ProviderError | None:
@@ -158,13 +173,19 @@ class OpenAIImagesAdapter:
         line = fit_to_show(message)
         quoted = quoting(line)
         # Some servers send the code as the type.
-        codes = [text_of(fields.get(name)) or "" for name in ("code", "type")]
+        inner = mapping(fields.get("innererror") or fields.get("inner_error"))
+        codes = [text_of(code) or "" for code in (fields.get("code"), fields.get("type"), inner.get("code"))]
         no_credit = next((code for code in codes if code in _NO_CREDIT), None)
         kind: type[ProviderError]
         remedy: Remedy
         if not _BLOCKED.isdisjoint(codes):
-            kind, what = ContentBlockedError, f"{name} blocked the request because of its content{quoted}"
-            remedy = Remedy(f"Change the prompt or the input images.{_less_strict(call) if call else ''}")
+            stage = mapping(fields.get("moderation_details")).get("moderation_stage")
+            blocked = "finished image" if stage == "output" else "request"
+            kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{quoted}"
+            text = "Change the prompt or the input images."
+            if stage == "output":
+                text = "Try again, since another image may be accepted, or change the prompt."
+            remedy = Remedy(f"{text}{_less_strict(call) if call else ''}")
         elif no_credit:
             kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
             remedy = Remedy(_NO_CREDIT[no_credit].format(billing=self.provider.billing_url, limits=_LIMITS_URL))
@@ -260,9 +281,9 @@ def _usage(raw: object, *, bills_text: bool) -> Usage | None:
     """The tokens as OpenAI counts them; ``bills_text`` is True if the model bills text tokens with its images."""
     if not isinstance(raw, Mapping):
         return None
-    details = _details(raw, "input_tokens_details")
+    details = mapping(raw.get("input_tokens_details"))
     text, image = _output_tokens(
-        token_count(raw.get("output_tokens")), _details(raw, "output_tokens_details"), bills_text=bills_text
+        token_count(raw.get("output_tokens")), mapping(raw.get("output_tokens_details")), bills_text=bills_text
     )
     return Usage(
         input_text_tokens=token_count(details.get("text_tokens")),
@@ -271,11 +292,6 @@ def _usage(raw: object, *, bills_text: bool) -> Usage | None:
         output_image_tokens=image,
         total_tokens=token_count(raw.get("total_tokens")),
     )
-
-
-def _details(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = raw.get(name)
-    return details if isinstance(details, Mapping) else {}
 
 
 def _output_tokens(total: int | None, details: Mapping[str, Any], *, bills_text: bool) -> tuple[int | None, int | None]:

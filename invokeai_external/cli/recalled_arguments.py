@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..providers import catalog
+from ..untrusted_number import number
 from ..untrusted_text import NAME, printable
 
 __all__ = ["recall_command"]
@@ -62,10 +63,8 @@ _LARGEST_NUMBER = 1 << 63
 
 def _plain(value: object) -> str | None:
     """A value for a command line: one line of text, or a number, of sensible size; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return str(value) if abs(value) < _LARGEST_NUMBER else None
+    if number(value, -_LARGEST_NUMBER, _LARGEST_NUMBER) is not None:
+        return str(value)
     text = _text(value)
     if not text or len(text) > NAME or "\n" in text or "\t" in text or printable(text) != text:
         return None

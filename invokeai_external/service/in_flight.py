@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..locks import try_lock
+from ..planning.plan import MAX_IMAGES
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..result import Notice, Progress, Retrying, Sending
 from ..root_folder import IN_FLIGHT_FOLDER
+from ..untrusted_number import whole_number
 from ..untrusted_text import NAME, fit_to_show
 
 __all__ = ["InFlight", "LeftBehind", "LeftCall", "left_behind", "notices_of"]
@@ -252,10 +254,10 @@ def _open_calls(file: IO[bytes]) -> list[LeftCall] | None:
             case {"begin": int(number), "sent_at": str(sent_at), "provider": str(provider), "model": str(model)} if (
                 _is_name(provider) and _is_name(model)
             ):
-                n = line.get("n")
+                n = whole_number(line.get("n"), 1, MAX_IMAGES) or 1
                 with suppress(ValueError, OverflowError):
                     sent = datetime.fromisoformat(sent_at).astimezone(UTC)
-                    calls[number] = LeftCall(provider, model, n if isinstance(n, int) else 1, sent)
+                    calls[number] = LeftCall(provider, model, n, sent)
     return list(calls.values())
 
 

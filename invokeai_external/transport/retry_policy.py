@@ -21,10 +21,12 @@ from ..errors import (
     Remedy,
     UnavailableError,
 )
+from ..untrusted_number import number, number_in_text
 
 __all__ = [
     "RetryPolicy",
     "pauses_model",
+    "retry_after_from_duration",
     "retry_after_from_headers",
     "retry_after_from_text",
     "seconds_before_retry",
@@ -120,11 +122,8 @@ def retry_after_from_headers(headers: Mapping[str, str], *, now: float) -> float
         Seconds above 0; None if there is no wait that can be parsed.
     """
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) / per_second
-        except (KeyError, ValueError):
-            continue
-        return _positive(seconds)
+        if (value := number_in_text(headers.get(name))) is not None:
+            return _positive(value / per_second)
     # This loads half the standard library, and the header is hardly ever a date.
     from email.utils import parsedate_to_datetime
 
@@ -150,13 +149,24 @@ def retry_after_from_text(text: str) -> float | None:
     return _positive(sum(float(n) * _SECONDS_IN[unit.lower()] for n, unit in _TIME.findall(found["time"])))
 
 
+def retry_after_from_duration(text: str) -> float | None:
+    """The wait that a duration of Protocol Buffers asks for, such as ``20.75s``; gateways also write ``900ms``.
+
+    Returns:
+        Seconds above 0; None if there is no wait that can be parsed.
+    """
+    unit, per_second = ("ms", 1000.0) if text.endswith("ms") else ("s", 1.0)
+    value = number_in_text(text.removesuffix(unit)) if text.endswith(unit) else None
+    return None if value is None else _positive(value / per_second)
+
+
 def should_retry_from_headers(headers: Mapping[str, str]) -> bool | None:
     """OpenAI's ``x-should-retry`` header, which overrides the status; None if it is missing or not a boolean."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
 def _positive(seconds: float) -> float | None:
-    return min(seconds, _MAX_RETRY_AFTER_S) if math.isfinite(seconds) and seconds > 0 else None
+    return number(min(seconds, _MAX_RETRY_AFTER_S), 0.0, _MAX_RETRY_AFTER_S) or None
 
 
 def _is_retryable(error: ProviderError) -> bool:

@@ -25,6 +25,7 @@ from invokeai_external.request import OptionValue
 from invokeai_external.sizing import SizeChoice
 from invokeai_external.transport.messages import HttpResponse
 from invokeai_external.transport.retry_policy import RetryPolicy, seconds_before_retry
+from invokeai_external.untrusted_text import fit_to_show
 
 from ..support.clock import TODAY
 from ..support.servers import LocalServer
@@ -162,7 +163,7 @@ def check_outcome(provider: Adapter, response: HttpResponse, call: Call) -> None
         assert any(image.is_readable for image in outcome.images)
         return
     assert outcome.status == response.status
-    assert outcome.message.isprintable()
+    assert outcome.message == fit_to_show(outcome.message, len(outcome.message))
     assert outcome.message.endswith((".", "!", "?", "…"))
     try:
         wait_s = seconds_before_retry(outcome, attempt=1, waited_s=0, policy=RetryPolicy(), jitter=0.5)

@@ -371,11 +371,11 @@ def limited(name: str, body: object, wait_s: float | None, header: dict[str, str
 FAILURES = [
     # Successful responses without an image.
     invalid("broken JSON", b'{"candidates": [', NAME, "16 bytes"),
-    invalid("not an object", "hello", NAME, "no reason given"),
+    invalid("not an object", "hello", NAME, "no reason given", "hello."),
     invalid("an empty object", {}, NAME, "no reason given"),
     invalid("no parts", {"candidates": [{"content": {}}, 5]}, NAME, "no reason given"),
     invalid("only thoughts", answer_of({**inline(), "thought": True}, finishReason="OTHER"), NAME, "OTHER"),
-    invalid("a successful response with an error", error(500, "Upstream gave up", "INTERNAL"),
+    invalid("a successful response with an error that has no status", {"error": "Upstream gave up"},
             NAME, "no reason given", "Upstream gave up."),
     invalid("an image that cannot be read", answer_of(inline("!")), NAME),
     invalid("NO_IMAGE", answer_of(finishReason="NO_IMAGE"), NAME, "NO_IMAGE"),

@@ -105,7 +105,7 @@ def _invoke_state(root: Path) -> tuple[bool, str]:
     version = _version_at(url)
     if version is None:
         return True, f"Invoke is not running at {url}, so its version is not known"
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    numbers = tuple(int(found) for found in re.findall(r"[0-9]{1,9}", version)[:2])
     if numbers < _OLDEST_INVOKE:
         return False, f"the Invoke at {url} is {version}; the plugin needs 6.13 or newer"
     return True, f"the Invoke at {url} is {version}"

@@ -12,6 +12,7 @@ from typing import Any
 from ...images import metadata_files
 from ...images.errors import ImageError
 from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
+from ...untrusted_number import number
 from ...untrusted_text import NAME, fit_to_show
 from .. import report
 from ..common import open_root
@@ -23,6 +24,7 @@ _MOST_BYTES = 1 << 30
 """Larger files are not read."""
 
 _MOST_USD = 1_000_000
+"""No image costs more."""
 
 _SUFFIXES = {".png", ".jpeg", ".jpg", ".webp"}
 
@@ -93,7 +95,7 @@ def _described(path: Path) -> UndeliveredImage:
         provider=_text(known.get("provider")),
         model=_text(known.get("model")),
         created=_text(created) or written,
-        cost_usd=_cost(known.get("cost_usd")),
+        cost_usd=number(known.get("cost_usd"), 0, _MOST_USD),
         bytes=file.st_size,
     )
 
@@ -116,12 +118,6 @@ def _settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, RecursionError, ImageError):
         found = None
     return found if isinstance(found, dict) else {}
-
-
-def _cost(value: object) -> float | None:
-    """A cost in USD; None for anything else, and for a number that no image can cost."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value <= _MOST_USD else None  # type: ignore[arg-type,operator]
 
 
 def _text(value: object) -> str | None:
