@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_readable", "read_regular_file", "take_name", "take_names", "temporary_file"]
+__all__ = ["make_readable", "new_file", "read_regular_file", "take_name", "take_names", "temporary_file"]
 
 
 def read_regular_file(path: Path, most_bytes: int) -> bytes:
@@ -35,18 +35,28 @@ def _check_regular(mode: int) -> None:
 
 @contextmanager
 def temporary_file(folder: Path, parts: Iterable[bytes | memoryview], *, prefix: str = ".saving-") -> Iterator[Path]:
-    """A new file with this content, which the block can rename; its temporary name is gone after the block.
+    """A new file as ``new_file`` makes it, which the block can rename; its temporary name is gone after the block."""
+    path = new_file(folder, parts, prefix=prefix)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def new_file(folder: Path, parts: Iterable[bytes | memoryview], *, prefix: str, suffix: str = "") -> Path:
+    """Write a new file under a name that is free, between a prefix and a suffix; if that fails, there is no file.
 
     Only its owner can read it (mode 0600), from before anything is in it.
     """
-    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)
-        yield path
-    finally:
+    except BaseException:
         path.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def make_readable(path: Path) -> None:

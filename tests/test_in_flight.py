@@ -18,12 +18,15 @@ from typing import Any
 import httpx
 import pytest
 
+from invokeai_external.adapters.base import SANDBOX_KEY
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import NetworkError, RateLimitedError
 from invokeai_external.locks import try_lock
 from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
 from invokeai_external.root_folder import IN_FLIGHT_FOLDER
 from invokeai_external.service.in_flight import InFlight, LeftBehind, LeftCall, left_behind, notices_of
+
+from .support.programs import finished, program
 
 NOON = datetime(2026, 11, 29, 12, 3, 11, tzinfo=UTC)
 CALL = ("openai", "gpt-image-2", 1)
@@ -303,6 +306,22 @@ def test_a_call_in_flight_when_the_program_is_killed_is_reported_by_the_next_com
     assert files(root) == []
     main(["doctor", "--root", str(root)])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_call_to_the_sandbox_over_http_is_not_said_to_be_billed(
+    root: Path, tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY", SANDBOX_KEY)
+    order = {"provider": "openai", "fault": "slow", "seconds": 30}
+    httpx.post(f"{sandbox_url}/sandbox/faults", json=order).raise_for_status()
+    process = program("generate", "a fox", "--model", "openai/gpt-image-2", "--out", tmp_path / "out", "--json")
+    while not httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]:
+        assert process.poll() is None
+    assert files(root) == []
+    process.send_signal(signal.SIGINT)
+    assert "sandbox bills nothing" in finished(process).json["error"]["hint"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for modes")

@@ -233,6 +233,12 @@ SECRET = "sk-secret-0123456789"
             "line 2: keys",
         ),
         ("invokeai_external.yaml", "\nsettings: 5\n", "line 2: settings"),
+        ("invokeai_external.yaml", "models: {}\nsettings: {}\nmodels: {}\n", "line 3: models is already in line 1"),
+        (
+            "invokeai_external.yaml",
+            "models:\n  openai/a:\n    limits: [{x: 1}, {y: 1, y: 2}]\n",
+            "line 3: models.openai/a.limits.y is already in line 3",
+        ),
         ("invokeai_external.yaml", "models: []\n", "line 1: models"),
         (
             "invokeai_external.yaml",

@@ -17,6 +17,9 @@ from ..transport.messages import HttpRequest, HttpResponse
 __all__ = ["SANDBOX_HEADER", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
 
 
+SANDBOX_KEY = "sandbox"
+"""The key that the command ``sandbox`` prints for its own server; real providers never give it out."""
+
 SANDBOX_HEADER = "x-invokeai-external-sandbox"
 """The header with which the sandbox says that its images are free; real providers never send it."""
 

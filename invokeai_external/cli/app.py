@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,11 +45,28 @@ MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 
 MaskColor = Literal["white", "black"]
 
+
+def _local(value: Path | list[Path] | None) -> Path | list[Path] | None:
+    """Refuse a URL where a path is expected: as a path it has lost a slash, and no file has such a name."""
+    for path in [value] if isinstance(value, Path) else value or ():
+        text = str(path)
+        if text.startswith("file:/"):
+            raise typer.BadParameter(f"This is a URL; write the path: {text.removeprefix('file:')}")
+        if re.match(r"[a-z][a-z0-9+.-]+:/|data:", text, re.IGNORECASE):
+            url = text.replace(":/", "://", 1)
+            url = url if len(url) <= _LONGEST_URL else f"{url[:_LONGEST_URL]}…"
+            raise typer.BadParameter(f"{url} is a URL, not a path; download the file, then write its path.")
+    return value
+
+
+_LONGEST_URL = 200
+
 Root = Annotated[
     Path | None,
     typer.Option(
         "--root",
         metavar="FOLDER",
+        callback=_local,
         help="The root folder: it holds api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT if set, else "
         "your user settings folder]",
     ),
@@ -58,6 +76,7 @@ InvokeRoot = Annotated[
     typer.Option(
         "--root",
         metavar="INVOKE_ROOT",
+        callback=_local,
         help="The root folder of Invoke: it holds invokeai.yaml. [default: INVOKEAI_ROOT]",
     ),
 ]
@@ -97,14 +116,16 @@ def generate(
     prompt: Annotated[
         str | None, typer.Argument(help="What the image should show; - reads it from standard input.")
     ] = None,
-    prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from this text file.")] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="Read the prompt from this text file.", callback=_local)
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             help="provider/model-id, a model id or an alias. [default: the newest model of a provider that has a key]"
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder to save the images in.")] = Path(),
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(),
     n: Annotated[int, typer.Option("-n", help="How many images, 1 to 10.")] = 1,
     size: Annotated[str | None, typer.Option(help="Width and height in pixels, such as 1536x864.")] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help="The ratio of width to height, such as 16:9.")] = None,
@@ -117,13 +138,14 @@ def generate(
     ] = None,
     ref: Annotated[
         list[Path] | None,
-        typer.Option(help="A reference image. Repeat the option for more."),
+        typer.Option(help="A reference image. Repeat the option for more.", callback=_local),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="The image to edit.")] = None,
+    init: Annotated[Path | None, typer.Option(help="The image to edit.", callback=_local)] = None,
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="The mask for --init: transparent areas are changed, or white areas if the mask has no alpha channel."
+            help="The mask for --init: transparent areas are changed, or white areas if the mask has no alpha channel.",
+            callback=_local,
         ),
     ] = None,
     mask_color: Annotated[
@@ -134,7 +156,8 @@ def generate(
         Path | None,
         typer.Option(
             help="OpenAI, from GPT Image 2.5 on: a transparent PNG as large as --init, with drawings that say what to "
-            "do. Not together with --mask."
+            "do. Not together with --mask.",
+            callback=_local,
         ),
     ] = None,
     quality: Annotated[
@@ -186,7 +209,9 @@ def generate(
     ] = None,
     previews: Annotated[
         Path | None,
-        typer.Option(help="Save previews of the unfinished image in this folder. They may cost a little."),
+        typer.Option(
+            help="Save previews of the unfinished image in this folder. They may cost a little.", callback=_local
+        ),
     ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Make the images with the built-in sandbox: no key, no network, no cost.")
@@ -267,7 +292,9 @@ def show_model(
 
 @app.command()
 def recall(
-    picture: Annotated[Path, typer.Argument(metavar="image", help="An image made by this program or in Invoke.")],
+    picture: Annotated[
+        Path, typer.Argument(metavar="image", help="An image made by this program or in Invoke.", callback=_local)
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print all of its metadata as JSON.")] = False,
 ) -> None:
     """Print the command that made an image."""
@@ -276,7 +303,9 @@ def recall(
 
 @app.command(short_help="Make five images with the sandbox, free of charge.")
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder to save the images in.")] = Path("demo-pictures"),
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(
+        "demo-pictures"
+    ),
     json: Json = False,
 ) -> int:
     """Make five images with the sandbox, which imitates both providers: no key, no account, no cost."""

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import InvalidRequestError
 from ..service.in_flight import LeftBehind, left_behind, notices_of
 from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
@@ -23,8 +24,13 @@ def open_root(root: Path | None) -> Path:
     """The root folder: the one given with ``--root``, else ``INVOKEAI_ROOT``, else the user's own.
 
     Reports, once, which calls were in flight there when their program was killed: they may have been billed.
+
+    Raises:
+        InvalidRequestError: It exists and is not a folder.
     """
     folder = root_folder(root, os.environ)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidRequestError(f"{folder} is not a folder.", remedy="Specify the root folder with --root.")
     left = left_behind(folder)
     if left != LeftBehind():
         report.notices(notices_of(left))

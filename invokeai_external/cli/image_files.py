@@ -87,7 +87,7 @@ class ImageFolder:
         try:
             # On a full disk, even this can fail.
             spare = Path(tempfile.gettempdir())
-            saved = _saved(image, placed, spare)
+            saved = _saved(image, placed, spare, is_shared=True)
         except OSError as error:
             raise NotSavedError(
                 f"An image arrived and is lost: {why}, and neither could {spare} ({error.strerror}).",
@@ -97,18 +97,23 @@ class ImageFolder:
         return replace(saved, notices=(*saved.notices, elsewhere))
 
 
-def _saved(image: GeneratedImage, placed: metadata_files.Placed, folder: Path) -> SavedImage:
-    """Write an image and its settings into a folder, or only the image if the settings cannot be written."""
+def _saved(
+    image: GeneratedImage, placed: metadata_files.Placed, folder: Path, *, is_shared: bool = False
+) -> SavedImage:
+    """Write an image and its settings into a folder, or only the image if the settings cannot be written.
+
+    In a shared folder, which all users of the machine can read, only the owner can read the files.
+    """
     name, notices = _file_name(image), (placed.notice,) if placed.notice else ()
     size = sum(map(len, placed.parts))
     if placed.sidecar is not None:
         try:
-            path, beside = _write_pair(folder, name, placed.parts, placed.sidecar)
+            path, beside = _write_pair(folder, name, placed.parts, placed.sidecar, is_shared=is_shared)
             return SavedImage(image, path, size, beside, notices)
         except OSError as error:
             why = f"it could not be written beside it ({error.strerror})"
             notices = (metadata_files.no_metadata(f"{why}."),)
-    return SavedImage(image, _write_new(folder, name, placed.parts), size, None, notices)
+    return SavedImage(image, _write_new(folder, name, placed.parts, is_shared=is_shared), size, None, notices)
 
 
 class PreviewFolder:
@@ -121,7 +126,7 @@ class PreviewFolder:
         """Write ``call-1-preview-2.png`` and the like. A failure is ignored: the image itself must not suffer."""
         name = f"call-{preview.call}-preview-{preview.index}.{EXTENSIONS[preview.mime_type]}"
         with contextlib.suppress(OSError):
-            _write_new(self._folder, name, [preview.data])
+            _write_new(self._folder, name, [preview.data], is_shared=False)
 
 
 def _writable(folder: Path, flag: str) -> Path:
@@ -159,10 +164,11 @@ def _cut(stem: str, most: int) -> str:
     return stem.encode()[:most].decode(errors="ignore").rstrip("-.")
 
 
-def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> Path:
+def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview], *, is_shared: bool) -> Path:
     """Write a new file in one step; a number is added to a name that is taken."""
     with temporary_file(folder, parts) as temporary:
-        make_readable(temporary)
+        if not is_shared:
+            make_readable(temporary)
         for path in _names(folder, name):
             with contextlib.suppress(FileExistsError):
                 take_name(temporary, path)
@@ -170,13 +176,16 @@ def _write_new(folder: Path, name: str, parts: Sequence[bytes | memoryview]) -> 
     raise AssertionError("there is always another name")
 
 
-def _write_pair(folder: Path, name: str, parts: Sequence[bytes | memoryview], sidecar: bytes) -> tuple[Path, Path]:
+def _write_pair(
+    folder: Path, name: str, parts: Sequence[bytes | memoryview], sidecar: bytes, *, is_shared: bool
+) -> tuple[Path, Path]:
     """Write an image, and ``NAME.EXT.json`` beside it, under a name that is free for both.
 
     The sidecar holds the prompt, so only its owner can read it: it keeps mode 0600 of its temporary file.
     """
     with temporary_file(folder, parts) as image, temporary_file(folder, [sidecar]) as beside:
-        make_readable(image)
+        if not is_shared:
+            make_readable(image)
         for path in _names(folder, name):
             sidecar_path = sidecar_of(path)
             with contextlib.suppress(FileExistsError):

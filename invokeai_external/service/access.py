@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..adapters.base import Adapter
+from ..adapters.base import SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
@@ -42,6 +42,11 @@ class Access:
     @property
     def provider(self) -> ProviderConfig:
         return self.adapter.provider
+
+    @property
+    def is_sandbox(self) -> bool:
+        """True for a sandbox on this machine or in a private network, by its key: it bills nothing."""
+        return self.api_key == SANDBOX_KEY and is_private_host(urlsplit(self.base_url).hostname or "")
 
 
 def access_to(provider: ProviderConfig, settings: Settings) -> Access:
@@ -82,9 +87,15 @@ def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
 def shown(error: ProviderError, access: Access) -> ProviderError:
     """An error fit to be shown. A refused key's says where the key came from: a new one elsewhere changes nothing."""
     if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
-        text = f"{error.remedy.text} (the key in use is from {access.key_source})"
-        error = error.replace(remedy=replace(error.remedy, text=text, source=access.key_source))
+        remedy = replace(error.remedy, source=access.key_source)
+        fix = f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {_set_key(access.provider)}"
+        text = f"The key in use is from {remedy.source}. Create a key at {remedy.url}, then {fix}"
+        error = error.replace(remedy=replace(remedy, text=text))
     return redacted(error, access.api_key)
+
+
+def _set_key(provider: ProviderConfig) -> str:
+    return f"invokeai-external keys set {provider.id}"
 
 
 def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError:

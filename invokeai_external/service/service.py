@@ -97,7 +97,8 @@ class Service:
             asgi_app=_sandbox_app(today) if sandbox else None,
             http_client=http_client,
         )
-        # The sandbox in process bills nothing.
+        self._is_sandbox = sandbox
+        # The sandbox bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
@@ -185,11 +186,12 @@ class Service:
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *plan.notices)
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
+        in_flight = InFlight(None) if access.is_sandbox else self._in_flight
 
         async def run(place: int, call: Call, listener: Listener) -> None:
             position = Position(call=place + 1, calls=len(plan.calls))
             names = access.provider.id, call.model.id
-            with suppress(ListenerFailedError), self._in_flight.call(*names, call.n, listener) as report:
+            with suppress(ListenerFailedError), in_flight.call(*names, call.n, listener) as report:
                 outcomes[place] = await self._outcome(access, request, call, plan.notices, position, report)
 
         try:
@@ -206,6 +208,11 @@ class Service:
         for notice in result.notices:
             _log.info("%s: %s", plan.model.reference, notice.message)
         return result
+
+    def is_billed(self, request: GenerationRequest) -> bool:
+        """False if a request would go to the sandbox; raises a RequestError if it cannot be sent."""
+        access = self._access(self.resolve(request.model).model.provider)
+        return not (self._is_sandbox or access.is_sandbox)
 
     async def check_connection(self, provider_id: str) -> ConnectionCheck:
         """Ask a provider for its list of models, once, which costs nothing and shows whether it accepts the key.

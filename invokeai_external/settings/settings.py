@@ -255,6 +255,7 @@ def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsErr
 
 def _read_user_file(path: Path) -> tuple[Limits, UserModels, bool]:
     file = YamlFile(path)
+    file.check_unique()
     sandbox = file.data.pop("sandbox", False)
     if not isinstance(sandbox, bool):
         line, _ = file.find(("sandbox",))

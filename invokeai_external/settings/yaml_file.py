@@ -133,6 +133,27 @@ class YamlFile:
             raise self.error(1, "the file must hold 'name: value' lines")
         self.data: dict[str, Any] = data or {}
 
+    def check_unique(self) -> None:
+        """Raise SettingsError if a name appears twice in a mapping: YAML forbids that, and PyYAML uses the last one."""
+        pending: list[tuple[yaml.Node | None, tuple[str, ...]]] = [(self.node, ())]
+        while pending:
+            node, place = pending.pop()
+            if isinstance(node, yaml.SequenceNode):
+                pending.extend((item, place) for item in node.value)
+            if not isinstance(node, yaml.MappingNode):
+                continue
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in first:
+                    raise self.error(
+                        line,
+                        f"{'.'.join((*place, name))} is already in line {first[name]}",
+                        remedy="Delete one of the two lines, then try again.",
+                    )
+                first[name] = line
+                pending.append((value, (*place, name)))
+
     def error(self, line: int, problem: str, remedy: Remedy | str | None = None) -> SettingsError:
         # It may quote characters of the file that are not safe on a terminal.
         shown = fit_to_show(problem, _LONGEST_PROBLEM)

@@ -73,6 +73,18 @@ def test_the_list_shows_which_key_is_for_which_base_url(
     assert "; not used: OPENAI_API_KEY, OPENAI_BASE_URL\n" in run("keys", "list").stdout
 
 
+def test_the_list_goes_on_after_a_base_url_that_is_not_valid(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_BASE_URL", "https://name:secret@gw.example")
+    result = run("keys", "list")
+    assert result.code == 0
+    assert "openai: key from INVOKEAI_EXTERNAL_OPENAI_API_KEY, at https://api.openai.com/v1" in result.stdout
+    gemini, openai = run("keys", "list", "--json").json["keys"]
+    assert (gemini["base_url"], gemini["base_url_source"]) == (None, "INVOKEAI_EXTERNAL_GEMINI_BASE_URL")
+    assert gemini["problem"]
+    assert openai["problem"] is None
+    assert "secret" not in result.stdout + str(gemini)
+
+
 def test_a_key_is_not_sent_to_a_base_url_that_it_was_not_given_for(
     run: Any, out: Path, tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +192,11 @@ def test_a_key_that_the_provider_refuses_fails_its_test(
     monkeypatch.setenv("INVOKEAI_EXTERNAL_GEMINI_API_KEY", "invalid-key")
     result = run("keys", "test", "gemini")
     assert (result.code, result.stdout) == (1, "")
-    assert run("keys", "test", "gemini", "--json").json["error"]["code"] == "authentication"
+    error = run("keys", "test", "gemini", "--json").json["error"]
+    assert error["code"] == "authentication"
+    # A key in the file would change nothing.
+    assert "INVOKEAI_EXTERNAL_GEMINI_API_KEY" in error["hint"]
+    assert "keys set" not in error["hint"]
 
 
 def test_the_usual_variables_come_last(run: Any, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:

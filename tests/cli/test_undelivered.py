@@ -47,6 +47,11 @@ def test_a_root_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out) == {"images": []}
 
 
+def test_a_root_that_does_not_exist_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["undelivered", "--root", str(tmp_path / "mistyped"), "--json"]) == 2
+    assert "mistyped" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_an_image_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
     kept, rescued = tmp_path / "invokeai_external_kept" / "a-000000", tmp_path / "invokeai_external_rescued"
     unfinished = tmp_path / "invokeai_external_kept" / ".unfinished-x"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer
+
+from invokeai_external.cli.app import app
 
 from ..support.programs import GEMINI, OPENAI, image_file
 
@@ -35,6 +40,48 @@ WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("recall a text", ["recall", "text.txt"], "invalid_request", ["text.txt"]),
     ("recall an image without settings", ["recall", "plain.png"], "invalid_request", ["plain.png"]),
 ]
+
+
+COMMANDS_WITH_A_ROOT = ["models", "keys list", "keys test openai", "doctor", "undelivered", "install", "generate x"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS_WITH_A_ROOT, "keys set openai", "keys remove openai"])
+def test_a_root_that_is_a_file_is_an_error(
+    command: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setattr("sys.stdin", io.StringIO("sk-0123456789abcdef0123456789\n"))
+    result = run(*command.split(), "--root", file)
+    assert (result.code, result.stdout) == (2, "")
+    assert str(file) in result.stderr
+    assert file.read_text() == ""
+
+
+def _paths() -> Iterator[tuple[str, str]]:
+    """Each parameter of a command that is a path."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    for name, command in group.commands.items():
+        inner = command.commands if isinstance(command, typer.core.TyperGroup) else {"": command}
+        for inner_name, leaf in inner.items():
+            for parameter in leaf.params:
+                if parameter.type.name == "path":
+                    yield f"{name} {inner_name}".strip(), parameter.opts[0]
+
+
+@pytest.mark.parametrize(("command", "parameter"), list(_paths()))
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("https://example.com/a//b.png", "https://example.com/a/b.png"), ("file:///tmp/a.png", "/tmp/a.png")],
+)
+def test_a_url_is_not_a_path(command: str, parameter: str, url: str, shown: str, run: Any) -> None:
+    needed = {"generate": ["a fox"], "models show": ["gpt-image-2"]}.get(command, [])
+    needed = ["openai"] if command in ("keys set", "keys test", "keys remove") else needed
+    option = [f"{parameter}={url}"] if parameter.startswith("-") else [url]
+    result = run(*command.split(), *needed, *option)
+    assert (result.code, result.stdout) == (2, "")
+    assert shown in result.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code", "facts"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])

@@ -100,7 +100,7 @@ def run(
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
-    done = Run(is_billed=not sandbox, root=root)
+    done = Run(root=root)
     making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
         return _make_and_report(making, done, as_json=as_json)
@@ -168,6 +168,7 @@ async def make_images(
         on_progress(progress)
 
     async with Service(current, sandbox=sandbox) as service:
+        done.is_billed = service.is_billed(request)
         done.result = await service.generate(request, save)
 
 

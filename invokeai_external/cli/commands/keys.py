@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,9 @@ from ...result import ConnectionCheck
 from ...root_folder import API_KEYS_FILE
 from ...service.service import Service
 from ...settings.key_file import remove_key, set_key
-from ...settings.root import root_folder
 from ...settings.settings import Credentials, Settings, check_key, unpaired_error
 from .. import report
-from ..common import settings
+from ..common import open_root, settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -32,12 +30,15 @@ _LONGEST_INPUT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What ``keys list`` prints for a provider; its fields are those of the JSON output."""
+    """What ``keys list`` prints for a provider; its fields are those of the JSON output.
+
+    ``base_url`` is None if it is not valid: it may contain a password then.
+    """
 
     provider: str
     key: bool
     source: str | None
-    base_url: str
+    base_url: str | None
     base_url_source: str | None
     unused: tuple[str, ...]
     problem: str | None
@@ -53,7 +54,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
     else:
         # To the end: a second line is an error, and must not be ignored.
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
-    folder = root_folder(root, os.environ)
+    folder = open_root(root)
     path = set_key(folder, provider, key)
     report.say(f"Saved the key for {info.name} in {path}")
     used = settings(root).credentials.get(provider, Credentials())
@@ -78,7 +79,7 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
         what = f"key from {row.source}" if row.key else "no key"
         where = f" (from {row.base_url_source})" if row.base_url_source not in (None, row.source) else ""
         unused = f"; not used: {', '.join(row.unused)}" if row.unused else ""
-        report.show(f"{row.provider}: {what}, at {row.base_url}{where}{unused}")
+        report.show(f"{row.provider}: {what}, at {row.base_url or 'a base URL that is not valid'}{where}{unused}")
         if row.problem:
             report.show(f"  {row.problem}")
 
@@ -86,16 +87,18 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
 def _row(current: Settings, info: ProviderConfig) -> _Row:
     found = current.credentials.get(info.id, Credentials())
     problem: RequestError | None = unpaired_error(info.id, found, current.root) if found.unpaired else None
-    if found.api_key:
-        try:
+    base_url = None
+    try:
+        base_url = normalise_base_url(found.base_url or info.base_url, info, found.base_url_source)
+        if found.api_key:
             check_key(info.id, found.api_key.get_secret_value(), found.source)
-        except NotConfiguredError as error:
-            problem = error
+    except NotConfiguredError as error:
+        problem = error
     return _Row(
         provider=info.id,
         key=found.api_key is not None,
         source=found.source,
-        base_url=normalise_base_url(found.base_url or info.base_url, info),
+        base_url=base_url,
         base_url_source=found.base_url_source,
         unused=found.unused,
         problem=str(problem) if problem else None,
@@ -118,7 +121,7 @@ async def _check(provider: str, root: Path | None) -> ConnectionCheck:
 
 def remove_one(provider: str, *, root: Path | None) -> None:
     """Delete a key from the file, and say so if the environment still has one."""
-    folder = root_folder(root, os.environ)
+    folder = open_root(root)
     path = folder / API_KEYS_FILE
     if remove_key(folder, provider):
         report.say(f"Removed the key for {provider} from {path}")

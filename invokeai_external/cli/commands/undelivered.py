@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...errors import InvalidRequestError
 from ...images import metadata_files
 from ...images.errors import ImageError
 from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
@@ -17,6 +18,7 @@ from ...untrusted_text import NAME, fit_to_show
 from .. import report
 from ..common import open_root
 from ..image_files import read_sidecar, sidecar_of
+from ..remedies import command_line
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
 
@@ -58,6 +60,11 @@ def undelivered_images(root: Path) -> list[UndeliveredImage]:
 def run(root: Path | None, *, as_json: bool) -> None:
     """Print the list; nothing is changed."""
     root = open_root(root)
+    if not root.is_dir():
+        raise InvalidRequestError(
+            f"There is no folder {root}.",
+            remedy=f"Specify the root folder of Invoke: {command_line('undelivered')} --root INVOKE_ROOT",
+        )
     found = undelivered_images(root)
     if as_json:
         report.print_json({"images": [asdict(image) for image in found]})

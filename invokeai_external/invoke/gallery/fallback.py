@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...images import metadata_files
+from ...regular_files import new_file
 from ...result import GeneratedImage
 from ...root_folder import RESCUED_FOLDER
 from ...untrusted_text import fit_to_show
@@ -69,7 +69,9 @@ class FallbackFolder:
             try:
                 folder = self._root / RESCUED_FOLDER if is_in_root else Path(tempfile.gettempdir())
                 folder.mkdir(exist_ok=True)
-                path = _write(folder, placed.parts, image.mime_type.removeprefix("image/"))
+                # Only its owner can read it, since an Invoke may have several users.
+                suffix = f".{image.mime_type.removeprefix('image/')}"
+                path = new_file(folder, placed.parts, prefix="picture-", suffix=suffix)
             except OSError:
                 continue
             _write_sidecar(path, placed.sidecar)
@@ -86,18 +88,6 @@ def reason_of(error: BaseException) -> str:
     """Why something could not be saved: the operating system's message if there is one."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return fit_to_show(text).rstrip(".")
-
-
-def _write(folder: Path, parts: Sequence[bytes | memoryview], extension: str) -> Path:
-    """Create a file that only its owner can read, since an Invoke may have several users; never leave a partial one."""
-    handle, name = tempfile.mkstemp(prefix="picture-", suffix=f".{extension}", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(parts)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Path(name)
 
 
 def _write_sidecar(path: Path, sidecar: bytes | None) -> None:
