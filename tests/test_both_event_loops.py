@@ -30,7 +30,7 @@ from invokeai_external import (
     load_settings,
 )
 from invokeai_external.service import image_checks
-from invokeai_external.service import service as service_module
+from invokeai_external.service import listing as listing_module
 from invokeai_external.transport.client import Transport
 from invokeai_external.transport.messages import HttpRequest
 
@@ -250,7 +250,7 @@ async def test_a_stream_on_a_real_connection_ends_with_its_last_event() -> None:
 
 async def test_a_connection_test_has_a_time_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """``fail_after``."""
-    monkeypatch.setattr(service_module, "_CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(listing_module, "_TIMEOUT_S", 0.05)
 
     async def never(_: httpx.Request) -> httpx.Response:
         await anyio.sleep_forever()

@@ -159,8 +159,12 @@ class Adapter(Protocol):
         """True if an error may mean that the server does not support streams, so that the call works without one."""
         ...
 
-    def build_listing(self, base_url: str) -> HttpRequest:
-        """The HTTP request for the list of models, which is free."""
+    def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
+        """The HTTP request for the list of models, which is free: its first page, or the one that is named."""
+        ...
+
+    def next_page(self, response: HttpResponse) -> str | None:
+        """The name of the page after this one of the list of models; None if it is the last."""
         ...
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:

@@ -212,8 +212,12 @@ class GeminiAdapter:
         what = f"{self.provider.name} {what}{quoting(message)}"
         return error_from(ContentBlockedError, what, remedy, response, call, request_id)
 
-    def build_listing(self, base_url: str) -> HttpRequest:
-        return HttpRequest(url=f"{base_url}/models?pageSize={_PAGE_SIZE}")
+    def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
+        more = f"&pageToken={quote(page, safe='')}" if page else ""
+        return HttpRequest(url=f"{base_url}/models?pageSize={_PAGE_SIZE}{more}")
+
+    def next_page(self, response: HttpResponse) -> str | None:
+        return text_of(get(mapping(parse_json(self.provider, response, None)), "nextPageToken")) or None
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
@@ -221,7 +225,7 @@ class GeminiAdapter:
         entries = get(mapping(parse_json(self.provider, response, None)), "models")
         if not isinstance(entries, list):
             raise invalid_response(self.provider, "contains no list of models", response, None)
-        names = (text_of(entry.get("name")) for entry in mappings(entries))
+        names = (text_of(entry.get("name")) for entry in mappings(entries) if _generates_content(entry))
         return frozenset(name.removeprefix("models/") for name in names if name)
 
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
@@ -297,6 +301,12 @@ class GeminiAdapter:
         what = f"{self.provider.name} {what}{quoting(quoted)}"
         error = error_from(kind, what, Remedy(todo, url=url), response, call)
         return error.replace(retry_after=wait_s)
+
+
+def _generates_content(card: Mapping[str, Any]) -> bool:
+    """False for a listed model that has other methods only; a gateway may not name any."""
+    methods = get(card, "supportedGenerationMethods")
+    return not isinstance(methods, list) or not methods or "generateContent" in methods
 
 
 def _generation_config(call: Call) -> dict[str, Any]:

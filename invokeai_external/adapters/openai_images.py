@@ -136,8 +136,12 @@ class OpenAIImagesAdapter:
         usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
         return Answer(images=images, usage=usage, request_id=response.headers.get("x-request-id"))
 
-    def build_listing(self, base_url: str) -> HttpRequest:
+    def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
         return HttpRequest(url=f"{base_url}/models")
+
+    def next_page(self, response: HttpResponse) -> str | None:
+        # The list of models has no pages (SDK).
+        return None
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:

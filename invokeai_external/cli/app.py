@@ -290,6 +290,20 @@ def show_model(
     lazy.model_page.run(model, as_json=json, root=root)
 
 
+@models_app.command("check", short_help="Compare a provider's list of models with the catalogue; costs nothing.")
+def check_models(
+    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider to ask.")],
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask the built-in sandbox.")] = False,
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """Ask a provider for its list of models and compare it with the catalogue. Costs nothing.
+
+    For new models, it prints the lines to add to invokeai_external.yaml.
+    """
+    lazy.models_check.run(provider.value, sandbox=sandbox, as_json=json, root=root)
+
+
 @app.command()
 def recall(
     picture: Annotated[

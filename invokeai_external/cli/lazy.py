@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import report
-    from .commands import demo, doctor, generate, install, keys, model_page, models, recall, sandbox, undelivered
+    from .commands import (
+        demo,
+        doctor,
+        generate,
+        install,
+        keys,
+        model_page,
+        models,
+        models_check,
+        recall,
+        sandbox,
+        undelivered,
+    )
 
 __all__ = [
     "demo",
@@ -17,6 +29,7 @@ __all__ = [
     "keys",
     "model_page",
     "models",
+    "models_check",
     "recall",
     "report",
     "sandbox",

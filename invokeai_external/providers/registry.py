@@ -213,6 +213,11 @@ class Registry:
         )
         return ResolvedModel(newest.as_unknown(model_id), (notice,))
 
+    def similar_to(self, provider_id: str, model_id: str) -> ModelConfig:
+        """The model whose profile an unknown id gets."""
+        models = self._known(provider_id)
+        return _prefix_of(model_id, models) or _newest(models, self._today())
+
     def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
         """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()

@@ -17,10 +17,11 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
-from ..errors import InvalidRequestError, NetworkError, ProviderError, RequestError, ServiceStateError, TimedOutError
+from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceStateError
 from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
+from ..providers.listing import ListingCheck, compare_listing
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, Failed, GenerationResult, Notice, Progress, Received
@@ -33,6 +34,7 @@ from .collected_results import Outcome, collect, total
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
+from .listing import listed_models
 from .retry_loop import Attempts
 
 if TYPE_CHECKING:
@@ -42,9 +44,6 @@ __all__ = ["Service"]
 
 _RUN: RunVar[object] = RunVar("invokeai_external.service")
 """Stands for an event loop as long as it runs."""
-
-_CHECK_TIMEOUT_S = 15.0
-"""A list of models is there at once, and who tests a connection does not want to wait as long as for an image."""
 
 _log = logging.getLogger(__name__)
 
@@ -223,25 +222,21 @@ class Service:
         """
         self._check_state()
         access = self._access(provider_id)
-        adapter, provider = access.adapter, access.provider
-        try:
-            with anyio.fail_after(_CHECK_TIMEOUT_S):
-                request = adapter.build_listing(access.base_url)
-                response = await self._transport.send(request, adapter.auth_headers(access.api_key))
-            listed = adapter.parse_listing(response)
-        except (NetworkError, TimedOutError, TimeoutError) as error:
-            # What the error of a lost call says of billing is not true of a list.
-            what = f"{provider.name} did not respond within {_CHECK_TIMEOUT_S:g} s."
-            message = error.message if isinstance(error, ProviderError) else what
-            raise NetworkError(message, remedy="Check the network and the base URL.", provider=provider_id) from None
-        except ProviderError as error:
-            raise shown(error.replace(provider=provider_id), access) from None
+        listed = await listed_models(access, self._transport)
         known = self.registry.models(provider_id)
         return ConnectionCheck(
-            provider.name,
+            access.provider.name,
             listed=tuple(model.id for model in known if model.id in listed),
             missing=tuple(m.id for m in known if m.id not in listed and m.lifecycle.status != "retired"),
         )
+
+    async def check_models(self, provider_id: str) -> ListingCheck:
+        """Compare a provider's list of models with the catalogue and your own models; raises like
+        ``check_connection``, and costs nothing either.
+        """
+        self._check_state()
+        listed = await listed_models(self._access(provider_id), self._transport)
+        return compare_listing(listed, self.registry.models(provider_id))
 
     async def _outcome(
         self,
