@@ -56,7 +56,7 @@ def _report(name: str, check: ListingCheck) -> list[str]:
 
 
 def _lines_to_paste(provider: str, check: ListingCheck, registry: Registry) -> str | None:
-    """The new models as a ``models:`` section; None if there are none. Until it is filled in, it changes no price."""
+    """The new models as a ``models:`` section to paste; None if nothing is new."""
     if not check.new:
         return None
     lines = ["models:"]
