@@ -69,7 +69,8 @@ class GeneratedImage:
 
     Attributes:
         data: The bytes of the file as the provider sent it; with a mask, a PNG of the init image with the edit in it.
-        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes.
+        mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes; with the setting
+            ``experimental`` also ``image/gif`` and ``image/svg+xml``.
         size: The size as received; with a mask, that of the init image.
         metadata: How it was made, in the form that ``images.metadata_files.place`` writes.
         seed: The seed that was sent; None if no seed was sent.
@@ -112,7 +113,9 @@ class GeneratedImage:
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, str]:
         """The image for a notebook, in its own format."""
-        return {self.mime_type: base64.b64encode(self.data).decode("ascii"), "text/plain": repr(self)}
+        is_text = self.mime_type == "image/svg+xml"
+        shown = self.data.decode("utf-8", "replace") if is_text else base64.b64encode(self.data).decode("ascii")
+        return {self.mime_type: shown, "text/plain": repr(self)}
 
 
 class FilePath(Protocol):

@@ -171,6 +171,7 @@ def test_the_options_and_their_values() -> None:
         "output_format": "png jpeg webp",
     }
     later = {**gpt, "quality": "auto low medium high xhigh max"}
+    later["output_format"] = "png jpeg webp gif svg"
     newest = {**later, "complexity": "low medium high"}
     safety = {"safety": "block_low_and_above block_medium_and_above block_only_high block_none off"}
     search = {**safety, "web_search": "off web image"}
@@ -198,6 +199,10 @@ def test_the_options_and_their_values() -> None:
         temperature = {"temperature": NumberOption(minimum=0, maximum=1)}
         compression = {"output_compression": NumberOption(minimum=0, maximum=100, whole=True)}
         is_gpt = model.id.startswith("gpt-image-")
+        if model.input_images.markup:
+            frames = NumberOption(minimum=2, maximum=16, whole=True)
+            duration = NumberOption(minimum=10, maximum=655_350, whole=True)
+            compression |= {"frame_count": frames, "frame_duration_ms": duration}
         assert numbers == (temperature if model.provider == "gemini" else compression if is_gpt else {})
 
 
@@ -213,6 +218,13 @@ def test_facts_of_only_one_model_or_provider() -> None:
         if isinstance(option := m.options.get("background"), ChoiceOption) and option.preview
     }
     assert previews == {"gpt-image-2": ("transparent",)}
+    experimental = {
+        (m.id, name): option.experimental
+        for m in MODELS.values()
+        for name, option in m.options.items()
+        if isinstance(option, ChoiceOption) and option.experimental
+    }
+    assert experimental == {(model_id, "output_format"): ("gif", "svg") for model_id in markup}
 
 
 def test_the_names_and_urls_of_the_providers() -> None:

@@ -246,6 +246,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask = Image.new("L", (320, 240))
     mask.paste(255, (100, 60, 200, 160))
     mask.save("mask.png")
+    notes = Image.new("RGBA", (320, 240))
+    notes.paste((255, 0, 0, 255), (100, 60, 200, 160))
+    notes.save("notes.png")
     Path("prompt.txt").write_text("a fox\n", encoding="utf-8")
     return folder
 

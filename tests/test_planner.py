@@ -107,7 +107,8 @@ def option_values(draw: st.DrawFn, model: ModelConfig) -> dict[str, OptionValue]
             values = st.integers(int(option.minimum), int(option.maximum)).map(float) if option.whole else values
             given_[name] = draw(values | values.map(str))
         else:
-            given_[name] = draw(st.sampled_from([*option.values, option.values[0].upper(), "", "auto"]))
+            allowed = [value for value in option.values if value not in option.experimental]
+            given_[name] = draw(st.sampled_from([*allowed, option.values[0].upper(), "", "auto"]))
     if given_.get("background") == "transparent":
         given_["output_format"] = "png"
     return given_
@@ -377,6 +378,63 @@ def test_a_seed_that_the_model_does_not_support_has_a_notice() -> None:
 def test_a_value_is_sent_as_the_model_spells_it() -> None:
     shouting = FLARE.model_copy(update={"options": {"quality": ChoiceOption(values=("Best",))}})
     assert only_call(planned(shouting, options={"quality": "best"})).options == {"quality": "Best"}
+
+
+# GIF and SVG.
+
+
+def kept(output_format: str, **asked: object) -> Plan:
+    options: dict[str, OptionValue] = {"output_format": output_format, **asked.pop("options", {})}  # type: ignore[dict-item]
+    request = replace(GenerationRequest(prompt="a red fox"), options=options, **asked)  # type: ignore[arg-type]
+    return plan(request, FLARE, experimental=True)
+
+
+@pytest.mark.parametrize("output_format", ["gif", "svg", " GIF "])
+def test_gif_and_svg_are_refused_without_the_setting(output_format: str) -> None:
+    with pytest.raises(CapabilityError) as caught:
+        planned(FLARE, options={"output_format": output_format})
+    assert caught.value.remedy
+    assert "experimental: true" in caught.value.remedy.text
+
+
+@pytest.mark.parametrize("model", [GPT_2, GPT_15])
+def test_a_model_without_gif_refuses_it_with_the_setting_too(model: ModelConfig) -> None:
+    with pytest.raises(CapabilityError, match="gif"):
+        plan(GenerationRequest(prompt="a fox", options={"output_format": "gif"}), model, experimental=True)
+
+
+def test_a_gif_has_frames_and_no_compression_previews_or_estimate() -> None:
+    options = {"frame_count": 4, "frame_duration_ms": 100.0, "output_compression": 50}
+    found = kept("gif", n=3, previews=2, options=options)
+    call = only_call(found)
+    assert call.options == {"output_format": "gif", "frame_count": 4, "frame_duration_ms": 100}
+    assert (call.n, call.previews, call.keeps_file) == (3, 0, True)
+    assert_notices(found, [("option_dropped", "compression", "50"), ("option_dropped", "previews", "gif", "2")])
+    assert found.estimate_usd is None
+
+
+def test_each_svg_is_a_call() -> None:
+    found = kept("svg", n=3, options={"frame_count": 4})
+    assert [(call.n, call.options) for call in found.calls] == [(1, {"output_format": "svg"})] * 3
+    assert count_calls(GenerationRequest(prompt="x", n=3, options={"output_format": "svg"}), FLARE) == 3
+    assert count_calls(GenerationRequest(prompt="x", n=3, options={"output_format": "svg"}), GPT_2) == 1
+    assert_notices(found, [("option_dropped", "Frame count", "gif", "4")])
+
+
+def test_frames_of_other_formats_are_not_sent() -> None:
+    found = planned(FLARE, options={"frame_count": 4, "frame_duration_ms": 100})
+    assert only_call(found).options == {}
+    assert_notices(found, [("option_dropped", "Frame count", "4"), ("option_dropped", "Frame duration ms", "100")])
+
+
+@pytest.mark.parametrize("output_format", ["gif", "svg"])
+def test_gif_and_svg_have_no_mask_and_no_transparent_background(output_format: str) -> None:
+    with pytest.raises(CapabilityError, match="mask"):
+        kept(output_format, init_image=image(), mask=left_half())
+    with pytest.raises(CapabilityError, match="transparency"):
+        kept(output_format, options={"background": "transparent"})
+    with pytest.raises(CapabilityError):
+        kept("gif", options={"frame_count": 17})
 
 
 # Markup.

@@ -143,6 +143,7 @@ ONCE = "settings: {max_attempts: 1}"
 CLOSED = {"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
 FAR = {"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "https://provider.invalid/v1"}
 FOX = f"generate 'a fox' --out {{out}} --model {OPENAI}"
+FLARE_FOX = "generate 'a fox' --out {out} --model openai/gpt-image-2.5-flare"
 GEMINI_FOX = f"generate 'a fox' --out {{out}} --model {GEMINI}"
 
 CASES: Mapping[str, Case] = {
@@ -184,6 +185,19 @@ CASES: Mapping[str, Case] = {
     "key file with a wrong field": Case("keys list --root {root}", keys="external_openai_api_key: [1]\n"),
     "recall of a file without settings": Case("recall {root}/invokeai_external.yaml"),
     "install without a root": Case("install --root {out}"),
+    "an experimental value": Case(f"{FLARE_FOX} --output-format gif"),
+    "a markup without an image": Case(f"{FLARE_FOX} --markup {{inputs}}/mask-openai.png"),
+    "a markup with a mask": Case(
+        f"{FLARE_FOX} --init {{inputs}}/mask-openai.png --mask {{inputs}}/mask-openai.png "
+        "--markup {inputs}/mask-openai.png --mask-color black"
+    ),
+    "a markup for a model without": Case(
+        f"{FOX} --init {{inputs}}/mask-openai.png --markup {{inputs}}/mask-openai.png"
+    ),
+    "a markup that covers the image": Case(
+        f"{FLARE_FOX} --init {{inputs}}/mask-openai.png --markup {{inputs}}/mask-openai.png"
+    ),
+    "a number that is not valid": Case(f"{FOX} --output-format jpeg --output-compression 101"),
     # What a provider refuses.
     "key refused": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "invalid"}),
     "key refused by Gemini": Case(GEMINI_FOX, environment={"INVOKEAI_EXTERNAL_GEMINI_API_KEY": "invalid"}),
@@ -215,6 +229,19 @@ CASES: Mapping[str, Case] = {
     "option dropped": Case(f"{GEMINI_FOX} --sandbox --quality high --json", notice="option_dropped"),
     "option for input images dropped": Case(
         "generate 'a fox' --dry-run --model openai/gpt-image-1 --input-fidelity high --json", notice="option_dropped"
+    ),
+    "compression dropped": Case(f"{FOX} --dry-run --output-compression 50 --json", notice="option_dropped"),
+    "search that is billed": Case(
+        "generate 'a fox' --dry-run --model gemini/gemini-3-pro-image --web-search web --json", notice="search_billed"
+    ),
+    "search that was made": Case(
+        "generate 'a fox' --out {out} --model gemini/gemini-3-pro-image --web-search web --sandbox --json",
+        notice="web_search",
+    ),
+    "svg": Case(
+        f"{FLARE_FOX} --root {{root}} --output-format svg --sandbox --json",
+        settings="settings: {experimental: true}",
+        notice="svg_unchecked",
     ),
     "size changed": Case(f"{GEMINI_FOX} --dry-run --size 1000x900 --json", notice="size_changed"),
     "seed changed": Case(f"{GEMINI_FOX} --dry-run --seed 4000000000 --json", notice="seed_changed"),

@@ -172,9 +172,15 @@ def generate(
         typer.Option(help="OpenAI, GPT Image 1.5 and older, with input images: low or high."),
     ] = None,
     moderation: Annotated[str | None, typer.Option(help="OpenAI: auto or low, which is less strict.")] = None,
-    output_format: Annotated[str | None, typer.Option(help="OpenAI: png, jpeg or webp.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="OpenAI: png, jpeg or webp; gif and svg are experimental.")
+    ] = None,
     output_compression: Annotated[
         int | None, typer.Option(help="OpenAI, jpeg and webp: 0 to 100; 100, the default, is the best quality.")
+    ] = None,
+    frame_count: Annotated[int | None, typer.Option(help="OpenAI, gif: 2 to 16 frames. [default: 9]")] = None,
+    frame_duration_ms: Annotated[
+        int | None, typer.Option(help="OpenAI, gif: how long each frame is shown, in milliseconds. [default: 200]")
     ] = None,
     complexity: Annotated[
         str | None,
@@ -233,6 +239,8 @@ def generate(
         "moderation": moderation,
         "output_format": output_format,
         "output_compression": output_compression,
+        "frame_count": frame_count,
+        "frame_duration_ms": frame_duration_ms,
         "complexity": complexity,
         "style": style,
         "temperature": temperature,

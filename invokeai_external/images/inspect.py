@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..sizing import Size
 from .errors import ImageError
@@ -17,13 +18,13 @@ class ImageInfo:
     """What is known of an image file.
 
     Attributes:
-        mime_type: The format, by the file's first bytes.
+        mime_type: The format, by the bytes of the file.
         size: The size in pixels as stored, before any EXIF orientation is applied.
         has_alpha: True if there is an alpha channel or a transparent colour, even if every pixel is opaque.
         is_signed: True if the file carries Content Credentials; see ``formats.containers.is_signed``.
     """
 
-    mime_type: MimeType
+    mime_type: MimeType | Literal["image/gif", "image/svg+xml"]
     size: Size
     has_alpha: bool
     is_signed: bool = False

@@ -12,7 +12,7 @@ from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
 
-__all__ = ["accept_options", "check_option_names"]
+__all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format"]
 
 _FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"options"}
 """What a request has beside its options."""
@@ -33,8 +33,19 @@ def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
         )
 
 
+KEPT_FORMATS = ("gif", "svg")
+"""The output formats of files that are kept byte for byte. They are not streamed, composited or compressed."""
+
+
+def kept_format(request: GenerationRequest, model: ModelConfig) -> str | None:
+    """The format of ``KEPT_FORMATS`` that a request asks for, if the model has it."""
+    text = str(request.options.get("output_format", "")).strip().lower()
+    option = model.options.get("output_format")
+    return text if text in KEPT_FORMATS and isinstance(option, ChoiceOption) and text in option.values else None
+
+
 def accept_options(
-    request: GenerationRequest, model: ModelConfig, mode: Mode
+    request: GenerationRequest, model: ModelConfig, mode: Mode, *, experimental: bool = False
 ) -> tuple[dict[str, OptionValue], list[Notice]]:
     """The option values to send, and notices of those that are not sent or not stable.
 
@@ -67,6 +78,11 @@ def accept_options(
             accepted[name] = _number(model, label, option, value)
         else:
             accepted[name] = _choice(model, label, option, text)
+            if text in option.experimental and not experimental:
+                raise CapabilityError(
+                    f"The {label} {text} is experimental, and not every project at the provider may use it.",
+                    remedy="To try it, set experimental: true in the settings of invokeai_external.yaml.",
+                )
             if text in option.preview:
                 notices.append(
                     Notice(
@@ -74,9 +90,11 @@ def accept_options(
                         f"{label.capitalize()} {text} is experimental on {model.name}: results may vary.",
                     )
                 )
-    if accepted.get("background") == "transparent" and accepted.get("output_format") == "jpeg":
+    output_format = str(accepted.get("output_format", "png"))
+    if accepted.get("background") == "transparent" and output_format not in ("png", "webp"):
         raise CapabilityError(
-            "JPEG does not support transparency.", remedy="Choose the output format png or webp, or another background."
+            f"{output_format.upper()} does not support transparency.",
+            remedy="Choose the output format png or webp, or another background.",
         )
     return accepted, [*notices, *_dependent(request, accepted)]
 
@@ -84,10 +102,22 @@ def accept_options(
 def _dependent(request: GenerationRequest, accepted: dict[str, OptionValue]) -> list[Notice]:
     """Take out the options that do not apply with the other parts of a request; returns notices of them."""
     notices = []
-    if "output_compression" in accepted and accepted.get("output_format") not in _COMPRESSIBLE:
+    output_format = accepted.get("output_format")
+    if "output_compression" in accepted and output_format not in _COMPRESSIBLE:
         value = accepted.pop("output_compression")
         what = f"Output compression applies only to the output formats jpeg and webp; {value} was not sent."
         notices.append(Notice("option_dropped", what))
+    if output_format != "gif":
+        for name in ("frame_count", "frame_duration_ms"):
+            if name in accepted:
+                label = name.replace("_", " ").capitalize()
+                what = f"{label} applies only to the output format gif; {accepted.pop(name)} was not sent."
+                notices.append(Notice("option_dropped", what))
+    if output_format in KEPT_FORMATS and request.mask:
+        raise CapabilityError(
+            f"An edit with a mask cannot be a {str(output_format).upper()} file.",
+            remedy="Remove the mask, or choose the output format png.",
+        )
     if request.markup and "moderation" in accepted:
         # Of an edit, only the JSON form has moderation, and whether that form has markup is not known.
         value = accepted.pop("moderation")

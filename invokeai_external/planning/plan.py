@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import CapabilityError, InvalidRequestError
-from ..pricing.estimate import Estimate, estimate_call, estimate_sum
+from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
 from ..sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
 from .input_images import CallImage, natural_ratio, prepare_images
-from .options import accept_options
+from .options import KEPT_FORMATS, accept_options, kept_format
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
 
@@ -74,6 +74,11 @@ class Call:
         return (self.init_image, *self.references) if self.init_image else self.references
 
     @property
+    def keeps_file(self) -> bool:
+        """True for the output formats gif and svg, whose files are kept byte for byte."""
+        return self.options.get("output_format") in KEPT_FORMATS
+
+    @property
     def mask_sentence(self) -> str | None:
         """The text that explains the mask; None if there is no mask, or the mask is sent in a separate field."""
         return MASK_SENTENCE if self.mask and self.model.input_images.mask_format == "white" else None
@@ -107,8 +112,13 @@ class Plan:
         return estimate_sum([_estimate(call) for call in self.calls])
 
 
-def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
+def plan(request: GenerationRequest, model: ModelConfig, *, experimental: bool = False) -> Plan:
     """Plan the calls for a request to a model.
+
+    Args:
+        request: What the user wants.
+        model: The model.
+        experimental: True to allow the values of options that are experimental.
 
     Raises:
         InvalidRequestError: The request is not valid for any model.
@@ -120,7 +130,7 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
     _check_count(request)
     mode = _mode(request, model)
     size, size_notices = _size(request, model)
-    options, option_notices = accept_options(request, model, mode)
+    options, option_notices = accept_options(request, model, mode, experimental=experimental)
     seeds, seed_notices = _seeds(request, model)
     previews, preview_notices = _previews(request, model)
     ready, image_notices = prepare_images(request, model, size)
@@ -155,7 +165,7 @@ def plan(request: GenerationRequest, model: ModelConfig) -> Plan:
 
 def _estimate(call: Call) -> Estimate:
     quality = call.options.get("quality")
-    return estimate_call(
+    estimate = estimate_call(
         call.model,
         size=call.size,
         quality=None if quality is None else str(quality),
@@ -167,6 +177,11 @@ def _estimate(call: Call) -> Estimate:
         previews=call.previews,
         web_search="web_search" in call.options,
     )
+    if not call.keeps_file:
+        return estimate
+    # All frames of a GIF are billed as one larger image (third parties), and an SVG is written after an image.
+    unknown = EstimatePart("images", ImagePrice(None, None, "unknown"))
+    return Estimate(tuple(unknown if part.name == "images" else part for part in estimate.parts))
 
 
 def _pixels(image: CallImage) -> Size:
@@ -182,7 +197,9 @@ def count_calls(request: GenerationRequest, model: ModelConfig) -> int:
 
 def _images_per_call(request: GenerationRequest, model: ModelConfig) -> int:
     # Each image has its own seed, and the events of a stream do not say which of several images they belong to.
-    one_per_call = (request.seed is not None and model.seed) or (request.previews and model.previews)
+    kept = kept_format(request, model)
+    streamed = request.previews and model.previews and not kept
+    one_per_call = (request.seed is not None and model.seed) or streamed or kept == "svg"
     return 1 if one_per_call else model.max_images_per_call
 
 
@@ -313,6 +330,9 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
         return 0, [
             Notice("option_dropped", f"{model.name} does not support previews; {request.previews} was not sent.")
         ]
+    if request.previews and (kept := kept_format(request, model)):
+        what = f"There are no previews with the output format {kept}; {request.previews} was not sent."
+        return 0, [Notice("option_dropped", what)]
     return request.previews, []
 
 

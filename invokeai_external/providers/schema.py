@@ -170,11 +170,13 @@ class ChoiceOption(_Frozen):
     Attributes:
         values: All values.
         preview: The values that are a preview feature of the provider.
+        experimental: The values that are refused without the setting ``experimental``.
         modes: The modes in which it applies.
     """
 
     values: tuple[str, ...] = Field(min_length=1)
     preview: tuple[str, ...] = ()
+    experimental: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ALL_MODES
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from PIL import Image
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
@@ -23,6 +24,7 @@ from .meter import Tokens, metered
 from .models import find_model, is_gpt_image, listed_models
 from .openai_faults import error_event, raise_fault_error, refuse_stream
 from .openai_form import Form, read_form
+from .openai_formats import as_gif, as_svg, sheet_of
 from .openai_request import ImageCall, read_edit, read_edit_body, read_generation, refuse_retired
 from .openai_tokens import count_openai_tokens
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
@@ -54,7 +56,7 @@ async def generate(request: Request) -> Response:
         raise _unsupported_content_type(content_type, "application/json")
     if body is None:
         raise _broken_json()
-    call = read_generation(body, serves=state.serves)
+    call = read_generation(body, serves=state.serves, gated=_has_gated_formats(request))
     return await _respond(request, call, fault)
 
 
@@ -70,7 +72,8 @@ async def edit(request: Request) -> Response:
         fault = _next_fault(request)
         if body is None:
             raise _broken_json()
-        return await _respond(request, read_edit_body(body, serves=state.serves), fault)
+        call = read_edit_body(body, serves=state.serves, gated=_has_gated_formats(request))
+        return await _respond(request, call, fault)
     is_form = content_type == "multipart/form-data"
     form = await read_form(request) if is_form else Form({}, [])
     state.calls.record(request, fields=form.described())
@@ -80,7 +83,7 @@ async def edit(request: Request) -> Response:
         raise _unsupported_content_type(content_type, "multipart/form-data")
     if form.error:
         raise openai_error(400, f"We could not parse the multipart body of your request: {form.error}")
-    call = read_edit(form, serves=state.serves)
+    call = read_edit(form, serves=state.serves, gated=_has_gated_formats(request))
     return await _respond(request, call, fault)
 
 
@@ -251,10 +254,19 @@ def _paint(call: ImageCall, fault: Fault | None) -> list[bytes]:
             mask=call.inputs.mask,
             sloppy=fault is not None and fault.name == "sloppy_mask",
         )
-        files.append(encode(render(scene), _format_of(call, fault), call.output_compression))
+        files.append(_encoded(render(scene), call, fault))
     if fault and fault.name == "several_images":
         return several(files, fault.text("form"), _format_of(call, fault))
     return files
+
+
+def _encoded(image: Image.Image, call: ImageCall, fault: Fault | None) -> bytes:
+    file_format = _format_of(call, fault)
+    if file_format == "gif":
+        return as_gif(image, call.frames, call.frame_duration_ms)
+    if file_format == "svg":
+        return as_svg(image, call.prompt)
+    return encode(image, file_format, call.output_compression)
 
 
 def _size_of(call: ImageCall, fault: Fault | None) -> Size:
@@ -275,7 +287,7 @@ def _count(call: ImageCall) -> Tokens:
         prompt=call.prompt,
         input_sizes=sizes,
         quality=call.quality,
-        size=call.size,
+        size=sheet_of(call.size, call.frames) if call.output_format == "gif" else call.size,
         n=call.n,
         previews=_previews_in_time(call),
         seed=call.seed,
@@ -315,6 +327,11 @@ def _model_card(name: str, config: ModelConfig) -> dict[str, object]:
     if lifecycle.shutdown:
         card["shutdown_date"] = lifecycle.shutdown.isoformat()
     return card
+
+
+def _has_gated_formats(request: Request) -> bool:
+    """True for a key of a project that may make GIF and SVG files: here one with the word ``preview`` in it."""
+    return "preview" in request.headers.get("authorization", "").lower()
 
 
 def _check_key(request: Request) -> None:

@@ -17,6 +17,7 @@ from .errors import openai_error
 from .models import find_model, gpt_image_version, is_gpt_image
 from .openai_errors import missing_parameter, unsupported_value, wrong_type
 from .openai_form import Form, Upload
+from .openai_formats import GATED_FORMATS, check_format, sheet_of
 from .openai_input_images import NO_INPUT_IMAGES, InputImages, read_input_images
 from .openai_json_edit import read_json_edit
 from .openai_size import read_size
@@ -66,7 +67,6 @@ _QUALITIES = ("low", "medium", "high", "xhigh", "max", "auto")
 """Those of all GPT Image models, in the order in which the service lists them."""
 
 _COMPLEXITY = ("low", "medium", "high")
-_GATED_FORMATS = ("gif", "svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +81,14 @@ class ImageCall:
         size: Their size, already chosen if the request says ``auto``.
         quality: Their quality, already chosen if the request says ``auto``.
         transparent: True for a transparent background.
-        output_format: ``png``, ``jpeg`` or ``webp``.
+        output_format: ``png``, ``jpeg`` or ``webp``; with access also ``gif`` or ``svg``.
         output_compression: 0 to 100, where 100 is the best.
         previews: How many partial images to stream before the finished one; None for a response in one piece.
         wants_url: True if the response should contain a URL instead of the image (only DALL·E).
         safety_identifier: The caller's name for its user; None if it is not given.
         inputs: The images to edit and for reference.
+        frames: How many frames a GIF has.
+        frame_duration_ms: How long each is shown, in milliseconds.
         seed: Derived from the whole request, as the service has no such parameter. The same request gives the same
             image.
     """
@@ -104,6 +106,8 @@ class ImageCall:
     wants_url: bool
     safety_identifier: str | None
     inputs: InputImages = NO_INPUT_IMAGES
+    frames: int = 9
+    frame_duration_ms: int = 200
     seed: int = 0
 
 
@@ -122,14 +126,14 @@ def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[
     return config
 
 
-def read_generation(body: object, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
+def read_generation(body: object, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
     """Read the JSON body of ``/images/generations``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
-    return _read(body, (), known=_GENERATION, editing=False, serves=serves)
+    return _read(body, (), known=_GENERATION, editing=False, serves=serves, gated=gated)
 
 
-def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
+def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
     """Read the form of ``/images/edits``, whose numbers are text; raises Refusal."""
     values: dict[str, object] = dict(form.fields)
     for name in _INTEGERS:
@@ -139,15 +143,15 @@ def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool]) -> ImageCall
     if "stream" in form.fields:
         stream = form.fields["stream"]
         values["stream"] = {"true": True, "false": False}.get(stream.lower(), stream)
-    return _read(values, form.uploads, known=_EDIT, editing=True, serves=serves)
+    return _read(values, form.uploads, known=_EDIT, editing=True, serves=serves, gated=gated)
 
 
-def read_edit_body(body: object, *, serves: Callable[[ModelConfig], bool]) -> ImageCall:
+def read_edit_body(body: object, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
     """Read the JSON body of ``/images/edits``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
     values, uploads = read_json_edit(body)
-    return _read(values, uploads, known=_EDIT | {"moderation"}, editing=True, serves=serves)
+    return _read(values, uploads, known=_EDIT | {"moderation"}, editing=True, serves=serves, gated=gated)
 
 
 def _read(
@@ -157,6 +161,7 @@ def _read(
     known: Collection[str],
     editing: bool,
     serves: Callable[[ModelConfig], bool],
+    gated: bool,
 ) -> ImageCall:
     # A null means that the parameter is not given, as the SDK's types say.
     given = {name: value for name, value in values.items() if value is not None}
@@ -173,14 +178,19 @@ def _read(
     _check_input_fidelity(given, config, model)
     _check_complexity(given, config)
     previews = _previews(given)
-    output_format, compression, transparent = _output(given, config)
+    output_format, compression, transparent = _output(given, config, gated=gated)
     inputs = read_input_images(uploads, config) if editing else NO_INPUT_IMAGES
+    check_format(given, output_format, is_edit_with_mask=inputs.mask is not None)
+    frames = _integer(given, "frame_count", 2, 16, default=9)
+    size = read_size(given, config, inputs.images)
+    if output_format == "gif":
+        sheet_of(size, frames)
     return ImageCall(
         config=config,
         model=model,
         prompt=prompt,
         n=_integer(given, "n", 1, config.max_images_per_call, default=1),
-        size=read_size(given, config, inputs.images),
+        size=size,
         quality=("medium" if quality == "auto" else quality),
         transparent=transparent,
         output_format=output_format,
@@ -189,6 +199,8 @@ def _read(
         wants_url=not is_gpt_image(model) and given.get("response_format", "url") == "url",
         safety_identifier=_text(given, "safety_identifier") or _text(given, "user") or None,
         inputs=inputs,
+        frames=frames,
+        frame_duration_ms=_integer(given, "frame_duration_ms", 1, 655_350, default=200),
         seed=_seed(given, uploads),
     )
 
@@ -309,22 +321,18 @@ def _previews(given: Mapping[str, object]) -> int | None:
     return None
 
 
-def _output(given: Mapping[str, object], config: ModelConfig) -> tuple[str, int, bool]:
+def _output(given: Mapping[str, object], config: ModelConfig, *, gated: bool) -> tuple[str, int, bool]:
     """The format, the compression and whether the background is transparent."""
     output_format = _text(given, "output_format") or "png"
-    if output_format in _GATED_FORMATS:
+    if output_format in GATED_FORMATS and not (gated and gpt_image_version(config.id) >= 2.5):
         raise openai_error(
             400,
             f"Your project does not have access to the '{output_format}' output format preview.",
             param="output_format",
             code="invalid_value",
         )
-    _choice(given, config, "output_format", default="png")
-    for name, needed in (("frame_count", "gif"), ("frame_duration_ms", "gif"), ("svg", "svg")):
-        if name in given:
-            raise openai_error(
-                400, f"'{name}' is only supported with output_format={needed}.", param=name, code="invalid_value"
-            )
+    if output_format not in GATED_FORMATS:
+        _choice(given, config, "output_format", default="png")
     compression = _integer(given, "output_compression", 0, 100, default=100)
     if "output_compression" in given and output_format == "png":
         raise openai_error(

@@ -115,8 +115,10 @@ def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError
 
 def with_sandbox(settings: Settings) -> Settings:
     """The settings with every provider's base URL and key replaced by the sandbox's."""
+    # With this word, the sandbox also makes the files that only some projects may make.
+    key = SecretStr(f"the-sandbox-takes-any-key{'-with-preview' if settings.limits.experimental else ''}")
     credentials: Mapping[str, Credentials] = {
-        provider: Credentials(SecretStr("the-sandbox-takes-any-key"), f"https://sandbox.invalid/{path}", "the sandbox")
+        provider: Credentials(key, f"https://sandbox.invalid/{path}", "the sandbox")
         for provider, path in (("gemini", "gemini/v1beta"), ("openai", "openai/v1"))
     }
     return replace(settings, credentials=credentials)

@@ -38,6 +38,12 @@ _CUT_SHORT_NOTICE = Notice(
     "The connection ended before the response was complete. The image is complete; its cost may be unknown.",
 )
 
+_SVG_NOTICE = Notice(
+    "svg_unchecked",
+    "The SVG file is saved as it was received; only its beginning and its end were checked. Like a web page, it may "
+    "contain scripts and links: check it before you publish it.",
+)
+
 _UNSEEN_STRETCH = 0.03
 """How far the ratios of an edit and its original may differ before it is reported: the nearest of a model's ratios are
 within that of each other."""
@@ -158,7 +164,7 @@ def _finished(
     # Pillow takes a while to load, and is first needed here.
     from .image_checks import arrived_images, finish
 
-    arrived, errors = arrived_images(answer, contents, limits.max_image_pixels)
+    arrived, errors = arrived_images(call, answer, contents, limits.max_image_pixels)
     finished: list[tuple[ArrivedImage, FinishedImage]] = []
     for one in _chosen(call, arrived):
         try:
@@ -255,6 +261,9 @@ def _search_notices(answer: Answer) -> list[Notice]:
 
 def _image_notices(call: Call, info: ImageInfo, finished: FinishedImage) -> list[Notice]:
     """The notices on one image."""
+    if info.mime_type == "image/svg+xml":
+        # It has no pixels whose number could differ from what was asked for.
+        return [_SVG_NOTICE]
     notices = _size_notices(call, info.size, finished)
     if info.is_signed and finished.composited:
         what = "The edit carried Content Credentials, which are lost because it was composited with the original."

@@ -9,6 +9,7 @@ from ..adapters.base import Answer, AnswerImage
 from ..errors import InvalidResponseError, ProviderError, Remedy
 from ..images.compositing import composite
 from ..images.errors import ImageError, TooManyPixelsError
+from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
 from ..images.masks import from_square
@@ -43,13 +44,13 @@ class FinishedImage:
 def type_of(data: bytes, max_pixels: int) -> str | None:
     """The MIME type of an image; None if the data are not a whole one."""
     try:
-        return inspect_image(data, max_pixels=max_pixels).mime_type
+        return _info(data, max_pixels, None).mime_type
     except ImageError:
         return None
 
 
 def arrived_images(
-    answer: Answer, contents: Sequence[Content], max_pixels: int
+    call: Call, answer: Answer, contents: Sequence[Content], max_pixels: int
 ) -> tuple[list[ArrivedImage], list[ProviderError]]:
     """The images of a response that are complete, and the errors of the others."""
     arrived, errors = [], []
@@ -58,7 +59,7 @@ def arrived_images(
             errors.append(content)
         elif content is not None:
             try:
-                arrived.append(ArrivedImage(image, content, _inspected(content, max_pixels)))
+                arrived.append(ArrivedImage(image, content, _inspected(call, content, max_pixels)))
             except ProviderError as error:
                 errors.append(error)
     return arrived, errors
@@ -79,8 +80,20 @@ def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits
     return FinishedImage(made, "image/png", size, composited=True)
 
 
-def _inspected(data: bytes, max_pixels: int) -> ImageInfo:
+def _info(data: bytes, max_pixels: int, expected: Size | None) -> ImageInfo:
+    if is_gif(data):
+        return inspect_gif(data, max_pixels=max_pixels)
+    # A PNG may hold any text, but begins with its signature.
+    if not data.startswith((b"\x89", b"\xff", b"RIFF")) and is_svg(data):
+        return inspect_svg(data, expected=expected)
+    return inspect_image(data, max_pixels=max_pixels)
+
+
+def _inspected(call: Call, data: bytes, max_pixels: int) -> ImageInfo:
     try:
+        # In a format that nobody asked for, a file would break what is done with it.
+        if call.keeps_file:
+            return _info(data, max_pixels, call.size.size)
         return inspect_image(data, max_pixels=max_pixels)
     except TooManyPixelsError as error:
         raise InvalidResponseError(

@@ -142,7 +142,7 @@ class Service:
             notices = (*notices, no_streams(self.registry.provider(model.provider).name))
         try:
             check_option_names(request.options, self.registry.option_names)
-            plan = plan_calls(request, model)
+            plan = plan_calls(request, model, experimental=self._settings.limits.experimental)
         except RequestError as error:
             raise error.replace(provider=model.provider, model=model.id) from None
         return replace(plan, notices=(*notices, *plan.notices))

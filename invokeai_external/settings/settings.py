@@ -74,6 +74,8 @@ class Limits(BaseModel):
         mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
         previews: How many previews of each unfinished image to ask for, if the model supports it.
         metadata: Where the command line saves the metadata of an image: in its file, beside it, or nowhere.
+        experimental: On the command line and in the library, allow the output formats gif and svg, which not every
+            project at OpenAI may use.
         keep_originals: In Invoke, keep the original files of images that carry Content Credentials.
         look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
         freeze_gc: In Invoke, shorten the pause between two runs, by excluding what was loaded at the start from
@@ -96,6 +98,7 @@ class Limits(BaseModel):
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
     metadata: MetadataMode = "auto"
+    experimental: bool = False
     keep_originals: bool = False
     look_ahead: bool = True
     freeze_gc: bool = True

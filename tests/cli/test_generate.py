@@ -240,3 +240,56 @@ def test_markup_reaches_the_provider_and_can_be_recalled(run: Any, out: Path, tm
     path = result.json["images"][0]["path"]
     assert "--init base.png --markup notes.png" in run("recall", path).stdout
     assert run("recall", path, "--json").json["external"]["markup"]["name"] == "notes.png"
+
+
+@pytest.fixture
+def experimental_root(tmp_path: Path) -> Path:
+    """A root folder in which gif and svg are allowed."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "invokeai_external.yaml").write_text("settings: {experimental: true}")
+    return root
+
+
+@pytest.mark.parametrize("output_format", ["gif", "svg"])
+def test_gif_and_svg_need_a_setting(output_format: str, run: Any, out: Path) -> None:
+    arguments = ("--model", OPENAI, "--out", out, "--sandbox", "--json", "--output-format", output_format)
+    result = run("generate", "a fox", *arguments)
+    assert (result.code, result.json["error"]["code"]) == (2, "capability")
+    assert "experimental" in result.json["error"]["hint"]
+
+
+def test_a_gif_is_saved_as_it_was_received_with_its_settings_beside_it(
+    run: Any, out: Path, experimental_root: Path
+) -> None:
+    options = ["--size", "1024x1024", "--output-format", "gif", "--frame-count", "4", "--frame-duration-ms", "100"]
+    command = ["generate", "a fox", "--model", OPENAI, *options]
+    result = run(*command, "--out", out, "--sandbox", "--json", "--root", experimental_root)
+    assert result.code == 0, result.stdout
+    (shown,) = result.json["images"]
+    assert (shown["mime_type"], shown["width"], shown["height"]) == ("image/gif", 1024, 1024)
+    path = Path(shown["path"])
+    assert path.suffix == ".gif"
+    with Image.open(path) as image:
+        assert (image.format, getattr(image, "n_frames", 1), image.info["duration"]) == ("GIF", 4, 100)
+    assert Path(shown["metadata_path"]) == path.with_name(f"{path.name}.json")
+    assert shlex.split(run("recall", path).stdout) == ["invokeai-external", *command, "--sandbox"]
+    renamed = path.rename(out / "renamed.gif")
+    assert shlex.split(run("recall", renamed).stdout) == ["invokeai-external", *command, "--sandbox"]
+
+
+def test_an_svg_is_saved_as_it_was_received_and_a_notice_says_that_it_was_not_checked(
+    run: Any, out: Path, experimental_root: Path
+) -> None:
+    arguments = ("--model", OPENAI, "--output-format", "svg", "-n", 2, "--size", "1024x768")
+    result = run(
+        "generate", "a <fox> & more", *arguments, "--out", out, "--sandbox", "--json", "--root", experimental_root
+    )
+    assert result.code == 0, result.stdout
+    assert [image["mime_type"] for image in result.json["images"]] == ["image/svg+xml"] * 2
+    assert "svg_unchecked" in [notice["code"] for notice in result.json["notices"]]
+    for image in result.json["images"]:
+        text = Path(image["path"]).read_text(encoding="utf-8")
+        assert text.startswith("<svg")
+        assert (image["width"], image["height"]) == (1024, 768)
+        assert run("recall", image["path"], "--json").json["openai_output_format"] == "svg"

@@ -83,6 +83,26 @@ def test_gemini_is_sent_one_sentence_about_the_mask_which_is_in_the_metadata(
     assert "mask" in str(picture.metadata["external"])
 
 
+def test_markup_is_sent_and_recorded(
+    invoke: Invoke, sandbox: Sandbox, gpt: Json, edit: dict[str, Any], photo: Image.Image
+) -> None:
+    notes = Image.new("RGBA", photo.size)
+    notes.paste((255, 0, 0, 255), (10, 10, 60, 60))
+    name = invoke.upload(notes)
+    [picture] = invoke.run(
+        workflow_graph(gpt, init_image=edit["init_image"], markup_image={"image_name": name}, moderation="auto")
+    )
+    [call] = sandbox.calls()
+    assert [field["name"] for field in call["fields"]][-2:] == ["image", "markup"]
+    assert picture.metadata["external"]["markup"]["name"] == name
+
+
+def test_moderation_of_an_edit_is_sent(invoke: Invoke, sandbox: Sandbox, gpt: Json, edit: dict[str, Any]) -> None:
+    invoke.run(workflow_graph(gpt, **edit, moderation="low"))
+    [call] = sandbox.calls()
+    assert (call["json"]["moderation"], len(call["json"]["images"])) == ("low", 1)
+
+
 def test_several_edits_at_once(
     invoke: Invoke, sandbox: Sandbox, model: Json, edit: dict[str, Any], photo: Image.Image, hole: Image.Image
 ) -> None:

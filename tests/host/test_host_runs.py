@@ -53,6 +53,36 @@ def test_the_metadata_of_a_workflow_recalls_its_settings(invoke: Invoke, sandbox
     assert metadata["external"]["model"] == model["provider_model_id"]
 
 
+def test_the_options_of_the_newest_model_are_sent_and_recorded(invoke: Invoke, sandbox: Sandbox) -> None:
+    newest = invoke.model("openai/gpt-image-2.6-flare")
+    options: Json = {"complexity": "low", "output_format": "jpeg", "output_compression": 60}
+    [picture] = invoke.run(workflow_graph(newest, **options))
+    [call] = sandbox.calls()
+    assert {name: call["json"][name] for name in options} == options
+    assert {name: picture.metadata[f"openai_{name}"] for name in options} == options
+    assert picture.image.format == "PNG"
+
+
+def test_gemini_s_safety_and_web_search_are_sent_and_its_sources_recorded(
+    invoke: Invoke, sandbox: Sandbox, banana: Json
+) -> None:
+    [picture] = invoke.run(workflow_graph(banana, safety="block_none", web_search="web"))
+    [call] = sandbox.calls()
+    assert {setting["threshold"] for setting in call["json"]["safetySettings"]} == {"BLOCK_NONE"}
+    assert call["json"]["tools"] == [{"googleSearch": {}}]
+    assert picture.metadata["gemini_safety"] == "block_none"
+    external = picture.metadata["external"]
+    assert external["sources"][0]["url"].startswith("https://")
+    assert "web_search" in [notice["code"] for notice in external["notices"]]
+
+
+def test_new_options_that_are_not_set_are_not_sent(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
+    invoke.run(workflow_graph(model))
+    [call] = sandbox.calls()
+    new = {"complexity", "output_format", "output_compression", "safetySettings", "tools"}
+    assert not new & call["json"].keys()
+
+
 def test_openai_s_options_are_sent_and_recorded(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     [picture] = invoke.run(workflow_graph(gpt, quality="low", background="opaque"))
     [call] = sandbox.calls()

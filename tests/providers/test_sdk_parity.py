@@ -134,6 +134,14 @@ ALL_OF_GENERATE = {
             {"model": "gpt-image-2.6-flare", "complexity": "low"},
             id="complexity",
         ),
+        pytest.param(
+            make_call(
+                "openai/gpt-image-2.6-flare",
+                options={"output_format": "gif", "frame_count": 4, "frame_duration_ms": 100},
+            ),
+            {"model": "gpt-image-2.6-flare", "output_format": "gif", "frame_count": 4, "frame_duration_ms": 100},
+            id="gif",
+        ),
     ],
 )
 def test_openai_generations_are_sent_as_the_sdk_sends_them(

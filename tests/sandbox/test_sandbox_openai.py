@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -373,6 +374,59 @@ class TestJsonEdits:
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null"])
     def test_bodies_that_are_not_objects(self, http: httpx.Client, content: bytes) -> None:
         assert http.post(EDITS, content=content, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+class TestGatedFormats:
+    """GIF and SVG, for a key of a project that has access."""
+
+    @pytest.fixture
+    def http(self, http: httpx.Client) -> httpx.Client:
+        http.headers["Authorization"] = "Bearer sk-with-preview"
+        return http
+
+    def test_a_gif_has_its_frames_and_is_billed_as_one_sheet(self, http: httpx.Client) -> None:
+        whole = generate(http, output_format="gif", frame_count=4, frame_duration_ms=50, size="1024x1024")
+        image = image_in(whole)
+        assert (image.format, image.size, getattr(image, "n_frames", 1)) == ("GIF", (1024, 1024), 4)
+        assert image.info["duration"] == 50
+        sheet = generate(http, size="2048x2048")
+        tokens = [response.json()["usage"]["output_tokens"] for response in (whole, sheet)]
+        assert tokens[0] == tokens[1]
+
+    def test_without_a_number_there_are_nine_frames(self, http: httpx.Client) -> None:
+        image = image_in(generate(http, output_format="gif", size="1024x1024"))
+        assert (getattr(image, "n_frames", 1), image.info["duration"]) == (9, 200)
+
+    def test_an_svg_is_text(self, http: httpx.Client) -> None:
+        response = generate(http, output_format="svg", prompt='"<a>" & b')
+        text = base64.b64decode(response.json()["data"][0]["b64_json"]).decode()
+        assert ElementTree.fromstring(text).attrib["aria-label"] == '"<a>" & b'
+        assert response.json()["output_format"] == "svg"
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            ({"output_format": "gif", "stream": True}, "stream"),
+            ({"output_format": "gif", "output_compression": 0}, "output_compression"),
+            ({"output_format": "gif", "frame_count": 1}, "frame_count"),
+            ({"output_format": "gif", "frame_count": 17}, "frame_count"),
+            ({"output_format": "gif", "frame_count": 16, "size": "1024x1024"}, "size"),
+            ({"output_format": "gif", "model": "gpt-image-2"}, "output_format"),
+            ({"output_format": "svg", "n": 2}, "n"),
+            ({"output_format": "svg", "stream": True}, "stream"),
+            ({"output_format": "svg", "output_compression": 50}, "output_compression"),
+            ({"output_format": "svg", "frame_count": 4}, "frame_count"),
+            ({"output_format": "svg", "svg": {"model": "x"}}, "svg"),
+        ],
+        ids=repr,
+    )
+    def test_refusals(self, http: httpx.Client, body: dict[str, Any], param: str) -> None:
+        assert error(generate(http, **body))[1] == param
+
+    def test_a_gif_has_no_mask(self, http: httpx.Client, image_file: Any, mask_file: Any) -> None:
+        files = [("image", image_file), ("mask", mask_file)]
+        assert error(edit(http, files, output_format="gif"))[1] == "mask"
+        assert image_in(edit(http, files[:1], output_format="gif")).format == "GIF"
 
 
 class TestRetiredModels:

@@ -39,7 +39,7 @@ USUAL_TYPE = {OPENAI: "image/png", GEMINI: "image/jpeg"}
 """The type of the images that each model sends if no other one is requested."""
 
 
-def settings_of(tmp_path: Path, **limits: float) -> Settings:
+def settings_of(tmp_path: Path, **limits: float | str) -> Settings:
     lines = "".join(f"  {name}: {value}\n" for name, value in limits.items())
     (tmp_path / "invokeai_external.yaml").write_text(f"settings:\n{lines}")
     return load_settings(tmp_path)

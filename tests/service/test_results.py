@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import respx
 from PIL import Image
+from pydantic import SecretStr
 
 from invokeai_external.errors import ContentBlockedError, InvalidResponseError
 from invokeai_external.images import metadata_files
+from invokeai_external.settings.settings import Credentials, Settings
 from invokeai_external.sizing import Size
 
 from ..support.raw_server import RawServer, answer
@@ -211,3 +215,58 @@ async def test_the_error_of_an_image_that_is_too_large_names_the_setting(sandbox
         await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
     assert caught.value.remedy is not None
     assert (caught.value.remedy.action, caught.value.remedy.setting) == ("change_setting", "max_image_pixels")
+
+
+def experimental(tmp_path: Path) -> Settings:
+    found = settings_of(tmp_path, experimental="true")
+    return replace(found, credentials={"openai": Credentials(SecretStr("sk-test"))})
+
+
+@respx.mock
+@pytest.mark.parametrize("output_format", ["gif", "svg"])
+async def test_another_format_than_gif_or_svg_is_used_as_it_is(output_format: str, tmp_path: Path) -> None:
+    respx.post(URL).mock(return_value=httpx.Response(200, json=ANSWER))
+    result = await generate(experimental(tmp_path), OPENAI, options={"output_format": output_format})
+    assert result.images[0].mime_type == "image/png"
+    assert "svg_unchecked" not in [notice.code for notice in result.notices]
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("output_format", "data"),
+    [("gif", b"GIF89a\1\0\1\0"), ("svg", b"<svg><g>"), ("svg", b"text"), ("gif", b"<html></html>")],
+)
+async def test_a_gif_or_svg_that_is_not_whole_is_an_error_that_says_so(
+    output_format: str, data: bytes, tmp_path: Path
+) -> None:
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    with pytest.raises(InvalidResponseError) as caught:
+        await generate(experimental(tmp_path), OPENAI, options={"output_format": output_format})
+    assert caught.value.may_be_billed
+
+
+@respx.mock
+async def test_a_saved_svg_has_its_settings_beside_it_and_is_shown_in_a_notebook(tmp_path: Path) -> None:
+    data = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"></svg>'
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    result = await generate(experimental(tmp_path), OPENAI, options={"output_format": "svg"}, size=Size(1024, 1024))
+    (image,) = result.images
+    assert (image.mime_type, image.size) == ("image/svg+xml", Size(20, 10))
+    assert "size_received" not in [notice.code for notice in result.notices]
+    image.save(tmp_path / "fox.svg")
+    assert (tmp_path / "fox.svg").read_bytes() == data
+    assert metadata_files.read_sidecar((tmp_path / "fox.svg.json").read_bytes())
+    assert image._repr_mimebundle_()["image/svg+xml"] == data.decode()
+    assert image._repr_png_() is None
+
+
+@respx.mock
+async def test_a_gif_that_nobody_asked_for_is_an_error(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("P", (2, 2)).save(file, "GIF")
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    with pytest.raises(InvalidResponseError, match="GIF"):
+        await generate(experimental(tmp_path), OPENAI)

@@ -61,16 +61,20 @@ def _settings_of(path: Path) -> dict[str, Any]:
     named = read_sidecar(sidecar_of(path))
     if named and named.sha256 == sha256:
         return _metadata_of(named, sidecar_of(path))
+    unreadable: ImageError | None = None
     try:
         found = metadata_files.read(data)
     except ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", remedy="Use a PNG, JPEG or WebP file.") from None
+        # It may still have a sidecar: GIF and SVG files always do.
+        found, unreadable = None, error
     if found is not None:
         return found
     for other in _sidecars_of(path.parent, sha256):
         held = read_sidecar(other)
         if held and held.sha256 == sha256:
             return _metadata_of(held, other)
+    if unreadable:
+        raise InvalidRequestError(f"{path}: {unreadable}", remedy="Use a PNG, JPEG or WebP file.")
     if named:
         raise InvalidRequestError(
             f"The metadata in {sidecar_of(path)} is not that of {path}: the image was changed since.",

@@ -14,8 +14,14 @@ __all__ = ["EXTENSIONS", "Container", "MimeType", "is_signed", "parse"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
 
-EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-"""The extension of a file's name, by MIME type."""
+EXTENSIONS: Mapping[str, str] = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/svg+xml": "svg",
+}
+"""The extension of a file's name, by MIME type; GIF and SVG are only stored, as they are."""
 
 
 class Container(Protocol):
