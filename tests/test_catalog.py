@@ -79,13 +79,6 @@ def test_release_dates_aliases_and_prompt_limits() -> None:
     assert (MODELS["dall-e-3"].max_prompt_characters, MODELS["dall-e-2"].max_prompt_characters) == (4000, 1000)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_every_description_says_that_a_key_is_needed_and_that_images_are_billed(model: ModelConfig) -> None:
-    assert "Needs a" in model.description
-    assert "API key" in model.description
-    assert model.description.endswith("bills every image.")
-
-
 @pytest.mark.parametrize(
     ("ids", "ratios", "image_sizes"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,55 @@ def test_a_closed_sync_does_nothing(invoke: Invoke) -> None:
     invoke.sync.run()
     invoke.sync.model_deleted(SOURCE)
     assert (invoke.models, list(invoke.root.iterdir())) == ({}, [])
+
+
+def retired(reference: str) -> Registry:
+    """The catalogue on the day after the end of a model."""
+    shutdown = Registry().resolve(reference).model.lifecycle.shutdown
+    assert shutdown
+    return Registry(today=lambda: shutdown + timedelta(days=1))
+
+
+def test_a_model_that_was_retired_is_deleted_and_one_that_is_installed_by_hand_after_that_stays(invoke: Invoke) -> None:
+    source = "external://openai/gpt-image-1.5"
+    invoke.sync.run()
+    invoke.sync.run()
+    assert source in invoke.models
+    later = ModelSync(lambda: retired("openai/gpt-image-1.5"), lambda: invoke.keys, invoke, invoke.root)
+    invoke.sync = later
+    for _ in range(2):
+        later.run()
+        assert source not in invoke.models
+    # As Invoke's page installs it.
+    invoke.models[source] = {"name": "gpt-image-1.5", "description": None}
+    for _ in range(3):
+        later.run()
+        assert invoke.models[source] == {"name": "GPT Image 1.5", "description": "new"}
+
+
+def test_a_retired_model_is_not_installed_again_with_a_new_key(invoke: Invoke) -> None:
+    invoke.sync = ModelSync(lambda: retired("openai/gpt-image-1.5"), lambda: invoke.keys, invoke, invoke.root)
+    for keys in ({"openai"}, set[str](), {"openai"}):
+        invoke.keys = keys
+        invoke.sync.run()
+        invoke.sync.run()
+    assert "external://openai/gpt-image-1.5" not in invoke.models
+    assert SOURCE in invoke.models
+
+
+def test_an_end_in_the_name_is_not_a_user_s_edit(invoke: Invoke) -> None:
+    invoke.sync.run()
+    invoke.sync.run()
+    named = dict.fromkeys(invoke.models, "")
+    plain = invoke.desired
+    invoke.desired = lambda model: {**plain(model), "name": f"{model.name} (ends 2026-12-01)"}  # type: ignore[method-assign]
+    invoke.started().run()
+    assert all(invoke.models[source]["name"].endswith("(ends 2026-12-01)") for source in named)
+    invoke.models[SOURCE] = {**invoke.models[SOURCE], "name": "mine"}
+    invoke.desired = plain  # type: ignore[method-assign]
+    invoke.started().run()
+    assert not any("ends" in fields["name"] for fields in invoke.models.values())
+    assert invoke.models[SOURCE]["name"] == "mine"
 
 
 def test_a_failure_is_logged_and_not_raised(invoke: Invoke, caplog: pytest.LogCaptureFixture) -> None:

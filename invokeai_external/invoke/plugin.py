@@ -11,20 +11,28 @@ from typing import Any
 
 from ..errors import ExternalError
 from ..providers.registry import PROVIDER_IDS, Registry
+from ..version import VERSION
 from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
 from .host.config import on_key_change
 from .host.invoke_host import InvokeHost
 from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
-from .host.model_records import on_model_deleted, on_model_installed, replaced_starter_models, starter_models
+from .host.model_records import (
+    on_model_deleted,
+    on_model_installed,
+    ordered_models,
+    replaced_starter_models,
+    starter_models,
+)
 from .host.nodes import node_pack_of, plain_failures, replaced_nodes
 from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
 from .interrupted_calls import report_unanswered
 from .log import log
 from .look_ahead.queue_watcher import QueueWatcher
 from .look_ahead.send_early import LookAhead
+from .models.labels import in_list_order, successor_of
 from .models.records import InvokeModelStore, starter_model
-from .models.sync import ModelSync
+from .models.sync import ModelSync, source_of
 from .page.canvas_refresh import CanvasRefresh
 from .routes import router_of
 from .runtime import Runtime
@@ -49,6 +57,7 @@ def activate(pack_name: str) -> None:
     if _plugin:
         _plugin.close()
     _plugin = Plugin(pack_name)
+    log.info("%s %s is on: its nodes OpenAI Image and Gemini Image replace Invoke's own.", pack_name, VERSION)
 
 
 class Plugin:
@@ -68,9 +77,15 @@ class Plugin:
             # Until Invoke has started, its list has no model of these providers, see ``replaced_starter_models``.
             self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, []))
             self._sync = ModelSync(
-                self._runtime.registry, self._runtime.providers, InvokeModelStore(built_in), self._host.root
+                self._runtime.registry,
+                self._runtime.providers,
+                InvokeModelStore(built_in, lambda model: successor_of(model, self._runtime.registry())),
+                self._host.root,
             )
-            stack.enter_context(on_key_change(self._key_changed))
+            self._places: dict[str, int] = {}
+            stack.enter_context(ordered_models(lambda source: self._places.get(source, len(self._places))))
+            # Noted at once: a key that is removed and set again would else be there when the sync looks.
+            stack.enter_context(on_key_change(self._sync.key_changed, lambda: _in_background(self._sync.run)))
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
             stack.enter_context(on_unregister(pack_name, self.close))
@@ -93,11 +108,6 @@ class Plugin:
         if services_exist():
             _in_background(self._begin)
 
-    def _key_changed(self) -> None:
-        # Noted at once: a key that is removed and set again would else be there when the sync looks.
-        self._sync.key_changed()
-        _in_background(self._sync.run)
-
     def close(self) -> None:
         """Remove everything."""
         global _plugin
@@ -116,10 +126,17 @@ class Plugin:
         with self._lock:
             self._starting.close()
         try:
-            shown = _starters_of(self._runtime.registry())
+            registry = self._runtime.registry()
         except ExternalError as error:
             log.error("invokeai_external: %s", error)
-            shown = _starters_of(Registry())
+            registry = Registry()
+        models = in_list_order(registry.models())
+        self._places.update((source_of(model), place) for place, model in enumerate(models))
+        shown = [
+            starter_model(model, successor_of(model, registry))
+            for model in models
+            if model.lifecycle.status != "retired"
+        ]
         with self._lock:
             # If it was uninstalled right after it was installed, nothing would remove the list.
             if self._closed:
@@ -154,10 +171,6 @@ class Plugin:
                 # Remove the items that have ended since from its file.
                 self._runtime.sent_items.open()
                 self._runtime.sent_items.close()
-
-
-def _starters_of(registry: Registry) -> list[Any]:
-    return [starter_model(model) for model in registry.models() if model.lifecycle.status != "retired"]
 
 
 @contextmanager

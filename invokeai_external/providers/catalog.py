@@ -54,7 +54,6 @@ def page(provider_id: str) -> CatalogPage:
             "provider": provider.id,
             "prices_as_of": raw["as_of"],
             "sources": (*raw["sources"], *fields.get("sources", ())),
-            "description": f"{fields['description']} {provider.billing_note}",
         }
         for fields in raw["models"]
     }

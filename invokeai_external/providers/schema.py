@@ -337,7 +337,6 @@ class ProviderConfig(_Frozen):
         api_version: The path to append to a base URL without a path.
         key_url: The web page where you create a key.
         billing_url: The web page with credit and limits.
-        billing_note: The last sentence of the description of each of its models.
     """
 
     id: str
@@ -347,4 +346,3 @@ class ProviderConfig(_Frozen):
     api_version: str
     key_url: str
     billing_url: str
-    billing_note: str

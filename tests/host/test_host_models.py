@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from invokeai_external.clock import utc_today
 from invokeai_external.errors import InvalidRequestError
+from invokeai_external.invoke.models.labels import in_list_order, name_of, price_of
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
 
@@ -63,19 +65,36 @@ def test_the_models_of_keys_set_before_the_start_are_installed(invoke: Invoke) -
 @pytest.mark.parametrize("reference", sorted(offered(*PROVIDERS)))
 def test_a_model_is_named_and_described(invoke: Invoke, reference: str) -> None:
     record, model = invoke.model(reference), catalogued(reference)
-    assert record["name"] == model.name
-    assert record["description"].startswith(model.description)
+    assert record["name"] == name_of(model, utc_today())
+    assert record["description"].startswith(f"{model.description} {price_of(model)}")
     if model.lifecycle.shutdown:
         assert str(model.lifecycle.shutdown) in record["description"]
     if model.lifecycle.successor:
         successor = catalogued(f"{model.provider}/{model.lifecycle.successor}")
-        assert model.lifecycle.successor in record["description"] or successor.name in record["description"]
+        assert successor.name in record["description"]
     assert record["source"] == f"external://{reference}"
     assert (record["base"], record["type"], record["format"]) == (
         "external",
         "external_image_generator",
         "external_api",
     )
+
+
+@pytest.mark.parametrize("order", [{}, {"order_by": "default"}, {"order_by": "name", "direction": "ASC"}])
+def test_the_lists_show_the_newest_first_and_ending_models_last(invoke: Invoke, order: Json) -> None:
+    wanted = [model.reference for model in in_list_order(Registry().models()) if model.lifecycle.status != "retired"]
+    for filters in ({"base_models": "external"}, {}):
+        found = invoke.get("/v2/models/", **filters, **order)["models"]
+        ours = [f"{model['provider_id']}/{model['provider_model_id']}" for model in found if "provider_id" in model]
+        assert [reference for reference in ours if reference in wanted] == wanted
+    listed = [entry["source"].removeprefix("external://") for entry in invoke.starter_models("openai")]
+    assert listed == [reference for reference in wanted if reference.startswith("openai/")]
+
+
+def test_the_names_are_in_the_other_order_if_the_page_asks_for_it(invoke: Invoke) -> None:
+    found = invoke.get("/v2/models/", base_models="external", order_by="name", direction="DESC")["models"]
+    names = [model["name"].lower() for model in found]
+    assert names == sorted(names, reverse=True)
 
 
 @pytest.mark.parametrize("reference", sorted(offered(*PROVIDERS)))
@@ -194,6 +213,11 @@ class TestKeysOverRest:
         assert references(keyless.models()) == sorted(offered("gemini"))
         assert gone["name"] in message_of(keyless.failure(workflow_graph(gone)), InvalidRequestError)
 
+    def test_the_log_has_no_warning_of_it_and_no_line_twice(self, keyless: Invoke) -> None:
+        assert "was already removed" not in keyless.log_text()
+        assert "WARNING:root:" not in keyless.log_text()
+        assert "INFO:InvokeAI:" not in keyless.log_text()
+
     def test_a_new_key_installs_all_of_them_again(self, keyless: Invoke) -> None:
         keyless.set_key("openai")
         assert wait_for(lambda: has_models(keyless, *PROVIDERS))
@@ -228,7 +252,7 @@ class TestAfterAnEarlierBuiltIn:
         record = invoke.model("gemini/gemini-2.5-flash-image")
         model = catalogued("gemini/gemini-2.5-flash-image")
         assert record["key"] == keys["untouched"]
-        assert record["name"] == model.name
+        assert record["name"] == name_of(model, utc_today())
         assert set(record["capabilities"]["modes"]) >= set(model.modes)
         assert record["capabilities"]["supports_negative_prompt"] is False
 

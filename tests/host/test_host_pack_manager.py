@@ -42,12 +42,14 @@ from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.invocations.baseinvocation import InvocationRegistry
 from invokeai.app.services.model_install.model_install_default import ModelInstallService
+from invokeai.app.services.model_records.model_records_sql import ModelRecordServiceSQL
 from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
 from invokeai.app.services.session_queue.session_queue_sqlite import SqliteSessionQueue
 from uvicorn import Server
 
 wrapped = (
-    ApiDependencies, app_info, InvocationRegistry, ModelInstallService, DefaultSessionRunner, SqliteSessionQueue, Server
+    ApiDependencies, app_info, InvocationRegistry, ModelInstallService, ModelRecordServiceSQL, DefaultSessionRunner,
+    SqliteSessionQueue, Server,
 )
 found = [getattr(owner, name) for owner in wrapped for name in dir(owner)]
 found += [handler for handlers in local_handler._registry.values() for handler in handlers]
@@ -196,6 +198,15 @@ def test_it_works_after_a_reload(stock: Invoke, sandbox: Sandbox) -> None:
     assert node_packs(stock) == {PACK}
     assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
     assert len(sandbox.calls()) == 1
+
+
+def test_its_replacement_of_nodes_is_one_line_of_the_log_and_no_warning(stock: Invoke) -> None:
+    before = len(stock.log())
+    stock.send("POST", "/v2/custom_nodes/reload")
+    wait_for(lambda: [line for line in stock.log()[before:] if " is on: " in line.text])
+    lines = stock.log()[before:]
+    assert [line.level for line in lines if " is on: " in line.text] == ["INFO"]
+    assert [line.text for line in lines if "Overriding" in line.text or line.level == "WARNING"] == []
 
 
 def test_no_thread_stays_behind(stock: Invoke, sandbox: Sandbox, clone_source: Path) -> None:

@@ -41,16 +41,28 @@ def has_several_users() -> bool:
 
 
 @contextmanager
-def on_key_change(callback: Callable[[], None]) -> Iterator[None]:
-    """Call a function after each change of a key or base URL by Invoke's own routes, which send no event."""
-    original = app_info._apply_external_provider_update
+def on_key_change(changed: Callable[[], None], settled: Callable[[], None]) -> Iterator[None]:
+    """Call functions after each change of a key or base URL by Invoke's own routes, which send no event.
 
-    def apply(updates: dict[str, str | None]) -> None:
-        original(updates)
-        callback()
+    Args:
+        changed: Called at once.
+        settled: Called when Invoke has deleted the models of a key that was removed. Whoever deletes them earlier makes
+            it log a warning for each, through a logger that repeats every later line of the log.
+    """
+    apply, remove = app_info._apply_external_provider_update, app_info._remove_external_models_for_provider
 
-    app_info._apply_external_provider_update = apply
+    def applied(updates: dict[str, str | None]) -> None:
+        apply(updates)
+        changed()
+        if not any(name.endswith("_api_key") and value is None for name, value in updates.items()):
+            settled()
+
+    def removed(provider_id: str) -> None:
+        remove(provider_id)
+        settled()
+
+    app_info._apply_external_provider_update, app_info._remove_external_models_for_provider = applied, removed
     try:
         yield
     finally:
-        app_info._apply_external_provider_update = original
+        app_info._apply_external_provider_update, app_info._remove_external_models_for_provider = apply, remove

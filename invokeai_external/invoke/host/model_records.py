@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.services.events.events_common import ModelInstallCompleteEvent
 from invokeai.app.services.model_install.model_install_default import ModelInstallService
-from invokeai.app.services.model_records.model_records_base import ModelRecordChanges, UnknownModelException
+from invokeai.app.services.model_records.model_records_base import (
+    ModelRecordChanges,
+    ModelRecordOrderBy,
+    UnknownModelException,
+)
+from invokeai.app.services.model_records.model_records_sql import ModelRecordServiceSQL
+from invokeai.app.services.shared.sqlite.sqlite_common import SQLiteDirection
 from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 from invokeai.backend.model_manager.starter_models import STARTER_MODELS, StarterModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
@@ -22,6 +29,7 @@ __all__ = [
     "model_records",
     "on_model_deleted",
     "on_model_installed",
+    "ordered_models",
     "replaced_starter_models",
     "starter_models",
 ]
@@ -33,6 +41,37 @@ def model_records() -> list[ExternalApiModelConfig]:
         base_model=BaseModelType.External, model_type=ModelType.ExternalImageGenerator
     )
     return [record for record in found if isinstance(record, ExternalApiModelConfig)]
+
+
+@contextmanager
+def ordered_models(rank: Callable[[str], int]) -> Iterator[None]:
+    """List the external models by rank instead of by name, for the page's lists; all other models stay as they are.
+
+    Invoke's page shows the models of a base in the order of the response, which is that of the database.
+
+    Args:
+        rank: Returns the place of a model by its source; a lower one comes first. Equal ones keep their order.
+    """
+    original = ModelRecordServiceSQL.search_by_attr
+
+    def search_by_attr(store: ModelRecordServiceSQL, *arguments: Any, **named: Any) -> list[Any]:
+        found = list(original(store, *arguments, **named))
+        by_name = named.get("order_by", ModelRecordOrderBy.Default) in (
+            ModelRecordOrderBy.Default,
+            ModelRecordOrderBy.Name,
+        )
+        if by_name and named.get("direction", SQLiteDirection.Ascending) == SQLiteDirection.Ascending:
+            places = [place for place, record in enumerate(found) if isinstance(record, ExternalApiModelConfig)]
+            external = sorted((found[place] for place in places), key=lambda record: rank(record.source))
+            for place, record in zip(places, external, strict=True):
+                found[place] = record
+        return found
+
+    ModelRecordServiceSQL.search_by_attr = search_by_attr
+    try:
+        yield
+    finally:
+        ModelRecordServiceSQL.search_by_attr = original
 
 
 def install_model(source: str, changes: ModelRecordChanges) -> None:

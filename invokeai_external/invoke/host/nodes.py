@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from invokeai.app.invocations import baseinvocation
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
 from invokeai.app.services.invocation_services import InvocationServices
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
@@ -92,15 +94,33 @@ def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[B
     """
     core = _registered(node_types)
     try:
-        _register(load())
+        with _unwarned(node_types):
+            _register(load())
         yield
     finally:
-        _register(core)
+        with _unwarned(node_types):
+            _register(core)
 
 
 def _registered(node_types: Sequence[str]) -> list[type[BaseInvocation]]:
     known = InvocationRegistry.get_invocations_map()
     return [known[name] for name in node_types if name in known]
+
+
+@contextmanager
+def _unwarned(node_types: Sequence[str]) -> Iterator[None]:
+    """Keep Invoke's warnings about the replacement of these node types out of its log: it is what this is for."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not (message.startswith("Overriding ") and any(f'"{name}"' in message for name in node_types))
+
+    logger = baseinvocation.logger
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _register(nodes: Sequence[type[BaseInvocation]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
 from invokeai.backend.model_manager.configs.external_api import (
@@ -17,10 +17,12 @@ from invokeai.backend.model_manager.configs.external_api import (
 from invokeai.backend.model_manager.starter_models import StarterModel
 from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelFormat, ModelType
 
+from ... import clock
 from ...planning.plan import MAX_IMAGES
 from ...providers.schema import ModelConfig
 from ...sizing import Size
 from ..host.model_records import delete_model, install_model, model_records
+from .labels import description_of, name_of
 from .memory import Fields
 from .panel_sizes import panel_sizes
 from .sync import source_of
@@ -33,10 +35,12 @@ class InvokeModelStore:
 
     Args:
         built_in: The entries of the core's own starter list for our providers.
+        successor: Returns the name of a model's successor; None if it has no successor.
     """
 
-    def __init__(self, built_in: Sequence[StarterModel]) -> None:
+    def __init__(self, built_in: Sequence[StarterModel], successor: Callable[[ModelConfig], str | None]) -> None:
         self._built_in = {entry.source: entry for entry in built_in}
+        self._successor = successor
 
     def installed(self) -> Mapping[str, Fields]:
         """The fields of each installed external model, by source."""
@@ -45,8 +49,8 @@ class InvokeModelStore:
     def desired(self, model: ModelConfig) -> Fields:
         """The fields of a model's record according to the catalogue."""
         return {
-            "name": model.name,
-            "description": _description(model),
+            "name": name_of(model, clock.utc_today()),
+            "description": description_of(model, self._successor(model)),
             "capabilities": capabilities_of(model).model_dump(mode="json"),
             "default_settings": _default_settings(model).model_dump(mode="json"),
         }
@@ -68,7 +72,8 @@ class InvokeModelStore:
         if entry.default_settings:
             built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
         # The page also sends our own starter entries, without capabilities.
-        return [plain, built_in, {"name": model.name, "description": _description(model)}]
+        ours = starter_model(model, self._successor(model))
+        return [plain, built_in, {"name": ours.name, "description": ours.description}]
 
     def install(self, model: ModelConfig, fields: Fields) -> None:
         """Install a model, or change the record of an installed one."""
@@ -87,8 +92,8 @@ class InvokeModelStore:
                 delete_model(record)
 
 
-def starter_model(model: ModelConfig) -> StarterModel:
-    """The model's entry in the list of starter models.
+def starter_model(model: ModelConfig, successor: str | None) -> StarterModel:
+    """The entry of a model and the name of its successor in the list of starter models.
 
     Its capabilities stay None, because Invoke lets those of an entry override the record in every response, and the
     user's edits would never show. The panel schema can only be given here, and nobody can edit it.
@@ -101,10 +106,10 @@ def starter_model(model: ModelConfig) -> StarterModel:
         ],
     )
     return StarterModel(
-        name=model.name,
+        name=name_of(model, clock.utc_today()),
         base=BaseModelType.External,
         source=source_of(model),
-        description=_description(model),
+        description=description_of(model, successor),
         type=ModelType.ExternalImageGenerator,
         format=ModelFormat.ExternalApi,
         panel_schema=panel,
@@ -149,17 +154,6 @@ def _image_size(size: Size) -> ExternalImageSize:
 def _default_settings(model: ModelConfig) -> ExternalApiModelDefaultSettings:
     size = panel_sizes(model)[0].size
     return ExternalApiModelDefaultSettings(width=size.width, height=size.height, num_images=1)
-
-
-def _description(model: ModelConfig) -> str:
-    life = model.lifecycle
-    if life.status == "active":
-        return model.description
-    day = f" on {life.shutdown}" if life.shutdown else ""
-    doubt = "" if life.shutdown_confirmed else " (not confirmed)"
-    instead = f"; use {life.successor} instead" if life.successor else ""
-    end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
-    return f"{model.description} {end}{day}{doubt}{instead}."
 
 
 def _fields_of(record: ExternalApiModelConfig) -> Fields:

@@ -1,7 +1,8 @@
 """Keeps Invoke's installed models in step with the catalogue and the keys.
 
 The sync remembers what it installed and in what form (``memory``), so a model that the user deleted stays deleted, and
-a field that the user edited stays edited.
+a field that the user edited stays edited. A model is deleted when it is retired; one that the user installs by hand
+after that stays.
 """
 
 from __future__ import annotations
@@ -140,8 +141,15 @@ class ModelSync:
             if current is not None and (written is not None or is_pending):
                 self._store.delete(source)
             memory.forget(source)
+        elif model.lifecycle.status == "retired":
+            # What is remembered was installed here, or deleted by the user, before it was retired.
+            memory.forget(source)
+            if current is not None and written:
+                self._store.delete(source)
+            elif current is not None and (merged := self._merge(current, model, None)) != current:
+                self._store.install(model, merged)
         elif current is None:
-            if written is None and not is_pending and model.lifecycle.status != "retired":
+            if written is None and not is_pending:
                 self._store.install(model, self._store.desired(model))
                 self._pending.add(source)
         else:

@@ -1,0 +1,76 @@
+"""What Invoke's lists show of a model: its place, its name and its description, with the price and the end date."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+from ...pricing.estimate import image_usd_at
+from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.schema import ChoiceOption, ModelConfig
+from ...sizing import SizeChoice
+from .panel_sizes import panel_sizes
+
+__all__ = ["description_of", "in_list_order", "name_of", "price_of", "successor_of"]
+
+_SOON = datetime.timedelta(days=30)
+"""How long before its end a model's name says so."""
+
+
+def in_list_order(models: Iterable[ModelConfig]) -> list[ModelConfig]:
+    """The models as the lists show them: by provider; models with an end date last; newest first, as the catalogue."""
+    return sorted(models, key=lambda model: (PROVIDER_IDS.index(model.provider), model.lifecycle.status != "active"))
+
+
+def name_of(model: ModelConfig, day: datetime.date) -> str:
+    """The name of a model on a day; it has the end date if that is confirmed and less than 30 days away."""
+    life = model.lifecycle
+    if life.status == "retired":
+        return f"{model.name} (retired)"
+    if life.shutdown and life.shutdown_confirmed and life.status == "deprecated" and life.shutdown - day <= _SOON:
+        return f"{model.name} (ends {life.shutdown})"
+    return model.name
+
+
+def successor_of(model: ModelConfig, registry: Registry) -> str | None:
+    """The name of a model's successor; None if it has no successor."""
+    successor = model.lifecycle.successor
+    return registry.resolve(f"{model.provider}/{successor}").model.name if successor else None
+
+
+def description_of(model: ModelConfig, successor: str | None) -> str:
+    """What a model can do and costs, and when it ends.
+
+    Args:
+        model: The model, with its status of today.
+        successor: The name of its successor; None if it has no successor.
+    """
+    parts = [model.description, price_of(model)]
+    life = model.lifecycle
+    if life.status != "active":
+        day = f" on {life.shutdown}" if life.shutdown else ""
+        doubt = "" if life.shutdown_confirmed else " (not confirmed)"
+        instead = f"; use {successor} instead" if successor else ""
+        end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
+        parts.append(f"{end}{day}{doubt}{instead}.")
+    return " ".join(part for part in parts if part)
+
+
+def price_of(model: ModelConfig) -> str:
+    """What an image of one of the panel's sizes costs, in USD, from the cheapest to the dearest."""
+    costs = [cost for cost in _costs(model) if cost is not None]
+    if costs:
+        low, high = (f"${cost:.2g}" for cost in (min(costs), max(costs)))
+        return f"About {low} an image." if low == high else f"About {low} to {high} an image."
+    if model.prices.image_out is not None:
+        return f"${model.prices.image_out:g} per million image tokens."
+    return "The price is unknown."
+
+
+def _costs(model: ModelConfig) -> Sequence[float | None]:
+    """What an image costs in each of the panel's sizes and each quality."""
+    quality = model.options.get("quality")
+    qualities = [value for value in quality.values if value != "auto"] if isinstance(quality, ChoiceOption) else []
+    choices = [SizeChoice(entry.size, image_size=entry.image_size) for entry in panel_sizes(model)]
+    settings = [{"quality": value} for value in qualities] or [{}]
+    return [image_usd_at(model, choice, options) for choice in choices for options in settings]
