@@ -86,6 +86,7 @@ class Remedy:
         url: The web page where you do it; for ``fix_base_url``, an example.
         source: Where the key or the base URL in use is from: the name of an environment variable or of a file.
         setting: The name of the setting to change.
+        option: The sentence of ``text`` about an option of the model, for hosts that do not always offer it.
     """
 
     text: str
@@ -94,6 +95,7 @@ class Remedy:
     url: str | None = None
     source: str | None = None
     setting: str | None = None
+    option: str | None = None
 
     @property
     def source_is_variable(self) -> bool:

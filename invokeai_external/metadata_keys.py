@@ -13,15 +13,26 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from .result import Notice
+from .result import GenerationResult, Notice
 
-__all__ = ["KEYWORD", "with_notice"]
+__all__ = ["KEYWORD", "image_notices_first", "with_notice"]
 
 KEYWORD = "invokeai_metadata"
 """The keyword of the PNG text chunk in which Invoke looks for metadata."""
 
 
 def with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:
-    """A copy of the metadata with one more notice."""
+    """A copy of the metadata with one more notice, which comes first: viewers show the metadata from the top."""
     external = metadata.get("external", {})
-    return {**metadata, "external": {**external, "notices": [*external.get("notices", []), asdict(notice)]}}
+    notices = [asdict(notice), *external.get("notices", [])]
+    return {**metadata, "external": {"notices": notices, **{**external, "notices": notices}}}
+
+
+def image_notices_first(result: GenerationResult) -> list[Notice]:
+    """The notices of a result; those that its images have in their metadata come first."""
+    of_images = [entry for image in result.images for entry in _notices(image.metadata)]
+    return sorted(result.notices, key=lambda notice: asdict(notice) not in of_images)
+
+
+def _notices(metadata: Mapping[str, Any]) -> list[Any]:
+    return list(metadata.get("external", {}).get("notices", []))

@@ -10,8 +10,16 @@ from typing import get_args
 import pytest
 
 import invokeai_external
-from invokeai_external.errors import ExternalError, RejectedRequestError, Remedy, RemedyAction
-from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, text_in_invoke
+from invokeai_external.errors import (
+    ContentBlockedError,
+    ExternalError,
+    InvalidRequestError,
+    QuotaError,
+    RejectedRequestError,
+    Remedy,
+    RemedyAction,
+)
+from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, shown_text, text_in_invoke
 
 IN_INVOKE = {
     "advice": "Run it.",
@@ -98,3 +106,45 @@ def test_outside_of_the_command_line_a_remedy_with_a_command_has_an_action() -> 
                 f"{path.name}: {_texts(text)}" for text in plain if re.search("invokeai-external |--", _texts(text))
             ]
     assert found == []
+
+
+LONG = (
+    "OpenAI refused the request for lack of credit (insufficient_quota): You exceeded your current quota, please check "
+    "your plan and billing details. For more information on this error, read the docs: "
+    "https://platform.openai.com/docs/guides/error-codes/api-errors."
+)
+
+
+def test_the_text_of_a_provider_s_error_begins_with_what_to_do_and_fits_in_a_toast() -> None:
+    url = "https://platform.openai.com/settings/organization/billing"
+    text = shown_text(QuotaError(LONG, remedy=Remedy(f"Add credit at {url}", url=url)))
+    assert text.startswith(f"Add credit at {url} OpenAI refused the request for lack of credit (insufficient_quota)")
+    assert text.endswith("…")
+    assert len(f"QuotaError: {text}") <= 200
+    short = shown_text(QuotaError("OpenAI refused it: No.", remedy="Add credit."))
+    assert short == "Add credit. OpenAI refused it: No."
+    assert len(f"QuotaError: {shown_text(QuotaError(LONG))}") <= 200
+
+
+@pytest.mark.parametrize("length", [0, 100, 188, 189, 400])
+def test_a_remedy_is_never_cut(length: int) -> None:
+    remedy = "x" * length or None
+    text = shown_text(QuotaError(LONG, remedy=remedy))
+    assert text.startswith(remedy or "OpenAI")
+
+
+def test_an_error_without_a_provider_s_words_says_first_what_is_wrong() -> None:
+    error = InvalidRequestError("The prompt is empty.", remedy="Describe the image that you want.")
+    assert shown_text(error) == str(error)
+
+
+def test_a_remedy_names_an_option_only_where_it_can_be_set() -> None:
+    tip = "The option moderation=low is less strict."
+    remedy = Remedy(f"Change the prompt. {tip}", option=tip)
+    error = ContentBlockedError("No.", remedy=remedy)
+    assert in_invoke(error).hint == f"Change the prompt. {tip}"
+    in_a_tab = in_invoke(error, has_options=False)
+    assert in_a_tab.hint == "Change the prompt."
+    assert in_invoke(in_a_tab, has_options=False).hint == "Change the prompt."
+    # The first step may not have known it.
+    assert in_invoke(in_invoke(error), has_options=False).hint == "Change the prompt."

@@ -21,7 +21,7 @@ from invokeai_external.cli import report
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.invoke.remedies import in_invoke
+from invokeai_external.invoke.remedies import in_invoke, shown_text
 from tests import wording
 from tests.wording import Text, every_text, hits
 
@@ -300,8 +300,8 @@ def perform(
             return {"notice": "\n".join(plain(each["message"]) for each in notices if each["code"] == case.notice)}
         said = {"command line": plain(printed.err)}
         for error in errors:
-            if (in_host := in_invoke(error)).hint != error.hint:
-                said["Invoke"] = plain(str(in_host))
+            if (in_host := shown_text(in_invoke(error))) != str(error):
+                said["Invoke"] = plain(in_host)
         return said
 
     return run

@@ -189,7 +189,8 @@ class OpenAIImagesAdapter:
             text = "Change the prompt or the input images."
             if stage == "output":
                 text = "Try again, since another image may be accepted, or change the prompt."
-            remedy = Remedy(f"{text}{_less_strict(call) if call else ''}")
+            less_strict = _less_strict(call) if call else None
+            remedy = Remedy(f"{text} {less_strict}" if less_strict else text, option=less_strict)
         elif no_credit:
             kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
             remedy = Remedy(_NO_CREDIT[no_credit].format(billing=self.provider.billing_url, limits=_LIMITS_URL))
@@ -221,12 +222,12 @@ class OpenAIImagesAdapter:
         return error_from(kind, what, remedy, response, call)
 
 
-def _less_strict(call: Call) -> str:
-    """A second sentence if the model has a less strict moderation than the one in use; else empty."""
+def _less_strict(call: Call) -> str | None:
+    """A second sentence if the model has a less strict moderation than the one in use."""
     option = call.model.options.get("moderation")
     if option is None or call.mode not in option.modes or call.options.get("moderation") == "low" or call.markup:
-        return ""
-    return " The option moderation=low is less strict."
+        return None
+    return "The option moderation=low is less strict."
 
 
 def _is_dalle(model_id: str) -> bool:

@@ -25,7 +25,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer, model_vali
 from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..images.errors import ImageError
 from ..images.pixels import rgb_thumbnail
-from ..metadata_keys import with_notice
+from ..metadata_keys import image_notices_first, with_notice
 from ..request import GenerationRequest, InputImage, OptionValue
 from ..result import GenerationResult, Notice, Preview
 from ..sizing import AspectRatio, Size
@@ -141,6 +141,8 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
                 run,
                 check=check,
                 report=lambda text, preview: _show_progress(context, text, preview, destination.size),
+                # The tabs have no field for most options.
+                has_options=self.metadata is None,
             )
         except (CanceledException, CancelledError):
             if runtime.is_stopping:
@@ -151,13 +153,13 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
                 ) from None
             raise
         with runtime.handing_over(run):
-            for notice in result.notices:
-                context.logger.info(f"{record.name}: {notice.message}")
             images = result.images
             if missing := _missing(result, self.num_images):
                 context.logger.warning(f"{record.name}: {missing.message}")
                 context.util.signal_progress(missing.message)
                 images = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in images)
+            for notice in image_notices_first(result):
+                context.logger.info(f"{record.name}: {notice.message}")
             saver = Saver(_Gallery(self, context), runtime.originals(), context.logger)
             return _output(saver.save(images, destination, FallbackFolder(invoke_root())))
 

@@ -34,6 +34,7 @@ from .models.labels import in_list_order, successor_of
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync, source_of
 from .page.canvas_refresh import CanvasRefresh
+from .remedies import shown_text
 from .routes import router_of
 from .runtime import Runtime
 
@@ -90,7 +91,7 @@ class Plugin:
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
             stack.enter_context(on_unregister(pack_name, self.close))
             stack.enter_context(added_routes(router_of(self._runtime)))
-            stack.enter_context(plain_failures(ExternalError))
+            stack.enter_context(plain_failures(ExternalError, _shown))
             stack.enter_context(_canvas_refresh())
             self._starting = stack.enter_context(ExitStack())
             if not services_exist():
@@ -229,6 +230,14 @@ def _repair_queue(batch: str | None = None) -> None:
         return
     if count and batch is None:
         log.info("invokeai_external: rewrote %s item(s) of the queue so that Invoke can read them without it.", count)
+
+
+def _shown(error: ExternalError) -> str:
+    """The text of an error that Invoke shows; what it has no room for is in the log."""
+    text = shown_text(error)
+    if text.endswith("…"):
+        log.info("invokeai_external: %s", error.message)
+    return text
 
 
 def _our_nodes() -> Sequence[type[Any]]:

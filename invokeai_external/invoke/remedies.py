@@ -1,4 +1,4 @@
-"""What to do about an error, in the terms of Invoke's web page."""
+"""What to do about an error, in the terms of Invoke's web page, and in the few lines that it shows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from ..errors import ExternalError, Remedy
+from ..errors import ExternalError, ProviderError, Remedy
 
-__all__ = ["errors_in_invoke", "in_invoke", "text_in_invoke"]
+__all__ = ["errors_in_invoke", "in_invoke", "shown_text", "text_in_invoke"]
 
 _Error = TypeVar("_Error", bound=ExternalError)
 
 _PAGE = "Invoke's External Providers page"
 
+_MOST_CHARACTERS = 200
+"""What fits in the four lines of a toast and of the queue, with the name of the error's class (6.14.2)."""
 
-def in_invoke(error: _Error) -> _Error:
-    """The same error with a remedy in the terms of Invoke."""
+
+def in_invoke(error: _Error, *, has_options: bool = True) -> _Error:
+    """The same error with a remedy in the terms of Invoke.
+
+    Args:
+        error: The error.
+        has_options: True if the user can set each option of the model: in a workflow, but not in Invoke's tabs.
+    """
     if error.remedy is None:
         return error
-    return error.replace(remedy=replace(error.remedy, text=text_in_invoke(error.remedy), action="advice"))
+    text = text_in_invoke(error.remedy)
+    if error.remedy.option and not has_options:
+        text = text.replace(error.remedy.option, "").strip()
+    return error.replace(remedy=replace(error.remedy, text=text, action="advice"))
 
 
 @contextmanager
@@ -30,6 +41,21 @@ def errors_in_invoke() -> Iterator[None]:
         yield
     except ExternalError as error:
         raise in_invoke(error) from None
+
+
+def shown_text(error: ExternalError) -> str:
+    """What a toast and the queue show of an error.
+
+    An error of a provider may quote a text of any length, at its end. So what to do comes first, and the end is cut.
+    """
+    if not isinstance(error, ProviderError):
+        return str(error)
+    remedy = f"{error.hint} " if error.hint else ""
+    room = _MOST_CHARACTERS - len(f"{type(error).__name__}: {remedy}")
+    message = error.message
+    if len(message) > room:
+        message = f"{message[: max(0, room - 1)].rpartition(' ')[0].rstrip(' .,:;')}…"
+    return f"{remedy}{message}"
 
 
 def text_in_invoke(remedy: Remedy) -> str:

@@ -176,7 +176,12 @@ class Runtime:
             raise
 
     def follow(
-        self, run: Run, *, check: Callable[[], None], report: Callable[[str, Preview | None], None]
+        self,
+        run: Run,
+        *,
+        check: Callable[[], None],
+        report: Callable[[str, Preview | None], None],
+        has_options: bool = True,
     ) -> GenerationResult:
         """Wait for a run and report its progress.
 
@@ -187,6 +192,7 @@ class Runtime:
             run: The run.
             check: Called ten times a second; raises if the run was cancelled.
             report: Called with the progress line, at most once a second, and with each new preview.
+            has_options: True if the user can set each option of the model, see ``in_invoke``.
 
         Raises:
             ExternalError: What ``Service.generate`` raises, or a CancelledError if the plugin was removed.
@@ -209,7 +215,7 @@ class Runtime:
         except BaseException as error:
             self._leave(run)
             if isinstance(error, ExternalError):
-                raise in_invoke(error) from None
+                raise in_invoke(error, has_options=has_options) from None
             if not isinstance(error, FutureCancelledError):
                 raise
             raise CancelledError(
@@ -218,7 +224,7 @@ class Runtime:
             ) from None
         if run.notice:
             result = with_notice_on_images(result, run.notice)
-        return replace(result, errors=tuple(map(in_invoke, result.errors)))
+        return replace(result, errors=tuple(in_invoke(error, has_options=has_options) for error in result.errors))
 
     @contextmanager
     def handing_over(self, run: Run) -> Iterator[None]:

@@ -114,7 +114,7 @@ async def collect(
     for one, done in finished:
         about_it = _image_notices(call, one.info, done)
         own_notices += about_it
-        images.append(_generated(call, answer, response, one, done, share, (*common, *about_it)))
+        images.append(_generated(call, answer, response, one, done, share, (*about_it, *common)))
     return Outcome(
         images=tuple(images),
         notices=(*common, *own_notices),

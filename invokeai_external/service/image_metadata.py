@@ -68,6 +68,8 @@ def describe(
         **{f"{call.model.provider}_{name}": value for name, value in call.options.items()},
     }
     external = {
+        # First, where viewers of metadata begin.
+        "notices": [asdict(notice) for notice in notices],
         "generator": f"invokeai_external {VERSION}",
         "created": datetime.datetime.fromtimestamp(received_at, datetime.UTC).isoformat(timespec="seconds"),
         "provider": call.model.provider,
@@ -91,9 +93,8 @@ def describe(
         "sources": [_present(asdict(source)) for source in answer.sources],
         "usage": asdict(answer.usage) if answer.usage else None,
         "cost_usd": cost_usd,
-        "notices": [asdict(notice) for notice in notices],
     }
-    return {**_present(recalled), "external": _present(external)}
+    return {"external": _present(external), **_present(recalled)}
 
 
 def _file(image: CallImage | None) -> dict[str, str] | None:

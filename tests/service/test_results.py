@@ -207,7 +207,7 @@ async def test_the_metadata_of_an_image_have_only_its_own_notices(
     order(GEMINI, "other_size", width=640, height=480)
     result = await generate(settings_of(tmp_path), GEMINI, n=2, size=Size(1024, 1024))
     codes = sorted([n["code"] for n in image.metadata["external"]["notices"]] for image in result.images)  # type: ignore[index]
-    assert codes == [["sandbox"], ["sandbox", "size_received"]]
+    assert codes == [["sandbox"], ["size_received", "sandbox"]]
 
 
 async def test_the_error_of_an_image_that_is_too_large_names_the_setting(sandbox_url: str, tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ class Destination:
 
     def metadata(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of an image in the gallery; ``own`` is the metadata that it arrived with."""
-        return {**self.panel, **own, **self.recalled}
+        # What concerns the image itself is first, where Invoke's page begins.
+        first = {name: own[name] for name in ("external",) if name in own}
+        return {**first, **self.panel, **own, **self.recalled}
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
@@ -273,7 +275,8 @@ def _result_as_json(result: GenerationResult) -> dict[str, Any]:
         "cost_usd": result.cost_usd,
         "request_ids": list(result.request_ids),
         "errors": [
-            {"code": error.code, "message": error.message, "hint": in_invoke(error).hint} for error in result.errors
+            {"code": error.code, "message": error.message, "hint": in_invoke(error, has_options=False).hint}
+            for error in result.errors
         ],
         "elapsed_s": result.elapsed_s,
     }

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from invokeai.app.invocations import baseinvocation
 from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
@@ -17,6 +17,8 @@ from invokeai.app.services.session_processor.session_processor_default import De
 from invokeai.app.services.shared.invocation_context import InvocationContext
 
 __all__ = ["CanceledException", "NodeCache", "node_cache", "node_pack_of", "plain_failures", "replaced_nodes"]
+
+_Error = TypeVar("_Error", bound=Exception)
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,22 @@ def node_cache(context: InvocationContext, services: InvocationServices, node: B
 
 
 @contextmanager
-def plain_failures(expected: type[Exception]) -> Iterator[None]:
-    """Keep the tracebacks of errors with a message for users out of the log, the queue item and the events.
+def plain_failures(expected: type[_Error], shown: Callable[[_Error], str]) -> Iterator[None]:
+    """Report the errors of a class by their text for users only, without a traceback, in the log, queue and events.
 
     Invoke reports the traceback of every error that a node raises, and a node cannot raise an error without one.
+
+    Args:
+        expected: The class.
+        shown: Returns the text.
     """
     original = DefaultSessionRunner._on_node_error
 
     def on_node_error(runner: DefaultSessionRunner, *arguments: Any, **named: Any) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, expected) and "error_traceback" in named:
-            # The log and the page's queue tab show this and not the message, so it cannot be empty.
-            named["error_traceback"] = str(error)
+            # A toast shows the message; the log and the page's queue tab show the traceback, so it cannot be empty.
+            named["error_message"] = named["error_traceback"] = shown(error)
         original(runner, *arguments, **named)
 
     DefaultSessionRunner._on_node_error = on_node_error
