@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["API_KEYS_FILE", "IN_FLIGHT_FOLDER", "KEPT_FOLDER", "ORIGINALS_FOLDER", "RESCUED_FOLDER", "USER_FILE"]
+__all__ = [
+    "ABANDONED_FILE",
+    "API_KEYS_FILE",
+    "IN_FLIGHT_FOLDER",
+    "KEPT_FOLDER",
+    "ORIGINALS_FOLDER",
+    "RESCUED_FOLDER",
+    "USER_FILE",
+]
 
 API_KEYS_FILE = "api_keys.yaml"
 """Invoke's own file of keys."""
@@ -12,6 +20,9 @@ USER_FILE = "invokeai_external.yaml"
 
 IN_FLIGHT_FOLDER = "invokeai_external_in_flight"
 """A file for each process that has calls in flight."""
+
+ABANDONED_FILE = "invokeai_external_cancelled.jsonl"
+"""The calls that were cancelled in flight, in Invoke."""
 
 KEPT_FOLDER = "invokeai_external_kept"
 """Paid results that no node has fetched."""

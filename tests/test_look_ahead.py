@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -12,19 +13,21 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from invokeai_external.errors import InvalidRequestError
+from invokeai_external.errors import AuthenticationError, InvalidRequestError
 from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.look_ahead.queue_watcher import QueueWatcher
 from invokeai_external.invoke.look_ahead.run_table import Run
-from invokeai_external.invoke.look_ahead.send_early import LookAhead
+from invokeai_external.invoke.look_ahead.send_early import GRACE_S, LookAhead
 from invokeai_external.invoke.look_ahead.sent_record import FILE, SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER
+from invokeai_external.service.abandoned_calls import abandoned_calls
 from invokeai_external.service.service import Service
 
+from .support.clock import ThreadClock
 from .support.fake_invoke import FakeInvoke, FakeService, Report, request_of, returning
 
 ONE, TWO, THREE = (ItemId(number, "batch") for number in (1, 2, 3))
@@ -58,7 +61,7 @@ def runtime(invoke: FakeInvoke, service: FakeService) -> Iterator[Runtime]:
 
 @pytest.fixture
 def look_ahead(runtime: Runtime, invoke: FakeInvoke) -> Iterator[LookAhead]:
-    made = LookAhead(runtime, invoke)
+    made = LookAhead(runtime, invoke, grace_s=0)
     yield made
     made.close()
 
@@ -156,6 +159,104 @@ def test_the_batch_in_progress_comes_first(look_ahead: LookAhead, runtime: Runti
     invoke.enqueue(THREE, *(request_of(f"three {number}") for number in range(3)))
     look_ahead.look()
     assert started(runtime) == [THREE] * 3
+
+
+@pytest.fixture
+def clock() -> ThreadClock:
+    return ThreadClock()
+
+
+@pytest.fixture
+def patient(runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock) -> Iterator[LookAhead]:
+    """A look-ahead that waits a moment before it sends the second call of a batch."""
+    made = LookAhead(runtime, invoke, clock=clock)
+    yield made
+    made.close()
+
+
+def test_the_first_call_of_a_batch_is_sent_alone_and_the_others_a_moment_later(
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock
+) -> None:
+    for item in (ONE, TWO, THREE):
+        invoke.enqueue(item, request_of(f"{item.number}"))
+    for now in (0.0, GRACE_S - 0.01):
+        clock.now = now
+        patient.look()
+        assert started(runtime) == [ONE]
+        assert patient.wait_s == pytest.approx(GRACE_S - now)
+    clock.now = GRACE_S
+    patient.look()
+    assert (started(runtime), patient.wait_s) == ([ONE, TWO, THREE], None)
+    # The next batch begins with one call again.
+    other = ItemId(4, "another batch")
+    for item in (other, ItemId(5, "another batch")):
+        invoke.enqueue(item, request_of(f"{item.number}"))
+    invoke.queue[:3] = []
+    patient.look()
+    assert started(runtime) == [other]
+
+
+def test_the_runs_of_one_item_have_the_same_grace(
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock
+) -> None:
+    invoke.enqueue(ONE, request_of("one"), request_of("two"), request_of("three"))
+    patient.look()
+    assert started(runtime) == [ONE]
+    clock.now += GRACE_S
+    patient.look()
+    assert started(runtime) == [ONE] * 3
+
+
+def test_a_call_that_a_node_has_sent_is_the_first_of_its_batch(
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock
+) -> None:
+    claimed(runtime, ONE, "one")
+    invoke.enqueue(ONE, request_of("one"), status="in_progress")
+    invoke.enqueue(TWO, request_of("two"))
+    patient.look()
+    assert started(runtime) == [ONE]
+    clock.now += GRACE_S
+    patient.look()
+    assert started(runtime) == [ONE, TWO]
+
+
+def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService, clock: ThreadClock
+) -> None:
+    async def fail(_: Report) -> GenerationResult:
+        raise AuthenticationError("OpenAI refused the key.")
+
+    service.script = fail
+    for item in (ONE, TWO, THREE):
+        invoke.enqueue(item, request_of(f"{item.number}"))
+    for sent, item in enumerate((ONE, TWO), start=1):
+        patient.look()
+        run = claimed(runtime, item, f"{item.number}")
+        assert isinstance(run.future.exception(10), AuthenticationError)
+        assert len(service.sent) == sent
+        invoke.queue.pop(0)
+        clock.now += GRACE_S
+    service.script = never
+    patient.look()
+    clock.now += GRACE_S
+    patient.look()
+    assert service.sent == ["1", "2", "3"]
+
+
+def test_a_batch_that_is_cancelled_at_once_leaves_one_call(
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService, clock: ThreadClock, tmp_path: Path
+) -> None:
+    for item in (ONE, TWO, THREE):
+        invoke.enqueue(item, request_of(f"{item.number}"))
+    patient.look()
+    (run,) = runtime.table.runs()
+    assert service.is_sent.wait(10)
+    invoke.queue.clear()
+    clock.now += GRACE_S
+    patient.look()
+    assert run.ended.wait(10)
+    assert service.sent == ["1"]
+    assert abandoned_calls(tmp_path, datetime.now(UTC)) == {"openai/gpt-image-2": 1}
 
 
 @pytest.mark.parametrize("is_paused", [True, False])
@@ -287,6 +388,7 @@ class FakeLookAhead:
         self.looks = threading.Semaphore(0)
         self.error: Exception | None = None
         self.is_polled = False
+        self.wait_s: float | None = None
         self.is_stopped = False
         self.is_closed = False
 
@@ -333,6 +435,13 @@ def test_the_watcher_looks_once_and_again_when_the_queue_changes(
     assert fake.looks.acquire(timeout=10)
     watcher.wake()
     assert fake.looks.acquire(timeout=10)
+
+
+def test_the_watcher_looks_again_when_look_ahead_wants_it(make_watcher: MakeWatcher, fake: FakeLookAhead) -> None:
+    fake.wait_s = 0.001
+    make_watcher()
+    for _ in range(3):
+        assert fake.looks.acquire(timeout=10)
 
 
 @pytest.mark.parametrize("error", [None, OSError("the database is locked")])

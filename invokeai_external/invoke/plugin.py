@@ -69,6 +69,7 @@ class Plugin:
         self._runtime = Runtime(self._host)
         self._lock = threading.Lock()
         self._closed = False
+        self._was_there_at_start = not services_exist()
         with ExitStack() as stack:
             stack.callback(self._runtime.close)
             active_plugin.set_runtime(self._runtime)
@@ -164,7 +165,8 @@ class Plugin:
         with self._lock:
             if self._closed:
                 return
-            if limits.freeze_gc:
+            # In an Invoke that has run for a while, it would freeze what its runs left behind as well.
+            if limits.freeze_gc and self._was_there_at_start:
                 self._later.enter_context(_frozen_gc())
             if limits.look_ahead:
                 self._later.enter_context(_look_ahead(self._runtime, self._host))
@@ -209,6 +211,9 @@ def _look_ahead(runtime: Runtime, host: InvokeHost) -> Iterator[None]:
     with ExitStack() as stack:
         watcher = QueueWatcher(LookAhead(runtime, host), runtime.deliver_expired)
         stack.callback(watcher.close)
+        # As at a stop of Invoke: nothing new is sent, and what is in flight has some seconds to arrive.
+        stack.callback(runtime.stop_ends)
+        stack.callback(watcher.end)
         stack.enter_context(on_stop(watcher.end, watcher.close))
         stack.enter_context(on_queue_change(watcher.wake))
         yield

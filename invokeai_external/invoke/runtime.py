@@ -15,6 +15,7 @@ from ..planning.plan import count_calls
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice, Preview
+from ..service.abandoned_calls import AbandonedCalls
 from ..service.service import Service
 from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery.originals import Originals
@@ -83,6 +84,7 @@ class Runtime:
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
+        self._abandoned = AbandonedCalls(host.root)
         self.is_stopping = False
         self.has_succeeded = False
         self._host = host
@@ -139,9 +141,12 @@ class Runtime:
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` returns or raises."""
-        service, portal = self._thread.service(self.settings(), is_sandbox=self.sandbox())
-        with errors_in_invoke():
-            return portal.call(service.check_connection, provider)
+        service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
+        try:
+            with errors_in_invoke():
+                return portal.call(service.check_connection, provider)
+        finally:
+            portal.call(self._thread.release, service)
 
     def run(self, request: GenerationRequest, node: QueuedNode, destination: Destination) -> Run:
         """The run for a node: the one started before its turn, a cached result of an equal request, or a new run.
@@ -266,8 +271,8 @@ class Runtime:
             run.future.cancel()
         if calls:
             log.warning(
-                "invokeai_external: %s call(s) were cancelled, since they had no response %g s after Invoke began to"
-                " stop. The provider may bill them.",
+                "invokeai_external: %s call(s) were cancelled, since they had no response within %g s of the stop. The"
+                " provider may bill them.",
                 calls,
                 self._waits.stop,
             )
@@ -278,7 +283,8 @@ class Runtime:
             self._sleep(self._waits.poll)
 
     def close(self) -> None:
-        """End the event loop and everything in it."""
+        """Wait for calls in flight as at a stop of Invoke, then end the event loop and everything in it."""
+        self.stop_ends()
 
         def cancel_runs() -> None:
             for run in self.table.runs():
@@ -287,13 +293,13 @@ class Runtime:
         self._thread.close(cancel_runs)
 
     def _service(self) -> Service:
-        return self._thread.service(self.settings(), is_sandbox=self.sandbox())[0]
+        return self._thread.service(self.settings(), is_sandbox=self.sandbox())
 
     def _start(self, request: GenerationRequest, key: RunKey, destination: Destination, *, is_ahead: bool) -> Run:
         """Start a run. Its result is cached under its fingerprint, unless its node has it by then."""
         provider, calls = self.provider_and_calls(request)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination)
-        service, portal = self._thread.service(self.settings(), is_sandbox=self.sandbox())
+        service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
 
         def confirm() -> None:
             if is_ahead:
@@ -307,6 +313,7 @@ class Runtime:
                 try:
                     result = await service.generate(request, run.on_progress)
                 except BaseException:
+                    self._record_abandoned(run, request)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
                         await self._images.store(_partial_result(request, run), run, key.fingerprint, before_end)
@@ -318,9 +325,18 @@ class Runtime:
                 return result
             finally:
                 run.ended.set()
+                await self._thread.release(service)
 
         run.future = portal.start_task_soon(carry_out)
         return run
+
+    def _record_abandoned(self, run: Run, request: GenerationRequest) -> None:
+        """Record the calls that are in flight when a run ends: they were cancelled."""
+        if calls := len(run.in_flight):
+            self._abandoned.add(run.provider, (request.model or "").partition("/")[2], calls)
+            log.info(
+                "invokeai_external: %s call(s) to %s were cancelled in flight and may be billed.", calls, request.model
+            )
 
     def _leave(self, run: Run) -> None:
         """Abandon a run whose node goes without its images; when Invoke stops, the stop waits for it."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ..errors import ServiceStateError
 from ..service.service import Service
 from ..settings.settings import Settings
 
@@ -25,7 +28,7 @@ class _Made:
 
 
 class ServiceThread:
-    """Starts with the first run and ends with ``close``. May be used from any thread.
+    """Starts with the first run and ends with ``close``; nothing starts after that. May be used from any thread.
 
     Args:
         make_service: Makes a service for settings; the second argument is true for the sandbox.
@@ -37,18 +40,49 @@ class ServiceThread:
         self._portal: BlockingPortal | None = None
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._services: list[_Made] = []
+        self._uses: Counter[Service] = Counter()
+        self._is_closed = False
 
-    def service(self, settings: Settings, *, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
-        """The service for these settings. One for older settings continues for the runs that still use it."""
+    def service(self, settings: Settings, *, is_sandbox: bool) -> Service:
+        """The service for these settings, to look things up; raises ServiceStateError after ``close``."""
         with self._lock:
-            if self._portal is None:
-                self._context = start_blocking_portal()
-                self._portal = self._context.__enter__()
-            newest = self._services[-1] if self._services else None
-            if newest is None or (newest.settings, newest.is_sandbox) != (settings, is_sandbox):
-                newest = _Made(settings, is_sandbox, self._make_service(settings, is_sandbox))
-                self._services.append(newest)
-            return newest.service, self._portal
+            return self._made_for(settings, is_sandbox)[0]
+
+    def acquire(self, settings: Settings, *, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
+        """The same, to send requests; it stays open until it is released."""
+        with self._lock:
+            service, portal = self._made_for(settings, is_sandbox)
+            self._uses[service] += 1
+            return service, portal
+
+    async def release(self, service: Service) -> None:
+        """Release a service. One for older settings is closed when nothing uses it any more."""
+        with self._lock:
+            self._uses[service] -= 1
+        with anyio.CancelScope(shield=True):
+            await self._close_unused()
+
+    def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
+        if self._is_closed:
+            raise ServiceStateError("The plugin was removed.", remedy="Install it again, then run the item again.")
+        if self._portal is None:
+            self._context = start_blocking_portal()
+            self._portal = self._context.__enter__()
+        newest = self._services[-1] if self._services else None
+        if newest is None or (newest.settings, newest.is_sandbox) != (settings, is_sandbox):
+            newest = _Made(settings, is_sandbox, self._make_service(settings, is_sandbox))
+            self._services.append(newest)
+            self._portal.start_task_soon(self._close_unused)
+        return newest.service, self._portal
+
+    async def _close_unused(self) -> None:
+        with self._lock:
+            unused = [made for made in self._services[:-1] if not self._uses[made.service]]
+            self._services = [made for made in self._services if made not in unused]
+            for made in unused:
+                del self._uses[made.service]
+        for made in unused:
+            await made.service.aclose()
 
     def close(self, cancel_runs: Callable[[], None]) -> None:
         """End the event loop and everything in it.
@@ -60,6 +94,7 @@ class ServiceThread:
         with self._lock:
             context, portal, services = self._context, self._portal, self._services
             self._context, self._portal, self._services = None, None, []
+            self._is_closed = True
         if context is None or portal is None:
             return
         cancel_runs()

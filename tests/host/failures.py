@@ -26,6 +26,8 @@ def message_of(item: Json, expected: type[ExternalError] | None = None) -> str:
     assert len(message) < 600
     assert not message[0].islower()
     # A remedy may end in a URL or in a command.
-    assert message.endswith((".", "!", "?", ")", "…")) or re.search(r"(https://\S+|: invokeai-external [a-z ]+)$", message)
+    assert message.endswith((".", "!", "?", ")", "…")) or re.search(
+        r"(https://\S+|: invokeai-external [a-z ]+)$", message
+    )
     assert CANARY not in json.dumps(item)
     return message

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import urllib.request
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ...errors import ExternalError, NotConfiguredError, SettingsError
 from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ProviderConfig
 from ...root_folder import API_KEYS_FILE, USER_FILE
+from ...service.abandoned_calls import abandoned_calls
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile
@@ -65,6 +67,13 @@ def run(given_root: Path | None) -> int:
             True,
             f"{len(images)} image(s) were paid for and are not in Invoke's gallery; list them with: "
             f"{command_line('undelivered', root=given_root)}",
+        )
+    if cancelled := abandoned_calls(root, datetime.now(UTC)):
+        calls = ", ".join(f"{model}: {count}" for model, count in sorted(cancelled.items()))
+        show(
+            True,
+            f"{cancelled.total()} call(s) were cancelled in flight in the last 30 days and may have been billed "
+            f"({calls}); compare with your usage at the provider",
         )
     try:
         # As Invoke reads them, which does not know the variables of the providers' own tools.

@@ -70,6 +70,7 @@ class QueueWatcher:
                 return
             try:
                 timeout_s = self._poll_s if self._look_ahead.look() else _IDLE_S
+                timeout_s = min(timeout_s, self._look_ahead.wait_s or timeout_s)
                 if self._clock() - delivered_at >= _IDLE_S:
                     delivered_at = self._clock()
                     self._deliver_expired()

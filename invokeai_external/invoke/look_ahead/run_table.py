@@ -81,6 +81,11 @@ class Run:
             self.failed_unconfirmed |= event.reason.may_be_billed
 
     @property
+    def has_failed(self) -> bool:
+        """True if it ended with an error or was cancelled."""
+        return self.future.done() and (self.future.cancelled() or self.future.exception() is not None)
+
+    @property
     def may_be_billed(self) -> bool:
         """True if it ended without a response to a call that the provider may bill."""
         return bool(self.in_flight) or self.failed_unconfirmed
@@ -131,7 +136,7 @@ class RunTable:
             item.requested[key] += 1
             return None
 
-    def start(self, key: RunKey, number: int, begin: Callable[[], Run]) -> bool:
+    def start(self, key: RunKey, number: int, begin: Callable[[], Run]) -> Run | None:
         """Start a run before its turn, unless it was already started by its node or here.
 
         Args:
@@ -140,23 +145,30 @@ class RunTable:
             begin: Starts it. Must not take long, since a node that requests it waits.
 
         Returns:
-            True if it was started now.
+            The run if it was started now.
         """
         with self._lock:
             item = self._items.setdefault(key.node.item, _Item())
             if item.requested[key] >= number:
-                return False
+                return None
             run = begin()
             item.requested[key] += 1
             item.unclaimed[key].append(run)
             self._runs.add(run)
-            return True
+            return run
 
     def calls(self, provider: str) -> int:
         """How many calls to a provider are in flight, including those whose result waits for its turn."""
         with self._lock:
             self._remove_completed()
             return sum(run.calls for run in self._runs if run.provider == provider)
+
+    def run_of(self, batch: str) -> Run | None:
+        """A run of a batch that has not failed; None if there is none at the moment."""
+        with self._lock:
+            return next(
+                (run for run in self._runs if run.key and run.key.node.item.batch == batch and not run.has_failed), None
+            )
 
     def items(self) -> set[ItemId]:
         """The items in the table."""
