@@ -323,7 +323,7 @@ def _dated_model(invoke: Invoke, sandbox: Sandbox) -> str:
         invoke.delete_model(model["key"])
 
 
-@row("A model's capabilities edited in the model manager")
+@row("A model's capabilities edited over Invoke's API, since its model manager cannot save them")
 def _edited_abilities(invoke: Invoke, sandbox: Sandbox) -> str:
     model = _gpt(invoke)
     path, before = f"/v2/models/i/{model['key']}", model["capabilities"]

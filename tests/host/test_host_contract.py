@@ -69,6 +69,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
+    **dict.fromkeys(("message.startswith", "name.endswith", "named.get", "record.getMessage", "updates.items"), None),
     **dict.fromkeys(
         ("item.batch", "item.number", "item.origin", "item.queue", "item.user", "ours.prepare", "ours.use_cache"), None
     ),
