@@ -174,7 +174,7 @@ def patient(runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock) -> Iterato
     made.close()
 
 
-def test_the_first_call_of_a_batch_is_sent_alone_and_the_others_a_moment_later(
+def test_the_other_calls_of_a_batch_are_sent_a_moment_after_the_first(
     patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, clock: ThreadClock
 ) -> None:
     for item in (ONE, TWO, THREE):

@@ -164,7 +164,7 @@ class RunTable:
             return sum(run.calls for run in self._runs if run.provider == provider)
 
     def run_of(self, batch: str) -> Run | None:
-        """A run of a batch that has not failed; None if there is none at the moment."""
+        """A run of a batch that has not failed; None if there is no such run at the moment."""
         with self._lock:
             return next(
                 (run for run in self._runs if run.key and run.key.node.item.batch == batch and not run.has_failed), None

@@ -9,7 +9,7 @@ What is sent before its turn is recorded before it is sent. After an Invoke that
 turn until one request has succeeded, so that repeated crashes do not cost eight calls each; and an item whose calls may
 have been billed already waits for its turn.
 
-The first call of a batch is sent alone, and the others a moment later (``GRACE_S``), so that a batch that is cancelled
+After the first call of a batch, the others wait a moment (``GRACE_S``), so that a batch that is cancelled
 at once, or whose first call fails at once, does not leave eight calls that may be billed.
 
 Look-ahead never pays for more than the queue would: each run that an item requests is started once. What an *if* may

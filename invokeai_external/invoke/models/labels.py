@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from ...pricing.estimate import image_usd_at
+from ...pricing.estimate import price_range
 from ...providers.registry import PROVIDER_IDS, Registry
-from ...providers.schema import ChoiceOption, ModelConfig
-from ...sizing import SizeChoice
-from .panel_sizes import panel_sizes
+from ...providers.schema import ModelConfig
 
 __all__ = ["description_of", "in_list_order", "name_of", "price_of", "successor_of"]
 
@@ -57,20 +55,10 @@ def description_of(model: ModelConfig, successor: str | None) -> str:
 
 
 def price_of(model: ModelConfig) -> str:
-    """What an image of one of the panel's sizes costs, in USD, from the cheapest to the dearest."""
-    costs = [cost for cost in _costs(model) if cost is not None]
-    if costs:
-        low, high = (f"${cost:.2g}" for cost in (min(costs), max(costs)))
+    """What an image costs in USD, from the cheapest size and quality that the model offers to the dearest."""
+    if found := price_range(model):
+        low, high = (f"${usd:.2g}" if usd < 0.1 else f"${usd:.2f}" for usd in (found.low_usd, found.high_usd))
         return f"About {low} an image." if low == high else f"About {low} to {high} an image."
     if model.prices.image_out is not None:
         return f"${model.prices.image_out:g} per million image tokens."
-    return "The price is unknown."
-
-
-def _costs(model: ModelConfig) -> Sequence[float | None]:
-    """What an image costs in each of the panel's sizes and each quality."""
-    quality = model.options.get("quality")
-    qualities = [value for value in quality.values if value != "auto"] if isinstance(quality, ChoiceOption) else []
-    choices = [SizeChoice(entry.size, image_size=entry.image_size) for entry in panel_sizes(model)]
-    settings = [{"quality": value} for value in qualities] or [{}]
-    return [image_usd_at(model, choice, options) for choice in choices for options in settings]
+    return "The price of an image is not known."
