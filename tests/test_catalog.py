@@ -182,10 +182,10 @@ def test_the_options_and_their_values() -> None:
         "gpt-image-2.5-flare": later,
         "gpt-image-2": gpt,
         "gpt-image-1.5": {**gpt, "input_fidelity": "low high"},
-        "gpt-image-1-mini": {**gpt, "input_fidelity": "low"},
+        "gpt-image-1-mini": gpt,
         "gpt-image-1": {**gpt, "input_fidelity": "low high"},
         "dall-e-3": {"quality": "standard hd", "style": "vivid natural"},
-        "dall-e-2": {"quality": "standard"},
+        "dall-e-2": {},
     }
     for model in MODELS.values():
         numbers = {name: option for name, option in model.options.items() if isinstance(option, NumberOption)}

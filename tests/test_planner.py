@@ -270,6 +270,8 @@ def test_several_images_become_calls_that_the_model_supports(
             [("option_dropped", "Input fidelity", "'high'")],
         ),
         (GPT_2, {"input_fidelity": "high"}, {}, [("option_dropped", "input fidelity", "'high'")]),
+        (MINI, {"input_fidelity": "low"}, {}, [("option_dropped", "input fidelity", "'low'")]),
+        (DALLE_2, {"quality": "standard"}, {}, [("option_dropped", "quality", "'standard'")]),
         (
             GPT_2,
             {"background": "transparent"},
@@ -695,10 +697,10 @@ def test_dall_e_2_receives_the_image_and_the_mask_as_square_pngs_with_alpha() ->
             ("'best'", "quality", "GPT Image 2.5 Flare", "auto, low, medium, high, xhigh, max."),
         ),
         (
-            MINI,
-            {"options": {"input_fidelity": "high"}, "init_image": image()},
+            GPT_15,
+            {"options": {"input_fidelity": "medium"}, "init_image": image()},
             CapabilityError,
-            ("'high'", "input fidelity", ": low."),
+            ("'medium'", "input fidelity", ": low, high."),
         ),
         *(
             (

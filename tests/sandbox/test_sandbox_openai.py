@@ -255,7 +255,11 @@ class TestRefusals:
             ({"n": "11"}, "integer_above_max_value", "n"),
             ({"stream": "true", "n": "2"}, "invalid_value", "n"),
             ({"input_fidelity": "high"}, "invalid_input_fidelity_model", "input_fidelity"),
-            ({"model": "gpt-image-1-mini", "input_fidelity": "high"}, "invalid_value", "input_fidelity"),
+            (
+                {"model": "gpt-image-1-mini", "input_fidelity": "low"},
+                "invalid_input_fidelity_model",
+                "input_fidelity",
+            ),
             ({"quality": "standard"}, "invalid_value", "quality"),
             ({"prompt": ""}, "empty_string", "prompt"),
         ],
