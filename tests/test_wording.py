@@ -226,6 +226,11 @@ CASES: Mapping[str, Case] = {
     # Notices.
     "sandbox": Case(f"{FOX} --sandbox --json", notice="sandbox"),
     "plain http": Case(f"{FOX} --json", notice="plain_http"),
+    "Gemini's API version v1": Case(
+        f"{GEMINI_FOX} --dry-run --json",
+        notice="api_version",
+        environment={"INVOKEAI_EXTERNAL_GEMINI_BASE_URL": "https://generativelanguage.googleapis.com/v1"},
+    ),
     "option dropped": Case(f"{GEMINI_FOX} --sandbox --quality high --json", notice="option_dropped"),
     "option for input images dropped": Case(
         "generate 'a fox' --dry-run --model openai/gpt-image-1 --input-fidelity high --json", notice="option_dropped"

@@ -111,7 +111,7 @@ class Adapter(Protocol):
 
     @property
     def counts_previews(self) -> bool:
-        """True if as many previews arrive as were requested; False if the model decides how many."""
+        """True if the number of requested previews is sent, of which fewer may arrive; False if the model decides."""
         ...
 
     def auth_headers(self, key: str) -> dict[str, str]:

@@ -258,6 +258,8 @@ class GeminiAdapter:
         error = error_for_status(self.provider, fit_to_show(message), response, call)
         if wait_s := _retry_delay(details):
             error = error.replace(retry_after=wait_s)
+        if re.search("Unknown name .{0,9}response_?modalities", message, re.IGNORECASE):
+            error = error.replace(remedy=_use_v1beta(self.provider))
         if fields.get("status") == "FAILED_PRECONDITION":
             # Google's documentation: there is no free tier in the country of the caller.
             url = self.provider.billing_url
@@ -307,6 +309,11 @@ def _generates_content(card: Mapping[str, Any]) -> bool:
     """False for a listed model that has other methods only; a gateway may not name any."""
     methods = get(card, "supportedGenerationMethods")
     return not isinstance(methods, list) or not methods or "generateContent" in methods
+
+
+def _use_v1beta(provider: ProviderConfig) -> Remedy:
+    """The remedy for a request that the API version v1 refuses, because it does not have a field of v1beta."""
+    return Remedy("Use a base URL that ends with /v1beta.", action="fix_base_url", url=provider.base_url)
 
 
 def _generation_config(call: Call) -> dict[str, Any]:

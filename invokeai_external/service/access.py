@@ -70,11 +70,15 @@ def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tupl
     found = _credentials(provider, settings)
     base_url = normalise_base_url(found.base_url or provider.base_url, provider, found.base_url_source)
     host = urlsplit(base_url).hostname or ""
-    if not base_url.startswith("http:") or not is_private_host(host):
-        return base_url, ()
-    return base_url, (
-        Notice("plain_http", f"The connection to {host} is plain http: the key and the prompt are not encrypted."),
-    )
+    notices = []
+    if base_url.startswith("http:") and is_private_host(host):
+        what = f"The connection to {host} is plain http: the key and the prompt are not encrypted."
+        notices.append(Notice("plain_http", what))
+    if provider.adapter == "gemini" and base_url.endswith("/v1"):
+        # Third party: v1 does not have the field responseModalities.
+        what = f"Google's API version v1 may refuse requests for images; use {base_url}beta as the base URL."
+        notices.append(Notice("api_version", what))
+    return base_url, tuple(notices)
 
 
 def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:

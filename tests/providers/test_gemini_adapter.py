@@ -341,6 +341,9 @@ def quota_failure(*ids: str, **value: object) -> dict[str, Any]:
 
 
 DEPLETED = "Your prepayment credits are depleted."
+NO_MODALITIES = (
+    "Invalid JSON payload received. Unknown name \"responseModalities\" at 'generation_config': Cannot find field."
+)
 PAY = ("Add credit", USAGE_URL)
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel"
@@ -459,6 +462,8 @@ FAILURES = [
     Failure("wrong value", 400, error(400, "Invalid value at 'generation_config.seed'", "INVALID_ARGUMENT"),
             RejectedRequestError, "rejected",
             (NAME, "HTTP 400", "Invalid value at 'generation_config.seed'."), None),
+    Failure("API version v1", 400, error(400, NO_MODALITIES, "INVALID_ARGUMENT"), RejectedRequestError, "rejected",
+            (NAME, "HTTP 400", NO_MODALITIES), ("/v1beta",), action="fix_base_url"),
     Failure("wrong country", 400, error(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
             RejectedRequestError, "rejected",
             (NAME, "HTTP 400", "User location is not supported for the API use."), ("country", USAGE_URL)),
