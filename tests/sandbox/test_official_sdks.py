@@ -247,7 +247,9 @@ class TestOpenAI:
 
 class TestGemini:
     @pytest.mark.parametrize("version", ["v1beta", None])
-    def test_generate(self, sandbox_url: str, version: str | None) -> None:
+    def test_generate(self, sandbox_url: str, version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Since 3.0 the SDK's default is v1, unless this variable says otherwise.
+        monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "beta")
         gemini_client = gemini_sdk(sandbox_url, version)
         response = gemini_client.models.generate_content(
             model=BANANA,
