@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -237,15 +237,17 @@ def _size_of(ratio: float, pixels: float) -> Size:
     return Size(max(1, round(width)), max(1, round(width / ratio)))
 
 
-def _nearest_choice(choices: tuple[SizeChoice, ...], target: Size) -> SizeChoice:
-    """The choice with the nearest ratio, and of these the one with the nearest area."""
+def _nearest_choices(choices: tuple[SizeChoice, ...], target: Size) -> tuple[SizeChoice, ...]:
+    """The choices with the nearest ratio, and of these the one with the nearest area first."""
 
-    def distance(choice: SizeChoice) -> tuple[float, float]:
+    def distances(choice: SizeChoice) -> tuple[float, float]:
         assert choice.size is not None
         ratio = abs(math.log(choice.size.ratio / target.ratio))
-        return (round(ratio, 9), abs(math.log(choice.size.pixels / target.pixels)))
+        return round(ratio, 9), abs(math.log(choice.size.pixels / target.pixels))
 
-    return min(choices, key=distance)
+    ordered = sorted(choices, key=distances)
+    # Edges are rounded to pixels, so that the same ratio differs a little from size to size.
+    return tuple(choice for choice in ordered if distances(choice)[0] <= distances(ordered[0])[0] + 0.005)
 
 
 class _Frozen(BaseModel):
@@ -253,7 +255,30 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
-class FixedSizing(_Frozen):
+class _Sizing(_Frozen):
+    """What all sizings have in common."""
+
+    def presets(self) -> tuple[SizeChoice, ...]:
+        """All sizes to offer."""
+        raise NotImplementedError
+
+    def allows(self, size: Size) -> bool:
+        """True if the model supports a size exactly."""
+        return any(preset.size == size for preset in self.presets())
+
+    def nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        """The supported sizes of the ratio nearest to a request, the nearest area first."""
+        return (SizeChoice(),) if request.is_open else self._nearest(request)
+
+    def choose(self, request: SizeRequest) -> SizeChoice:
+        """The supported size nearest to a request."""
+        return self.nearest(request)[0]
+
+    def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        raise NotImplementedError
+
+
+class FixedSizing(_Sizing):
     """The sizes of a model with a short list of them.
 
     Attributes:
@@ -264,19 +289,13 @@ class FixedSizing(_Frozen):
     sizes: tuple[SizeText, ...] = Field(min_length=1)
 
     def presets(self) -> tuple[SizeChoice, ...]:
-        """All sizes to offer."""
         return tuple(SizeChoice(size) for size in self.sizes)
 
-    def allows(self, size: Size) -> bool:
-        """True if the model supports a size exactly."""
-        return size in self.sizes
-
-    def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
-        return SizeChoice() if request.is_open else _nearest_choice(self.presets(), request.in_pixels())
+    def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        return _nearest_choices(self.presets(), request.in_pixels())
 
 
-class PresetSizing(_Frozen):
+class PresetSizing(_Sizing):
     """The sizes of a model with an aspect ratio and usually a named image size.
 
     Attributes:
@@ -297,7 +316,6 @@ class PresetSizing(_Frozen):
         return self
 
     def presets(self) -> tuple[SizeChoice, ...]:
-        """All sizes to offer."""
         if not self.image_sizes:
             return tuple(SizeChoice(size, aspect_ratio=ratio) for ratio, size in self.ratios.items())
         return tuple(
@@ -308,25 +326,17 @@ class PresetSizing(_Frozen):
             for ratio, size in self.ratios.items()
         )
 
-    def allows(self, size: Size) -> bool:
-        """True if the model supports a size exactly."""
-        return any(preset.size == size for preset in self.presets())
-
-    def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
-        if request.is_open:
-            return SizeChoice()
+    def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
         if request.size:
-            return _nearest_choice(self.presets(), request.size)
-        image_size = self._nearest_image_size(request.edge)
+            return _nearest_choices(self.presets(), request.size)
+        named = sorted(self.image_sizes, key=lambda name: abs(math.log(image_size_edge(name) / request.edge)))
+        names: Sequence[str | None] = named or (None,)
         if request.aspect_ratio is None:
             # Without a ratio the model uses that of the image to edit, so the size is not known in advance.
-            return SizeChoice(image_size=image_size)
+            return tuple(SizeChoice(image_size=name) for name in names)
+        by_name = {(choice.aspect_ratio, choice.image_size): choice for choice in self.presets()}
         ratio = self._nearest_ratio(request.aspect_ratio.value)
-        return next(p for p in self.presets() if (p.aspect_ratio, p.image_size) == (ratio, image_size))
-
-    def _nearest_image_size(self, edge: int) -> str | None:
-        return min(self.image_sizes, key=lambda name: abs(math.log(image_size_edge(name) / edge)), default=None)
+        return tuple(by_name[ratio, name] for name in names)
 
     def _nearest_ratio(self, ratio: float) -> str:
         return min(self.ratios, key=lambda name: abs(math.log(AspectRatio.parse(name).value / ratio)))
@@ -350,7 +360,7 @@ class FlexiblePresets(_Frozen):
         return self
 
 
-class FlexibleSizing(_Frozen):
+class FlexibleSizing(_Sizing):
     """The sizes of a model with any size that follows a rule.
 
     Attributes:
@@ -380,7 +390,6 @@ class FlexibleSizing(_Frozen):
         return self
 
     def presets(self) -> tuple[SizeChoice, ...]:
-        """All sizes to offer."""
         return tuple(
             SizeChoice(self._snap(ratio.value, image_size_edge(image_size) ** 2))
             for image_size in self.offered.image_sizes
@@ -388,7 +397,6 @@ class FlexibleSizing(_Frozen):
         )
 
     def allows(self, size: Size) -> bool:
-        """True if the model supports a size exactly."""
         return (
             size.width % self.multiple_of == 0
             and size.height % self.multiple_of == 0
@@ -399,15 +407,11 @@ class FlexibleSizing(_Frozen):
             and size.width * self.max_ratio.height <= size.height * self.max_ratio.width
         )
 
-    def choose(self, request: SizeRequest) -> SizeChoice:
-        """The supported size nearest to a request; raises InvalidRequestError if its image size is not valid."""
-        if request.is_open:
-            return SizeChoice()
-        if request.size and self.allows(request.size):
-            return SizeChoice(request.size)
-        if request.size:
-            return SizeChoice(self._snap(request.size.ratio, request.size.pixels))
-        return SizeChoice(self._snap(request.ratio, request.edge**2))
+    def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        size = request.size
+        if size is None:
+            return (SizeChoice(self._snap(request.ratio, request.edge**2)),)
+        return (SizeChoice(size if self.allows(size) else self._snap(size.ratio, size.pixels)),)
 
     def _snap(self, ratio: float, pixels: float) -> Size:
         """The allowed size nearest to a ratio and an area, which are first limited to the rule and then rounded."""

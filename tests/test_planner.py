@@ -16,6 +16,7 @@ from PIL import Image
 
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, Plan, count_calls, plan
+from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
@@ -129,7 +130,7 @@ def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
     request = GenerationRequest(
         prompt=draw(st.text(min_size=1, max_size=30).filter(str.strip)),
         n=draw(st.integers(1, 10)),
-        size=draw(st.builds(Size, st.integers(1, 5000), st.integers(1, 5000))) if exact else None,
+        size=draw(st.builds(Size, st.integers(50, 5000), st.integers(50, 5000))) if exact else None,
         aspect_ratio=None
         if exact
         else draw(st.none() | st.builds(AspectRatio, st.integers(1, 30), st.integers(1, 30))),
@@ -893,3 +894,75 @@ def test_previews_that_the_model_does_not_support_have_a_notice(name: str) -> No
 def test_a_number_of_previews_out_of_range_is_refused(name: str, previews: int) -> None:
     with pytest.raises(InvalidRequestError, match=rf"{previews} .* 0 to 3"):
         planned(Registry().resolve(name).model, previews=previews)
+
+
+# Sizes and money: a size that becomes another never costs more than what was asked for, unless there is no cheaper one.
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent"),
+    [
+        ("gemini-3-pro-image", {"image_size": "3K"}, "2K"),
+        ("gemini-nano-banana-2.1", {"image_size": "3K", "aspect_ratio": AspectRatio(16, 9)}, "2752x1536 (16:9 at 2K)"),
+        ("gemini-nano-banana-2.1", {"image_size": "4000"}, "4K"),
+        ("gemini-nano-banana-2.1", {"size": Size(3000, 3000)}, "2048x2048 (1:1 at 2K)"),
+        # Nearly the size: Invoke's panel and people round.
+        ("gemini-nano-banana-2.1", {"size": Size(2560, 1440)}, "2752x1536 (16:9 at 2K)"),
+        ("gemini-nano-banana-2.1", {"size": Size(2000, 2000)}, "2048x2048 (1:1 at 2K)"),
+        ("gemini-nano-banana-2.1", {"size": Size(1016, 1016)}, "1024x1024 (1:1 at 1K)"),
+        ("gemini-3.1-flash-image", {"size": Size(800, 800)}, "512x512 (1:1 at 512)"),
+        # A smaller one costs the same.
+        ("gemini-3-pro-image", {"image_size": "1700"}, "2K"),
+        # There is no cheaper one.
+        ("gemini-nano-banana-2.1", {"image_size": "512"}, "1K"),
+        ("gpt-image-2", {"size": Size(512, 512)}, "816x816"),
+        # The ratio comes before the price.
+        ("gpt-image-1.5", {"aspect_ratio": AspectRatio(16, 9)}, "1536x1024"),
+        ("gpt-image-2", {"image_size": "3K"}, "2880x2880"),
+        # Without known prices, a larger image is taken to cost more.
+        ("dall-e-2", {"size": Size(400, 400)}, "256x256"),
+    ],
+)
+def test_a_size_that_becomes_another_does_not_cost_more(model: str, asked: dict[str, object], sent: str) -> None:
+    found = planned(MODELS[model], **asked)
+    assert str(only_call(found).size) == sent
+    assert all(sent in notice.message for notice in found.notices if notice.code == "size_changed")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"size": Size(99999, 99999)},
+        {"size": Size(99999, 1)},
+        {"size": Size(1, 500)},
+        {"image_size": "99K"},
+        {"image_size": "4"},
+        {"aspect_ratio": AspectRatio(999, 1)},
+    ],
+)
+@pytest.mark.parametrize("model", ["gemini-nano-banana-2.1", "gpt-image-2.5-flare", "gpt-image-1.5"])
+def test_an_absurd_size_is_refused_and_the_sizes_are_named(model: str, asked: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        planned(MODELS[model], **asked)
+    sizes = sorted((choice.size for choice in MODELS[model].sizing.presets() if choice.size), key=lambda s: s.pixels)
+    assert refused.value.hint is not None
+    assert [str(size) in refused.value.hint for size in (sizes[0], sizes[-1])] == [True, True]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(list(MODELS.values())), st.integers(60, 6000), st.integers(60, 6000))
+def test_no_size_that_is_sent_costs_more_than_a_smaller_one_of_its_ratio(
+    model: ModelConfig, width: int, height: int
+) -> None:
+    asked = Size(width, height)
+    sent = only_call(planned(model, size=asked)).size
+    assert sent.size is not None
+    if sent.size.pixels <= asked.pixels * 1.1**2:
+        return
+    cheaper = [
+        choice
+        for choice in model.sizing.presets()
+        if choice.aspect_ratio == sent.aspect_ratio is not None
+        and (image_price(model, choice).at_most_usd or 0) < (image_price(model, sent).at_most_usd or 0)
+    ]
+    assert cheaper == []

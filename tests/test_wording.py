@@ -249,6 +249,10 @@ CASES: Mapping[str, Case] = {
         notice="svg_unchecked",
     ),
     "size changed": Case(f"{GEMINI_FOX} --dry-run --size 1000x900 --json", notice="size_changed"),
+    "size changed to a cheaper one": Case(
+        "generate 'a fox' --model gemini/gemini-3-pro-image --dry-run --image-size 3K --json", notice="size_changed"
+    ),
+    "size that no model makes": Case(f"{GEMINI_FOX} --dry-run --size 99999x1"),
     "seed changed": Case(f"{GEMINI_FOX} --dry-run --seed 4000000000 --json", notice="seed_changed"),
     "experimental size": Case(f"{FOX} --dry-run --size 3840x2160 --json", notice="experimental_size"),
     "another size received": Case(f"{FOX} --size 1024x1024 --json", "other_size", notice="size_received"),

@@ -14,9 +14,10 @@ from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
-from ..sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
-from .input_images import CallImage, natural_ratio, prepare_images
+from ..sizing import Size, SizeChoice
+from .input_images import CallImage, prepare_images
 from .options import KEPT_FORMATS, accept_options, kept_format
+from .sizes import choose_size
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
 
@@ -129,8 +130,8 @@ def plan(request: GenerationRequest, model: ModelConfig, *, experimental: bool =
     _check_prompt(request, model)
     _check_count(request)
     mode = _mode(request, model)
-    size, size_notices = _size(request, model)
     options, option_notices = accept_options(request, model, mode, experimental=experimental)
+    size, size_notices = choose_size(request, model, options)
     seeds, seed_notices = _seeds(request, model)
     previews, preview_notices = _previews(request, model)
     ready, image_notices = prepare_images(request, model, size)
@@ -264,32 +265,6 @@ def _check_markup(request: GenerationRequest, model: ModelConfig) -> None:
             f"{model.name} does not support markup.",
             remedy="Remove the markup, or choose GPT Image 2.5 or newer.",
         )
-
-
-def _size(request: GenerationRequest, model: ModelConfig) -> tuple[SizeChoice, list[Notice]]:
-    if request.size and (request.aspect_ratio or request.image_size):
-        raise InvalidRequestError(
-            "A size cannot be combined with an aspect ratio or an image size.", remedy="Use one or the other."
-        )
-    wanted = SizeRequest(
-        size=request.size,
-        aspect_ratio=request.aspect_ratio,
-        image_size=request.image_size or None,
-        natural_ratio=natural_ratio(request),
-    )
-    choice = model.sizing.choose(wanted)
-    notices = []
-    if not wanted.is_met_by(choice):
-        instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is used instead"
-        notices.append(Notice("size_changed", f"{model.name} does not support {wanted}; {instead}."))
-    if _is_experimental(model, choice):
-        notices.append(Notice("experimental_size", f"{choice} is experimental on {model.name}: results may vary."))
-    return choice, notices
-
-
-def _is_experimental(model: ModelConfig, choice: SizeChoice) -> bool:
-    limit = model.sizing.experimental_above if isinstance(model.sizing, FlexibleSizing) else None
-    return limit is not None and choice.size is not None and choice.size.pixels > limit
 
 
 def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, ...], list[Notice]]:
