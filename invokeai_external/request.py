@@ -27,14 +27,17 @@ class InputImage:
     """An image file to send.
 
     Attributes:
-        data: The bytes of the file, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change.
+        data: The bytes of the file, in any format that Pillow reads; for a mask a PNG of mode L, 255 = change, or else
+            a file as ``read_mask`` reads it.
         name: The name of the file without its folder, for messages and for the metadata.
-        marks: Only for the metadata: ``black`` if black marked what to change in the original file of a mask.
+        marks: Of a mask: the colour that marks what to change in the original file; None for white or transparent.
+        original_sha256: The SHA-256 of the original file, if ``data`` was made from it.
     """
 
     data: bytes = field(repr=False)
     name: str
-    marks: Literal["black"] | None = None
+    marks: str | None = None
+    original_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, bytes):
@@ -42,8 +45,8 @@ class InputImage:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file, in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
+        """The SHA-256 of the original file, in hexadecimal."""
+        return self.original_sha256 or hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -64,7 +67,7 @@ class GenerationRequest:
         seed: May make an image repeatable, on models that support seeds; the first image has ``seed``, the next
             ``seed + 1``, and so on.
         init_image: The image to edit.
-        mask: Where to edit it: a PNG of mode L, 255 = change. ``read_mask`` makes one from any image file.
+        mask: Where to edit it; ``read_mask`` reads one from any image file.
         references: Reference images.
         markup: A PNG with drawings on a transparent ground that say what to do, as large as the image to edit.
         options: Values by the name of the option; ``auto`` and empty are the provider's default.

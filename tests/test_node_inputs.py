@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,25 @@ def test_black_in_a_mask_of_invoke_is_changed(context: Any) -> None:
     pixels = rgb_thumbnail(mask.data, longest_px=4).convert("L")
     assert (pixels.getpixel((1, 1)), pixels.getpixel((0, 0))) == (255, 0)
     assert (mask.name, mask.marks) == ("mask.png", "black")
+
+
+def test_the_hash_of_a_mask_is_that_of_the_file(context: Any, tmp_path: Path) -> None:
+    file = (tmp_path / "mask.png").read_bytes()
+    assert read_mask(context, field("mask.png")).sha256 == hashlib.sha256(file).hexdigest()
+
+
+@pytest.mark.parametrize(("color", "is_refused"), [("white", True), ("black", False), ("red", True)])
+def test_a_mask_of_invoke_may_mark_the_whole_image_but_not_nothing(
+    color: str, is_refused: bool, context: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mask.png").write_bytes(encoded(Image.new("RGB", (4, 3), color), "PNG"))
+    if is_refused:
+        with pytest.raises(InvalidRequestError) as caught:
+            read_mask(context, field("mask.png"))
+        assert "black" in (caught.value.hint or "")
+        assert "--mask-color" not in (caught.value.hint or "")
+    else:
+        assert set(rgb_thumbnail(read_mask(context, field("mask.png")).data, longest_px=4).tobytes()) == {255}
 
 
 @pytest.mark.parametrize("name", ["other-user.png", "deleted.png"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import zlib
@@ -567,7 +568,7 @@ def test_images_share_a_total_and_small_ones_leave_their_share_to_large_ones() -
 
 
 def test_a_mask_is_a_png_of_the_image_s_size_that_is_transparent_where_to_change() -> None:
-    call = only_call(planned(FLARE, init_image=image("wide.jpg", (60, 40), orientation=6), mask=left_half((30, 20))))
+    call = only_call(planned(FLARE, init_image=image("wide.jpg", (60, 40), orientation=6), mask=left_half((20, 30))))
     assert call.mode == "inpaint"
     assert call.init_image is not None
     assert call.mask is not None
@@ -580,7 +581,7 @@ def test_a_mask_is_a_png_of_the_image_s_size_that_is_transparent_where_to_change
 
 def test_a_mask_that_is_sent_as_an_image_has_the_image_s_size_and_is_white_where_to_change() -> None:
     asked = {"init_image": image("wide.jpg", (60, 40), orientation=6), "references": (image(),) * 12}
-    call = only_call(planned(BANANA, mask=left_half((30, 20)), **asked))
+    call = only_call(planned(BANANA, mask=left_half((20, 30)), **asked))
     assert call.mode == "inpaint"
     assert call.mask is not None
     assert (call.mask.mime_type, call.mask.name) == ("image/png", "mask.png")
@@ -590,7 +591,7 @@ def test_a_mask_that_is_sent_as_an_image_has_the_image_s_size_and_is_white_where
     assert call.prompt == "a red fox"
     assert call.mask_sentence == MASK_SENTENCE
     assert planned(BANANA, **asked).calls[0].mask_sentence is None
-    assert only_call(planned(FLARE, mask=left_half((30, 20)), **asked)).mask_sentence is None
+    assert only_call(planned(FLARE, mask=left_half((20, 30)), **asked)).mask_sentence is None
 
 
 def test_a_mask_that_is_sent_as_an_image_counts_towards_the_total_bytes() -> None:
@@ -601,14 +602,73 @@ def test_a_mask_that_is_sent_as_an_image_counts_towards_the_total_bytes() -> Non
     soft = Image.frombytes("L", (160, 150), random.Random(1).randbytes(160 * 150))
     soft_mask = InputImage(_bytes(soft, "mask.png", Image.Exif()), "mask.png")
     assert codes_of(planned(model, init_image=large)) == []
-    assert codes_of(planned(model, init_image=large, mask=left_half((160, 150)))) == []
+    assert codes_of(planned(model, init_image=large, mask=left_half((160, 150)))) == ["mask_area"]
     found = planned(model, init_image=large, mask=soft_mask)
-    assert codes_of(found) == ["image_downscaled"]
+    assert codes_of(found) == ["mask_area", "image_downscaled"]
     call = only_call(found)
     assert call.mask is not None
     assert len(call.images[0].data) <= 57_000, "a quarter is left to the mask"
     assert len(call.mask.data) <= 19_000
     assert opened(call.mask.data).size == opened(call.images[0].data).size < (160, 150)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        *[((400, 400), False), ((1200, 800), False), ((840, 1200), False)],
+        *[((800, 1200), True), ((400, 600), True), ((812, 1200), True), ((3, 4), True)],
+    ],
+)
+@pytest.mark.parametrize("model", [FLARE, BANANA, DALLE_2], ids=lambda model: model.id)
+def test_a_mask_has_the_ratio_of_its_image(model: ModelConfig, size: tuple[int, int], fits: bool) -> None:
+    asked = {"init_image": image("tall.png", (800, 1200)), "mask": left_half(size)}
+    if fits:
+        assert only_call(planned(model, **asked)).mask is not None
+    else:
+        with pytest.raises(InvalidRequestError, match=f"{size[0]}x{size[1]}.*800x1200"):
+            planned(model, **asked)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [(1, "less than 0.1%"), (200, "2.0%"), (3333, "33%"), (9999, "more than 99.9%"), (10000, "100%")],
+)
+def test_the_share_that_a_mask_marks_is_in_a_notice(pixels: int, said: str) -> None:
+    marks = Image.frombytes("L", (100, 100), bytes([255] * pixels + [0] * (10_000 - pixels)))
+    mask = InputImage(_bytes(marks, "mask.png", Image.Exif()), "mask.png")
+    (notice,) = planned(FLARE, init_image=image("a.png", (100, 100)), mask=mask).notices
+    assert (notice.code, said in notice.message) == ("mask_area", True)
+
+
+def test_a_mask_in_a_file_is_read_as_by_read_mask_and_keeps_its_hash() -> None:
+    hole = Image.new("RGBA", (60, 40), "red")
+    hole.paste((0, 0, 0, 0), (0, 0, 30, 40))
+    file = InputImage(_bytes(hole, "hole.png", Image.Exif()), "hole.png")
+    red = Image.new("RGB", (60, 40))
+    red.paste("red", (0, 0, 30, 40))
+    red_file = InputImage(_bytes(red, "red.png", Image.Exif()), "red.png", marks="red")
+    for mask in (file, red_file):
+        sent = only_call(planned(FLARE, init_image=image("a.png", (60, 40)), mask=mask)).mask
+        assert sent is not None
+        assert sent.sha256 == hashlib.sha256(mask.data).hexdigest()
+        assert opened(sent.data).getchannel("A").tobytes() == bytes(([0] * 30 + [255] * 30) * 40)
+
+
+def test_an_image_is_its_own_mask_only_if_it_has_a_hole() -> None:
+    whole, hole = image("a.png", (60, 40)), Image.new("RGBA", (60, 40), "red")
+    with pytest.raises(InvalidRequestError):
+        planned(FLARE, init_image=whole, mask=whole)
+    hole.paste((0, 0, 0, 0), (0, 0, 30, 40))
+    file = InputImage(_bytes(hole, "hole.png", Image.Exif()), "hole.png")
+    assert codes_of(planned(FLARE, init_image=file, mask=file)) == ["mask_area"]
+
+
+def test_an_image_to_edit_inside_a_mask_has_fewer_pixels_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("invokeai_external.images.pixels.MAX_EDITED_PIXELS", 2399)
+    large = image("large.png", (60, 40))
+    assert codes_of(planned(FLARE, init_image=large)) == []
+    with pytest.raises(InvalidRequestError, match="2,399"):
+        planned(FLARE, init_image=large, mask=left_half((60, 40)))
 
 
 def test_the_text_on_the_mask_counts_towards_the_longest_prompt() -> None:

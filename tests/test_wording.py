@@ -16,6 +16,7 @@ import httpx
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from invokeai_external.cli import report
 from invokeai_external.cli.app import app
@@ -159,7 +160,19 @@ CASES: Mapping[str, Case] = {
     "a value that the model does not have": Case(f"{FOX} --quality best"),
     "a misspelt value": Case(f"{FOX} --quality hgh"),
     "a seed that is not a seed": Case(f"{GEMINI_FOX} --seed -1"),
-    "a mask without an image": Case(f"{FOX} --mask {{inputs}}/mask-openai.png"),
+    "a mask without an image": Case(f"{FOX} --mask {{inputs}}/transparent-openai.webp"),
+    "a mask that is a photo": Case(f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{inputs}}/mask-openai.png"),
+    "a mask that is coloured": Case(f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/red.png"),
+    "a mask that marks nothing": Case(f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/black.png"),
+    "a mask that marks everything": Case(f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/white.png"),
+    "a mask without the colour": Case(
+        f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/red.png --mask-color blue"
+    ),
+    "a colour that is not a colour": Case(
+        f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/red.png --mask-color rot"
+    ),
+    "a mask of another ratio": Case(f"{FOX} --init {{inputs}}/words-openai.jpg --mask {{masks}}/half.png"),
+    "an image as its own mask": Case(f"{FOX} --init {{masks}}/half.png --mask {{masks}}/half.png"),
     "a size that is not a size": Case(f"{FOX} --size large"),
     "too many images": Case(f"{FOX} -n 11"),
     "unknown flag": Case("generate 'a fox' --no-such-option"),
@@ -188,8 +201,8 @@ CASES: Mapping[str, Case] = {
     "an experimental value": Case(f"{FLARE_FOX} --output-format gif"),
     "a markup without an image": Case(f"{FLARE_FOX} --markup {{inputs}}/mask-openai.png"),
     "a markup with a mask": Case(
-        f"{FLARE_FOX} --init {{inputs}}/mask-openai.png --mask {{inputs}}/mask-openai.png "
-        "--markup {inputs}/mask-openai.png --mask-color black"
+        f"{FLARE_FOX} --init {{inputs}}/mask-openai.png --mask {{inputs}}/transparent-openai.webp "
+        "--markup {inputs}/mask-openai.png"
     ),
     "a markup for a model without": Case(
         f"{FOX} --init {{inputs}}/mask-openai.png --markup {{inputs}}/mask-openai.png"
@@ -263,6 +276,10 @@ CASES: Mapping[str, Case] = {
     "model that is not in the catalogue": Case(
         "generate 'a fox' --dry-run --model openai/gpt-image-9 --json", notice="unknown_model"
     ),
+    "how much a mask marks": Case(
+        f"{FOX} --init {{masks}}/white.png --mask {{masks}}/red.png --mask-color red --sandbox --json",
+        notice="mask_area",
+    ),
     "keys that others can read": Case("keys list --root {root}", keys="external_openai_api_key: x\n", key_mode=0o644),
 }
 
@@ -272,7 +289,13 @@ def perform(
     tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[Case], dict[str, str]]:
     """Runs a case; gives what it prints for people, and what Invoke says where that differs."""
-    folders = {"out": tmp_path / "out", "root": tmp_path / "root", "inputs": INPUTS}
+    folders = {"out": tmp_path / "out", "root": tmp_path / "root", "inputs": INPUTS, "masks": tmp_path / "masks"}
+    folders["masks"].mkdir()
+    for name, color in (("white", "white"), ("black", "black"), ("red", "black"), ("half", "black")):
+        mask = Image.new("RGB", (96, 64), color)
+        if name in ("red", "half"):
+            mask.paste("red" if name == "red" else "white", (0, 0, 48, 64))
+        mask.crop((0, 0, 64, 64) if name == "half" else (0, 0, 96, 64)).save(folders["masks"] / f"{name}.png")
     errors: list[ExternalError] = []
     failure = report.failure
 

@@ -43,8 +43,6 @@ _PROVIDERS = "|".join(ProviderName)
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 """``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
 
-MaskColor = Literal["white", "black"]
-
 
 def _local(value: Path | list[Path] | None) -> Path | list[Path] | None:
     """Refuse a URL where a path is expected: as a path it has lost a slash, and no file has such a name."""
@@ -149,8 +147,12 @@ def generate(
         ),
     ] = None,
     mask_color: Annotated[
-        MaskColor,
-        typer.Option(help="The colour in the mask that marks the area to change. Masks saved by Invoke use black."),
+        str,
+        typer.Option(
+            metavar="<colour>",
+            help="The colour in the mask that marks the area to change: white; black, as in Invoke's masks; another "
+            "name, such as red; or #rrggbb.",
+        ),
     ] = "white",
     markup: Annotated[
         Path | None,

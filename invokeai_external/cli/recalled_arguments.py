@@ -44,7 +44,7 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     add("--init", _name(external.get("init_image")))
     if mask := _plain(_name(external.get("mask"))):
         add("--mask", mask)
-        add("--mask-color", "black" if _marks_in_black(metadata) else None)
+        add("--mask-color", _mask_color(metadata))
     add("--markup", _name(external.get("markup")))
     references = external.get("references")
     for reference in references if isinstance(references, list) else []:
@@ -59,6 +59,9 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
 
 
 _LARGEST_NUMBER = 1 << 63
+
+_COLOR = re.compile(r"[a-z]{1,30}|#[0-9a-fA-F]{3,8}")
+"""The name of a colour, or its value."""
 
 
 def _plain(value: object) -> str | None:
@@ -90,14 +93,14 @@ def _options_of(provider: str | None) -> set[str]:
     }
 
 
-def _marks_in_black(metadata: Mapping[str, Any]) -> bool:
-    """True if black marked what to change in the mask, as in Invoke's masks; version 0.1 did not record it."""
+def _mask_color(metadata: Mapping[str, Any]) -> str | None:
+    """The colour that marked what to change in the mask, None for white; version 0.1 did not record it."""
     marks = _mapping(_mapping(metadata.get("external")).get("mask")).get("marks")
     if marks is not None:
-        return bool(marks == "black")
-    # Invoke replaces our key by the one of its record.
+        return marks if isinstance(marks, str) and _COLOR.fullmatch(marks) and marks != "white" else None
+    # Invoke replaces our key by the one of its record, and black marks in its masks.
     key = _text(_mapping(metadata.get("model")).get("key"))
-    return key is not None and not key.startswith("external:")
+    return None if key is None or key.startswith("external:") else "black"
 
 
 def _name(file: object) -> str | None:

@@ -15,13 +15,16 @@ __all__ = [
 ]
 
 ImageErrorCode = Literal[
+    "coloured_mask",
     "damaged",
     "empty_mask",
     "invalid_text",
     "too_many_bytes",
     "too_many_pixels",
     "truncated",
+    "unknown_color",
     "unreadable",
+    "whole_mask",
     "wrong_format",
     "wrong_markup",
 ]
@@ -34,11 +37,13 @@ class ImageError(ValueError):
 
     Attributes:
         code: What is wrong, in one word.
+        remedy: What to do about it, if that is known.
     """
 
-    def __init__(self, message: str, code: ImageErrorCode) -> None:
+    def __init__(self, message: str, code: ImageErrorCode, *, remedy: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.remedy = remedy
 
 
 class TooManyPixelsError(ImageError):

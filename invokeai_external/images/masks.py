@@ -1,7 +1,4 @@
-"""Converts masks between the forms that people paint and those that providers expect.
-
-The internal form is a PNG of mode L: 255 = change, 0 = keep, values between = partly.
-"""
+"""Converts masks from the internal form (``painted_masks``) into those that providers expect."""
 
 from __future__ import annotations
 
@@ -16,8 +13,6 @@ from .pixels import decoded, encoded_png
 __all__ = [
     "alpha_mask",
     "from_square",
-    "mask_from_black",
-    "mask_from_file",
     "square_mask",
     "square_rgba",
     "stretched",
@@ -30,43 +25,6 @@ class _Encode(Protocol):
 
 
 _INVERTED = [255 - value for value in range(256)]
-
-
-def mask_from_file(data: bytes) -> bytes:
-    """The internal form of a painted mask, in any format that Pillow reads.
-
-    With an alpha channel or a transparent colour, transparent pixels mark what to change; otherwise white ones do.
-
-    Raises:
-        ImageError: It cannot be read, or it marks nothing; the message then says how to mark.
-    """
-    image = decoded(data).image
-    if image.mode == "RGBA":
-        mask = image.getchannel("A").point(_INVERTED)
-        nothing = (
-            "The mask has an alpha channel, but no pixel is transparent, so it marks nothing: make the part to change "
-            "transparent, or save the mask without alpha and paint the part to change white."
-        )
-    else:
-        mask = image.convert("L")
-        nothing = "The mask is completely black, so it marks nothing: paint the part to change white."
-    if _brightest(mask) == 0:
-        raise ImageError(nothing, "empty_mask")
-    return encoded_png(mask)
-
-
-def mask_from_black(data: bytes) -> bytes:
-    """The internal form of a mask in which black marks what to change, such as Invoke's.
-
-    Raises:
-        ImageError: It cannot be read, or it is completely white.
-    """
-    mask = decoded(data).image.convert("L").point(_INVERTED)
-    if _brightest(mask) == 0:
-        raise ImageError(
-            "The mask is completely white, so it marks nothing: paint the part to change black.", "empty_mask"
-        )
-    return encoded_png(mask)
 
 
 def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:

@@ -16,6 +16,7 @@ from .formats.containers import Container, parse
 from .formats.png import Png
 
 __all__ = [
+    "MAX_EDITED_PIXELS",
     "MAX_PIXELS",
     "Pixels",
     "as_encoded",
@@ -31,6 +32,10 @@ __all__ = [
 
 MAX_PIXELS = 100_000_000
 """The most pixels of an image: decoded, and once more turned or scaled, they take 800 MB of memory."""
+
+MAX_EDITED_PIXELS = 51_000_000
+"""The most pixels of an image to edit with a mask: compositing takes four times its memory, and encoding the result as
+PNG three seconds. The photos of phones have 50 million at most, but for a few."""
 
 _MOST_DECODED_AT_COST = 64_000_000
 """The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other

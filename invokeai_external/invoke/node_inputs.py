@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequestError
 from ..images.errors import ImageError
 from ..images.inputs import size_of
-from ..images.masks import mask_from_black
+from ..images.painted_masks import mask_from_black
 from ..request import InputImage
 from ..sizing import Size
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from invokeai.app.services.shared.invocation_context import InvocationContext
 
 __all__ = ["input_size", "read_image", "read_mask", "recallable_reference"]
+
+
+_REMEDIES: Mapping[str, str] = {
+    "empty_mask": "Draw where the image is to change, in black, or remove the mask.",
+    "coloured_mask": "Use a mask that is black where the image is to change, and white elsewhere.",
+}
+"""What to do about a mask, in Invoke's terms."""
 
 
 def read_image(context: InvocationContext, field: ImageField, role: str) -> InputImage:
@@ -47,10 +54,14 @@ def read_image(context: InvocationContext, field: ImageField, role: str) -> Inpu
 
 
 def read_mask(context: InvocationContext, field: ImageField) -> InputImage:
-    """Read a mask of Invoke, in which black is changed, and convert it to our own form, in which 255 is changed."""
+    """Read a mask of Invoke, in which black is changed, and convert it to our own form, in which 255 is changed.
+
+    On the Canvas, a mask over the whole image is an ordinary wish.
+    """
     image = read_image(context, field, "mask")
     with _naming(image, "mask"):
-        return InputImage(mask_from_black(image.data), field.image_name, marks="black")
+        data = mask_from_black(image.data, may_be_whole=True)
+    return InputImage(data, field.image_name, marks="black", original_sha256=image.sha256)
 
 
 def input_size(image: InputImage, role: str) -> Size:
@@ -73,4 +84,5 @@ def _naming(image: InputImage, role: str) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise InvalidRequestError(f"The {role} {image.name}: {error}", remedy="Choose another image.") from None
+        remedy = _REMEDIES.get(error.code) or error.remedy or "Choose another image."
+        raise InvalidRequestError(f"The {role} {image.name}: {error}", remedy=remedy) from None

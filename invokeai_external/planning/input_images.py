@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CapabilityError, InvalidRequestError
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
 
 
+_SAME_RATIO = 0.02
+"""How far the ratio of a mask may be from that of its image: Invoke's Canvas rounds sizes to multiples of 8."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallImage:
     """An image as it is sent: without private data, upright, within the model's limits.
@@ -34,6 +38,7 @@ class CallImage:
         name: The name of the original file.
         sha256: The SHA-256 of the original file, in hexadecimal.
         marks: As in ``InputImage``.
+        area: Of a mask: where the user's image is to change, in the internal form of ``images.painted_masks``.
     """
 
     data: bytes = field(repr=False)
@@ -41,6 +46,7 @@ class CallImage:
     name: str
     sha256: str
     marks: str | None = None
+    area: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,7 @@ def natural_ratio(request: GenerationRequest) -> float | None:
 
 
 def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeChoice) -> tuple[CallImages, list[Notice]]:
-    """The images of a request as the model accepts them, and notices of those that were scaled down.
+    """The images of a request as the model accepts them, and notices of what to know about them.
 
     Raises:
         CapabilityError: There are more images than the model supports.
@@ -92,16 +98,15 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             f"{' with the mask' if mask_counts else ''}.",
             remedy="Use fewer images.",
         )
+    mask, notices = None, list[Notice]()
     if request.init_image and request.mask:
-        from ..images.pixels import verify_pixels
-
-        # Otherwise the result could not be composited into it, after it was paid for.
-        with _naming(request.init_image):
-            verify_pixels(request.init_image.data)
+        mask, marked = _checked_mask(request.mask, request.init_image)
+        notices.append(marked)
     if limits.square_rgba:
-        return _square_images(given[0], request, model, size)
-    prepared, mask = _prepared(given, request.mask, limits)
-    notices = [
+        square, about_it = _square_images(given[0], mask, model, size)
+        return square, [*notices, *about_it]
+    prepared, ready_mask = _prepared(given, mask, limits)
+    notices += [
         Notice("image_downscaled", f"{image.name} is too large for {model.name}; it was scaled down to {ready.size}.")
         for image, ready in zip(given, prepared, strict=True)
         if ready.downscaled
@@ -109,8 +114,61 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
     sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
         markup = _prepared_markup(request.markup, request.init_image, prepared[0].size, limits)
-        return CallImages(init_image=sent[0], mask=mask, references=sent[1:], markup=markup), notices
+        return CallImages(init_image=sent[0], mask=ready_mask, references=sent[1:], markup=markup), notices
     return CallImages(references=sent), notices
+
+
+def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Notice]:
+    """A mask in the internal form, and a notice of how much it marks; checked, with the image that it is for."""
+    from ..images.inputs import size_of
+    from ..images.painted_masks import in_internal_form, mask_from_color, share
+    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded, verify_pixels
+
+    if mask.sha256 == image.sha256 and not _has_alpha(image):
+        raise InvalidRequestError(
+            f"The mask {mask.name} is the image itself.",
+            remedy="Use a mask in which the part to change is white and the rest black, or that part is transparent.",
+        )
+    with _naming(image):
+        shown = size_of(image.data)
+        check_pixels(shown, MAX_EDITED_PIXELS)
+        # Otherwise the result could not be composited into it, after it was paid for.
+        verify_pixels(image.data)
+    with _naming(mask):
+        if not in_internal_form(mask.data):
+            data = mask_from_color(mask.data, mask.marks or "white")
+            mask = replace(mask, data=data, original_sha256=mask.sha256)
+        marks = decoded(mask.data).image.convert("L")
+    if not _fits(Size(*marks.size), shown):
+        raise InvalidRequestError(
+            f"The mask {mask.name} is {marks.width}x{marks.height} and {image.name} is {shown}: their ratios differ.",
+            remedy=f"Use a mask of {shown}, or of the same ratio.",
+        )
+    marked = f"The mask marks {_percent(share(marks))} of the image; the rest does not change."
+    return mask, Notice("mask_area", marked)
+
+
+def _has_alpha(image: InputImage) -> bool:
+    from ..images.formats.containers import parse
+
+    with _naming(image):
+        container = parse(image.data)
+    return container is None or container.has_alpha
+
+
+def _fits(mask: Size, image: Size) -> bool:
+    """True if a mask has the ratio of its image, but for the rounding to whole pixels or to multiples of 8."""
+    return abs(mask.ratio / image.ratio - 1) <= max(_SAME_RATIO, 1 / mask.width + 1 / mask.height)
+
+
+def _percent(share: float) -> str:
+    """A share in percent, which is 0% or 100% only if it is exactly that."""
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return "less than 0.1%"
+    if 99.9 < percent < 100:
+        return "more than 99.9%"
+    return f"{percent:.1f}%" if percent < 10 or 99 < percent < 100 else f"{percent:.0f}%"
 
 
 def _prepared(
@@ -147,7 +205,8 @@ def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: 
 
     convert = white_mask if limits.mask_format == "white" else alpha_mask
     with _naming(mask):
-        return _call_image(mask, convert(mask.data, size, max_bytes=max_bytes), "image/png")
+        data = convert(mask.data, size, max_bytes=max_bytes)
+    return replace(_call_image(mask, data, "image/png"), area=mask.data)
 
 
 def _prepared_markup(
@@ -175,7 +234,7 @@ def _share(sizes: Sequence[int], total: int) -> int:
 
 
 def _square_images(
-    image: InputImage, request: GenerationRequest, model: ModelConfig, size: SizeChoice
+    image: InputImage, mask: InputImage | None, model: ModelConfig, size: SizeChoice
 ) -> tuple[CallImages, list[Notice]]:
     """As DALL·E 2 needs them: the image as a square PNG with alpha, and its mask in the same layout."""
     from ..images.inputs import size_of
@@ -189,12 +248,12 @@ def _square_images(
     notices = []
     if max(shown.width, shown.height) > edge:
         notices.append(Notice("image_downscaled", f"{image.name} was scaled down to fit a square of {edge}x{edge}."))
-    if request.mask is None:
+    if mask is None:
         return CallImages(init_image=square), notices
-    with _naming(request.mask):
-        inside = square_mask(request.mask.data, shown, edge=edge)
+    with _naming(mask):
+        inside = square_mask(mask.data, shown, edge=edge)
         alpha = alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
-    return CallImages(init_image=square, mask=_call_image(request.mask, alpha, "image/png")), notices
+    return CallImages(init_image=square, mask=replace(_call_image(mask, alpha, "image/png"), area=mask.data)), notices
 
 
 def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:
@@ -207,4 +266,4 @@ def _naming(image: InputImage) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise InvalidRequestError(f"{image.name}: {error}", remedy="Use another file.") from None
+        raise InvalidRequestError(f"{image.name}: {error}", remedy=error.remedy or "Use another file.") from None

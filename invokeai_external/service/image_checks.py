@@ -67,14 +67,14 @@ def arrived_images(
 
 def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:
     """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance."""
-    if request.init_image is None or request.mask is None:
+    if request.init_image is None or call.mask is None or call.mask.area is None:
         return FinishedImage(arrived.data, arrived.info.mime_type, arrived.info.size, composited=False)
     original, data = request.init_image.data, arrived.data
     try:
         size = size_of(original)
         if call.model.input_images.square_rgba:
             data = from_square(data, size)
-        made = composite(original, data, request.mask.data, feather=limits.mask_feather_px)
+        made = composite(original, data, call.mask.area, feather=limits.mask_feather_px)
     except ImageError as error:
         raise _broken(error) from None
     return FinishedImage(made, "image/png", size, composited=True)

@@ -5,52 +5,55 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..regular_files import make_readable, take_names, temporary_file
+from ..regular_files import make_readable, read_regular_file, take_names, temporary_file
 from ..request import InputImage
 from ..result import GeneratedImage
 
 __all__ = ["read_image", "read_mask", "save_image"]
+
+_LARGEST_INPUT = 256_000_000
+"""In bytes: no provider accepts a fifth of it, and an uncompressed image of 64 million pixels has as many."""
 
 
 def read_image(path: str | os.PathLike[str]) -> InputImage:
     """An image file as an input of a request.
 
     Raises:
-        InvalidRequestError: The file cannot be read.
+        InvalidRequestError: The file cannot be read, is not a regular file, or is larger than 256 MB.
     """
     file = Path(path)
     try:
-        return InputImage(file.read_bytes(), file.name)
+        return InputImage(read_regular_file(file, _LARGEST_INPUT), file.name)
     # A path with a zero byte is a ValueError.
     except (OSError, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or "no such file"
         raise InvalidRequestError(f"{file} cannot be read: {why}.", remedy="Check the path of the image.") from None
 
 
-def read_mask(path: str | os.PathLike[str], *, marks: Literal["white", "black"] = "white") -> InputImage:
+def read_mask(path: str | os.PathLike[str], *, marks: str = "white") -> InputImage:
     """A mask file as an input of a request.
 
     Args:
-        path: The file. If it has transparency, the transparent part is to be changed.
-        marks: Without transparency, whether the white or the black part is to be changed.
+        path: The file.
+        marks: What marks the part to be changed. ``white``: the transparent part, or without transparency the white
+            one. ``black``: the black part, as in Invoke's masks; transparency does not count. Any other colour, by its
+            name or as ``#rrggbb``: the pixels that have it, about.
 
     Raises:
-        InvalidRequestError: The file cannot be read, or it marks nothing.
+        InvalidRequestError: The file cannot be read, there is no such colour, or the file marks nothing or everything.
     """
     # Pillow takes a while to load, and few requests have a mask.
     from ..images.errors import ImageError
-    from ..images.masks import mask_from_black, mask_from_file
+    from ..images.painted_masks import mask_from_color
 
     file = read_image(path)
     try:
-        if marks == "black":
-            return InputImage(mask_from_black(file.data), file.name, marks="black")
-        return InputImage(mask_from_file(file.data), file.name)
+        data = mask_from_color(file.data, marks)
     except ImageError as error:
-        raise InvalidRequestError(f"{path}: {error}", remedy="Use a different mask file.") from None
+        raise InvalidRequestError(f"{path}: {error}", remedy=error.remedy or "Use a different mask file.") from None
+    return InputImage(data, file.name, marks=None if marks == "white" else marks, original_sha256=file.sha256)
 
 
 def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: bool) -> None:

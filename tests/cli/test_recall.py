@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 import shlex
 import unicodedata
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from PIL import Image
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.cli.recalled_arguments import recall_command
+from invokeai_external.images import metadata_files
 from invokeai_external.images.text_chunks import embed_text
 from invokeai_external.providers import catalog
 
@@ -224,6 +225,7 @@ def test_generate_has_a_flag_for_every_option_of_the_catalogue() -> None:
         ({"model": {"key": "openai-gpt-image-2"}, "external": {**OURS, "mask": {"name": "m.png"}}}, True),
         ({"model": {"key": "external:openai:gpt-image-2"}, "external": {**OURS, "mask": {"name": "m.png"}}}, False),
         ({"model": {"key": "x"}, "external": {**OURS, "mask": {"name": "m.png", "marks": "white"}}}, False),
+        ({"model": {"key": "x"}, "external": {**OURS, "mask": {"name": "m.png", "marks": "; rm"}}}, False),
         ({"model": {"key": "x"}, "external": OURS}, False),
     ],
 )
@@ -260,6 +262,26 @@ def test_a_mask_in_black_changes_what_its_complement_in_white_changes(
     assert made["white"] == made["black"]
 
 
-def test_another_color_of_a_mask_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", "x", "--mask-color", "red", "--sandbox"]) == 2
-    assert re.search("white.*black", capsys.readouterr().err)
+def test_a_color_of_a_mask_is_recalled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, mask = tmp_path / "base.png", tmp_path / "mask.png"
+    Image.new("RGB", (64, 64), "grey").save(base)
+    painted = Image.new("RGB", (64, 64), "grey")
+    painted.paste("red", (0, 0, 32, 32))
+    painted.save(mask)
+    asked = ["generate", "x", "--model", "openai/gpt-image-2", "--init", str(base), "--mask", str(mask), "--sandbox"]
+    assert main([*asked, "--mask-color", "no colour"]) == 2
+    assert "'no colour'" in capsys.readouterr().err
+    assert main(asked) == 2
+    assert "--mask-color" in capsys.readouterr().err
+    assert main([*asked, "--mask-color", "#f00", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "25%" in printed.err
+    path = Path(printed.out.strip())
+    with Image.open(path) as made:
+        assert {made.getpixel((40, 40)), made.getpixel((33, 10))} == {(128, 128, 128)}
+        assert made.getpixel((10, 10)) != (128, 128, 128)
+    recorded = metadata_files.read(path.read_bytes())
+    assert recorded is not None
+    hashed = hashlib.sha256(mask.read_bytes()).hexdigest()
+    assert recorded["external"]["mask"] == {"name": "mask.png", "sha256": hashed, "marks": "#f00"}
+    assert recall_command(recorded)[-5:-1] == ["--mask", "mask.png", "--mask-color", "#f00"]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -49,7 +49,7 @@ class Arguments:
     references: tuple[Path, ...] = ()
     init: Path | None = None
     mask: Path | None = None
-    mask_color: Literal["white", "black"] = "white"
+    mask_color: str = "white"
     markup: Path | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     previews: Path | None = None

@@ -113,7 +113,7 @@ def with_notice_on_images(result: GenerationResult, notice: Notice) -> Generatio
 def _as_json(value: object) -> object:
     """A field of a request as JSON; an image becomes its name, which is part of the metadata, and its hash."""
     if isinstance(value, InputImage):
-        return [value.name, value.sha256]
+        return [value.name, hashlib.sha256(value.data).hexdigest()]
     if isinstance(value, tuple):
         return [_as_json(item) for item in value]
     if isinstance(value, Mapping):
