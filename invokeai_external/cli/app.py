@@ -280,7 +280,9 @@ def generate(
 @models_app.callback()
 def models(
     context: typer.Context,
-    provider: Annotated[ProviderName | None, typer.Option(help="List the models of this provider only.")] = None,
+    provider: Annotated[
+        ProviderName | None, typer.Option(help="List the models of this provider only.", case_sensitive=False)
+    ] = None,
     all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
     json: Json = False,
     root: Root = None,
@@ -302,7 +304,9 @@ def show_model(
 
 @models_app.command("check", short_help="Compare a provider's list of models with the catalogue; costs nothing.")
 def check_models(
-    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider to ask.")],
+    provider: Annotated[
+        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider to ask.", case_sensitive=False)
+    ],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask the built-in sandbox.")] = False,
     json: Json = False,
     root: Root = None,
@@ -366,7 +370,9 @@ def undelivered(json: Json = False, root: InvokeRoot = None) -> None:
 
 @keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
 def keys_set(
-    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
+    provider: Annotated[
+        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
+    ],
     root: Root = None,
 ) -> None:
     """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
@@ -381,7 +387,9 @@ def keys_list(json: Json = False, root: Root = None) -> None:
 
 @keys_app.command("test", short_help="Check that a provider accepts the key; costs nothing.")
 def keys_test(
-    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
+    provider: Annotated[
+        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
+    ],
     json: Json = False,
     root: Root = None,
 ) -> None:
@@ -391,7 +399,9 @@ def keys_test(
 
 @keys_app.command("remove")
 def keys_remove(
-    provider: Annotated[ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.")],
+    provider: Annotated[
+        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
+    ],
     root: Root = None,
 ) -> None:
     """Delete a provider's key from api_keys.yaml."""

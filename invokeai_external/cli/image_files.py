@@ -136,8 +136,9 @@ def _writable(folder: Path, flag: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise InvalidRequestError(
-            f"Images cannot be saved in {folder}: {error.strerror}.", remedy=f"Specify another folder with {flag}."
+            f"Images cannot be saved in {folder}: {why}.", remedy=f"Specify another folder with {flag}."
         ) from None
     return folder
 

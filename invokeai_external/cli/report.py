@@ -14,6 +14,7 @@ import typer
 
 from ..errors import ExternalError, RequestError
 from ..result import Notice
+from ..transport.redaction import redacted
 from ..untrusted_text import printable
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
@@ -89,7 +90,8 @@ def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int
         as_json: Print it as JSON.
         root: What was given with ``--root``.
     """
-    known = with_root(_as_known(error), root)
+    # A key may have been written in any place of the command.
+    known = redacted(with_root(_as_known(error), root), key="")
     code = WRONG_USAGE if isinstance(known, RequestError) else PROVIDER_FAILED
     if as_json and not isinstance(known, OutputError):
         with suppress(OutputError):
@@ -106,10 +108,27 @@ def _as_known(error: Exception) -> ExternalError:
     if isinstance(error, ExternalError):
         return error
     if isinstance(error, typer.TyperException):
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else PROGRAM
-        return UsageError(error.format_message(), remedy=f"See: {command} --help")
+        return _usage_error(error)
     raise error
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else PROGRAM
+    remedy = f"See: {command} --help"
+    # It may list the values of a choice line by line.
+    message = " ".join(error.format_message().split())
+    if "unexpected extra argument" in message:
+        remedy = _TOO_MANY_ARGUMENTS.get(command.removeprefix(f"{PROGRAM} "), remedy)
+    return UsageError(message, remedy=remedy)
+
+
+_TOO_MANY_ARGUMENTS = {
+    "generate": "Put the prompt in quotes, and repeat --ref for each reference image.",
+    "keys set": "Write no key into a command, which is kept in your shell's history: leave it out, and paste it when "
+    "you are asked.",
+}
+"""What to do about arguments that a command does not have."""
 
 
 class UsageError(RequestError):

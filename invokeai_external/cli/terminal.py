@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-__all__ = ["fitted", "print_table", "width_of"]
+__all__ = ["fitted", "print_facts", "print_table", "width_of"]
 
 _WITHOUT_TERMINAL = 230
 """In columns: more than any table needs."""
@@ -19,8 +19,8 @@ _GAP = 2
 
 _PIECE = re.compile(
     r"""
-    '(?:invokeai-external|pip)\ [^']*'                                 # a command in quotes
-    | (?<=:\ )(?:invokeai-external|pip|git)\ .*?(?=\ or:|\.\ |$)  # a command after a colon
+    '(?:invokeai-external|pip)\ [^']*'\S*                            # a command in quotes
+    | (?<=:\ )(?:invokeai-external|pip|git)\ .*?(?=\ or:|\.\ |$)\S*  # a command after a colon
     | \S+
     """,
     re.VERBOSE,
@@ -74,7 +74,7 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     """
     width = width_of(sys.stdout)
     longest = {
-        heading: max(_columns(word) for row in rows for word in f"{heading} {row[heading]}".split())
+        heading: max((_columns(word) for row in rows for word in f"{heading} {row[heading]}".split()), default=0)
         for heading in (rows[0] if rows else ())
     }
     if width and sum(longest.values()) + _GAP * (len(longest) - 1) > width:
@@ -92,9 +92,20 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     Console(width=width or _WITHOUT_TERMINAL).print(table)
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values on standard output, one pair a line; in two columns if the terminal is wide enough."""
+    width = width_of(sys.stdout)
+    indent = max(_columns(name) for name, _ in facts) + _GAP
+    for name, value in facts:
+        if width and width < 2 * indent:
+            print(fitted(f"{name}: {value}", width, indent=2))
+        else:
+            print(fitted(f"{name:<{indent}}{value}", width, indent))
+
+
 def _paragraphs(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[str]:
     for row in rows:
         (_, first), *others = row.items()
         yield fitted(first, width)
         for heading, cell in others:
-            yield fitted(f"  {heading}: {cell}", width, indent=4)
+            yield fitted(f"  {heading}: {cell}" if heading else f"  {cell}", width, indent=4)

@@ -32,7 +32,7 @@ COMMAND = "invokeai-external keys set openai --root '/my root'"
         ("one\ntwo three", 6, "one\ntwo\n  three"),
         (f"To set it, run: {COMMAND}", 20, f"To set it, run:\n  {COMMAND}"),
         (f"Run '{COMMAND[:33]}' now.", 20, f"Run\n  '{COMMAND[:33]}'\n  now."),
-        ("Run: pip install 'a[b]'. Or do not.", 20, "Run:\n  pip install 'a[b]'\n  . Or do not."),
+        ("Run: pip install 'a[b]'. Or do not.", 20, "Run:\n  pip install 'a[b]'.\n  Or do not."),
         ("", 9, ""),
     ],
 )
@@ -61,7 +61,16 @@ def shown(width: int, *arguments: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize(
-    "command", ["keys list", "doctor", "generate x --size big", "demo --out {out}", "keys test openai"]
+    "command",
+    [
+        "models",
+        "models show gpt-image-2",
+        "keys list",
+        "doctor",
+        "generate x --size big",
+        "demo --out {out}",
+        "keys test openai",
+    ],
 )
 def test_no_word_is_broken(width: int, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")

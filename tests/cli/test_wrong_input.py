@@ -35,11 +35,33 @@ WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("previews", ["generate", "x", "--previews", "text.txt/below"], "invalid_request", ["--previews"]),
     ("usage", ["generate", "x", "--siez", "1x1"], "usage", ["--siez", "invokeai-external generate --help"]),
     ("not a number", ["generate", "x", "-n", "two"], "usage", ["two", "invokeai-external generate --help"]),
+    ("prompt without quotes", ["generate", "a", "red", "fox"], "usage", ["red fox", "quotes"]),
+    ("choice", ["models", "--provider", "google"], "usage", ["'gemini', 'openai'"]),
     ("no command", ["gnerate"], "usage", ["gnerate", "invokeai-external --help"]),
     ("recall nothing", ["recall", "missing.png"], "invalid_request", ["missing.png"]),
     ("recall a text", ["recall", "text.txt"], "invalid_request", ["text.txt"]),
     ("recall an image without settings", ["recall", "plain.png"], "invalid_request", ["plain.png"]),
 ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["keys", "set", "openai", "sk-proj-0123456789abcdef"],
+        ["generate", "x", "--model", "sk-proj-0123456789abcdef"],
+        ["generate", "x", "--sk-proj-0123456789abcdef"],
+        ["recall", "sk-proj-0123456789abcdef"],
+    ],
+)
+def test_a_key_in_a_command_is_not_repeated(arguments: list[str], run: Any) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert "0123456789abcdef" not in result.stderr
+    assert "0123456789abcdef" not in run(*arguments, "--json").stdout
+
+
+def test_the_case_of_a_provider_does_not_matter(run: Any) -> None:
+    assert run("models", "--provider", "OpenAI").stdout == run("models", "--provider", "openai").stdout
 
 
 COMMANDS_WITH_A_ROOT = ["models", "keys list", "keys test openai", "doctor", "undelivered", "install", "generate x"]

@@ -7,9 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices
 from ...pricing.tokens import qualities_of
 from ...providers.registry import Registry
@@ -17,7 +14,8 @@ from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices
 from ...sizing import SizeChoice
 from .. import report
 from ..common import settings
-from .models import model_object, output_console, price_of, sizes_of, status_of
+from ..terminal import print_facts, print_table
+from .models import model_object, price_of, sizes_of, status_of
 
 __all__ = ["has_bounds", "price_rows", "run"]
 
@@ -36,7 +34,7 @@ def run(reference: str, *, as_json: bool, root: Path | None) -> None:
     if as_json:
         report.print_json({**model_object(found.model), **_price_fields(found.model)})
     else:
-        _print_page(found.model, output_console())
+        _print_page(found.model)
 
 
 def _price_fields(model: ModelConfig) -> dict[str, Any]:
@@ -56,22 +54,18 @@ def _price_fields(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _print_page(model: ModelConfig, console: Console) -> None:
-    console.print(f"{model.reference}: {model.name}", markup=False, highlight=False)
-    console.print(model.description, markup=False, highlight=False)
-    console.print()
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in _facts(model):
-        facts.add_row(name, value)
-    console.print(facts)
-    console.print()
-    console.print(_price_table(model))
+def _print_page(model: ModelConfig) -> None:
+    report.show(f"{model.reference}: {model.name}")
+    report.show(model.description, indent=0)
+    print()
+    print_facts(list(_facts(model)))
+    print()
+    report.show("USD per image, at most:" if has_bounds(model) else "USD per image:")
+    print_table(_price_table(model))
     if model.sources:
-        console.print("\nSources:", highlight=False)
+        print("\nSources:")
         for source in model.sources:
-            console.print(f"- {source}", markup=False, highlight=False)
+            report.show(f"- {source}")
 
 
 def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
@@ -128,14 +122,9 @@ def _prices_text(prices: Prices) -> str:
     return "; ".join(parts)
 
 
-def _price_table(model: ModelConfig) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("USD per image, at most" if has_bounds(model) else "USD per image")
-    for quality in qualities_of(model):
-        table.add_column(quality or "", justify="right")
-    for sizes, prices in price_rows(model, digits=4):
-        table.add_row(sizes, *prices)
-    return table
+def _price_table(model: ModelConfig) -> list[dict[str, str]]:
+    headings = ("Size", *(quality or "" for quality in qualities_of(model)))
+    return [dict(zip(headings, (sizes, *prices), strict=True)) for sizes, prices in price_rows(model, digits=4)]
 
 
 def has_bounds(model: ModelConfig) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from ...pricing.estimate import price_range
 from ...providers.registry import Registry
@@ -16,8 +13,9 @@ from ...providers.schema import ModelConfig
 from ...sizing import FixedSizing, FlexibleSizing
 from .. import report
 from ..common import settings
+from ..terminal import print_table, width_of
 
-__all__ = ["model_object", "output_console", "price_of", "run", "sizes_of", "status_of"]
+__all__ = ["model_object", "price_of", "run", "sizes_of", "status_of"]
 
 
 _WIDE = 140
@@ -36,33 +34,24 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     if as_json:
         report.print_json([model_object(model) for model in found])
         return
-    console = output_console()
-    console.print(_table(found, details=console.width >= _WIDE))
+    width = width_of(sys.stdout)
+    print_table([_cells(model, details=width is None or width >= _WIDE) for model in found])
 
 
-def output_console() -> Console:
-    """Standard output, as wide as the terminal; without a terminal, lines are not wrapped."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
-def _table(models: Sequence[ModelConfig], *, details: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
-    columns: dict[str, Callable[[ModelConfig], str]] = {
-        "Model": lambda model: model.reference,
-        "Status": status_of,
-        "Sizes": sizes_of,
-        "USD per image": price_of,
+def _cells(model: ModelConfig, *, details: bool) -> dict[str, str]:
+    cells = {
+        "Model": model.reference,
+        "Status": status_of(model),
+        "Sizes": sizes_of(model),
+        "USD per image": price_of(model),
     }
     if details:
-        columns["From"] = lambda model: ", ".join(model.modes)
-        columns["Input images"] = lambda model: str(model.input_images.max_count or "-")
-        columns["Seed"] = lambda model: "yes" if model.seed else "no"
-    for heading in columns:
-        table.add_column(heading, no_wrap=heading == "Model")
-    for model in models:
-        table.add_row(*(cell(model) for cell in columns.values()))
-    return table
+        cells |= {
+            "From": ", ".join(model.modes),
+            "Input images": str(model.input_images.max_count or "-"),
+            "Seed": "yes" if model.seed else "no",
+        }
+    return cells
 
 
 def status_of(model: ModelConfig) -> str:
