@@ -38,7 +38,8 @@ def test_the_metadata_of_a_panel_graph_recalls_its_settings(invoke: Invoke, sand
     assert metadata["model"] == identifier(model)
     assert (metadata["width"], metadata["height"]) == (1024, 1024)
     assert metadata.get("seed") == (7 if model["capabilities"]["supports_seed"] else None)
-    assert metadata["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": "image/png"}
+    received = {"openai": "image/png", "gemini": "image/jpeg"}[model["provider_id"]]
+    assert metadata["external"]["received"] == {"width": 1024, "height": 1024, "mime_type": received}
 
 
 def test_the_metadata_of_a_workflow_recalls_its_settings(invoke: Invoke, sandbox: Sandbox, model: Json) -> None:
