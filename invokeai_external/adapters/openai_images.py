@@ -156,7 +156,14 @@ class OpenAIImagesAdapter:
     def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
         fields = error_fields(response)
         known = self._known_error(fields, response.status, response, call)
-        return known or error_for_status(self.provider, fit_to_show(fields.get("message")), response, call)
+        if known:
+            return known
+        # OpenAI says so of a model that has ended with 400; 404 means the same, and not only with OpenAI.
+        message = text_of(fields.get("message")) or ""
+        is_gone = response.status == 400 and fields.get("param") == "model" and "does not exist" in message
+        named = replace(response, status=404) if is_gone else response
+        error = error_for_status(self.provider, fit_to_show(fields.get("message")), named, call)
+        return error.replace(status=response.status)
 
     def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
         """The error in an event, or in a response that calls itself a success; None if it is not a known one."""

@@ -34,9 +34,9 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/openai")
 
-_PREVIEWS_IN_TIME = {"low": 1, "medium": 2}
-"""The most partial images that come before the finished one, by quality. That fewer come than requested is from
-recorded traffic, how many is a guess."""
+_PREVIEWS_IN_TIME = {"low": 2, "medium": 2}
+"""The most partial images that come before the finished one, by quality. That fewer may come than requested is from
+recorded traffic; which requests that are is a guess."""
 
 _FIRST_BLOCKS = 64
 """How many blocks the longer edge of the first partial image has; each next one has twice as many."""

@@ -111,6 +111,20 @@ class ImageCall:
     seed: int = 0
 
 
+def _served(model: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
+    """The config of a model that makes images; raises Refusal if it is unknown, or has ended (recorded traffic)."""
+    config = find_model("openai", model)
+    if config and not serves(config):
+        raise openai_error(
+            400,
+            f"The model '{model}' does not exist.",
+            kind="image_generation_user_error",
+            param="model",
+            code="invalid_value",
+        )
+    return refuse_retired(model, config, serves=serves)
+
+
 def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
     """The model's config; raises 404 if the model is unknown or no longer served."""
     if config is None:
@@ -169,7 +183,7 @@ def _read(
     model = _text(given, "model")
     if not model:
         raise missing_parameter("model")
-    config = refuse_retired(model, find_model("openai", model), serves=serves)
+    config = _served(model, serves=serves)
     _check_names(given, uploads, config, known, editing=editing)
     prompt = _prompt(given, config)
     quality = _quality(given, config, model)

@@ -105,8 +105,8 @@ def rate_limit_headers(fault: Fault) -> dict[str, str]:
 
 
 def wait_sentence(fault: Fault) -> str:
-    """The sentence that says how long to wait, if that is the form of the fault; otherwise empty."""
-    return f"Please try again in {fault.number('seconds'):g}s. " if fault.text("form") == "words" else ""
+    """The sentence that says how long to wait, if that is the form of the fault; otherwise empty (recorded traffic)."""
+    return f"Please try again after {fault.number('seconds'):g} seconds. " if fault.text("form") == "words" else ""
 
 
 def has_unreadable_images(fault: Fault | None) -> bool:

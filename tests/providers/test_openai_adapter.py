@@ -73,7 +73,7 @@ FIVE_OPTIONS = {"quality": "high", "background": "opaque", "moderation": "low", 
             "dall-e-2",
             Size(512, 512),
             {"quality": "standard", "style": "vivid", "output_format": "webp"},
-            {"n": 2, "size": "512x512", "quality": "standard", "response_format": "b64_json"},
+            {"n": 2, "size": "512x512", "response_format": "b64_json"},
         ),
         # Ids that the catalogue does not know speak the dialect of their family.
         ("gpt-image-2.5-flare-2026-09-08", None, {"style": "vivid"}, {"n": 2}),
@@ -453,6 +453,11 @@ FAILURES = [
         "unknown model", 404, NOT_FOUND, RejectedRequestError, "rejected",
         ("OpenAI", "gpt-image-2", "The model does not exist or you do not have access to it."), ("base URL",),
         action="check_model",
+    ),
+    Failure(
+        "retired model, as OpenAI says it", 400,
+        {"error": {"message": "The model 'dall-e-3' does not exist.", "param": "model", "code": "invalid_value"}},
+        ModelRetiredError, "model_retired", ("DALL·E 3", "2026-05-12"), ("gpt-image-2 ",), model="openai/dall-e-3",
     ),
     Failure(
         "retired model", 404, NOT_FOUND, ModelRetiredError, "model_retired",

@@ -17,7 +17,13 @@ import pytest
 
 from invokeai_external.adapters.base import Answer
 from invokeai_external.adapters.find import adapter_of
-from invokeai_external.errors import ContentBlockedError, ProviderError, QuotaError, RateLimitedError
+from invokeai_external.errors import (
+    ContentBlockedError,
+    ModelRetiredError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+)
 from invokeai_external.providers.registry import Registry
 from invokeai_external.result import Usage
 
@@ -133,7 +139,7 @@ RECORDED: Mapping[str, Recorded] = {
             "quality": "low",
             "size": "1536x864",
             "stream": True,
-            "partial_images": 2,
+            "partial_images": 3,
         },
         response=[
             {
@@ -148,6 +154,17 @@ RECORDED: Mapping[str, Recorded] = {
                 "sequence_number": 0,
             },
             {
+                "type": "image_generation.partial_image",
+                "b64_json": PNG,
+                "partial_image_index": 1,
+                "created_at": 1779000000,
+                "background": "opaque",
+                "output_format": "png",
+                "quality": "low",
+                "size": "1536x864",
+                "sequence_number": 1,
+            },
+            {
                 "type": "image_generation.completed",
                 "b64_json": PNG,
                 "created_at": 1779000000,
@@ -155,13 +172,29 @@ RECORDED: Mapping[str, Recorded] = {
                 "output_format": "png",
                 "quality": "low",
                 "size": "1536x864",
-                "usage": openai_usage(11, 0, 220),
-                "sequence_number": 1,
+                "usage": openai_usage(11, 0, 320),
+                "sequence_number": 2,
             },
         ],
         model="openai/gpt-image-2",
-        usage=usage_of(11, 0, 0, 220, 231),
-        previews=1,
+        usage=usage_of(11, 0, 0, 320, 331),
+        previews=2,
+    ),
+    "a model that has ended does not exist": Recorded(
+        path=GENERATIONS,
+        body={"model": "dall-e-3", "prompt": "a red fox"},
+        response={
+            "error": {
+                "message": "The model 'dall-e-3' does not exist.",
+                "type": "image_generation_user_error",
+                "param": "model",
+                "code": "invalid_value",
+            }
+        },
+        model="openai/dall-e-3",
+        status=400,
+        error=ModelRetiredError,
+        facts={"status": 400},
     ),
     "moderation_blocked says at which stage": Recorded(
         path=GENERATIONS,
@@ -315,6 +348,10 @@ def test_the_sandbox_sends_the_same(recorded: Recorded, http: httpx.Client, queu
     status, sent = sent_by_the_sandbox(http, recorded, queue_fault)
     assert status == recorded.status
     assert in_order(sent) == in_order(recorded.response)
+    if recorded.status >= 400:
+        # What decides which error it is.
+        words = {name: text for name, text in recorded.response["error"].items() if name in ("type", "code", "status")}
+        assert words.items() <= sent["error"].items()
 
 
 def in_order(response: Json) -> Json:

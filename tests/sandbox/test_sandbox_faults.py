@@ -188,7 +188,7 @@ class TestErrors:
         for provider in PROVIDERS:
             queue_fault(provider, "rate_limited", form="words", seconds=0.25)
             response = call(http, provider)
-            assert "Please try again in 0.25s." in response.json()["error"]["message"]
+            assert "Please try again after 0.25 seconds." in response.json()["error"]["message"]
             assert not [name for name in response.headers if "retry" in name]
 
     def test_no_credit_left(self, http: httpx.Client, queue_fault: QueueFault) -> None:

@@ -138,7 +138,7 @@ class TestLog:
         assert self.openai(http, n=2) == {"usd": 0.01187, "tokens": tokens, "searches": 0}
 
     def test_a_stream_bills_the_previews_that_come(self, http: httpx.Client) -> None:
-        assert self.openai(http, stream=True, partial_images=3)["tokens"]["previews"] == 100
+        assert self.openai(http, stream=True, partial_images=3)["tokens"]["previews"] == 200
         assert self.openai(http, stream=True, partial_images=3, quality="high")["tokens"]["previews"] == 300
 
     def test_an_edit_bills_its_images_for_each_image_made(

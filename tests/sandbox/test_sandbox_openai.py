@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import io
 import json
 from collections.abc import Iterator
@@ -301,12 +302,28 @@ class TestRefusals:
         old = edit(http, [("image", image_file), ("markup", mask_file)], model="gpt-image-2")
         assert error(old) == ("invalid_value", "markup")
 
-    @pytest.mark.parametrize(
-        "model", ["gpt-image-99", "gpt-image-2-2026", "gemini-3-pro-image", "dall-e-3", "gpt-image-1"]
-    )
+    @pytest.mark.parametrize("model", ["gpt-image-99", "gpt-image-2-2026", "gemini-3-pro-image"])
     def test_models(self, http: httpx.Client, model: str) -> None:
         assert error(generate(http, model=model), 404) == ("model_not_found", None)
         assert error(http.get(f"/openai/v1/models/{model}"), 404) == ("model_not_found", None)
+
+    @pytest.mark.parametrize("model", ["dall-e-3", "dall-e-2", "gpt-image-1"])
+    def test_models_that_have_ended(self, http: httpx.Client, image_file: Any, model: str) -> None:
+        assert error(generate(http, model=model)) == ("invalid_value", "model")
+        assert error(edit(http, [("image", image_file)], model=model)) == ("invalid_value", "model")
+        assert error(http.get(f"/openai/v1/models/{model}"), 404) == ("model_not_found", None)
+
+    def test_a_model_ends_after_its_last_day(self) -> None:
+        def served(day: datetime.date) -> bool:
+            app = create_app(today=lambda: day)
+            with TestClient(app, headers={"Authorization": "Bearer sk-test"}) as client:
+                listed = "gpt-image-1.5" in [model["id"] for model in client.get("/openai/v1/models").json()["data"]]
+                made = client.post(GENERATIONS, json={"model": "gpt-image-1.5", "prompt": "x", "quality": "low"})
+                assert listed is (made.status_code == 200)
+                return listed
+
+        assert served(datetime.date(2026, 12, 1))
+        assert not served(datetime.date(2026, 12, 2))
 
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"null"])
     def test_bodies_that_are_not_objects(self, http: httpx.Client, content: bytes) -> None:
@@ -495,7 +512,7 @@ def test_the_framing_of_a_stream(http: httpx.Client) -> None:
         assert (content["type"], content["sequence_number"]) == (f"image_generation.{name}", number)
 
 
-@pytest.mark.parametrize(("quality", "come"), [("low", 1), ("medium", 2), ("high", 3), ("max", 3)])
+@pytest.mark.parametrize(("quality", "come"), [("low", 2), ("medium", 2), ("high", 3), ("max", 3)])
 def test_fewer_previews_than_requested_may_come(http: httpx.Client, quality: str, come: int) -> None:
     body = {"model": NEWEST, "prompt": "x", "quality": quality, "stream": True, "partial_images": 3}
     events = [
