@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external.transport.sse import EventReader
+from invokeai_external.transport.sse import EventReader, is_stream
 
 
 def events_of(*chunks: bytes) -> list[bytes]:
@@ -43,6 +43,13 @@ def events_of(*chunks: bytes) -> list[bytes]:
         (b"data: one\n\ndata: cut o", [b"one", b"cut o"]),
         (b"data\ndata:\ndata: \ndata: three\n\n", [b"\n\n\nthree"]),
         (b"database: no\n\ndat\n\n", []),
+        # JSON without data: before it, in the middle of a stream, on one line or on several.
+        (b'data: one\n\n{"error": 1}\n', [b"one", b'{"error": 1}']),
+        (b'data: one\n\n{"error": 1}', [b"one", b'{"error": 1}']),
+        (b'data: one\n{"error": 1}\n\n', [b"one", b'{"error": 1}']),
+        (b'[{\r\n "data": 1,\r\n  data: 2\r\n}]\r\n\r\ndata: one\n\n', [b'[{\n "data": 1,\n  data: 2\n}]', b"one"]),
+        (b'{"error": 1}\ndata: one\n\n', [b'{"error": 1}', b"one"]),
+        (b'{"error": 1}\n\n"error": 2\n', [b'{"error": 1}']),
     ],
     ids=repr,
 )
@@ -82,6 +89,34 @@ def test_it_knows_whether_the_last_line_has_ended(stream: bytes) -> None:
     assert reader.is_in_line
     list(reader.feed(b"\n"))
     assert not reader.is_in_line
+
+
+@pytest.mark.parametrize(
+    ("start", "in_events", "in_json"),
+    [
+        (b"data: {}", True, True),
+        (b"event: x", True, True),
+        (b"id: 1\n", True, True),
+        (b"retry: 5", True, True),
+        (b": ping", True, True),
+        (b"\xef\xbb\xbf\n data: x", True, True),
+        (b'{"data"', False, False),
+        (b"  \n[", False, False),
+        (b"<html>", True, False),
+        (b"detail: none", True, False),
+        (b"iVBORw0K", True, False),
+        # Too short to tell.
+        (b"", None, None),
+        (b" \n\r\n", None, None),
+        (b"d", True, None),
+        (b"event", True, None),
+        (b"x", True, False),
+    ],
+)
+def test_a_body_is_what_its_start_says(start: bytes, in_events: bool | None, in_json: bool | None) -> None:
+    """``in_events`` if its media type is that of a stream, ``in_json`` if it is another one."""
+    assert is_stream(start, is_said_to_be=True) is in_events
+    assert is_stream(start, is_said_to_be=False) is in_json
 
 
 def test_the_data_of_an_image_are_unchanged() -> None:

@@ -13,9 +13,12 @@ The fields are those of OpenAI's and Google's ``error`` object; in every dialect
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
+from ..transport.sse import EventReader, is_stream
 from ..untrusted_number import whole_number
 from .fields import document_of
 
@@ -41,7 +44,7 @@ def error_fields(response: HttpResponse) -> Mapping[str, Any]:
     try:
         body = document_of(response)
     except ValueError:
-        return _plain_text(response)
+        return _in_events(response) or _plain_text(response)
     return _read(body)
 
 
@@ -115,9 +118,25 @@ def _placed(value: Mapping[str, Any], text: object) -> object:
     return f"{'.'.join(str(step) for step in place[:_DEEPEST])}: {text}"
 
 
+def _in_events(response: HttpResponse) -> Mapping[str, Any]:
+    """The fields of the first error in a stream of events, as servers send that write every response as one."""
+    if not is_stream(response.body, is_said_to_be=False):
+        return {}
+    reader, event = EventReader(), b""
+    for data in (*reader.feed(response.body[:_LONGEST_TEXT]), *reader.end()):
+        if data is not None:
+            event += data
+            continue
+        with suppress(ValueError):
+            if fields := error_in(load(event)):
+                return fields
+        event = b""
+    return {}
+
+
 def _plain_text(response: HttpResponse) -> Mapping[str, Any]:
     """A body that is neither JSON nor HTML, as the message of an error."""
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = response.media_type
     is_text = media_type == "text/plain" or (not response.is_success and media_type in ("", "application/json"))
     body = response.body[:_LONGEST_TEXT].strip()
     if not is_text or not body or body.startswith(_NOT_TEXT) or b"\0" in body:

@@ -116,7 +116,11 @@ class GeminiAdapter:
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
-        return self._answer(mapping(parse_json(self.provider, response, call)), response, call)
+        body = parse_json(self.provider, response, call)
+        if isinstance(body, list):
+            # Without alt=sse, which gateways may drop, a stream is a list.
+            return self.join_events(mappings(body), response, call)
+        return self._answer(mapping(body), response, call)
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
         body = mapping(parse_json(self.provider, event, call))

@@ -105,14 +105,16 @@ class OpenAIImagesAdapter:
         if kind.endswith(".partial_image"):
             preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
-        if kind.endswith(".completed"):
+        # Some gateways send the whole response in one event, or an image without a type.
+        if kind.endswith(".completed") or any(image.is_readable for image in map(_image, _entries(body))):
             return StreamEvent(body=body, has_image=True, is_last=True, has_usage=True)
         return StreamEvent()
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         if not bodies:
             raise incomplete_stream(self.provider, "", head, call)
-        return self._answer({"data": list(bodies), "usage": bodies[-1].get("usage")}, head, call)
+        entries = [entry for body in bodies for entry in _entries(body)]
+        return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
 
     def refuses_stream(self, response: HttpResponse) -> bool:
         if response.status not in (400, 422):
@@ -281,6 +283,12 @@ def _data_url(image: CallImage) -> dict[str, str]:
 def _file(name: str, stem: str, image: CallImage) -> FilePart:
     # The names of the user's files are private.
     return FilePart(name, f"{stem}.{EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
+
+
+def _entries(body: Mapping[str, Any]) -> Sequence[object]:
+    """The images of an event: its ``data`` if it is a whole response, else the event itself."""
+    entries = body.get("data")
+    return entries if isinstance(entries, list) else [body]
 
 
 def _image(entry: object) -> AnswerImage:

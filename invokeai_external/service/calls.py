@@ -142,11 +142,7 @@ class Caller:
 
         async def once(attempt: int) -> Reply:
             on_progress(Sending(call=position.call, calls=position.calls, attempt=attempt))
-            if call.previews:
-                answer, response = await self._streamed(adapter, call, request, headers, show)
-            else:
-                response = await self._transport.send(request, headers)
-                answer = await _in_thread_if_large(adapter.parse, response, call)
+            answer, response = await self._sent(adapter, call, request, headers, show)
             return Reply(shown_answer(answer, access.api_key), response)
 
         def on_wait(wait_s: float, error: ProviderError) -> None:
@@ -156,7 +152,7 @@ class Caller:
 
         return await self._attempts.run(once, on_wait, provider=adapter.provider.id, model=call.model.reference)
 
-    async def _streamed(
+    async def _sent(
         self,
         adapter: Adapter,
         call: Call,
@@ -164,9 +160,9 @@ class Caller:
         headers: Mapping[str, str],
         show: Callable[[int, bytes, str], None],
     ) -> tuple[Answer, HttpResponse]:
-        """Send a call that asks for a stream, once; ``show`` gets each preview: its number, its bytes, their type.
+        """Send a call once, and read its response: some servers send a stream though they were not asked for one.
 
-        Raises what ``_answered`` does.
+        ``show`` gets each preview that was asked for: its number, its bytes, their type. Raises like ``_answered``.
         """
         bodies: list[Mapping[str, Any]] = []
         heads: list[HttpResponse] = []
@@ -182,7 +178,7 @@ class Caller:
                 bodies.append(event.body)
             has_image, is_last = has_image or event.has_image, is_last or event.is_last
             has_usage = has_usage or event.has_usage
-            for preview in event.previews:
+            for preview in event.previews if call.previews else ():
                 mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
                 if mime_type:
                     show(next(numbers), preview, mime_type)
@@ -202,7 +198,7 @@ class Caller:
             if not has_image and not is_last:
                 raise
             response = heads[0]
-        if adapter.refuses_stream(response):
+        if call.previews and adapter.refuses_stream(response):
             raise _StreamRefusedError
         if not response.is_stream:
             return await _in_thread_if_large(adapter.parse, response, call), response

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -29,6 +29,7 @@ from .messages import HttpRequest, HttpResponse
 from .request_body import InChunks, each, encode_json
 from .response_body import Allowance, body_chunks, check_values
 from .routes import Routes
+from .sse import is_stream as is_stream_of_events
 
 __all__ = ["USER_AGENT", "HttpClient", "Transport"]
 
@@ -52,6 +53,9 @@ _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 1.0
 """How long an idle connection is kept. Many servers close theirs after 5 s (uvicorn, Node.js), some after 2 (gunicorn).
 A request that crosses the close is lost, and it is unknown whether it was read and billed."""
+
+_LONGEST_START = 1 << 12
+"""How many bytes of a body are searched for what it is; they may be spaces."""
 
 _LONGEST_ERROR = 1 << 20
 """How much is read of the body of an error; its status says the most."""
@@ -114,8 +118,9 @@ class Transport:
         Args:
             request: What to send.
             auth_headers: The headers that carry the key.
-            on_event: Called with each event as it arrives, if the response is a successful stream of events; the body
-                of the returned response is then empty. The same limits hold. What it raises ends the call.
+            on_event: Called with each event as it arrives, if the response is a successful stream of events, whatever
+                its media type says; the body of the returned response is then empty. The same limits hold. What it
+                raises ends the call.
 
         Returns:
             The response; ``is_cut_short`` if its JSON is whole and its transfer did not end as announced.
@@ -131,14 +136,18 @@ class Transport:
             built = await self._built(request, auth_headers)
         reader, allowance = BodyReader(), self.allowance()
         begun: HttpResponse | None = None
+        is_stream = False
 
         async def read(response: httpx.Response, head: HttpResponse) -> None:
-            nonlocal begun
+            nonlocal begun, is_stream
             begun = head
-            if on_event and head.is_stream:
-                await read_events(response, head, on_event, allowance)
-                return
             async with aclosing(body_chunks(response, allowance)) as chunks:
+                if on_event:
+                    start, is_stream = await _start_of(chunks, head)
+                    if is_stream:
+                        await read_events(start, chunks, replace(head, is_stream=True), on_event)
+                        return
+                    reader.feed(start)
                 async for chunk in chunks:
                     reader.feed(chunk)
                     check_values(reader.values)
@@ -155,10 +164,10 @@ class Transport:
             raise
         if not head.is_success:
             return head
-        if on_event and head.is_stream:
+        if is_stream:
             if failure:
                 raise failure
-            return head
+            return replace(head, is_stream=True)
         if reader.is_quick:
             return _whole(head, reader, failure)
         # A cancellation does not lose what has arrived.
@@ -312,6 +321,16 @@ async def _without_location(response: httpx.Response) -> None:
 def _head(response: httpx.Response) -> HttpResponse:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpResponse(response.status_code, headers, b"", time.time())
+
+
+async def _start_of(chunks: AsyncIterator[bytes], head: HttpResponse) -> tuple[bytes, bool]:
+    """The start of a body, and whether it is a stream of events."""
+    start, is_said_to_be = b"", head.media_type == "text/event-stream"
+    found: bool | None = None
+    while found is None and len(start) < _LONGEST_START and (chunk := await anext(chunks, None)) is not None:
+        start += chunk
+        found = is_stream_of_events(start, is_said_to_be=is_said_to_be)
+    return start, is_said_to_be if found is None else found
 
 
 def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -17,7 +17,7 @@ from .blobs import BodyReader
 from .bounded_json import is_json
 from .failures import unreadable
 from .messages import HttpResponse
-from .response_body import Allowance, body_chunks, check_values
+from .response_body import check_values
 from .sse import EventReader
 
 __all__ = ["EventHandler", "read_events"]
@@ -44,22 +44,29 @@ _LAST_WORD = b"[DONE]"
 
 
 async def read_events(
-    response: httpx.Response, head: HttpResponse, on_event: EventHandler, allowance: Allowance
+    start: bytes, chunks: AsyncGenerator[bytes, None], head: HttpResponse, on_event: EventHandler
 ) -> None:
-    """Read the events of a body one by one until it ends or the rest of it is not worth waiting for."""
+    """Read the events of a body one by one until it ends or the rest of it is not worth waiting for.
+
+    Args:
+        start: The start of the body, which was already read.
+        chunks: The rest of it.
+        head: The head of the response.
+        on_event: Called with each event.
+    """
     events = _Events(head, on_event)
-    async with aclosing(body_chunks(response, allowance)) as chunks:
-        try:
-            while (chunk := await _next_before(events.deadline, chunks)) is not None:
-                await events.feed(chunk)
-        # The last event may still be whole.
-        except httpx.HTTPError:
+    try:
+        await events.feed(start)
+        while (chunk := await _next_before(events.deadline, chunks)) is not None:
+            await events.feed(chunk)
+    # The last event may still be whole.
+    except httpx.HTTPError:
+        await events.end()
+        raise
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True), suppress(ProviderError):
             await events.end()
-            raise
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), suppress(ProviderError):
-                await events.end()
-            raise
+        raise
     await events.end()
 
 
@@ -84,7 +91,7 @@ class _Events:
         if self._lines > _MOST_LINES:
             raise unreadable(f"has more than {_MOST_LINES:,} lines")
         # A chunk of nothing but line ends takes a hundred times longer than one of an image.
-        size = len(chunk) if lines < _FEW_LINES else _FEW_LINES
+        size = max(len(chunk), 1) if lines < _FEW_LINES else _FEW_LINES
         for start in range(0, len(chunk), size):
             for data in self._stream.feed(chunk[start : start + size]):
                 if data is None:

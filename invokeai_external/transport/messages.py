@@ -51,6 +51,7 @@ class HttpResponse:
         received_at: Seconds since the epoch, to compare dates in the headers with.
         document: The JSON of the body, if its images were decoded while it arrived; they are bytes in it.
         is_cut_short: True if the response is usable although its transfer did not end as announced.
+        is_stream: True for a stream of events, which are not part of ``body``.
     """
 
     status: int
@@ -59,13 +60,13 @@ class HttpResponse:
     received_at: float
     document: object | None = field(default=None, repr=False)
     is_cut_short: bool = False
+    is_stream: bool = False
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
     @property
-    def is_stream(self) -> bool:
-        """True for a stream of events, which are not part of ``body``."""
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return self.is_success and media_type == "text/event-stream"
+    def media_type(self) -> str:
+        """The media type that the response claims to have, in lower case; empty if it has none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["EventReader"]
+__all__ = ["EventReader", "is_stream"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
@@ -13,12 +13,35 @@ _MARK = b"\xef\xbb\xbf"
 
 _DATA = b"data:"
 
+_FIELD = re.compile(rb"(?:data|event|id|retry)?:")
+"""What a stream of events begins with; a colon begins a comment."""
+
+_LONGEST_FIELD = len(b"retry:")
+
+_BLANK = b" \t\r\n"
+
+
+def is_stream(start: bytes, *, is_said_to_be: bool) -> bool | None:
+    """Whether a body is a stream of events, whatever its media type says; None if the start of it is too short to tell.
+
+    Args:
+        start: The start of the body.
+        is_said_to_be: True if its media type is that of a stream.
+    """
+    text = start.removeprefix(_MARK).lstrip(_BLANK)
+    if not text or (len(text) < _LONGEST_FIELD and text[:1] in b":deir" and not is_said_to_be):
+        return None
+    return not text.startswith((b"{", b"[")) if is_said_to_be else _FIELD.match(text) is not None
+
 
 class EventReader:
     """Yields the data of each event, without its name, its id and comments, which no provider needs.
 
     Data are yielded in pieces as they arrive, so that an event with an image is never in memory as a whole. ``None``
     marks the end of an event. Several lines of data are joined by line feeds.
+
+    JSON without ``data:`` before it, which servers send when they fail in the middle of a stream, is an event too: from
+    a line that begins with a bracket to the next empty line or line of data.
     """
 
     def __init__(self) -> None:
@@ -26,6 +49,8 @@ class EventReader:
         """The line so far, until its field is known; then None."""
         self._is_data = False
         self._has_data = False
+        self._is_bare = False
+        """True in JSON without ``data:`` before it."""
         self._after_return = False
         self._is_first_line = True
 
@@ -50,11 +75,15 @@ class EventReader:
 
     def end(self) -> Iterator[None]:
         """The event that the end of the stream completes: some servers forget the empty line after it."""
+        yield from self._end_event()
+
+    def _end_event(self) -> Iterator[None]:
+        self._is_bare = False
         if self._has_data:
             self._has_data = False
             yield None
 
-    def _take(self, part: bytes) -> Iterator[bytes]:
+    def _take(self, part: bytes) -> Iterator[bytes | None]:
         """Take a part of a line."""
         if self._begun is None:
             if self._is_data and part:
@@ -67,12 +96,25 @@ class EventReader:
                 return
         if self._begun.startswith(_DATA) and len(self._begun) > len(_DATA):
             line = self._begun[len(_DATA) :].removeprefix(b" ")
+            if self._is_bare:
+                yield from self._end_event()
             yield from self._begin_data()
             self._begun = None
             if line:
                 yield line
         elif not _DATA.startswith(self._begun):
-            self._begun, self._is_data = None, False
+            yield from self._take_other()
+
+    def _take_other(self) -> Iterator[bytes | None]:
+        """Take the beginning of a line that is not data, unless it is JSON."""
+        line, self._begun = self._begun or b"", None
+        self._is_data = self._is_bare or line.startswith((b"{", b"["))
+        if self._is_data:
+            if not self._is_bare:
+                yield from self._end_event()
+            self._is_bare = True
+            yield from self._begin_data()
+            yield line
 
     def _begin_data(self) -> Iterator[bytes]:
         if self._has_data:
@@ -83,5 +125,5 @@ class EventReader:
         if self._begun in (b"data", _DATA):
             yield from self._begin_data()
         elif self._begun == b"":
-            yield from self.end()
+            yield from self._end_event()
         self._begun, self._is_first_line = b"", False

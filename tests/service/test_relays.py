@@ -11,8 +11,8 @@ import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
-from invokeai_external.errors import NetworkError
-from invokeai_external.result import GenerationResult
+from invokeai_external.errors import NetworkError, RejectedRequestError, UnavailableError
+from invokeai_external.result import GenerationResult, Progress, Received, Sending
 from invokeai_external.service import calls as calls_module
 
 from ..support.raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events
@@ -40,6 +40,12 @@ async def relayed(tmp_path: Path, model: str, *said: Step, previews: int = 0) ->
         assert len(server.requests) == 1
     assert [image.data for image in result.images] == [base64.b64decode(PNG_1X1)]
     return result
+
+
+ANSWER_BODY = json.dumps(ANSWER).encode()
+
+
+WHOLE = candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
 
 
 def is_cut_short(result: GenerationResult) -> bool:
@@ -112,3 +118,80 @@ async def test_heartbeats_lose_no_image(model: str, tmp_path: Path) -> None:
     image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
     said = events(b"", b"keep-alive", b"ping", image, b"", b"keep-alive")
     await relayed(tmp_path, model, said, chunk(b": ping\n\n"), HOLD, previews=1)
+
+
+# What a body is counts, and not what it is said to be.
+
+JSON, EVENTS = "application/json", "text/event-stream"
+IMAGES = {
+    OPENAI: [
+        (ANSWER_BODY, "in one piece"),
+        (b"data: %b\n\n" % COMPLETED, "an event"),
+        (b": ping\n\nevent: image_generation.completed\ndata: %b\n\ndata: [DONE]\n\n" % COMPLETED, "named events"),
+        (b"data: %b\n\n" % ANSWER_BODY, "a whole response in an event"),
+        (b'data: {"b64_json": "%b"}\n\n' % PNG_1X1.encode(), "an event without a type"),
+        (b" \r\n\n%b" % ANSWER_BODY, "behind spaces"),
+    ],
+    GEMINI: [
+        (WHOLE, "in one piece"),
+        (b"data: %b\n\n" % WHOLE, "an event"),
+        (b"\n\ndata: %b\n\ndata: %b\n\n" % (candidate(GEMINI_IMAGE), candidate(finishReason="STOP")), "two events"),
+        (b"[%b,\n%b]" % (candidate(GEMINI_IMAGE), candidate(finishReason="STOP")), "a list"),
+        (b"\n\n\n%b" % WHOLE, "behind spaces"),
+    ],
+}
+
+
+@pytest.mark.parametrize("previews", [0, 1])
+@pytest.mark.parametrize("media_type", [JSON, EVENTS, "text/plain"])
+@pytest.mark.parametrize(("model", "body"), [(model, body) for model, bodies in IMAGES.items() for body, _ in bodies])
+async def test_a_response_is_read_as_what_it_is(
+    model: str, body: bytes, media_type: str, previews: int, tmp_path: Path
+) -> None:
+    said = answer(body, content_type=media_type)
+    assert not is_cut_short(await relayed(tmp_path, model, said, previews=previews))
+    # The same in pieces of one byte: what it is shows late.
+    if len(body) < 1000:
+        pieces = [bytes([byte]) for byte in body]
+        await relayed(tmp_path, model, chunked(*pieces, content_type=media_type), chunk(b""), previews=previews)
+
+
+@MODELS
+async def test_a_stream_that_nobody_asked_for_shows_no_previews(model: str, tmp_path: Path) -> None:
+    thought = {**GEMINI_IMAGE, "thought": True}
+    partial = json.dumps({"type": "image_generation.partial_image", "b64_json": PNG_1X1}).encode()
+    said = events(*([partial, COMPLETED] if model == OPENAI else [candidate(thought), WHOLE]))
+    seen: list[Progress] = []
+    with anyio.fail_after(30), RawServer(said, chunk(b"")) as server:
+        await generate(relay(settings_of(tmp_path), server.url), model, seen=seen)
+    assert [type(event) for event in seen] == [Sending, Received]
+
+
+PRETTY = json.dumps({"error": {"code": 503, "message": "The model is overloaded", "status": "UNAVAILABLE"}}, indent=2)
+
+
+@pytest.mark.parametrize("ends", [b"", b"\n", b"\n\n"])
+@pytest.mark.parametrize("before", [b"", b"data: {}\n\n", b": ping\n\n", b"data: {}\n"])
+@MODELS
+async def test_an_error_behind_the_events_of_a_stream_is_that_error(
+    model: str, before: bytes, ends: bytes, tmp_path: Path
+) -> None:
+    said = chunked(before + PRETTY.encode() + ends, content_type=EVENTS)
+    with anyio.fail_after(30), RawServer(said, chunk(b"")) as server, pytest.raises(UnavailableError) as caught:
+        await generate(relay(settings_of(tmp_path), server.url), model, previews=1)
+    assert "The model is overloaded" in caught.value.message
+    assert len(server.requests) == 1
+
+
+@MODELS
+async def test_an_error_behind_the_image_does_not_lose_it(model: str, tmp_path: Path) -> None:
+    image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE)
+    await relayed(tmp_path, model, events(image), chunk(PRETTY.encode()), chunk(b""), previews=1)
+
+
+@MODELS
+async def test_an_error_response_in_the_form_of_events_is_quoted(model: str, tmp_path: Path) -> None:
+    body = b'event: error\ndata: {"error": {"message": "No such size"}}\n\n'
+    with RawServer(answer(body, 400, content_type=EVENTS)) as server, pytest.raises(RejectedRequestError) as caught:
+        await generate(relay(settings_of(tmp_path), server.url), model)
+    assert caught.value.message.endswith(": No such size.")
