@@ -17,6 +17,7 @@ from invokeai_external.errors import SettingsError
 from invokeai_external.transport.proxies import Proxies, Proxy
 
 from .support.programs import OPENAI, Result
+from .support.raw_server import RawServer, head
 
 NO_PROXY = (
     "localhost, fd00::/8,10.1.0.0/16,.corp.example,*.lan,gw.example:8443,https://only-tls.example,192.168.7.9,"
@@ -152,6 +153,31 @@ def test_a_socks_proxy_is_used(
         assert main(["keys", "test", "openai", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["listed"]
     assert server.targets == ["10.255.255.1:80"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_dead_proxy_is_named_and_not_the_far_host(scheme: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if scheme == "socks5":
+        pytest.importorskip("socksio")
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:secret@127.0.0.1:1")
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "https://provider.example/v1")
+    result = run("keys", "test", "openai")
+    assert result.code == 1
+    assert "127.0.0.1:1" in result.stderr
+    assert "HTTPS_PROXY" in result.stderr
+    assert "secret" not in result.stderr
+    assert "provider.example" not in result.stderr
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_to_connect_is_named(status: int, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(head(status, content_length=0)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "https://provider.example/v1")
+        result = run("keys", "test", "openai")
+    for fact in (proxy.url.removeprefix("http://"), "provider.example", f"HTTP {status}", "HTTPS_PROXY"):
+        assert fact in result.stderr
+    assert [request.method for request in proxy.requests] == ["CONNECT"]
 
 
 class _Socks(socketserver.StreamRequestHandler):

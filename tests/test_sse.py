@@ -105,7 +105,7 @@ def test_it_knows_whether_the_last_line_has_ended(stream: bytes) -> None:
         (b"<html>", True, False),
         (b"detail: none", True, False),
         (b"iVBORw0K", True, False),
-        # Too short to tell.
+        # Too short.
         (b"", None, None),
         (b" \n\r\n", None, None),
         (b"d", True, None),

@@ -560,3 +560,38 @@ async def test_a_given_client_that_is_closed_is_an_error() -> None:
     async with Transport(timeout_s=10, max_response_bytes=1_000_000, http_client=given) as transport:
         with pytest.raises(ServiceStateError):
             await transport.send(HttpRequest(url="https://provider.invalid/", json={}), {})
+
+
+async def test_a_response_with_thousands_of_headers_is_an_error() -> None:
+    lines = b"".join(b"a%d: b\r\n" % number for number in range(9_000))
+    with (
+        RawServer(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n{}", HOLD) as server,
+        pytest.raises(InvalidResponseError, match="1,000 headers"),
+    ):
+        await sent(server)
+
+
+async def test_the_lines_of_a_body_are_not_counted_as_headers() -> None:
+    body = b"{" + b"\n" * 5_000 + b"}"
+    with RawServer(answer(body, 200, **{f"h{number}": "x" for number in range(90)})) as server:
+        assert (await sent(server)).body == body
+
+
+@pytest.mark.parametrize(
+    "location", ["javascript:alert(1)", "https://xn--a/", "mailto:x", "http://[::1", "http://a:99999"]
+)
+@pytest.mark.parametrize("status", [200, 302, 400])
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_the_target_of_a_redirect_may_be_anything(location: str, status: int, is_given: bool) -> None:
+    client = httpx.AsyncClient() if is_given else None
+    async with client or nullcontext():
+        with RawServer(answer(b"{}", status, location=location)) as server:
+            transport = Transport(timeout_s=10, max_response_bytes=1000, http_client=client)
+            try:
+                response = await transport.send(HttpRequest(url=server.url, json={}), {})
+            except (InvalidResponseError, NetworkError):
+                # httpx reads the target though it does not follow it.
+                assert (status, is_given) == (302, True)
+            else:
+                assert response.status == status
+            await transport.aclose()

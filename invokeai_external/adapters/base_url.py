@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from urllib.parse import urlsplit
 
 from ..errors import NotConfiguredError, Remedy
 from ..providers.schema import ProviderConfig
 
-__all__ = ["is_private_host", "normalise_base_url"]
+__all__ = ["is_private_host", "is_public_host", "normalise_base_url"]
 
 
 _ENDPOINT = r"/(?:images/(?:generations|edits)|models(?:/[^/]*)?)$"
@@ -24,6 +25,34 @@ _NUMBER = r"[0-9]+|0x[0-9a-f]*"
 """An IP address as a single number, which systems resolve too."""
 
 
+_LOCAL = (".local", ".localhost", ".internal")
+"""How names end that are only valid in a local network (RFC 6761, RFC 6762, and ICANN for the last)."""
+
+_LOCAL_TOO = (*_LOCAL, ".lan", ".home", ".home.arpa", ".corp", ".intranet")
+"""With those that routers and companies use."""
+
+_DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
+"""What separates the parts of a host name besides a dot (RFC 3490, 3.1)."""
+
+
+def is_public_host(host: str) -> bool:
+    """True for host names and IP addresses that are neither of this machine nor of a private network.
+
+    It is stricter than the opposite of ``is_private_host``, which says where a key may go without encryption: this one
+    says what a server may have this machine request.
+    """
+    name = unicodedata.normalize("NFKC", host).translate(_DOTS).lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        # Systems also resolve an IP address that is written as one number, or with octal or fewer parts.
+        is_number = re.fullmatch(_NUMBER, name.rpartition(".")[2])
+        return "." in name and not is_number and not name.endswith(_LOCAL_TOO)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
 def is_private_host(host: str) -> bool:
     """True for host names and IP addresses of this machine or of a private network."""
     try:
@@ -31,7 +60,7 @@ def is_private_host(host: str) -> bool:
     except ValueError:
         # A name without a dot can only be resolved locally, unless it is an IP address written as a number.
         without_dot = "." not in host and not re.fullmatch(_NUMBER, host)
-        return without_dot or host.endswith((".local", ".localhost", ".internal"))
+        return without_dot or host.endswith(_LOCAL)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_private
 

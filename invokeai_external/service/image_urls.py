@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from ..adapters.base import Answer
+from ..adapters.base_url import is_public_host
 from ..errors import InvalidResponseError, NetworkError, ProviderError, SettingsError, TimedOutError
 from ..planning.plan import MAX_IMAGES
 from ..settings.keys import origin
@@ -100,7 +101,7 @@ class ImageFetcher:
         url = _absolute(named, access.base_url)
         if url is None or not _may_fetch(url, access.base_url):
             raise InvalidResponseError(
-                "The response names an image at a URL that is neither https nor the provider's own.",
+                "The response names an image at a URL that is neither https on a public host nor the provider's own.",
                 remedy="It was billed but not fetched. Check the base URL.",
             )
         headers: Mapping[str, str] = {}
@@ -154,9 +155,17 @@ def _absolute(url: str, base_url: str) -> str | None:
 
 
 def _may_fetch(url: str, base_url: str) -> bool:
-    """True for https anywhere, and for the scheme, host and port of the provider's base URL."""
+    """True for https to a public host, and for the scheme, host and port of the provider's base URL.
+
+    A server must not have this machine request something from itself or from its own network. Nor is a password in the
+    URL used.
+    """
     try:
         there, here = origin(url), origin(base_url)
+        has_password = "@" in urlsplit(url).netloc
     except ValueError:
         return False
-    return bool(there[1]) and (there[0] == "https" or there == here)
+    scheme, host, _ = there
+    if not host or has_password:
+        return False
+    return there == here or (scheme == "https" and is_public_host(host))

@@ -40,6 +40,8 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
                 if page is None or page == last:
                     break
     except (NetworkError, TimedOutError, TimeoutError) as error:
+        if isinstance(error, NetworkError) and error.never_sent:
+            raise error.replace(provider=provider.id) from None
         # What the error of a lost call says of billing is not true of a list.
         what = f"{provider.name} did not respond within {_TIMEOUT_S:g} s."
         message = error.message if isinstance(error, ProviderError) else what

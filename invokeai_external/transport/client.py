@@ -19,6 +19,7 @@ import anyio.to_thread
 import httpx
 
 from ..errors import InvalidResponseError, ProviderError, ServiceStateError
+from ..untrusted_text import fit_to_show
 from ..version import VERSION
 from .blobs import BodyReader
 from .bounded_json import is_json
@@ -252,7 +253,8 @@ class Transport:
         """
         if self._client.is_closed:
             raise ServiceStateError("The http_client is closed.", remedy="Close it after the Service, not before.")
-        host = request.url.host
+        # The URL of an image is the server's, and may have any host.
+        host = fit_to_show(request.url.host)
         response: httpx.Response | None = None
         failure: ProviderError | None = None
         with anyio.move_on_after(self._total_timeout_s) as total:
@@ -267,6 +269,11 @@ class Transport:
                     await response.aclose()
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
                 raise not_connected(error, host) from None
+            except (httpx.InvalidURL, UnicodeError):
+                # A client that was given reads the target of a redirect, though it is not followed.
+                raise InvalidResponseError(
+                    f"{host} redirects to a URL that is not valid.", remedy="Check the base URL."
+                ) from None
             except httpx.HTTPError as error:
                 failure = lost(error, host, self._timeout_s, response)
         if total.cancelled_caught:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import httpx
 
 from ..errors import InvalidResponseError, NetworkError, ProviderError, Remedy, TimedOutError
 
-__all__ = ["lost", "not_connected", "timed_out", "too_large", "unreadable"]
+__all__ = ["is_about_tls", "lost", "not_connected", "not_through_proxy", "timed_out", "too_large", "unreadable"]
 
 _Kind = TypeVar("_Kind", bound=ProviderError)
 
@@ -22,6 +23,28 @@ def not_connected(error: httpx.HTTPError, host: str) -> NetworkError:
         remedy="Check the network and the base URL; nothing was sent.",
         never_sent=True,
     )
+
+
+def not_through_proxy(error: httpx.HTTPError, host: str, proxy: str, source: str) -> NetworkError:
+    """The proxy did not connect to a host, or cannot be reached itself, so nothing was sent.
+
+    Args:
+        error: What happened.
+        host: Where the request was meant to go.
+        proxy: The host and port of the proxy, without its password.
+        source: Where the proxy was set.
+    """
+    if isinstance(error, httpx.ProxyError):
+        status = re.match(r"[45]\d\d\b", str(error))
+        what = f"The proxy {proxy} did not connect to {host}{f' (HTTP {status[0]})' if status else ''}."
+    else:
+        what = f"Cannot connect to the proxy {proxy} ({_reason(error)})."
+    return NetworkError(what, remedy=f"Check {source}; nothing was sent.", never_sent=True)
+
+
+def is_about_tls(error: httpx.HTTPError) -> bool:
+    """True if a connection was made and has no valid certificate or no encryption."""
+    return any(word in str(error).lower() for word in ("certificate", "ssl", "tls"))
 
 
 def lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Response | None) -> ProviderError:

@@ -11,7 +11,7 @@ import httpx
 
 from ..errors import TimedOutError
 from .chunks import CHUNK_BYTES
-from .failures import timed_out
+from .failures import timed_out, unreadable
 
 __all__ = ["HEAD_TIMEOUT_S", "report_reads", "send_with_head_timeout"]
 
@@ -21,11 +21,16 @@ _HEAD_CHUNK_BYTES = 1 << 12
 """The most bytes of a head per read: one read may hold thousands of interim responses (1xx)."""
 
 
+_MOST_LINES = 1000
+"""A head with more lines would hold up the event loop; real ones have up to a hundred."""
+
+
 async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Request, timeout_s: float) -> httpx.Response:
     """Send a request and read the head of its response. Redirects are not followed.
 
     Raises:
         TimedOutError: The head began and did not end within ``timeout_s``.
+        InvalidResponseError: It has more lines than any real one.
     """
     watch = _HeadWatch(timeout_s)
     request.extensions["trace"] = watch.trace
@@ -35,6 +40,8 @@ async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Reque
             return await client.send(request, stream=True, auth=None, follow_redirects=False)
     finally:
         _WATCH.reset(token)
+    if watch.has_too_many_lines:
+        raise unreadable(f"has more than {_MOST_LINES:,} headers")
     raise _incomplete(request.url.host, timeout_s)
 
 
@@ -56,28 +63,39 @@ class _HeadWatch:
     """Starts the clock with the first byte of a response; before that, the provider is at work.
 
     Attributes:
-        scope: Is cancelled when the time is up.
+        scope: Is cancelled when the time is up, and when the head is too long.
+        has_too_many_lines: True if the head is too long.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.scope = anyio.CancelScope()
         self._timeout_s = timeout_s
         self._is_waiting = False
+        self._lines = 0
+        self.has_too_many_lines = False
 
     async def trace(self, event: str, _: object) -> None:
         """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head too."""
         if ".receive_response_headers." in event:
             self._is_waiting = event.endswith(".started")
             self.scope.deadline = math.inf
+            self._lines = 0
 
     @property
     def chunk_bytes(self) -> int:
         """The most bytes to read at once."""
         return _HEAD_CHUNK_BYTES if self._is_waiting else CHUNK_BYTES
 
-    def bytes_arrived(self) -> None:
-        if self._is_waiting and self.scope.deadline == math.inf:
+    def bytes_arrived(self, data: bytes) -> None:
+        if not self._is_waiting:
+            return
+        if self.scope.deadline == math.inf:
             self.scope.deadline = anyio.current_time() + self._timeout_s
+        # What follows an empty line may be the body.
+        self._lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+        if self._lines > _MOST_LINES:
+            self.has_too_many_lines = True
+            self.scope.cancel()
 
 
 _WATCH: ContextVar[_HeadWatch | None] = ContextVar("_WATCH", default=None)
@@ -103,5 +121,5 @@ class _Reporting:
         if watch is None:
             return await self._inner.read(max_bytes, *args, **kwargs)
         data = await self._inner.read(min(max_bytes, watch.chunk_bytes), *args, **kwargs)
-        watch.bytes_arrived()
+        watch.bytes_arrived(data)
         return data

@@ -68,5 +68,5 @@ class HttpResponse:
 
     @property
     def media_type(self) -> str:
-        """The media type that the response claims to have, in lower case; empty if it has none."""
+        """The media type that the response claims to have, in lower case; may be empty."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()

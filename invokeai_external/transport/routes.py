@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import SettingsError
+from .failures import is_about_tls, not_through_proxy
 from .head_timeout import report_reads
 from .proxies import Proxies, Proxy
 
@@ -26,6 +27,7 @@ class Routes(httpx.AsyncBaseTransport):
         limits: How many connections each route has, and how long they are kept.
 
     Raises:
+        NetworkError: When a request is sent, if its proxy cannot be reached or does not connect.
         SettingsError: When a request is sent, if the environment names a proxy or certificates that it needs and that
             cannot be used.
     """
@@ -40,7 +42,13 @@ class Routes(httpx.AsyncBaseTransport):
         route = self._routes.get((proxy, is_tls))
         if route is None:
             route = self._routes[proxy, is_tls] = self._new_route(proxy, is_tls)
-        return await route.handle_async_request(request)
+        try:
+            return await route.handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            # The far host's certificate is read through the proxy.
+            if proxy is None or is_about_tls(error):
+                raise
+            raise not_through_proxy(error, request.url.host, proxy.address, proxy.source) from None
 
     async def aclose(self) -> None:
         for route in self._routes.values():

@@ -22,7 +22,7 @@ _BLANK = b" \t\r\n"
 
 
 def is_stream(start: bytes, *, is_said_to_be: bool) -> bool | None:
-    """Whether a body is a stream of events, whatever its media type says; None if the start of it is too short to tell.
+    """Whether a body is a stream of events, whatever its media type says; None if its start is too short.
 
     Args:
         start: The start of the body.

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invokeai_external.adapters.base import Adapter
-from invokeai_external.adapters.base_url import is_private_host, normalise_base_url
+from invokeai_external.adapters.base_url import is_private_host, is_public_host, normalise_base_url
 from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import NotConfiguredError
@@ -151,3 +151,26 @@ def test_a_request_to_an_accepted_base_url_goes_to_the_host_that_was_checked(wri
     assert not url.query
     if checked.path:
         assert normalise_base_url(f"{base_url}/images/edits", OPENAI.provider) == base_url
+
+
+@pytest.mark.parametrize(
+    "host", ["example.com", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "bücher.example", "a.b."]
+)
+def test_a_public_host(host: str) -> None:
+    assert is_public_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LOCALHOST", "localhost.", "printer", "a.localhost", "box.local.", "metadata.google.internal"),
+        *("router.lan", "nas.home.arpa", "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
+        *("0.0.0.0", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1"),
+        *("::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1"),
+        # Other ways to write 127.0.0.1.
+        *("2130706433", "0x7f000001", "017700000001", "0177.0.0.1", "127.1", "0", "127\u30020\u30020\u30021"),
+        *("\uff11\uff12\uff17.0.0.1", "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3"),
+    ],
+)
+def test_a_host_that_is_not_public(host: str) -> None:
+    assert not is_public_host(host)

@@ -22,7 +22,6 @@ from invokeai_external.result import Preview, Progress, Received, Sending
 from invokeai_external.service import image_checks
 from invokeai_external.service.service import Service
 from invokeai_external.transport import client, response_body
-from invokeai_external.transport import events as event_stream
 from invokeai_external.transport.blobs import BodyReader
 
 from ..support.raw_server import HOLD, RawServer, Step, answer, chunked
@@ -194,7 +193,6 @@ async def test_a_complete_image_is_handed_over_though_the_request_is_cancelled_b
                     scope.cancel()
 
         monkeypatch.setattr(client, "body_chunks", cancelled_at_the_end)
-        monkeypatch.setattr(event_stream, "body_chunks", cancelled_at_the_end)
         with RawServer(chunked(body, content_type=media_type), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), model, seen=seen, previews=previews)
     assert scope.cancelled_caught
@@ -259,7 +257,6 @@ async def test_a_complete_fetched_image_is_handed_over_though_the_request_is_can
             return [answer(said, content_length=len(image) + 2), HOLD]
 
         monkeypatch.setattr(client, "body_chunks", cancelled_at_the_end)
-        monkeypatch.setattr(event_stream, "body_chunks", cancelled_at_the_end)
         with RawServer(script=script) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught

@@ -42,7 +42,17 @@ async def answered(status: int, body: object) -> HttpResponse:
         ("http://images.example/1.png", InvalidResponseError, ""),
         ("ftp://images.example/1.png", InvalidResponseError, ""),
         ("http://[broken", InvalidResponseError, ""),
-        ("https://127.0.0.1:1/1.png", NetworkError, "127.0.0.1"),
+        ("https://127.0.0.1:1/1.png", InvalidResponseError, ""),
+        ("https://10.0.0.1/1.png", InvalidResponseError, ""),
+        ("https://169.254.169.254/latest/meta-data", InvalidResponseError, ""),
+        ("https://[::ffff:127.0.0.1]/1.png", InvalidResponseError, ""),
+        ("https://2130706433/1.png", InvalidResponseError, ""),
+        ("https://localhost/1.png", InvalidResponseError, ""),
+        ("https://router.local/1.png", InvalidResponseError, ""),
+        ("https://me:secret@images.example/1.png", InvalidResponseError, ""),
+        ("javascript:alert(1)", InvalidResponseError, ""),
+        ("file:///etc/passwd", InvalidResponseError, ""),
+        ("https://down.example/1.png", NetworkError, "down.example"),
         ("https://xn--a/1.png", InvalidResponseError, ""),
         ("https://images.example/\x07.png", InvalidResponseError, ""),
         ("https://images.example/gone.png", NetworkError, "HTTP 404"),
@@ -54,7 +64,7 @@ async def test_an_image_is_fetched_only_from_a_valid_url(
 ) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": [{"url": url}]}))
     respx_mock.get("https://images.example/gone.png").mock(return_value=httpx.Response(404))
-    respx_mock.get("https://127.0.0.1:1/1.png").mock(side_effect=httpx.ConnectError("refused"))
+    respx_mock.get("https://down.example/1.png").mock(side_effect=httpx.ConnectError("refused"))
     clock = Clock()
     with pytest.raises(kind) as caught:
         await generate(settings_of(tmp_path), OPENAI, clock=clock)
@@ -228,3 +238,16 @@ async def test_fetching_a_finished_image_is_retried(tmp_path: Path, respx_mock: 
     fetched = respx_mock.get(url).mock(side_effect=answers)
     assert len((await generate(settings_of(tmp_path), OPENAI)).images) == 1
     assert (made.call_count, fetched.call_count) == (1, 4)
+
+
+async def test_an_image_on_the_provider_s_own_machine_is_fetched(tmp_path: Path) -> None:
+    """A server on this machine or in a private network may name its own URLs."""
+    image = base64.b64decode(PNG_1X1)
+
+    def script(request: RawReceived) -> list[Step]:
+        own = f"http://{request.headers['host']}/1.png"
+        return [answer(json.dumps({"data": [{"url": own}]}).encode() if request.method == "POST" else image)]
+
+    with anyio.fail_after(30), RawServer(script=script) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), OPENAI, clock=Clock())
+    assert [made.data for made in result.images] == [image]
