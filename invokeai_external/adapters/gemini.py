@@ -26,7 +26,7 @@ from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
-from ..transport.retry_policy import retry_after_from_duration, retry_after_from_headers, retry_after_from_text
+from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
@@ -45,6 +45,7 @@ from .errors import (
     quoting,
 )
 from .fields import answer_image, get, mapping, mappings, text_of, token_count
+from .gemini_error_details import is_zero, retry_delay, violations
 from .gemini_search import searches_of, sources_of, tools
 
 __all__ = ["GeminiAdapter"]
@@ -260,7 +261,7 @@ class GeminiAdapter:
         if response.status == 429:
             return self._quota_error(message, details, response, call)
         error = error_for_status(self.provider, fit_to_show(message), response, call)
-        if wait_s := _retry_delay(details):
+        if wait_s := retry_delay(details):
             error = error.replace(retry_after=wait_s)
         if re.search("Unknown name .{0,9}response_?modalities", message, re.IGNORECASE):
             error = error.replace(remedy=_use_v1beta(self.provider))
@@ -282,9 +283,9 @@ class GeminiAdapter:
         self, message: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call | None
     ) -> ProviderError:
         """The error of a 429: a limit that ends while you wait, or a quota that is used up."""
-        quota = " ".join(text_of(get(violation, "quotaId")) or "" for violation in _violations(details))
+        quota = " ".join(text_of(get(violation, "quotaId")) or "" for violation in violations(details))
         wait_s = (
-            _retry_delay(details)
+            retry_delay(details)
             or retry_after_from_headers(response.headers, now=response.received_at)
             or retry_after_from_text(message)
         )
@@ -292,7 +293,7 @@ class GeminiAdapter:
         # Google's messages are so long that Invoke cuts off the remedy behind them: quoted only if they add something.
         quoted = ""
         url = self.provider.billing_url
-        if re.search(r"\blimit: 0(?![\d.]*[1-9])", message) or _is_zero(details):
+        if re.search(r"\blimit: 0(?![\d.]*[1-9])", message) or is_zero(details):
             what, todo = "gives this key no quota for this model (limit: 0)", f"Turn on billing at {url}"
         elif "PerDay" in quota or "Daily" in quota:
             what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see {url}"
@@ -428,27 +429,3 @@ def _image_tokens(details: object) -> int | None:
     counts = [token_count(get(entry, "tokenCount") or 0) for entry in images]
     known = [tokens for tokens in counts if tokens is not None]
     return token_count(sum(known)) if len(known) == len(counts) else None
-
-
-def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
-    """The seconds of ``google.rpc.RetryInfo``, such as ``20.75s`` or ``900ms``; None if it is missing."""
-    for detail in details:
-        if wait_s := retry_after_from_duration(text_of(get(detail, "retryDelay")) or ""):
-            return wait_s
-    return None
-
-
-def _violations(details: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The quotas of ``google.rpc.QuotaFailure`` that were exceeded."""
-    return [violation for detail in details for violation in mappings(detail.get("violations"))]
-
-
-def _is_zero(details: Sequence[Mapping[str, Any]]) -> bool:
-    """True if the quota that was exceeded is zero. Protocol Buffers omit zeros, so a missing value is one."""
-    values = [get(violation, "quotaValue") or 0 for violation in _violations(details) if get(violation, "quotaId")]
-    values += [
-        metadata["quota_limit_value"]
-        for detail in details
-        if "quota_limit_value" in (metadata := mapping(detail.get("metadata")))
-    ]
-    return any(str(value) == "0" for value in values)
