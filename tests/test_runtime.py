@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,14 @@ import anyio.to_thread
 import pytest
 from pydantic import SecretStr
 
-from invokeai_external.errors import CancelledError, NetworkError, NotConfiguredError, RequestError
+from invokeai_external.errors import (
+    CancelledError,
+    NetworkError,
+    NotConfiguredError,
+    NotSavedError,
+    RequestError,
+    ServiceStateError,
+)
 from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
 from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.sent_record import SentItems
@@ -66,6 +74,9 @@ def make_runtime(invoke: FakeInvoke, service: FakeService) -> Iterator[MakeRunti
 
     yield make
     for runtime in made:
+        # A close waits for calls in flight.
+        for run in runtime.table.runs():
+            run.future.cancel()
         runtime.close()
 
 
@@ -191,14 +202,87 @@ def test_the_images_received_before_an_error_go_into_the_gallery(
 
 
 def test_the_images_received_before_the_plugin_is_removed_go_into_the_gallery(
-    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
 ) -> None:
+    runtime = make_runtime(stop=0.0)
     service.script = partial("red")
     run = started(runtime, service, n=2)
     runtime.close()
     with pytest.raises(CancelledError):
         follow(runtime, run)
     assert (invoke.delivered, service.is_closed) == (["red"], True)
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_a_call_in_flight_has_some_seconds_to_arrive_when_the_plugin_is_removed(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke, is_ahead: bool
+) -> None:
+    runtime = make_runtime(stop=30.0)
+    gate = threading.Event()
+    service.script = gated(gate)
+    run = started_ahead(runtime, service) if is_ahead else started(runtime, service)
+    closing = threading.Thread(target=runtime.close)
+    closing.start()
+    gate.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert len(cached(invoke)) == 1
+    if not is_ahead:
+        assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["red"]
+
+
+def test_nothing_starts_after_the_plugin_was_removed(runtime: Runtime, service: FakeService) -> None:
+    service.script = returning("red")
+    follow(runtime, runtime.run(request_of(), NODE, DESTINATION))
+    runtime.close()
+    threads = threading.active_count()
+    with pytest.raises(ServiceStateError):
+        runtime.run(request_of("another"), NODE, DESTINATION)
+    with pytest.raises(ServiceStateError):
+        runtime.check_connection("openai")
+    assert threading.active_count() == threads
+    assert len(service.sent) == 1
+
+
+def test_an_image_is_on_the_disk_before_its_node_gets_it_and_until_the_gallery_has_it(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = returning("red")
+    run = runtime.run(request_of(), NODE, DESTINATION)
+    result = follow(runtime, run)
+    (entry,) = cached(invoke)
+    (stored,) = entry.glob("picture-*")
+    assert stored.read_bytes() == result.images[0].data
+    with runtime.handing_over(run):
+        assert cached(invoke) == [entry]
+    assert cached(invoke) == []
+
+
+def test_an_image_that_waits_for_its_turn_is_only_on_the_disk(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = returning("red", "blue")
+    run = started_ahead(runtime, service)
+    assert [image.data for image in run.future.result(10).images] == [b"", b""]
+    assert run.received == []
+    run.is_claimed = True
+    result = follow(runtime, run)
+    assert [image.metadata["colour"] for image in result.images] == ["red", "blue"]
+    assert all(image.data.startswith(b"\x89PNG") for image in result.images)
+
+
+def test_an_image_that_cannot_be_read_at_its_turn_is_an_error_that_names_its_folder(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    service.script = returning("red")
+    run = started_ahead(runtime, service)
+    run.future.result(10)
+    (entry,) = cached(invoke)
+    (entry / "result.json").write_text("{")
+    run.is_claimed = True
+    with pytest.raises(NotSavedError, match=re.escape(str(entry))):
+        follow(runtime, run)
+    assert cached(invoke) == [entry]
 
 
 def test_a_result_that_cannot_be_cached_goes_into_the_gallery_when_its_item_is_cancelled(
@@ -302,8 +386,9 @@ def test_a_cached_result_that_cannot_be_read_is_not_used(
     entry = ResultCache(invoke.root).store(key.fingerprint, result_of("red"))
     (entry / "result.json").write_text("{")
     service.script = returning("blue")
-    result = follow(runtime, runtime.run(request_of(), NODE, DESTINATION))
-    assert [image.metadata["colour"] for image in result.images] == ["blue"]
+    run = runtime.run(request_of(), NODE, DESTINATION)
+    with runtime.handing_over(run):
+        assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["blue"]
     assert cached(invoke) == [entry]
 
 
@@ -388,7 +473,7 @@ def test_an_image_received_while_invoke_stops_is_cached_for_the_next_equal_reque
 
 
 @pytest.mark.parametrize("is_stopping", [False, True])
-def test_an_image_received_at_the_moment_of_a_cancel_or_a_stop_goes_into_the_gallery(
+def test_an_image_received_at_the_moment_of_a_cancel_goes_into_the_gallery_and_at_that_of_a_stop_into_the_cache(
     runtime: Runtime, service: FakeService, invoke: FakeInvoke, is_stopping: bool
 ) -> None:
     gate = threading.Event()
@@ -404,7 +489,7 @@ def test_an_image_received_at_the_moment_of_a_cancel_or_a_stop_goes_into_the_gal
 
     with pytest.raises(CanceledException):
         runtime.follow(run, check=check, report=lambda *_: None)
-    assert (invoke.delivered, cached(invoke)) == (["red"], [])
+    assert (invoke.delivered, len(cached(invoke))) == (([], 1) if is_stopping else (["red"], 0))
 
 
 def retrying(waits: threading.Event) -> Script:
@@ -603,6 +688,35 @@ def test_a_service_is_made_for_each_change_of_the_keys(
     runtime.close()
     assert [bool(settings.credentials["openai"].api_key) for settings in made] == [False, True]
     assert runtime.providers() == {"openai"}
+
+
+def test_a_service_for_an_older_key_is_closed_when_its_last_run_has_ended(invoke: FakeInvoke) -> None:
+    made: list[FakeService] = []
+    gate = threading.Event()
+
+    def make_service(*_: object) -> Service:
+        made.append(FakeService())
+        made[-1].script = gated(gate) if len(made) == 1 else returning("blue")
+        return cast(Service, made[-1])
+
+    runtime = Runtime(invoke, make_service=make_service)
+    run = started(runtime, cast(FakeService, runtime._service()))
+    for number in range(3):
+        invoke.keys = {"openai": Credentials(SecretStr(f"sk-{number}"))}
+        second = runtime.run(request_of(f"{number}"), NODE, DESTINATION)
+        second.future.result(10)
+    assert [service.is_closed for service in made] == [False, True, True, False]
+    gate.set()
+    run.future.result(10)
+    assert made[0].is_closed
+    invoke.keys = {}
+    runtime.provider_and_calls(request_of())
+    # What is closed is closed in the event loop, before this.
+    last = runtime.run(request_of("last"), NODE, DESTINATION)
+    last.future.result(10)
+    assert [service.is_closed for service in made] == [True] * 4 + [False]
+    runtime.close()
+    assert all(service.is_closed for service in made)
 
 
 def test_a_failed_connection_check_raises(runtime: Runtime) -> None:

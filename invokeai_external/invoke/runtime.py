@@ -142,11 +142,15 @@ class Runtime:
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` returns or raises."""
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
-        try:
-            with errors_in_invoke():
-                return portal.call(service.check_connection, provider)
-        finally:
-            portal.call(self._thread.release, service)
+
+        async def check() -> ConnectionCheck:
+            try:
+                return await service.check_connection(provider)
+            finally:
+                await self._thread.release(service)
+
+        with errors_in_invoke():
+            return portal.call(check)
 
     def run(self, request: GenerationRequest, node: QueuedNode, destination: Destination) -> Run:
         """The run for a node: the one started before its turn, a cached result of an equal request, or a new run.
@@ -216,7 +220,7 @@ class Runtime:
                 if is_new or (text != reported and now - reported_at >= self._waits.report):
                     report(text, preview if is_new else None)
                     reported, reported_at, shown = text, now, preview
-            result = run.future.result()
+            result = self._images.loaded(run.future.result(), run)
         except BaseException as error:
             self._leave(run)
             if isinstance(error, ExternalError):
@@ -296,7 +300,7 @@ class Runtime:
         return self._thread.service(self.settings(), is_sandbox=self.sandbox())
 
     def _start(self, request: GenerationRequest, key: RunKey, destination: Destination, *, is_ahead: bool) -> Run:
-        """Start a run. Its result is cached under its fingerprint, unless its node has it by then."""
+        """Start a run. Its result is cached under its fingerprint until its node has saved the images."""
         provider, calls = self.provider_and_calls(request)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination)
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
@@ -322,7 +326,7 @@ class Runtime:
                     raise
                 self.has_succeeded = True
                 await self._images.store(result, run, key.fingerprint, confirm)
-                return result
+                return self._images.waiting(result, run)
             finally:
                 run.ended.set()
                 await self._thread.release(service)

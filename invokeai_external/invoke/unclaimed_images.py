@@ -1,7 +1,8 @@
 """Decides where the images of a run go, so that no paid image is lost: node, result cache, gallery or file.
 
-A run's images belong to its node while the node waits for them. Otherwise they go into the result cache, for the next
-equal request; and from there into the gallery, once no node will request the same.
+Every result is written into the result cache, and stays there until its node has saved its images in the gallery: an
+Invoke that is killed in between loses none. If no node does that, the next equal request gets them, or the gallery once
+no node will request the same. A result that waits for its turn is only on the disk.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from ..errors import NotSavedError
 from ..result import GeneratedImage, GenerationResult
 from .gallery import delivery
 from .gallery.fallback import FallbackFolder
@@ -49,12 +52,13 @@ class RunImages:
         if not (result := self._cache.read(entry)):
             return None
         run = Run(result.provider, 1, is_claimed=is_claimed, key=key, destination=destination, cache_entry=entry)
-        run.future.set_result(with_cache_notice(result))
+        result = with_cache_notice(result)
+        run.future.set_result(result if is_claimed else _without_data(result))
         run.ended.set()
         return run
 
     async def store(self, result: GenerationResult, run: Run, fingerprint: str, before_end: Callable[[], None]) -> None:
-        """Store the result of a run, unless its node waits for it.
+        """Store the result of a run.
 
         Args:
             result: The result, or the part of it that was received.
@@ -63,14 +67,27 @@ class RunImages:
             before_end: Called when the result is stored, before the run counts as ended: a stop of Invoke waits for the
                 end of the run, and records nothing after it.
         """
-        with self._lock:
-            if run.is_claimed:
-                before_end()
-                # From here on only the node has the images, see ``abandon``.
-                run.ended.set()
-                return
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._write, result, run, fingerprint, before_end)
+
+    def waiting(self, result: GenerationResult, run: Run) -> GenerationResult:
+        """What to hold in memory of the result of a run: no image that is on the disk and waits for its turn."""
+        if run.cache_entry is None or run.is_claimed:
+            return result
+        run.received.clear()
+        return _without_data(result)
+
+    def loaded(self, result: GenerationResult, run: Run) -> GenerationResult:
+        """The result of a run with its images; raises NotSavedError if they can no longer be read from the disk."""
+        if run.cache_entry is None or all(image.data for image in result.images):
+            return result
+        if (stored := self._cache.read(run.cache_entry)) is None:
+            raise NotSavedError(
+                f"An image that was paid for cannot be read any more: {run.cache_entry}.",
+                remedy="Look at the files in that folder, or run it again and pay again.",
+            )
+        pairs = zip(result.images, stored.images, strict=True)
+        return replace(result, images=tuple(replace(image, data=found.data) for image, found in pairs))
 
     def abandon(self, run: Run, *, is_item_gone: bool) -> None:
         """Store the images of a run that no node will use: now, or when the run ends.
@@ -115,7 +132,10 @@ class RunImages:
         try:
             entry = self._cache.store(fingerprint, result, run.destination)
         except OSError as error:
-            log.warning("invokeai_external could not store an image until its turn: %s.", error.strerror)
+            log.warning(
+                "invokeai_external could not store an image until the gallery has it: %s. It is in memory only.",
+                error.strerror,
+            )
         before_end()
         with self._lock:
             run.cache_entry = entry
@@ -172,3 +192,7 @@ class RunImages:
             saved.message,
         )
         return saved.lost
+
+
+def _without_data(result: GenerationResult) -> GenerationResult:
+    return replace(result, images=tuple(replace(image, data=b"") for image in result.images))
