@@ -1,7 +1,7 @@
 """Decides where the images of a run go, so that no paid image is lost: node, result cache, gallery or file.
 
-Every result is written into the result cache, and stays there until its node has saved its images in the gallery: an
-Invoke that is killed in between loses none. If no node does that, the next equal request gets them, or the gallery once
+Every result is written into the result cache, and stays there until its node has saved its images in the gallery, so
+that a kill in between loses no image. If no node does that, the next equal request gets them, or the gallery once
 no node will request the same. A result that waits for its turn is only on the disk.
 """
 

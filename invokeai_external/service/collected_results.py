@@ -114,7 +114,7 @@ async def collect(
     for one, done in finished:
         about_it = _image_notices(call, one.info, done)
         own_notices += about_it
-        images.append(_generated(call, answer, response, one, done, share, (*about_it, *common)))
+        images.append(_generated(request, call, answer, response, one, done, share, (*about_it, *common)))
     return Outcome(
         images=tuple(images),
         notices=(*common, *own_notices),
@@ -175,6 +175,7 @@ def _finished(
 
 
 def _generated(
+    request: GenerationRequest,
     call: Call,
     answer: Answer,
     response: HttpResponse,
@@ -191,6 +192,7 @@ def _generated(
             call,
             answer,
             arrived.info,
+            written_prompt=request.prompt,
             revised_prompt=arrived.image.revised_prompt,
             cost_usd=cost,
             notices=notices,

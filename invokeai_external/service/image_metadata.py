@@ -38,6 +38,7 @@ def describe(
     answer: Answer,
     image: ImageInfo,
     *,
+    written_prompt: str | None = None,
     revised_prompt: str | None,
     cost_usd: float | None,
     notices: Sequence[Notice],
@@ -50,16 +51,19 @@ def describe(
         call: What was sent.
         answer: What the provider sent back.
         image: The image that arrived.
+        written_prompt: The prompt as the user wrote it, if it may differ from what was sent.
         revised_prompt: The prompt as the provider rewrote it.
         cost_usd: The image's share of the cost of the call.
         notices: What was changed or not sent.
         received_at: When it arrived, in seconds since the epoch.
         composited: The size of the finished image, if what arrived was merged into the image to edit.
     """
+    # Recall restores what was written.
+    prompt = call.prompt if written_prompt is None else written_prompt
     size = composited or call.size.size or image.size
     recalled = {
         "generation_mode": call.mode,
-        "positive_prompt": call.prompt,
+        "positive_prompt": prompt,
         "seed": call.seed,
         "width": size.width,
         "height": size.height,
@@ -81,6 +85,7 @@ def describe(
         "options": dict(call.options),
         "received": {"width": image.size.width, "height": image.size.height, "mime_type": image.mime_type},
         "images_in_call": len(answer.images),
+        "prompt_sent": call.prompt if call.prompt != prompt else None,
         "revised_prompt": revised_prompt,
         "text": answer.text,
         "init_image": _file(call.init_image),

@@ -21,6 +21,7 @@ from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceSt
 from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
+from ..planning.prompt_weights import without_weights
 from ..providers.listing import ListingCheck, compare_listing
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
 from ..request import GenerationRequest
@@ -140,6 +141,9 @@ class Service:
         if request.previews and model.previews and not self._caller.supports_streams(model.provider):
             request = replace(request, previews=0)
             notices = (*notices, no_streams(self.registry.provider(model.provider).name))
+        if self._settings.limits.strip_prompt_weights:
+            prompt, about_it = without_weights(request.prompt)
+            request, notices = replace(request, prompt=prompt), (*notices, *about_it)
         try:
             check_option_names(request.options, self.registry.option_names)
             plan = plan_calls(request, model, experimental=self._settings.limits.experimental)

@@ -76,6 +76,8 @@ class Limits(BaseModel):
         metadata: Where the command line saves the metadata of an image: in its file, beside it, or nowhere.
         experimental: On the command line and in the library, allow the output formats gif and svg, which not every
             project at OpenAI may use.
+        strip_prompt_weights: Send a prompt without its weights, such as ``sketch+++`` or ``(words)1.2``, which Invoke's
+            templates contain.
         keep_originals: In Invoke, keep the original files of images that carry Content Credentials.
         look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
         freeze_gc: In Invoke, shorten the pause between two runs, by excluding what was loaded at the start from
@@ -99,6 +101,7 @@ class Limits(BaseModel):
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
     metadata: MetadataMode = "auto"
     experimental: bool = False
+    strip_prompt_weights: bool = False
     keep_originals: bool = False
     look_ahead: bool = True
     freeze_gc: bool = True
