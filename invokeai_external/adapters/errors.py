@@ -214,7 +214,7 @@ def _retired(model: ModelConfig) -> str:
 
 
 def _successor(model: ModelConfig) -> str | None:
-    return f"Use {model.lifecycle.successor} instead." if model.lifecycle.successor else None
+    return model.lifecycle.instead.strip() or None
 
 
 def parse_json(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> object:

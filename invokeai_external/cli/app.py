@@ -120,7 +120,8 @@ def generate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="provider/model-id, a model id or an alias. [default: the newest model of a provider that has a key]"
+            help="provider/model-id, a model id or an alias. [default: default_model in invokeai_external.yaml, or the "
+            "newest model of a provider that has a key]"
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(),

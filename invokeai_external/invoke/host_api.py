@@ -47,6 +47,9 @@ class Host(Gallery, Protocol):
     def has_several_users(self) -> bool:
         """True if it has several users, whose images are separate."""
 
+    def saved_workflows(self, containing: str) -> list[str]:
+        """The JSON of all saved workflows with a text in it."""
+
     def queued_items(self) -> list[QueuedItem]:
         """The items that have not ended: those in progress, then the others in the order of their turn."""
 

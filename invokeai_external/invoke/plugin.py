@@ -148,12 +148,23 @@ class Plugin:
         self._sync.run()
         self._speed_up()
         self._deliver_expired()
+        self._report_ending_models()
 
     def _deliver_expired(self) -> None:
         try:
             self._runtime.deliver_expired()
         except Exception as error:
             log.warning("invokeai_external could not read the cached images: %s", error)
+
+    def _report_ending_models(self) -> None:
+        try:
+            found = self._runtime.ending_models()
+        # The settings are reported above; another Invoke may store its workflows in another way.
+        except Exception as error:
+            log.warning("invokeai_external could not look for models that end soon: %s", error)
+            return
+        for notice in found:
+            log.warning("invokeai_external: %s", notice.message)
 
     def _speed_up(self) -> None:
         """Shorten the waits of the queue, as far as the settings allow it."""

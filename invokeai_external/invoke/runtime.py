@@ -10,12 +10,14 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from .. import clock
 from ..errors import CancelledError, ExternalError, RequestError
 from ..planning.plan import count_calls
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice, Preview
 from ..service.abandoned_calls import AbandonedCalls
+from ..service.ending_models import EXTERNAL_MODEL, ending_notices
 from ..service.service import Service
 from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery.originals import Originals
@@ -110,6 +112,11 @@ class Runtime:
     def registry(self) -> Registry:
         """The models; raises SettingsError if the user's file is not valid."""
         return Registry(self.settings().models)
+
+    def ending_models(self) -> list[Notice]:
+        """What of the user's uses a model that ends soon or has ended; raises SettingsError."""
+        workflows = self._host.saved_workflows(EXTERNAL_MODEL)
+        return ending_notices(self.settings(), self.registry(), workflows, clock.utc_today())
 
     def originals(self) -> Originals:
         """The files of signed images as they were received; raises SettingsError."""

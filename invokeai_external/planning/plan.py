@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import CapabilityError, InvalidRequestError
 from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum
+from ..providers import catalog
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
@@ -315,13 +316,15 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     life = model.lifecycle
     if life.status not in ("deprecated", "retired"):
         return []
-    instead = f" Use {life.successor} instead." if life.successor else ""
+    # The dates are the provider's own: a server at another base URL may have others.
+    by = f"by {catalog.page(model.provider).provider.name}"
     if life.status == "retired":
-        when = f" on {life.shutdown}" if life.shutdown else ""
-        return [Notice("model_retired", f"{model.name} was retired{when}; a proxy may still offer it.{instead}")]
-    when = "will be retired on a date that is not known"
+        when = f" after {life.shutdown}" if life.shutdown else ""
+        message = f"{model.name} was retired {by}{when}; a proxy may still offer it.{life.instead}"
+        return [Notice("model_retired", message)]
+    when = f"will be retired {by} on a date that is not known"
     if life.shutdown and life.shutdown_confirmed:
-        when = f"will be retired after {life.shutdown}"
+        when = f"will be retired {by} after {life.shutdown}"
     elif life.shutdown:
-        when = f"will reportedly be retired after {life.shutdown}, which is not confirmed"
-    return [Notice("model_deprecated", f"{model.name} {when}.{instead}")]
+        when = f"will reportedly be retired {by} after {life.shutdown}, which is not confirmed"
+    return [Notice("model_deprecated", f"{model.name} {when}.{life.instead}")]

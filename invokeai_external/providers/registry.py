@@ -122,7 +122,10 @@ class Registry:
     def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
         """The model with its status and prices on a day, and with a successor that is not retired on that day."""
         life = model.lifecycle
-        update = {"status": life.status_on(day), "successor": self._available_successor(day, model)}
+        successor = self._available_successor(day, model)
+        named = _named(successor, self._known(model.provider)) if successor else None
+        name = named.name if named else None
+        update = {"status": life.status_on(day), "successor": successor, "successor_name": name}
         prices, later = model.prices_on(day)
         return model.model_copy(
             update={"lifecycle": life.model_copy(update=update), "prices": prices, "later_prices": later}

@@ -54,6 +54,7 @@ class Lifecycle(_Frozen):
         shutdown_confirmed: False if the provider has not announced the last day, or it is disputed. Then it only
             causes a warning.
         successor: The id of the model to use instead. From a ``Registry``, it is not retired itself.
+        successor_name: Its name; set by a ``Registry``.
     """
 
     status: Status | None = None
@@ -61,6 +62,15 @@ class Lifecycle(_Frozen):
     shutdown: datetime.date | None = None
     shutdown_confirmed: bool = True
     successor: str | None = None
+    successor_name: str | None = None
+
+    @property
+    def instead(self) -> str:
+        """What to use instead, as the last sentence of a message: the name and the id to type; empty if unknown."""
+        if self.successor is None:
+            return ""
+        named = f"{self.successor_name} ({self.successor})" if self.successor_name else self.successor
+        return f" Use {named} instead."
 
     def status_on(self, day: datetime.date) -> Status:
         """The status on a day: retired after the last day, if that is confirmed.

@@ -36,6 +36,7 @@ class FakeInvoke:
         read: The items that were read.
         keys: The credentials of each provider.
         users: True if Invoke has several users.
+        workflows: The JSON of the saved workflows.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,12 +49,16 @@ class FakeInvoke:
         self.read: list[ItemId] = []
         self.keys: dict[str, Credentials] = {}
         self.users = False
+        self.workflows: list[str] = []
 
     def credentials(self, providers: Sequence[str]) -> dict[str, Credentials]:
         return {provider: self.keys.get(provider, Credentials()) for provider in providers}
 
     def has_several_users(self) -> bool:
         return self.users
+
+    def saved_workflows(self, containing: str) -> list[str]:
+        return [text for text in self.workflows if containing in text]
 
     def queued_items(self) -> list[QueuedItem]:
         return list(self.queue)

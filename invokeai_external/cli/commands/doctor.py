@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 
+from ... import clock
 from ...adapters.base_url import normalise_base_url
 from ...errors import ExternalError, NotConfiguredError, SettingsError
 from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ProviderConfig
 from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...service.abandoned_calls import abandoned_calls
+from ...service.ending_models import EXTERNAL_MODEL, ending_notices
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile
@@ -24,6 +26,7 @@ from ...version import VERSION
 from .. import report
 from ..common import open_root
 from ..exit_codes import WRONG_USAGE
+from ..invoke_database import saved_workflows
 from ..remedies import command_line, with_root
 from .install import VERSION_FILE, copies_of_plugin, plugin_folder
 from .undelivered import undelivered_images
@@ -82,6 +85,8 @@ def run(given_root: Path | None) -> int:
         for notice in current.notices:
             show(False, notice.message)
         show(True, f"{API_KEYS_FILE} and {USER_FILE} are valid; {len(registry.models())} models are known")
+        for notice in ending_notices(current, registry, saved_workflows(root, EXTERNAL_MODEL), clock.utc_today()):
+            show(notice.code != "model_retired", notice.message)
         for provider_id in PROVIDER_IDS:
             try:
                 show(*_provider_state(current, registry.provider(provider_id), given_root))

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ... import clock
 from ...pricing.estimate import price_range
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
+from ...service.ending_models import EXTERNAL_MODEL, ending_notices
 from ...sizing import FixedSizing, FlexibleSizing
 from .. import report
 from ..common import settings
+from ..invoke_database import saved_workflows
 from ..terminal import print_table, width_of
 
 __all__ = ["model_object", "price_of", "run", "sizes_of", "status_of"]
@@ -25,12 +28,10 @@ _WIDE = 140
 def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
     """Print the models; retired ones only with ``--all``."""
     current = settings(root)
-    report.notices(current.notices)
-    found = [
-        model
-        for model in Registry(current.models).models(provider)
-        if with_retired or model.lifecycle.status != "retired"
-    ]
+    registry = Registry(current.models)
+    workflows = saved_workflows(current.root, EXTERNAL_MODEL)
+    report.notices((*current.notices, *ending_notices(current, registry, workflows, clock.utc_today())))
+    found = [model for model in registry.models(provider) if with_retired or model.lifecycle.status != "retired"]
     if as_json:
         report.print_json([model_object(model) for model in found])
         return

@@ -15,7 +15,7 @@ from ...settings.settings import Credentials
 from ..gallery.result_cache import Destination
 from ..host_api import NodeRequest
 from ..queue_items import ItemId, QueuedItem
-from . import config, gallery, graphs, queue
+from . import config, gallery, graphs, queue, workflows
 
 __all__ = ["InvokeHost", "RequestingNode"]
 
@@ -57,6 +57,9 @@ class InvokeHost:
 
     def has_several_users(self) -> bool:
         return config.has_several_users()
+
+    def saved_workflows(self, containing: str) -> list[str]:
+        return workflows.saved_workflows(containing)
 
     def queued_items(self) -> list[QueuedItem]:
         return queue.queued_items()
