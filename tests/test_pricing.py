@@ -265,3 +265,10 @@ def test_the_number_of_web_searches_is_not_known_before() -> None:
     assert (found.part("web_search").usd, found.part("web_search").at_most_usd) == (0.014, None)
     assert found.part("images").usd == pytest.approx(0.0336)
     assert (found.total.at_most_usd, found.total.basis) == (None, "unknown")
+
+
+@pytest.mark.parametrize("output_format", ["gif", "svg"])
+def test_the_price_of_an_animation_or_a_drawing_is_not_known_before(output_format: str) -> None:
+    request = GenerationRequest(prompt="a red fox", options={"output_format": output_format, "quality": "low"})
+    found = plan(request, MODELS["gpt-image-2.6-flare"], experimental=True)
+    assert (found.estimate_usd, found.estimate.total.basis) == (None, "unknown")

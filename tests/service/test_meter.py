@@ -1,4 +1,4 @@
-"""Estimates against the sandbox's meter, which has prices and token rules of its own: the same bill, over HTTP.
+"""Estimates against the sandbox's meter, which has separate prices and token rules: the same bill, over HTTP.
 
 Every model, size, quality and mode whose price is published, recorded or reported. What is exact must be met exactly,
 what is bounded must not be exceeded.
