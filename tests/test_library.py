@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import stat
 import threading
 import warnings
@@ -181,6 +182,18 @@ async def test_whatever_is_wrong_with_a_key_or_a_url_is_an_external_error(url: s
     with pytest.raises(ExternalError):
         async with Service(load_settings(tmp_path, environ)) as service:
             await service.generate(GenerationRequest(model=OPENAI, prompt="a fox"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_only_regular_files_up_to_a_size_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(20_000_000_000)
+    for path in (tmp_path / "pipe", tmp_path / "sparse", tmp_path, Path("/dev/zero")):
+        for read in (read_image, read_mask):
+            with pytest.raises(InvalidRequestError) as caught:
+                read(path)
+            assert path.name in caught.value.message
 
 
 def test_files_are_read_as_inputs(tmp_path: Path) -> None:

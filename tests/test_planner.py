@@ -654,6 +654,15 @@ def test_a_mask_in_a_file_is_read_as_by_read_mask_and_keeps_its_hash() -> None:
         assert opened(sent.data).getchannel("A").tobytes() == bytes(([0] * 30 + [255] * 30) * 40)
 
 
+@pytest.mark.parametrize("output_format", ["jpeg", "webp"])
+def test_with_a_mask_the_result_is_a_png(output_format: str) -> None:
+    asked = {"init_image": image("a.png", (60, 40)), "options": {"output_format": output_format}}
+    assert only_call(planned(FLARE, **asked)).options == {"output_format": output_format}
+    found = planned(FLARE, mask=left_half((60, 40)), **asked)
+    assert only_call(found).options == {}
+    assert sorted(codes_of(found)) == ["mask_area", "option_dropped"]
+
+
 def test_an_image_is_its_own_mask_only_if_it_has_a_hole() -> None:
     whole, hole = image("a.png", (60, 40)), Image.new("RGBA", (60, 40), "red")
     with pytest.raises(InvalidRequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from typing import NamedTuple, cast
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..sizing import Size
-from .errors import ImageError, TooManyPixelsError, unreadable
+from .errors import ImageError, TooManyPixelsError, truncated, unreadable
 from .formats import exif
 from .formats.containers import Container, parse
+from .formats.jpeg import Jpeg
 from .formats.png import Png
+from .formats.unsupported import unsupported_format
 
 __all__ = [
     "MAX_EDITED_PIXELS",
@@ -159,8 +162,8 @@ def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
 
 
 @contextmanager
-def unreadable_on_failure() -> Iterator[None]:
-    """Turn every exception of Pillow into an ``ImageError``.
+def unreadable_on_failure(data: bytes = b"") -> Iterator[None]:
+    """Turn every exception of Pillow into an ``ImageError``, which names the format of ``data`` if that is known.
 
     Pillow documents no set of exceptions: its plugins raise SyntaxError, struct.error, zlib.error, KeyError,
     OverflowError and more, each for another kind of broken file.
@@ -172,7 +175,7 @@ def unreadable_on_failure() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixelsError("The image has too many pixels.") from None
     except Exception:
-        raise unreadable() from None
+        raise unsupported_format(data) or unreadable() from None
 
 
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
@@ -188,19 +191,35 @@ def _opened_by_pillow(container: Container) -> ImageFile.ImageFile:
     With the rest, Pillow would warn about broken EXIF and mistake a PNG text with the keyword ``gamma`` for a chunk.
 
     Raises:
-        ImageError: A PNG is not complete; Pillow would decode missing pixels as black.
+        ImageError: A PNG or a JPEG is not complete; Pillow would decode missing pixels as black or grey.
     """
     if isinstance(container, Png):
         container.verify()
+    if isinstance(container, Jpeg) and not container.has_end:
+        _check_without_end(container)
     if container.mime_type == "image/webp":
         check_pixels(container.size, _MOST_DECODED_AT_COST)
     return _PLUGINS[container.mime_type](io.BytesIO(container.stripped()))
 
 
+_MIGHT_FOLLOW = (b"", *(bytes(step * place % 251 for place in range(1, 97)) for step in (53, 97, 183, 239)))
+"""Different bits, without a marker: decoded in place of bits that are missing, they give different pixels."""
+
+
+def _check_without_end(jpeg: Jpeg) -> None:
+    """Raise ImageError if a JPEG without its end marker lacks pixels: if they depend on what might have followed."""
+    seen = set()
+    for more in (*_MIGHT_FOLLOW, *(jpeg.next_restart + bits for bits in _MIGHT_FOLLOW)):
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.stripped(more))) as image:
+            seen.add(hashlib.sha256(image.tobytes()).digest())
+    if len(seen) > 1:
+        raise truncated()
+
+
 @contextmanager
 def open_other_format(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """A file in a format other than PNG, JPEG and WebP, opened but not decoded."""
-    with unreadable_on_failure(), Image.open(io.BytesIO(data)) as image:
+    with unreadable_on_failure(data), Image.open(io.BytesIO(data)) as image:
         if image.format in _REFUSED_FORMATS:
             raise unreadable()
         check_pixels(Size(*image.size), _MOST_DECODED_AT_COST)

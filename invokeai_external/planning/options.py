@@ -103,6 +103,12 @@ def _dependent(request: GenerationRequest, accepted: dict[str, OptionValue]) -> 
     """Take out the options that do not apply with the other parts of a request; returns notices of them."""
     notices = []
     output_format = accepted.get("output_format")
+    if output_format in _COMPRESSIBLE and request.mask:
+        # A lossy format would change pixels outside the mask, and its edit would be worse than a PNG.
+        del accepted["output_format"]
+        what = f"With a mask, the result is composited into your image as PNG; {output_format!r} was not sent."
+        notices.append(Notice("option_dropped", what))
+        output_format = None
     if "output_compression" in accepted and output_format not in _COMPRESSIBLE:
         value = accepted.pop("output_compression")
         what = f"Output compression applies only to the output formats jpeg and webp; {value} was not sent."

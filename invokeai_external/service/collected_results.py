@@ -93,8 +93,10 @@ async def collect(
         common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
-    arrived, finished, errors = await anyio.to_thread.run_sync(_finished, request, call, answer, contents, limits)
-    received = len(answer.images) - (len(arrived) - len(_distinct(arrived)))
+    finished, errors = await anyio.to_thread.run_sync(_finished, request, call, answer, contents, limits)
+    files = [content for content in contents if isinstance(content, bytes)]
+    # Equal ones count once.
+    received = len(answer.images) - (len(files) - len(set(files)))
     if received > call.n:
         common = (*common, _more_images(call.n, received))
     facts = {
@@ -159,19 +161,19 @@ def _total_usage(usages: Sequence[Usage | None]) -> Usage | None:
 
 def _finished(
     request: GenerationRequest, call: Call, answer: Answer, contents: Sequence[Content], limits: Limits
-) -> tuple[list[ArrivedImage], list[tuple[ArrivedImage, FinishedImage]], list[ProviderError]]:
-    """The images that arrived, those of them that are handed over, and the errors of the others."""
+) -> tuple[list[tuple[ArrivedImage, FinishedImage]], list[ProviderError]]:
+    """The images that are handed over, as they arrived and as they are finished, and the errors of the others."""
     # Pillow takes a while to load, and is first needed here.
     from .image_checks import arrived_images, finish
 
-    arrived, errors = arrived_images(call, answer, contents, limits.max_image_pixels)
+    arrived, errors = arrived_images(call, answer, contents, limits)
     finished: list[tuple[ArrivedImage, FinishedImage]] = []
     for one in _chosen(call, arrived):
         try:
             finished.append((one, finish(request, call, one, limits)))
         except ProviderError as error:
             errors.append(error)
-    return arrived, finished, errors
+    return finished, errors
 
 
 def _generated(
@@ -206,23 +208,13 @@ def _generated(
     )
 
 
-def _distinct(arrived: Sequence[ArrivedImage]) -> list[ArrivedImage]:
-    """Each image once: some models send the same one twice."""
-    first: dict[bytes, ArrivedImage] = {}
-    for one in arrived:
-        first.setdefault(one.data, one)
-    return list(first.values())
-
-
 def _chosen(call: Call, arrived: Sequence[ArrivedImage]) -> Sequence[ArrivedImage]:
-    """At most as many images as were asked for: if more arrived, each once, those of the requested size first."""
-    if len(arrived) <= call.n:
-        return arrived
-    distinct, size, pixels = _distinct(arrived), call.size.size, _pixels_asked_for(call)
-    if pixels:
+    """At most as many images as were asked for: if more arrived, those of the requested size first."""
+    size, pixels = call.size.size, _pixels_asked_for(call)
+    if len(arrived) > call.n and pixels:
         # Among other sizes the nearest: a model may send a draft of 1K before the 2K that it was asked for.
-        distinct.sort(key=lambda one: (one.info.size != size, abs(math.log(_area(one.info.size) / pixels))))
-    return distinct[: call.n]
+        arrived = sorted(arrived, key=lambda one: (one.info.size != size, abs(math.log(_area(one.info.size) / pixels))))
+    return arrived[: call.n]
 
 
 def _pixels_asked_for(call: Call) -> int | None:

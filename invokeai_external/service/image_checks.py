@@ -13,13 +13,17 @@ from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
 from ..images.masks import from_square
-from ..planning.plan import Call
+from ..images.pixels import verify_pixels
+from ..planning.plan import MAX_IMAGES, Call
 from ..request import GenerationRequest
 from ..settings.settings import Limits
 from ..sizing import Size
 from .image_urls import Content
 
 __all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of"]
+
+
+_MOST_CHECKED = 2 * MAX_IMAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,24 @@ def type_of(data: bytes, max_pixels: int) -> str | None:
 
 
 def arrived_images(
-    call: Call, answer: Answer, contents: Sequence[Content], max_pixels: int
+    call: Call, answer: Answer, contents: Sequence[Content], limits: Limits
 ) -> tuple[list[ArrivedImage], list[ProviderError]]:
-    """The images of a response that are complete, and the errors of the others."""
-    arrived, errors = [], []
+    """The images of a response that are complete, and the errors of the others.
+
+    If there are more than were asked for, equal ones count once, and only the first 20 are checked, which takes time.
+    """
+    arrived, errors, seen = [], list[ProviderError](), set[bytes]()
+    has_more = sum(isinstance(content, bytes) for content in contents) > call.n
     for image, content in zip(answer.images, contents, strict=True):
         if isinstance(content, ProviderError):
             errors.append(content)
         elif content is not None:
+            if has_more:
+                if content in seen or len(seen) == _MOST_CHECKED:
+                    continue
+                seen.add(content)
             try:
-                arrived.append(ArrivedImage(image, content, _inspected(call, content, max_pixels)))
+                arrived.append(ArrivedImage(image, content, _inspected(call, content, limits)))
             except ProviderError as error:
                 errors.append(error)
     return arrived, errors
@@ -89,12 +101,15 @@ def _info(data: bytes, max_pixels: int, expected: Size | None) -> ImageInfo:
     return inspect_image(data, max_pixels=max_pixels)
 
 
-def _inspected(call: Call, data: bytes, max_pixels: int) -> ImageInfo:
+def _inspected(call: Call, data: bytes, limits: Limits) -> ImageInfo:
     try:
         # In a format that nobody asked for, a file would break what is done with it.
         if call.keeps_file:
-            return _info(data, max_pixels, call.size.size)
-        return inspect_image(data, max_pixels=max_pixels)
+            return _info(data, limits.max_image_pixels, call.size.size)
+        info = inspect_image(data, max_pixels=limits.max_image_pixels)
+        if limits.verify_images:
+            verify_pixels(data)
+        return info
     except TooManyPixelsError as error:
         raise InvalidResponseError(
             f"An image arrived and was rejected: {error}",

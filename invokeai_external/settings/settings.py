@@ -71,6 +71,7 @@ class Limits(BaseModel):
         total_timeout_s: A call ends with an error after this many seconds, whatever has arrived.
         max_response_bytes: The largest response that is accepted.
         max_image_pixels: The largest image that is accepted.
+        verify_images: Decode every PNG that arrives. Otherwise only its checksums are checked, unless it is composited.
         mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
         previews: How many previews of each unfinished image to ask for, if the model supports it.
         metadata: Where the command line saves the metadata of an image: in its file, beside it, or nowhere.
@@ -97,6 +98,7 @@ class Limits(BaseModel):
     total_timeout_s: float = Field(default=1800, gt=0, le=86_400)
     max_response_bytes: int = Field(default=300_000_000, ge=1_000_000)
     max_image_pixels: int = Field(default=100_000_000, ge=1_000_000)
+    verify_images: bool = False
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
     metadata: MetadataMode = "auto"

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import ImageInfo, inspect_image
 from invokeai_external.images.masks import alpha_mask, square_mask, square_rgba
 from invokeai_external.images.painted_masks import mask_from_file
+from invokeai_external.images.pixels import decoded
 from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.sizing import Size
 
@@ -59,8 +61,59 @@ def test_animation(kind: str) -> None:
 def test_a_file_that_is_truncated_anywhere_is_refused(data: bytes) -> None:
     inspect_image(data, max_pixels=MOST)
     for end in range(len(data)):
-        with pytest.raises(ImageError):
-            inspect_image(data[:end], max_pixels=MOST)
+        if data.startswith(b"\xff\xd8") and end >= len(data) - 20:
+            # The end marker may be missing, and what shows no pixel: parts of blocks beyond the edges.
+            with suppress(ImageError):
+                inspect_image(data[:end], max_pixels=MOST)
+                assert decoded(data[:end]).image.tobytes() == decoded(data).image.tobytes()
+        else:
+            with pytest.raises(ImageError):
+                inspect_image(data[:end], max_pixels=MOST)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_complete(options: dict[str, Any], missing: int) -> None:
+    data = encoded(samples.noisy((64, 48)), "JPEG", **options)
+    assert inspect_image(data[:-missing], max_pixels=10_000).size == Size(64, 48)
+    prepared = prepare_input(data[:-missing], max_bytes=10**6)
+    assert decoded(prepared.data).image.tobytes() == decoded(data).image.tobytes()
+    assert prepared.data.endswith(b"\xff\xd9")
+    assert read_text(embed_text(data[:-missing], {"k": "v"})) == {"k": "v"}
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
+    data = encoded(samples.noisy((64, 48)), "JPEG", progressive=True)
+    scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
+    assert len(scans) > 4
+    for place in scans[1:]:
+        # Tables may stand before a scan.
+        for table in (place, data.rindex(b"\xff\xc4", 0, place)):
+            with image_error("truncated"):
+                inspect_image(data[:table], max_pixels=10_000)
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0heic", "HEIC"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- a fox -->\n<svg xmlns="http://www.w3.org/2000/svg">', "SVG"),
+        (b"  <svg width='9'>", "SVG"),
+        (b"%PDF-1.7\n", "PDF"),
+    ],
+)
+def test_a_format_that_cannot_be_read_is_named_with_what_to_do(start: bytes, name: str) -> None:
+    functions: list[Callable[[bytes], object]] = [
+        size_of,
+        lambda data: prepare_input(data, max_bytes=99),
+        mask_from_file,
+    ]
+    for function in functions:
+        with pytest.raises(ImageError) as caught:
+            function(start + bytes(99))
+        assert name in str(caught.value)
+        assert caught.value.remedy
 
 
 @settings(deadline=None)

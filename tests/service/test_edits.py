@@ -131,9 +131,9 @@ async def test_the_square_of_dall_e_2_is_composited_without_its_margins(tmp_path
 
 
 @respx.mock
-@pytest.mark.parametrize("mask", [True, False])
-async def test_an_image_that_cannot_be_composited_is_reported_as_damaged(mask: bool, tmp_path: Path) -> None:
-    """Its checksums are good, so that without a mask it is kept; its pixels cannot be inflated."""
+@pytest.mark.parametrize(("mask", "verify"), [(True, False), (False, True), (False, False)])
+async def test_an_image_that_cannot_be_decoded_is_reported_as_damaged(mask: bool, verify: bool, tmp_path: Path) -> None:
+    """Its checksums are good, so that it is kept unless it is decoded; its pixels cannot be inflated."""
     good = png_file(Image.new("RGB", (8, 8)), "x").data
     head, _, tail = good.partition(b"IDAT")
     length = int.from_bytes(head[-4:])
@@ -142,11 +142,11 @@ async def test_an_image_that_cannot_be_composited_is_reported_as_damaged(mask: b
     b64 = base64.b64encode(data).decode()
     respx.post(path="/v1/images/edits").respond(json={"created": 1, "data": [{"b64_json": b64}]})
     settings = replace(
-        settings_of(tmp_path),
+        settings_of(tmp_path, verify_images=verify),
         credentials={"openai": Credentials(SecretStr("sk-test"), "https://proxy.example/v1", "a test")},
     )
     asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), **({"mask": marked_box()} if mask else {})}
-    if mask:
+    if mask or verify:
         with pytest.raises(InvalidResponseError) as caught:
             await generate(settings, OPENAI, **asked)
         assert caught.value.may_be_billed

@@ -25,6 +25,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """The next marker in compressed data: 0xFF, but not a stuffed 0xFF00, a fill byte or a restart marker."""
 
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+
 _EXIF = b"Exif\0\0"
 
 _C2PA = re.compile(
@@ -68,6 +70,7 @@ class Jpeg:
         has_alpha: False.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are; False for CMYK.
+        has_end: False if only the end marker is missing, or a part of the last scan.
         is_signed: True if the file carries Content Credentials, in APP11 segments (C2PA 2.2, A.3.1).
     """
 
@@ -90,6 +93,9 @@ class Jpeg:
         most = max(_USUAL_SCANS, min(_MOST_SCANS, _MOST_SCANNED // self.size.pixels))
         if sum(segment.marker == _SOS for segment in self._segments) > most:
             raise too_many_parts(most)
+        self.has_end = self._segments[-1].marker == _EOI
+        if not self.has_end and self._coefficients() < 64 * components:
+            raise truncated()
         self.is_plain = components < 4
         self.is_signed = any(s.marker == _APP11 and _C2PA.match(data, s.body, s.end) for s in self._segments)
 
@@ -97,9 +103,19 @@ class Jpeg:
     def orientation(self) -> int:
         return exif.orientation(self._exif())
 
-    def stripped(self) -> bytes:
-        """The file with only what shows, and nothing after its end, where phones put videos and depth maps."""
-        return b"".join((b"\xff\xd8", *(self._view[s.start : s.end] for s in self._segments if self._is_shown(s))))
+    def stripped(self, more: bytes = b"") -> bytes:
+        """The file with only what shows, and nothing after its end, where phones put videos and depth maps.
+
+        An end marker that is missing is added; ``more`` goes between the last scan and that.
+        """
+        end = b"" if self.has_end else more + b"\xff\xd9"
+        return b"".join((b"\xff\xd8", *(self._view[s.start : s.end] for s in self._segments if self._is_shown(s)), end))
+
+    @property
+    def next_restart(self) -> bytes:
+        """The restart marker that comes next if the last scan has restarts and goes on (ITU-T T.81, E.1.4)."""
+        last = self._segments[-1]
+        return bytes((0xFF, 0xD0 + len(_RESTART.findall(self._data, last.body, last.end)) % 8))
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword in the EXIF user comment."""
@@ -129,6 +145,19 @@ class Jpeg:
             self._view[self._segments[-1].end :],
         ]
 
+    def _coefficients(self) -> int:
+        """How many of the 64 coefficients of each component some scan completes (ITU-T T.81, B.2.3 and G.1.1)."""
+        complete = set[tuple[int, int]]()
+        for scan in (segment for segment in self._segments if segment.marker == _SOS):
+            header = self._data[scan.body : min(scan.end, scan.body + 12)]
+            count = header[0] if header else 0
+            first, last, approximation = (*header[1 + 2 * count : 4 + 2 * count], 0, 0, 1)[:3]
+            if approximation & 15 == 0:
+                complete.update(
+                    (component, k) for component in header[1 : 1 + 2 * count : 2] for k in range(first, last + 1)
+                )
+        return len(complete)
+
     def _exif(self) -> bytes:
         """The EXIF block; one that spans several segments is joined as Pillow does."""
         return b"".join(self._view[s.body + len(_EXIF) : s.end] for s in self._segments if self._is_exif(s))
@@ -148,7 +177,7 @@ class Jpeg:
 
 
 def _walk(data: bytes) -> Iterator[_Segment]:
-    """The segments after SOI, up to and including EOI; a scan includes its compressed data."""
+    """The segments after SOI, up to and including EOI, or the last scan; a scan includes its compressed data."""
     position = 2
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.search(data, position)
@@ -168,9 +197,10 @@ def _walk(data: bytes) -> Iterator[_Segment]:
             raise truncated()
         if marker == _SOS:
             after = _MARKER.search(data, end)
-            if after is None:
-                raise truncated()
-            end = after.start()
+            # A single 0xFF at the end is half of an end marker.
+            end = after.start() if after else len(data) - data.endswith(b"\xff")
         yield _Segment(marker, position, found.start(), found.end() + 2, end)
+        if marker == _SOS and after is None:
+            return
         position = end
     raise too_many_parts(_MOST_SEGMENTS)
