@@ -54,7 +54,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def runtime(invoke: FakeInvoke, service: FakeService) -> Iterator[Runtime]:
-    made = Runtime(invoke, make_service=lambda *_: cast(Service, service), waits=Waits(poll=0.001))
+    made = Runtime(invoke, make_service=lambda *_: cast(Service, service), waits=Waits(poll=0.001, stop=0.1, end=0.1))
     yield made
     made.close()
 

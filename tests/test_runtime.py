@@ -66,7 +66,7 @@ def make_runtime(invoke: FakeInvoke, service: FakeService) -> Iterator[MakeRunti
         runtime = Runtime(
             invoke,
             make_service=lambda *_: cast(Service, service),
-            waits=Waits(**{"poll": 0.001, **waits}),
+            waits=Waits(**{"poll": 0.001, "end": 0.1, **waits}),
             sleep=sleep,
         )
         made.append(runtime)
@@ -201,6 +201,7 @@ def test_the_images_received_before_an_error_go_into_the_gallery(
     assert invoke.delivered == ["red"]
 
 
+@pytest.mark.slow
 def test_the_images_received_before_the_plugin_is_removed_go_into_the_gallery(
     make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
 ) -> None:

@@ -47,6 +47,7 @@ def unmarked(image: Image.Image, mask: Image.Image) -> bytes:
     return Image.composite(image, Image.new(image.mode, image.size), mask.point(KEEP)).tobytes()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(originals, originals, st.integers(0, 64), st.data())
 def test_outside_the_mask_every_pixel_is_the_originals(

@@ -116,6 +116,7 @@ def test_a_format_that_cannot_be_read_is_named_with_what_to_do(start: bytes, nam
         assert caught.value.remedy
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(samples.pngs(), st.data())
 def test_a_flipped_bit_in_a_png_is_noticed(data: bytes, choice: st.DataObject) -> None:
@@ -368,6 +369,7 @@ def test_random_bytes_raise_only_image_errors(start: bytes, rest: bytes) -> None
     attempt_all(start + rest)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(samples.pngs() | samples.jpegs() | samples.webps() | others, st.data())
 def test_damage_raises_only_image_errors(data: bytes, choice: st.DataObject) -> None:

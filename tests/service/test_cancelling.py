@@ -263,6 +263,7 @@ async def test_a_complete_fetched_image_is_handed_over_though_the_request_is_can
     assert [type(event) for event in seen] == seen_then
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3), OddError(), ValueError("no"), GeneratorExit()])
 @pytest.mark.parametrize("at", [Sending, Preview, Received])
 async def test_whatever_on_progress_raises_reaches_the_caller_and_frees_the_slots(
