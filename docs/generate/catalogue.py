@@ -52,7 +52,7 @@ def models_table(provider: str) -> str:
             f"`{model.id}`" + "".join(f", also `{alias}`" for alias in model.aliases),
             status_of(model),
             sizes_of(model),
-            _INPUTS[model.modes[-1]],
+            _INPUTS[model.modes[-1]] + (", markup" if model.input_images.markup else ""),
             str(model.input_images.max_count),
             str(model.max_images_per_call),
             "yes" if model.previews else "-",
@@ -175,7 +175,8 @@ def price_list() -> str:
 
 def _option_values(option: Option) -> str:
     if isinstance(option, ChoiceOption):
-        return ", ".join(f"{value} (preview)" if value in option.preview else value for value in option.values)
+        kinds = {**dict.fromkeys(option.preview, " (preview)"), **dict.fromkeys(option.experimental, " (experimental)")}
+        return ", ".join(f"{value}{kinds.get(value, '')}" for value in option.values)
     return f"{option.minimum:g} to {option.maximum:g}"
 
 

@@ -46,7 +46,8 @@ from .errors import (
 )
 from .fields import answer_image, get, mapping, mappings, text_of, token_count
 from .gemini_error_details import is_zero, retry_delay, violations
-from .gemini_search import searches_of, sources_of, tools
+from .gemini_options import generation_config, less_strict, safety_settings, tools
+from .gemini_search import searches_of, sources_of
 
 __all__ = ["GeminiAdapter"]
 
@@ -108,8 +109,8 @@ class GeminiAdapter:
             url=f"{base_url}/models/{quote(call.model.id, safe='')}:{method}",
             json={
                 "contents": [{"role": "user", "parts": parts}],
-                "generationConfig": _generation_config(call),
-                **_safety_settings(call),
+                "generationConfig": generation_config(call),
+                **safety_settings(call),
                 **tools(call),
             },
         )
@@ -213,7 +214,8 @@ class GeminiAdapter:
         else:
             what = f"contains no image ({fit_to_show(reason) or 'no reason given'})"
             return invalid_response(self.provider, what, response, call, request_id)
-        remedy = "Change the prompt or the input images."
+        hint = less_strict(call) if "SAFETY" in (blocked, reason) else ""
+        remedy = f"Change the prompt or the input images.{hint}"
         what = f"{self.provider.name} {what}{quoting(message)}"
         return error_from(ContentBlockedError, what, remedy, response, call, request_id)
 
@@ -319,34 +321,6 @@ def _generates_content(card: Mapping[str, Any]) -> bool:
 def _use_v1beta(provider: ProviderConfig) -> Remedy:
     """The remedy for a request that the API version v1 refuses, because it does not have a field of v1beta."""
     return Remedy("Use a base URL that ends with /v1beta.", action="fix_base_url", url=provider.base_url)
-
-
-def _generation_config(call: Call) -> dict[str, Any]:
-    # With TEXT, the model explains a refusal.
-    config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
-    if call.seed is not None:
-        config["seed"] = call.seed
-    if "temperature" in call.options:
-        config["temperature"] = call.options["temperature"]
-    image_config = {"aspectRatio": call.size.aspect_ratio, "imageSize": call.size.image_size}
-    if any(image_config.values()):
-        config["imageConfig"] = {name: value for name, value in image_config.items() if value}
-    if "thinking_level" in call.options:
-        config["thinkingConfig"] = {"thinkingLevel": str(call.options["thinking_level"]).upper()}
-    if call.previews:
-        config.setdefault("thinkingConfig", {})["includeThoughts"] = True
-    return config
-
-
-_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-"""The categories of harm whose threshold can be set, as far as the API still uses them."""
-
-
-def _safety_settings(call: Call) -> dict[str, Any]:
-    if "safety" not in call.options:
-        return {}
-    threshold = str(call.options["safety"]).upper()
-    return {"safetySettings": [{"category": f"HARM_CATEGORY_{name}", "threshold": threshold} for name in _CATEGORIES]}
 
 
 def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:

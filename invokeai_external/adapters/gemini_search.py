@@ -5,30 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..planning.plan import Call
 from ..untrusted_text import fit_to_show
 from .base import Source
 from .fields import get, mapping, mappings, text_of
 
-__all__ = ["searches_of", "sources_of", "tools"]
+__all__ = ["searches_of", "sources_of"]
 
 _MOST = 50
 """How many queries and sources of a response are kept; a real response has a few."""
 
 _LONGEST_URL = 2000
 """In characters. Google's links, which forward to the page, have a few hundred."""
-
-_SEARCHES: Mapping[str, Mapping[str, Any]] = {
-    # Without types it is a web search, which every version of the API and every gateway understands.
-    "web": {},
-    "image": {"searchTypes": {"webSearch": {}, "imageSearch": {}}},
-}
-
-
-def tools(call: Call) -> dict[str, Any]:
-    """The field of a request that allows the searches of a call; empty without a search."""
-    kind = call.options.get("web_search")
-    return {} if kind is None else {"tools": [{"googleSearch": dict(_SEARCHES[str(kind)])}]}
 
 
 def searches_of(candidates: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from invokeai_external.errors import (
 from invokeai_external.planning.plan import plan
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
-from invokeai_external.request import GenerationRequest
+from invokeai_external.request import GenerationRequest, OptionValue
 from invokeai_external.result import Usage
 from invokeai_external.sizing import AspectRatio
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
@@ -595,3 +595,21 @@ def test_at_most_fifty_sources_are_kept() -> None:
     chunks = [{"web": {"uri": f"https://example.com/{place}"}} for place in range(200)]
     answer = PROVIDER.parse(make_response(searched({"groundingChunks": chunks})), CALL)
     assert len(answer.sources) == 50
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "is_suggested"),
+    [
+        ({"promptFeedback": {"blockReason": "SAFETY"}}, {}, True),
+        ({"candidates": [{"finishReason": "SAFETY"}]}, {"safety": "block_only_high"}, True),
+        ({"candidates": [{"finishReason": "SAFETY"}]}, {"safety": "off"}, False),
+        ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, {}, False),
+        ({"candidates": [{"finishReason": "IMAGE_SAFETY"}]}, {}, False),
+    ],
+)
+def test_a_less_strict_safety_is_suggested_only_if_it_helps(
+    body: dict[str, Any], options: dict[str, OptionValue], is_suggested: bool
+) -> None:
+    with pytest.raises(ContentBlockedError) as caught:
+        PROVIDER.parse(make_response(body), make_call("gemini/gemini-3-pro-image", options=options))
+    assert ("safety=block_none" in (caught.value.hint or "")) is is_suggested

@@ -100,7 +100,8 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
 def _option_text(option: Option) -> str:
     """The values of an option."""
     if isinstance(option, ChoiceOption):
-        return ", ".join(f"{value} (preview)" if value in option.preview else value for value in option.values)
+        kinds = {**dict.fromkeys(option.preview, " (preview)"), **dict.fromkeys(option.experimental, " (experimental)")}
+        return ", ".join(f"{value}{kinds.get(value, '')}" for value in option.values)
     return f"{option.minimum:g} to {option.maximum:g}"
 
 
