@@ -159,7 +159,7 @@ FAULTS: Mapping[str, FaultKind] = {
     "slow_stream": FaultKind("this many seconds between the events of a stream", {"seconds": _SECONDS}),
     "stream_ends_early": FaultKind("a stream that ends before its image is complete"),
     "stream_error": FaultKind(
-        "an error object in the stream, after the previews; OpenAI: code, Gemini: status",
+        "an error after the previews; OpenAI: an event with code; Gemini: JSON with status behind the events",
         {
             "code": Param("server_error", ("server_error", "rate_limit_exceeded", "moderation_blocked")),
             "status": Param(503, (400, 429, *_STATUSES)),

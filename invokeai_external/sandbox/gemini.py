@@ -68,7 +68,11 @@ async def stream_generate_content(request: Request, version: str, model: str) ->
     if not as_events:
         sent = [image for chunk in chunks for image in _images(chunk, fault)]
         return deliver([_named(chunk, fault) for chunk in chunks], fault, images=sent)
-    return deliver_events([Event(_event(_named(chunk, fault)), _images(chunk, fault)) for chunk in chunks], fault)
+    events = [Event(_event(_named(chunk, fault)), _images(chunk, fault)) for chunk in chunks]
+    if fault and fault.name == "stream_error":
+        # An error comes as bare JSON behind the events (recorded traffic).
+        events[-1] = Event(json.dumps(chunks[-1], indent=2).encode())
+    return deliver_events(events, fault)
 
 
 async def _response_body(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:

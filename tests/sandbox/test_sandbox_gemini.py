@@ -413,6 +413,17 @@ def test_the_framing_of_a_stream(http: httpx.Client) -> None:
     assert ["finishReason" in chunk["candidates"][0] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
 
+def test_an_error_comes_as_json_behind_the_events(http: httpx.Client) -> None:
+    order = {"provider": "gemini", "fault": "stream_error", "status": 503}
+    assert http.post("/sandbox/faults", json=order).status_code == 201
+    settings = {"thinkingConfig": {"includeThoughts": True}}
+    response = http.post(f"{STREAM}?alt=sse", json={"contents": [{"parts": [TEXT]}], "generationConfig": settings})
+    *events, last = response.text.split("\r\n\r\n")
+    assert events
+    assert all(event.startswith("data: ") for event in events)
+    assert json.loads(last)["error"]["status"] == "UNAVAILABLE"
+
+
 def test_without_alt_sse_a_stream_is_a_list(http: httpx.Client) -> None:
     chunks = http.post(STREAM, json={"contents": [{"parts": [TEXT]}]}).json()
     assert [bool(chunk.get("usageMetadata")) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
