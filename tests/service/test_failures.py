@@ -105,7 +105,7 @@ async def test_the_error_of_a_retired_model_names_its_successor(sandbox_url: str
     with pytest.raises(ModelRetiredError) as caught:
         await generate(settings_of(tmp_path), "openai/gpt-image-1")
     assert str(caught.value) == "GPT Image 1 was retired on 2026-10-23. Use gpt-image-2.5-flare instead."
-    assert caught.value.status == 404
+    assert caught.value.status == 400
 
 
 async def test_a_missing_key_names_command_variable_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
