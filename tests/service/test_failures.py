@@ -104,7 +104,8 @@ async def test_the_error_of_a_wrong_key_does_not_show_it(
 async def test_the_error_of_a_retired_model_names_its_successor(sandbox_url: str, tmp_path: Path) -> None:
     with pytest.raises(ModelRetiredError) as caught:
         await generate(settings_of(tmp_path), "openai/gpt-image-1")
-    assert str(caught.value) == "GPT Image 1 was retired on 2026-10-23. Use gpt-image-2.5-flare instead."
+    facts = ("GPT Image 1", "2026-10-23", "gpt-image-2.5-flare")
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
     assert caught.value.status == 400
 
 
