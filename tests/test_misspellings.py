@@ -242,3 +242,18 @@ def test_an_option_of_another_model_is_dropped_with_a_notice(tmp_path: Path) -> 
     assert plan_with(tmp_path, "openai/gpt-image-2", temperature=0.5) == ["option_dropped"]
     root = user_file(tmp_path, "models:\n  openai/my-model: {options: {strength: {minimum: 0, maximum: 1}}}\n")
     assert plan_with(root, "openai/gpt-image-2", strength=0.5) == ["option_dropped"]
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("models --provider opanai", "openai"),
+        ("keys test gemni", "gemini"),
+        ("generate x --metadata embd", "embed"),
+        ("generate x --qualty high", "--quality"),
+        ("modles", "models"),
+    ],
+)
+def test_a_misspelt_word_of_a_command(command: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    assert f"Did you mean {meant}?" in " ".join(capsys.readouterr().err.replace("'", "").split())

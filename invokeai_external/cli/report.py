@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from ..errors import ExternalError, RequestError
+from ..misspellings import or_nearest
 from ..result import Notice
 from ..transport.redaction import redacted
 from ..untrusted_text import printable
@@ -120,6 +121,11 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     message = " ".join(error.format_message().split())
     if "unexpected extra argument" in message:
         remedy = _TOO_MANY_ARGUMENTS.get(command.removeprefix(f"{PROGRAM} "), remedy)
+    if wrong := re.search(r"'([^']+)' is not one of (.+)", message):
+        remedy = or_nearest(wrong[1], re.findall("'([^']+)'", wrong[2])) + remedy
+    if wrong := re.search(r"option: (\S+) \(Possible options: (.+)\)", message):
+        message = f"{message.partition(' (')[0]}."
+        remedy = or_nearest(wrong[1], wrong[2].split(", ")) + remedy
     return UsageError(message, remedy=remedy)
 
 
