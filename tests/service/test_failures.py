@@ -22,6 +22,7 @@ from invokeai_external.errors import (
     RateLimitedError,
     RejectedRequestError,
     TimedOutError,
+    UnavailableError,
 )
 from invokeai_external.result import Failed, Progress
 
@@ -55,6 +56,8 @@ LOST = ("truncated_body", "dropped_connection")
         (GEMINI, "quota", {"limit": "prepayment", "status": 402}, QuotaError, []),
         (OPENAI, "moderation", {"violation": "stream"}, ContentBlockedError, []),
         (OPENAI, "moderation", {}, ContentBlockedError, []),
+        (OPENAI, "moderation", {"stage": "input"}, ContentBlockedError, ["blocked the request", "Change the prompt"]),
+        (OPENAI, "moderation", {"stage": "output"}, ContentBlockedError, ["the finished image", "Try again"]),
         (GEMINI, "blocked_prompt", {}, ContentBlockedError, ["PROHIBITED_CONTENT"]),
         (GEMINI, "refusal_text", {"text": "I cannot draw that."}, ContentBlockedError, ["I cannot draw that."]),
         (
@@ -86,6 +89,15 @@ async def test_a_fault_that_no_retry_fixes_is_reported_at_once(
     assert [fact for fact in facts if fact not in str(caught.value)] == []
     assert caught.value.may_be_billed is (kind in (InvalidResponseError, NetworkError))
     assert (caught.value.provider, caught.value.model) == tuple(model.split("/"))
+    assert len(received_calls(sandbox_url)) == 1
+
+
+async def test_a_fault_of_gemini_itself_is_not_a_refusal(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    order(GEMINI, "finish_reason", reason="OTHER", message="Image generation failed due to an internal error.")
+    with pytest.raises(UnavailableError) as caught:
+        await generate(settings_of(tmp_path), GEMINI)
+    assert "due to an internal error" in caught.value.message
+    assert caught.value.may_be_billed
     assert len(received_calls(sandbox_url)) == 1
 
 
