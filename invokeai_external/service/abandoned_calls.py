@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..root_folder import ABANDONED_FILE
+from ..untrusted_number import whole_number
+from ..untrusted_text import NAME, fit_to_show
 
 __all__ = ["AbandonedCalls", "abandoned_calls"]
 
@@ -27,6 +29,9 @@ KEPT = timedelta(days=30)
 _FORMAT = 1
 _MOST_BYTES = 1 << 18
 """Two thousand lines. The file is read up to this size, and made smaller when it is larger."""
+
+_MOST_CALLS = 1000
+"""No run has more."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +73,9 @@ def abandoned_calls(root: Path, now: datetime) -> Counter[str]:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, RecursionError, TypeError):
                 match json.loads(line):
-                    case {"at": str(at), "provider": str(provider), "model": str(model), "calls": int(calls)} if (
-                        f"{provider}{model}".isprintable() and calls > 0
-                    ):
-                        if now - KEPT <= datetime.fromisoformat(at) <= now:
-                            found[f"{provider}/{model}"] += calls
+                    case {"at": str(at), "provider": str(provider), "model": str(model), "calls": number}:
+                        name, calls = f"{provider}/{model}", whole_number(number, 1, _MOST_CALLS)
+                        is_recent = now - KEPT <= datetime.fromisoformat(at) <= now
+                        if calls and is_recent and fit_to_show(name, NAME) == name:
+                            found[name] += calls
     return found
