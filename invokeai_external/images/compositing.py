@@ -14,6 +14,9 @@ __all__ = ["composite"]
 _STEPS = 4
 """The feather is computed in about so many steps on a smaller mask, and interpolated between them."""
 
+_BAND_PIXELS = 4_000_000
+"""How many pixels are mixed at a time."""
+
 _QUICK = 1
 """zlib's level: 2048x2048 pixels take a quarter of a second. Pillow's default, 6, takes five times that for no gain."""
 
@@ -63,7 +66,12 @@ def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> b
         min(base.height, bottom + margin),
     )
     weight = _feathered(marked.crop(box), feather)
-    base.paste(_mixed(base.crop(box), edit.crop(box), weight), box)
+    # In bands, since mixing takes several copies.
+    rows = max(1, _BAND_PIXELS // weight.width)
+    for start in range(0, weight.height, rows):
+        part = weight.crop((0, start, weight.width, min(weight.height, start + rows)))
+        band = (box[0], box[1] + start, box[2], box[1] + start + part.height)
+        base.paste(_mixed(base.crop(band), edit.crop(band), part), band)
     return encoded_png(base, profile, compress_level=_QUICK)
 
 

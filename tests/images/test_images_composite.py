@@ -73,6 +73,16 @@ def test_where_a_hard_mask_is_white_every_pixel_is_the_results(
     assert made == Image.composite(result.convert(made.mode), base.convert(made.mode), mask)
 
 
+@pytest.mark.parametrize("pixels", [1, 90])
+def test_the_bands_in_which_an_edit_is_mixed_do_not_show(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, result = png_of("RGBA", (40, 30)), png_of("RGBA", (40, 30), 77)
+    mask = Image.linear_gradient("L").resize((40, 30))
+    mask.paste(0, (0, 0, 40, 7))
+    whole = composite(original, result, encoded(mask, "PNG"), feather=3)
+    monkeypatch.setattr("invokeai_external.images.compositing._BAND_PIXELS", pixels)
+    assert composite(original, result, encoded(mask, "PNG"), feather=3) == whole
+
+
 def test_an_empty_mask_returns_the_original() -> None:
     base = painted("RGBA", (20, 10))
     black = encoded(Image.new("L", (20, 10)), "PNG")
