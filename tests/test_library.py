@@ -205,6 +205,9 @@ def test_files_are_read_as_inputs(tmp_path: Path) -> None:
     white.save(path)
     assert read_mask(path).marks is None
     assert read_mask(path, marks="black").marks == "black"
+    for wrong in ("redd", "", 5):
+        with pytest.raises(InvalidRequestError):
+            read_mask(path, marks=wrong)  # type: ignore[arg-type]
     Image.new("L", (8, 8)).save(path)
     for read in (read_mask, lambda _: read_image(tmp_path / "b.png"), lambda _: read_mask(tmp_path)):
         with pytest.raises(InvalidRequestError):

@@ -96,7 +96,7 @@ def mask_from_color(data: bytes, color: str) -> bytes:
         return mask_from_black(data)
     try:
         wanted = ImageColor.getrgb(color)[:3]
-    except ValueError:
+    except (ValueError, TypeError):
         raise ImageError(
             f"{color!r} is not a valid colour.",
             "unknown_color",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +30,9 @@ def read_image(path: str | os.PathLike[str]) -> InputImage:
     # A path with a zero byte is a ValueError.
     except (OSError, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or "no such file"
-        raise InvalidRequestError(f"{file} cannot be read: {why}.", remedy="Check the path of the image.") from None
+        is_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+        remedy = "Save the image as a smaller file, such as a JPEG." if is_large else "Check the path of the image."
+        raise InvalidRequestError(f"{file} cannot be read: {why}.", remedy=remedy) from None
 
 
 def read_mask(path: str | os.PathLike[str], *, marks: str = "white") -> InputImage:
