@@ -93,7 +93,8 @@ def test_outside_of_the_command_line_a_remedy_with_a_command_has_an_action() -> 
     package = Path(invokeai_external.__file__).parent
     found = []
     for path in package.rglob("*.py"):
-        if path.relative_to(package).parts[0] == "cli":
+        # Invoke's nodes have their own remedy for a mask that is coloured: tests/test_node_inputs.py.
+        if path.relative_to(package).parts[0] == "cli" or path.name == "painted_masks.py":
             continue
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call):
