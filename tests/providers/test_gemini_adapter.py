@@ -473,7 +473,7 @@ FAILURES = [
             action="check_model"),
     Failure("model whose end was reported", 404, error(404, "models/x is not found.", "NOT_FOUND"),
             ModelRetiredError, "model_retired",
-            ("Gemini 3 Pro Image Preview", "reported", "2026-06-25"), ("gemini-3-pro-image ",),
+            ("Gemini 3 Pro Image Preview", "reported", "2026-06-25"), ("(gemini-3-pro-image)",),
             model="gemini/gemini-3-pro-image-preview"),
     Failure("the same without a message", 404, b"", ModelRetiredError, "model_retired",
             ("Gemini 3.1 Flash Image", "reported", "2026-10-29"), ("gemini-nano-banana-2.1",),

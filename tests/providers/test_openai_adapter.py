@@ -457,11 +457,11 @@ FAILURES = [
     Failure(
         "retired model, as OpenAI says it", 400,
         {"error": {"message": "The model 'dall-e-3' does not exist.", "param": "model", "code": "invalid_value"}},
-        ModelRetiredError, "model_retired", ("DALL·E 3", "2026-05-12"), ("gpt-image-2 ",), model="openai/dall-e-3",
+        ModelRetiredError, "model_retired", ("DALL·E 3", "2026-05-12"), ("(gpt-image-2)",), model="openai/dall-e-3",
     ),
     Failure(
         "retired model", 404, NOT_FOUND, ModelRetiredError, "model_retired",
-        ("DALL·E 3", "2026-05-12"), ("gpt-image-2 ",), model="openai/dall-e-3",
+        ("DALL·E 3", "2026-05-12"), ("(gpt-image-2)",), model="openai/dall-e-3",
     ),
     Failure(
         "deprecated model", 404, HTML, ModelRetiredError, "model_retired",
