@@ -297,7 +297,7 @@ class TestBadSettings:
         found = wait_for(lambda: model if "Retired" in ((model := bad.model(retired))["description"] or "") else None)
         bad.delete_model(record["key"])
         assert "2026-01-31" in found["description"]
-        assert "gpt-image-2.5-flare" in found["description"]
+        assert "GPT Image 2.5 Flare" in found["description"]
 
     def test_no_key(self, bad: Invoke, sandbox: Sandbox) -> None:
         """Without a key there is no model, except one that the user installed in the meantime."""

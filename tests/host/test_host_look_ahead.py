@@ -187,7 +187,7 @@ def test_an_image_of_an_item_that_was_cancelled_before_its_turn_is_in_the_galler
     assert (image.metadata["positive_prompt"], image.metadata["width"]) == ("a cancelled fox", 1024)
     assert image.metadata["model"]["name"] == gpt["name"]
     notices = [notice["code"] for notice in image.metadata["external"]["notices"]]
-    assert notices[-1] == "from_cancelled_run"
+    assert notices[0] == "from_cancelled_run"
     assert image.metadata["external"]["cost_usd"] > 0
     assert invoke.ended(first)["status"] == "completed"
     assert prompts_of(invoke, invoke.item(first)) == ["another fox"]

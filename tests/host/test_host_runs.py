@@ -179,7 +179,7 @@ def test_images_received_before_a_cancel_are_saved(invoke: Invoke, sandbox: Sand
     for name in received:
         image = invoke.picture(name)
         assert image.metadata["positive_prompt"] == PROMPT
-        assert image.metadata["external"]["notices"][-1]["code"] == "from_cancelled_run"
+        assert image.metadata["external"]["notices"][0]["code"] == "from_cancelled_run"
 
 
 def test_references_are_recalled_in_the_page_s_format(

@@ -87,7 +87,7 @@ def test_an_image_of_a_cancelled_run_is_only_for_the_user_who_paid(users: Users,
         # In 6.13 every user sees all images.
         assert name not in users.bob.gallery()
     notices = users.anna.picture(name).metadata["external"]["notices"]
-    assert notices[-1]["code"] == "from_cancelled_run"
+    assert notices[0]["code"] == "from_cancelled_run"
     assert len(users.bob.run(graph)) == 1
     assert len(sandbox.calls()) == 3
 
