@@ -144,7 +144,8 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Noti
             f"The mask {mask.name} is {marks.width}x{marks.height} and {image.name} is {shown}: their ratios differ.",
             remedy=f"Use a mask of {shown}, or of the same ratio.",
         )
-    marked = f"The mask marks {_percent(share(marks))} of the image; the rest does not change."
+    part = share(marks)
+    marked = f"The mask marks {_percent(part)} of the image{'; the rest does not change' if part < 1 else ''}."
     return mask, Notice("mask_area", marked)
 
 
