@@ -92,14 +92,14 @@ def shown(error: ProviderError, access: Access) -> ProviderError:
     """An error fit to be shown. A refused key's says where the key came from: a new one elsewhere changes nothing."""
     if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
         remedy = replace(error.remedy, source=access.key_source)
-        fix = f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {_set_key(access.provider)}"
-        text = f"The key in use is from {remedy.source}. Create a key at {remedy.url}, then {fix}"
-        error = error.replace(remedy=replace(remedy, text=text))
+        todo = remedy.text
+        # Otherwise the key is valid, and lacks a permission.
+        if remedy.action == "set_key":
+            set_it = f"invokeai-external keys set {access.provider.id}"
+            todo = f"Create a key at {remedy.url}, then "
+            todo += f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {set_it}"
+        error = error.replace(remedy=replace(remedy, text=f"The key in use is from {remedy.source}. {todo}"))
     return redacted(error, access.api_key)
-
-
-def _set_key(provider: ProviderConfig) -> str:
-    return f"invokeai-external keys set {provider.id}"
 
 
 def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError:

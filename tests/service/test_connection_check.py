@@ -11,6 +11,7 @@ import pytest
 import respx
 from pydantic import SecretStr
 
+from invokeai_external.adapters.find import adapter_of
 from invokeai_external.errors import (
     AuthenticationError,
     InvalidResponseError,
@@ -19,8 +20,10 @@ from invokeai_external.errors import (
     RejectedRequestError,
     UnavailableError,
 )
+from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.service.service import Service
+from invokeai_external.transport.messages import HttpResponse
 
 from .common import received_calls, settings_of
 
@@ -51,6 +54,18 @@ async def test_a_refused_key_is_an_error_with_its_source(provider: str, sandbox_
     assert caught.value.remedy is not None
     assert caught.value.remedy.source == "a test"
     assert "invalid-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("provider", PROVIDER_IDS)
+@respx.mock
+async def test_a_key_without_permission_is_not_replaced(provider: str, tmp_path: Path) -> None:
+    respx.get(path__regex="/models$").respond(403)
+    with pytest.raises(AuthenticationError) as parsed:
+        adapter_of(catalog.page(provider).provider).parse_listing(HttpResponse(403, {}, b"", 0.0))
+    async with Service(settings_of(tmp_path)) as service:
+        with pytest.raises(AuthenticationError) as caught:
+            await service.check_connection(provider)
+    assert (caught.value.hint or "").endswith(parsed.value.hint or "?")
 
 
 @pytest.mark.parametrize(
