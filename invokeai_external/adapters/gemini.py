@@ -126,16 +126,18 @@ class GeminiAdapter:
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
         body = mapping(parse_json(self.provider, event, call))
-        if fields := error_in(body):
+        candidates = mappings(get(body, "candidates"))
+        has_image = any(map(_has_image, candidates))
+        # As in a response in one piece, an image is used whatever is beside it: it was paid for.
+        if not has_image and (fields := error_in(body)):
             reason = fit_to_show(fields.get("message")) or "no reason given"
             raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
-        candidates = mappings(get(body, "candidates"))
         parts = [part for candidate in candidates for part in _parts(candidate)]
         thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
         return StreamEvent(
             tuple(data for data in thought if data),
             body,
-            has_image=any(map(_has_image, candidates)),
+            has_image=has_image,
             is_last=any(get(candidate, "finishReason") for candidate in candidates),
             has_usage=bool(get(body, "usageMetadata")),
         )

@@ -99,14 +99,16 @@ class OpenAIImagesAdapter:
         if not isinstance(body, dict):
             return StreamEvent()
         kind = text_of(body.get("type")) or ""
-        if fields := error_in(body) or (body if kind == "error" else {}):
+        has_image = any(image.is_readable for image in map(_image, _entries(body)))
+        # As in a response in one piece, an image is used whatever is beside it: it was paid for.
+        if not has_image and (fields := error_in(body) or (body if kind == "error" else {})):
             reason = fit_to_show(fields.get("message")) or "no reason given"
             raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
         if kind.endswith(".partial_image"):
             preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
         # Some gateways send the whole response in one event, or an image without a type.
-        if kind.endswith(".completed") or any(image.is_readable for image in map(_image, _entries(body))):
+        if kind.endswith(".completed") or has_image:
             return StreamEvent(body=body, has_image=True, is_last=True, has_usage=True)
         return StreamEvent()
 

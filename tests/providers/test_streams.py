@@ -91,6 +91,16 @@ def test_openai_events_are_previews_and_then_the_response(kind: str) -> None:
     assert joined(OPENAI, OPENAI_CALL, partial, completed) == OPENAI.parse(whole, OPENAI_CALL)
 
 
+@pytest.mark.parametrize(
+    "beside", [{"detail": "high"}, {"errors": ["a warning"]}, {"error": {"message": "x", "code": 503}}]
+)
+def test_an_image_is_used_whatever_is_beside_it(beside: dict[str, Any]) -> None:
+    completed = {"type": "image_generation.completed", "b64_json": PNG_BASE64, **beside}
+    assert [image.data for image in joined(OPENAI, OPENAI_CALL, completed).images] == [PNG]
+    last = {**chunk(IMAGE, finishReason="STOP"), **beside}
+    assert [image.data for image in joined(GEMINI, GEMINI_CALL, last).images] == [PNG]
+
+
 def test_gemini_events_are_previews_and_parts_of_the_response() -> None:
     chunks = [
         chunk({"text": "I sketch.", "thought": True}, THOUGHT),
