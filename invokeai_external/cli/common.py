@@ -26,10 +26,16 @@ def open_root(root: Path | None) -> Path:
     Reports, once, which calls were in flight there when their program was killed: they may have been billed.
 
     Raises:
-        InvalidRequestError: It exists and is not a folder.
+        InvalidRequestError: It exists and is not a folder, or it has a name that the system refuses.
     """
     folder = root_folder(root, os.environ)
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_other = folder.exists() and not folder.is_dir()
+    except OSError as error:
+        raise InvalidRequestError(
+            f"{folder} cannot be opened: {error.strerror}.", remedy="Specify the root folder with --root."
+        ) from None
+    if is_other:
         raise InvalidRequestError(f"{folder} is not a folder.", remedy="Specify the root folder with --root.")
     left = left_behind(folder)
     if left != LeftBehind():

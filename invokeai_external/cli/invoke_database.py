@@ -21,12 +21,13 @@ def saved_workflows(root: Path, containing: str) -> list[str]:
     except SettingsError:
         folder = "databases"
     path = root / folder / "invokeai.db"
-    if not path.is_file():
-        return []
     try:
+        if not path.is_file():
+            return []
         uri = f"{path.resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT_S)) as database:
             rows = database.execute("SELECT workflow FROM workflow_library WHERE instr(workflow, ?)", (containing,))
             return [str(row[0]) for row in rows]
-    except sqlite3.Error:
+    # The folder may have a name that the system refuses, or belong to somebody else.
+    except (sqlite3.Error, OSError):
         return []

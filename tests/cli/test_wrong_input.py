@@ -80,6 +80,22 @@ def test_a_root_that_is_a_file_is_an_error(
     assert file.read_text() == ""
 
 
+@pytest.mark.parametrize("command", [*COMMANDS_WITH_A_ROOT, "keys set openai", "keys remove openai"])
+def test_a_root_with_a_name_that_is_too_long_is_an_error(
+    command: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("sk-0123456789abcdef0123456789\n"))
+    result = run(*command.split(), "--root", tmp_path / ("x" * 300))
+    assert (result.code, result.stdout) == (2, "")
+    assert "--root" in result.stderr
+
+
+def test_a_database_folder_with_a_name_that_is_too_long_has_no_workflows(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "invokeai.yaml").write_text(f"db_dir: {'x' * 300}\n")
+    assert "gpt-image-2" in run("models", "--root", tmp_path).stdout
+    assert "models are known" in run("doctor", "--root", tmp_path).stdout
+
+
 def _paths() -> Iterator[tuple[str, str]]:
     """Each parameter of a command that is a path."""
     group = typer.main.get_command(app)
