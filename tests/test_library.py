@@ -420,6 +420,12 @@ def test_an_error_of_the_limits_names_the_field_and_asks_whether_another_was_mea
     assert [fact for fact in ("settings.max_wait", "max_wait_s?") if fact not in str(caught.value)] == []
 
 
+def test_an_error_of_the_limits_asks_nothing_about_a_name_that_is_right() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Limits(concurrency=0)
+    assert caught.value.hint is None
+
+
 @pytest.mark.parametrize("call", ["plan", "dry_run"])
 def test_a_prompt_in_place_of_a_request_is_an_external_error(call: str, settings: Settings) -> None:
     with pytest.raises(InvalidRequestError, match="GenerationRequest"):

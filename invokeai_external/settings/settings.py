@@ -116,10 +116,8 @@ class Limits(BaseModel):
             except ValidationError as error:
                 first = error.errors(include_url=False, include_context=False, include_input=False)[0]
                 name = ".".join(map(str, first["loc"]))
-                raise SettingsError(
-                    f"settings.{name}: {problem_of(first)}.",
-                    remedy=or_nearest(name, type(self).model_fields).strip() or None,
-                ) from error
+                meant = or_nearest(name, type(self).model_fields) if first["type"] == "extra_forbidden" else ""
+                raise SettingsError(f"settings.{name}: {problem_of(first)}.", remedy=meant.strip() or None) from error
 
 
 @dataclass(frozen=True, slots=True)
