@@ -71,7 +71,7 @@ class GenerationRequest:
         references: Reference images.
         markup: A PNG with drawings on a transparent ground that say what to do, as large as the image to edit.
         options: Values by the name of the option; ``auto`` and empty are the provider's default.
-        previews: How many previews of each image to show while it is made, 0 to 3. OpenAI reportedly bills for them.
+        previews: How many previews of each image to show while it is made, 0 to 3. OpenAI bills for them.
 
     Raises:
         InvalidRequestError: A value has the wrong type, or a text is not a valid size or ratio.

@@ -37,3 +37,18 @@ def test_models_is_a_list_and_show_is_one_model(run: Any) -> None:
     (listed,) = (m for m in run("models", "--json").json if m["id"] == "gpt-image-2")
     assert listed.items() <= run("models", "show", "openai/gpt-image-2", "--json").json.items()
     assert run("models", "show", "gpt-imge-2").code == 2
+
+
+def test_the_page_of_a_model_has_its_limits_options_prices_and_sources(run: Any) -> None:
+    text = run("models", "show", "gpt-image-2.6-flare").stdout
+    facts = ("active", "32,000", "50 MB", "--quality", "xhigh", "2026-11-29", "1.25", "0.0265", "0.7258", "2.5")
+    assert [fact for fact in facts if fact not in text] == []
+    shown = run("models", "show", "gpt-image-2.6-flare", "--json").json
+    assert shown["default_image_price"] == {"usd": None, "at_most_usd": 0.72582, "basis": "bounded"}
+    (low,) = (e for e in shown["image_price_list"] if (e["size"], e["quality"]) == ("1024x1024", "low"))
+    assert (low["usd"], low["at_most_usd"], low["basis"]) == (0.02472, 0.02646, "bounded")
+    assert len(shown["image_price_list"]) == 33 * 5
+    assert any("third parties" in source for source in shown["sources"])
+    unknown = run("models", "show", "openai/dall-e-3", "--json").json
+    assert (unknown["price_range"], unknown["default_image_price"]["basis"]) == (None, "unknown")
+    assert "unknown" in run("models", "show", "openai/dall-e-3").stdout

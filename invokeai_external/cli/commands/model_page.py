@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices
-from ...pricing.tokens import qualities_of
+from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range
+from ...pricing.tokens import Basis, input_image_tokens, qualities_of
 from ...providers.registry import Registry
 from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices
-from ...sizing import SizeChoice
+from ...sizing import Size, SizeChoice
 from .. import report
 from ..common import settings
 from ..terminal import print_facts, print_table
@@ -23,6 +23,14 @@ _MADE_FROM = {
     "txt2img": "a prompt",
     "img2img": "a prompt and images",
     "inpaint": "a prompt, an image and a mask",
+}
+
+
+_HOW_EXACT: dict[Basis, str] = {
+    "exact": "exact, by a rule for the tokens of each size and quality",
+    "table": "from a table of the provider",
+    "bounded": "the most that an image costs",
+    "unknown": "unknown",
 }
 
 
@@ -79,11 +87,17 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
     if limits.max_count:
         total = f", {_megabytes(limits.max_total_bytes)} together" if limits.max_total_bytes else ""
         yield "Input images", f"up to {limits.max_count}, {_megabytes(limits.max_bytes)} each{total}"
+        yield "Tokens of an input image", _input_tokens(model)
+    if "inpaint" in model.modes:
+        yield "Mask", f"up to {_megabytes(limits.max_mask_bytes)}"
+    if limits.markup:
+        yield "Markup", "yes"
     yield "Images per call", str(model.max_images_per_call)
     if model.max_prompt_characters:
         yield "Prompt", f"up to {model.max_prompt_characters:,} characters"
     yield "Seed", "yes" if model.seed else "no"
-    yield "Previews", "yes" if model.previews else "no"
+    each = f", {model.preview_tokens} tokens for each that comes" if model.preview_tokens else ""
+    yield "Previews", f"yes{each}" if model.previews else "no"
     yield "Sizes", sizes_of(model)
     for name, option in model.options.items():
         yield f"--{name.replace('_', '-')}", _option_text(option)
@@ -92,9 +106,18 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
     for later in model.later_prices:
         yield f"Prices from {later.since}", _prices_text(later)
     yield "USD per image", price_of(model)
+    if found := price_range(model):
+        yield "How exact this is", _HOW_EXACT[found.basis]
     left_out = image_price(model, SizeChoice())
     if left_out.basis != "unknown":
         yield "Without --size and --quality", f"{'at most ' if left_out.usd is None else ''}{_usd(left_out, digits=4)}"
+
+
+def _input_tokens(model: ModelConfig) -> str:
+    square = input_image_tokens(model, Size(1024, 1024))
+    if square.at_most is None:
+        return "unknown"
+    return f"{'' if square.usual is not None else 'at most '}{square.at_most:,} for 1024x1024"
 
 
 def _option_text(option: Option) -> str:
