@@ -237,9 +237,11 @@ def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
         invoke.queue.pop(0)
         clock.now += GRACE_S
     service.script = never
+    service.is_sent.clear()
     patient.look()
     clock.now += GRACE_S
     patient.look()
+    assert service.is_sent.wait(10)
     assert service.sent == ["1", "2", "3"]
 
 
