@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,7 @@ from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.result import Failed, GenerationResult, Preview, Received, Retrying
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
+from invokeai_external.service.abandoned_calls import abandoned_calls
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings
 
@@ -286,6 +288,18 @@ def test_an_image_that_cannot_be_read_at_its_turn_is_an_error_that_names_its_fol
     assert cached(invoke) == [entry]
 
 
+def test_a_node_gets_a_result_that_cannot_be_cached_whatever_the_reason(
+    runtime: Runtime, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("an unforeseen failure")
+
+    monkeypatch.setattr(ResultCache, "store", fail)
+    service.script = returning("red")
+    result = follow(runtime, runtime.run(request_of(), NODE, DESTINATION))
+    assert [image.metadata["colour"] for image in result.images] == ["red"]
+
+
 def test_a_result_that_cannot_be_cached_goes_into_the_gallery_when_its_item_is_cancelled(
     runtime: Runtime, service: FakeService, invoke: FakeInvoke
 ) -> None:
@@ -516,6 +530,17 @@ def test_a_run_cancelled_with_a_call_in_flight_may_be_billed(
     runtime.cancel(run, is_item_gone=False)
     assert run.ended.wait(10)
     assert unconfirmed(invoke) == [ITEM]
+
+
+@pytest.mark.parametrize(("bills", "recorded"), [(True, {"openai/gpt-image-2": 1}), (False, {})])
+def test_a_call_cancelled_in_flight_is_recorded_unless_it_is_free(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke, bills: bool, recorded: dict[str, int]
+) -> None:
+    service.script, service.bills = never, bills
+    run = started_ahead(runtime, service)
+    runtime.cancel(run, is_item_gone=False)
+    assert run.ended.wait(10)
+    assert abandoned_calls(invoke.root, datetime.now(UTC)) == recorded
 
 
 def test_a_run_cancelled_while_it_waits_for_a_retry_is_not_billed(

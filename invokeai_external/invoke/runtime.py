@@ -324,7 +324,7 @@ class Runtime:
                 try:
                     result = await service.generate(request, run.on_progress)
                 except BaseException:
-                    self._record_abandoned(run, request)
+                    self._record_abandoned(run, request, service)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
                         await self._images.store(_partial_result(request, run), run, key.fingerprint, before_end)
@@ -341,9 +341,9 @@ class Runtime:
         run.future = portal.start_task_soon(carry_out)
         return run
 
-    def _record_abandoned(self, run: Run, request: GenerationRequest) -> None:
-        """Record the calls that are in flight when a run ends: they were cancelled."""
-        if calls := len(run.in_flight):
+    def _record_abandoned(self, run: Run, request: GenerationRequest, service: Service) -> None:
+        """Record the calls that are in flight when a run ends, unless they are free: they were cancelled."""
+        if (calls := len(run.in_flight)) and service.is_billed(request):
             self._abandoned.add(run.provider, (request.model or "").partition("/")[2], calls)
             log.info(
                 "invokeai_external: %s call(s) to %s were cancelled in flight and may be billed.", calls, request.model

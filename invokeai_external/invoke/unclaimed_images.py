@@ -19,7 +19,7 @@ import anyio.to_thread
 from ..errors import NotSavedError
 from ..result import GeneratedImage, GenerationResult
 from .gallery import delivery
-from .gallery.fallback import FallbackFolder
+from .gallery.fallback import FallbackFolder, reason_of
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, ResultCache, with_cache_notice
 from .host_api import Host
@@ -131,10 +131,11 @@ class RunImages:
         entry = None
         try:
             entry = self._cache.store(fingerprint, result, run.destination)
-        except OSError as error:
+        # Whatever it is, the node can still have the images, which were paid for.
+        except Exception as error:
             log.warning(
                 "invokeai_external could not store an image until the gallery has it: %s. It is in memory only.",
-                error.strerror,
+                reason_of(error),
             )
         before_end()
         with self._lock:

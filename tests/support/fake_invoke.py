@@ -99,6 +99,7 @@ class FakeService:
         is_sent: Set when a request was sent.
         sent: The prompts of the requests that were sent.
         is_closed: True when the service was closed.
+        bills: False for a sandbox.
     """
 
     def __init__(self) -> None:
@@ -107,6 +108,10 @@ class FakeService:
         self.is_sent = threading.Event()
         self.sent: list[str] = []
         self.is_closed = False
+        self.bills = True
+
+    def is_billed(self, request: GenerationRequest) -> bool:
+        return self.bills
 
     def resolve(self, model: str) -> ResolvedModel:
         return Registry().resolve(model)
