@@ -26,6 +26,7 @@ from .fields import document_of
 __all__ = [
     "GATEWAY_NO_CREDIT",
     "GATEWAY_REMEDY",
+    "change_the_request",
     "error_for_status",
     "error_from",
     "incomplete_stream",
@@ -185,6 +186,19 @@ def key_remedy(provider: ProviderConfig) -> Remedy:
     """What to do if a key was refused."""
     text = f"Create a new key at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
     return Remedy(text, action="set_key", provider=provider.id, url=provider.key_url)
+
+
+def change_the_request(less_strict: str | None, *, is_image: bool = False) -> Remedy:
+    """What to do if the content was refused.
+
+    Args:
+        less_strict: A sentence about an option of the model that refuses less.
+        is_image: True if the finished image was refused, and not the request.
+    """
+    text = "Change the prompt or the input images."
+    if is_image:
+        text = "Try again, since another image may be accepted, or change the prompt."
+    return Remedy(f"{text} {less_strict}" if less_strict else text, option=less_strict)
 
 
 def model_or_listing(call: Call | None) -> str:

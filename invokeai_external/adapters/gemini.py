@@ -34,6 +34,7 @@ from .error_dialects import error_fields, error_in, status_in
 from .errors import (
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
+    change_the_request,
     error_for_status,
     error_from,
     incomplete_stream,
@@ -216,10 +217,9 @@ class GeminiAdapter:
         else:
             what = f"contains no image ({fit_to_show(reason) or 'no reason given'})"
             return invalid_response(self.provider, what, response, call, request_id)
-        hint = less_strict(call) if "SAFETY" in (blocked, reason) else ""
-        remedy = f"Change the prompt or the input images.{hint}"
         what = f"{self.provider.name} {what}{quoting(message)}"
-        return error_from(ContentBlockedError, what, remedy, response, call, request_id)
+        change = change_the_request(less_strict(call) if "SAFETY" in (blocked, reason) else None)
+        return error_from(ContentBlockedError, what, change, response, call, request_id)
 
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
         more = f"&pageToken={quote(page, safe='')}" if page else ""

@@ -37,10 +37,10 @@ def generation_config(call: Call) -> dict[str, Any]:
     return config
 
 
-def less_strict(call: Call) -> str:
-    """A second sentence if the call can have a less strict threshold; else empty."""
+def less_strict(call: Call) -> str | None:
+    """A second sentence of a remedy if the call can have a less strict threshold."""
     can_change = "safety" in call.model.options and call.options.get("safety") not in ("block_none", "off")
-    return " The option safety=block_none is less strict." if can_change else ""
+    return "The option safety=block_none is less strict." if can_change else None
 
 
 def safety_settings(call: Call) -> dict[str, Any]:

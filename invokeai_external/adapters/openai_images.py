@@ -28,6 +28,7 @@ from .error_dialects import error_fields, error_in, status_in
 from .errors import (
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
+    change_the_request,
     error_for_status,
     error_from,
     incomplete_stream,
@@ -197,11 +198,8 @@ class OpenAIImagesAdapter:
             stage = mapping(fields.get("moderation_details")).get("moderation_stage")
             blocked = "finished image" if stage == "output" else "request"
             kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{quoted}"
-            text = "Change the prompt or the input images."
-            if stage == "output":
-                text = "Try again, since another image may be accepted, or change the prompt."
             less_strict = _less_strict(call) if call else None
-            remedy = Remedy(f"{text} {less_strict}" if less_strict else text, option=less_strict)
+            remedy = change_the_request(less_strict, is_image=stage == "output")
         elif no_credit:
             kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
             remedy = Remedy(_NO_CREDIT[no_credit].format(billing=self.provider.billing_url, limits=_LIMITS_URL))

@@ -613,3 +613,6 @@ def test_a_less_strict_safety_is_suggested_only_if_it_helps(
     with pytest.raises(ContentBlockedError) as caught:
         PROVIDER.parse(make_response(body), make_call("gemini/gemini-3-pro-image", options=options))
     assert ("safety=block_none" in (caught.value.hint or "")) is is_suggested
+    # Invoke's tabs have no field for it.
+    assert caught.value.remedy is not None
+    assert ("safety=block_none" in (caught.value.remedy.option or "")) is is_suggested
