@@ -21,11 +21,11 @@ __all__ = ["meant_model", "meant_name", "or_nearest"]
 _NEARLY_THE_SAME = 0.8
 """From which share of common letters on two words are taken for the same: *flair* and *flare*, not *blaze*."""
 
-_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-"""The end of the id of a snapshot."""
-
 _WORTH_ASKING = 0.7
 """The same, for a name that is wrong in any case."""
+
+_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+"""The end of the id of a snapshot."""
 
 
 def meant_name(name: str, known: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
 
-__all__ = ["SANDBOX_HEADER", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
+__all__ = ["SANDBOX_HEADER", "SANDBOX_KEY", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
 
 
 SANDBOX_KEY = "sandbox"

@@ -329,7 +329,8 @@ class ModelConfig(_Frozen):
         return self.model_copy(update={"id": model_id, "name": f"{self.name} ({model_id})", "aliases": ()})
 
 
-_PARTS = (ModelConfig, Lifecycle, Prices, InputImageLimits, ChoiceOption, NumberOption)
+_TOKENS = (ImageTokenRule, InputImageTokens)
+_PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, ChoiceOption, NumberOption)
 _SIZINGS = (FixedSizing, PresetSizing, FlexibleSizing, FlexiblePresets)
 
 MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields)

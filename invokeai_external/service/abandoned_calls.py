@@ -23,12 +23,12 @@ from ..untrusted_text import NAME, fit_to_show
 
 __all__ = ["AbandonedCalls", "abandoned_calls"]
 
-KEPT = timedelta(days=30)
-"""How long a line is kept."""
+_COUNTED = timedelta(days=30)
+"""How long a line is counted."""
 
 _FORMAT = 1
 _MOST_BYTES = 1 << 18
-"""Two thousand lines. The file is read up to this size, and made smaller when it is larger."""
+"""Two thousand lines. A file that is larger is deleted and begun again."""
 
 _MOST_CALLS = 1000
 """No run has more."""
@@ -75,7 +75,7 @@ def abandoned_calls(root: Path, now: datetime) -> Counter[str]:
                 match json.loads(line):
                     case {"at": str(at), "provider": str(provider), "model": str(model), "calls": number}:
                         name, calls = f"{provider}/{model}", whole_number(number, 1, _MOST_CALLS)
-                        is_recent = now - KEPT <= datetime.fromisoformat(at) <= now
+                        is_recent = now - _COUNTED <= datetime.fromisoformat(at) <= now
                         if calls and is_recent and fit_to_show(name, NAME) == name:
                             found[name] += calls
     return found
