@@ -96,10 +96,10 @@ def accept_options(
             f"{output_format.upper()} does not support transparency.",
             remedy="Choose the output format png or webp, or another background.",
         )
-    return accepted, [*notices, *_dependent(request, accepted)]
+    return accepted, [*notices, *_dependent(request, model, accepted)]
 
 
-def _dependent(request: GenerationRequest, accepted: dict[str, OptionValue]) -> list[Notice]:
+def _dependent(request: GenerationRequest, model: ModelConfig, accepted: dict[str, OptionValue]) -> list[Notice]:
     """Take out the options that do not apply with the other parts of a request; returns notices of them."""
     notices = []
     output_format = accepted.get("output_format")
@@ -129,9 +129,9 @@ def _dependent(request: GenerationRequest, accepted: dict[str, OptionValue]) -> 
         value = accepted.pop("moderation")
         notices.append(Notice("option_dropped", f"Moderation does not apply with markup; {value!r} was not sent."))
     if "web_search" in accepted:
-        what = (
-            "Google bills each search query, reportedly about $0.014 above a free allowance; no estimate includes it."
-        )
+        usd = model.prices.web_search
+        price = "" if usd is None else f", reportedly about ${usd:g} above a free allowance"
+        what = f"Google bills each search query{price}; no estimate includes it."
         notices.append(Notice("search_billed", what))
     return notices
 
