@@ -60,12 +60,16 @@ def prices_of_tier(prices: Prices, tier: Tier) -> Prices | None:
     """The prices of a service tier; None if the provider lists no such prices."""
     if tier == "standard":
         return prices
-    share = prices.batch if tier == "batch" else prices.flex
-    if share is None:
+    if (share := _share_of_tier(prices, tier)) is None:
         return None
     names = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in")
     reduced = {name: _times(getattr(prices, name), share) for name in names}
     return prices.model_copy(update={**reduced, "batch": None, "flex": None})
+
+
+def _share_of_tier(prices: Prices, tier: Tier) -> float | None:
+    """The share of the standard prices that a service tier costs; None if the provider lists no such prices."""
+    return {"standard": 1.0, "batch": prices.batch, "flex": prices.flex}[tier]
 
 
 def image_price(
@@ -92,7 +96,7 @@ def image_price(
 
 
 def _published(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
-    share = 1.0 if tier == "standard" else (model.prices.batch if tier == "batch" else model.prices.flex)
+    share = _share_of_tier(model.prices, tier)
     qualities = (quality,) if quality else qualities_of(model)
     sizes = (size.size,) if size.size else tuple(choice.size for choice in model.sizing.presets())
     keys = [f"{one} {each}" if one else str(each) for one in qualities for each in sizes]
