@@ -30,7 +30,7 @@ from .interrupted_calls import report_unanswered
 from .log import log
 from .look_ahead.queue_watcher import QueueWatcher
 from .look_ahead.send_early import LookAhead
-from .models.labels import in_list_order, successor_of
+from .models.labels import in_list_order
 from .models.records import InvokeModelStore, starter_model
 from .models.sync import ModelSync, source_of
 from .page.canvas_refresh import CanvasRefresh
@@ -81,7 +81,7 @@ class Plugin:
             self._sync = ModelSync(
                 self._runtime.registry,
                 self._runtime.providers,
-                InvokeModelStore(built_in, lambda model: successor_of(model, self._runtime.registry())),
+                InvokeModelStore(built_in),
                 self._host.root,
             )
             self._places: dict[str, int] = {}
@@ -134,11 +134,7 @@ class Plugin:
             registry = Registry()
         models = in_list_order(registry.models())
         self._places.update((source_of(model), place) for place, model in enumerate(models))
-        shown = [
-            starter_model(model, successor_of(model, registry))
-            for model in models
-            if model.lifecycle.status != "retired"
-        ]
+        shown = [starter_model(model) for model in models if model.lifecycle.status != "retired"]
         with self._lock:
             # If it was uninstalled right after it was installed, nothing would remove the list.
             if self._closed:

@@ -44,6 +44,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
+_SOON = datetime.timedelta(days=30)
+"""How long before its end the use of a model is reported."""
+
+
 class Lifecycle(_Frozen):
     """How long a model is available.
 
@@ -71,6 +75,10 @@ class Lifecycle(_Frozen):
             return ""
         named = f"{self.successor_name} ({self.successor})" if self.successor_name else self.successor
         return f" Use {named} instead."
+
+    def ends_soon(self, day: datetime.date) -> bool:
+        """True from 30 days before the last day on, confirmed or not; False for a model that has ended."""
+        return self.status == "deprecated" and self.shutdown is not None and self.shutdown - day <= _SOON
 
     def status_on(self, day: datetime.date) -> Status:
         """The status on a day: retired after the last day, if that is confirmed.

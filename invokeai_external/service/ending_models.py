@@ -25,9 +25,6 @@ __all__ = ["EXTERNAL_MODEL", "ending_notices"]
 EXTERNAL_MODEL = "external:"
 """What the hash of an external model in a saved workflow begins with: ``external:openai:gpt-image-2``."""
 
-_DAYS = 30
-"""How many days before its end the use of a model is reported."""
-
 _MOST_NAMED = 10
 """More uses of one model are only counted."""
 
@@ -52,7 +49,8 @@ def ending_notices(
         except RequestError:
             # It is reported where it is used.
             continue
-        if _ends_soon(model, today) and _is_own_server(settings, registry, model.provider):
+        ends = model.lifecycle.status == "retired" or model.lifecycle.ends_soon(today)
+        if ends and _is_own_server(settings, registry, model.provider):
             _, places = uses.setdefault(model.reference, (model, []))
             if where not in places:
                 places.append(where)
@@ -82,13 +80,6 @@ def _in_workflows(workflows: Iterable[str]) -> Iterator[tuple[str, str]]:
             if isinstance(hashed, str) and hashed.startswith(EXTERNAL_MODEL):
                 provider, _, model_id = hashed.removeprefix(EXTERNAL_MODEL).partition(":")
                 yield f"{provider}/{model_id}", f"the workflow {fit_to_show(name, _LONGEST_NAME) or '?'}"
-
-
-def _ends_soon(model: ModelConfig, today: datetime.date) -> bool:
-    life = model.lifecycle
-    if life.status == "deprecated" and life.shutdown:
-        return life.shutdown - today <= datetime.timedelta(days=_DAYS)
-    return life.status == "retired"
 
 
 def _is_own_server(settings: Settings, registry: Registry, provider_id: str) -> bool:

@@ -6,13 +6,10 @@ import datetime
 from collections.abc import Iterable
 
 from ...pricing.estimate import price_range
-from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.registry import PROVIDER_IDS
 from ...providers.schema import ModelConfig
 
-__all__ = ["description_of", "in_list_order", "name_of", "price_of", "successor_of"]
-
-_SOON = datetime.timedelta(days=30)
-"""How long before its end a model's name says so."""
+__all__ = ["description_of", "in_list_order", "name_of", "price_of"]
 
 
 def in_list_order(models: Iterable[ModelConfig]) -> list[ModelConfig]:
@@ -25,29 +22,19 @@ def name_of(model: ModelConfig, day: datetime.date) -> str:
     life = model.lifecycle
     if life.status == "retired":
         return f"{model.name} (retired)"
-    if life.shutdown and life.shutdown_confirmed and life.status == "deprecated" and life.shutdown - day <= _SOON:
+    if life.ends_soon(day) and life.shutdown_confirmed:
         return f"{model.name} (ends {life.shutdown})"
     return model.name
 
 
-def successor_of(model: ModelConfig, registry: Registry) -> str | None:
-    """The name of a model's successor; None if it has no successor."""
-    successor = model.lifecycle.successor
-    return registry.resolve(f"{model.provider}/{successor}").model.name if successor else None
-
-
-def description_of(model: ModelConfig, successor: str | None) -> str:
-    """What a model can do and costs, and when it ends.
-
-    Args:
-        model: The model, with its status of today.
-        successor: The name of its successor; None if it has no successor.
-    """
+def description_of(model: ModelConfig) -> str:
+    """What a model of a ``Registry`` can do and costs, and when it ends."""
     parts = [model.description, price_of(model)]
     life = model.lifecycle
     if life.status != "active":
         day = f" on {life.shutdown}" if life.shutdown else ""
         doubt = "" if life.shutdown_confirmed else " (not confirmed)"
+        successor = life.successor_name or life.successor
         instead = f"; use {successor} instead" if successor else ""
         end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
         parts.append(f"{end}{day}{doubt}{instead}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
 from invokeai.backend.model_manager.configs.external_api import (
@@ -35,12 +35,10 @@ class InvokeModelStore:
 
     Args:
         built_in: The entries of the core's own starter list for our providers.
-        successor: Returns the name of a model's successor; None if it has no successor.
     """
 
-    def __init__(self, built_in: Sequence[StarterModel], successor: Callable[[ModelConfig], str | None]) -> None:
+    def __init__(self, built_in: Sequence[StarterModel]) -> None:
         self._built_in = {entry.source: entry for entry in built_in}
-        self._successor = successor
 
     def installed(self) -> Mapping[str, Fields]:
         """The fields of each installed external model, by source."""
@@ -50,7 +48,7 @@ class InvokeModelStore:
         """The fields of a model's record according to the catalogue."""
         return {
             "name": name_of(model, clock.utc_today()),
-            "description": description_of(model, self._successor(model)),
+            "description": description_of(model),
             "capabilities": capabilities_of(model).model_dump(mode="json"),
             "default_settings": _default_settings(model).model_dump(mode="json"),
         }
@@ -72,7 +70,7 @@ class InvokeModelStore:
         if entry.default_settings:
             built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
         # The page also sends our own starter entries, without capabilities.
-        ours = starter_model(model, self._successor(model))
+        ours = starter_model(model)
         return [plain, built_in, {"name": ours.name, "description": ours.description}]
 
     def install(self, model: ModelConfig, fields: Fields) -> None:
@@ -92,8 +90,8 @@ class InvokeModelStore:
                 delete_model(record)
 
 
-def starter_model(model: ModelConfig, successor: str | None) -> StarterModel:
-    """The entry of a model and the name of its successor in the list of starter models.
+def starter_model(model: ModelConfig) -> StarterModel:
+    """The model's entry in the list of starter models.
 
     Its capabilities stay None, because Invoke lets those of an entry override the record in every response, and the
     user's edits would never show. The panel schema can only be given here, and nobody can edit it.
@@ -109,7 +107,7 @@ def starter_model(model: ModelConfig, successor: str | None) -> StarterModel:
         name=name_of(model, clock.utc_today()),
         base=BaseModelType.External,
         source=source_of(model),
-        description=description_of(model, successor),
+        description=description_of(model),
         type=ModelType.ExternalImageGenerator,
         format=ModelFormat.ExternalApi,
         panel_schema=panel,
