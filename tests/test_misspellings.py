@@ -177,6 +177,7 @@ def test_a_model_of_the_users_own_may_have_nearly_the_name_of_another(tmp_path: 
         ("settings:\n  concurency: 3\n", 2, "concurrency"),
         ("models:\n  openai/gpt-image-2:\n    price: {image_out: 1}\n", 3, "prices"),
         ("models:\n  openai/gpt-image-2:\n    prices: {image_ut: 1}\n", 3, "image_out"),
+        ("models:\n  openai/gpt-image-2:\n    input_image_tokens: {rule: tiles, per_tyle: 1}\n", 3, "per_tile"),
         ("models:\n  openai/gpt-image-2:\n    lifecycle: {shutdwon: 2027-01-01}\n", 3, "shutdown"),
         ("models:\n  openai/gpt-image-2:\n    sizing: {max_egde: 2048}\n", 3, "max_edge"),
     ],
