@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections.abc import Iterator, Set
 from importlib.util import resolve_name
 from pathlib import Path
@@ -14,6 +15,13 @@ import invokeai_external
 from .host.contract import PUBLIC_MODULES
 
 PACKAGE = Path(invokeai_external.__file__).parent
+TOP_LEVEL = {
+    *(".ci", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+    *("MANIFEST.in", "Makefile", "README.md", "__init__.py", "api_keys.example.yaml", "benchmarks", "constraints.txt"),
+    *("docs", "invokeai_external", "pyproject.toml", "tests", "workflows"),
+}
+"""What is in the repository's folder. Anything else, such as an image that a command made there, is a mistake."""
+
 FILES = sorted(PACKAGE.rglob("*.py"))
 VOCABULARY = (
     "clock",
@@ -216,3 +224,24 @@ def test_the_package_imports_itself_relatively(path: Path) -> None:
     """Inside Invoke its name is that of the folder that the repository was cloned into."""
     absolute = imported_by(path.read_text(encoding="utf-8"), package="relative.relative.relative")
     assert [name for name in absolute if name.split(".")[0] == "invokeai_external"] == []
+
+
+def _tracked() -> list[str]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=PACKAGE.parent, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return listing.stdout.split("\0")[:-1]
+
+
+def test_the_repository_s_folder_has_nothing_that_does_not_belong_there() -> None:
+    assert {name.partition("/")[0] for name in _tracked()} == TOP_LEVEL
+
+
+def test_no_file_has_the_marks_of_a_merge() -> None:
+    marks = (b"<" * 7 + b" ", b">" * 7 + b" ")
+    files = [PACKAGE.parent / name for name in _tracked()]
+    assert [
+        file.name
+        for file in files
+        if file.is_file() and any(b.startswith(marks) for b in file.read_bytes().splitlines())
+    ] == []

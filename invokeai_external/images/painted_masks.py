@@ -164,7 +164,7 @@ def _check_grey(image: Image.Image) -> None:
     raise ImageError(
         f"The mask is coloured ({color}), so it is not clear what it marks.",
         "coloured_mask",
-        remedy=f'To change what is {color}, use --mask-color "{color}", or marks="{color}" in read_mask. Otherwise '
+        remedy=f'To change what is {color}, use --mask-color "{color}" (in the library marks="{color}"). Otherwise '
         "paint the part to change white and the rest black.",
     )
 

@@ -28,6 +28,12 @@ WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("no such file", ["generate", "x", "--ref", "missing.png"], "invalid_request", ["missing.png", "No such file"]),
     ("not an image", ["generate", "x", "--model", OPENAI, "--ref", "text.txt"], "invalid_request", ["text.txt"]),
     ("not a mask", ["generate", "x", "--model", OPENAI, "--mask", "text.txt"], "invalid_request", ["text.txt"]),
+    (
+        "colour of no mask",
+        ["generate", "x", "--init", "plain.png", "--mask-color", "red"],
+        "invalid_request",
+        ["--mask "],
+    ),
     ("value", ["generate", "x", "--model", OPENAI, "--quality", "best"], "capability", ["'best'", "low, medium, high"]),
     ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], "capability", ["0", "1"]),
     ("transparent", ["generate", "x", "--model", GEMINI, "--background", "transparent"], "capability", []),

@@ -33,6 +33,10 @@ from ..remedies import with_root
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
 
 
+_MASK_COLOR = "white"
+"""The default of ``--mask-color``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """The arguments of ``generate`` that say what to make, as given on the command line."""
@@ -49,7 +53,7 @@ class Arguments:
     references: tuple[Path, ...] = ()
     init: Path | None = None
     mask: Path | None = None
-    mask_color: str = "white"
+    mask_color: str = _MASK_COLOR
     markup: Path | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     previews: Path | None = None
@@ -174,6 +178,11 @@ async def make_images(
 
 def request_of(arguments: Arguments) -> GenerationRequest:
     """The request of a command line; raises InvalidRequestError for what cannot be read."""
+    if arguments.mask is None and arguments.mask_color != _MASK_COLOR:
+        # Without its mask, the whole image would be edited, and paid for.
+        raise InvalidRequestError(
+            "--mask-color says how to read a mask, but there is no mask.", remedy="Add --mask FILE."
+        )
     return GenerationRequest(
         prompt=prompt_of(arguments.prompt, arguments.prompt_file),
         model=arguments.model,
