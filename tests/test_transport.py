@@ -268,7 +268,8 @@ async def test_a_response_in_thousands_of_parts_does_not_hold_up_other_tasks(
     with RawServer(b"".join(said)) as server:
         async with anyio.create_task_group() as group:
             group.start_soon(take_turns)
-            assert (await sent(server)).is_success
+            # The other task takes all the time that it gets, so it depends on the machine how long this takes.
+            assert (await sent(server, total_timeout_s=300)).is_success
             group.cancel_scope.cancel()
     assert sum(counts) > 3000
     assert max(counts) < 500
