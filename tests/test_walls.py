@@ -233,10 +233,12 @@ def _tracked() -> list[str]:
     return listing.stdout.split("\0")[:-1]
 
 
+@pytest.mark.slow
 def test_the_repository_s_folder_has_nothing_that_does_not_belong_there() -> None:
     assert {name.partition("/")[0] for name in _tracked()} == TOP_LEVEL
 
 
+@pytest.mark.slow
 def test_no_file_has_the_marks_of_a_merge() -> None:
     marks = (b"<" * 7 + b" ", b">" * 7 + b" ")
     files = [PACKAGE.parent / name for name in _tracked()]
