@@ -70,7 +70,8 @@ class GeneratedImage:
     Attributes:
         data: The bytes of the file as the provider sent it; with a mask, a PNG of the init image with the edit in it.
         mime_type: ``image/png``, ``image/jpeg`` or ``image/webp``, according to the bytes; with the setting
-            ``experimental`` also ``image/gif`` and ``image/svg+xml``.
+            ``experimental`` also ``image/gif`` and ``image/svg+xml``. With the notice ``kept_as_received`` it is one of
+            the types in ``images.formats.containers.EXTENSIONS``.
         size: The size as received; with a mask, that of the init image.
         metadata: How it was made, in the form that ``images.metadata_files.place`` writes.
         seed: The seed that was sent; None if no seed was sent.

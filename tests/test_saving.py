@@ -153,3 +153,28 @@ def test_the_original_is_found_by_the_saved_image_and_by_its_copy(
     assert found is not None
     *_, copy = saver.save_copies([GalleryImage(name, image("red").data, {})])
     assert originals.find(copy) == found
+
+
+@pytest.mark.parametrize("kind", ["GIF", "AVIF", "TIFF", "BMP", "ICO", "JPEG2000"])
+def test_another_format_is_saved_as_its_pixels(
+    kind: str, saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path
+) -> None:
+    data = encoded(Image.new("RGB", (32, 16), "red").resize((32, 32)), kind)
+    received = GeneratedImage(data=data, mime_type="image/bmp", size=Size(32, 32), metadata={"colour": "red"})
+    assert saver.save([received], Destination("user"), folder) == ["1.png"]
+    assert gallery.sizes == [(32, 32)]
+    assert not (tmp_path / RESCUED_FOLDER).exists()
+
+
+def test_a_format_that_cannot_be_read_becomes_a_file_as_received_though_there_is_a_board(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path
+) -> None:
+    gallery.board = "foxes"
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    received = GeneratedImage(data=data, mime_type="image/heic", size=Size(1, 1), metadata={"colour": "red"})
+    with pytest.raises(NotSavedError) as caught:
+        saver.save([received], Destination("user"), folder)
+    image, sidecar = sorted((tmp_path / RESCUED_FOLDER).iterdir())
+    assert (image.suffix, image.read_bytes(), sidecar.name) == (".heic", data, f"{image.name}.json")
+    assert image.name in str(caught.value.remedy)
+    assert gallery.board == "foxes"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..sizing import Size
+
 __all__ = [
     "ImageError",
     "ImageErrorCode",
@@ -47,10 +49,15 @@ class ImageError(ValueError):
 
 
 class TooManyPixelsError(ImageError):
-    """An image with more pixels than the limit; nothing else is wrong with it."""
+    """An image with more pixels than the limit; nothing else is wrong with it.
 
-    def __init__(self, message: str) -> None:
+    Attributes:
+        size: Its size; None if that is not known.
+    """
+
+    def __init__(self, message: str, size: Size | None = None) -> None:
         super().__init__(message, "too_many_pixels")
+        self.size = size
 
 
 def unreadable() -> ImageError:

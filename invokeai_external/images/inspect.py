@@ -10,7 +10,20 @@ from .errors import ImageError
 from .formats.containers import MimeType, parse
 from .pixels import check_pixels, open_other_format, verify
 
-__all__ = ["ImageInfo", "inspect_image"]
+__all__ = ["ImageInfo", "OtherType", "inspect_image"]
+
+OtherType = Literal[
+    "image/gif",
+    "image/svg+xml",
+    "image/avif",
+    "image/tiff",
+    "image/bmp",
+    "image/x-icon",
+    "image/jp2",
+    "image/heic",
+    "image/jxl",
+]
+"""The formats of images that are only kept, as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +37,7 @@ class ImageInfo:
         is_signed: True if the file carries Content Credentials; see ``formats.containers.is_signed``.
     """
 
-    mime_type: MimeType | Literal["image/gif", "image/svg+xml"]
+    mime_type: MimeType | OtherType
     size: Size
     has_alpha: bool
     is_signed: bool = False

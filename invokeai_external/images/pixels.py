@@ -69,7 +69,7 @@ class Pixels(NamedTuple):
 def check_pixels(size: Size, most: int = MAX_PIXELS) -> None:
     """Raise ImageError if an image of that size has more than ``most`` pixels."""
     if size.pixels > most:
-        raise TooManyPixelsError(f"The image has {size} pixels; the limit is {most:,} pixels.")
+        raise TooManyPixelsError(f"The image has {size} pixels; the limit is {most:,} pixels.", size)
 
 
 def upright(size: Size, orientation: int) -> Size:

@@ -26,7 +26,6 @@ from .image_urls import Content
 from .library_files import save_image
 
 if TYPE_CHECKING:
-    from ..images.inspect import ImageInfo
     from .image_checks import ArrivedImage, FinishedImage
 
 __all__ = ["Outcome", "collect", "total"]
@@ -114,7 +113,7 @@ async def collect(
         errors.insert(0, _too_few(call, answer).replace(**facts))
     images, own_notices = [], list[Notice]()
     for one, done in finished:
-        about_it = _image_notices(call, one.info, done)
+        about_it = _image_notices(call, one, done)
         own_notices += about_it
         images.append(_generated(request, call, answer, response, one, done, share, (*about_it, *common)))
     return Outcome(
@@ -253,12 +252,14 @@ def _search_notices(answer: Answer) -> list[Notice]:
     return [Notice("web_search", f"{what} Sources: {sources}." if sources else what)]
 
 
-def _image_notices(call: Call, info: ImageInfo, finished: FinishedImage) -> list[Notice]:
+def _image_notices(call: Call, arrived: ArrivedImage, finished: FinishedImage) -> list[Notice]:
     """The notices on one image."""
+    info = arrived.info
+    notices = [] if arrived.kept is None or finished.composited else [arrived.kept]
     if info.mime_type == "image/svg+xml":
         # It has no pixels whose number could differ from what was asked for.
-        return [_SVG_NOTICE]
-    notices = _size_notices(call, info.size, finished)
+        return [*notices, _SVG_NOTICE]
+    notices += _size_notices(call, info.size, finished)
     if info.is_signed and finished.composited:
         what = "The edit carried Content Credentials, which are lost because it was composited with the original."
         notices.append(Notice("credentials_ended", what))

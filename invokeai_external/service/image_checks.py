@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..adapters.base import Answer, AnswerImage
-from ..errors import InvalidResponseError, ProviderError, Remedy
+from ..errors import InvalidResponseError, ProviderError
+from ..images.as_received import NAMES, inspect_as_received
 from ..images.compositing import composite
 from ..images.errors import ImageError, TooManyPixelsError
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
@@ -16,6 +17,7 @@ from ..images.masks import from_square
 from ..images.pixels import verify_pixels
 from ..planning.plan import MAX_IMAGES, Call
 from ..request import GenerationRequest
+from ..result import Notice
 from ..settings.settings import Limits
 from ..sizing import Size
 from .image_urls import Content
@@ -25,14 +27,18 @@ __all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of
 
 _MOST_CHECKED = 2 * MAX_IMAGES
 
+_KEPT = frozenset({"too_many_pixels", "unreadable", "wrong_format"})
+"""What may be wrong with an image that is kept all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArrivedImage:
-    """An image of a response, its bytes, and what they are."""
+    """An image of a response, its bytes, and what they are; ``kept`` says why it could not be checked."""
 
     image: AnswerImage
     data: bytes = field(repr=False)
     info: ImageInfo
+    kept: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def arrived_images(
                     continue
                 seen.add(content)
             try:
-                arrived.append(ArrivedImage(image, content, _inspected(call, content, limits)))
+                arrived.append(ArrivedImage(image, content, *_inspected(call, content, limits)))
             except ProviderError as error:
                 errors.append(error)
     return arrived, errors
@@ -79,8 +85,9 @@ def arrived_images(
 
 def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:
     """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance."""
+    as_it_is = FinishedImage(arrived.data, arrived.info.mime_type, arrived.info.size, composited=False)
     if request.init_image is None or call.mask is None or call.mask.area is None:
-        return FinishedImage(arrived.data, arrived.info.mime_type, arrived.info.size, composited=False)
+        return as_it_is
     original, data = request.init_image.data, arrived.data
     try:
         size = size_of(original)
@@ -88,6 +95,8 @@ def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits
             data = from_square(data, size)
         made = composite(original, data, call.mask.area, feather=limits.mask_feather_px)
     except ImageError as error:
+        if arrived.kept:
+            return as_it_is
         raise _broken(error) from None
     return FinishedImage(made, "image/png", size, composited=True)
 
@@ -101,26 +110,31 @@ def _info(data: bytes, max_pixels: int, expected: Size | None) -> ImageInfo:
     return inspect_image(data, max_pixels=max_pixels)
 
 
-def _inspected(call: Call, data: bytes, limits: Limits) -> ImageInfo:
+def _inspected(call: Call, data: bytes, limits: Limits) -> tuple[ImageInfo, Notice | None]:
+    """What an image is, and a notice if it is only kept: it was paid for, so it is not lost because of its format."""
     try:
-        # In a format that nobody asked for, a file would break what is done with it.
         if call.keeps_file:
-            return _info(data, limits.max_image_pixels, call.size.size)
+            return _info(data, limits.max_image_pixels, call.size.size), None
         info = inspect_image(data, max_pixels=limits.max_image_pixels)
         if limits.verify_images:
             verify_pixels(data)
-        return info
-    except TooManyPixelsError as error:
-        raise InvalidResponseError(
-            f"An image arrived and was rejected: {error}",
-            remedy=Remedy(
-                "It was billed. To accept such images, raise max_image_pixels in invokeai_external.yaml.",
-                action="change_setting",
-                setting="max_image_pixels",
-            ),
-        ) from None
+        return info, None
     except ImageError as error:
-        raise _broken(error) from None
+        if error.code not in _KEPT:
+            raise _broken(error) from None
+        try:
+            info = inspect_as_received(data, expected=call.size.size)
+        except ImageError as damage:
+            raise _broken(error if damage.code == "unreadable" else damage) from None
+        if not isinstance(error, TooManyPixelsError) and info.mime_type not in NAMES:
+            raise _broken(error) from None
+        return info, _kept_notice(info, error)
+
+
+def _kept_notice(info: ImageInfo, error: ImageError) -> Notice:
+    is_large = isinstance(error, TooManyPixelsError)
+    why = str(error) if is_large else f"The provider sent {NAMES[info.mime_type]} file, not PNG, JPEG or WebP."
+    return Notice("kept_as_received", f"{why} It is saved as it was received, and may not be complete.")
 
 
 def _broken(error: ImageError) -> InvalidResponseError:

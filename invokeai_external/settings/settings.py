@@ -70,7 +70,8 @@ class Limits(BaseModel):
         timeout_s: A call ends with an error if nothing arrives for this many seconds.
         total_timeout_s: A call ends with an error after this many seconds, whatever has arrived.
         max_response_bytes: The largest response that is accepted.
-        max_image_pixels: The largest image that is accepted.
+        max_image_pixels: The largest image that is checked; a larger one is saved as it was received, with the notice
+            ``kept_as_received``.
         verify_images: Decode every PNG that arrives. Otherwise only its checksums are checked, unless it is composited.
         mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
         previews: How many previews of each unfinished image to ask for, if the model supports it.

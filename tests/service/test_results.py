@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from pydantic import SecretStr
 
 from invokeai_external.errors import ContentBlockedError, InvalidResponseError
 from invokeai_external.images import metadata_files
+from invokeai_external.images.formats.containers import EXTENSIONS
 from invokeai_external.settings.settings import Credentials, Settings
 from invokeai_external.sizing import Size
 
 from ..support.raw_server import RawServer, answer
+from ..support.samples import encoded
 from .common import (
     ANSWER,
     GEMINI,
@@ -133,10 +135,12 @@ async def test_images_are_returned_though_other_calls_fail(sandbox_url: str, ord
     assert result.cost_usd is not None
 
 
-async def test_an_image_with_too_many_pixels_is_rejected(sandbox_url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidResponseError, match="1024x1024") as caught:
-        await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
-    assert caught.value.may_be_billed
+async def test_an_image_with_too_many_pixels_is_kept(sandbox_url: str, tmp_path: Path) -> None:
+    result = await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
+    (image,) = result.images
+    assert (image.size, image.mime_type) == (Size(1024, 1024), USUAL_TYPE[OPENAI])
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+    assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
 
 
 @MODELS
@@ -210,13 +214,6 @@ async def test_the_metadata_of_an_image_have_only_its_own_notices(
     assert codes == [["sandbox"], ["size_received", "sandbox"]]
 
 
-async def test_the_error_of_an_image_that_is_too_large_names_the_setting(sandbox_url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidResponseError, match="1024x1024") as caught:
-        await generate(settings_of(tmp_path, max_image_pixels=1_000_000), OPENAI, size=Size(1024, 1024))
-    assert caught.value.remedy is not None
-    assert (caught.value.remedy.action, caught.value.remedy.setting) == ("change_setting", "max_image_pixels")
-
-
 def experimental(tmp_path: Path) -> Settings:
     found = settings_of(tmp_path, experimental="true")
     return replace(found, credentials={"openai": Credentials(SecretStr("sk-test"))})
@@ -263,10 +260,58 @@ async def test_a_saved_svg_has_its_settings_beside_it_and_is_shown_in_a_notebook
 
 
 @respx.mock
-async def test_a_gif_that_nobody_asked_for_is_an_error(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    Image.new("P", (2, 2)).save(file, "GIF")
-    body = {"created": 1, "data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+@pytest.mark.parametrize(
+    ("kind", "mime_type", "extension"),
+    [
+        ("GIF", "image/gif", "gif"),
+        ("AVIF", "image/avif", "avif"),
+        ("TIFF", "image/tiff", "tif"),
+        ("BMP", "image/bmp", "bmp"),
+        ("ICO", "image/x-icon", "ico"),
+        ("JPEG2000", "image/jp2", "jp2"),
+    ],
+)
+async def test_a_format_that_nobody_asked_for_is_kept_with_its_settings_beside_it(
+    kind: str, mime_type: str, extension: str, tmp_path: Path
+) -> None:
+    data = encoded(Image.new("RGB", (32, 32), "red"), kind)
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
     respx.post(URL).mock(return_value=httpx.Response(200, json=body))
-    with pytest.raises(InvalidResponseError, match="GIF"):
-        await generate(experimental(tmp_path), OPENAI)
+    result = await generate(settings_of(tmp_path), OPENAI)
+    (image,) = result.images
+    assert (image.data, image.mime_type, image.size) == (data, mime_type, Size(32, 32))
+    assert EXTENSIONS[mime_type] == extension
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+    image.save(tmp_path / "fox")
+    assert (tmp_path / "fox").read_bytes() == data
+    sidecar = metadata_files.read_sidecar((tmp_path / "fox.json").read_bytes())
+    assert sidecar
+    assert "kept_as_received" in [notice["code"] for notice in sidecar.metadata["external"]["notices"]]
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("data", "mime_type"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+        (b"\xff\x0a" + bytes(20), "image/jxl"),
+        (b"BM" + bytes(4) + bytes(4) + struct.pack("<IIiiHH", 54, 40, 60000, 60000, 1, 24) + bytes(24), "image/bmp"),
+        (b"GIF89a\xff\xff\xff\xff" + bytes(3), "image/gif"),
+    ],
+)
+async def test_an_image_that_pillow_cannot_open_is_kept(data: bytes, mime_type: str, tmp_path: Path) -> None:
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    result = await generate(settings_of(tmp_path), OPENAI, size=Size(1024, 1024))
+    assert [(image.data, image.mime_type) for image in result.images] == [(data, mime_type)]
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+
+
+@respx.mock
+@pytest.mark.parametrize("data", [b"BMW is no image", b"II*\0", b"GIF89a\1\0\1\0", b"%PDF-1.7", b"<html></html>"])
+async def test_what_is_no_image_is_an_error(data: bytes, tmp_path: Path) -> None:
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    with pytest.raises(InvalidResponseError) as caught:
+        await generate(settings_of(tmp_path), OPENAI)
+    assert caught.value.may_be_billed

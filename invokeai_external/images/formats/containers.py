@@ -20,8 +20,15 @@ EXTENSIONS: Mapping[str, str] = {
     "image/webp": "webp",
     "image/gif": "gif",
     "image/svg+xml": "svg",
+    "image/avif": "avif",
+    "image/tiff": "tif",
+    "image/bmp": "bmp",
+    "image/x-icon": "ico",
+    "image/jp2": "jp2",
+    "image/heic": "heic",
+    "image/jxl": "jxl",
 }
-"""The extension of a file's name, by MIME type; GIF and SVG are only stored, as they are."""
+"""The extension of a file's name, by MIME type; those after WebP are only stored, as they are."""
 
 
 class Container(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...images import metadata_files
+from ...images.formats.containers import EXTENSIONS
 from ...regular_files import new_file
 from ...result import GeneratedImage
 from ...root_folder import RESCUED_FOLDER
@@ -70,7 +71,7 @@ class FallbackFolder:
                 folder = self._root / RESCUED_FOLDER if is_in_root else Path(tempfile.gettempdir())
                 folder.mkdir(exist_ok=True)
                 # Only its owner can read it, since an Invoke may have several users.
-                suffix = f".{image.mime_type.removeprefix('image/')}"
+                suffix = f".{EXTENSIONS[image.mime_type]}"
                 path = new_file(folder, placed.parts, prefix="picture-", suffix=suffix)
             except OSError:
                 continue

@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...images.errors import ImageError
-from ...images.pixels import as_encoded
+from ...images.formats.containers import parse
+from ...images.pixels import as_encoded, decoded
 from ...images.text_chunks import parts_with_text_chunks
 from ...sizing import Size
 
@@ -64,8 +65,16 @@ class PassthroughImage(Image.Image):
 
     @classmethod
     def from_file(cls, file: bytes, *, dropped: Iterable[str] = ()) -> PassthroughImage:
-        """Read a PNG, JPEG or WebP file; raises ImageError if it is another format or damaged."""
-        return cls(as_encoded(file), file, dropped)
+        """Read an image file; raises ImageError if Pillow cannot read it.
+
+        One in a format other than PNG, JPEG and WebP is decoded at once, and Pillow encodes it.
+        """
+        if parse(file) is not None:
+            return cls(as_encoded(file), file, dropped)
+        image, profile = decoded(file)
+        if profile:
+            image.info["icc_profile"] = profile
+        return cls(image)
 
     def load(self) -> Any:
         """Like Pillow's, which calls it before it touches a pixel."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ...errors import NotSavedError
+from ...images.errors import ImageError
 from ...result import GeneratedImage
 from ...sizing import Size
 from .fallback import FallbackFolder, reason_of, root_cause
@@ -109,6 +110,10 @@ class Saver:
             # Invoke's own texts in a received file describe another run.
             passthrough = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS).resized_to(size)
             name = self._gallery.save(passthrough, metadata, before=self._names)
+        except ImageError as error:
+            raise NotSavedError(
+                f"An image could not be saved in the gallery: {error}", remedy="Open its file in another program."
+            ) from None
         except Exception as error:
             cause = root_cause(error)
         else:
