@@ -206,14 +206,32 @@ _MIGHT_FOLLOW = (b"", *(bytes(step * place % 251 for place in range(1, 97)) for 
 """Different bits, without a marker: decoded in place of bits that are missing, they give different pixels."""
 
 
+_PROBED_OFTEN = 2_000_000
+"""Up to how many pixels all of these are tried: each is one more time of decoding."""
+
+_complete = dict[bytes, None]()
+"""The hashes of the last JPEG files without end marker that were found to be complete: each is opened several times."""
+
+_MOST_REMEMBERED = 64
+
+
 def _check_without_end(jpeg: Jpeg) -> None:
     """Raise ImageError if a JPEG without its end marker lacks pixels: if they depend on what might have followed."""
+    probes = list(_MIGHT_FOLLOW if jpeg.size.pixels <= _PROBED_OFTEN else (b"", _MIGHT_FOLLOW[-1]))
+    if jpeg.has_restarts:
+        probes += [jpeg.next_restart + bits for bits in probes if bits]
+    file = hashlib.sha256(jpeg.stripped()).digest()
+    if file in _complete:
+        return
     seen = set()
-    for more in (*_MIGHT_FOLLOW, *(jpeg.next_restart + bits for bits in _MIGHT_FOLLOW)):
+    for more in probes:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.stripped(more))) as image:
             seen.add(hashlib.sha256(image.tobytes()).digest())
-    if len(seen) > 1:
-        raise truncated()
+        if len(seen) > 1:
+            raise truncated()
+    if len(_complete) >= _MOST_REMEMBERED:
+        _complete.clear()
+    _complete[file] = None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
@@ -61,8 +61,8 @@ def test_animation(kind: str) -> None:
 def test_a_file_that_is_truncated_anywhere_is_refused(data: bytes) -> None:
     inspect_image(data, max_pixels=MOST)
     for end in range(len(data)):
-        if data.startswith(b"\xff\xd8") and end >= len(data) - 20:
-            # The end marker may be missing, and what shows no pixel: parts of blocks beyond the edges.
+        if data.startswith(b"\x89") or (data.startswith(b"\xff\xd8") and end >= len(data) - 20):
+            # The end may be missing, and what shows no pixel: texts after them, parts of blocks beyond the edges.
             with suppress(ImageError):
                 inspect_image(data[:end], max_pixels=MOST)
                 assert decoded(data[:end]).image.tobytes() == decoded(data).image.tobytes()
@@ -79,7 +79,59 @@ def test_a_jpeg_without_its_end_marker_is_complete(options: dict[str, Any], miss
     prepared = prepare_input(data[:-missing], max_bytes=10**6)
     assert decoded(prepared.data).image.tobytes() == decoded(data).image.tobytes()
     assert prepared.data.endswith(b"\xff\xd9")
-    assert read_text(embed_text(data[:-missing], {"k": "v"})) == {"k": "v"}
+    described = embed_text(data[:-missing], {"k": "v"})
+    assert read_text(described) == {"k": "v"}
+    assert described.endswith(b"\xff\xd9")
+
+
+@pytest.mark.parametrize("missing", [1, 4, 5, 11, 12])
+def test_a_png_without_its_end_chunk_is_complete(missing: int) -> None:
+    data = encoded(samples.noisy((64, 48)), "PNG")
+    assert inspect_image(data[:-missing], max_pixels=10_000).size == Size(64, 48)
+    prepared = prepare_input(data[:-missing], max_bytes=10**6)
+    assert decoded(prepared.data).image.tobytes() == decoded(data).image.tobytes()
+    assert prepared.data == prepare_input(data, max_bytes=10**6).data
+    assert embed_text(data[:-missing], {"k": "v"}) == embed_text(data, {"k": "v"})
+
+
+def test_a_png_that_ends_with_a_whole_chunk_of_a_part_of_its_pixels_is_truncated() -> None:
+    parts = chunks(png_of("RGB", (64, 48)))
+    ((place, pixels),) = [(place, body) for place, (kind, body) in enumerate(parts) if kind == b"IDAT"]
+    half = len(pixels) // 2
+    data = samples.png([*parts[:place], (b"IDAT", pixels[:half]), (b"IDAT", pixels[half:]), (b"IEND", b"")])
+    assert inspect_image(data[:-12], max_pixels=10_000).size == Size(64, 48)
+    with image_error("truncated"):
+        inspect_image(data[: -12 - 12 - (len(pixels) - half)], max_pixels=10_000)
+
+
+def test_a_png_with_a_profile_of_two_megabytes_is_used_without_it() -> None:
+    data = png_of("RGB", (16, 9))
+    header, *rest = chunks(data)
+    large = samples.png([header, (b"iCCP", b"p\0\0" + zlib.compress(bytes(2 << 20))), *rest])
+    assert decoded(large).image.tobytes() == decoded(data).image.tobytes()
+    assert decoded(large).profile is None
+    assert prepare_input(large, max_bytes=10**6).data == prepare_input(data, max_bytes=10**6).data
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, 2), ({"restart_marker_rows": 8}, 3)])
+def test_a_large_jpeg_without_its_end_marker_is_probed_a_few_times_and_once(
+    options: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(samples.noisy((2000, 1200)), "JPEG", **options)[:-2]
+    decodings = []
+    tobytes = JpegImagePlugin.JpegImageFile.tobytes
+
+    def counted(image: JpegImagePlugin.JpegImageFile) -> bytes:
+        decodings.append(image.size)
+        return tobytes(image)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "tobytes", counted)
+    for _ in range(3):
+        assert inspect_image(data, max_pixels=MOST * 10_000).size == Size(2000, 1200)
+    assert decodings == [(2000, 1200)] * most
+    for lacking in (1, 3, 30, 3000, len(data) // 2):
+        with image_error("truncated"):
+            inspect_image(data[:-lacking], max_pixels=MOST * 10_000)
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
@@ -286,7 +338,7 @@ def test_truncated_images_are_refused_whatever_pillow_is_set_to(monkeypatch: pyt
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
     for kind in ("PNG", "JPEG", "WEBP"):
         with image_error("truncated"):
-            inspect_image(encoded(painted("RGB", (16, 10)), kind)[:-5], max_pixels=MOST)
+            inspect_image(encoded(painted("RGB", (16, 10)), kind)[:-20], max_pixels=MOST)
 
 
 def huge(kind: str) -> bytes:

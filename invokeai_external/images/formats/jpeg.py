@@ -17,7 +17,7 @@ __all__ = ["Jpeg"]
 SIGNATURE = b"\xff\xd8\xff"
 
 _APP0, _APP1, _APP2, _APP11, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEB, 0xEE, 0xEF, 0xFE
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header, which holds the size: SOF0 to SOF15 without DHT, JPG and DAC (table B.1)."""
@@ -112,6 +112,11 @@ class Jpeg:
         return b"".join((b"\xff\xd8", *(self._view[s.start : s.end] for s in self._segments if self._is_shown(s)), end))
 
     @property
+    def has_restarts(self) -> bool:
+        """True if the file defines a restart interval (ITU-T T.81, B.2.4.4)."""
+        return any(segment.marker == _DRI for segment in self._segments)
+
+    @property
     def next_restart(self) -> bytes:
         """The restart marker that comes next if the last scan has restarts and goes on (ITU-T T.81, E.1.4)."""
         last = self._segments[-1]
@@ -142,7 +147,7 @@ class Jpeg:
             *self._slices(self._segments[:first]),
             segment,
             *self._slices(s for s in self._segments[first:] if not self._is_exif(s)),
-            self._view[self._segments[-1].end :],
+            self._view[self._segments[-1].end :] if self.has_end else b"\xff\xd9",
         ]
 
     def _coefficients(self) -> int:

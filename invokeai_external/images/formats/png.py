@@ -39,6 +39,11 @@ _MOST_INFLATED = 1 << 24
 """How many bytes all compressed texts of a file may inflate to: a small file could inflate to gigabytes."""
 
 
+_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+_LARGEST_PROFILE = 1 << 20
+"""How many bytes an ICC profile may inflate to: Pillow, which many servers use, refuses an image with a larger one."""
+
 _MOST_CHUNKS = 1 << 16
 """The most chunks of a file: with libpng's 8 kB for each chunk of pixels, a file of 512 MB."""
 
@@ -62,6 +67,7 @@ class Png:
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which many servers use, makes
             it white when it converts it to RGB.
+        has_end: False if only the last chunk is missing, or a part of it; it is added to what the methods return.
         is_signed: True if the file carries Content Credentials, in a ``caBX`` chunk (C2PA 2.2, A.3.3).
     """
 
@@ -69,9 +75,10 @@ class Png:
 
     def __init__(self, data: bytes) -> None:
         """Read the outlines of the chunks and the header; raises ImageError if the PNG is not complete."""
-        self._data = data
-        self._view = memoryview(data)
         self._chunks = tuple(_walk(data))
+        self.has_end = self._chunks[-1].end <= len(data)
+        self._data = data if self.has_end else data[: self._chunks[-1].start] + _END
+        self._view = memoryview(self._data)
         header = self._chunks[0]
         if header.kind != b"IHDR" or len(self._body(header)) != 13:
             raise unreadable()
@@ -96,7 +103,7 @@ class Png:
         return next((exif.orientation(bytes(self._body(c))) for c in self._chunks if c.kind == b"eXIf"), 1)
 
     def verify(self) -> None:
-        """Check every chunk by its checksum, without inflating the pixels.
+        """Check every chunk by its checksum, without inflating the pixels, unless the file has no end.
 
         Raises:
             ImageError: A checksum is wrong, chunks are missing or out of order, or the size needs more bytes.
@@ -116,10 +123,12 @@ class Png:
         least = self.size.pixels * self._depth * _CHANNELS[self._colour] // 8
         if sum(len(self._body(chunk)) for chunk in pixels) * _DEFLATE_MOST < least:
             raise damaged()
+        if not self.has_end and not self._has_all_pixels(pixels):
+            raise truncated()
 
     def stripped(self) -> bytes:
         """The file with only what shows: no texts, no EXIF, no dates, and only the first image of an animation."""
-        return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if chunk.kind in _SHOWN)))
+        return b"".join((SIGNATURE, *self._slices(chunk for chunk in self._chunks if self._is_shown(chunk))))
 
     def texts(self) -> dict[str, str]:
         """The texts by keyword, the last one if several share a keyword; ignores those that cannot be read."""
@@ -164,6 +173,30 @@ class Png:
             self._view[self._chunks[-1].end :],
         ]
 
+    def _is_shown(self, chunk: _Chunk) -> bool:
+        if chunk.kind != b"iCCP":
+            return chunk.kind in _SHOWN
+        inflater = zlib.decompressobj()
+        try:
+            inflater.decompress(bytes(self._body(chunk)).partition(b"\0")[2][1:], _LARGEST_PROFILE)
+        except zlib.error:
+            return True  # Pillow ignores such a profile
+        return not inflater.unconsumed_tail
+
+    def _has_all_pixels(self, chunks: Sequence[_Chunk]) -> bool:
+        """True if the compressed pixels have an end; not more is inflated than an image of that size has."""
+        inflater = zlib.decompressobj()
+        room = self.size.pixels * 9 + 16 * self.size.height + 1024  # 8 bytes a pixel, and the filters of its rows
+        try:
+            for chunk in chunks:
+                rest: bytes | memoryview = self._body(chunk)
+                while len(rest) and not inflater.eof and room > 0:
+                    room -= len(inflater.decompress(rest, 1 << 20))
+                    rest = inflater.unconsumed_tail
+        except zlib.error:
+            raise damaged() from None
+        return inflater.eof
+
     def _body(self, chunk: _Chunk) -> memoryview:
         return self._view[chunk.start + 8 : chunk.end - 4]
 
@@ -183,10 +216,15 @@ _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
 def _walk(data: bytes) -> Iterator[_Chunk]:
+    """The chunks up to IEND. If only that is missing, the last one ends beyond the file."""
     position = len(SIGNATURE)
+    has_pixels = False
     for _ in range(_MOST_CHUNKS):
         if position + 12 > len(data):
-            raise truncated()
+            if not has_pixels or not _END.startswith(data[position:]):
+                raise truncated()
+            yield _Chunk(b"IEND", position, position + 12)
+            return
         length, kind = struct.unpack_from(">I4s", data, position)
         if not kind.isalpha():
             raise damaged()
@@ -194,6 +232,7 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
         if end > len(data):
             raise truncated()
         yield _Chunk(kind, position, end)
+        has_pixels = has_pixels or kind == b"IDAT"
         if kind == b"IEND":
             return
         position = end
