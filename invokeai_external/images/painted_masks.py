@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PIL import Image, ImageChops, ImageColor
 
 from .errors import ImageError
 from .formats.containers import parse
-from .pixels import as_encoded, decoded, encoded_png
+from .pixels import as_encoded, decoded_mask, encoded_png
 
 __all__ = ["in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
 
@@ -28,6 +30,9 @@ distance between the colours that people call by different names."""
 _NAMES = ("red", "orange", "yellow", "lime", "green", "cyan", "blue", "purple", "magenta", "pink", "brown")
 """The names to suggest for a colour."""
 
+_BAND = 1_000_000
+"""How many pixels of a mask are looked at together."""
+
 _NEARLY_ALL = 0.9
 """The share of the coloured pixels that one colour must have to be suggested; a photo has many colours."""
 
@@ -40,7 +45,7 @@ def mask_from_file(data: bytes) -> bytes:
     Raises:
         ImageError: It cannot be read, is coloured, or marks nothing or everything; the error says how to mark.
     """
-    image = decoded(data).image
+    image = decoded_mask(data)
     if image.mode == "RGBA":
         mask = image.getchannel("A").point(_INVERTED)
         nothing = ImageError(
@@ -69,7 +74,7 @@ def mask_from_black(data: bytes, *, may_be_whole: bool = False) -> bytes:
     Raises:
         ImageError: It cannot be read, is coloured or completely white, or, unless that is accepted, completely black.
     """
-    image = decoded(data).image
+    image = decoded_mask(data)
     _check_grey(image)
     nothing = ImageError(
         "The mask is completely white, so it marks nothing.",
@@ -102,14 +107,14 @@ def mask_from_color(data: bytes, color: str) -> bytes:
             "unknown_color",
             remedy="Use a name such as red, or a value such as #ff0000.",
         ) from None
-    image = decoded(data).image
-    rgb = image.convert("RGB")
-    mask = _largest(ImageChops.difference(rgb, Image.new("RGB", rgb.size, wanted))).point(
-        [255 * (value <= _TOLERANCE) for value in range(256)]
-    )
+    image = decoded_mask(data)
+    mask = Image.new("L", image.size)
+    for top, band in _bands(image):
+        far = _largest(ImageChops.difference(band, Image.new("RGB", band.size, wanted)))
+        mask.paste(far.point([255 * (value <= _TOLERANCE) for value in range(256)]), (0, top))
     if image.mode == "RGBA":
         mask = ImageChops.darker(mask, image.getchannel("A").point([255 * (value > 127) for value in range(256)]))
-    other = _main_color(rgb)
+    other = _main_color(image)
     return _finished(
         mask,
         ImageError(
@@ -150,11 +155,9 @@ def _finished(mask: Image.Image, nothing: ImageError, *, may_be_whole: bool = Fa
 
 def _check_grey(image: Image.Image) -> None:
     """Raise ImageError if a mask of black and white has colours."""
-    rgb = image.convert("RGB")
-    coloured = _chroma(rgb).histogram()
-    if not any(coloured[_MOST_CHROMA + 1 :]):
+    if image.mode == "L" or not any(any(_chroma(band).histogram()[_MOST_CHROMA + 1 :]) for _, band in _bands(image)):
         return
-    color = _main_color(rgb)
+    color = _main_color(image)
     if color is None:
         raise ImageError(
             "The mask has many colours, like a photo.",
@@ -169,6 +172,13 @@ def _check_grey(image: Image.Image) -> None:
     )
 
 
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in RGB, a few rows at a time, each with its top: the copies of the whole would take gigabytes."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGB")
+
+
 def _chroma(rgb: Image.Image) -> Image.Image:
     """The difference of the largest and the smallest channel of each pixel."""
     red, green, blue = rgb.split()
@@ -181,10 +191,11 @@ def _largest(rgb: Image.Image) -> Image.Image:
     return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
-def _main_color(rgb: Image.Image) -> str | None:
+def _main_color(image: Image.Image) -> str | None:
     """The colour of nearly all coloured pixels, by name or as ``#rrggbb``; None if there is not exactly one."""
-    small = rgb.copy()
-    small.thumbnail((512, 512), Image.Resampling.NEAREST)
+    scale = min(1, 512 / max(image.size))
+    edges = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = image.resize(edges, Image.Resampling.NEAREST).convert("RGB")
     coloured = _chroma(small).point([255 * (value > _MOST_CHROMA) for value in range(256)])
     count = coloured.histogram()[255]
     if not count:

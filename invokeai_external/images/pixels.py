@@ -25,6 +25,7 @@ __all__ = [
     "as_encoded",
     "check_pixels",
     "decoded",
+    "decoded_mask",
     "encoded_png",
     "open_other_format",
     "rgb_thumbnail",
@@ -36,9 +37,9 @@ __all__ = [
 MAX_PIXELS = 100_000_000
 """The most pixels of an image: decoded, and once more turned or scaled, they take 800 MB of memory."""
 
-MAX_EDITED_PIXELS = 51_000_000
-"""The most pixels of an image to edit with a mask: compositing takes four times its memory, and encoding the result as
-PNG three seconds. The photos of phones have 50 million at most, but for a few."""
+MAX_EDITED_PIXELS = 36_000_000
+"""The most pixels of a mask, and of an image to edit with one: compositing takes four times its memory, and encoding
+the result as PNG is most of five seconds."""
 
 _MOST_DECODED_AT_COST = 64_000_000
 """The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other
@@ -86,8 +87,25 @@ def decoded(data: bytes) -> Pixels:
     with _opened(data) as (image, orientation), unreadable_on_failure():
         image.load()
         pixels, profile = _as_rgb(image)
-        turn = _TURNS.get(orientation)
-        return Pixels(pixels if turn is None else pixels.transpose(turn), profile)
+        return Pixels(_turned(pixels, orientation), profile)
+
+
+def decoded_mask(data: bytes) -> Image.Image:
+    """The pixels of a mask, upright: L if the file is black and white or 8-bit grey without alpha, or else RGB or RGBA.
+
+    Raises:
+        ImageError: It cannot be read or has more pixels than an image to edit.
+    """
+    with _opened(data, MAX_EDITED_PIXELS) as (image, orientation), unreadable_on_failure():
+        image.load()
+        if image.mode in ("1", "L") and not image.has_transparency_data:
+            return _turned(image.convert("L"), orientation)
+        return _turned(_as_rgb(image).image, orientation)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def as_encoded(data: bytes) -> ImageFile.ImageFile:
@@ -149,14 +167,15 @@ def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_le
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[tuple[ImageFile.ImageFile, int]]:
-    """The opened file and its EXIF orientation."""
+def _opened(data: bytes, most: int = MAX_PIXELS) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+    """The opened file, of at most ``most`` pixels, and its EXIF orientation."""
     container = parse(data)
     if container is None:
         with open_other_format(data) as image:
+            check_pixels(Size(*image.size), most)
             yield image, exif.orientation(image.info.get("exif", b""))
     else:
-        check_pixels(container.size)
+        check_pixels(container.size, most)
         with unreadable_on_failure(), _opened_by_pillow(container) as image:
             yield image, container.orientation
 

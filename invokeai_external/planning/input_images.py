@@ -122,7 +122,7 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Noti
     """A mask in the internal form, and a notice of how much it marks; checked, with the image that it is for."""
     from ..images.inputs import size_of
     from ..images.painted_masks import in_internal_form, mask_from_color, share
-    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded, verify_pixels
+    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded_mask, verify_pixels
 
     if mask.sha256 == image.sha256 and not _has_alpha(image):
         raise InvalidRequestError(
@@ -135,15 +135,19 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Noti
         # Otherwise the result could not be composited into it, after it was paid for.
         verify_pixels(image.data)
     with _naming(mask):
+        marked_size = size_of(mask.data)
+        check_pixels(marked_size, MAX_EDITED_PIXELS)
+    # Before the mask is decoded.
+    if not _fits(marked_size, shown):
+        raise InvalidRequestError(
+            f"The mask {mask.name} is {marked_size} and {image.name} is {shown}: their ratios differ.",
+            remedy=f"Use a mask of {shown}, or of the same ratio.",
+        )
+    with _naming(mask):
         if not in_internal_form(mask.data):
             data = mask_from_color(mask.data, mask.marks or "white")
             mask = replace(mask, data=data, original_sha256=mask.sha256)
-        marks = decoded(mask.data).image.convert("L")
-    if not _fits(Size(*marks.size), shown):
-        raise InvalidRequestError(
-            f"The mask {mask.name} is {marks.width}x{marks.height} and {image.name} is {shown}: their ratios differ.",
-            remedy=f"Use a mask of {shown}, or of the same ratio.",
-        )
+        marks = decoded_mask(mask.data).convert("L")
     part = share(marks)
     marked = f"The mask marks {_percent(part)} of the image{'; the rest does not change' if part < 1 else ''}."
     return mask, Notice("mask_area", marked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from typing import Any
 
 import pytest
@@ -351,3 +352,28 @@ def test_an_unreadable_file(function: object) -> None:
     assert callable(function)
     with image_error("unreadable"):
         function(b"text")
+
+
+def test_a_mask_with_more_pixels_than_an_image_to_edit_is_refused_undecoded() -> None:
+    data = samples.png(
+        [(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0)), (b"IDAT", b"no zlib"), (b"IEND", b"")]
+    )
+    for function in (mask_from_file, mask_from_black, lambda file: mask_from_color(file, "red")):
+        with image_error("too_many_pixels"):
+            function(data)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB"])
+def test_a_large_mask_is_read_in_bands(mode: str) -> None:
+    mask = Image.new("L", (1500, 1400))
+    mask.paste(255, (700, 1390, 1500, 1400))
+    data = encoded(mask.convert(mode), "PNG")
+    assert image_of(mask_from_file(data)).tobytes() == mask.tobytes()
+    assert image_of(mask_from_color(data, "#ffffff")).tobytes() == mask.tobytes()
+
+
+def test_a_colour_in_the_last_row_of_a_large_mask_is_found() -> None:
+    mask = Image.new("RGB", (1500, 1400), "white")
+    mask.paste("red", (0, 1380, 1500, 1400))
+    with image_error("coloured_mask"):
+        mask_from_black(encoded(mask, "PNG"))
