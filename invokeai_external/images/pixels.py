@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
-from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import IcnsImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..sizing import Size
 from .errors import ImageError, TooManyPixelsError, truncated, unreadable
@@ -44,6 +46,12 @@ the result as PNG is most of five seconds."""
 _MOST_DECODED_AT_COST = 64_000_000
 """The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other
 plugins, of which some take seconds for as many."""
+
+_MOST_DECODED_JPEG_2000 = 16_000_000
+"""The most pixels in JPEG 2000, also inside an ICNS icon: four times as many take 1.6 GB and ten seconds."""
+
+_IN_ICONS = (b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+"""How PNG and JPEG 2000 begin, which an ICNS icon may hold at any size, whatever its own header says."""
 
 _REFUSED_FORMATS = frozenset({"EPS"})
 """Pillow reads an EPS file by running it as a program in Ghostscript."""
@@ -180,18 +188,49 @@ def _opened(data: bytes, most: int = MAX_PIXELS) -> Iterator[tuple[ImageFile.Ima
             yield image, container.orientation
 
 
+class _Warnings:
+    """Drops Pillow's warnings. Filters are those of the whole process, so that only the last thread takes them back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._filters = warnings.catch_warnings()
+
+    @contextmanager
+    def dropped(self) -> Iterator[None]:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._filters.__exit__(None, None, None)
+
+
+_WARNINGS = _Warnings()
+
+
 @contextmanager
 def unreadable_on_failure(data: bytes = b"") -> Iterator[None]:
     """Turn every exception of Pillow into an ``ImageError``, which names the format of ``data`` if that is known.
+
+    Its warnings, which would go to standard error, are dropped.
 
     Pillow documents no set of exceptions: its plugins raise SyntaxError, struct.error, zlib.error, KeyError,
     OverflowError and more, each for another kind of broken file.
     """
     try:
-        yield
+        with _WARNINGS.dropped():
+            yield
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise TooManyPixelsError("The image has too many pixels.") from None
     except Exception:
         raise unsupported_format(data) or unreadable() from None
@@ -259,8 +298,22 @@ def open_other_format(data: bytes) -> Iterator[ImageFile.ImageFile]:
     with unreadable_on_failure(data), Image.open(io.BytesIO(data)) as image:
         if image.format in _REFUSED_FORMATS:
             raise unreadable()
-        check_pixels(Size(*image.size), _MOST_DECODED_AT_COST)
+        is_jpeg_2000 = image.format == "JPEG2000"
+        check_pixels(Size(*image.size), _MOST_DECODED_JPEG_2000 if is_jpeg_2000 else _MOST_DECODED_AT_COST)
+        if isinstance(image, IcnsImagePlugin.IcnsImageFile):
+            _check_icon(image, data)
         yield image
+
+
+def _check_icon(image: IcnsImagePlugin.IcnsImageFile, data: bytes) -> None:
+    """Raise ImageError if an image in an ICNS icon cannot be read or has too many pixels."""
+    known = {kind for kinds in image.icns.SIZES.values() for kind, _ in kinds}
+    for kind in known & image.icns.dct.keys():
+        start, length = image.icns.dct[kind]
+        inside = data[start : start + length]
+        if inside.startswith(_IN_ICONS):
+            with open_other_format(inside):
+                pass
 
 
 def _as_rgb(image: Image.Image) -> Pixels:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
+from invokeai_external.images.pixels import decoded
 from invokeai_external.sizing import Size
 
 from ..support import samples
@@ -331,7 +334,7 @@ def test_large_images_pass_without_pillows_warning(monkeypatch: pytest.MonkeyPat
         data = encoded(painted("RGB", (40, 40)), kind, exif=samples.exif(3))
         assert prepare_input(data, max_bytes=ROOM).size == size_of(data) == Size(40, 40)
     with image_error("too_many_pixels"):
-        size_of(encoded(painted("RGB", (40, 40)), "BMP"))
+        size_of(encoded(painted("RGB", (50, 50)), "BMP"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert size_of(encoded(painted("RGB", (40, 40)), "BMP")) == Size(40, 40)
 
@@ -340,3 +343,40 @@ def test_the_bytes_are_not_in_the_representation() -> None:
     assert repr(PreparedImage(b"secret", "image/png", Size(1, 2), False)) == (
         "PreparedImage(mime_type='image/png', size=Size(width=1, height=2), downscaled=False)"
     )
+
+
+def jpeg_2000(edge: int) -> bytes:
+    """A small file whose header says that size; nothing else is wrong with it."""
+    return encoded(Image.new("RGB", (16, 16)), "JPEG2000").replace(
+        struct.pack(">II", 16, 16), struct.pack(">II", edge, edge)
+    )
+
+
+@pytest.mark.parametrize(("edge", "codes"), [(4000, ()), (4001, ("too_many_pixels",))])
+def test_jpeg_2000_has_fewer_pixels_than_other_formats(edge: int, codes: tuple[Any, ...]) -> None:
+    large = jpeg_2000(edge)
+    inside = b"ic10" + struct.pack(">I", 8 + len(large)) + large
+    for data in (large, b"icns" + struct.pack(">I", 8 + len(inside)) + inside):
+        with image_error(*codes) if codes else nullcontext():
+            assert size_of(data).pixels
+
+
+def test_the_warnings_of_pillow_are_dropped_while_it_reads_and_the_filters_are_as_before() -> None:
+    tags = b"".join(struct.pack("<HHII", 40_000 + tag, 3, 1, 0) for tag in range(9))
+    image = encoded(Image.new("L", (2, 2)), "TIFF")
+    (start,) = struct.unpack_from("<I", image, 4)
+    (count,) = struct.unpack_from("<H", image, start)
+    own = image[start + 2 : start + 2 + 12 * count]
+    # The directory says that it has more tags than the file.
+    directory = struct.pack("<H", count + 100) + own + tags
+    data = image[:4] + struct.pack("<I", len(image)) + image[8:] + directory
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert Image.open(io.BytesIO(data)).size == (2, 2)
+        assert seen
+        seen.clear()
+        assert size_of(data) == Size(2, 2)
+        assert decoded(data).image.size == (2, 2)
+    assert seen == []
+    assert list(warnings.filters) == before

@@ -308,8 +308,8 @@ async def test_an_image_that_pillow_cannot_open_is_kept(data: bytes, mime_type: 
 
 
 @respx.mock
-@pytest.mark.parametrize("data", [b"BMW is no image", b"II*\0", b"GIF89a\1\0\1\0", b"%PDF-1.7", b"<html></html>"])
-async def test_what_is_no_image_is_an_error(data: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"BMW, a text", b"II*\0", b"GIF89a\1\0\1\0", b"%PDF-1.7", b"<html></html>"])
+async def test_what_is_not_a_valid_image_is_an_error(data: bytes, tmp_path: Path) -> None:
     body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
     respx.post(URL).mock(return_value=httpx.Response(200, json=body))
     with pytest.raises(InvalidResponseError) as caught:
