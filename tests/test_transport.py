@@ -101,6 +101,7 @@ async def sent(
 
 DOCUMENT = {"data": [{"b64_json": IMAGE}]}
 TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
+GZIP_WITH_A_WRONG_CHECKSUM = gzip.compress(WHOLE)[:-8] + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,8 @@ TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
         (chunked(gzip.compress(WHOLE), content_encoding="gzip"),),
         (answer(TRUNCATED_GZIP, content_encoding="gzip"),),
         (chunked(TRUNCATED_GZIP, content_encoding="gzip"),),
+        (answer(GZIP_WITH_A_WRONG_CHECKSUM, content_encoding="gzip"),),
+        (chunked(*(bytes([byte]) for byte in GZIP_WITH_A_WRONG_CHECKSUM), content_encoding="gzip"), chunk(b"")),
     ],
 )
 async def test_complete_json_counts_whatever_is_missing_of_its_transfer(
