@@ -128,6 +128,28 @@ async def test_complete_json_counts_whatever_is_missing_of_its_transfer(
     assert response.is_cut_short
 
 
+DEEP = b"[" * 90_000 + b"]" * 90_000
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        (WHOLE + b"\n\n\0\0\0", "utf-8"),
+        (WHOLE[:-1] + b', "note": "gr\xfcn"}', "iso-8859-1"),
+        (WHOLE[:-1] + b', "note": "gr\xfcn"}', "utf-8"),
+        (WHOLE[:-1] + b', "note": %b}' % DEEP, "utf-8"),
+        (b'{"note": %b, ' % DEEP + WHOLE[1:], "utf-8"),
+    ],
+    ids=["NULs", "Latin-1", "not UTF-8", "deep behind it", "deep before it"],
+)
+async def test_odd_json_around_an_image_does_not_lose_it(body: bytes, charset: str) -> None:
+    with RawServer(answer(body, content_type=f"application/json; charset={charset}")) as server:
+        response = await sent(server)
+    assert isinstance(response.document, dict)
+    assert response.document["data"] == DOCUMENT["data"]
+    assert response.document.get("note", "grün") == "grün" if charset == "iso-8859-1" else True
+
+
 @pytest.mark.parametrize(("timeout_s", "total_timeout_s"), [(0.3, 20), (10, 0.3)])
 async def test_complete_json_counts_when_the_time_is_up(timeout_s: float, total_timeout_s: float) -> None:
     with RawServer(answer(WHOLE, content_length=len(WHOLE) + 2), HOLD) as server:

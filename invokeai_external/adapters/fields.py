@@ -60,7 +60,7 @@ def document_of(response: HttpResponse) -> object:
     Raises:
         ValueError: The body is not JSON, or exceeds the limits of ``transport.bounded_json``.
     """
-    loaded = load(response.body) if response.document is None else response.document
+    loaded = load(response.body, response.charset) if response.document is None else response.document
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
 
 

@@ -106,15 +106,18 @@ class BodyReader:
     @property
     def may_be_whole(self) -> bool:
         """True if the body could end here: its last character can end JSON."""
-        return not self._is_in_image and self._text[-_MAX_OPENING:].rstrip().endswith((b"}", b"]"))
+        return not self._is_in_image and self._text[-_MAX_OPENING:].rstrip(b"\0 \t\r\n").endswith((b"}", b"]"))
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         while piece:
             piece = self._read_image(piece) if self._is_in_image else self._read_text(piece)
 
-    def document(self) -> object | None:
-        """The JSON of the whole body, with images as bytes instead of text; None if ``body`` must be parsed instead."""
+    def document(self, charset: str = "") -> object | None:
+        """The JSON of the whole body, with images as bytes instead of text; None if ``body`` must be parsed instead.
+
+        ``charset`` is what the response claims, for a body that is not UTF-8.
+        """
         if self._is_restored or not self._images or len(self._text) > _MAX_TEXT:
             return None
         if self._is_in_image or _PLACEHOLDER in self._text:
@@ -122,11 +125,16 @@ class BodyReader:
             return None
         images = iter(self._images)
 
+        def constants() -> Callable[[str], object]:
+            nonlocal images
+            images = iter(self._images)
+            return constant
+
         def constant(name: str) -> bytes | float:
             return next(images).decoded() if name.encode() == _PLACEHOLDER else float(name)
 
         try:
-            document: object = loads(b"".join(self._parts()), constant)
+            document: object = loads(b"".join(self._parts()), constants, charset)
         except ValueError:
             document = None
         if document is None or next(images, None):

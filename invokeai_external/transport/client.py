@@ -342,8 +342,8 @@ async def _start_of(chunks: AsyncIterator[bytes], head: HttpResponse) -> tuple[b
 
 def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:
     """A successful response; raises the failure of one that broke off, unless its JSON is whole."""
-    document = reader.document()
+    document = reader.document(head.charset)
     body = reader.body() if document is None else b""
-    if failure and document is None and not is_json(body):
+    if failure and document is None and not is_json(body, head.charset):
         raise failure
     return replace(head, document=document, body=body, is_cut_short=failure is not None)
