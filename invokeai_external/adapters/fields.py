@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from ..images.formats.containers import begins_like_one
 from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
 from ..untrusted_number import whole_number
@@ -15,6 +16,7 @@ from .base64_text import decode_base64
 
 __all__ = [
     "answer_image",
+    "body_image",
     "document_of",
     "get",
     "mapping",
@@ -44,6 +46,11 @@ def answer_image(encoded: object, url: object, revised_prompt: object = None) ->
                 data = decode_base64(text)
     url = None if inline else url
     return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
+
+
+def body_image(response: HttpResponse) -> AnswerImage | None:
+    """The image of a response that is the image file itself, as some relays send it; else None."""
+    return AnswerImage(response.body) if begins_like_one(response.body) else None
 
 
 def text_of(value: object) -> str | None:

@@ -15,6 +15,7 @@ from importlib import import_module
 
 from pydantic import ConfigDict, TypeAdapter
 
+from ..images.formats.containers import begins_like_one
 from .bounded_json import count_values, loads
 
 __all__ = ["BodyReader"]
@@ -162,7 +163,8 @@ class BodyReader:
     def _read_text(self, piece: bytes) -> bytes:
         """Take text up to the next image; return the rest."""
         self._text += piece
-        self.values += count_values(piece)
+        if not begins_like_one(self._text):
+            self.values += count_values(piece)
         opening = None if self._is_restored else _OPENING.search(self._text, self._searched)
         if opening is None:
             self._searched = max(self._searched, len(self._text) - _MAX_OPENING)

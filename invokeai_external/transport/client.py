@@ -19,6 +19,8 @@ import anyio.to_thread
 import httpx
 
 from ..errors import InvalidResponseError, ProviderError, ServiceStateError
+from ..images.errors import ImageError
+from ..images.formats.containers import parse as parse_image
 from ..untrusted_text import fit_to_show
 from ..version import VERSION
 from .blobs import BodyReader
@@ -341,9 +343,17 @@ async def _start_of(chunks: AsyncIterator[bytes], head: HttpResponse) -> tuple[b
 
 
 def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:
-    """A successful response; raises the failure of one that broke off, unless its JSON is whole."""
+    """A successful response; raises the failure of one that broke off, unless its JSON or image is whole."""
     document = reader.document(head.charset)
     body = reader.body() if document is None else b""
-    if failure and document is None and not is_json(body, head.charset):
+    if failure and document is None and not (is_json(body, head.charset) or _is_image(body)):
         raise failure
     return replace(head, document=document, body=body, is_cut_short=failure is not None)
+
+
+def _is_image(body: bytes) -> bool:
+    """True for a body that is an image file, whole as far as its structure tells."""
+    try:
+        return parse_image(body) is not None
+    except ImageError:
+        return False
