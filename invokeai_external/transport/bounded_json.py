@@ -21,7 +21,7 @@ _MOST_REST = 8 << 20
 
 _MOST_QUOTES = 1_000_000
 
-_LONG = 1 << 16
+_LONG = 1 << 10
 """A text of more bytes is taken out."""
 
 _SLICE = 1 << 20

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 from PIL import Image
 
-from invokeai_external.errors import NetworkError, RejectedRequestError, UnavailableError
+from invokeai_external.errors import InvalidResponseError, NetworkError, RejectedRequestError, UnavailableError
 from invokeai_external.result import GenerationResult, Progress, Received, Sending
 from invokeai_external.service import calls as calls_module
 
@@ -232,3 +232,22 @@ async def test_an_image_as_the_body_that_is_cut_off_is_lost(model: str, tmp_path
     with RawServer(answer(body[:-20], content_length=len(body))) as server, pytest.raises(NetworkError) as caught:
         await generate(relay(settings_of(tmp_path), server.url), model)
     assert caught.value.may_be_billed
+
+
+async def test_thousands_of_images_that_are_small_lose_none(tmp_path: Path) -> None:
+    padded = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1, "x": "A" * 5000}}
+    body = candidate(*[padded] * 2000, finishReason="STOP", usage=GEMINI_USAGE)
+    assert len(body) > 8 << 20
+    with RawServer(answer(body)) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), GEMINI)
+    assert result.images[0].data == base64.b64decode(PNG_1X1)
+
+
+@MODELS
+@pytest.mark.parametrize("event", [b"{broken " + b"x" * 100, b'{"data": [', b"<html>" + b"x" * 100, b"\xff" * 100])
+async def test_an_event_that_cannot_be_read_does_not_end_the_stream(model: str, event: bytes, tmp_path: Path) -> None:
+    image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
+    assert not is_cut_short(await relayed(tmp_path, model, events(event, image), HOLD, previews=1))
+    with RawServer(events(event), chunk(b"")) as server, pytest.raises(InvalidResponseError, match="JSON") as caught:
+        await generate(relay(settings_of(tmp_path), server.url), model, previews=1)
+    assert (caught.value.may_be_billed, len(server.requests)) == (True, 1)
