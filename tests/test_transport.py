@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -620,3 +622,134 @@ async def test_the_target_of_a_redirect_may_be_anything(location: str, status: i
             else:
                 assert response.status == status
             await transport.aclose()
+
+
+# Failures that a client which was given does not name as httpx does
+
+
+class FailingBody(httpx.AsyncByteStream):
+    """A body that raises an error after it was sent, or when it is closed."""
+
+    def __init__(self, error: Exception, body: bytes, *, on_close: bool) -> None:
+        self._error, self._body, self._on_close = error, body, on_close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+        if not self._on_close:
+            raise self._error
+
+    async def aclose(self) -> None:
+        if self._on_close:
+            raise self._error
+
+
+def failing(error: Exception, where: str, body: bytes = b"") -> httpx.AsyncClient:
+    """A client that raises an error in place of a response (``head``), in its body, or when that is closed."""
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        if where == "head":
+            raise error
+        return httpx.Response(
+            400 if where == "error" else 200, stream=FailingBody(error, body, on_close=where == "close")
+        )
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(respond))
+
+
+async def sent_with(client: httpx.AsyncClient, url: str = "https://provider.invalid") -> HttpResponse:
+    transport = Transport(timeout_s=10, max_response_bytes=1_000_000, http_client=client)
+    async with client, transport:
+        return await transport.send(HttpRequest(url=url, json={}), {})
+
+
+ERRORS = [
+    ssl.SSLError("bad record"),
+    OSError("?"),
+    ConnectionResetError(),
+    RecursionError(),
+    httpx.StreamConsumed(),
+    RuntimeError("?"),
+    UnicodeDecodeError("utf-8", b"?", 0, 1, "?"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["head", "body", "error", "close"])
+async def test_whatever_a_given_client_raises_is_a_failure_of_the_network(error: Exception, where: str) -> None:
+    async def through(body: bytes) -> HttpResponse:
+        return await sent_with(failing(error, where, body))
+
+    if where == "error":
+        assert ((response := await through(b"No.")).status, response.body) == (400, b"No.")
+    elif where == "close":
+        assert (await through(WHOLE)).document == DOCUMENT
+    else:
+        with pytest.raises(NetworkError) as caught:
+            await through(WHOLE[:-2])
+        assert (caught.value.may_be_billed, caught.value.never_sent) == (True, False)
+    if where == "body":
+        assert (await through(WHOLE)).document == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(), socket.gaierror("name"), ssl.SSLCertVerificationError("certificate")], ids=repr
+)
+async def test_a_given_client_that_made_no_connection_sent_nothing(error: Exception) -> None:
+    with pytest.raises(NetworkError) as caught:
+        await sent_with(failing(error, "head"))
+    assert (caught.value.may_be_billed, caught.value.never_sent) == (False, True)
+
+
+async def test_a_response_that_a_hook_has_consumed_is_lost() -> None:
+    async def consume(response: httpx.Response) -> None:
+        async for _ in response.aiter_raw():
+            pass
+
+    given = httpx.AsyncClient(event_hooks={"response": [consume]})
+    with RawServer(answer(WHOLE)) as server, pytest.raises(NetworkError) as caught:
+        await sent_with(given, server.url)
+    assert caught.value.may_be_billed
+
+
+# Connections that are never complete
+
+
+@pytest.mark.parametrize(
+    ("said", "timeout_s", "total_timeout_s", "head_timeout_s"),
+    [
+        ((HOLD,), 0.3, 9, 9),
+        ((HOLD,), 9, 0.3, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 0.3, 9, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 9, 0.3, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 9, 9, 0.3),
+        ((head(200), HOLD), 9, 0.3, 9),
+    ],
+)
+async def test_nothing_was_sent_through_a_proxy_that_does_not_finish(
+    said: tuple[Step, ...],
+    timeout_s: float,
+    total_timeout_s: float,
+    head_timeout_s: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RawServer(*said) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        transport = Transport(
+            timeout_s=timeout_s,
+            total_timeout_s=total_timeout_s,
+            head_timeout_s=head_timeout_s,
+            max_response_bytes=1_000_000,
+        )
+        async with transport:
+            with pytest.raises(TimedOutError) as caught:
+                await transport.send(HttpRequest(url="https://provider.invalid", json={}), {})
+        assert [request.method for request in proxy.requests] == ["CONNECT"]
+    assert (caught.value.may_be_billed, caught.value.never_sent) == (False, True)
+
+
+async def test_nothing_was_sent_before_tls_is_complete() -> None:
+    with RawServer(HOLD) as server:
+        server.url = server.url.replace("http:", "https:")
+        with pytest.raises(TimedOutError) as caught:
+            await sent(server, total_timeout_s=0.4)
+    assert (caught.value.may_be_billed, caught.value.never_sent, server.requests) == (False, True, [])
