@@ -361,7 +361,7 @@ def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None
 
 
 def _is_image(body: bytes) -> bool:
-    """True for a body that is an image file, whole as far as its structure tells."""
+    """True for a body that is an image file, whole as far as its structure shows."""
     try:
         return parse_image(body) is not None
     except ImageError:

@@ -234,7 +234,7 @@ async def test_an_image_as_the_body_that_is_cut_off_is_lost(model: str, tmp_path
     assert caught.value.may_be_billed
 
 
-async def test_thousands_of_images_that_are_small_lose_none(tmp_path: Path) -> None:
+async def test_thousands_of_images_that_are_small_are_used(tmp_path: Path) -> None:
     padded = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1, "x": "A" * 5000}}
     body = candidate(*[padded] * 2000, finishReason="STOP", usage=GEMINI_USAGE)
     assert len(body) > 8 << 20
