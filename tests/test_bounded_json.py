@@ -125,3 +125,49 @@ def test_a_long_text_may_have_characters_escaped_by_number(letter: str, monkeypa
 @pytest.mark.parametrize("text", [b"a\tb\nc", b"a\tb\nc" * 50, b"a\tb\\/\nc" * 50])
 def test_a_text_may_hold_line_ends_that_are_not_escaped(text: bytes) -> None:
     assert load(b'["%b"]' % text) == [text.replace(b"\\/", b"/").decode()]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-16"])
+def test_nuls_and_spaces_behind_json_are_ignored(encoding: str) -> None:
+    assert load('{"a": "b"}\n\n\0\0\0\n'.encode(encoding)) == {"a": "b"}
+    with pytest.raises(ValueError, match=r"JSON|delimiter|data"):
+        load('{"a": "b"\0}'.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("charset", "text", "found"),
+    [
+        ("iso-8859-1", "Grüße".encode("latin-1"), "Grüße"),
+        ("gbk", "狐狸".encode("gbk"), "狐狸"),
+        # Its second byte is a backslash.
+        ("shift_jis", "ソ".encode("cp932"), "ソ"),
+        ("iso-8859-1", "Grüße".encode(), "Grüße"),
+        ("", b"Gr\xfc", "Gr\ufffd"),
+        ("utf-8", b"Gr\xfc", "Gr\ufffd"),
+        ("punycode", b"Gr\xfc", "Gr\ufffd"),
+        ("unicode_escape", b"\xfc 5", "\ufffd 5"),
+        ("gbk", b"\xff", "\ufffd"),
+    ],
+)
+def test_text_that_is_not_utf8_is_read_by_its_charset_or_replaced(charset: str, text: bytes, found: str) -> None:
+    assert load(b'{"a": "%b"}' % text, charset) == {"a": found}
+    assert load(b'{"a": "%b|"}' % text + b" " * 200, charset) == {"a": f"{found}|"}
+    assert load(b'{"a": "%b|%b|"}' % (b"x" * 400, text), charset) == {"a": f"{'x' * 400}|{found}|"}
+
+
+@pytest.mark.parametrize("depth", [2000, 60_000])
+@pytest.mark.parametrize(
+    "nested", [("[", "]"), ('{"]": ', "}"), ('{"a\\"": [', "]}")], ids=["lists", "objects", "both"]
+)
+def test_what_is_nested_too_deeply_is_null_and_loses_nothing_beside_it(nested: tuple[str, str], depth: int) -> None:
+    begin, end = nested
+    deep = begin * depth + "1" + end * depth
+    for body in (
+        f'{{"data": "{"x" * 50}", "x": {deep}, "y": "}}["}}',
+        f'{{"x": {deep}, "y": "}}[", "data": "{"x" * 50}"}}',
+    ):
+        found: Any = load(body.encode())
+        assert (found["data"], found["y"]) == ("x" * 50, "}[")
+        assert "None" in repr(found["x"])
+        with pytest.raises(ValueError, match=r"nested|Expecting|delimiter|unterminated"):
+            load(body[:-1].encode())

@@ -230,7 +230,8 @@ def test_an_error_that_waiting_cannot_fix_is_reported_at_once_whatever_the_respo
 
 @pytest.mark.parametrize("kind", [NetworkError, TimedOutError])
 def test_only_what_was_never_sent_is_retried_after_a_network_failure(kind: type[ProviderError]) -> None:
-    assert wait(kind("Lost.", never_sent=True)) == 0.5
+    # One that took all of its time would take as much again.
+    assert wait(kind("Lost.", never_sent=True)) == (0.5 if kind is NetworkError else None)
     assert wait(kind("Lost.")) is None
     assert wait(kind("Lost.", should_retry=True, retry_after=1)) is None
 

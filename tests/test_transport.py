@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -101,6 +103,7 @@ async def sent(
 
 DOCUMENT = {"data": [{"b64_json": IMAGE}]}
 TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
+GZIP_WITH_A_WRONG_CHECKSUM = gzip.compress(WHOLE)[:-8] + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,8 @@ TRUNCATED_GZIP = gzip.compress(WHOLE)[:-6]
         (chunked(gzip.compress(WHOLE), content_encoding="gzip"),),
         (answer(TRUNCATED_GZIP, content_encoding="gzip"),),
         (chunked(TRUNCATED_GZIP, content_encoding="gzip"),),
+        (answer(GZIP_WITH_A_WRONG_CHECKSUM, content_encoding="gzip"),),
+        (chunked(*(bytes([byte]) for byte in GZIP_WITH_A_WRONG_CHECKSUM), content_encoding="gzip"), chunk(b"")),
     ],
 )
 async def test_complete_json_counts_whatever_is_missing_of_its_transfer(
@@ -123,6 +128,28 @@ async def test_complete_json_counts_whatever_is_missing_of_its_transfer(
         response = await sent(server)
     assert response.document == DOCUMENT
     assert response.is_cut_short
+
+
+DEEP = b"[" * 90_000 + b"]" * 90_000
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        (WHOLE + b"\n\n\0\0\0", "utf-8"),
+        (WHOLE[:-1] + b', "note": "gr\xfcn"}', "iso-8859-1"),
+        (WHOLE[:-1] + b', "note": "gr\xfcn"}', "utf-8"),
+        (WHOLE[:-1] + b', "note": %b}' % DEEP, "utf-8"),
+        (b'{"note": %b, ' % DEEP + WHOLE[1:], "utf-8"),
+    ],
+    ids=["NULs", "Latin-1", "not UTF-8", "deep behind it", "deep before it"],
+)
+async def test_odd_json_around_an_image_does_not_lose_it(body: bytes, charset: str) -> None:
+    with RawServer(answer(body, content_type=f"application/json; charset={charset}")) as server:
+        response = await sent(server)
+    assert isinstance(response.document, dict)
+    assert response.document["data"] == DOCUMENT["data"]
+    assert response.document.get("note", "grün") == "grün" if charset == "iso-8859-1" else True
 
 
 @pytest.mark.parametrize(("timeout_s", "total_timeout_s"), [(0.3, 20), (10, 0.3)])
@@ -596,3 +623,134 @@ async def test_the_target_of_a_redirect_may_be_anything(location: str, status: i
             else:
                 assert response.status == status
             await transport.aclose()
+
+
+# Failures that a client which was given does not name as httpx does
+
+
+class FailingBody(httpx.AsyncByteStream):
+    """A body that raises an error after it was sent, or when it is closed."""
+
+    def __init__(self, error: Exception, body: bytes, *, on_close: bool) -> None:
+        self._error, self._body, self._on_close = error, body, on_close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+        if not self._on_close:
+            raise self._error
+
+    async def aclose(self) -> None:
+        if self._on_close:
+            raise self._error
+
+
+def failing(error: Exception, where: str, body: bytes = b"") -> httpx.AsyncClient:
+    """A client that raises an error in place of a response (``head``), in its body, or when that is closed."""
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        if where == "head":
+            raise error
+        return httpx.Response(
+            400 if where == "error" else 200, stream=FailingBody(error, body, on_close=where == "close")
+        )
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(respond))
+
+
+async def sent_with(client: httpx.AsyncClient, url: str = "https://provider.invalid") -> HttpResponse:
+    transport = Transport(timeout_s=10, max_response_bytes=1_000_000, http_client=client)
+    async with client, transport:
+        return await transport.send(HttpRequest(url=url, json={}), {})
+
+
+ERRORS = [
+    ssl.SSLError("bad record"),
+    OSError("?"),
+    ConnectionResetError(),
+    RecursionError(),
+    httpx.StreamConsumed(),
+    RuntimeError("?"),
+    UnicodeDecodeError("utf-8", b"?", 0, 1, "?"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["head", "body", "error", "close"])
+async def test_whatever_a_given_client_raises_is_a_failure_of_the_network(error: Exception, where: str) -> None:
+    async def through(body: bytes) -> HttpResponse:
+        return await sent_with(failing(error, where, body))
+
+    if where == "error":
+        assert ((response := await through(b"No.")).status, response.body) == (400, b"No.")
+    elif where == "close":
+        assert (await through(WHOLE)).document == DOCUMENT
+    else:
+        with pytest.raises(NetworkError) as caught:
+            await through(WHOLE[:-2])
+        assert (caught.value.may_be_billed, caught.value.never_sent) == (True, False)
+    if where == "body":
+        assert (await through(WHOLE)).document == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(), socket.gaierror("name"), ssl.SSLCertVerificationError("certificate")], ids=repr
+)
+async def test_a_given_client_that_made_no_connection_sent_nothing(error: Exception) -> None:
+    with pytest.raises(NetworkError) as caught:
+        await sent_with(failing(error, "head"))
+    assert (caught.value.may_be_billed, caught.value.never_sent) == (False, True)
+
+
+async def test_a_response_that_a_hook_has_consumed_is_lost() -> None:
+    async def consume(response: httpx.Response) -> None:
+        async for _ in response.aiter_raw():
+            pass
+
+    given = httpx.AsyncClient(event_hooks={"response": [consume]})
+    with RawServer(answer(WHOLE)) as server, pytest.raises(NetworkError) as caught:
+        await sent_with(given, server.url)
+    assert caught.value.may_be_billed
+
+
+# Connections that are never complete
+
+
+@pytest.mark.parametrize(
+    ("said", "timeout_s", "total_timeout_s", "head_timeout_s"),
+    [
+        ((HOLD,), 0.3, 9, 9),
+        ((HOLD,), 9, 0.3, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 0.3, 9, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 9, 0.3, 9),
+        ((b"HTTP/1.1 200 OK\r\nx: ", HOLD), 9, 9, 0.3),
+        ((head(200), HOLD), 9, 0.3, 9),
+    ],
+)
+async def test_nothing_was_sent_through_a_proxy_that_does_not_finish(
+    said: tuple[Step, ...],
+    timeout_s: float,
+    total_timeout_s: float,
+    head_timeout_s: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RawServer(*said) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        transport = Transport(
+            timeout_s=timeout_s,
+            total_timeout_s=total_timeout_s,
+            head_timeout_s=head_timeout_s,
+            max_response_bytes=1_000_000,
+        )
+        async with transport:
+            with pytest.raises(TimedOutError) as caught:
+                await transport.send(HttpRequest(url="https://provider.invalid", json={}), {})
+        assert [request.method for request in proxy.requests] == ["CONNECT"]
+    assert (caught.value.may_be_billed, caught.value.never_sent) == (False, True)
+
+
+async def test_nothing_was_sent_before_tls_is_complete() -> None:
+    with RawServer(HOLD) as server:
+        server.url = server.url.replace("http:", "https:")
+        with pytest.raises(TimedOutError) as caught:
+            await sent(server, total_timeout_s=0.4)
+    assert (caught.value.may_be_billed, caught.value.never_sent, server.requests) == (False, True, [])

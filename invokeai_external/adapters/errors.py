@@ -47,6 +47,10 @@ and 408: the provider may finish the request, and bill it."""
 
 _MAY_BE_BILLED = "It may have been billed: check your usage before you try again."
 
+_NO_REASON = (
+    "It gave no reason. Check the base URL; if it is right, try again without options, or with a shorter prompt."
+)
+
 GATEWAY_NO_CREDIT = "insufficient_user_quota"
 """The code of some gateways (new-api, one-api) for an account with them that has no credit; sent with HTTP 403."""
 
@@ -147,6 +151,8 @@ def error_for_status(
         remedy = "Use fewer or smaller images."
     elif status >= 400:
         what = f"{name} refused the request (HTTP {status}){quoted}"
+        # With a reason, that says what to do.
+        remedy = None if message else _NO_REASON if call else "Check the base URL."
     else:
         kind, remedy = InvalidResponseError, "Check the base URL."
         what = f"{name} sent HTTP {status}, which is not a valid response to this request."

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from ..images.formats.containers import begins_like_one
 from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
 from ..untrusted_number import whole_number
@@ -15,6 +16,7 @@ from .base64_text import decode_base64
 
 __all__ = [
     "answer_image",
+    "body_image",
     "document_of",
     "get",
     "mapping",
@@ -46,6 +48,11 @@ def answer_image(encoded: object, url: object, revised_prompt: object = None) ->
     return AnswerImage(data or None, None if data else text_of(url), text_of(revised_prompt))
 
 
+def body_image(response: HttpResponse) -> AnswerImage | None:
+    """The image of a response that is the image file itself, as some relays send it; else None."""
+    return AnswerImage(response.body) if begins_like_one(response.body) else None
+
+
 def text_of(value: object) -> str | None:
     """A text that is not empty, encodable as UTF-8 (JSON allows lone surrogates, which are replaced); else None."""
     if not isinstance(value, str) or not value:
@@ -60,7 +67,7 @@ def document_of(response: HttpResponse) -> object:
     Raises:
         ValueError: The body is not JSON, or exceeds the limits of ``transport.bounded_json``.
     """
-    loaded = load(response.body) if response.document is None else response.document
+    loaded = load(response.body, response.charset) if response.document is None else response.document
     return loaded[0] if isinstance(loaded, list) and len(loaded) == 1 else loaded
 
 

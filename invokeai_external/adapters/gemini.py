@@ -45,7 +45,7 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, get, mapping, mappings, text_of, token_count
+from .fields import answer_image, body_image, get, mapping, mappings, text_of, token_count
 from .gemini_error_details import is_zero, retry_delay, violations
 from .gemini_options import generation_config, less_strict, safety_settings, tools
 from .gemini_search import searches_of, sources_of
@@ -119,6 +119,8 @@ class GeminiAdapter:
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
+        if image := body_image(response):
+            return Answer(images=(image,))
         body = parse_json(self.provider, response, call)
         if isinstance(body, list):
             # Without alt=sse, which gateways may drop, a stream is a list.

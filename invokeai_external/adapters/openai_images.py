@@ -39,7 +39,7 @@ from .errors import (
     parse_json,
     quoting,
 )
-from .fields import answer_image, mapping, text_of, token_count
+from .fields import answer_image, body_image, mapping, text_of, token_count
 
 __all__ = ["OpenAIImagesAdapter"]
 
@@ -92,6 +92,8 @@ class OpenAIImagesAdapter:
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
             raise self._error(response, call)
+        if image := body_image(response):
+            return Answer(images=(image,), request_id=response.headers.get("x-request-id"))
         body = parse_json(self.provider, response, call)
         return self._answer(body if isinstance(body, dict) else {}, response, call)
 

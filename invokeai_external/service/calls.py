@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from ..adapters.base import Adapter, Answer
-from ..errors import ProviderError
+from ..adapters.base import Adapter, Answer, StreamEvent
+from ..errors import InvalidResponseError, ProviderError
 from ..planning.plan import Call
 from ..result import Notice, Preview, Progress, Retrying, Sending
 from ..transport.messages import HttpRequest, HttpResponse
@@ -171,8 +171,15 @@ class Caller:
         has_image = is_last = has_usage = False
 
         async def read(answer: HttpResponse) -> float | None:
-            nonlocal has_image, is_last, has_usage
-            event = await _in_thread_if_large(adapter.read_event, answer, call)
+            nonlocal has_image, is_last, has_usage, lost
+            try:
+                event = await _in_thread_if_large(adapter.read_event, answer, call)
+            except InvalidResponseError as error:
+                if has_image:
+                    raise
+                # The image may still arrive.
+                lost = lost or error
+                event = StreamEvent()
             heads.append(replace(answer, body=b"", document=None))
             if event.body is not None:
                 bodies.append(event.body)

@@ -15,6 +15,7 @@ from importlib import import_module
 
 from pydantic import ConfigDict, TypeAdapter
 
+from ..images.formats.containers import begins_like_one
 from .bounded_json import count_values, loads
 
 __all__ = ["BodyReader"]
@@ -106,15 +107,18 @@ class BodyReader:
     @property
     def may_be_whole(self) -> bool:
         """True if the body could end here: its last character can end JSON."""
-        return not self._is_in_image and self._text[-_MAX_OPENING:].rstrip().endswith((b"}", b"]"))
+        return not self._is_in_image and self._text[-_MAX_OPENING:].rstrip(b"\0 \t\r\n").endswith((b"}", b"]"))
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         while piece:
             piece = self._read_image(piece) if self._is_in_image else self._read_text(piece)
 
-    def document(self) -> object | None:
-        """The JSON of the whole body, with images as bytes instead of text; None if ``body`` must be parsed instead."""
+    def document(self, charset: str = "") -> object | None:
+        """The JSON of the whole body, with images as bytes instead of text; None if ``body`` must be parsed instead.
+
+        ``charset`` is what the response claims, for a body that is not UTF-8.
+        """
         if self._is_restored or not self._images or len(self._text) > _MAX_TEXT:
             return None
         if self._is_in_image or _PLACEHOLDER in self._text:
@@ -122,11 +126,16 @@ class BodyReader:
             return None
         images = iter(self._images)
 
+        def constants() -> Callable[[str], object]:
+            nonlocal images
+            images = iter(self._images)
+            return constant
+
         def constant(name: str) -> bytes | float:
             return next(images).decoded() if name.encode() == _PLACEHOLDER else float(name)
 
         try:
-            document: object = loads(b"".join(self._parts()), constant)
+            document: object = loads(b"".join(self._parts()), constants, charset)
         except ValueError:
             document = None
         if document is None or next(images, None):
@@ -154,7 +163,8 @@ class BodyReader:
     def _read_text(self, piece: bytes) -> bytes:
         """Take text up to the next image; return the rest."""
         self._text += piece
-        self.values += count_values(piece)
+        if not begins_like_one(self._text):
+            self.values += count_values(piece)
         opening = None if self._is_restored else _OPENING.search(self._text, self._searched)
         if opening is None:
             self._searched = max(self._searched, len(self._text) - _MAX_OPENING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["MOST_VALUES", "count_values", "is_json", "load", "loads"]
 
@@ -21,7 +21,7 @@ _MOST_REST = 8 << 20
 
 _MOST_QUOTES = 1_000_000
 
-_LONG = 1 << 16
+_LONG = 1 << 10
 """A text of more bytes is taken out."""
 
 _SLICE = 1 << 20
@@ -45,6 +45,23 @@ _HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB]..", re.DOTALL)
 _LONGEST_NUMBER = 100
 """The most digits of an integer."""
 
+_DEEPEST = 100
+"""How deeply values may be nested that are kept where Python cannot parse all of them."""
+
+_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+"""A bracket, or a text, in which brackets mean nothing."""
+
+_CHARSETS: Mapping[str, str] = {
+    # As in browsers (WHATWG's Encoding Standard).
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "windows-1252", "cp1252"), "cp1252"),
+    **dict.fromkeys(("gb2312", "gbk", "gb18030"), "gb18030"),
+    **dict.fromkeys(("shift_jis", "shift-jis"), "cp932"),
+    **{name: name for name in ("iso-8859-15", "big5", "euc-jp", "euc-kr")},
+}
+"""The charsets in which a body is read that is not the UTF-8 of JSON (RFC 8259), and Python's name for each."""
+
+_PADDING = "\0 \t\r\n"
+
 _STAND_IN = b"Infinity"
 """Replaces each long text. It is not valid JSON, but Python accepts it and calls a function for each in turn."""
 
@@ -54,7 +71,7 @@ def count_values(text: bytes | bytearray) -> int:
     return sum(text.count(sign) for sign in (b"[", b"{", b",", b":"))
 
 
-def load(text: bytes) -> object:
+def load(text: bytes, charset: str = "") -> object:
     """The same as ``loads``, within bounds. Raises ValueError for what is not JSON, too deeply nested or too large."""
     texts = list(_long_texts(text)) if len(text) > _SLICE else []
     if len(text) - sum(end - start for start, end in texts) > _MOST_REST:
@@ -64,6 +81,11 @@ def load(text: bytes) -> object:
         raise ValueError("too many values")
     places = iter(texts)
 
+    def constants() -> Callable[[str], object]:
+        nonlocal places
+        places = iter(texts)
+        return constant
+
     # Python calls it only outside of texts: within a text, the placeholder is text.
     def constant(name: str) -> object:
         if not texts or name.encode() != _STAND_IN:
@@ -71,32 +93,69 @@ def load(text: bytes) -> object:
         place = next(places, None)
         if place is None:
             raise ValueError("a number that JSON does not have")
-        return _read(text, *place)
+        return _read(text, *place, charset)
 
-    loaded = loads(rest, constant)
+    loaded = loads(rest, constants, charset)
     if next(places, None):
         raise ValueError("a sign before a string")
     return loaded
 
 
-def is_json(text: bytes) -> bool:
+def is_json(text: bytes, charset: str = "") -> bool:
     """True for whole JSON within the bounds of ``load``."""
     try:
-        load(text)
+        load(text, charset)
     except ValueError:
         return False
     return True
 
 
-def loads(text: bytes, parse_constant: Callable[[str], object] | None = None) -> object:
+def loads(text: bytes, constants: Callable[[], Callable[[str], object]] | None = None, charset: str = "") -> object:
     """``json.loads`` that raises only ValueError, and parses a number of thousands of digits as infinite.
 
-    Line ends and tabs are accepted in a text: some relays do not escape them, which must not lose an image.
+    What some relays do must not lose an image: line ends and tabs are accepted in a text, and NULs behind the JSON; a
+    byte that is not UTF-8 is read by the charset or replaced; and a value that is nested too deeply becomes null.
+
+    Args:
+        text: The JSON.
+        constants: Makes the function that is called for each constant that JSON does not have; called for each try.
+        charset: The charset that the response claims; may be empty.
     """
+    whole = _decoded(text, json.detect_encoding(text), charset).rstrip(_PADDING)
     try:
-        return json.loads(text, strict=False, parse_int=_whole, parse_constant=parse_constant)
+        return _loads(whole, constants)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        pass
+    return _loads("".join(_shallow(whole)), constants)
+
+
+def _loads(text: str, constants: Callable[[], Callable[[str], object]] | None) -> object:
+    return json.loads(text, strict=False, parse_int=_whole, parse_constant=constants and constants())
+
+
+def _decoded(text: bytes, encoding: str, charset: str) -> str:
+    try:
+        return text.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError:
+        return text.decode(_CHARSETS.get(charset, encoding), "replace")
+
+
+def _shallow(text: str) -> Iterator[str]:
+    """The JSON with null for each list and object that is nested too deeply."""
+    position = depth = 0
+    for match in _BRACKETS.finditer(text):
+        if match[0] in ("[", "{"):
+            depth += 1
+            if depth == _DEEPEST:
+                yield text[position : match.start()]
+                yield "null"
+        elif match[0] in ("]", "}"):
+            if depth == _DEEPEST:
+                position = match.end()
+            depth -= 1
+    # Where the brackets do not end, neither does the JSON.
+    if depth < _DEEPEST:
+        yield text[position:]
 
 
 def _whole(digits: str) -> float:
@@ -143,7 +202,7 @@ def _rest(text: bytes, texts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
     yield text[position:]
 
 
-def _read(text: bytes, start: int, end: int) -> str:
+def _read(text: bytes, start: int, end: int, charset: str) -> str:
     """A long text as a string."""
     is_ascii = all(text[at : min(at + _SLICE, end)].isascii() for at in range(start, end, _SLICE))
     if not is_ascii and end - start > _LONGEST_WIDE:
@@ -151,10 +210,10 @@ def _read(text: bytes, start: int, end: int) -> str:
     if end - start > _LONGEST_TEXT:
         raise ValueError("a string that is too long")
     if _find(text, b"\\", start, end) < 0:
-        return str(memoryview(text)[start:end], "utf-8", "surrogatepass")
+        return _decoded(text[start:end], "utf-8", charset)
     pieces = []
     for piece in _pieces(text, start, end):
-        pieces.append(str(json.loads(b'"%b"' % piece, strict=False)))
+        pieces.append(str(json.loads(_decoded(b'"%b"' % piece, "utf-8", charset), strict=False)))
         if end - start > _LONGEST_WIDE and not pieces[-1].isascii():
             raise ValueError("a string with non-ASCII characters that is too long")
     return "".join(pieces)

@@ -19,13 +19,15 @@ import anyio.to_thread
 import httpx
 
 from ..errors import InvalidResponseError, ProviderError, ServiceStateError
+from ..images.errors import ImageError
+from ..images.formats.containers import parse as parse_image
 from ..untrusted_text import fit_to_show
 from ..version import VERSION
 from .blobs import BodyReader
 from .bounded_json import is_json
 from .events import EventHandler, read_events
-from .failures import lost, not_connected, timed_out
-from .head_timeout import HEAD_TIMEOUT_S, send_with_head_timeout
+from .failures import lost, not_connected, not_connected_in_time, timed_out
+from .head_timeout import HEAD_TIMEOUT_S, HeadWatch, send_with_head_timeout
 from .messages import HttpRequest, HttpResponse
 from .request_body import InChunks, each, encode_json
 from .response_body import Allowance, body_chunks, check_values
@@ -255,18 +257,21 @@ class Transport:
             raise ServiceStateError("The http_client is closed.", remedy="Close it after the Service, not before.")
         # The URL of an image is the server's, and may have any host.
         host = fit_to_show(request.url.host)
+        watch = HeadWatch(self._head_timeout_s)
         response: httpx.Response | None = None
         failure: ProviderError | None = None
         with anyio.move_on_after(self._total_timeout_s) as total:
             try:
-                response = await send_with_head_timeout(self._client, request, self._head_timeout_s)
+                response = await send_with_head_timeout(self._client, request, watch)
                 try:
                     head = _head(response)
                     if not head.is_success:
                         return replace(head, body=await self._error_body(response)), None
                     await read(response, head)
                 finally:
-                    await response.aclose()
+                    # What was read is not lost because the connection of a client that was given cannot be closed.
+                    with suppress(httpx.HTTPError, OSError, RuntimeError):
+                        await response.aclose()
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
                 raise not_connected(error, host) from None
             except (httpx.InvalidURL, UnicodeError):
@@ -275,7 +280,13 @@ class Transport:
                     f"{host} redirects to a URL that is not valid.", remedy="Check the base URL."
                 ) from None
             except httpx.HTTPError as error:
+                if watch.never_sent and isinstance(error, httpx.TimeoutException):
+                    raise not_connected_in_time(host, self._timeout_s) from None
+                if watch.never_sent:
+                    raise not_connected(error, host) from None
                 failure = lost(error, host, self._timeout_s, response)
+        if total.cancelled_caught and watch.never_sent:
+            raise not_connected_in_time(host, self._total_timeout_s)
         if total.cancelled_caught:
             failure = timed_out(f"{host} did not complete its response within {self._total_timeout_s:g} s.", response)
         if failure and response is None:
@@ -341,9 +352,17 @@ async def _start_of(chunks: AsyncIterator[bytes], head: HttpResponse) -> tuple[b
 
 
 def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:
-    """A successful response; raises the failure of one that broke off, unless its JSON is whole."""
-    document = reader.document()
+    """A successful response; raises the failure of one that broke off, unless its JSON or image is whole."""
+    document = reader.document(head.charset)
     body = reader.body() if document is None else b""
-    if failure and document is None and not is_json(body):
+    if failure and document is None and not (is_json(body, head.charset) or _is_image(body)):
         raise failure
     return replace(head, document=document, body=body, is_cut_short=failure is not None)
+
+
+def _is_image(body: bytes) -> bool:
+    """True for a body that is an image file, whole as far as its structure shows."""
+    try:
+        return parse_image(body) is not None
+    except ImageError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,9 +57,12 @@ class Gzip:
                 if self._is_over:
                     return
                 self._zlib = _member()
+            before = self._zlib.copy()
             try:
                 piece = self._zlib.decompress(raw, CHUNK_BYTES)
             except zlib.error:
+                # Only the checksum at the end may be wrong, and the data in front of it whole.
+                yield _up_to_the_fault(before, raw)
                 raise httpx.DecodingError("not gzip") from None
             is_full = len(piece) == CHUNK_BYTES and not self._zlib.eof
             raw = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
@@ -68,6 +72,21 @@ class Gzip:
 
 def _member() -> Any:
     return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+
+def _up_to_the_fault(member: Any, raw: bytes) -> bytes:
+    """What the data decompress to before zlib fails, which discards that."""
+
+    def is_beyond(length: int) -> bool:
+        try:
+            member.copy().decompress(raw[:length], CHUNK_BYTES)
+        except zlib.error:
+            return True
+        return False
+
+    length = bisect_left(range(len(raw)), True, key=is_beyond) - 1
+    piece: bytes = member.decompress(raw[: max(length, 0)], CHUNK_BYTES)
+    return piece
 
 
 def decompressor(response: httpx.Response) -> Identity | Gzip:

@@ -128,13 +128,12 @@ class _Events:
 
 def _event(head: HttpResponse, reader: BodyReader, is_cut: bool) -> HttpResponse | None:
     """An event as a response; None for a heartbeat, and for an event that was cut off."""
-    if (document := reader.document()) is not None:
+    if (document := reader.document(head.charset)) is not None:
         return replace(head, document=document)
     body = reader.body()
     word = body.strip() if len(body) <= _LONGEST_HEARTBEAT else body
-    if word != _LAST_WORD and (
-        (len(word) <= _LONGEST_HEARTBEAT and not word.startswith((b"{", b"["))) or (is_cut and not is_json(body))
-    ):
+    is_sign_of_life = len(word) <= _LONGEST_HEARTBEAT and not word.startswith((b"{", b"["))
+    if word != _LAST_WORD and (is_sign_of_life or (is_cut and not is_json(body, head.charset))):
         return None
     return replace(head, body=body)
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx
 
 from ..errors import InvalidResponseError, NetworkError, ProviderError, Remedy, TimedOutError
 
-__all__ = ["is_about_tls", "lost", "not_connected", "not_through_proxy", "timed_out", "too_large", "unreadable"]
+__all__ = [
+    "as_failures_of_httpx",
+    "is_about_tls",
+    "lost",
+    "not_connected",
+    "not_connected_in_time",
+    "not_through_proxy",
+    "timed_out",
+    "too_large",
+    "unreadable",
+]
 
 _Kind = TypeVar("_Kind", bound=ProviderError)
+
+_NEVER_SENT = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
+"""What fails before a request is sent, if a transport does not say so itself."""
 
 _MAY_BE_BILLED = "It may still have been billed: check your usage before you send it again."
 
@@ -21,6 +38,15 @@ def not_connected(error: httpx.HTTPError, host: str) -> NetworkError:
     return NetworkError(
         f"Cannot connect to {host} ({_reason(error)}).",
         remedy="Check the network and the base URL; nothing was sent.",
+        never_sent=True,
+    )
+
+
+def not_connected_in_time(host: str, seconds: float) -> TimedOutError:
+    """The connection was begun and not completed (a proxy or TLS that never responds), so nothing was sent."""
+    return TimedOutError(
+        f"The connection to {host} was not complete within {seconds:g} s.",
+        remedy="Check the network, your proxy and the base URL; nothing was sent.",
         never_sent=True,
     )
 
@@ -54,6 +80,17 @@ def lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Re
     if isinstance(error, httpx.DecodingError):
         return _after_sending(InvalidResponseError, f"The response of {host} cannot be decompressed.", response)
     return _after_sending(NetworkError, f"The connection to {host} was lost ({_reason(error)}).", response)
+
+
+@contextmanager
+def as_failures_of_httpx() -> Iterator[None]:
+    """Raise what the transport of a client that was given may raise beside httpx's own errors as one of those."""
+    try:
+        yield
+    except _NEVER_SENT as error:
+        raise httpx.ConnectError(str(error)) from None
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        raise httpx.ReadError("") from None
 
 
 def timed_out(message: str, response: httpx.Response | None) -> TimedOutError:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import httpx
 
-from ..errors import TimedOutError
+from ..untrusted_text import fit_to_show
 from .chunks import CHUNK_BYTES
-from .failures import timed_out, unreadable
+from .failures import as_failures_of_httpx, not_connected_in_time, timed_out, unreadable
 
-__all__ = ["HEAD_TIMEOUT_S", "report_reads", "send_with_head_timeout"]
+__all__ = ["HEAD_TIMEOUT_S", "HeadWatch", "report_reads", "send_with_head_timeout"]
 
 HEAD_TIMEOUT_S = 60.0
 
@@ -25,28 +26,26 @@ _MOST_LINES = 1000
 """A head with more lines would hold up the event loop; real ones have up to a hundred."""
 
 
-async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Request, timeout_s: float) -> httpx.Response:
+async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Request, watch: HeadWatch) -> httpx.Response:
     """Send a request and read the head of its response. Redirects are not followed.
 
     Raises:
-        TimedOutError: The head began and did not end within ``timeout_s``.
+        TimedOutError: The head began and did not end within the time of the watch.
         InvalidResponseError: It has more lines than any real one.
     """
-    watch = _HeadWatch(timeout_s)
     request.extensions["trace"] = watch.trace
     token = _WATCH.set(watch)
     try:
-        with watch.scope:
+        with watch.scope, as_failures_of_httpx():
             return await client.send(request, stream=True, auth=None, follow_redirects=False)
     finally:
         _WATCH.reset(token)
     if watch.has_too_many_lines:
         raise unreadable(f"has more than {_MOST_LINES:,} headers")
-    raise _incomplete(request.url.host, timeout_s)
-
-
-def _incomplete(host: str, timeout_s: float) -> TimedOutError:
-    return timed_out(f"{host} began a response and did not complete its headers within {timeout_s:g} s.", None)
+    host, timeout_s = fit_to_show(request.url.host), watch.timeout_s
+    if watch.never_sent:
+        raise not_connected_in_time(host, timeout_s)
+    raise timed_out(f"{host} began a response and did not complete its headers within {timeout_s:g} s.", None)
 
 
 def report_reads(transport: httpx.AsyncHTTPTransport) -> None:
@@ -59,23 +58,32 @@ def report_reads(transport: httpx.AsyncHTTPTransport) -> None:
     pool._network_backend = _Reporting(pool._network_backend)
 
 
-class _HeadWatch:
+class HeadWatch:
     """Starts the clock with the first byte of a response; before that, the provider is at work.
 
+    Args:
+        timeout_s: How many seconds the head may take from then on.
+
     Attributes:
+        never_sent: True while the connection is being made: nothing of the request was sent yet.
         scope: Is cancelled when the time is up, and when the head is too long.
         has_too_many_lines: True if the head is too long.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.scope = anyio.CancelScope()
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        self.never_sent = False
         self._is_waiting = False
         self._lines = 0
         self.has_too_many_lines = False
 
-    async def trace(self, event: str, _: object) -> None:
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head too."""
+        if event.endswith(("connect_tcp.started", "connect_unix_socket.started")):
+            self.never_sent = True
+        elif event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.never_sent = False
         if ".receive_response_headers." in event:
             self._is_waiting = event.endswith(".started")
             self.scope.deadline = math.inf
@@ -90,7 +98,7 @@ class _HeadWatch:
         if not self._is_waiting:
             return
         if self.scope.deadline == math.inf:
-            self.scope.deadline = anyio.current_time() + self._timeout_s
+            self.scope.deadline = anyio.current_time() + self.timeout_s
         # What follows an empty line may be the body.
         self._lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
         if self._lines > _MOST_LINES:
@@ -98,7 +106,7 @@ class _HeadWatch:
             self.scope.cancel()
 
 
-_WATCH: ContextVar[_HeadWatch | None] = ContextVar("_WATCH", default=None)
+_WATCH: ContextVar[HeadWatch | None] = ContextVar("_WATCH", default=None)
 
 
 class _Reporting:

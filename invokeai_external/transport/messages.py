@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["FilePart", "HttpRequest", "HttpResponse"]
+
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +73,9 @@ class HttpResponse:
     def media_type(self) -> str:
         """The media type that the response claims to have, in lower case; may be empty."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str:
+        """The charset that the response claims to have, in lower case; may be empty."""
+        named = _CHARSET.search(self.headers.get("content-type", ""))
+        return named[1].lower() if named else ""

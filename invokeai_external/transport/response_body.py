@@ -11,7 +11,7 @@ import httpx
 from .bounded_json import MOST_VALUES
 from .chunks import chunks
 from .decompression import decompressor
-from .failures import too_large, unreadable
+from .failures import as_failures_of_httpx, too_large, unreadable
 
 __all__ = ["Allowance", "body_chunks", "check_values"]
 
@@ -51,13 +51,15 @@ async def body_chunks(response: httpx.Response, allowance: Allowance) -> AsyncGe
     """The decompressed body in chunks of a bounded size. Stops as soon as it is larger than allowed."""
     if response.is_stream_consumed:
         # The user's client has read it, by a hook or because its transport is a mock.
-        allowance.take(0, len(response.content))
-        for chunk in chunks(response.content):
+        with as_failures_of_httpx():
+            content = response.content
+        allowance.take(0, len(content))
+        for chunk in chunks(content):
             yield chunk
         return
     body = decompressor(response)
     received = size = taken = count = 0
-    async with aclosing(response.aiter_raw()) as raw_chunks:  # type: ignore[type-var]
+    async with aclosing(_raw_chunks(response)) as raw_chunks:
         async for raw in raw_chunks:
             received += len(raw)
             count += 1
@@ -73,6 +75,13 @@ async def body_chunks(response: httpx.Response, allowance: Allowance) -> AsyncGe
             taken = allowance.take(taken, max(size, received))
     if not body.is_whole:
         raise httpx.RemoteProtocolError("the compressed data are incomplete")
+
+
+async def _raw_chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    with as_failures_of_httpx():
+        async with aclosing(response.aiter_raw()) as raw_chunks:  # type: ignore[type-var]
+            async for raw in raw_chunks:
+                yield raw
 
 
 def check_values(values: int) -> None:

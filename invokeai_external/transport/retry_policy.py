@@ -19,6 +19,7 @@ from ..errors import (
     QuotaError,
     RateLimitedError,
     Remedy,
+    TimedOutError,
     UnavailableError,
 )
 from ..untrusted_number import number, number_in_text
@@ -173,7 +174,8 @@ def _is_retryable(error: ProviderError) -> bool:
     if isinstance(error, _TERMINAL):
         return False
     if error.never_sent:
-        return True
+        # One that took all of its time would take as much again.
+        return not isinstance(error, TimedOutError)
     # Nothing is billed twice, whatever the response says about a retry. Without an error status it is not known whether
     # the request was billed.
     if error.may_be_billed or error.status is None or error.status < 400:

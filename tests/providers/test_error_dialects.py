@@ -241,3 +241,27 @@ def test_a_fault_of_the_service_is_not_a_refusal_of_the_model(
     error = failure(GEMINI, GEMINI_CALL, body, 200)
     assert type(error) is kind
     assert fact in error.message
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "body",
+    [b"<html><title>400</title>", b'{"error": {"message": "' + b"x" * (1 << 20), b"[]", b'["", 5]', b"{}", b""],
+    ids=lambda body: body[:9],
+)
+def test_a_refusal_without_a_reason_says_what_to_do(adapter: Adapter, call: Call, body: bytes) -> None:
+    response = make_response(body, 400, {"content-type": "text/html"})
+    with pytest.raises(RejectedRequestError) as caught:
+        adapter.parse(response, call)
+    assert "base URL" in str(caught.value.remedy)
+    with pytest.raises(RejectedRequestError) as caught:
+        adapter.parse_listing(response)
+    assert "base URL" in str(caught.value.remedy)
+
+
+@BOTH
+def test_a_refusal_with_a_reason_says_no_more(adapter: Adapter, call: Call) -> None:
+    response = make_response({"error": {"message": "The prompt is too long."}}, 400)
+    with pytest.raises(RejectedRequestError, match="too long") as caught:
+        adapter.parse(response, call)
+    assert caught.value.remedy is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import pytest
+from PIL import Image
 
-from invokeai_external.errors import NetworkError, RejectedRequestError, UnavailableError
+from invokeai_external.errors import InvalidResponseError, NetworkError, RejectedRequestError, UnavailableError
 from invokeai_external.result import GenerationResult, Progress, Received, Sending
 from invokeai_external.service import calls as calls_module
 
@@ -40,6 +42,13 @@ async def relayed(tmp_path: Path, model: str, *said: Step, previews: int = 0) ->
         assert len(server.requests) == 1
     assert [image.data for image in result.images] == [base64.b64decode(PNG_1X1)]
     return result
+
+
+COMPRESSION: dict[str, dict[str, int]] = {
+    "PNG": {"compress_level": 0},
+    "JPEG": {"quality": 100},
+    "WEBP": {"quality": 100},
+}
 
 
 ANSWER_BODY = json.dumps(ANSWER).encode()
@@ -195,3 +204,50 @@ async def test_an_error_response_in_the_form_of_events_is_quoted(model: str, tmp
     with RawServer(answer(body, 400, content_type=EVENTS)) as server, pytest.raises(RejectedRequestError) as caught:
         await generate(relay(settings_of(tmp_path), server.url), model)
     assert caught.value.message.endswith(": No such size.")
+
+
+@MODELS
+@pytest.mark.parametrize("previews", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "format_name"), [("image/png", "PNG"), ("image/jpeg", "JPEG"), ("image/webp", "WEBP")]
+)
+async def test_a_body_that_is_the_image_itself_is_used(
+    model: str, previews: int, kind: str, format_name: str, tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    # As many brackets, braces, commas and colons as no JSON may have.
+    Image.frombytes("RGB", (500, 500), b"[{,:" * 187_500).save(file, format_name, **COMPRESSION[format_name])
+    body = file.getvalue()
+    for said in (answer(body, content_type=kind), answer(body, content_type="application/json"), chunked(body)):
+        with RawServer(said) as server:
+            result = await generate(relay(settings_of(tmp_path), server.url), model, previews=previews)
+            assert len(server.requests) == 1
+        assert [image.data for image in result.images] == [body]
+        assert (result.cost_usd, result.images[0].mime_type) == (None, kind)
+
+
+@MODELS
+async def test_an_image_as_the_body_that_is_cut_off_is_lost(model: str, tmp_path: Path) -> None:
+    body = base64.b64decode(PNG_1X1)
+    with RawServer(answer(body[:-20], content_length=len(body))) as server, pytest.raises(NetworkError) as caught:
+        await generate(relay(settings_of(tmp_path), server.url), model)
+    assert caught.value.may_be_billed
+
+
+async def test_thousands_of_images_that_are_small_are_used(tmp_path: Path) -> None:
+    padded = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1, "x": "A" * 5000}}
+    body = candidate(*[padded] * 2000, finishReason="STOP", usage=GEMINI_USAGE)
+    assert len(body) > 8 << 20
+    with RawServer(answer(body)) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), GEMINI)
+    assert result.images[0].data == base64.b64decode(PNG_1X1)
+
+
+@MODELS
+@pytest.mark.parametrize("event", [b"{broken " + b"x" * 100, b'{"data": [', b"<html>" + b"x" * 100, b"\xff" * 100])
+async def test_an_event_that_cannot_be_read_does_not_end_the_stream(model: str, event: bytes, tmp_path: Path) -> None:
+    image = COMPLETED if model == OPENAI else candidate(GEMINI_IMAGE, finishReason="STOP", usage=GEMINI_USAGE)
+    assert not is_cut_short(await relayed(tmp_path, model, events(event, image), HOLD, previews=1))
+    with RawServer(events(event), chunk(b"")) as server, pytest.raises(InvalidResponseError, match="JSON") as caught:
+        await generate(relay(settings_of(tmp_path), server.url), model, previews=1)
+    assert (caught.value.may_be_billed, len(server.requests)) == (True, 1)

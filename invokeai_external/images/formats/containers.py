@@ -10,7 +10,7 @@ from ..errors import ImageError
 from . import jpeg, png
 from .webp import WebP
 
-__all__ = ["EXTENSIONS", "Container", "MimeType", "is_signed", "parse"]
+__all__ = ["EXTENSIONS", "Container", "MimeType", "begins_like_one", "is_signed", "parse"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
 
@@ -49,6 +49,11 @@ class Container(Protocol):
     def stripped(self) -> bytes: ...
     def texts(self) -> dict[str, str]: ...
     def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]: ...
+
+
+def begins_like_one(data: bytes | bytearray) -> bool:
+    """True if data begin as a PNG, JPEG or WebP file does; no text begins so."""
+    return data.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def parse(data: bytes) -> Container | None:
