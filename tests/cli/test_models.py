@@ -52,3 +52,14 @@ def test_the_page_of_a_model_has_its_limits_options_prices_and_sources(run: Any)
     unknown = run("models", "show", "openai/dall-e-3", "--json").json
     assert (unknown["price_range"], unknown["default_image_price"]["basis"]) == (None, "unknown")
     assert "unknown" in run("models", "show", "openai/dall-e-3").stdout
+
+
+def test_texts_of_the_users_models_do_nothing_on_a_terminal(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(
+        'models:\n  openai/gpt-image-2:\n    lifecycle: {successor: "\\e[31mred"}\n    aliases: ["a\\e[2Jb"]\n'
+    )
+    for command in (["models"], ["models", "show", "openai/gpt-image-2"]):
+        result = run(*command, "--root", tmp_path)
+        assert result.code == 0
+        assert "[31mred" in result.stdout
+        assert "\x1b" not in result.stdout + result.stderr
