@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from PIL import Image, ImageChops, ImageColor
 
+from ..misspellings import or_nearest
+from ..untrusted_text import quoted
 from .errors import ImageError
 from .formats.containers import parse
 from .pixels import as_encoded, decoded, encoded_png
@@ -27,6 +29,8 @@ distance between the colours that people call by different names."""
 
 _NAMES = ("red", "orange", "yellow", "lime", "green", "cyan", "blue", "purple", "magenta", "pink", "brown")
 """The names to suggest for a colour."""
+
+_ALL_NAMES = ("white", "black", *_NAMES, "gray", "grey")
 
 _NEARLY_ALL = 0.9
 """The share of the coloured pixels that one colour must have to be suggested; a photo has many colours."""
@@ -98,9 +102,9 @@ def mask_from_color(data: bytes, color: str) -> bytes:
         wanted = ImageColor.getrgb(color)[:3]
     except (ValueError, TypeError):
         raise ImageError(
-            f"{color!r} is not a valid colour.",
+            f"{quoted(color)} is not a valid colour.",
             "unknown_color",
-            remedy="Use a name such as red, or a value such as #ff0000.",
+            remedy=f"{or_nearest(color, _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
         ) from None
     image = decoded(data).image
     rgb = image.convert("RGB")

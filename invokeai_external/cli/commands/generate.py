@@ -178,6 +178,11 @@ async def make_images(
 
 def request_of(arguments: Arguments) -> GenerationRequest:
     """The request of a command line; raises InvalidRequestError for what cannot be read."""
+    if arguments.model is not None and not arguments.model.strip():
+        # The default model may cost more than the one that an unset variable was to name.
+        raise InvalidRequestError(
+            "--model is empty.", remedy="Write a model after it, or leave --model out to use the default model."
+        )
     if arguments.mask is None and arguments.mask_color != _MASK_COLOR:
         # Without its mask, the whole image would be edited, and paid for.
         raise InvalidRequestError(
