@@ -10,7 +10,7 @@ from .errors import ImageError
 from .formats.containers import parse
 from .pixels import as_encoded, decoded, encoded_png
 
-__all__ = ["in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
+__all__ = ["check_color", "in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
 
 _KEPT, _CHANGED = 16, 239
 """Up to the first, a value counts as 0; from the second on, as 255. A JPEG of black and white areas has such values
@@ -98,14 +98,7 @@ def mask_from_color(data: bytes, color: str) -> bytes:
         return mask_from_file(data)
     if color == "black":
         return mask_from_black(data)
-    try:
-        wanted = ImageColor.getrgb(color)[:3]
-    except (ValueError, TypeError):
-        raise ImageError(
-            f"{quoted(color)} is not a valid colour.",
-            "unknown_color",
-            remedy=f"{or_nearest(color, _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
-        ) from None
+    wanted = check_color(color)
     image = decoded(data).image
     rgb = image.convert("RGB")
     mask = _largest(ImageChops.difference(rgb, Image.new("RGB", rgb.size, wanted))).point(
@@ -122,6 +115,18 @@ def mask_from_color(data: bytes, color: str) -> bytes:
             remedy=f"Name the colour that marks the part to change{f', such as {other}' if other else ''}.",
         ),
     )
+
+
+def check_color(color: str) -> tuple[int, ...]:
+    """The red, green and blue of a colour as ``PIL.ImageColor`` reads it; raises ImageError if there is no such."""
+    try:
+        return ImageColor.getrgb(color)[:3]
+    except (ValueError, TypeError):
+        raise ImageError(
+            f"{quoted(color)} is not a valid colour.",
+            "unknown_color",
+            remedy=f"{or_nearest(color, _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
+        ) from None
 
 
 def in_internal_form(data: bytes) -> bool:

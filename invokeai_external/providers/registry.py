@@ -21,7 +21,7 @@ from ..errors import (
 from ..misspellings import meant_model, or_nearest
 from ..result import Notice
 from ..root_folder import USER_FILE
-from ..untrusted_text import quoted
+from ..untrusted_text import ID, fit_to_show, quoted
 from . import catalog
 from .schema import ModelConfig, ProviderConfig
 
@@ -203,13 +203,15 @@ class Registry:
         _assert_not_misspelt(model_id, self._known())
         if snapshot_of := _prefix_of(model_id, self._known()):
             return _as_snapshot(model_id, snapshot_of)
+        family = model_id.partition("-")[0]
+        likely = next((m.provider for m in self._known() if m.id.partition("-")[0] == family), None)
+        if likely:
+            remedy = f"or, if it is a new model, write {likely}/{fit_to_show(model_id, ID)}."
+        else:
+            remedy = f"or write any other as provider/model-id, with one of the providers {', '.join(PROVIDER_IDS)}."
         raise InvalidRequestError(
             f"There is no known model {quoted(model_id)}.",
-            remedy=Remedy(
-                "List the known models with 'invokeai-external models', or write any other as provider/model-id, with "
-                f"one of the providers {', '.join(PROVIDER_IDS)}.",
-                action="list_models",
-            ),
+            remedy=Remedy(f"List the known models with 'invokeai-external models', {remedy}", action="list_models"),
         )
 
     def _resolve_unknown(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:

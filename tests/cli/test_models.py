@@ -49,6 +49,7 @@ def test_the_page_of_a_model_has_its_limits_options_prices_and_sources(run: Any)
     assert (low["usd"], low["at_most_usd"], low["basis"]) == (0.02472, 0.02646, "bounded")
     assert len(shown["image_price_list"]) == 33 * 5
     assert any("third parties" in source for source in shown["sources"])
+    assert "USD per million tokens: " in text
     unknown = run("models", "show", "openai/dall-e-3", "--json").json
     assert (unknown["price_range"], unknown["default_image_price"]["basis"]) == (None, "unknown")
     assert "unknown" in run("models", "show", "openai/dall-e-3").stdout
