@@ -125,7 +125,7 @@ def check_color(color: str) -> tuple[int, ...]:
         raise ImageError(
             f"{quoted(color)} is not a valid colour.",
             "unknown_color",
-            remedy=f"{or_nearest(color, _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
+            remedy=f"{or_nearest(str(color), _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
         ) from None
 
 
