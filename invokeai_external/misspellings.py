@@ -24,15 +24,28 @@ _NEARLY_THE_SAME = 0.8
 _WORTH_ASKING = 0.7
 """The same, for a name that is wrong in any case."""
 
+_WORTH_A_SLIP = 3
+"""In letters: two of three are too few common ones, yet rde is red."""
+
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The end of the id of a snapshot."""
 
 
 def meant_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name nearest to a name that is wrong in any case; None if no name is near."""
+    """The known name nearest to a name that is wrong in any case; None if no name is near.
+
+    Without a near one, it is the only one that ends with the name as a word: ``block_none`` for ``none``.
+    """
     by_plain = {_plain(one): one for one in known}
-    found = get_close_matches(_plain(name), by_plain, n=1, cutoff=_WORTH_ASKING)
-    return by_plain[found[0]] if found else None
+    plain = _plain(name)
+    if found := get_close_matches(plain, by_plain, n=1, cutoff=_WORTH_ASKING):
+        return by_plain[found[0]]
+    if len(plain) >= _WORTH_A_SLIP and (
+        slips := [one for other, one in by_plain.items() if _is_one_slip(plain, other)]
+    ):
+        return slips[0]
+    longer = [one for one in by_plain.values() if plain and re.search(rf"[\W_]{re.escape(name.casefold())}$", one)]
+    return longer[0] if len(longer) == 1 else None
 
 
 def or_nearest(name: str, known: Iterable[str]) -> str:
@@ -78,7 +91,8 @@ def _is_one_slip(word: str, right: str) -> bool:
         return True
     if len(word) != len(right):
         longer, shorter = sorted((word, right), key=len, reverse=True)
-        return any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
+        is_one_longer = len(longer) == len(shorter) + 1
+        return is_one_longer and any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
     wrong = [i for i, (a, b) in enumerate(zip(word, right, strict=True)) if a != b]
     first, last = wrong[0], wrong[-1]
     is_swapped = last == first + 1 and word[first] + word[last] == right[last] + right[first]

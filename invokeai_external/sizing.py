@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from .errors import InvalidRequestError
+from .untrusted_text import quoted
 
 __all__ = [
     "AspectRatio",
@@ -64,7 +65,7 @@ class Size:
         """
         match = re.fullmatch(r"\s*(\d{1,6})\s*[xX\u00d7]\s*(\d{1,6})\s*", text)
         if match is None:
-            raise InvalidRequestError(f"{text!r} is not a valid size: write it like 1536x864.")
+            raise InvalidRequestError(f"{quoted(text)} is not a valid size: write it like 1536x864.")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -100,7 +101,7 @@ class AspectRatio:
         """
         match = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
         if match is None or not int(match[1]) or not int(match[2]):
-            raise InvalidRequestError(f"{text!r} is not a valid aspect ratio: write it like 16:9.")
+            raise InvalidRequestError(f"{quoted(text)} is not a valid aspect ratio: write it like 16:9.")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -119,7 +120,6 @@ def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            # YAML reads 16:9 without quotes as a number.
             raise ValueError("this must be text; put it in quotes")
         return kind.parse(value)
 
@@ -138,7 +138,7 @@ def image_size_edge(image_size: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d{1,4})\s*([kK]?)\s*", image_size)
     if match is None or not int(match[1]):
-        raise InvalidRequestError(f"{image_size!r} is not a valid image size: write it like 1K, 2K or 4K.")
+        raise InvalidRequestError(f"{quoted(image_size)} is not a valid image size: write it like 1K, 2K or 4K.")
     return int(match[1]) * (1024 if match[2] else 1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["ID", "NAME", "QUOTE", "TEXT", "fit_to_show", "printable", "without_keys"]
+__all__ = ["ID", "NAME", "QUOTE", "TEXT", "fit_to_show", "printable", "quoted", "shows_nothing", "without_keys"]
 
 QUOTE = 300
 """How many characters of a message are quoted."""
@@ -38,6 +38,9 @@ _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _HIDDEN = frozenset({"Cc", "Cf"})
 """Unicode's categories of control and format characters: escape codes, reversed writing, characters without a width."""
 
+_MARKS = frozenset({"Mn", "Me"})
+"""Unicode's categories of marks on the character before them, such as the selectors of an emoji's form."""
+
 _JOINERS = "\u200c\u200d"
 """They have no width, but emoji and many scripts need one between two of their characters."""
 
@@ -45,6 +48,9 @@ _USELESS_JOINER = re.compile(rf"\A[{_JOINERS}]+|[{_JOINERS}]+\Z|(?<=[{_JOINERS}]
 
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
 """Letters and marks that Unicode lets programs show as nothing at all (Default_Ignorable_Code_Point)."""
+
+_BLANK = "\u2800"
+"""The Braille pattern without dots, which is a symbol to Unicode."""
 
 _WORD = "".join(map(chr, range(0x21, 0x7F)))
 """The characters that a key may have."""
@@ -83,6 +89,20 @@ def printable(text: str) -> str:
         return text
     text = _LINE_END.sub("\n", text)
     return _NOT_PLAIN.sub(_plain, text)
+
+
+def shows_nothing(text: str) -> bool:
+    """True for a text without a single character to see: blanks, control codes, characters without a width."""
+    return all(
+        sign.isspace() or sign in _JOINERS or sign in _BLANK or _is_hidden(sign) or unicodedata.category(sign) in _MARKS
+        for sign in text
+    )
+
+
+def quoted(value: object) -> str:
+    """A value that a user wrote, as an error repeats it: a text in quotes, and nothing longer than an id."""
+    shown = fit_to_show(value if isinstance(value, str) else repr(value), ID)
+    return repr(shown) if isinstance(value, str) else shown
 
 
 def without_keys(text: str, key: str = "") -> str:

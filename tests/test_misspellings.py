@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,12 @@ def test_no_known_model_is_a_misspelling_of_another(name: str) -> None:
         ("output-format", ["output_format", "quality"], "output_format"),
         ("hgh", ["low", "high"], "high"),
         ("extreme", ["low", "high"], None),
+        ("rde", ["green", "red"], "red"),
+        ("ab", ["ac", "ad"], None),
+        ("none", ["block_none", "off"], "block_none"),
+        ("None", ["block_none", "off"], "block_none"),
+        ("above", ["block_low_and_above", "block_medium_and_above"], None),
+        ("one", ["block_none", "off"], None),
         ("", ["low"], None),
     ],
 )
@@ -258,3 +265,10 @@ def test_an_option_of_another_model_is_dropped_with_a_notice(tmp_path: Path) -> 
 def test_a_misspelt_word_of_a_command(command: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command.split()) == 2
     assert f"Did you mean {meant}?" in " ".join(capsys.readouterr().err.replace("'", "").split())
+
+
+def test_a_long_name_is_compared_in_a_moment() -> None:
+    name, began = "a" * 1_000_000, time.process_time()
+    assert meant_name(name, ["low", "high"]) is None
+    assert meant_model(name, KNOWN) is None
+    assert time.process_time() - began < 5

@@ -23,6 +23,7 @@ from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, M
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.result import Notice
 from invokeai_external.sizing import AspectRatio, Size
+from invokeai_external.untrusted_text import shows_nothing
 
 from .support.clock import TODAY
 
@@ -129,7 +130,7 @@ def requests(draw: st.DrawFn) -> tuple[ModelConfig, GenerationRequest]:
         if model.input_images.max_count > 1:
             images["references"] = (image("cat.jpg"),) * draw(st.integers(0, 1 if "mask" in images else 2))
     request = GenerationRequest(
-        prompt=draw(st.text(min_size=1, max_size=30).filter(str.strip)),
+        prompt=draw(st.text(min_size=1, max_size=30).filter(lambda text: not shows_nothing(text))),
         n=draw(st.integers(1, 10)),
         size=draw(st.builds(Size, st.integers(50, 5000), st.integers(50, 5000))) if exact else None,
         aspect_ratio=None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 import threading
@@ -117,6 +118,17 @@ def test_what_cannot_be_used_is_named_and_nothing_is_sent(
     # The path of a file is shown; a proxy may contain a password.
     assert (value in result.stderr) == variable.startswith("SSL")
     error = run(*generate, "-n", 2, "--json").json["error"]
+    assert (error["code"], error["message"].startswith(f"{variable} ")) == ("settings", True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
+def test_a_pipe_in_place_of_certificates_is_an_error(
+    variable: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv(variable, str(tmp_path / "pipe"))
+    error = run("keys", "test", "openai", "--json").json["error"]
     assert (error["code"], error["message"].startswith(f"{variable} ")) == ("settings", True)
 
 

@@ -103,7 +103,8 @@ def test_an_unknown_id_has_the_profile_of_the_newest_model_without_prices(typed:
 @pytest.mark.parametrize(
     ("typed", "kind", "action", "facts"),
     [
-        ("gpt-image-10", InvalidRequestError, "list_models", ("'gpt-image-10'", "gemini, openai")),
+        ("gpt-image-10", InvalidRequestError, "list_models", ("'gpt-image-10'", "openai/gpt-image-10")),
+        ("flux-2", InvalidRequestError, "list_models", ("'flux-2'", "gemini, openai")),
         ("openai/", InvalidRequestError, "list_models", ("'openai/'", "--provider openai")),
         ("mistral/paint-1", UnknownProviderError, "advice", ("'mistral'", "gemini, openai")),
     ],

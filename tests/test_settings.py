@@ -315,6 +315,8 @@ HOSTILE = {
     "a time that is none": "a: !!timestamp now\n",
     "a truth that is none": "a: !!bool sometimes\n",
     "a number that is none": "a: !!int ''\n",
+    "a number of base 60": f"a: !!int {'1:' * 400_000}1\n",
+    "a fraction of base 60": f"a: !!float {'1:' * 400_000}1.5\n",
 }
 
 
@@ -329,6 +331,20 @@ def test_a_hostile_file_is_one_sentence(tmp_path: Path, name: str, text: str) ->
     assert len(caught.value.message) < len(str(path)) + 200
     with pytest.raises(SettingsError):
         YamlFile(path)
+
+
+@pytest.mark.parametrize("end", ["1", "1.5"])
+def test_numbers_of_base_60_are_text(tmp_path: Path, end: str) -> None:
+    # As numbers, they would take minutes.
+    write(tmp_path, "invokeai_external.yaml", f"settings:\n  concurrency: {'1:' * 400_000}{end}\n")
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path)
+    assert "line 2: settings.concurrency" in caught.value.message
+    assert YamlFile(write(tmp_path, "invokeai_external.yaml", f"a: 16:{end}\nb: 1_0\nc: 1.5\n")).data == {
+        "a": f"16:{end}",
+        "b": 10,
+        "c": 1.5,
+    }
 
 
 def test_what_a_message_quotes_can_be_shown(tmp_path: Path) -> None:
@@ -423,8 +439,8 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
             "line 5: models.openai/gpt-image-2.aliases.1",
         ),
         (
-            "models:\n  gemini/new:\n    sizing:\n      ratios:\n        16:9: 1376x768\n",
-            "line 4: models.gemini/new.sizing.ratios",
+            "models:\n  gemini/new:\n    sizing:\n      ratios:\n        16: 1376x768\n",
+            "line 5: models.gemini/new.sizing.ratios.16",
         ),
         (
             "models:\n  gemini/new:\n    sizing: {kind: fixed}\n",

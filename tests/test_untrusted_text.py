@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invokeai_external.untrusted_text import ID, QUOTE, fit_to_show, printable
+from invokeai_external.untrusted_text import ID, QUOTE, fit_to_show, printable, quoted, shows_nothing
 
 KEY = "my-own-gateway-key"
 ANYTHING = st.text(st.characters() | st.sampled_from("\x1b\x9b\u202e\u2066\u200b\u200d\u00ad\ud800\n\r\u2028 a日"))
@@ -92,3 +92,23 @@ def test_a_text_of_a_hundred_megabytes_is_not_read_to_its_end() -> None:
     began = time.process_time()
     assert fit_to_show(text) == "…"
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n\t", "\u200b \x07\ufeff", "\u200d", "\u2800\u3164", "\ufe0f\u0301", "\x1b\x9b\u202e"]
+)
+def test_what_nobody_sees_shows_nothing(text: str) -> None:
+    assert shows_nothing(text)
+
+
+@pytest.mark.parametrize("text", ["a", "\u200b.", "狐", "🦊", "❤\ufe0f", "e\u0301", "क्"])
+def test_one_character_to_see_is_enough(text: str) -> None:
+    assert not shows_nothing(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("big", "'big'"), ("a\x1b[31m", "'a[31m'"), (-1, "-1"), (0.5, "0.5"), ("x" * 100_000, "'…'"), (10**4000, "…")],
+)
+def test_a_value_is_quoted_without_its_control_codes_and_its_length(value: object, shown: str) -> None:
+    assert quoted(value) == shown

@@ -152,11 +152,16 @@ CASES: Mapping[str, Case] = {
     "no key": Case(FOX, environment=NO_KEYS),
     "no key for the connection test": Case("keys test gemini", environment=NO_KEYS),
     "base URL that is not a URL": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": "ftp://x"}),
+    "base URL that is too long": Case(
+        FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"https://{3000 * chr(118)}"}
+    ),
     "unknown provider": Case("generate 'a fox' --out {out} --model nobody/x"),
     "unknown model": Case("generate 'a fox' --out {out} --model gpt-image-two"),
     "misspelt model": Case("generate 'a fox' --out {out} --model gpt-imge-2"),
     "misspelt provider": Case("generate 'a fox' --out {out} --model opanai/gpt-image-2"),
     "empty prompt": Case(f"generate ' ' --out {{out}} --model {OPENAI}"),
+    "empty model": Case("generate 'a fox' --out {out} --model ''"),
+    "a model id with a control code": Case("generate 'a fox' --out {out} --model 'openai/gpt-image-2\x07'"),
     "a value that the model does not have": Case(f"{FOX} --quality best"),
     "a misspelt value": Case(f"{FOX} --quality hgh"),
     "a seed that is not a seed": Case(f"{GEMINI_FOX} --seed -1"),
@@ -194,6 +199,7 @@ CASES: Mapping[str, Case] = {
     "file without a certificate": Case(
         f"{FOX} --root {{root}}", environment={**FAR, "SSL_CERT_FILE": str(INPUTS / "words-openai.jpg")}
     ),
+    "certificates that are a device": Case(FOX, environment={**FAR, "SSL_CERT_FILE": "/dev/null"}),
     # The files of a root.
     "setting out of range": Case("models --root {root}", settings="settings:\n  concurrency: 0\n"),
     "unknown setting": Case("models --root {root}", settings="settings:\n  speed: 9\n"),

@@ -13,6 +13,10 @@ from ..providers.schema import ProviderConfig
 __all__ = ["is_private_host", "is_public_host", "normalise_base_url"]
 
 
+_LONGEST = 2_000
+"""In characters: as long as the URLs that all programs take. httpx takes 65,536."""
+
+
 _ENDPOINT = r"/(?:images/(?:generations|edits)|models(?:/[^/]*)?)$"
 """The endpoints that the adapters append to a base URL. Users often copy a whole URL, so they are removed."""
 
@@ -94,6 +98,8 @@ def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = 
         )
 
     url = url.strip()
+    if len(url) > _LONGEST:
+        raise refuse(f"is longer than {_LONGEST:,} characters")
     if " " in url or not url.isprintable():
         raise refuse("must not contain spaces or line breaks")
     try:

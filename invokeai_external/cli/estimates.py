@@ -6,9 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from ..planning.plan import Plan
-from ..pricing.estimate import cheapest_quality
+from ..pricing.estimate import cheapest_quality, image_price
+from ..pricing.tokens import qualities_of
+from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 
 __all__ = ["estimate_object", "estimate_text"]
+
+
+_USUAL = Size(DEFAULT_EDGE, DEFAULT_EDGE)
 
 
 def estimate_object(plan: Plan) -> dict[str, Any]:
@@ -40,10 +45,20 @@ def _number(plan: Plan) -> str:
 
 
 def _cheapest(plan: Plan) -> str:
-    """A sentence on the cheapest quality; empty if you set a quality, or for a model without qualities."""
+    """A sentence on the usual size and the cheapest quality, as far as you set neither; empty if neither helps.
+
+    With input images, the model chooses a size of their ratio, so no other is suggested.
+    """
     call = plan.calls[0]
-    found = None if call.options.get("quality") else cheapest_quality(plan.model, call.size)
-    if found is None or found.price.at_most_usd is None:
+    is_open = call.size.size is None and not call.images and plan.model.sizing.allows(_USUAL)
+    size = SizeChoice(_USUAL) if is_open else call.size
+    given = call.options.get("quality")
+    found = None if given else cheapest_quality(plan.model, size)
+    flags = [f"--size {_USUAL}"] if is_open else []
+    if found:
+        flags.append(f"--quality {found.quality}")
+    price = found.price if found else image_price(plan.model, size, None if given is None else str(given))
+    if not flags or not qualities_of(plan.model)[0] or price.at_most_usd is None or call.keeps_file:
         return ""
-    usd = found.price.at_most_usd * sum(call.n for call in plan.calls)
-    return f" With --quality {found.quality}, at most ${usd:.4f} for {_number(plan)}."
+    usd = price.at_most_usd * sum(call.n for call in plan.calls)
+    return f" With {' '.join(flags)}, at most ${usd:.4f} for {_number(plan)}."

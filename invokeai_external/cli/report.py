@@ -16,7 +16,7 @@ from ..errors import ExternalError, RequestError
 from ..misspellings import or_nearest
 from ..result import Notice
 from ..transport.redaction import redacted
-from ..untrusted_text import printable
+from ..untrusted_text import ID, printable, quoted
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
@@ -118,7 +118,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     command = context.command_path if context else PROGRAM
     remedy = f"See: {command} --help"
     # It may list the values of a choice line by line.
-    message = " ".join(error.format_message().split())
+    message = _LONG_QUOTE.sub(lambda quote: quoted(quote[1]), " ".join(error.format_message().split()))
     if "unexpected extra argument" in message:
         remedy = _TOO_MANY_ARGUMENTS.get(command.removeprefix(f"{PROGRAM} "), remedy)
     if wrong := re.search(r"'([^']+)' is not one of (.+)", message):
@@ -128,6 +128,9 @@ def _usage_error(error: typer.TyperException) -> UsageError:
         remedy = or_nearest(wrong[1], wrong[2].split(", ")) + remedy
     return UsageError(message, remedy=remedy)
 
+
+_LONG_QUOTE = re.compile(rf"'([^']{{{ID},}})'")
+"""What Typer repeats of a command line, at any length."""
 
 _TOO_MANY_ARGUMENTS = {
     "generate": "Put the prompt in quotes, and repeat --ref for each reference image.",

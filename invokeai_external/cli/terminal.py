@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
+from ..untrusted_text import printable
+
 __all__ = ["fitted", "print_facts", "print_table", "width_of"]
 
 _WITHOUT_TERMINAL = 230
@@ -70,8 +72,9 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     """Print rows that all have the same headings on standard output.
 
     On a terminal where a word of the table would have to be broken, each row becomes a paragraph: the first cell, and
-    below it a line for each of the others.
+    below it a line for each of the others. What a terminal acts on is removed: your own models may hold anything.
     """
+    rows = [{heading: printable(cell) for heading, cell in row.items()} for row in rows]
     width = width_of(sys.stdout)
     longest = {
         heading: max((_columns(word) for row in rows for word in f"{heading} {row[heading]}".split()), default=0)
@@ -96,7 +99,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print names and values on standard output, one pair a line; in two columns if the terminal is wide enough."""
     width = width_of(sys.stdout)
     indent = max(_columns(name) for name, _ in facts) + _GAP
-    for name, value in facts:
+    for name, value in ((name, printable(value)) for name, value in facts):
         if width and width < 2 * indent:
             print(fitted(f"{name}: {value}", width, indent=2))
         else:

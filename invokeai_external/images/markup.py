@@ -28,22 +28,28 @@ def markup_png(data: bytes, image_size: Size, sent_size: Size, *, max_bytes: int
     size = Size(*image.size)
     if size != image_size:
         raise ImageError(
-            f"The markup has {size} pixels and the image to edit {image_size}: save it at the size of the image.",
+            f"The markup has {size} pixels and the image to edit {image_size}.",
             "wrong_markup",
+            remedy="Save the markup at the size of the image.",
         )
     darkest, brightest = image.getchannel("A").getextrema() if image.mode == "RGBA" else (255, 255)
     if darkest == 255:
         raise ImageError(
-            "The markup has no transparent pixel, so it would cover the image: draw on a transparent layer.",
+            "The markup has no transparent pixel, so it would cover the image.",
             "wrong_markup",
+            remedy="Draw on a transparent layer.",
         )
     if brightest == 0:
-        raise ImageError("The markup is completely transparent, so it says nothing: draw on it.", "wrong_markup")
+        raise ImageError(
+            "The markup is completely transparent, so it says nothing.", "wrong_markup", remedy="Draw on it."
+        )
     if size != sent_size:
         image = image.resize((sent_size.width, sent_size.height), Image.Resampling.LANCZOS)
     encoded = encoded_png(image, compress_level=9)
     if len(encoded) > max_bytes:
         raise ImageError(
-            f"The markup does not fit into {max_bytes:,} bytes: draw with fewer details.", "too_many_bytes"
+            f"The markup does not fit into {max_bytes:,} bytes.",
+            "too_many_bytes",
+            remedy="Draw with fewer details.",
         )
     return encoded

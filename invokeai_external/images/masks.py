@@ -132,7 +132,9 @@ def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
         encoded = encode(soft.point([255 * (value > half) for value in range(256)]), compress_level=9)
     if len(encoded) > max_bytes:
         raise ImageError(
-            f"The mask does not fit into {max_bytes:,} bytes: paint it with fewer details.", "too_many_bytes"
+            f"The mask does not fit into {max_bytes:,} bytes.",
+            "too_many_bytes",
+            remedy="Paint it with fewer details.",
         )
     return encoded
 

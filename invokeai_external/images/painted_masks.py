@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from PIL import Image, ImageChops, ImageColor
 
+from ..misspellings import or_nearest
+from ..untrusted_text import quoted
 from .errors import ImageError
 from .formats.containers import parse
 from .pixels import as_encoded, decoded_mask, encoded_png
 
-__all__ = ["in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
+__all__ = ["check_color", "in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
 
 _KEPT, _CHANGED = 16, 239
 """Up to the first, a value counts as 0; from the second on, as 255. A JPEG of black and white areas has such values
@@ -32,6 +34,8 @@ _NAMES = ("red", "orange", "yellow", "lime", "green", "cyan", "blue", "purple", 
 
 _BAND = 1_000_000
 """How many pixels of a mask are looked at together."""
+
+_ALL_NAMES = ("white", "black", *_NAMES, "gray", "grey")
 
 _NEARLY_ALL = 0.9
 """The share of the coloured pixels that one colour must have to be suggested; a photo has many colours."""
@@ -99,14 +103,7 @@ def mask_from_color(data: bytes, color: str) -> bytes:
         return mask_from_file(data)
     if color == "black":
         return mask_from_black(data)
-    try:
-        wanted = ImageColor.getrgb(color)[:3]
-    except (ValueError, TypeError):
-        raise ImageError(
-            f"{color!r} is not a valid colour.",
-            "unknown_color",
-            remedy="Use a name such as red, or a value such as #ff0000.",
-        ) from None
+    wanted = check_color(color)
     image = decoded_mask(data)
     mask = Image.new("L", image.size)
     for top, band in _bands(image):
@@ -123,6 +120,18 @@ def mask_from_color(data: bytes, color: str) -> bytes:
             remedy=f"Name the colour that marks the part to change{f', such as {other}' if other else ''}.",
         ),
     )
+
+
+def check_color(color: str) -> tuple[int, ...]:
+    """The red, green and blue of a colour as ``PIL.ImageColor`` reads it; raises ImageError if there is no such."""
+    try:
+        return ImageColor.getrgb(color)[:3]
+    except (ValueError, TypeError):
+        raise ImageError(
+            f"{quoted(color)} is not a valid colour.",
+            "unknown_color",
+            remedy=f"{or_nearest(str(color), _ALL_NAMES)}Use a name such as red, or a value such as #ff0000.",
+        ) from None
 
 
 def in_internal_form(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from ..misspellings import or_nearest
 from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
+from ..untrusted_text import quoted
 
 __all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format"]
 
@@ -28,7 +29,7 @@ def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
                 f"{name} is not an option.", remedy=f"Give it to the request itself: GenerationRequest({name}=...)."
             )
         raise InvalidRequestError(
-            f"No model has an option {name!r}.",
+            f"No model has an option {quoted(name)}.",
             remedy=f"{or_nearest(name, known)}The options are: {', '.join(sorted(known))}.",
         )
 
@@ -68,11 +69,12 @@ def accept_options(
                     f"{model.name} does not support a transparent background.",
                     remedy="Choose another model, or another background.",
                 )
-            notices.append(Notice("option_dropped", f"{model.name} has no option {label}; {value!r} was not sent."))
+            what = f"{model.name} has no option {label}; {quoted(value)} was not sent."
+            notices.append(Notice("option_dropped", what))
         elif mode not in option.modes:
             where = "with input images" if "txt2img" not in option.modes else "without input images"
             notices.append(
-                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {value!r} was not sent.")
+                Notice("option_dropped", f"{label.capitalize()} applies only {where}; {quoted(value)} was not sent.")
             )
         elif isinstance(option, NumberOption):
             accepted[name] = _number(model, label, option, value)
@@ -127,7 +129,8 @@ def _dependent(request: GenerationRequest, model: ModelConfig, accepted: dict[st
     if request.markup and "moderation" in accepted:
         # Of an edit, only the JSON form has moderation, and whether that form has markup is not known.
         value = accepted.pop("moderation")
-        notices.append(Notice("option_dropped", f"Moderation does not apply with markup; {value!r} was not sent."))
+        what = f"Moderation does not apply with markup; {quoted(value)} was not sent."
+        notices.append(Notice("option_dropped", what))
     if "web_search" in accepted:
         usd = model.prices.web_search
         price = "" if usd is None else f", reportedly about ${usd:g} above a free allowance"
@@ -148,7 +151,7 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
     if not option.minimum <= number <= option.maximum or (option.whole and not number.is_integer()):
         kind = "a whole number" if option.whole else "a number"
         raise CapabilityError(
-            f"{value!r} is not a valid {label} for {model.name}.",
+            f"{quoted(value)} is not a valid {label} for {model.name}.",
             remedy=f"Choose {kind} from {option.minimum:g} to {option.maximum:g}.",
         )
     return int(number) if option.whole else number
@@ -159,6 +162,6 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
         if value.lower() == text:
             return value
     raise CapabilityError(
-        f"{text!r} is not a valid {label} for {model.name}.",
+        f"{quoted(text)} is not a valid {label} for {model.name}.",
         remedy=f"{or_nearest(text, option.values)}Choose one of: {', '.join(option.values)}.",
     )

@@ -16,6 +16,7 @@ from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
 from ..sizing import Size, SizeChoice
+from ..untrusted_text import quoted, shows_nothing
 from .input_images import CallImage, prepare_images
 from .options import KEPT_FORMATS, accept_options, kept_format
 from .sizes import choose_size
@@ -212,7 +213,7 @@ def _check_unicode(what: str, text: str) -> None:
 
 
 def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
-    if not request.prompt.strip():
+    if shows_nothing(request.prompt):
         raise InvalidRequestError("The prompt is empty.", remedy="Describe the image that you want.")
     limit = model.max_prompt_characters
     if limit is not None and request.mask and model.input_images.mask_format == "white":
@@ -227,7 +228,7 @@ def _check_prompt(request: GenerationRequest, model: ModelConfig) -> None:
 def _check_count(request: GenerationRequest) -> None:
     if not 1 <= request.n <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{request.n} is not a valid number of images.", remedy=f"Choose a number from 1 to {MAX_IMAGES}."
+            f"{quoted(request.n)} is not a valid number of images.", remedy=f"Choose a number from 1 to {MAX_IMAGES}."
         )
 
 
@@ -273,10 +274,11 @@ def _seeds(request: GenerationRequest, model: ModelConfig) -> tuple[tuple[int, .
     if request.seed is None:
         return (), []
     if not model.seed:
-        return (), [Notice("option_dropped", f"{model.name} does not support seeds; {request.seed} was not sent.")]
+        what = f"{model.name} does not support seeds; {quoted(request.seed)} was not sent."
+        return (), [Notice("option_dropped", what)]
     if not 0 <= request.seed <= _MAX_SEED:
         raise InvalidRequestError(
-            f"{request.seed} is not a valid seed.",
+            f"{quoted(request.seed)} is not a valid seed.",
             remedy=f"Choose a number from 0 to {_MAX_SEED}, or leave it out for a random image.",
         )
     wanted = [request.seed + i for i in range(request.n)]
@@ -299,13 +301,12 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
     """How many previews of each image to request."""
     if not 0 <= request.previews <= MAX_PREVIEWS:
         raise InvalidRequestError(
-            f"{request.previews} is not a valid number of previews.",
+            f"{quoted(request.previews)} is not a valid number of previews.",
             remedy=f"Choose a number from 0 to {MAX_PREVIEWS}.",
         )
     if request.previews and not model.previews:
-        return 0, [
-            Notice("option_dropped", f"{model.name} does not support previews; {request.previews} was not sent.")
-        ]
+        what = f"{model.name} does not support previews; {request.previews} was not sent."
+        return 0, [Notice("option_dropped", what)]
     if request.previews and (kept := kept_format(request, model)):
         what = f"There are no previews with the output format {kept}; {request.previews} was not sent."
         return 0, [Notice("option_dropped", what)]

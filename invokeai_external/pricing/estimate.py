@@ -195,8 +195,8 @@ def estimate_call(
         price = _price(TokenCount(tokens, tokens, "bounded"), prices.image_out if prices else None)
         parts.append(EstimatePart("previews", price.times(n)))
     if web_search:
-        # How many queries a model sends is not known before.
-        parts.append(EstimatePart("web_search", ImagePrice(prices.web_search if prices else None, None, "unknown")))
+        # How many queries a model sends is not known before, nor how many of them are free.
+        parts.append(EstimatePart("web_search", _UNKNOWN))
     return Estimate(tuple(parts))
 
 

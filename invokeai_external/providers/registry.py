@@ -21,6 +21,7 @@ from ..errors import (
 from ..misspellings import meant_model, or_nearest
 from ..result import Notice
 from ..root_folder import USER_FILE
+from ..untrusted_text import ID, fit_to_show, quoted
 from . import catalog
 from .schema import ModelConfig, ProviderConfig
 
@@ -106,7 +107,7 @@ class Registry:
         """The provider with an id; raises UnknownProviderError if there is no such provider."""
         if provider_id not in PROVIDER_IDS:
             raise UnknownProviderError(
-                f"There is no provider {provider_id!r}.",
+                f"There is no provider {quoted(provider_id)}.",
                 remedy=f"{or_nearest(provider_id, PROVIDER_IDS)}Choose one of: {', '.join(PROVIDER_IDS)}.",
             )
         return catalog.page(provider_id).provider
@@ -168,6 +169,11 @@ class Registry:
 
     def _find(self, reference: str, day: datetime.date, *, has_own_name: bool = False) -> ResolvedModel:
         """The model with a name; ``has_own_name`` says that it is the user's own, however near to another id."""
+        if not reference.isprintable():
+            raise InvalidRequestError(
+                f"{quoted(reference)} is not a valid model id: it has a character that does not show.",
+                remedy="Type the id again: it has only letters, digits, dots, hyphens and slashes.",
+            )
         # Google lists its ids as models/gemini-..., so users paste them in that form.
         provider_id, slash, model_id = reference.strip().removeprefix("models/").partition("/")
         model_id = model_id.removeprefix("models/")
@@ -176,7 +182,7 @@ class Registry:
         self.provider(provider_id)
         if not model_id:
             raise InvalidRequestError(
-                f"{reference!r} does not name a model.",
+                f"{quoted(reference)} does not name a model.",
                 remedy=Remedy(
                     f"List the models with: invokeai-external models --provider {provider_id}",
                     action="list_models",
@@ -197,13 +203,15 @@ class Registry:
         _assert_not_misspelt(model_id, self._known())
         if snapshot_of := _prefix_of(model_id, self._known()):
             return _as_snapshot(model_id, snapshot_of)
+        family = model_id.partition("-")[0]
+        likely = next((m.provider for m in self._known() if m.id.partition("-")[0] == family), None)
+        if likely:
+            remedy = f"or, if it is a new model, write {likely}/{fit_to_show(model_id, ID)}."
+        else:
+            remedy = f"or write any other as provider/model-id, with one of the providers {', '.join(PROVIDER_IDS)}."
         raise InvalidRequestError(
-            f"There is no known model {model_id!r}.",
-            remedy=Remedy(
-                "List the known models with 'invokeai-external models', or write any other as provider/model-id, with "
-                f"one of the providers {', '.join(PROVIDER_IDS)}.",
-                action="list_models",
-            ),
+            f"There is no known model {quoted(model_id)}.",
+            remedy=Remedy(f"List the known models with 'invokeai-external models', {remedy}", action="list_models"),
         )
 
     def _resolve_unknown(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:
@@ -249,7 +257,7 @@ def _assert_not_misspelt(model_id: str, models: Sequence[ModelConfig]) -> None:
         return
     provider = names.get(meant) or next(names[name] for name in names if meant.startswith(name))
     raise InvalidRequestError(
-        f"There is no model {model_id!r}.",
+        f"There is no model {quoted(model_id)}.",
         remedy=f"Did you mean {provider}/{meant}? If {model_id} is a different model, add {provider}/{model_id} with a "
         f"name to models: in {USER_FILE}.",
     )

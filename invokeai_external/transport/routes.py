@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import SettingsError
+from ..untrusted_text import NAME, fit_to_show
 from .failures import is_about_tls, not_through_proxy
 from .head_timeout import report_reads
 from .proxies import Proxies, Proxy
@@ -66,6 +67,10 @@ class Routes(httpx.AsyncBaseTransport):
         variable = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
         if variable == "SSL_CERT_DIR" and not any(Path(p).is_dir() for p in os.environ[variable].split(os.pathsep)):
             raise _unusable(variable, "is not a folder")
+        for name in ("SSL_CERT_FILE", "SSLKEYLOGFILE"):
+            # OpenSSL would wait for ever at a pipe, and read a device without an end.
+            if (path := os.environ.get(name)) and _is_special(Path(path)):
+                raise _unusable(name, "is not a regular file")
         try:
             return httpx.create_ssl_context()
         except OSError as error:
@@ -79,7 +84,11 @@ class Routes(httpx.AsyncBaseTransport):
             ) from None
 
 
+def _is_special(path: Path) -> bool:
+    """True for a pipe, a device or a socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def _unusable(variable: str, why: str) -> SettingsError:
-    return SettingsError(
-        f"{variable} names {os.environ[variable]}, which {why}.", remedy=f"Correct {variable}, or unset it."
-    )
+    named = fit_to_show(os.environ[variable], NAME)
+    return SettingsError(f"{variable} names {named}, which {why}.", remedy=f"Correct {variable}, or unset it.")

@@ -50,3 +50,25 @@ def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPat
     assert dry.code == 0
     assert "2026-12-01" in dry.stderr
     assert "$0.0121" in dry.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ((), "With --size 1024x1024 --quality low, at most $0.0059"),
+        (("--quality", "low"), "With --size 1024x1024, at most $0.0059"),
+        (("--size", "1024x1024"), "With --quality low, at most $0.0059"),
+        (("--size", "1024x1024", "--quality", "low"), None),
+    ],
+)
+def test_the_estimate_names_what_makes_it_small(given: tuple[str, ...], hint: str | None, run: Any) -> None:
+    shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", *given, "--dry-run").stderr
+    assert (hint or "Estimated cost: $0.0059") in shown
+    assert ("With --" in shown) == (hint is not None)
+
+
+def test_the_estimate_of_an_edit_names_no_other_size(run: Any, tmp_path: Path) -> None:
+    base = image_file(tmp_path / "base.png")
+    shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", "--init", base, "--dry-run").stderr
+    assert "With --quality low" in shown
+    assert "--size" not in shown

@@ -63,6 +63,7 @@ def test_generate_reports_a_partial_success(run: Any, out: Path, sandbox_url: st
     assert result.code == 1
     assert len(result.stdout.splitlines()) == 2
     assert result.stderr.count("Error: ") == 1
+    assert ": 2 of 3, 1 failed, in " in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("model", [OPENAI, GEMINI])

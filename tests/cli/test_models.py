@@ -49,6 +49,18 @@ def test_the_page_of_a_model_has_its_limits_options_prices_and_sources(run: Any)
     assert (low["usd"], low["at_most_usd"], low["basis"]) == (0.02472, 0.02646, "bounded")
     assert len(shown["image_price_list"]) == 33 * 5
     assert any("third parties" in source for source in shown["sources"])
+    assert "USD per million tokens: " in text
     unknown = run("models", "show", "openai/dall-e-3", "--json").json
     assert (unknown["price_range"], unknown["default_image_price"]["basis"]) == (None, "unknown")
     assert "unknown" in run("models", "show", "openai/dall-e-3").stdout
+
+
+def test_texts_of_the_users_models_do_nothing_on_a_terminal(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "invokeai_external.yaml").write_text(
+        'models:\n  openai/gpt-image-2:\n    lifecycle: {successor: "\\e[31mred"}\n    aliases: ["a\\e[2Jb"]\n'
+    )
+    for command in (["models"], ["models", "show", "openai/gpt-image-2"]):
+        result = run(*command, "--root", tmp_path)
+        assert result.code == 0
+        assert "[31mred" in result.stdout
+        assert "\x1b" not in result.stdout + result.stderr

@@ -65,6 +65,7 @@ def shown(width: int, *arguments: str) -> list[str]:
     [
         "models",
         "models show gpt-image-2",
+        "models check openai --sandbox",
         "keys list",
         "doctor",
         "generate x --size big",

@@ -17,6 +17,10 @@ from ..support.programs import GEMINI, OPENAI, image_file
 
 WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("empty prompt", ["generate", " "], "invalid_request", []),
+    ("prompt without a width", ["generate", "\u200b \u2060\x07\ufeff"], "invalid_request", ["prompt"]),
+    ("model of an unset variable", ["generate", "x", "--model", ""], "invalid_request", ["--model"]),
+    ("blank model", ["generate", "x", "--model", "  "], "invalid_request", ["--model"]),
+    ("control code", ["generate", "x", "--model", "openai/gpt-image-9\x1b[31m"], "invalid_request", ["model id"]),
     ("no such model", ["generate", "x", "--model", "stable-diffusion"], "invalid_request", ["provider/model-id"]),
     ("no such provider", ["generate", "x", "--model", "acme/one"], "unknown_provider", ["'acme'", "gemini, openai"]),
     ("size", ["generate", "x", "--size", "big"], "invalid_request", ["--size", "1536x864"]),
@@ -27,12 +31,31 @@ WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("zero", ["generate", "x", "-n", "0"], "invalid_request", ["1 to 10"]),
     ("no such file", ["generate", "x", "--ref", "missing.png"], "invalid_request", ["missing.png", "No such file"]),
     ("not an image", ["generate", "x", "--model", OPENAI, "--ref", "text.txt"], "invalid_request", ["text.txt"]),
-    ("not a mask", ["generate", "x", "--model", OPENAI, "--mask", "text.txt"], "invalid_request", ["text.txt"]),
+    (
+        "not a mask",
+        ["generate", "x", "--model", OPENAI, "--init", "plain.png", "--mask", "text.txt"],
+        "invalid_request",
+        ["text.txt"],
+    ),
     (
         "colour of no mask",
         ["generate", "x", "--init", "plain.png", "--mask-color", "red"],
         "invalid_request",
         ["--mask "],
+    ),
+    (
+        "colour",
+        ["generate", "x", "--init", "plain.png", "--mask", "plain.png", "--mask-color", "rde"],
+        "invalid_request",
+        ["--mask-color", "red?"],
+    ),
+    ("mask of nothing", ["generate", "x", "--mask", "plain.png"], "invalid_request", ["--init FILE"]),
+    ("markup of nothing", ["generate", "x", "--markup", "plain.png"], "invalid_request", ["--init FILE"]),
+    (
+        "model without its provider",
+        ["generate", "x", "--model", "gpt-image-9"],
+        "invalid_request",
+        ["openai/gpt-image-9"],
     ),
     ("value", ["generate", "x", "--model", OPENAI, "--quality", "best"], "capability", ["'best'", "low, medium, high"]),
     ("number", ["generate", "x", "--model", GEMINI, "--temperature", "3"], "capability", ["0", "1"]),
@@ -64,6 +87,25 @@ def test_a_key_in_a_command_is_not_repeated(arguments: list[str], run: Any) -> N
     assert result.code == 2
     assert "0123456789abcdef" not in result.stderr
     assert "0123456789abcdef" not in run(*arguments, "--json").stdout
+
+
+@pytest.mark.parametrize("sign", ["x ", "x", "9"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--quality", "--mask-color", "--size", "--aspect-ratio", "--image-size", "--seed", "--output-compression"),
+        *("-n", "--model", "--metadata"),
+    ],
+)
+def test_a_long_argument_is_not_repeated(option: str, sign: str, run: Any, tmp_path: Path) -> None:
+    images = ["--init", tmp_path / "plain.png", "--mask", tmp_path / "plain.png"]
+    for path in images[1::2]:
+        image_file(path)
+    given = ["--model", OPENAI, *(images if option == "--mask-color" else [])]
+    result = run("generate", "x", "--dry-run", *given, option, sign * 50_000)
+    assert result.code == 2
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr) < 1_000
 
 
 def test_the_case_of_a_provider_does_not_matter(run: Any) -> None:

@@ -105,6 +105,7 @@ ASCII_HOST = "ASCII"
         ("https://proxy.example:70000", NOT_A_URL),
         ("https://[::1", NOT_A_URL),
         ("https://proxy example", SPACES),
+        (f"https://proxy.example/{'v' * 100_000}", "characters"),
         ("https://proxy.example/v\t1", SPACES),
         ("https://pr\u00f6xy.example", ASCII_HOST),
         ("https://proxy..example", ASCII_HOST),

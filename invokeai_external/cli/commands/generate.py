@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSavedError
 from ...planning.plan import Plan
-from ...request import MAX_PREVIEWS, GenerationRequest, MetadataMode, OptionValue
+from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
 from ...service.library_files import read_image, read_mask
 from ...service.service import Service
@@ -66,6 +66,7 @@ class Run:
     Attributes:
         is_billed: False for a run on the sandbox.
         root: What was given with ``--root``.
+        wanted: How many images were asked for.
         saved: The images that are saved.
         not_saved: The errors of images that could not be saved.
         in_flight: The numbers of the calls in flight.
@@ -74,6 +75,7 @@ class Run:
 
     is_billed: bool = True
     root: Path | None = None
+    wanted: int = 1
     saved: list[SavedImage] = field(default_factory=list)
     not_saved: list[NotSavedError] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
@@ -104,7 +106,7 @@ def run(
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
-    done = Run(root=root)
+    done = Run(root=root, wanted=request.n)
     making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
         return _make_and_report(making, done, as_json=as_json)
@@ -178,6 +180,12 @@ async def make_images(
 
 def request_of(arguments: Arguments) -> GenerationRequest:
     """The request of a command line; raises InvalidRequestError for what cannot be read."""
+    if arguments.model is not None and not arguments.model.strip():
+        # The default model may cost more than the one that an unset variable was to name.
+        raise InvalidRequestError(
+            "--model is empty.", remedy="Write a model after it, or leave --model out to use the default model."
+        )
+    _check_init(arguments)
     if arguments.mask is None and arguments.mask_color != _MASK_COLOR:
         # Without its mask, the whole image would be edited, and paid for.
         raise InvalidRequestError(
@@ -192,11 +200,31 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         image_size=_parsed("--image-size", str, arguments.image_size),
         seed=arguments.seed,
         init_image=read_image(arguments.init) if arguments.init else None,
-        mask=read_mask(arguments.mask, marks=arguments.mask_color) if arguments.mask else None,
+        mask=_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
         references=tuple(read_image(path) for path in arguments.references),
         markup=read_image(arguments.markup) if arguments.markup else None,
         options=arguments.options,
     )
+
+
+def _check_init(arguments: Arguments) -> None:
+    """Raise InvalidRequestError for what belongs to an image to edit, if there is no such image."""
+    for what, path in (("mask", arguments.mask), ("markup", arguments.markup)):
+        if path and not arguments.init:
+            raise InvalidRequestError(
+                f"There is a {what} but no image to edit.", remedy=f"Add --init FILE, the image of the {what}."
+            )
+
+
+def _mask(path: Path, color: str) -> InputImage:
+    from ...images.errors import ImageError
+    from ...images.painted_masks import check_color
+
+    try:
+        check_color(color)
+    except ImageError as error:
+        raise InvalidRequestError(f"--mask-color: {error}", remedy=error.remedy) from None
+    return read_mask(path, marks=color)
 
 
 def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
@@ -241,7 +269,9 @@ def _print_result(result: GenerationResult, done: Run) -> None:
     for error in (*result.errors, *done.not_saved):
         report.say(f"Error: {with_root(error, done.root)}", indent=7)
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
-    report.say(f"{result.provider}/{result.model}: {len(result.images)} in {result.elapsed_s:.1f} s, {cost}")
+    failed = done.wanted - len(result.images)
+    made = f"{len(result.images)} of {done.wanted}, {failed} failed," if failed > 0 else f"{len(result.images)}"
+    report.say(f"{result.provider}/{result.model}: {made} in {result.elapsed_s:.1f} s, {cost}")
 
 
 def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _prices_text(prices: Prices) -> str:
         "cached input images": prices.cached_image_in,
     }
     known = [f"{name} {price:g}" for name, price in tokens.items() if price is not None]
-    parts = [f"per million tokens: {', '.join(known)}"] if known else ["unknown"]
+    parts = [f"USD per million tokens: {', '.join(known)}"] if known else ["unknown"]
     if prices.web_search is not None:
         parts.append(f"a web search query {prices.web_search:g}")
     shares = {"a batch": prices.batch, "flex": prices.flex}

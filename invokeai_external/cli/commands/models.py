@@ -84,7 +84,7 @@ def price_of(model: ModelConfig) -> str:
     found = price_range(model)
     if found is None:
         price = model.prices.image_out
-        return "unknown" if price is None else f"{price:g} per million tokens"
+        return "unknown" if price is None else f"{price:g} USD per million tokens"
     most = "at most " if found.basis == "bounded" else ""
     if f"{found.low_usd:.3f}" == f"{found.high_usd:.3f}":
         return f"{most}{found.high_usd:.3f}"

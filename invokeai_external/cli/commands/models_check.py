@@ -12,6 +12,7 @@ from ...providers.registry import Registry
 from ...root_folder import USER_FILE
 from ...service.service import Service
 from ...settings.settings import Settings
+from ...untrusted_text import printable
 from .. import report
 from ..common import settings
 
@@ -29,9 +30,11 @@ def run(provider: str, *, sandbox: bool, as_json: bool, root: Path | None) -> No
         report.print_json({"provider": provider, **asdict(check), "yaml": lines})
         return
     for line in _report(registry.provider(provider).name, check):
-        print(line)
+        report.show(line)
     if lines:
-        print(f"\nTo name the new ones and their prices, add this to {current.root / USER_FILE}:\n\n{lines}", end="")
+        report.show(f"\nTo name the new ones and their prices, add this to {current.root / USER_FILE}:\n", indent=0)
+        # To be pasted, so no line is broken.
+        print(printable(lines), end="")
 
 
 async def _check(current: Settings, provider: str, sandbox: bool) -> ListingCheck:

@@ -74,8 +74,9 @@ def run(root: Path | None, *, as_json: bool) -> None:
         line = f"{image.path}  {image.model or 'unknown model'}  {image.created[:16].replace('T', ' ')}  {cost}"
         report.show(" ".join(line.splitlines()))
     if found:
+        count = "1 image is" if len(found) == 1 else f"{len(found)} images are"
         report.say(
-            f"{len(found)} image(s) were paid for and are not in Invoke's gallery. The next run with the same "
+            f"{count} not in Invoke's gallery. The next run with the same "
             f"request uses those in {KEPT_FOLDER}; after a day, Invoke adds them to its gallery, at its next start at "
             "the latest. To delete an image, delete its file or folder."
         )

@@ -23,8 +23,11 @@ FIELDS_OF_BOTH = [
     *("Num Images", "Width", "Height", "Image Size", "Seed"),
 ]
 FIELDS = {
-    "gemini": [*FIELDS_OF_BOTH, "Temperature", "Thinking Level", "Previews"],
-    "openai": [*FIELDS_OF_BOTH, "Quality", "Background", "Input Fidelity", "Moderation", "Previews"],
+    "gemini": [*FIELDS_OF_BOTH, "Temperature", "Thinking Level", "Safety", "Web Search", "Previews"],
+    "openai": [
+        *(*FIELDS_OF_BOTH, "Quality", "Background", "Input Fidelity", "Moderation", "Complexity", "Output Format"),
+        *("Output Compression", "Markup Image", "Previews"),
+    ],
 }
 PROMPT = "a brass lantern"
 OWN_IMAGE = "Your image"
