@@ -98,9 +98,9 @@ def test_a_key_in_a_command_is_not_repeated(arguments: list[str], run: Any) -> N
     ],
 )
 def test_a_long_argument_is_not_repeated(option: str, sign: str, run: Any, tmp_path: Path) -> None:
-    images = ["--init", tmp_path / "plain.png", "--mask", tmp_path / "plain.png"]
-    for path in images[1::2]:
-        image_file(path)
+    plain = tmp_path / "plain.png"
+    image_file(plain)
+    images = ["--init", plain, "--mask", plain]
     given = ["--model", OPENAI, *(images if option == "--mask-color" else [])]
     result = run("generate", "x", "--dry-run", *given, option, sign * 50_000)
     assert result.code == 2
