@@ -198,7 +198,7 @@ def test_a_node_lists_only_its_provider_s_models(nodes: InvokePage, invoke: Invo
 def test_every_choice_of_a_node_has_an_input(nodes: InvokePage, provider: str) -> None:
     """The page shows no input for a field without a value, which could then only be connected."""
     found = node(nodes, provider)
-    choices = {"gemini": 2, "openai": 5}
+    choices = {"gemini": 4, "openai": 7}
     expect(found.locator("select")).to_have_count(choices[provider])
     expect(found.get_by_role("textbox")).to_have_count(1)
     nodes.screenshot(f"node-{provider}", of=found)
