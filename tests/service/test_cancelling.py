@@ -236,7 +236,7 @@ async def test_a_response_that_takes_long_to_parse_is_handed_over_though_the_req
     assert [type(event) for event in seen] == [Sending, Received]
 
 
-@pytest.mark.parametrize(("missing", "seen_then"), [(0, [Sending, Received]), (9, [Sending])])
+@pytest.mark.parametrize(("missing", "seen_then"), [(0, [Sending, Received]), (20, [Sending])])
 async def test_a_complete_fetched_image_is_handed_over_though_the_request_is_cancelled(
     missing: int, seen_then: list[type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
