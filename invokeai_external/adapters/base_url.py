@@ -46,27 +46,32 @@ def is_public_host(host: str) -> bool:
     says what a server may have this machine request.
     """
     name = unicodedata.normalize("NFKC", host).translate(_DOTS).lower().rstrip(".")
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
+    address = _address(name.partition("%")[0])
+    if address is None:
         # Systems also resolve an IP address that is written as one number, or with octal or fewer parts.
         is_number = re.fullmatch(_NUMBER, name.rpartition(".")[2])
         return "." in name and not is_number and not name.endswith(_LOCAL_TOO)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    address = mapped or address
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def is_private_host(host: str) -> bool:
     """True for host names and IP addresses of this machine or of a private network."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = _address(host)
+    if address is None:
         # A name without a dot can only be resolved locally, unless it is an IP address written as a number.
         without_dot = "." not in host and not re.fullmatch(_NUMBER, host)
         return without_dot or host.endswith(_LOCAL)
+    return address.is_private
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a host is, as IPv4 where IPv6 only wraps that; None for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_private
+    return mapped or address
 
 
 def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = None) -> str:

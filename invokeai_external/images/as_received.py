@@ -12,9 +12,10 @@ from ..sizing import Size
 from .errors import TooManyPixelsError, unreadable
 from .formats.containers import parse
 from .formats.png import Png
+from .formats.unsupported import HEIF_BRANDS
 from .gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from .inspect import ImageInfo, OtherType
-from .pixels import MAX_PIXELS, open_other_format
+from .pixels import JPEG_2000_STARTS, MAX_PIXELS, open_other_format
 
 __all__ = ["NAMES", "inspect_as_received"]
 
@@ -38,8 +39,7 @@ _STARTS: tuple[tuple[bytes, OtherType], ...] = (
     (b"MM\0+", "image/tiff"),
     (b"BM", "image/bmp"),
     (b"\0\0\1\0", "image/x-icon"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
-    (b"\xff\x4f\xff\x51", "image/jp2"),
+    *((start, "image/jp2") for start in JPEG_2000_STARTS),
     (b"\xff\x0a", "image/jxl"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
 )
@@ -47,7 +47,7 @@ _STARTS: tuple[tuple[bytes, OtherType], ...] = (
 
 _BRANDS: Mapping[bytes, OtherType] = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "image/heic"),
+    **dict.fromkeys(HEIF_BRANDS, "image/heic"),
 }
 """The brands of files whose first box is ``ftyp`` (ISO 23000-22 and ISO 23008-12, annex B)."""
 

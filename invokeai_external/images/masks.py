@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..sizing import Size
 from .errors import ImageError
@@ -22,9 +22,6 @@ __all__ = [
 
 class _Encode(Protocol):
     def __call__(self, mask: Image.Image, /, *, compress_level: int) -> bytes: ...
-
-
-_INVERTED = [255 - value for value in range(256)]
 
 
 def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
@@ -141,7 +138,7 @@ def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
 
 def _as_alpha(mask: Image.Image, *, compress_level: int) -> bytes:
     image = Image.new("RGBA", mask.size)
-    image.putalpha(mask.point(_INVERTED))
+    image.putalpha(ImageChops.invert(mask))
     return encoded_png(image, compress_level=compress_level)
 
 

@@ -19,7 +19,6 @@ _KEPT, _CHANGED = 16, 239
 around their edges at the usual qualities, and each would change a pixel outside the area. A feathered mask loses the
 faintest sixteenth of its fade at either end, which is hard to see."""
 
-_INVERTED = [255 - value for value in range(256)]
 _SNAPPED = [0 if value <= _KEPT else 255 if value >= _CHANGED else value for value in range(256)]
 
 _MOST_CHROMA = 64
@@ -51,7 +50,7 @@ def mask_from_file(data: bytes) -> bytes:
     """
     image = decoded_mask(data)
     if image.mode == "RGBA":
-        mask = image.getchannel("A").point(_INVERTED)
+        mask = ImageChops.invert(image.getchannel("A"))
         nothing = ImageError(
             "The mask has an alpha channel, but no pixel is transparent, so it marks nothing.",
             "empty_mask",
@@ -85,7 +84,7 @@ def mask_from_black(data: bytes, *, may_be_whole: bool = False) -> bytes:
         "empty_mask",
         remedy="Paint the part to change black.",
     )
-    return _finished(image.convert("L").point(_INVERTED), nothing, may_be_whole=may_be_whole)
+    return _finished(ImageChops.invert(image.convert("L")), nothing, may_be_whole=may_be_whole)
 
 
 def mask_from_color(data: bytes, color: str) -> bytes:

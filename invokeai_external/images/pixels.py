@@ -14,13 +14,14 @@ from PIL import IcnsImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin, Pn
 
 from ..sizing import Size
 from .errors import ImageError, TooManyPixelsError, truncated, unreadable
-from .formats import exif
+from .formats import exif, png
 from .formats.containers import Container, parse
 from .formats.jpeg import Jpeg
 from .formats.png import Png
 from .formats.unsupported import unsupported_format
 
 __all__ = [
+    "JPEG_2000_STARTS",
     "MAX_EDITED_PIXELS",
     "MAX_PIXELS",
     "Pixels",
@@ -50,7 +51,10 @@ plugins, of which some take seconds for as many."""
 _MOST_DECODED_JPEG_2000 = 16_000_000
 """The most pixels in JPEG 2000, also inside an ICNS icon: four times as many take 1.6 GB and ten seconds."""
 
-_IN_ICONS = (b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+JPEG_2000_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+"""How JPEG 2000 begins: a file, and a bare codestream (ITU-T T.800, I.5.1 and A.4.1)."""
+
+_IN_ICONS = (png.SIGNATURE, *JPEG_2000_STARTS)
 """How PNG and JPEG 2000 begin, which an ICNS icon may hold at any size, whatever its own header says."""
 
 _REFUSED_FORMATS = frozenset({"EPS"})
@@ -275,12 +279,12 @@ _MOST_REMEMBERED = 64
 
 def _check_without_end(jpeg: Jpeg) -> None:
     """Raise ImageError if a JPEG without its end marker lacks pixels: if they depend on what might have followed."""
-    probes = list(_MIGHT_FOLLOW if jpeg.size.pixels <= _PROBED_OFTEN else (b"", _MIGHT_FOLLOW[-1]))
-    if jpeg.has_restarts:
-        probes += [jpeg.next_restart + bits for bits in probes if bits]
     file = hashlib.sha256(jpeg.stripped()).digest()
     if file in _complete:
         return
+    probes = list(_MIGHT_FOLLOW if jpeg.size.pixels <= _PROBED_OFTEN else (b"", _MIGHT_FOLLOW[-1]))
+    if jpeg.has_restarts:
+        probes += [jpeg.next_restart + bits for bits in probes if bits]
     seen = set()
     for more in probes:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.stripped(more))) as image:

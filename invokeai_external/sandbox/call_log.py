@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.types import Scope
 
-__all__ = ["ABANDONED", "CUT_SHORT", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query"]
+__all__ = ["ABANDONED", "CUT_SHORT", "CallLog", "Outcome", "describe_bytes", "hide_key_in_query", "without_files"]
 
 _CREDENTIALS = {"authorization", "x-goog-api-key", "api-key", "x-api-key", "proxy-authorization", "cookie"}
 _MAX_CALLS = 1000
@@ -96,6 +96,26 @@ class CallLog:
 def describe_bytes(data: bytes) -> dict[str, object]:
     """What the log has in place of a file: its length in bytes and its SHA-256."""
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def without_files(body: object, field: str, decoded: Callable[[str], bytes]) -> object:
+    """A JSON body for the log, with the length and the hash of each file in place of it.
+
+    Args:
+        body: The body.
+        field: The name of the fields that hold a file as text, wherever they are.
+        decoded: Returns the bytes of such a text.
+    """
+    if isinstance(body, list):
+        return [without_files(item, field, decoded) for item in body]
+    if not isinstance(body, dict):
+        return body
+    return {
+        name: describe_bytes(decoded(below))
+        if name == field and isinstance(below, str)
+        else without_files(below, field, decoded)
+        for name, below in body.items()
+    }
 
 
 def hide_key_in_query(request: Request) -> None:

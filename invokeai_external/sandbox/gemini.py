@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .call_log import Outcome, describe_bytes, hide_key_in_query
+from .call_log import Outcome, hide_key_in_query, without_files
 from .codec import MIME_TYPES, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import gemini_error
@@ -84,7 +84,7 @@ async def _response_body(request: Request, version: str, model: str) -> tuple[di
         body, broken = json.loads(raw), ""
     except ValueError as error:
         body, broken = None, str(error)
-    state.calls.record(request, json=_without_images(body))
+    state.calls.record(request, json=without_files(body, "data", lambda encoded: decode_base64(encoded) or b""))
     _check_version(request, version)
     _check_key(request, query_key)
     fault = state.faults.take("gemini")
@@ -369,17 +369,3 @@ def _check_key(request: Request, query_key: bool) -> None:
                 {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": message},
             ],
         )
-
-
-def _without_images(value: object) -> object:
-    """A JSON body for the log, with the length and the hash of each image in place of its data."""
-    if isinstance(value, list):
-        return [_without_images(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: describe_bytes(decode_base64(below) or b"")
-        if name == "data" and isinstance(below, str)
-        else _without_images(below)
-        for name, below in value.items()
-    }

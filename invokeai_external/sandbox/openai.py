@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..providers.schema import ModelConfig
 from ..sizing import Size
-from .call_log import Outcome, describe_bytes
+from .call_log import Outcome, without_files
 from .codec import decode, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import openai_error, request_id
@@ -67,7 +67,7 @@ async def edit(request: Request) -> Response:
     content_type = _content_type(request)
     if content_type == "application/json":
         body = _json_or_none(await request.body())
-        state.calls.record(request, json=_without_images(body))
+        state.calls.record(request, json=without_files(body, "image_url", str.encode))
         _check_key(request)
         fault = _next_fault(request)
         if body is None:
@@ -367,20 +367,6 @@ def _unsupported_content_type(content_type: str, expected: str) -> Exception:
         f"specified the header 'Content-Type: {content_type}'. Please try again with a supported content type.",
         code="unsupported_content_type",
     )
-
-
-def _without_images(value: object) -> object:
-    """A JSON body for the log, with the length and the hash of each data URL in place of it."""
-    if isinstance(value, list):
-        return [_without_images(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: describe_bytes(below.encode())
-        if name == "image_url" and isinstance(below, str)
-        else _without_images(below)
-        for name, below in value.items()
-    }
 
 
 def _broken_json() -> Exception:

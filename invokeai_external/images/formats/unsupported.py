@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ..errors import ImageError
 
-__all__ = ["unsupported_format"]
+__all__ = ["HEIF_BRANDS", "unsupported_format"]
 
-_HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 """The brands of a file of the High Efficiency Image File Format (ISO 23008-12, annex B)."""
 
 
 def unsupported_format(data: bytes) -> ImageError | None:
     """The error for a file that is HEIC, SVG or PDF, with what to do; None for any other."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
         return _error("a HEIC photo", "Save it as JPEG or PNG.")
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"<") and b"<svg" in start:
