@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 import h11
 import httpx
@@ -272,7 +273,7 @@ async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        (chunked(*(bytes([byte]) for byte in WHOLE.ljust(20_000))), chunk(b"")),
+        (chunked(*[b" "] * 6_000, WHOLE), chunk(b"")),
         (b"HTTP/1.1 102 Processing\r\n\r\n" * 3000, answer(WHOLE)),
     ],
 )
@@ -754,3 +755,27 @@ async def test_nothing_was_sent_before_tls_is_complete() -> None:
         with pytest.raises(TimedOutError) as caught:
             await sent(server, total_timeout_s=0.4)
     assert (caught.value.may_be_billed, caught.value.never_sent, server.requests) == (False, True, [])
+
+
+@pytest.mark.parametrize("proxy", [None, "socks5"])
+async def test_a_connection_is_closed_if_it_is_never_ready(proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_to_end(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            async for _ in stream:
+                pass
+        is_closed.set()
+
+    is_closed = anyio.Event()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    address = f"127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+    if proxy:
+        pytest.importorskip("socksio")
+        monkeypatch.setenv("HTTPS_PROXY", f"{proxy}://{address}")
+    transport = Transport(timeout_s=10, total_timeout_s=0.3, max_response_bytes=1_000_000)
+    async with listener, transport, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, read_to_end)
+        with pytest.raises(TimedOutError):
+            await transport.send(HttpRequest(url=f"https://{'provider.invalid' if proxy else address}", json={}), {})
+        with anyio.fail_after(5):
+            await is_closed.wait()
+        tasks.cancel_scope.cancel()

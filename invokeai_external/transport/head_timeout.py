@@ -38,8 +38,12 @@ async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Reque
     try:
         with watch.scope, as_failures_of_httpx():
             return await client.send(request, stream=True, auth=None, follow_redirects=False)
+    except BaseException:
+        await watch.close_opened()
+        raise
     finally:
         _WATCH.reset(token)
+    await watch.close_opened()
     if watch.has_too_many_lines:
         raise unreadable(f"has more than {_MOST_LINES:,} headers")
     host, timeout_s = fit_to_show(request.url.host), watch.timeout_s
@@ -68,6 +72,7 @@ class HeadWatch:
         never_sent: True while the connection is being made: nothing of the request was sent yet.
         scope: Is cancelled when the time is up, and when the head is too long.
         has_too_many_lines: True if the head is too long.
+        opened: The connections that were opened for the request.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -77,6 +82,7 @@ class HeadWatch:
         self._is_waiting = False
         self._lines = 0
         self.has_too_many_lines = False
+        self.opened: list[_Reporting] = []
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore calls this at each step of a request; a proxy's response to CONNECT has a head too."""
@@ -93,6 +99,15 @@ class HeadWatch:
     def chunk_bytes(self) -> int:
         """The most bytes to read at once."""
         return _HEAD_CHUNK_BYTES if self._is_waiting else CHUNK_BYTES
+
+    async def close_opened(self) -> None:
+        """Close what was opened for a request that has no response.
+
+        httpcore leaves a connection open if it is cancelled during the handshake of TLS or SOCKS.
+        """
+        with anyio.CancelScope(shield=True):
+            for connection in self.opened:
+                await connection.aclose()
 
     def bytes_arrived(self, data: bytes) -> None:
         if not self._is_waiting:
@@ -119,7 +134,10 @@ class _Reporting:
         return getattr(self._inner, name)
 
     async def connect_tcp(self, *args: Any, **kwargs: Any) -> _Reporting:
-        return _Reporting(await self._inner.connect_tcp(*args, **kwargs))
+        connection = _Reporting(await self._inner.connect_tcp(*args, **kwargs))
+        if (watch := _WATCH.get()) is not None:
+            watch.opened.append(connection)
+        return connection
 
     async def start_tls(self, *args: Any, **kwargs: Any) -> _Reporting:
         return _Reporting(await self._inner.start_tls(*args, **kwargs))

@@ -9,10 +9,11 @@ import sys
 
 
 def _is_local(host: object) -> bool:
-    if host in (None, "", "localhost", b"localhost"):
+    name = host.decode("latin-1") if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
         return True
     try:
-        return ipaddress.ip_address(str(host)).is_loopback
+        return ipaddress.ip_address(str(name)).is_loopback
     except ValueError:
         return False
 
