@@ -132,6 +132,15 @@ def test_a_pipe_in_place_of_certificates_is_an_error(
     assert (error["code"], error["message"].startswith(f"{variable} ")) == ("settings", True)
 
 
+def test_certificates_that_are_not_installed_are_an_error(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "cacert.pem"))
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", "https://provider.invalid/v1")
+    error = run("keys", "test", "openai", "--json").json["error"]
+    assert (error["code"], "certifi" in error["message"]) == ("settings", True)
+
+
 @pytest.mark.parametrize("variable", SAID)
 @pytest.mark.parametrize("option", ["--dry-run", "--sandbox"])
 def test_a_run_that_sends_nothing_needs_neither_proxy_nor_certificates(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -700,6 +702,19 @@ async def test_a_given_client_that_made_no_connection_sent_nothing(error: Except
     with pytest.raises(NetworkError) as caught:
         await sent_with(failing(error, "head"))
     assert (caught.value.may_be_billed, caught.value.never_sent) == (False, True)
+
+
+async def test_a_connection_for_which_no_file_may_be_opened_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with Transport(timeout_s=10, max_response_bytes=1000) as transport:
+        # The event loop makes its sockets with this class.
+        monkeypatch.setattr(socket, "socket", refuse)
+        with pytest.raises(NetworkError) as caught:
+            await transport.send(HttpRequest(url="http://127.0.0.1:9/x"), {})
+    assert caught.value.never_sent
+    assert "files are open" in caught.value.message
 
 
 async def test_a_response_that_a_hook_has_consumed_is_lost() -> None:

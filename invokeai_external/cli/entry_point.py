@@ -1,25 +1,33 @@
-"""Runs the command line: its exit code, and how Ctrl-C and SIGTERM end it."""
+"""Runs the command line: its exit code, and how Ctrl-C, SIGTERM and SIGHUP end it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import typer
 
+from ..errors import InvalidRequestError
 from . import lazy
 from .app import app
 from .exit_codes import INTERRUPTED
 from .streams import guarded
 
 __all__ = ["main", "program"]
+
+_OPEN_FILES = 64
+"""How many files a run may have open at once: connections, images, modules. Every system allows more by default."""
+
+_LIKE_CTRL_C = ("SIGTERM", "SIGHUP")
+"""The signals that end a run as Ctrl-C does; the second, of a closed terminal, does not exist on Windows."""
 
 
 def program() -> NoReturn:
@@ -33,8 +41,9 @@ def program() -> NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code. What you can fix is reported without a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with guarded(), _sigterm_like_ctrl_c():
+    with guarded(), _signals_like_ctrl_c():
         try:
+            _check_open_files()
             code = app(arguments, standalone_mode=False, prog_name=app.info.name)
             sys.stdout.flush()
         except (typer.Abort, KeyboardInterrupt):
@@ -56,15 +65,29 @@ def _root_in(arguments: list[str]) -> Path | None:
     return None
 
 
+def _check_open_files() -> None:
+    """Raise InvalidRequestError if too few files can be opened: an image would be paid for and could not be saved."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _OPEN_FILES:
+            opened += os.pipe()
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise InvalidRequestError(
+            f"This program needs up to {_OPEN_FILES} open files; the system allows only {len(opened)} more.",
+            remedy="Raise the limit (ulimit -n 256), or close other programs.",
+        ) from None
+    finally:
+        for handle in opened:
+            os.close(handle)
+
+
 @contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """While the block runs, SIGTERM does what Ctrl-C does, unless somebody has set another handler."""
-    is_ours = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    if not is_ours:
-        yield
-        return
+def _signals_like_ctrl_c() -> Iterator[None]:
+    """While the block runs, SIGTERM and SIGHUP do what Ctrl-C does, unless somebody has set another handler."""
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in _LIKE_CTRL_C if hasattr(signal, name)] if is_main else []
 
     def stop(_: int, frame: FrameType | None) -> None:
         # While an event loop runs, the handler of SIGINT cancels its main task.
@@ -73,11 +96,13 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
             raise KeyboardInterrupt
         on_ctrl_c(signal.SIGINT, frame)
 
-    signal.signal(signal.SIGTERM, stop)
-    try:
+    with ExitStack() as stack:
+        for number in numbers:
+            # With nohup, SIGHUP is ignored.
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, stop)
+                stack.callback(signal.signal, number, signal.SIG_DFL)
         yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _exit_at_once(code: int) -> NoReturn:

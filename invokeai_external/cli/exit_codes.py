@@ -11,4 +11,4 @@ WRONG_USAGE = 2
 """The command line, the settings or the request must change."""
 
 INTERRUPTED = 130
-"""Ctrl-C or SIGTERM stopped it; the number is what shells use."""
+"""Ctrl-C, SIGTERM or SIGHUP stopped it; the number is what shells use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import itertools
 import re
 import tempfile
@@ -83,6 +84,7 @@ class ImageFolder:
             return _saved(image, placed, self._folder)
         except OSError as error:
             why = f"{self._folder} could not be written ({error.strerror})"
+            what_to_do = _what_to_do(error)
         spare: Path | str = "the system's temporary folder"
         try:
             # On a full disk, even this can fail.
@@ -91,10 +93,17 @@ class ImageFolder:
         except OSError as error:
             raise NotSavedError(
                 f"An image arrived and is lost: {why}, and neither could {spare} ({error.strerror}).",
-                remedy="Free some disk space before you try again.",
+                remedy=f"{what_to_do} before you try again.",
             ) from None
         elsewhere = Notice("saved_elsewhere", f"{why}: an image was saved as {saved.path} instead.")
         return replace(saved, notices=(*saved.notices, elsewhere))
+
+
+def _what_to_do(error: OSError) -> str:
+    """What to do about an image that could not be written, as the start of a sentence."""
+    if error.errno == errno.EFBIG:
+        return "Allow larger files (ulimit -f)"
+    return "Free some disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder with --out"
 
 
 def _saved(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -134,6 +135,8 @@ def _reason(error: httpx.HTTPError) -> str:
         return "timed out"
     if isinstance(error, httpx.ProxyError):
         return "the proxy refused it"
+    if _lacks_files(error):
+        return "too many files are open"
     text = str(error).lower()
     if "certificate" in text:
         return "its certificate is not trusted"
@@ -144,3 +147,10 @@ def _reason(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ConnectError):
         return "connection refused"
     return "closed before the response was complete"
+
+
+def _lacks_files(error: BaseException | None) -> bool:
+    """True if the system lets this process, or all of them together, open no more files, such as connections."""
+    while error and not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        error = error.__cause__ or error.__context__
+    return error is not None

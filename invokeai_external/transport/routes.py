@@ -77,7 +77,10 @@ class Routes(httpx.AsyncBaseTransport):
             # Only a file that is written to has its name in the error.
             variable = "SSLKEYLOGFILE" if error.filename else variable
             if variable is None:
-                raise
+                raise SettingsError(
+                    f"The certificates of the package certifi cannot be used: {error.strerror}.",
+                    remedy="Install certifi again, or let SSL_CERT_FILE name a file with certificates.",
+                ) from None
             is_read = isinstance(error, ssl.SSLError)
             raise _unusable(
                 variable, "contains no certificate" if is_read else f"cannot be used: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM."""
+"""Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("stopped_by", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     ("fault", "in_flight"),
     [
@@ -29,14 +30,14 @@ pytestmark = pytest.mark.slow
     ids=["in flight", "in a wait"],
 )
 def test_an_interrupted_run_stops_and_keeps_what_has_arrived(
-    fault: dict[str, Any], in_flight: bool, stopped_by: signal.Signals, out: Path, sandbox_url: str
+    fault: dict[str, Any], in_flight: bool, stopped_by: str, out: Path, sandbox_url: str
 ) -> None:
     httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", **fault}).raise_for_status()
     process = program("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 2, "--json")
     deadline = time.monotonic() + 30
-    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+    while not list(out.glob("[!.]*")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(stopped_by)
+    process.send_signal(signal.Signals[stopped_by])
     result = finished(process, timeout=10)
     assert result.code == 130
     assert result.stderr == ""
@@ -68,3 +69,16 @@ program()
     assert process.stderr.readline() == "busy\n"
     process.send_signal(signal.SIGINT)
     assert finished(process).code == 130
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_with_nohup_a_run_outlives_its_terminal(out: Path, sandbox_url: str) -> None:
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "slow", "seconds": 2})
+    ignore = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    process = program("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 2, preexec_fn=ignore)
+    deadline = time.monotonic() + 30
+    while not list(out.glob("[!.]*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    assert finished(process).code == 0
+    assert len(list(out.iterdir())) == 2

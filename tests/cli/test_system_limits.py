@@ -1,0 +1,42 @@
+"""Limits of the system: how many files may be open, and how large a file may be."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ..support.programs import OPENAI, finished, program
+
+resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("most", [5, 7, 16])
+@pytest.mark.parametrize("command", ["generate", "models"])
+def test_with_too_few_open_files_nothing_is_sent(command: str, most: int, out: Path) -> None:
+    arguments = ("generate", "a fox", "--model", OPENAI, "--out", out) if command == "generate" else (command,)
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
+    result = finished(program(*arguments, "--json", preexec_fn=limit))
+    assert result.code == 2
+    assert result.stderr == ""
+    assert result.json["error"]["code"] == "invalid_request"
+    assert "open files" in result.json["error"]["message"]
+    assert not out.exists()
+
+
+def test_a_limit_of_the_size_of_files_is_not_taken_for_a_full_disk(out: Path) -> None:
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
+    result = finished(
+        program("generate", "a fox", "--model", OPENAI, "--out", out, "--sandbox", "--json", preexec_fn=limit)
+    )
+    assert result.code == 1
+    error = result.json["error"]
+    assert error["code"] == "not_saved"
+    assert os.strerror(errno.EFBIG) in error["message"]
+    assert "ulimit -f" in error["hint"]
+    assert list(out.iterdir()) == []
