@@ -12,6 +12,7 @@ The fields are those of OpenAI's and Google's ``error`` object; in every dialect
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -20,9 +21,9 @@ from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
 from ..transport.sse import EventReader, is_stream
 from ..untrusted_number import whole_number
-from .fields import document_of
+from .fields import document_of, mapping, text_of
 
-__all__ = ["error_fields", "error_in", "error_object", "status_in"]
+__all__ = ["error_codes", "error_fields", "error_in", "error_object", "status_in"]
 
 _DEEPEST = 5
 
@@ -31,6 +32,20 @@ _MOST_ENTRIES = 3
 
 _TEXTS = ("message", "msg", "error_description", "error_message", "errorMessage", "Message", "description", "title")
 """The fields that say what is wrong, in order of preference."""
+
+_STATUSES = {
+    "rate_limit_exceeded": 429,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503,
+    "INTERNAL": 500,
+    "DEADLINE_EXCEEDED": 504,
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+}
+"""The HTTP statuses that OpenAI's and Google's codes stand for."""
 
 _NOT_TEXT = (b"{", b"[", b"<", b'"')
 """What JSON and HTML begin with."""
@@ -68,8 +83,22 @@ def error_object(response: HttpResponse) -> object:
 
 def status_in(fields: Mapping[str, Any]) -> int | None:
     """The HTTP status that an error would have had in a response for itself; None if it does not say."""
-    found = (whole_number(fields.get(name), 400, 599) for name in ("code", "status", "statusCode", "status_code"))
+    found = (_status(fields.get(name)) for name in ("code", "status", "statusCode", "status_code"))
     return next(filter(None, found), None)
+
+
+def _status(value: object) -> int | None:
+    if isinstance(value, str):
+        # LiteLLM writes numbers as text.
+        value = int(value) if re.fullmatch("[45][0-9][0-9]", value) else _STATUSES.get(value)
+    return whole_number(value, 400, 599)
+
+
+def error_codes(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The codes of an error: its own, its type, since some servers send the code as the type, and the inner one."""
+    inner = mapping(fields.get("innererror") or fields.get("inner_error"))
+    codes = (text_of(code) for code in (fields.get("code"), fields.get("type"), inner.get("code")))
+    return tuple(code for code in codes if code)
 
 
 def _read(value: object, depth: int = 0) -> dict[str, Any]:

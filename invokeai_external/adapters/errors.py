@@ -24,6 +24,7 @@ from .error_dialects import error_fields, error_object
 from .fields import document_of
 
 __all__ = [
+    "CONTENT_BLOCKED",
     "GATEWAY_NO_CREDIT",
     "GATEWAY_REMEDY",
     "change_the_request",
@@ -50,6 +51,14 @@ _MAY_BE_BILLED = "It may have been billed: check your usage before you try again
 _NO_REASON = (
     "It gave no reason. Check the base URL; if it is right, try again without options, or with a shorter prompt."
 )
+
+CONTENT_BLOCKED = frozenset(
+    {
+        *("moderation_blocked", "content_policy_violation"),
+        *("contentFilter", "content_filter", "ResponsibleAIPolicyViolation"),
+    }
+)
+"""The codes of a refusal because of the content of the prompt or the image; the last three are Azure's."""
 
 GATEWAY_NO_CREDIT = "insufficient_user_quota"
 """The code of some gateways (new-api, one-api) for an account with them that has no credit; sent with HTTP 403."""

@@ -30,8 +30,9 @@ from ..transport.retry_policy import retry_after_from_headers, retry_after_from_
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
-from .error_dialects import error_fields, error_in, status_in
+from .error_dialects import error_codes, error_fields, error_in, status_in
 from .errors import (
+    CONTENT_BLOCKED,
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
     change_the_request,
@@ -243,11 +244,11 @@ class GeminiAdapter:
         return self._error_of(error_fields(response), response, call)
 
     def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
-        """The error in an event, or in a response that calls itself a success; None if it does not say its status."""
+        """The error in an event, or in a response that calls itself a success; None if it is not a known one."""
         status = status_in(fields)
-        if status is None:
+        if status is None and CONTENT_BLOCKED.isdisjoint(error_codes(fields)):
             return None
-        return self._error_of(fields, replace(head, status=status), call).replace(status=head.status)
+        return self._error_of(fields, replace(head, status=status or head.status), call).replace(status=head.status)
 
     def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
         details = mappings(fields.get("details"))
@@ -255,7 +256,12 @@ class GeminiAdapter:
         if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
             remedy = key_remedy(self.provider)
             return error_from(AuthenticationError, f"{self.provider.name} refused the key.", remedy, response, call)
-        at_gateway = GATEWAY_NO_CREDIT in (fields.get("code"), fields.get("type"))
+        codes = error_codes(fields)
+        if not CONTENT_BLOCKED.isdisjoint(codes):
+            # A gateway's, since Google says so in other fields.
+            what = f"{self.provider.name} blocked the request because of its content{quoting(fit_to_show(message))}"
+            return error_from(ContentBlockedError, what, change_the_request(None), response, call)
+        at_gateway = GATEWAY_NO_CREDIT in codes
         if at_gateway or response.status == 402 or lacks_credit(response.status, message):
             return self._no_credit(message, response, call, at_gateway=at_gateway)
         if response.status == 403:

@@ -24,8 +24,9 @@ from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .base64_text import encode_base64
-from .error_dialects import error_fields, error_in, status_in
+from .error_dialects import error_codes, error_fields, error_in, status_in
 from .errors import (
+    CONTENT_BLOCKED,
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
     change_the_request,
@@ -45,14 +46,6 @@ __all__ = ["OpenAIImagesAdapter"]
 
 _LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
 _VERIFY_URL = "https://platform.openai.com/settings/organization/general"
-
-_BLOCKED = frozenset(
-    {
-        *("moderation_blocked", "content_policy_violation"),
-        *("contentFilter", "content_filter", "ResponsibleAIPolicyViolation"),
-    }
-)
-"""The codes of a refusal because of the content of the prompt or the image; the last three are Azure's."""
 
 _NO_CREDIT = {
     "insufficient_quota": "Add credit to the account at {billing}",
@@ -174,7 +167,7 @@ class OpenAIImagesAdapter:
 
     def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
         """The error in an event, or in a response that calls itself a success; None if it is not a known one."""
-        status = 429 if fields.get("code") == "rate_limit_exceeded" else status_in(fields)
+        status = status_in(fields)
         known = self._known_error(fields, status or head.status, head, call)
         if known or status is None:
             return known
@@ -190,13 +183,11 @@ class OpenAIImagesAdapter:
         message = text_of(fields.get("message")) or ""
         line = fit_to_show(message)
         quoted = quoting(line)
-        # Some servers send the code as the type.
-        inner = mapping(fields.get("innererror") or fields.get("inner_error"))
-        codes = [text_of(code) or "" for code in (fields.get("code"), fields.get("type"), inner.get("code"))]
+        codes = error_codes(fields)
         no_credit = next((code for code in codes if code in _NO_CREDIT), None)
         kind: type[ProviderError]
         remedy: Remedy
-        if not _BLOCKED.isdisjoint(codes):
+        if not CONTENT_BLOCKED.isdisjoint(codes):
             stage = mapping(fields.get("moderation_details")).get("moderation_stage")
             blocked = "finished image" if stage == "output" else "request"
             kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{quoted}"

@@ -132,10 +132,11 @@ def test_a_wait_is_found_in_every_dialect(adapter: Adapter, call: Call, body: ob
 # Azure and moderation.
 
 
+@BOTH
 @pytest.mark.parametrize("code", ["content_policy_violation", "contentFilter", "content_filter", "moderation_blocked"])
 @pytest.mark.parametrize("field", ["code", "type"])
-def test_a_blocked_prompt_is_named_by_many_codes(code: str, field: str) -> None:
-    error = failure(OPENAI, OPENAI_CALL, {"error": {field: code, "message": "Blocked"}})
+def test_a_blocked_prompt_is_named_by_many_codes(adapter: Adapter, call: Call, code: str, field: str) -> None:
+    error = failure(adapter, call, {"error": {field: code, "message": "Blocked"}})
     assert type(error) is ContentBlockedError
 
 
@@ -174,6 +175,8 @@ def test_the_stage_of_moderation_says_whether_another_try_may_work(details: obje
         (OPENAI, {"error": {"code": "rate_limit_exceeded", "message": "Slowly"}}, RateLimitedError),
         (OPENAI, {"error": {"code": "insufficient_quota", "message": "No"}}, QuotaError),
         (OPENAI, {"error": {"code": 503, "message": "Busy"}}, UnavailableError),
+        (OPENAI, {"error": {"code": "503", "message": "Busy"}}, UnavailableError),
+        (OPENAI, {"error": {"code": "7", "message": "Odd"}}, InvalidResponseError),
         (OPENAI, {"statusCode": 429, "message": "Slowly"}, RateLimitedError),
         (OPENAI, {"error": {"code": "content_filter"}, "data": []}, ContentBlockedError),
         (OPENAI, {"error": {"message": "Something"}}, InvalidResponseError),
@@ -181,6 +184,11 @@ def test_the_stage_of_moderation_says_whether_another_try_may_work(details: obje
         (GEMINI, {"error": {"code": 503, "message": "Busy"}}, UnavailableError),
         (GEMINI, {"error": {"code": 400, "message": "Bad"}}, RejectedRequestError),
         (GEMINI, {"error": {"message": "Something"}}, InvalidResponseError),
+        # Of a gateway that writes its errors as OpenAI does.
+        (GEMINI, {"error": {"code": "moderation_blocked", "message": "No"}}, ContentBlockedError),
+        (GEMINI, {"error": {"code": "rate_limit_exceeded", "message": "Slowly"}}, RateLimitedError),
+        (GEMINI, {"error": {"code": "429", "message": "Slowly"}}, RateLimitedError),
+        (GEMINI, {"error": {"status": "UNAVAILABLE", "message": "Busy"}}, UnavailableError),
     ],
 )
 def test_a_successful_response_with_an_error_is_that_error(
