@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -19,10 +20,12 @@ from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inspect import ImageInfo
 from invokeai_external.images.metadata_files import embed, read
 from invokeai_external.images.text_chunks import embed_text
+from invokeai_external.invoke.gallery.result_cache import Destination
+from invokeai_external.metadata_keys import image_notices_first, with_notice
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, plan
 from invokeai_external.providers import catalog
 from invokeai_external.request import GenerationRequest, InputImage
-from invokeai_external.result import Notice, Usage
+from invokeai_external.result import GeneratedImage, GenerationResult, Notice, Usage
 from invokeai_external.service.image_metadata import describe, model_identity
 from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.version import VERSION
@@ -121,6 +124,43 @@ def test_everything_that_was_sent_and_received_is_recorded() -> None:
             "notices": [{"code": "option_dropped", "message": "It does not support seeds; 7 was not sent."}],
         },
     }
+
+
+def test_what_concerns_an_image_comes_first() -> None:
+    """Invoke's page has no other place to show it, and viewers begin at the top."""
+    found = described(call("gemini-3-pro-image", seed=7), notices=(Notice("option_dropped", "Not sent."),))
+    bare = described(call("gemini-3-pro-image", seed=7))
+    assert "notices" not in bare["external"]
+    late = Notice("incomplete", "1 of 3 failed.")
+    in_gallery = Destination("user", panel={"app_version": "6"}, recalled={"seed": 8})
+    for one, codes in (
+        (found, ["option_dropped"]),
+        (with_notice(found, late), ["incomplete", "option_dropped"]),
+        (with_notice(bare, late), ["incomplete"]),
+        (in_gallery.metadata(with_notice(bare, late)), ["incomplete"]),
+    ):
+        assert next(iter(one)) == "external"
+        assert next(iter(one["external"])) == "notices"
+        assert [notice["code"] for notice in one["external"]["notices"]] == codes
+
+
+def test_the_notices_of_a_result_begin_with_those_of_its_images() -> None:
+    ours, late = Notice("plain_http", "The connection is not encrypted."), Notice("size_received", "Another size.")
+    made = GeneratedImage(
+        data=b"", mime_type="image/png", size=Size(1, 1), metadata={"external": {"notices": [asdict(late)]}}
+    )
+    result = GenerationResult(
+        provider="openai",
+        model="gpt-image-2",
+        images=(made,),
+        notices=(ours, late),
+        usage=None,
+        cost_usd=None,
+        request_ids=(),
+        errors=(),
+        elapsed_s=1,
+    )
+    assert image_notices_first(result) == [late, ours]
 
 
 def test_a_composited_edit_has_the_size_of_its_original_and_says_so() -> None:

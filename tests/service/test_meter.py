@@ -18,14 +18,16 @@ import pytest
 from PIL import Image
 
 from invokeai_external.planning.plan import Plan, plan
+from invokeai_external.pricing.estimate import listed_prices
 from invokeai_external.pricing.tokens import qualities_of
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
 from invokeai_external.request import GenerationRequest, InputImage
-from invokeai_external.sandbox import create_app
+from invokeai_external.sandbox import create_app, gemini_tokens, openai_tokens
+from invokeai_external.sandbox.meter import Tokens, cost_usd
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import load_settings
-from invokeai_external.sizing import FixedSizing, FlexibleSizing, Size
+from invokeai_external.sizing import FixedSizing, FlexibleSizing, Size, SizeChoice
 
 from ..support.servers import SandboxServer
 
@@ -142,6 +144,34 @@ async def test_a_prompt_at_every_size_and_quality(till: Till, model: ModelConfig
     for name in (*getattr(model.sizing, "image_sizes", ()), None):
         found, bill = await till.bill(model, image_size=name)
         assert_within(found, bill, model)
+
+
+def metered_usd(model: ModelConfig, size: SizeChoice, quality: str | None) -> float:
+    """What the meter counts for one image, with the most text that is billed with it."""
+    if model.provider == "gemini":
+        tokens = gemini_tokens.output_image_tokens(model.id, size.image_size)
+    else:
+        assert size.size is not None
+        tokens = openai_tokens.output_image_tokens(model.id, quality or "", size.size)
+    usd = cost_usd(model.id, Tokens(image_out=tokens, text_out=model.text_tokens))
+    assert usd is not None
+    return usd
+
+
+@PRICED
+def test_every_offered_size_and_quality(model: ModelConfig) -> None:
+    """Without a request, since drawing them all takes minutes."""
+    listed = listed_prices(model)
+    assert len(listed) >= 9
+    for entry in listed:
+        metered, price = metered_usd(model, entry.size, entry.quality), entry.price
+        assert price.usd is not None
+        assert price.at_most_usd is not None
+        if price.basis in ("exact", "table"):
+            assert price.usd == price.at_most_usd == pytest.approx(metered, abs=NANO)
+        else:
+            assert price.usd == pytest.approx(metered, rel=0.03)
+            assert metered <= price.at_most_usd + NANO
 
 
 @pytest.mark.parametrize(
