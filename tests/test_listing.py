@@ -21,7 +21,7 @@ KEY = "sk-test-listing"
 
 
 def compared(*listed: str, day: datetime.date = AFTER, provider: str = "openai") -> ListingCheck:
-    return compare_listing(set(listed), Registry(today=lambda: day).models(provider))
+    return compare_listing(set(listed), Registry(today=lambda: day).models(provider), day)
 
 
 def test_known_models_are_sorted_by_what_the_catalogue_expects() -> None:
@@ -34,6 +34,16 @@ def test_known_models_are_sorted_by_what_the_catalogue_expects() -> None:
     )
     assert compared("gpt-image-1.5", day=LAST).still_listed == ()
     assert compared("gpt-image-1.5", day=AFTER).still_listed == ("gpt-image-1.5",)
+
+
+def test_a_model_is_gone_only_after_its_last_day() -> None:
+    for day, is_gone in ((LAST, False), (AFTER, True)):
+        check = compared("gpt-image-2", day=day)
+        assert [("gpt-image-1.5" in names) for names in (check.gone, check.only_in_catalogue)] == [is_gone, not is_gone]
+    # Not confirmed: a preview since 2026-06-25, and one of 2027.
+    check = compared("gemini-nano-banana-2.1", provider="gemini")
+    assert "gemini-3-pro-image-preview" in check.gone
+    assert "gemini-2.5-flash-image" in check.only_in_catalogue
 
 
 def test_a_model_is_listed_under_its_alias_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class ListingCheck:
     Attributes:
         listed: The ids of the catalogue that the provider lists and that are available.
         new: The ids that look like image models and are not in the catalogue, snapshots of known models excepted.
-        gone: The ids that the catalogue knows to have ended, or to end, and that are not listed.
+        gone: The ids that are not listed and whose last day in the catalogue has passed, confirmed or not.
         only_in_catalogue: The other ids that are not listed. Lists may lag days behind, so this proves nothing.
         still_listed: The ids that the catalogue takes for retired and that are listed.
     """
@@ -41,15 +42,16 @@ class ListingCheck:
     still_listed: tuple[str, ...]
 
 
-def compare_listing(listed: Collection[str], models: Sequence[ModelConfig]) -> ListingCheck:
+def compare_listing(listed: Collection[str], models: Sequence[ModelConfig], day: datetime.date) -> ListingCheck:
     """Compare a list of ids with the known models of the same provider, which have their status of the day."""
     known = {name for model in models for name in (model.id, *model.aliases)}
     is_listed = {model.id: model.id in listed or any(name in listed for name in model.aliases) for model in models}
+    missing = [model for model in models if not is_listed[model.id]]
     return ListingCheck(
         listed=tuple(m.id for m in models if is_listed[m.id] and m.lifecycle.status != "retired"),
         new=tuple(sorted(name for name in listed if name not in known and _is_new(name, known))),
-        gone=tuple(m.id for m in models if not is_listed[m.id] and m.lifecycle.status != "active"),
-        only_in_catalogue=tuple(m.id for m in models if not is_listed[m.id] and m.lifecycle.status == "active"),
+        gone=tuple(m.id for m in missing if m.lifecycle.may_have_ended(day)),
+        only_in_catalogue=tuple(m.id for m in missing if not m.lifecycle.may_have_ended(day)),
         still_listed=tuple(m.id for m in models if is_listed[m.id] and m.lifecycle.status == "retired"),
     )
 

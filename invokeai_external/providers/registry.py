@@ -112,6 +112,11 @@ class Registry:
             )
         return catalog.page(provider_id).provider
 
+    @property
+    def today(self) -> datetime.date:
+        """The date for which the models have their status."""
+        return self._today()
+
     def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
         """The models of all providers or of one: newest first, the user's own last, each with its status of today."""
         today = self._today()

@@ -80,6 +80,12 @@ class Lifecycle(_Frozen):
         """True from 30 days before the last day on, confirmed or not; False for a model that has ended."""
         return self.status == "deprecated" and self.shutdown is not None and self.shutdown - day <= _SOON
 
+    def may_have_ended(self, day: datetime.date) -> bool:
+        """True after the last day, confirmed or not."""
+        return self.status == "retired" or (
+            self.status == "deprecated" and self.shutdown is not None and day > self.shutdown
+        )
+
     def status_on(self, day: datetime.date) -> Status:
         """The status on a day: retired after the last day, if that is confirmed.
 

@@ -240,7 +240,7 @@ class Service:
         """
         self._check_state()
         listed = await listed_models(self._access(provider_id), self._transport)
-        return compare_listing(listed, self.registry.models(provider_id))
+        return compare_listing(listed, self.registry.models(provider_id), self.registry.today)
 
     async def _outcome(
         self,
