@@ -40,13 +40,16 @@ def test_a_line_is_broken_between_words_and_not_in_a_command(text: str, width: i
     assert fitted(text, width, indent=2) == broken
 
 
-def shown(width: int, *arguments: str) -> list[str]:
+def words(text: str) -> set[str]:
+    return {word.strip(":,.'\"") for word in text.split()}
+
+
+def shown(width: int, command: list[str]) -> list[str]:
     """The lines that a command prints in a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    command = [sys.executable, "-m", "invokeai_external", *arguments]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True):
         os.close(theirs)
         printed = b""
@@ -76,10 +79,14 @@ def shown(width: int, *arguments: str) -> list[str]:
 def test_no_word_is_broken(width: int, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
     monkeypatch.chdir(tmp_path)
-    lines = shown(width, *command.format(out="out").split())
+    program = [sys.executable, "-m", "invokeai_external", *command.format(out="out").split()]
+    lines = shown(width, program)
     assert len(lines) > 1
     # A word may be longer than the terminal is wide; it has a separate line then.
     assert [
         line for line in lines if len(line) > width and len(line.split()) > 2 and "invokeai-external" not in line
     ] == []
     assert [line for line in lines if "…" in line] == []
+    if not command.startswith("demo"):  # It shows times.
+        whole = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert words("\n".join(lines)) <= words(whole.stdout + whole.stderr)
