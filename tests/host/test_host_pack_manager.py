@@ -59,6 +59,23 @@ Path(__file__).with_name("ours.json").write_text(json.dumps(ours))
 """The code of a separate pack that lists the functions of our plugin that Invoke would call."""
 
 
+_COUNTING = """
+import gc
+import threading
+import time
+from pathlib import Path
+
+def count():
+    while True:
+        Path(__file__).with_name("frozen.new").write_text(str(gc.get_freeze_count()))
+        Path(__file__).with_name("frozen.new").rename(Path(__file__).with_name("frozen"))
+        time.sleep(0.1)
+
+threading.Thread(target=count, daemon=True).start()
+"""
+"""The code of a separate pack that counts the objects that garbage collections ignore."""
+
+
 @pytest.fixture(scope="module")
 def stock(new_invoke: NewInvoke) -> Invoke:
     """An Invoke with keys and without our plugin; the tests here build on each other, from top to bottom."""
@@ -265,3 +282,28 @@ def test_it_starts_again_with_what_the_node_manager_installed(stock: Invoke, san
     wait_for(lambda: stock.starter_models("openai"))
     assert node_packs(stock) == {PACK}
     assert len(stock.run(workflow_graph(stock.model(MODEL)))) == 1
+
+
+def test_only_what_is_there_after_a_start_stays_out_of_garbage_collections(
+    stock: Invoke, sandbox: Sandbox, clone_source: Path
+) -> None:
+    counting, is_looking_ahead = stock.root / "nodes" / "counting", stock.root / "invokeai_external_queue.json"
+
+    def frozen() -> int:
+        # What was counted before may be out of date.
+        (counting / "frozen").unlink(missing_ok=True)
+        wait_for((counting / "frozen").exists)
+        return int((counting / "frozen").read_text(encoding="ascii"))
+
+    stock.stop()
+    counting.mkdir()
+    (counting / "__init__.py").write_text(_COUNTING, encoding="utf-8")
+    stock.start()
+    assert wait_for(lambda: frozen() > 100_000)
+    uninstall(stock)
+    assert frozen() == 0
+    is_looking_ahead.unlink(missing_ok=True)
+    install(stock, clone_source)
+    # Look-ahead starts last, so the plugin is complete.
+    assert wait_for(is_looking_ahead.exists)
+    assert frozen() == 0
