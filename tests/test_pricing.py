@@ -236,7 +236,7 @@ def test_the_range_of_prices_of_each_model() -> None:
         "gpt-image-2.5-sunburst": "0.003 0.712 exact",
         "gpt-image-2.5-flare": "0.003 0.712 exact",
         "gpt-image-2": "0.003 0.712 exact",
-        "gpt-image-1.5": "0.012 0.203 table",
+        "gpt-image-1.5": "0.012 0.203 bounded",
         "gpt-image-1-mini": "0.005 0.052 table",
         "gpt-image-1": "0.011 0.250 table",
     }

@@ -29,14 +29,14 @@ def estimate_object(plan: Plan) -> dict[str, Any]:
 def estimate_text(plan: Plan) -> str:
     """The estimate for people, in one sentence or two."""
     estimate = plan.estimate
-    images, total = estimate.part("images"), estimate.total
+    images, total = estimate.finished, estimate.total
     if images.at_most_usd is None:
         return "Estimated cost: unknown."
     is_fixed = images.usd == images.at_most_usd
     text = f"Estimated cost: {'' if is_fixed else 'at most '}${images.at_most_usd:.4f} for {_number(plan)}"
-    with_input = "an unknown amount" if total.at_most_usd is None else f"at most ${total.at_most_usd:.4f}"
+    in_total = "an unknown amount" if total.at_most_usd is None else f"at most ${total.at_most_usd:.4f}"
     day = f" (prices of {plan.model.prices_as_of})" if plan.model.prices_as_of else ""
-    return f"{text}, {with_input} with all that is sent{day}.{_cheapest(plan)}"
+    return f"{text}, {in_total} in total{day}.{_cheapest(plan)}"
 
 
 def _number(plan: Plan) -> str:

@@ -107,7 +107,7 @@ class Plan:
 
         None if it is unknown, or depends on what the model chooses; ``estimate`` then has the most that it can be.
         """
-        return self.estimate.part("images").usd
+        return self.estimate.finished.usd
 
     @property
     def estimate(self) -> Estimate:

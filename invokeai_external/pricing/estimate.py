@@ -75,7 +75,7 @@ def _share_of_tier(prices: Prices, tier: Tier) -> float | None:
 def image_price(
     model: ModelConfig, size: SizeChoice, quality: str | None = None, *, tier: Tier = "standard"
 ) -> ImagePrice:
-    """What one finished image costs, with the most text tokens that are billed with it, without what is sent.
+    """What one finished image costs with the text that is billed with it, without what is sent.
 
     Args:
         model: The model, with the prices of the day.
@@ -83,16 +83,23 @@ def image_price(
         quality: The quality that is sent; None or ``auto`` if the model chooses it, then up to its dearest quality.
         tier: The service tier.
     """
+    return _sum((_finished_image(model, size, quality, tier), *_text_beside(model, tier)))
+
+
+def _finished_image(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
     quality = None if quality in (None, "", "auto") else quality
     if model.image_prices:
         return _published(model, size, quality, tier)
     prices = prices_of_tier(model.prices, tier)
-    if prices is None:
-        return _UNKNOWN
-    price = _price(image_tokens(model, size, quality), prices.image_out)
+    return _price(image_tokens(model, size, quality), prices.image_out) if prices else _UNKNOWN
+
+
+def _text_beside(model: ModelConfig, tier: Tier) -> tuple[ImagePrice, ...]:
+    """The price of the text that is billed with an image, which has at most ``text_tokens``; empty for most models."""
     if not model.text_tokens:
-        return price
-    return _sum((price, _price(TokenCount(model.text_tokens, model.text_tokens, "exact"), prices.text_out)))
+        return ()
+    prices = prices_of_tier(model.prices, tier)
+    return (_price(TokenCount(model.text_tokens, model.text_tokens, "bounded"), prices.text_out if prices else None),)
 
 
 def _published(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
@@ -107,7 +114,7 @@ def _published(model: ModelConfig, size: SizeChoice, quality: str | None, tier: 
     return ImagePrice(at_most, at_most, "table") if len(keys) == 1 else ImagePrice(None, at_most, "bounded")
 
 
-PartName = Literal["images", "input_images", "prompt", "previews", "web_search"]
+PartName = Literal["images", "text", "input_images", "prompt", "previews", "web_search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,8 @@ class EstimatePart:
     """What a part of a call or of several costs.
 
     Attributes:
-        name: Which part: the finished images, the input images with the mask, the prompt, the previews, web searches.
+        name: Which part: the finished images, the text that is billed with them, the input images with the mask, the
+            prompt, the previews, web searches.
         price: Its price.
     """
 
@@ -142,6 +150,11 @@ class Estimate:
         return ImagePrice(
             total.usd, total.at_most_usd, weakest(*(part.price.basis for part in self.parts if part.name != "prompt"))
         )
+
+    @property
+    def finished(self) -> ImagePrice:
+        """The price of the finished images with the text that is billed with them."""
+        return _sum((self.part("images"), self.part("text")))
 
     def part(self, name: PartName) -> ImagePrice:
         """The price of a part; nothing if there is no such part."""
@@ -178,7 +191,8 @@ def estimate_call(
         tier: The service tier.
     """
     prices = prices_of_tier(model.prices, tier)
-    parts = [EstimatePart("images", image_price(model, size, quality, tier=tier).times(n))]
+    parts = [EstimatePart("images", _finished_image(model, size, quality, tier).times(n))]
+    parts += [EstimatePart("text", price.times(n)) for price in _text_beside(model, tier)]
     sent = [input_image_tokens(model, each, high_fidelity=high_fidelity) for each in input_sizes]
     if mask_size:
         mask = input_image_tokens(model, mask_size)
