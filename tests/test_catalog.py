@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, Lifecycle, ModelConfig, NumberOption
-from invokeai_external.sizing import FlexibleSizing, Size, SizeChoice, SizeRequest
+from invokeai_external.providers.sizings import FlexibleSizing
+from invokeai_external.sizing import Size, SizeChoice, SizeRequest
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 

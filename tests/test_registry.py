@@ -19,9 +19,10 @@ from invokeai_external.planning.plan import plan
 from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
 from invokeai_external.providers.schema import NumberOption
+from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing, PresetSizing
 from invokeai_external.request import GenerationRequest
 from invokeai_external.settings.settings import load_settings
-from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, PresetSizing, Size, SizeChoice
+from invokeai_external.sizing import AspectRatio, Size, SizeChoice
 
 
 def with_models(folder: Path, text: str) -> Registry:

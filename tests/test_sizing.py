@@ -15,15 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from invokeai_external.providers import catalog
 from invokeai_external.providers.schema import ModelConfig
-from invokeai_external.sizing import (
-    AspectRatio,
-    FlexibleSizing,
-    Size,
-    SizeChoice,
-    SizeRequest,
-    Sizing,
-    image_size_edge,
-)
+from invokeai_external.providers.sizings import FlexibleSizing, Sizing
+from invokeai_external.sizing import AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge
 
 MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
 SIZING: TypeAdapter[Sizing] = TypeAdapter(Sizing)

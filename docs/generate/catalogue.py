@@ -11,7 +11,8 @@ from invokeai_external.pricing.tokens import input_image_tokens, qualities_of
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option
-from invokeai_external.sizing import AspectRatio, FixedSizing, FlexibleSizing, Size, SizeRequest
+from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing
+from invokeai_external.sizing import AspectRatio, Size, SizeRequest
 
 from .markdown import table
 

@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -44,13 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
     with guarded(), _signals_like_ctrl_c():
         try:
             _check_open_files()
-            code = app(arguments, standalone_mode=False, prog_name=app.info.name)
+            code = _command()(arguments, standalone_mode=False, prog_name=app.info.name)
             sys.stdout.flush()
         except (typer.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except Exception as error:
             return lazy.report.failure(error, as_json="--json" in arguments, root=_root_in(arguments))
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """The commands with their options; a program that calls ``main`` often does not make them each time."""
+    return typer.main.get_command(app)
 
 
 def _root_in(arguments: list[str]) -> Path | None:

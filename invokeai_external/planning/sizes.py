@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from ..errors import InvalidRequestError
 from ..pricing.estimate import image_price
 from ..providers.schema import ModelConfig
+from ..providers.sizings import FlexibleSizing
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
-from ..sizing import FlexibleSizing, SizeChoice, SizeRequest
+from ..sizing import SizeChoice, SizeRequest
 from .input_images import natural_ratio
 
 __all__ = ["choose_size"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..providers.schema import ChoiceOption, ImageTokenRule, ModelConfig
-from ..sizing import FlexibleSizing, Size, SizeChoice
+from ..providers.sizings import FlexibleSizing
+from ..sizing import Size, SizeChoice
 
 __all__ = ["Basis", "TokenCount", "image_tokens", "input_image_tokens", "prompt_tokens", "qualities_of", "weakest"]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..sizing import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
+from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
 
 __all__ = [
     "MODEL_FIELDS",

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ..providers.schema import ChoiceOption, ModelConfig
-from ..sizing import AspectRatio, PresetSizing, Size, SizeRequest
+from ..providers.sizings import PresetSizing
+from ..sizing import AspectRatio, Size, SizeRequest
 from .codec import UnreadableImageError, decode
 from .errors import Refusal, gemini_error
 from .gemini_schema import read_names, snake_case

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from ..providers.schema import ModelConfig
-from ..sizing import FlexibleSizing, Size, SizeRequest
+from ..providers.sizings import FlexibleSizing
+from ..sizing import Size, SizeRequest
 from .errors import openai_error
 from .models import is_gpt_image
 from .openai_errors import unsupported_value

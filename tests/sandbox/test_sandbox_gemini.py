@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external.providers.catalog import page
-from invokeai_external.sizing import PresetSizing
+from invokeai_external.providers.sizings import PresetSizing
 
 BANANA = "gemini-nano-banana-2.1"
 LITE = "gemini-3.1-flash-lite-image"

@@ -22,12 +22,13 @@ from invokeai_external.pricing.estimate import listed_prices
 from invokeai_external.pricing.tokens import qualities_of
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
+from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.sandbox import create_app, gemini_tokens, openai_tokens
 from invokeai_external.sandbox.meter import Tokens, cost_usd
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import load_settings
-from invokeai_external.sizing import FixedSizing, FlexibleSizing, Size, SizeChoice
+from invokeai_external.sizing import Size, SizeChoice
 
 from ..support.servers import SandboxServer
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ...providers.schema import ModelConfig
-from ...sizing import DEFAULT_EDGE, AspectRatio, FlexibleSizing, Size, SizeChoice, SizeRequest
+from ...providers.sizings import FlexibleSizing
+from ...sizing import DEFAULT_EDGE, AspectRatio, Size, SizeChoice, SizeRequest
 
 __all__ = ["PanelSize", "panel_sizes"]
 
