@@ -612,14 +612,14 @@ class TestApps:
             for path in ("/sandbox/faults", "/sandbox/requests"):
                 assert client.get(path).status_code == 404
 
-    @pytest.mark.slow
-    def test_only_the_newest_files_with_urls_are_stored(self) -> None:
+    def test_only_the_newest_files_with_urls_are_stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("invokeai_external.sandbox.state._MAX_FILES", 4)
         with TestClient(create_app(), headers={"Authorization": "Bearer sk-test"}) as client:
-            client.post("/sandbox/faults", json={"provider": "openai", "fault": "url_result", "times": 7})
-            body = {**CALLS["openai"][1], "n": 10, "size": "816x816"}
-            responses = [client.post(CALLS["openai"][0], json=body).json()["data"] for _ in range(7)]
+            client.post("/sandbox/faults", json={"provider": "openai", "fault": "url_result", "times": 2})
+            body = {**CALLS["openai"][1], "n": 3, "size": "816x816"}
+            responses = [client.post(CALLS["openai"][0], json=body).json()["data"] for _ in range(2)]
             statuses = [client.get(item["url"]).status_code for response in responses for item in response]
-        assert statuses == [404] * 6 + [200] * 64
+        assert statuses == [404] * 2 + [200] * 4
 
     @pytest.mark.slow
     def test_no_client_library_is_loaded(self) -> None:
