@@ -234,6 +234,24 @@ def test_a_call_in_flight_has_some_seconds_to_arrive_when_the_plugin_is_removed(
         assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["red"]
 
 
+def test_nothing_starts_while_the_removal_of_the_plugin_waits(make_runtime: MakeRuntime, service: FakeService) -> None:
+    refused = []
+
+    def start_another(_: float) -> None:
+        with pytest.raises(ServiceStateError):
+            runtime.run(request_of("another"), NODE, DESTINATION)
+        refused.append(True)
+
+    runtime = make_runtime(sleep=start_another)
+    service.script = returning("red")
+    run = started(runtime, service)
+    assert run.ended.wait(10)
+    # Its node has not fetched the image yet.
+    runtime.close()
+    assert refused
+    assert len(service.sent) == 1
+
+
 def test_nothing_starts_after_the_plugin_was_removed(runtime: Runtime, service: FakeService) -> None:
     service.script = returning("red")
     follow(runtime, runtime.run(request_of(), NODE, DESTINATION))

@@ -294,7 +294,8 @@ class Runtime:
             self._sleep(self._waits.poll)
 
     def close(self) -> None:
-        """Wait for calls in flight as at a stop of Invoke, then end the event loop and everything in it."""
+        """Start no more runs, wait for calls in flight as at a stop of Invoke, then end the event loop."""
+        self._thread.refuse()
         self.stop_ends()
 
         def cancel_runs() -> None:

@@ -28,7 +28,7 @@ class _Made:
 
 
 class ServiceThread:
-    """Starts with the first run and ends with ``close``; nothing starts after that. May be used from any thread.
+    """Starts with the first run and ends with ``close``; nothing starts after ``refuse``. May be used from any thread.
 
     Args:
         make_service: Makes a service for settings; the second argument is true for the sandbox.
@@ -41,10 +41,10 @@ class ServiceThread:
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._services: list[_Made] = []
         self._uses: Counter[Service] = Counter()
-        self._is_closed = False
+        self._is_refusing = False
 
     def service(self, settings: Settings, *, is_sandbox: bool) -> Service:
-        """The service for these settings, to look things up; raises ServiceStateError after ``close``."""
+        """The service for these settings, to look things up; raises ServiceStateError after ``refuse``."""
         with self._lock:
             return self._made_for(settings, is_sandbox)[0]
 
@@ -63,7 +63,7 @@ class ServiceThread:
             await self._close_unused()
 
     def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
-        if self._is_closed:
+        if self._is_refusing:
             raise ServiceStateError("The plugin was removed.", remedy="Install it again, then run the item again.")
         if self._portal is None:
             self._context = start_blocking_portal()
@@ -84,6 +84,11 @@ class ServiceThread:
         for made in unused:
             await made.service.aclose()
 
+    def refuse(self) -> None:
+        """Start nothing more; what is running goes on."""
+        with self._lock:
+            self._is_refusing = True
+
     def close(self, cancel_runs: Callable[[], None]) -> None:
         """End the event loop and everything in it.
 
@@ -91,10 +96,10 @@ class ServiceThread:
             cancel_runs: Cancels all runs. It is called before the services are closed: with its client closed, a run
                 would see a failed connection and retry.
         """
+        self.refuse()
         with self._lock:
             context, portal, services = self._context, self._portal, self._services
             self._context, self._portal, self._services = None, None, []
-            self._is_closed = True
         if context is None or portal is None:
             return
         cancel_runs()

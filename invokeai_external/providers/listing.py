@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .schema import ModelConfig
 
-__all__ = ["ListingCheck", "compare_listing"]
+__all__ = ["ListingCheck", "compare_listing", "is_listed"]
 
 _MAKES_IMAGES = re.compile(r"image|banana|dall-e", re.IGNORECASE)
 """What the ids of both providers' image models have in common; Gemini's *imagen* models have another API."""
@@ -42,17 +42,22 @@ class ListingCheck:
     still_listed: tuple[str, ...]
 
 
+def is_listed(model: ModelConfig, listed: Collection[str]) -> bool:
+    """True if a list of ids has a model, under its id or an alias."""
+    return any(name in listed for name in (model.id, *model.aliases))
+
+
 def compare_listing(listed: Collection[str], models: Sequence[ModelConfig], day: datetime.date) -> ListingCheck:
     """Compare a list of ids with the known models of the same provider, which have their status of the day."""
     known = {name for model in models for name in (model.id, *model.aliases)}
-    is_listed = {model.id: model.id in listed or any(name in listed for name in model.aliases) for model in models}
-    missing = [model for model in models if not is_listed[model.id]]
+    found = [model for model in models if is_listed(model, listed)]
+    missing = [model for model in models if not is_listed(model, listed)]
     return ListingCheck(
-        listed=tuple(m.id for m in models if is_listed[m.id] and m.lifecycle.status != "retired"),
+        listed=tuple(m.id for m in found if m.lifecycle.status != "retired"),
         new=tuple(sorted(name for name in listed if name not in known and _is_new(name, known))),
         gone=tuple(m.id for m in missing if m.lifecycle.may_have_ended(day)),
         only_in_catalogue=tuple(m.id for m in missing if not m.lifecycle.may_have_ended(day)),
-        still_listed=tuple(m.id for m in models if is_listed[m.id] and m.lifecycle.status == "retired"),
+        still_listed=tuple(m.id for m in found if m.lifecycle.status == "retired"),
     )
 
 

@@ -22,7 +22,7 @@ from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
-from ..providers.listing import ListingCheck, compare_listing
+from ..providers.listing import ListingCheck, compare_listing, is_listed
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, Failed, GenerationResult, Notice, Progress, Received
@@ -230,8 +230,8 @@ class Service:
         known = self.registry.models(provider_id)
         return ConnectionCheck(
             access.provider.name,
-            listed=tuple(model.id for model in known if model.id in listed),
-            missing=tuple(m.id for m in known if m.id not in listed and m.lifecycle.status != "retired"),
+            listed=tuple(model.id for model in known if is_listed(model, listed)),
+            missing=tuple(m.id for m in known if not is_listed(m, listed) and m.lifecycle.status != "retired"),
         )
 
     async def check_models(self, provider_id: str) -> ListingCheck:

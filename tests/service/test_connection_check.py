@@ -102,6 +102,15 @@ async def test_it_names_models_that_are_not_listed(tmp_path: Path) -> None:
     assert retired.isdisjoint(check.missing)
 
 
+@respx.mock
+async def test_a_model_is_listed_under_its_alias_too(tmp_path: Path) -> None:
+    respx.get(path__regex="/models$").respond(json={"data": [{"id": "chatgpt-image-latest"}]})
+    async with Service(settings_of(tmp_path)) as service:
+        check = await service.check_connection("openai")
+    assert check.listed == ("gpt-image-1.5",)
+    assert "gpt-image-1.5" not in check.missing
+
+
 @pytest.mark.parametrize(
     "failure", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("cut"), TimeoutError()]
 )
