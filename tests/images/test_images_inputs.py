@@ -380,3 +380,12 @@ def test_the_warnings_of_pillow_are_dropped_while_it_reads_and_the_filters_are_a
         assert decoded(data).image.size == (2, 2)
     assert seen == []
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize(("mode", "mime_type"), [("RGB", "image/jpeg"), ("RGBA", "image/png")])
+def test_a_large_image_that_is_encoded_again_is_a_jpeg_unless_it_has_alpha(mode: str, mime_type: str) -> None:
+    """As PNG, it takes ten times the time, and often does not fit without being scaled down."""
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize((2100, 2000)).convert(mode).save(file, "TIFF")
+    prepared = prepare_input(file.getvalue(), max_bytes=10_000_000)
+    assert (prepared.mime_type, prepared.size, prepared.downscaled) == (mime_type, Size(2100, 2000), False)
