@@ -235,19 +235,19 @@ def test_a_call_in_flight_has_some_seconds_to_arrive_when_the_plugin_is_removed(
 
 
 def test_nothing_starts_while_the_removal_of_the_plugin_waits(make_runtime: MakeRuntime, service: FakeService) -> None:
-    refused = []
+    refused: list[bool] = []
 
     def start_another(_: float) -> None:
         with pytest.raises(ServiceStateError):
-            runtime.run(request_of("another"), NODE, DESTINATION)
+            closing.run(request_of("another"), NODE, DESTINATION)
         refused.append(True)
 
-    runtime = make_runtime(sleep=start_another)
+    closing = make_runtime(sleep=start_another)
     service.script = returning("red")
-    run = started(runtime, service)
+    run = started(closing, service)
     assert run.ended.wait(10)
     # Its node has not fetched the image yet.
-    runtime.close()
+    closing.close()
     assert refused
     assert len(service.sent) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-__all__ = ["decode_base64", "encode_base64"]
+__all__ = ["decode_base64"]
 
 
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
@@ -13,12 +13,6 @@ _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 _CHUNK = 1 << 20
 """How many characters are decoded in one step."""
-
-
-def encode_base64(data: bytes) -> str:
-    """Encode as base64 in the standard alphabet, unwrapped and padded. Other threads run between the steps."""
-    step = 3 << 16
-    return "".join(base64.b64encode(data[start : start + step]).decode("ascii") for start in range(0, len(data), step))
 
 
 def decode_base64(text: str) -> bytes:

@@ -25,11 +25,10 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
-from ..transport.messages import HttpRequest, HttpResponse
+from ..transport.messages import Base64, HttpRequest, HttpResponse
 from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
-from .base64_text import encode_base64
 from .error_dialects import error_codes, error_fields, error_in, status_in
 from .errors import (
     CONTENT_BLOCKED,
@@ -103,7 +102,7 @@ class GeminiAdapter:
         if call.mask:
             images.insert(1, call.mask)  # the mask sentence calls it the second image
         parts: list[dict[str, Any]] = [
-            {"inlineData": {"mimeType": image.mime_type, "data": encode_base64(image.data)}} for image in images
+            {"inlineData": {"mimeType": image.mime_type, "data": Base64(image.data)}} for image in images
         ]
         parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
         method = "streamGenerateContent?alt=sse" if call.previews else "generateContent"

@@ -19,11 +19,10 @@ from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Usage
-from ..transport.messages import FilePart, HttpRequest, HttpResponse
+from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
 from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
-from .base64_text import encode_base64
 from .error_dialects import error_codes, error_fields, error_in, status_in
 from .errors import (
     CONTENT_BLOCKED,
@@ -269,8 +268,8 @@ def _data_urls(call: Call) -> dict[str, Any]:
     return {"images": [_data_url(image) for image in call.images], **mask}
 
 
-def _data_url(image: CallImage) -> dict[str, str]:
-    return {"image_url": f"data:{image.mime_type};base64,{encode_base64(image.data)}"}
+def _data_url(image: CallImage) -> dict[str, Base64]:
+    return {"image_url": Base64(image.data, prefix=f"data:{image.mime_type};base64,")}
 
 
 def _file(name: str, stem: str, image: CallImage) -> FilePart:

@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -76,8 +75,6 @@ class Caller:
 
     def __init__(self, transport: Transport, attempts: Attempts, type_of: Callable[[bytes], str | None]) -> None:
         self._transport, self._attempts, self._type_of = transport, attempts, type_of
-        # More threads at work would hold up the event loop, which gets its turn after all of them.
-        self._builders = anyio.CapacityLimiter(1)
         self._without_streams: set[str] = set()
 
     def supports_streams(self, provider: str) -> bool:
@@ -119,12 +116,7 @@ class Caller:
             _StreamRefusedError: It was refused, and asked for previews, which may be why; nothing was billed.
         """
         adapter = access.adapter
-        if call.images:
-            # Base64 of many images takes a while; one call at a time, since they would only hold up each other.
-            build = partial(adapter.build, call, access.base_url)
-            request = await anyio.to_thread.run_sync(build, abandon_on_cancel=True, limiter=self._builders)
-        else:
-            request = adapter.build(call, access.base_url)
+        request = adapter.build(call, access.base_url)
         headers = adapter.auth_headers(access.api_key)
 
         def show(index: int, data: bytes, mime_type: str) -> None:

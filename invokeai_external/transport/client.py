@@ -29,7 +29,7 @@ from .events import EventHandler, read_events
 from .failures import lost, not_connected, not_connected_in_time, timed_out
 from .head_timeout import HEAD_TIMEOUT_S, HeadWatch, send_with_head_timeout
 from .messages import HttpRequest, HttpResponse
-from .request_body import InChunks, each, encode_json
+from .request_body import InChunks, JsonBody
 from .response_body import Allowance, body_chunks, check_values
 from .routes import Routes
 from .sse import is_stream as is_stream_of_events
@@ -97,7 +97,6 @@ class Transport:
         self._total_timeout_s = total_timeout_s
         self._head_timeout_s = head_timeout_s
         self._max_response_bytes = max_response_bytes
-        self._encoders = anyio.CapacityLimiter(1)
         self._timeout = httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
         self._owns_client = http_client is None
         self._client = http_client or _client(keepalive_s, asgi_app)
@@ -136,7 +135,7 @@ class Transport:
             SettingsError: The environment names a proxy or certificates that cannot be used; nothing was sent.
         """
         with _sendable_cookies():
-            built = await self._built(request, auth_headers)
+            built = self._built(request, auth_headers)
         reader, allowance = BodyReader(), self.allowance()
         begun: HttpResponse | None = None
         is_stream = False
@@ -223,8 +222,8 @@ class Transport:
         # The buffer becomes the body without being copied.
         return replace(head, body=body.getvalue(), is_cut_short=failure is not None) if head.is_success else head
 
-    async def _built(self, request: HttpRequest, auth_headers: Mapping[str, str]) -> httpx.Request:
-        """A request as httpx sends it; a large body is encoded in a thread, one at a time, and sent in chunks."""
+    def _built(self, request: HttpRequest, auth_headers: Mapping[str, str]) -> httpx.Request:
+        """A request as httpx sends it; a large body is sent in chunks."""
         headers = {**_HEADERS, **auth_headers}
         if request.json is None:
             files = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
@@ -239,12 +238,10 @@ class Transport:
             if request.files and isinstance(built.stream, httpx.AsyncByteStream):
                 built.stream = InChunks(built.stream)
             return built
-        encoded = await encode_json(request.json, self._encoders)
-        length = sum(map(len, encoded))
-        headers |= {"Content-Type": "application/json", "Content-Length": str(length)}
-        content = encoded[0] if len(encoded) == 1 else each(encoded)
+        body = JsonBody(request.json)
+        headers |= {"Content-Type": "application/json", "Content-Length": str(body.length)}
         return self._client.build_request(
-            request.method, request.url, headers=headers, content=content, timeout=self._timeout
+            request.method, request.url, headers=headers, content=body, timeout=self._timeout
         )
 
     async def _exchange(self, request: httpx.Request, read: _BodyReader) -> tuple[HttpResponse, ProviderError | None]:

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FilePart", "HttpRequest", "HttpResponse"]
+__all__ = ["Base64", "FilePart", "HttpRequest", "HttpResponse"]
 
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+
+
+_BASE64_STEP = 3 << 16
+"""In bytes; the base64 of each is in whole groups, without padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base64:
+    """A file in a JSON body, as base64 (in the standard alphabet, padded) after a prefix such as that of a data URL.
+
+    It is encoded while it is sent: the text of several large files would take more memory than the files. ``str``
+    returns it.
+    """
+
+    data: bytes = field(repr=False)
+    prefix: str = ""
+
+    def __len__(self) -> int:
+        """The number of characters, which are all ASCII."""
+        return len(self.prefix) + (len(self.data) + 2) // 3 * 4
+
+    def __str__(self) -> str:
+        return b"".join(self.pieces()).decode("ascii")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The text in pieces of a bounded size."""
+        yield self.prefix.encode("ascii")
+        for start in range(0, len(self.data), _BASE64_STEP):
+            yield base64.b64encode(self.data[start : start + _BASE64_STEP])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +58,7 @@ class HttpRequest:
 
     Attributes:
         url: The whole URL; it never contains a key.
-        json: The JSON body.
+        json: The JSON body; the files in it are ``Base64``.
         form: The text fields of a multipart body.
         files: The files of a multipart body, in order.
     """

@@ -1,31 +1,20 @@
-"""Encodes request bodies, large ones in chunks and off the event loop."""
+"""Encodes request bodies in pieces, each when it is sent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import httpx
 
-from .chunks import CHUNK_BYTES, chunks
+from .chunks import chunks
+from .messages import Base64
 
-__all__ = ["InChunks", "each", "encode_json"]
-
-_LONG_TEXT = 1 << 16
-"""In characters: a body with a longer text takes longer to encode than a thread takes to start."""
+__all__ = ["InChunks", "JsonBody"]
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 """Writes JSON as httpx does."""
-
-
-async def encode_json(body: Mapping[str, Any], limiter: anyio.CapacityLimiter) -> list[bytes]:
-    """A body as JSON, in chunks; encoded in a thread if it is long."""
-    if _has_long_text(body):
-        return await anyio.to_thread.run_sync(_encoded, body, limiter=limiter)
-    return _encoded(body)
 
 
 class InChunks(httpx.AsyncByteStream):
@@ -40,23 +29,32 @@ class InChunks(httpx.AsyncByteStream):
                 yield piece
 
 
-async def each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+class JsonBody(httpx.AsyncByteStream):
+    """A JSON body, whose files become base64 when they are sent. It can be sent again.
+
+    Attributes:
+        length: In bytes.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._parts: list[bytes | Base64] = []
+        text = bytearray()
+        for part in _json_of(body):
+            if isinstance(part, str):
+                text += part.encode("utf-8")
+            else:
+                self._parts += [bytes(text), part]
+                text.clear()
+        self._parts.append(bytes(text))
+        self.length = sum(map(len, self._parts))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            for piece in part.pieces() if isinstance(part, Base64) else chunks(part):
+                yield piece
 
 
-def _encoded(body: Mapping[str, Any]) -> list[bytes]:
-    """A body as JSON, in pieces of about ``CHUNK_BYTES``; other threads run between the steps."""
-    pieces, piece = [], bytearray()
-    for text in _json_of(body):
-        piece += text.encode("utf-8")
-        if len(piece) >= CHUNK_BYTES:
-            pieces.append(bytes(piece))
-            piece.clear()
-    return [*pieces, bytes(piece)]
-
-
-def _json_of(value: object) -> Iterator[str]:
+def _json_of(value: object) -> Iterator[str | Base64]:
     if isinstance(value, Mapping):
         yield "{"
         for place, (name, inner) in enumerate(value.items()):
@@ -70,18 +68,9 @@ def _json_of(value: object) -> Iterator[str]:
                 yield ","
             yield from _json_of(inner)
         yield "]"
-    elif isinstance(value, str) and len(value) > _LONG_TEXT:
+    elif isinstance(value, Base64):
         yield '"'
-        for start in range(0, len(value), CHUNK_BYTES):
-            yield _JSON.encode(value[start : start + CHUNK_BYTES])[1:-1]
+        yield value
         yield '"'
     else:
         yield _JSON.encode(value)
-
-
-def _has_long_text(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_long_text, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_has_long_text, value))
-    return isinstance(value, str) and len(value) > _LONG_TEXT

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invokeai_external.adapters import base64_text
-from invokeai_external.adapters.base64_text import decode_base64, encode_base64
+from invokeai_external.adapters.base64_text import decode_base64
+from invokeai_external.transport.messages import Base64
 
 
 @given(st.binary(max_size=80), st.integers(1, 9), st.sampled_from(["", "=", "==", "===\n", " "]), st.booleans())
@@ -33,4 +34,7 @@ def test_what_is_not_base64_is_a_value_error(text: str, step: int, monkeypatch: 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, (3 << 16) - 1, 3 << 16, (3 << 17) + 1])
 def test_encoding_in_steps(size: int) -> None:
     data = (bytes(range(251)) * (size // 251 + 1))[:size]
-    assert encode_base64(data) == base64.b64encode(data).decode()
+    text = base64.b64encode(data).decode()
+    assert str(Base64(data)) == text
+    assert str(Base64(data, prefix="data:image/png;base64,")) == f"data:image/png;base64,{text}"
+    assert [len(Base64(data)), len(Base64(data, prefix="data:"))] == [len(text), len(text) + 5]

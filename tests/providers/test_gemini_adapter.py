@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_the_image_to_edit_is_first_and_the_prompt_last_in_standard_base64_witho
         init_image=call_image(),
         references=(call_image(b"two", "image/jpeg"), call_image(b"three", "image/webp")),
     )
-    assert PROVIDER.build(call, BASE).json == {
+    assert json.loads(json.dumps(PROVIDER.build(call, BASE).json, default=str)) == {
         "contents": [
             {
                 "role": "user",
@@ -116,7 +117,7 @@ def test_the_mask_is_second_and_its_text_a_separate_part_before_the_prompt() -> 
         mask=call_image(b"mask", "image/png"),
         references=(call_image(b"two", "image/jpeg"),),
     )
-    assert PROVIDER.build(call, BASE).json == {
+    assert json.loads(json.dumps(PROVIDER.build(call, BASE).json, default=str)) == {
         "contents": [
             {
                 "role": "user",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import anyio
@@ -11,15 +9,12 @@ import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
-from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.errors import ServiceStateError
-from invokeai_external.planning.plan import Call
 from invokeai_external.request import GenerationRequest
 from invokeai_external.service.service import Service
-from invokeai_external.transport.messages import HttpRequest
 
 from ..support.clock import Clock
-from .common import GEMINI, OPENAI, PHOTO, Order, generate, png_file, settings_of
+from .common import GEMINI, OPENAI, Order, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -82,26 +77,3 @@ def test_a_service_belongs_to_one_event_loop(tmp_path: Path) -> None:
     assert anyio.run(service.generate, request).images
     with pytest.raises(ServiceStateError):
         anyio.run(service.generate, request)
-
-
-async def test_large_requests_are_built_off_the_event_loop_one_at_a_time(
-    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build = GeminiAdapter.build
-    threads: list[int] = []
-    at_work = most = 0
-
-    def counted(self: GeminiAdapter, call: Call, base_url: str) -> HttpRequest:
-        nonlocal at_work, most
-        threads.append(threading.get_ident())
-        at_work += 1
-        most = max(most, at_work)
-        time.sleep(0.01)
-        at_work -= 1
-        return build(self, call, base_url)
-
-    monkeypatch.setattr(GeminiAdapter, "build", counted)
-    result = await generate(settings_of(tmp_path), GEMINI, n=4, references=(png_file(PHOTO, "photo.png"),))
-    assert len(result.images) == len(threads) == 4
-    assert threading.get_ident() not in threads
-    assert most == 1

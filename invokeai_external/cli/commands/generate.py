@@ -20,7 +20,7 @@ from ...service.library_files import read_image, read_mask
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
-from ...transport.messages import HttpRequest
+from ...transport.messages import Base64, HttpRequest
 from .. import report
 from ..common import make_own_folder, settings
 from ..estimates import estimate_object, estimate_text
@@ -363,14 +363,7 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
 
 def _without_images(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {
-            name: f"<{len(inner):,} characters of base64>" if name in _IMAGES else _without_images(inner)
-            for name, inner in value.items()
-        }
+        return {name: _without_images(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_without_images(inner) for inner in value]
-    return value
-
-
-_IMAGES = ("data", "image_url")
-"""The fields of a request that hold an image, with each of the providers."""
+    return f"<{len(value):,} characters of base64>" if isinstance(value, Base64) else value
