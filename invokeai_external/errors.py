@@ -62,7 +62,16 @@ __all__ = [
 ]
 
 
-RemedyAction = Literal["advice", "set_key", "pair_key", "fix_base_url", "list_models", "check_model", "change_setting"]
+RemedyAction = Literal[
+    "advice",
+    "set_key",
+    "replace_key",
+    "pair_key",
+    "fix_base_url",
+    "list_models",
+    "check_model",
+    "change_setting",
+]
 """What a remedy asks for: see ``Remedy.action``."""
 
 
@@ -76,6 +85,7 @@ class Remedy:
 
             - ``advice``: ``text`` is right for every host.
             - ``set_key``: Set the key of ``provider``, or of any provider if that is None.
+            - ``replace_key``: Replace the key of ``provider``, which refused it.
             - ``pair_key``: Set the key and the base URL of ``provider`` in the same place.
             - ``fix_base_url``: Correct the base URL of ``provider``; ``url`` is an example of a valid one.
             - ``list_models``: Choose another model.

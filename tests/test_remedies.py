@@ -24,6 +24,7 @@ from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, shown
 IN_INVOKE = {
     "advice": "Run it.",
     "set_key": "Set the key on Invoke's External Providers page.",
+    "replace_key": "Replace the key on Invoke's External Providers page.",
     "pair_key": (
         "Set the key and the base URL together on Invoke's External Providers page, or set both in Invoke's "
         "environment."
@@ -58,7 +59,7 @@ def test_invoke_says_nothing_of_the_command_line(action: RemedyAction) -> None:
         ("INVOKEAI_EXTERNAL_OPENAI_API_KEY", True),
     ],
 )
-@pytest.mark.parametrize("action", ["set_key", "fix_base_url"])
+@pytest.mark.parametrize("action", ["set_key", "replace_key", "fix_base_url"])
 def test_what_invoke_has_from_its_environment_is_changed_there(
     action: RemedyAction, source: str | None, is_variable: bool
 ) -> None:
@@ -119,7 +120,7 @@ LONG = (
 def test_the_text_of_a_provider_s_error_begins_with_what_to_do_and_fits_in_a_toast() -> None:
     url = "https://platform.openai.com/settings/organization/billing"
     text = shown_text(QuotaError(LONG, remedy=Remedy(f"Add credit at {url}", url=url)))
-    assert text.startswith(f"Add credit at {url} OpenAI refused the request for lack of credit (insufficient_quota)")
+    assert text.startswith(f"Add credit at {url} · OpenAI refused the request for lack of credit (insufficient_quota)")
     assert text.endswith("…")
     assert len(f"QuotaError: {text}") <= 200
     short = shown_text(QuotaError("OpenAI refused it: No.", remedy="Add credit."))

@@ -200,7 +200,7 @@ def lacks_credit(status: int, message: str) -> bool:
 def key_remedy(provider: ProviderConfig) -> Remedy:
     """What to do if a key was refused."""
     text = f"Create a new key at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
-    return Remedy(text, action="set_key", provider=provider.id, url=provider.key_url)
+    return Remedy(text, action="replace_key", provider=provider.id, url=provider.key_url)
 
 
 def change_the_request(less_strict: str | None, *, is_image: bool = False) -> Remedy:

@@ -56,6 +56,10 @@ _NO_CREDIT = {
 
 _UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
 
+_VIOLATIONS = re.compile(r"safety_violations=\[([^\]]*)\]")
+
+_MOST_CATEGORIES = 5
+
 _ABOUT_STREAMS = re.compile("stream|partial_image")
 
 
@@ -187,9 +191,10 @@ class OpenAIImagesAdapter:
         kind: type[ProviderError]
         remedy: Remedy
         if not CONTENT_BLOCKED.isdisjoint(codes):
-            stage = mapping(fields.get("moderation_details")).get("moderation_stage")
+            details = mapping(fields.get("moderation_details"))
+            stage = details.get("moderation_stage")
             blocked = "finished image" if stage == "output" else "request"
-            kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{quoted}"
+            kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{_categories(details, message)}{quoted}"
             less_strict = _less_strict(call) if call else None
             remedy = change_the_request(less_strict, is_image=stage == "output")
         elif no_credit:
@@ -221,6 +226,17 @@ class OpenAIImagesAdapter:
         else:
             return None
         return error_from(kind, what, remedy, response, call)
+
+
+def _categories(details: Mapping[str, Any], message: str) -> str:
+    """What OpenAI objects to, in brackets; it says so at the end of its message, which may be cut."""
+    listed = details.get("categories")
+    if not isinstance(listed, list):
+        found = _VIOLATIONS.search(message)
+        listed = found[1].split(",") if found else []
+    names = filter(None, (fit_to_show(name, 40) for name in listed[:_MOST_CATEGORIES]))
+    shown = ", ".join(dict.fromkeys(names))
+    return f" ({shown})" if shown else ""
 
 
 def _less_strict(call: Call) -> str | None:

@@ -32,7 +32,7 @@ def with_root(error: _Error, root: Path | None) -> _Error:
 
 def _text(remedy: Remedy, root: Path) -> str:
     match remedy.action:
-        case "set_key" if remedy.provider and not remedy.source_is_variable:
+        case "set_key" | "replace_key" if remedy.provider and not remedy.source_is_variable:
             make = f"Create a key at {remedy.url}, then run" if remedy.url else "Copy the whole key, then run"
             in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""
             return f"{in_use}{make}: {command_line('keys', 'set', remedy.provider, root=root)}"

@@ -50,7 +50,10 @@ def shown_text(error: ExternalError) -> str:
     """
     if not isinstance(error, ProviderError):
         return str(error)
-    remedy = f"{error.hint} " if error.hint else ""
+    remedy = error.hint or ""
+    if remedy:
+        # A remedy may end with a URL, and a full stop would become a part of it. Invoke's page shows no line breaks.
+        remedy += " " if remedy.endswith(".") else " · "
     room = _MOST_CHARACTERS - len(f"{type(error).__name__}: {remedy}")
     message = error.message
     if len(message) > room:
@@ -66,10 +69,10 @@ def text_in_invoke(remedy: Remedy) -> str:
     match remedy.action:
         case "advice":
             return remedy.text
-        case "set_key":
+        case "set_key" | "replace_key":
             if remedy.source_is_variable:
                 return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
-            return f"Set the key on {_PAGE}."
+            return f"{'Set' if remedy.action == 'set_key' else 'Replace'} the key on {_PAGE}."
         case "pair_key":
             return f"Set the key and the base URL together on {_PAGE}, or set both in Invoke's environment."
         case "fix_base_url":

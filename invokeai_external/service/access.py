@@ -94,7 +94,7 @@ def shown(error: ProviderError, access: Access) -> ProviderError:
         remedy = replace(error.remedy, source=access.key_source)
         todo = remedy.text
         # Otherwise the key is valid, and lacks a permission.
-        if remedy.action == "set_key":
+        if remedy.action == "replace_key":
             set_it = f"invokeai-external keys set {access.provider.id}"
             todo = f"Create a key at {remedy.url}, then "
             todo += f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {set_it}"

@@ -23,6 +23,7 @@ def test_a_command_is_quoted_for_a_shell() -> None:
     ("remedy", "command"),
     [
         (Remedy("", action="set_key", provider="openai", url="https://x.example"), "keys set openai"),
+        (Remedy("", action="replace_key", provider="openai", url="https://x.example"), "keys set openai"),
         (Remedy("", action="set_key", provider="openai", source="/my root/api_keys.yaml"), "keys set openai"),
         (Remedy("", action="set_key"), "keys set openai"),
         (Remedy("", action="list_models", provider="gemini"), "models --provider gemini"),

@@ -411,9 +411,9 @@ FAILURES = [
             "blocked", "(OTHER)", "Not this."),
     # The key.
     Failure("wrong key", 400, error(400, "API key not valid: AIzaWXYZ.", "INVALID_ARGUMENT", BAD_KEY),
-            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="set_key"),
+            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="replace_key"),
     Failure("no key", 401, error(401, "Request had invalid credentials: AIzaWXYZ.", "UNAUTHENTICATED"),
-            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="set_key"),
+            AuthenticationError, "authentication", (NAME, "key"), NEW_KEY, action="replace_key"),
     Failure("key without permission", 403, error(403, "Generative Language API is disabled.", "PERMISSION_DENIED"),
             AuthenticationError, "authentication",
             (NAME, "gemini-3-pro-image", "Generative Language API is disabled."),

@@ -305,7 +305,7 @@ LIMITS = "https://platform.openai.com/settings/organization/limits"
 VERIFY = "https://platform.openai.com/settings/organization/general"
 BILLING = "https://platform.openai.com/settings/organization/billing"
 BLOCKED = "Your request was rejected by the safety system. safety_violations=[violence]."
-SAFETY_SYSTEM = ("OpenAI", BLOCKED)
+SAFETY_SYSTEM = ("OpenAI", "(violence): ", BLOCKED)
 EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 SLOW_DOWN = ("OpenAI", "Rate limit reached for images per minute (IPM): Limit 5, Used 5.")
 FEWER = ("fewer", LIMITS)
@@ -438,7 +438,7 @@ FAILURES = [
     Failure(
         "wrong key", 401, error("Incorrect API key provided: sk-proj-********wxyz.", "invalid_api_key"),
         AuthenticationError, "authentication", ("OpenAI", "key"),
-        ("https://platform.openai.com/api-keys", "invokeai-external keys set openai"), action="set_key",
+        ("https://platform.openai.com/api-keys", "invokeai-external keys set openai"), action="replace_key",
     ),
     Failure(
         "organisation not verified", 403, error("Your organization must be verified to use the model `gpt-image-2`."),
@@ -524,6 +524,29 @@ def test_moderation_low_is_suggested_only_if_it_helps(
     with pytest.raises(ContentBlockedError) as caught:
         PROVIDER.parse(make_response(error("", "moderation_blocked"), 400), call)
     assert ("moderation=low" in (caught.value.hint or "")) is is_suggested
+
+
+@pytest.mark.parametrize(
+    ("message", "details", "categories"),
+    [
+        ("No. safety_violations=[violence, sexual].", None, " (violence, sexual): "),
+        ("No. safety_violations=[violence].", {"categories": ["self_harm", "violence"]}, " (self_harm, violence): "),
+        ("No.", {"moderation_stage": "output", "categories": ["violence"]}, " (violence): "),
+        ("No.", {"categories": []}, "content: "),
+        ("No.", {"categories": [None, 3, {}]}, "content: "),
+        ("No.", {"categories": "violence"}, "content: "),
+        ("No.", [], "content: "),
+        ("No. safety_violations=[].", None, "content: "),
+        ("No.", {"categories": ["a", "a", "\x1b[2J", "c", "d", "e"]}, " (a, [2J, c, d): "),
+        ("No.", {"categories": ["long " * 50]}, "long…): "),
+    ],
+)
+def test_the_categories_come_before_the_message_of_openai(message: str, details: object, categories: str) -> None:
+    body = error(message, "moderation_blocked")
+    body["error"] |= {"moderation_details": details}  # type: ignore[operator]
+    with pytest.raises(ContentBlockedError) as caught:
+        PROVIDER.parse(make_response(body, 400), make_call("openai/gpt-image-2"))
+    assert f"{categories}{message}" in caught.value.message
 
 
 NAMES = ["error", "code", "type", "message", "data", "b64_json", "url", "usage", "output_tokens"]

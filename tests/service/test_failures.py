@@ -109,7 +109,7 @@ async def test_the_error_of_a_wrong_key_does_not_show_it(
     with pytest.raises(AuthenticationError) as caught:
         await generate(settings_of(tmp_path), model)
     assert caught.value.remedy is not None
-    assert (caught.value.remedy.action, caught.value.remedy.provider) == ("set_key", model.partition("/")[0])
+    assert (caught.value.remedy.action, caught.value.remedy.provider) == ("replace_key", model.partition("/")[0])
     assert "1234567890" not in repr(vars(caught.value))
 
 
