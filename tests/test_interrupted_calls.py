@@ -62,7 +62,7 @@ def test_calls_in_flight_are_counted_for_each_model(invoke: FakeInvoke, caplog: 
     write(invoke.root, "killed", {"format": 1}, {"begin": 1, **call}, {"begin": 2, **call})
     write(invoke.root, "newer", {"format": 2})
     counted, newer = reported(invoke, caplog)
-    assert counted == (2, "openai", "gpt-image-2")
+    assert counted == ("2 calls to openai/gpt-image-2 were",)
     assert "newer" in str(newer)
 
 

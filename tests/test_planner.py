@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -189,6 +190,18 @@ def test_planning_with_the_size_of_a_plan_gives_the_same_plan(asked: tuple[Model
 
 
 # Sizes, the number of images, seeds.
+
+
+def test_the_notice_of_the_size_of_an_edit_does_not_say_that_the_result_has_it() -> None:
+    def said(**asked: Any) -> str:
+        return next(
+            n.message for n in planned(BANANA, size=Size(1000, 900), **asked).notices if n.code == "size_changed"
+        )
+
+    assert "used instead" in said()
+    assert "requested instead" in said(init_image=image())
+    assert "scaled" not in said(init_image=image())
+    assert "scaled" in said(init_image=image(), mask=left_half())
 
 
 @pytest.mark.parametrize(

@@ -187,3 +187,19 @@ def test_its_models_support_all_that_it_requests(name: str) -> None:
         made = plan(request_of(node, connected), models[node["inputs"]["model"]["value"]["key"]])
         masked = ["mask_area"] if (node["id"], "mask_image") in connected else []
         assert [notice.code for notice in made.notices] == masked, node["id"]
+
+
+def test_the_rectangle_of_the_inpaint_example_marks_a_part_of_a_small_image_too() -> None:
+    rectangle = nodes_of(EXAMPLES["inpaint"])["rectangle"]["inputs"]
+    left, top, width, height = (
+        rectangle[name]["value"] for name in ("x_left", "y_top", "rectangle_width", "rectangle_height")
+    )
+    image = Size(301, 203)
+    marked = (min(left + width, image.width) - left) * (min(top + height, image.height) - top)
+    assert (left, top) < (image.width, image.height)
+    assert 0.25 < marked / image.pixels < 0.9
+
+
+def test_the_example_with_references_says_that_it_needs_one() -> None:
+    headings = [element["data"]["content"] for element in elements_of(EXAMPLES["edit-with-references"], "heading")]
+    assert any("at least one" in heading for heading in headings)

@@ -194,7 +194,10 @@ class OpenAIImagesAdapter:
             details = mapping(fields.get("moderation_details"))
             stage = details.get("moderation_stage")
             blocked = "finished image" if stage == "output" else "request"
-            kind, what = ContentBlockedError, f"{name} blocked the {blocked} because of its content{_categories(details, message)}{quoted}"
+            kind, what = (
+                ContentBlockedError,
+                f"{name} blocked the {blocked} because of its content{_categories(details, message)}{quoted}",
+            )
             less_strict = _less_strict(call) if call else None
             remedy = change_the_request(less_strict, is_image=stage == "output")
         elif no_credit:

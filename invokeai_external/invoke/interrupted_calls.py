@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..service import in_flight
 from .host_api import Host
-from .log import log
+from .log import calls_were, log
 from .look_ahead.sent_record import SentItems
 
 __all__ = ["report_unanswered"]
@@ -20,8 +20,8 @@ def report_unanswered(host: Host, sent_items: SentItems) -> None:
         # Not the command line's sentence: here the items that wait in the queue are sent again.
         for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
             log.warning(
-                "invokeai_external: %s call(s) to %s/%s were in flight when Invoke stopped and may have been billed.",
-                *(count, provider, model),
+                "invokeai_external: %s in flight when Invoke stopped and may have been billed.",
+                calls_were(count, f"{provider}/{model}"),
             )
         for notice in in_flight.notices_of(replace(left, calls=())):
             log.warning("invokeai_external: %s", notice.message)

@@ -21,7 +21,7 @@ __all__ = ["input_size", "read_image", "read_mask", "recallable_reference"]
 
 
 _REMEDIES: Mapping[str, str] = {
-    "empty_mask": "Draw where the image is to change, in black, or remove the mask.",
+    "empty_mask": "Draw in black where the image is to change, move the rectangle into the image, or remove the mask.",
     "coloured_mask": "Use a mask that is black where the image is to change, and white elsewhere.",
 }
 """What to do about a mask, in Invoke's terms."""
@@ -80,9 +80,12 @@ def recallable_reference(context: InvocationContext, field: ImageField) -> dict[
 
 @contextmanager
 def _naming(image: InputImage, role: str) -> Iterator[None]:
-    """Turn an image error into a request error that names the image."""
+    """Turn an image error into a request error that names the image, unless only one image can be meant."""
     try:
         yield
     except ImageError as error:
-        remedy = _REMEDIES.get(error.code) or error.remedy or "Choose another image."
+        if known := _REMEDIES.get(error.code):
+            # A mask of the Canvas or of a rectangle has a file name that nobody has seen.
+            raise InvalidRequestError(str(error), remedy=known) from None
+        remedy = error.remedy or "Choose another image."
         raise InvalidRequestError(f"The {role} {image.name}: {error}", remedy=remedy) from None

@@ -38,6 +38,7 @@ from .host.config import invoke_root
 from .host.gallery import save_image
 from .host.nodes import CanceledException, node_cache
 from .host.queue import queued_node
+from .log import naming
 from .node_inputs import input_size, read_image, read_mask, recallable_reference
 
 __all__ = ["NODES", "ExternalImageInvocation", "GeminiImageInvocation", "OpenAIImageInvocation"]
@@ -159,7 +160,7 @@ class ExternalImageInvocation(BaseInvocation, WithMetadata, WithBoard):
                 context.util.signal_progress(missing.message)
                 images = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in images)
             for notice in image_notices_first(result):
-                context.logger.info(f"{record.name}: {notice.message}")
+                context.logger.info(naming(record.name, notice.message))
             saver = Saver(_Gallery(self, context), runtime.originals(), context.logger)
             return _output(saver.save(images, destination, FallbackFolder(invoke_root())))
 

@@ -23,7 +23,7 @@ from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
 from .host_api import Host
-from .log import log
+from .log import calls_were, log
 from .look_ahead.run_table import Run, RunKey, RunTable
 from .look_ahead.sent_record import SentItems
 from .queue_items import ItemId, QueuedNode
@@ -282,9 +282,9 @@ class Runtime:
             run.future.cancel()
         if calls:
             log.warning(
-                "invokeai_external: %s call(s) were cancelled, since they had no response within %g s of the stop. The"
+                "invokeai_external: %s cancelled, since they had no response within %g s of the stop. The"
                 " provider may bill them.",
-                calls,
+                calls_were(calls),
                 self._waits.stop,
             )
         deadline = time.monotonic() + self._waits.end
@@ -346,9 +346,7 @@ class Runtime:
         """Record the calls that are in flight when a run ends, unless they are free: they were cancelled."""
         if (calls := len(run.in_flight)) and service.is_billed(request):
             self._abandoned.add(run.provider, (request.model or "").partition("/")[2], calls)
-            log.info(
-                "invokeai_external: %s call(s) to %s were cancelled in flight and may be billed.", calls, request.model
-            )
+            log.info("invokeai_external: %s cancelled in flight and may be billed.", calls_were(calls, request.model))
 
     def _leave(self, run: Run) -> None:
         """Abandon a run whose node goes without its images; when Invoke stops, the stop waits for it."""

@@ -66,9 +66,13 @@ def choose_size(
         choice = next((other for other in others if costs[other] < costs[nearest]), nearest)
     notices = []
     if not wanted.is_met_by(choice):
-        instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is used instead"
+        # The host scales the result of an edit to the image; so does the service with a mask.
+        used = "requested" if request.init_image else "used"
+        instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is {used} instead"
         dearer = "" if choice == nearest else f", since {nearest} costs more"
-        notices.append(Notice("size_changed", f"{model.name} does not support {wanted}; {instead}{dearer}."))
+        scaled = " The result is scaled to the size of the image to edit." if request.mask else ""
+        what = f"{model.name} does not support {wanted}; {instead}{dearer}.{scaled}"
+        notices.append(Notice("size_changed", what))
     if _is_experimental(model, choice):
         notices.append(Notice("experimental_size", f"{choice} is experimental on {model.name}: results may vary."))
     return choice, notices

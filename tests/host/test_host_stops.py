@@ -88,7 +88,7 @@ def test_calls_not_answered_in_time_are_reported_and_wait_for_their_turn(stopped
     calls_soon(sandbox, 3)
     before = len(stopped.log())
     stopped.stop()
-    assert "3 call(s)" in warnings_since(stopped, before)
+    assert "3 calls were" in warnings_since(stopped, before)
     assert waiting(stopped, numbers) == numbers[1:]
     sandbox.clear()
     sandbox.order("openai", "slow", times=2, seconds=2)
