@@ -96,7 +96,10 @@ def _fitting(
     while True:
         size = Size(max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         smaller = image if scale == 1 else image.resize((size.width, size.height), Image.Resampling.LANCZOS)
-        encoded = encoded_png(smaller, profile) if mime_type == "image/png" else _encoded_jpeg(smaller, profile)
+        if mime_type == "image/png":
+            encoded = encoded_png(smaller, profile, compress_level=1 if size.pixels > _SLOW_PIXELS else 6)
+        else:
+            encoded = _encoded_jpeg(smaller, profile)
         if len(encoded) <= max_bytes:
             return size, encoded
         if size.pixels == 1:
