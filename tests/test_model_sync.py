@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +151,63 @@ def test_a_closed_sync_does_nothing(invoke: Invoke) -> None:
     invoke.sync.run()
     invoke.sync.model_deleted(SOURCE)
     assert (invoke.models, list(invoke.root.iterdir())) == ({}, [])
+
+
+def in_progress(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Thread, threading.Event]:
+    """A sync that is installing its first model until the event is set."""
+    begun, go_on, install = threading.Event(), threading.Event(), invoke.install
+
+    def slow(model: ModelConfig, fields: Fields) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        install(model, fields)
+
+    monkeypatch.setattr(invoke, "install", slow)
+    thread = threading.Thread(target=invoke.sync.run)
+    thread.start()
+    assert begun.wait(30)
+    return thread, go_on
+
+
+def test_one_sync_waits_for_the_one_in_progress_and_stands_for_all_others(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Mapping[str, Fields]] = []
+    returned: queue.Queue[None] = queue.Queue()
+    installed = invoke.installed
+
+    def look() -> Mapping[str, Fields]:
+        looks.append(installed())
+        return looks[-1]
+
+    def run() -> None:
+        invoke.sync.run()
+        returned.put(None)
+
+    monkeypatch.setattr(invoke, "installed", look)
+    first, go_on = in_progress(invoke, monkeypatch)
+    others = [threading.Thread(target=run) for _ in range(5)]
+    for other in others:
+        other.start()
+    for _ in range(4):
+        returned.get(timeout=30)
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(30)
+    assert [len(found) for found in looks] == [0, len(OPENAI)]
+
+
+def test_a_stop_ends_the_sync_in_progress_and_starts_no_other(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, go_on = in_progress(invoke, monkeypatch)
+    waiting = threading.Thread(target=invoke.sync.run)
+    waiting.start()
+    invoke.sync.stop()
+    go_on.set()
+    for thread in (first, waiting):
+        thread.join(30)
+    assert invoke.written == [SOURCE]
+    invoke.started().run()
+    assert invoke.written == [source_of(model) for model in OPENAI]
 
 
 def retired(reference: str) -> Registry:

@@ -99,7 +99,7 @@ class Plugin:
                 stack.enter_context(on_started(self._begin))
                 self._starting.enter_context(paused_queue())
             stack.enter_context(on_batch(_repair_queue))
-            stack.enter_context(on_stop(self._runtime.stop_begins, self._runtime.stop_ends))
+            stack.enter_context(on_stop(self._stop_begins, self._runtime.stop_ends))
             # After ``on_stop``, since look-ahead wraps the same function: what is wrapped last is unwrapped first.
             self._later = stack.enter_context(ExitStack())
             # Last, since Invoke logs each node that is replaced, and again when it is replaced back.
@@ -146,6 +146,11 @@ class Plugin:
         self._deliver_expired()
         self._report_ending_models()
 
+    def _stop_begins(self) -> None:
+        # What it has left is for the next start.
+        self._sync.stop()
+        self._runtime.stop_begins()
+
     def _deliver_expired(self) -> None:
         try:
             self._runtime.deliver_expired()
@@ -170,7 +175,7 @@ class Plugin:
             # Reported above, and by every run.
             return
         with self._lock:
-            if self._closed:
+            if self._closed or self._runtime.is_stopping:
                 return
             # In an Invoke that has run for a while, it would freeze what its runs left behind as well.
             if limits.freeze_gc and self._was_there_at_start:

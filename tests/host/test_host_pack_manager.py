@@ -276,6 +276,16 @@ def test_after_all_this_no_model_is_duplicated(stock: Invoke, clone_source: Path
     assert set(found) >= offered("openai")
 
 
+def test_a_stop_does_not_wait_until_all_models_are_up_to_date(stock: Invoke) -> None:
+    slowed(stock, "records.capabilities_of")
+    # Each asks for an update, which takes a minute now.
+    for _ in range(3):
+        stock.install_model(MODEL)
+    stock.stop()
+    packing.copy_to(stock.root / "nodes")
+    stock.start()
+
+
 def test_it_starts_again_with_what_the_node_manager_installed(stock: Invoke, sandbox: Sandbox) -> None:
     stock.stop()
     stock.start()

@@ -64,6 +64,8 @@ class ModelSync:
         self._root = root
         # Reentrant, because a deletion in a sync calls ``model_deleted``.
         self._lock = threading.RLock()
+        # Held by the sync that is next, while it waits for the one in progress.
+        self._next = threading.Lock()
         self._closed = threading.Event()
         # Models that Invoke is still installing. They are not remembered yet: if Invoke stopped now, the next sync
         # would take them for models that the user deleted.
@@ -72,8 +74,13 @@ class ModelSync:
         self._lost_key: set[str] = set()
 
     def run(self) -> None:
-        """Bring the models up to date. Logs errors and never raises."""
-        self._run(self._sync)
+        """Bring the models up to date. Logs errors and never raises.
+
+        If a sync is in progress and another one waits for it, this returns at once: the one that waits sees every
+        change so far. Invoke reports the installation of each model, and a stop waits for all syncs that it has begun.
+        """
+        if self._next.acquire(blocking=False):
+            self._run(self._sync)
 
     def key_changed(self) -> None:
         """A key was set or removed. Notes, for the next sync, which providers have no key now. Never raises."""
@@ -83,9 +90,13 @@ class ModelSync:
         """A model was deleted. If its provider has a key, the user did that. Never raises."""
         self._run(lambda: self._remember_deleted(source))
 
-    def close(self) -> None:
-        """Let a sync in progress end after its current model, wait for that, and start no other."""
+    def stop(self) -> None:
+        """Let a sync in progress end after its current model, and start no other."""
         self._closed.set()
+
+    def close(self) -> None:
+        """Stop, and wait until a sync in progress has ended."""
+        self.stop()
         with self._lock:
             pass
 
@@ -102,6 +113,7 @@ class ModelSync:
             log.exception("invokeai_external: cannot update the models: %s", error)
 
     def _sync(self) -> None:
+        self._next.release()
         registry, usable, memory = self._registry(), self._providers(), ModelMemory(self._root)
         installed, lost_key = self._store.installed(), self._lost_key
         self._lost_key = set()
