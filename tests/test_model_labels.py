@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 
+from invokeai_external.clock import utc_today
 from invokeai_external.invoke.models.labels import description_of, in_list_order, name_of, price_of
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
 from invokeai_external.providers.schema import Lifecycle, ModelConfig
@@ -32,14 +33,19 @@ def test_an_end_that_is_not_confirmed_is_only_in_the_description() -> None:
     day = datetime.date(2026, 10, 28)
     model = model_on("gemini/gemini-3.1-flash-image", day)
     assert name_of(model, day) == model.name
-    assert "2026-10-29 (not confirmed)" in description_of(model)
+    assert "Ends on 2026-10-29 (not confirmed)" in description_of(model, day)
+    # On the last day it has not ended.
+    assert "Ends on 2026-10-29 (not confirmed)" in description_of(model, datetime.date(2026, 10, 29))
+    over = description_of(model, datetime.date(2026, 10, 30))
+    assert "Reportedly ended on 2026-10-29; use" in over
+    assert "confirmed" not in over
 
 
 def test_the_successor_has_its_name() -> None:
     day = datetime.date(2026, 11, 29)
     model = model_on("openai/gpt-image-1-mini", day)
-    assert description_of(model).endswith("Ends on 2026-12-01; use GPT Image 2 instead.")
-    assert "instead" not in description_of(model_on("openai/gpt-image-2", day))
+    assert description_of(model, day).endswith("Ends on 2026-12-01; use GPT Image 2 instead.")
+    assert "instead" not in description_of(model_on("openai/gpt-image-2", day), day)
 
 
 def test_the_newest_model_of_a_provider_is_first_and_one_with_an_end_comes_after_all_others() -> None:
@@ -59,7 +65,7 @@ def test_the_newest_model_of_a_provider_is_first_and_one_with_an_end_comes_after
 
 @pytest.mark.parametrize("model", Registry().models(), ids=lambda model: model.id)
 def test_every_description_has_one_price(model: ModelConfig) -> None:
-    described = description_of(model)
+    described = description_of(model, utc_today())
     assert described.count(price_of(model)) == 1
     assert "bills every" not in described
 

@@ -27,17 +27,20 @@ def name_of(model: ModelConfig, day: datetime.date) -> str:
     return model.name
 
 
-def description_of(model: ModelConfig) -> str:
-    """What a model of a ``Registry`` can do and costs, and when it ends."""
+def description_of(model: ModelConfig, day: datetime.date) -> str:
+    """What a model of a ``Registry`` can do and costs, and when it ends, on a day."""
     parts = [model.description, price_of(model)]
     life = model.lifecycle
     if life.status != "active":
-        day = f" on {life.shutdown}" if life.shutdown else ""
+        on = f" on {life.shutdown}" if life.shutdown else ""
         doubt = "" if life.shutdown_confirmed else " (not confirmed)"
         successor = life.successor_name or life.successor
         instead = f"; use {successor} instead" if successor else ""
-        end = "Retired" if life.status == "retired" else "Ends" if day else "Deprecated"
-        parts.append(f"{end}{day}{doubt}{instead}.")
+        end = "Retired" if life.status == "retired" else "Ends" if on else "Deprecated"
+        if life.status != "retired" and life.may_have_ended(day):
+            # Only an end that is not confirmed can be over without the model being retired.
+            end, doubt = "Reportedly ended", ""
+        parts.append(f"{end}{on}{doubt}{instead}.")
     return " ".join(part for part in parts if part)
 
 

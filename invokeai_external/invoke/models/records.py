@@ -48,7 +48,7 @@ class InvokeModelStore:
         """The fields of a model's record according to the catalogue."""
         return {
             "name": name_of(model, clock.utc_today()),
-            "description": description_of(model),
+            "description": description_of(model, clock.utc_today()),
             "capabilities": capabilities_of(model).model_dump(mode="json"),
             "default_settings": _default_settings(model).model_dump(mode="json"),
         }
@@ -107,7 +107,7 @@ def starter_model(model: ModelConfig) -> StarterModel:
         name=name_of(model, clock.utc_today()),
         base=BaseModelType.External,
         source=source_of(model),
-        description=description_of(model),
+        description=description_of(model, clock.utc_today()),
         type=ModelType.ExternalImageGenerator,
         format=ModelFormat.ExternalApi,
         panel_schema=panel,
