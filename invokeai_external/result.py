@@ -247,11 +247,17 @@ class Received:
         call: Which call, from 1 to ``calls``.
         calls: How many calls there are.
         images: Its images.
+        notices: What to know about them.
+        usage: The tokens of the call; None if they are unknown.
+        cost_usd: The cost of the call in USD; None if it is unknown.
     """
 
     call: int
     calls: int
     images: tuple[GeneratedImage, ...]
+    notices: tuple[Notice, ...] = ()
+    usage: Usage | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

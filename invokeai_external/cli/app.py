@@ -65,8 +65,8 @@ Root = Annotated[
         "--root",
         metavar="FOLDER",
         callback=_local,
-        help="The root folder: it holds api_keys.yaml and invokeai_external.yaml. [default: INVOKEAI_ROOT if set, else "
-        "your user settings folder]",
+        help="The root folder: it holds api_keys.yaml and invokeai_external.yaml.  [default: INVOKEAI_ROOT if set, "
+        "else your user settings folder]",
     ),
 ]
 InvokeRoot = Annotated[
@@ -75,7 +75,8 @@ InvokeRoot = Annotated[
         "--root",
         metavar="INVOKE_ROOT",
         callback=_local,
-        help="The root folder of Invoke: it holds invokeai.yaml. [default: INVOKEAI_ROOT]",
+        help="The root folder of Invoke: it holds invokeai.yaml.  [default: INVOKEAI_ROOT if set, else your user "
+        "settings folder]",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result or the error as JSON.")]
@@ -120,8 +121,8 @@ def generate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="provider/model-id, a model id or an alias. [default: default_model in invokeai_external.yaml, or the "
-            "newest model of a provider that has a key]"
+            help="provider/model-id, a model id or an alias.  [default: default_model in invokeai_external.yaml, or "
+            "the newest model of a provider that has a key]"
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(),
@@ -181,14 +182,14 @@ def generate(
     output_compression: Annotated[
         int | None, typer.Option(help="OpenAI, jpeg and webp: 0 to 100; 100, the default, is the best quality.")
     ] = None,
-    frame_count: Annotated[int | None, typer.Option(help="OpenAI, gif: 2 to 16 frames. [default: 9]")] = None,
+    frame_count: Annotated[int | None, typer.Option(help="OpenAI, gif: 2 to 16 frames.  [default: 9]")] = None,
     frame_duration_ms: Annotated[
-        int | None, typer.Option(help="OpenAI, gif: how long each frame is shown, in milliseconds. [default: 200]")
+        int | None, typer.Option(help="OpenAI, gif: how long each frame is shown, in milliseconds.  [default: 200]")
     ] = None,
     complexity: Annotated[
         str | None,
         typer.Option(
-            help="OpenAI, GPT Image 2.6: how much the model plans first: low, medium or high. [default: high]"
+            help="OpenAI, GPT Image 2.6: how much the model plans first: low, medium or high.  [default: high]"
         ),
     ] = None,
     style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
@@ -213,7 +214,7 @@ def generate(
         typer.Option(
             help="Where to save the metadata that says how an image was made: embed, in its file; sidecar, in "
             "NAME.EXT.json beside it; none, nowhere; auto, in the file unless it carries Content Credentials. "
-            "[default: metadata in invokeai_external.yaml, or auto]"
+            " [default: metadata in invokeai_external.yaml, or auto]"
         ),
     ] = None,
     previews: Annotated[

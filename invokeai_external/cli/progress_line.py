@@ -27,11 +27,14 @@ class _Drawn:
 
 
 @contextmanager
-def live_line() -> Iterator[Callable[[Progress], None]]:
-    """Show a live line on standard error while the block runs, if that is a terminal; yields its progress callback."""
+def live_line(images: int) -> Iterator[Callable[[Progress], None]]:
+    """Show a live line on standard error while the block runs, if that is a terminal; yields its progress callback.
+
+    ``images`` is how many images were asked for.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
-    line = ProgressLine()
+    line = ProgressLine(images)
     with Live(_Drawn(line), console=Console(stderr=True), refresh_per_second=4, transient=True):
         yield line.on_progress

@@ -21,8 +21,10 @@ _GAP = 2
 
 _PIECE = re.compile(
     r"""
-    '(?:invokeai-external|pip)\ [^']*'\S*                            # a command in quotes
-    | (?<=:\ )(?:invokeai-external|pip|git)\ .*?(?=\ or:|\.\ |$)\S*  # a command after a colon
+    '(?:invokeai-external|pip)\ [^']*'\S*                                   # a command in quotes
+    | (?<=:\ )(?:invokeai-external|pip|git|chmod)\ .*?(?=\ or:|\.\ |$)\S*   # a command after a colon
+    | \(ulimit\ [^)]*\)\S*                                                   # a command in brackets
+    | ^\ *export\ .*                                                       # a line of commands
     | \S+
     """,
     re.VERBOSE,

@@ -18,6 +18,7 @@ from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice, Preview
 from ..service.abandoned_calls import AbandonedCalls
 from ..service.ending_models import EXTERNAL_MODEL, ending_notices
+from ..service.progress import ProgressLine
 from ..service.service import Service
 from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery.originals import Originals
@@ -310,7 +311,8 @@ class Runtime:
     def _start(self, request: GenerationRequest, key: RunKey, destination: Destination, *, is_ahead: bool) -> Run:
         """Start a run. Its result is cached under its fingerprint until its node has saved the images."""
         provider, calls = self.provider_and_calls(request)
-        run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination)
+        line = ProgressLine(request.n)
+        run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination, line=line)
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
 
         def confirm() -> None:

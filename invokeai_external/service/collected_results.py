@@ -28,7 +28,7 @@ from .library_files import save_image
 if TYPE_CHECKING:
     from .image_checks import ArrivedImage, FinishedImage
 
-__all__ = ["Outcome", "collect", "total"]
+__all__ = ["Outcome", "collect", "total", "total_cost", "total_usage"]
 
 _SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost nothing; the cost shown is an estimate.")
 
@@ -133,24 +133,30 @@ def total(plan: Plan, notices: tuple[Notice, ...], outcomes: Sequence[Outcome], 
     if not images:
         raise errors[0]
     answered = [outcome for outcome in outcomes if outcome.images]
-    costs = [outcome.cost_usd for outcome in answered]
     return GenerationResult(
         provider=plan.model.provider,
         model=plan.model.id,
         images=images,
         # The same notice from several calls is reported once.
         notices=tuple(dict.fromkeys((*notices, *(n for outcome in answered for n in outcome.notices)))),
-        usage=_total_usage([outcome.usage for outcome in answered]),
-        cost_usd=None if None in costs else round(sum(cost for cost in costs if cost is not None), 9),
+        usage=total_usage([outcome.usage for outcome in answered]),
+        cost_usd=total_cost([outcome.cost_usd for outcome in answered]),
         request_ids=tuple(outcome.request_id for outcome in answered if outcome.request_id),
         errors=errors,
         elapsed_s=elapsed_s,
     )
 
 
-def _total_usage(usages: Sequence[Usage | None]) -> Usage | None:
+def total_cost(costs: Sequence[float | None]) -> float | None:
+    """The cost of several calls; None if that of one is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return round(sum(known), 9) if len(known) == len(costs) else None
+
+
+def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
+    """The tokens of several calls; None if those of one are unknown, or there is no call."""
     known = [usage for usage in usages if usage]
-    if len(known) < len(usages):
+    if not known or len(known) < len(usages):
         return None
     added = known[0]
     for usage in known[1:]:

@@ -17,32 +17,45 @@ _SENDING_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _State:
+    """What a call does, since when, and when its attempt was sent."""
+
     event: Progress
     since: float
+    sent: float
 
 
 class ProgressLine:
-    """One line about all calls of a run, new each time it is drawn. One thread reports progress and others draw."""
+    """One line about all calls of a run, new each time it is drawn. One thread reports progress and others draw.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        images: How many images the run was asked for; None to count calls.
+        clock: Seconds that only go up.
+    """
+
+    def __init__(self, images: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._images = images
         self._clock = clock
-        self._started = clock()
         self._lock = threading.Lock()
         self._states: dict[int, _State] = {}
 
     def on_progress(self, event: Progress) -> None:
         with self._lock:
-            self._states[event.call] = _State(event, self._clock())
+            now, before = self._clock(), self._states.get(event.call)
+            is_same_attempt = before and not isinstance(event, Sending)
+            self._states[event.call] = _State(event, now, before.sent if before and is_same_attempt else now)
 
     def text(self) -> str:
         """``1 of 4 received · 1 failed · preview 2 of 3 · waiting 12 s · again in 3 s: It is busy.``"""
         now = self._clock()
         states = self._now()
-        received = [s for s in states if isinstance(s.event, Received)]
+        received = [s.event for s in states if isinstance(s.event, Received)]
         sending = [s for s in states if isinstance(s.event, Sending | Preview)]
         parts = []
         if received:
-            parts.append(f"{len(received)} of {received[0].event.calls} received")
+            count, wanted = len(received), received[0].calls
+            if self._images is not None:
+                count, wanted = sum(len(event.images) for event in received), self._images
+            parts.append(f"{count} of {wanted} received")
         if failed := sum(isinstance(s.event, Failed) for s in states):
             parts.append(f"{failed} failed")
         if shown := _newest_preview(states):
@@ -50,7 +63,7 @@ class ProgressLine:
         if sending and all(isinstance(s.event, Sending) and now - s.since < _SENDING_S for s in sending):
             parts.append("sending")
         elif sending:
-            parts.append(f"waiting {now - self._started:.0f} s")
+            parts.append(f"waiting {now - min(s.sent for s in sending):.0f} s")
         for state in states:
             if isinstance(state.event, Retrying):
                 left_s = max(0.0, state.event.wait_s - (now - state.since))

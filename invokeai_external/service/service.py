@@ -252,7 +252,6 @@ class Service:
         on_progress: Callable[[Progress], None],
     ) -> Outcome:
         """Run one call: send it, fetch the images that it names by URL, and collect what it made."""
-        where = {"call": position.call, "calls": position.calls}
         try:
             reply = await self._caller.send(access, call, position, on_progress)
             contents: list[Content] = [image.data for image in reply.answer.images]
@@ -264,15 +263,15 @@ class Service:
                 # What has arrived is handed over, whatever ends the wait for the rest.
                 if any(isinstance(content, bytes) for content in contents):
                     with anyio.CancelScope(shield=True), suppress(ProviderError, ListenerFailedError):
-                        on_progress(Received(**where, images=(await collected()).images))
+                        on_progress(_received(position, await collected()))
                 raise
             with anyio.CancelScope(shield=True):
                 outcome = await collected()
         except ProviderError as error:
             failure = shown(error.replace(provider=access.provider.id, model=call.model.id), access)
-            on_progress(Failed(**where, reason=failure))
+            on_progress(Failed(call=position.call, calls=position.calls, reason=failure))
             return Outcome(request_id=failure.request_id, errors=(failure,))
-        on_progress(Received(**where, images=outcome.images))
+        on_progress(_received(position, outcome))
         return outcome
 
     def _access(self, provider_id: str) -> Access:
@@ -289,6 +288,17 @@ class Service:
                 "This Service belongs to another event loop.",
                 remedy="Create a Service in each event loop that needs one.",
             )
+
+
+def _received(position: Position, outcome: Outcome) -> Received:
+    return Received(
+        call=position.call,
+        calls=position.calls,
+        images=outcome.images,
+        notices=outcome.notices,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+    )
 
 
 def _this_run() -> object:

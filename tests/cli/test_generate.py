@@ -24,7 +24,7 @@ def test_generate_prints_the_paths_and_reports_the_cost(model: str, run: Any, ou
     assert sorted(paths) == sorted(out.iterdir())
     assert len(paths) == 2
     assert all(Image.open(io.BytesIO(path.read_bytes())).size[0] >= 512 for path in paths)
-    assert re.search(rf"{model}: 2 in \d+\.\d s, \$\d\.\d{{4}}", result.stderr)
+    assert re.search(rf"{model}: 2 images in \d+\.\d s, would cost \$\d\.\d{{4}}", result.stderr)
 
 
 def test_generate_as_json_prints_one_object(run: Any, out: Path) -> None:
@@ -63,7 +63,7 @@ def test_generate_reports_a_partial_success(run: Any, out: Path, sandbox_url: st
     assert result.code == 1
     assert len(result.stdout.splitlines()) == 2
     assert result.stderr.count("Error: ") == 1
-    assert ": 2 of 3, 1 failed, in " in result.stderr.splitlines()[-1]
+    assert ": 2 of 3 images, 1 failed, in " in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("model", [OPENAI, GEMINI])

@@ -44,6 +44,10 @@ def test_an_interrupted_run_stops_and_keeps_what_has_arrived(
     assert result.json["error"]["code"] == "cancelled"
     assert ("billed" in result.json["error"]["hint"]) is in_flight
     assert [Path(image["path"]) for image in result.json["images"]] == list(out.iterdir())
+    # Of the call that was answered.
+    assert result.json["usage"]["output_image_tokens"] == 1120
+    assert 0.0336 < result.json["cost_usd"] < 0.04
+    assert "sandbox" in [notice["code"] for notice in result.json["notices"]]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

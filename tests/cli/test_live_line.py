@@ -13,8 +13,9 @@ import pytest
 
 from invokeai_external.cli.progress_line import live_line
 from invokeai_external.errors import RateLimitedError
-from invokeai_external.result import Preview, Received, Retrying, Sending
+from invokeai_external.result import GeneratedImage, Preview, Received, Retrying, Sending
 from invokeai_external.service.progress import ProgressLine
+from invokeai_external.sizing import Size
 
 from ..support.programs import OPENAI
 
@@ -34,7 +35,27 @@ def test_the_live_line_shows_what_the_calls_do() -> None:
     line.on_progress(Received(1, 2, ()))
     line.on_progress(Sending(2, 2, 2))
     now = 116.0
-    assert line.text() == "1 of 2 received · waiting 16 s"
+    assert line.text() == "1 of 2 received · waiting 1 s"
+
+
+def test_the_live_line_counts_the_seconds_since_a_call_was_sent() -> None:
+    now = 100.0
+    line = ProgressLine(clock=lambda: now)
+    now = 104.0
+    line.on_progress(Sending(1, 1, 1))
+    now = 106.0
+    line.on_progress(Preview(1, 1, 1, 3, b"", "image/png"))
+    now = 107.0
+    assert line.text() == "preview 1 of 3 · waiting 3 s"
+
+
+def test_the_live_line_counts_images_if_it_knows_how_many_there_will_be() -> None:
+    image = GeneratedImage(data=b"", mime_type="image/png", size=Size(1, 1), metadata={})
+    line = ProgressLine(images=5)
+    line.on_progress(Sending(1, 2, 1))
+    line.on_progress(Received(1, 2, (image, image, image)))
+    line.on_progress(Received(2, 2, (image,)))
+    assert line.text() == "4 of 5 received"
 
 
 def test_the_live_line_shows_the_last_preview() -> None:
@@ -54,7 +75,7 @@ def test_the_live_line_shows_the_last_preview() -> None:
 
 
 def test_there_is_no_live_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with live_line() as on_progress:
+    with live_line(1) as on_progress:
         on_progress(Sending(1, 1, 1))
     assert capsys.readouterr() == ("", "")
 

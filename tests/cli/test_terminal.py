@@ -33,6 +33,9 @@ COMMAND = "invokeai-external keys set openai --root '/my root'"
         (f"To set it, run: {COMMAND}", 20, f"To set it, run:\n  {COMMAND}"),
         (f"Run '{COMMAND[:33]}' now.", 20, f"Run\n  '{COMMAND[:33]}'\n  now."),
         ("Run: pip install 'a[b]'. Or do not.", 20, "Run:\n  pip install 'a[b]'.\n  Or do not."),
+        ("It is open. Run: chmod 600 '/my root/a.yaml'", 20, "It is open. Run:\n  chmod 600 '/my root/a.yaml'"),
+        ("Raise it (ulimit -n 256), or not.", 20, "Raise it\n  (ulimit -n 256),\n  or not."),
+        ("  export A_BASE_URL=http://127.0.0.1:9393/a", 20, "  export A_BASE_URL=http://127.0.0.1:9393/a"),
         ("", 9, ""),
     ],
 )

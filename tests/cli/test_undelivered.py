@@ -41,10 +41,21 @@ def test_without_json_each_image_is_a_line(root: Path, capsys: pytest.CaptureFix
 
 
 def test_a_root_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "invokeai.yaml").touch()
     assert main(["undelivered", "--root", str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
     assert main(["undelivered", "--root", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"images": []}
+
+
+def test_a_folder_without_any_that_is_not_an_invoke_root_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["undelivered", "--root", ".", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert str(tmp_path) in error["message"]
+    assert "--root" in error["hint"]
 
 
 def test_a_root_that_does_not_exist_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

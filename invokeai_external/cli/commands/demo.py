@@ -52,7 +52,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
 
     async def one(what: str, request: GenerationRequest) -> InputImage:
         done = Run()
-        with live_line() as on_progress:
+        with live_line(request.n) as on_progress:
             # Without your own settings, so that the demo is the same for everybody.
             settings = load_settings(Path(), {})
             await make_images(settings, request, folder, done, on_progress, sandbox=True)

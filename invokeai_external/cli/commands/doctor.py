@@ -64,7 +64,7 @@ def run(given_root: Path | None) -> int:
     )
     if is_root:
         show(*_invoke_state(root))
-    show(*_plugin_state(root))
+        show(*_plugin_state(root))
     if images := undelivered_images(root):
         show(
             True,

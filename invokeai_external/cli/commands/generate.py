@@ -16,6 +16,7 @@ from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSav
 from ...planning.plan import Plan
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
+from ...service.collected_results import total_cost, total_usage
 from ...service.library_files import read_image, read_mask
 from ...service.service import Service
 from ...settings.settings import Settings
@@ -67,6 +68,7 @@ class Run:
         is_billed: False for a run on the sandbox.
         root: What was given with ``--root``.
         wanted: How many images were asked for.
+        received: The calls that were answered.
         saved: The images that are saved.
         not_saved: The errors of images that could not be saved.
         in_flight: The numbers of the calls in flight.
@@ -76,6 +78,7 @@ class Run:
     is_billed: bool = True
     root: Path | None = None
     wanted: int = 1
+    received: list[Received] = field(default_factory=list)
     saved: list[SavedImage] = field(default_factory=list)
     not_saved: list[NotSavedError] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
@@ -122,7 +125,7 @@ def _make_and_report(
 ) -> int:
     """Make the images and report them; returns the exit code."""
     try:
-        with live_line() as on_progress:
+        with live_line(done.wanted) as on_progress:
             anyio.run(making, on_progress)
         code = _report_all(done, as_json=as_json)
     except KeyboardInterrupt:
@@ -164,6 +167,7 @@ async def make_images(
         else:
             done.in_flight.discard(progress.call)
         if isinstance(progress, Received):
+            done.received.append(progress)
             for image in progress.images:
                 try:
                     done.saved.append(folder.save(image))
@@ -238,21 +242,53 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
 def _interrupted(done: Run, *, as_json: bool) -> int:
     error = CancelledError("Interrupted.", remedy=_left_behind(done))
     if as_json:
-        images_kept = {"images": [_image_object(saved) for saved in done.saved]} if done.saved else {}
-        report.print_json({"error": report.error_object(error), **images_kept, **_errors_object(done.not_saved)})
+        report.print_json(
+            {"error": report.error_object(error), **_received_object(done), **_errors_object(done.not_saved)}
+        )
     else:
         for saved in done.saved:
             print(saved.path)
+        report.notices(_received_notices(done))
         for lost in done.not_saved:
             report.say(f"Error: {lost}", indent=7)
         report.say(f"{error}")
     return INTERRUPTED
 
 
+def _received_object(done: Run) -> dict[str, Any]:
+    """What an interrupted run has made until then, in the fields of a complete one."""
+    images = {"images": [_image_object(saved) for saved in done.saved]} if done.saved else {}
+    if not done.received:
+        return images
+    usage = total_usage([call.usage for call in done.received])
+    return {
+        **images,
+        "notices": [asdict(notice) for notice in _received_notices(done)],
+        "usage": asdict(usage) if usage else {},
+        "cost_usd": total_cost([call.cost_usd for call in done.received]),
+    }
+
+
+def _received_notices(done: Run) -> Sequence[Notice]:
+    of_calls = [notice for call in done.received for notice in call.notices]
+    return list(dict.fromkeys((*of_calls, *_saving_notices(done.saved))))
+
+
+def _cost_text(cost_usd: float | None, done: Run) -> str:
+    if cost_usd is None:
+        return "cost unknown"
+    return f"{'' if done.is_billed else 'would cost '}${cost_usd:.4f}"
+
+
+def _images_text(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
+
+
 def _left_behind(done: Run) -> str:
     """What an interrupted run has saved, and what may still be billed; the sandbox bills nothing."""
     kept, in_flight = len(done.saved), len(done.in_flight)
-    parts = [f"Saved {kept} finished image{'s' if kept > 1 else ''}."] if kept else []
+    cost = _cost_text(total_cost([call.cost_usd for call in done.received]), done)
+    parts = [f"Saved {kept} finished image{'s' if kept > 1 else ''} ({cost})."] if kept else []
     if in_flight and not done.is_billed:
         parts.append("The sandbox bills nothing.")
     elif in_flight:
@@ -268,9 +304,11 @@ def _print_result(result: GenerationResult, done: Run) -> None:
     report.notices((*result.notices, *_saving_notices(done.saved)))
     for error in (*result.errors, *done.not_saved):
         report.say(f"Error: {with_root(error, done.root)}", indent=7)
-    cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     failed = done.wanted - len(result.images)
-    made = f"{len(result.images)} of {done.wanted}, {failed} failed," if failed > 0 else f"{len(result.images)}"
+    made = _images_text(len(result.images))
+    if failed > 0:
+        made = f"{len(result.images)} of {_images_text(done.wanted)}, {failed} failed,"
+    cost = _cost_text(result.cost_usd, done)
     report.say(f"{result.provider}/{result.model}: {made} in {result.elapsed_s:.1f} s, {cost}")
 
 

@@ -37,7 +37,8 @@ def run(port: int) -> None:
         report.say(f"The sandbox is running at {address}; press Ctrl-C to stop it. To use it, in another terminal:")
         for name, path in (("OPENAI", "openai/v1"), ("GEMINI", "gemini/v1beta")):
             variable = f"INVOKEAI_EXTERNAL_{name}"
-            report.say(f"  export {variable}_BASE_URL={address}/{path} {variable}_API_KEY={SANDBOX_KEY}")
+            report.say(f"  export {variable}_BASE_URL={address}/{path}")
+            report.say(f"  export {variable}_API_KEY={SANDBOX_KEY}")
         server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
         # Otherwise uvicorn logs a traceback for each call that is still open at the end.
         logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)

@@ -59,13 +59,14 @@ def undelivered_images(root: Path) -> list[UndeliveredImage]:
 
 def run(root: Path | None, *, as_json: bool) -> None:
     """Print the list; nothing is changed."""
-    root = open_root(root)
+    root = open_root(root).absolute()
+    remedy = f"Specify the root folder of Invoke: {command_line('undelivered')} --root INVOKE_ROOT"
     if not root.is_dir():
-        raise InvalidRequestError(
-            f"There is no folder {root}.",
-            remedy=f"Specify the root folder of Invoke: {command_line('undelivered')} --root INVOKE_ROOT",
-        )
+        raise InvalidRequestError(f"There is no folder {root}.", remedy=remedy)
     found = undelivered_images(root)
+    if not found and not (root / "invokeai.yaml").is_file():
+        # Most likely the images are elsewhere.
+        raise InvalidRequestError(f"{root} is not an Invoke root: it has no invokeai.yaml.", remedy=remedy)
     if as_json:
         report.print_json({"images": [asdict(image) for image in found]})
         return
