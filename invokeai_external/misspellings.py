@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 
-__all__ = ["meant_model", "meant_name", "or_nearest"]
+__all__ = ["meant_model", "meant_name", "nearest", "or_nearest"]
 
 _NEARLY_THE_SAME = 0.8
 """From which share of common letters on two words are taken for the same: *flair* and *flare*, not *blaze*."""
@@ -62,12 +62,17 @@ def meant_model(model_id: str, known: Iterable[str]) -> str | None:
     bare = _DATE.sub("", model_id)
     date = model_id.removeprefix(bare)
     candidates = [one for one in known if not re.match(rf"{re.escape(one)}(-\w|$)", bare)]
-    meant = max(
-        (one for one in candidates if _is_misspelling(bare, one)),
-        key=lambda one: SequenceMatcher(None, bare, one).ratio(),
+    meant = nearest(bare, candidates)
+    return f"{meant}{date}" if meant else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name of which another is a misspelling, word for word; None for any other name."""
+    return max(
+        (one for one in known if _is_misspelling(name, one)),
+        key=lambda one: SequenceMatcher(None, name, one).ratio(),
         default=None,
     )
-    return f"{meant}{date}" if meant else None
 
 
 def _is_misspelling(model_id: str, of: str) -> bool:

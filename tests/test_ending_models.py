@@ -92,7 +92,7 @@ def test_one_notice_names_all_places_and_those_that_have_ended_come_first(tmp_pa
 
 def test_an_end_that_is_not_confirmed_says_so(tmp_path: Path) -> None:
     (notice,) = named(tmp_path, AFTER, workflows=[workflow("x", "gemini:gemini-3.1-flash-image")])
-    assert (notice.code, "not confirmed" in notice.message) == ("model_deprecated", True)
+    assert (notice.code, "reported as" in notice.message) == ("model_deprecated", True)
 
 
 def test_a_date_in_the_users_file_counts(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_date_in_the_users_file_is_confirmed(tmp_path: Path) -> None:
     assert found.resolve("gemini-3.1-flash-image").model.lifecycle.status == "retired"
 
 
-def test_the_successor_of_a_model_is_not_retired(tmp_path: Path) -> None:
+def test_the_successor_of_a_model_does_not_end_if_another_one_can_follow(tmp_path: Path) -> None:
     chain = """
   openai/gpt-image-1: {lifecycle: {successor: gpt-image-1.5}}
   openai/gpt-image-1.5: {lifecycle: {successor: gpt-image-1-mini}}
@@ -121,16 +121,44 @@ def test_the_successor_of_a_model_is_not_retired(tmp_path: Path) -> None:
         day: {m.id: m.lifecycle.successor for m in registry(day, tmp_path, chain).models("openai")}
         for day in (LAST, AFTER)
     }
-    assert successors[LAST]["gpt-image-1"] == "gpt-image-1.5"
+    assert successors[LAST]["gpt-image-1"] == "gpt-image-2"
     assert successors[AFTER]["gpt-image-1"] == "gpt-image-2"
     # Two retired models that name each other have no successor.
     assert successors[LAST]["dall-e-2"] is successors[LAST]["dall-e-3"] is None
 
 
+def test_if_all_successors_end_the_first_one_is_named(tmp_path: Path) -> None:
+    circle = """
+  openai/gpt-image-1: {lifecycle: {successor: gpt-image-1.5}}
+  openai/gpt-image-1.5: {lifecycle: {successor: gpt-image-1-mini}}
+  openai/gpt-image-1-mini: {lifecycle: {successor: gpt-image-1}}
+"""
+    for day, named in ((LAST, "gpt-image-1.5"), (AFTER, None)):
+        found = registry(day, tmp_path, circle).resolve("openai/gpt-image-1").model
+        assert found.lifecycle.successor == named
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"status": "retired", "shutdown": LAST}, f"was retired by P after {LAST}"),
+        ({"status": "retired"}, "was retired by P"),
+        ({"status": "deprecated", "shutdown": LAST}, f"will be retired by P after {LAST}"),
+        ({"status": "deprecated"}, "will be retired by P on a date that is not known"),
+        (
+            {"status": "deprecated", "shutdown": LAST, "shutdown_confirmed": False},
+            f"is deprecated: its last day at P is reported as {LAST}",
+        ),
+    ],
+)
+def test_the_end_of_a_model_has_one_wording(fields: dict[str, Any], says: str) -> None:
+    assert Lifecycle(**fields).ending("P") == says
+
+
 def test_no_successor_in_the_catalogue_is_retired() -> None:
     found = {model.id: model for model in registry(AFTER).models()}
     named = [model.lifecycle.successor for model in found.values() if model.lifecycle.successor]
-    assert {found[name].lifecycle.status for name in named} == {"active", "deprecated"}
+    assert {found[name].lifecycle.status for name in named} == {"active"}
     assert found["gpt-image-1.5"].lifecycle.successor == "gpt-image-2.5-sunburst"
 
 

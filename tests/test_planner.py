@@ -924,7 +924,7 @@ def test_the_longest_prompt_is_accepted() -> None:
             "gemini-3.1-flash-image",
             {},
             "model_deprecated",
-            ("Gemini 3.1 Flash Image", "2026-10-29", "not confirmed", "gemini-nano-banana-2.1"),
+            ("Gemini 3.1 Flash Image", "2026-10-29", "reported", "gemini-nano-banana-2.1"),
         ),
         (
             "gemini-3.1-flash-image",

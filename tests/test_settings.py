@@ -30,6 +30,7 @@ from invokeai_external.settings.settings import (
     Limits,
     Settings,
     check_key,
+    credentials_in_invoke,
     load_settings,
     load_user_file,
 )
@@ -248,8 +249,30 @@ SECRET = "sk-secret-0123456789"
         (
             "invokeai_external.yaml",
             "settings:\n  max_attempts: many\n",
-            "line 2: settings.max_attempts",
+            "line 2: settings.max_attempts: this must be a whole number",
         ),
+        ("invokeai_external.yaml", "settings:\n  previews: 9\n", "line 2: settings.previews: this must be at most 3"),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  max_wait_s: 9999\n",
+            "line 2: settings.max_wait_s: this must be at most 3,600",
+        ),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  timeout_s: 0\n",
+            "line 2: settings.timeout_s: this must be more",
+        ),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  look_ahead: 7\n",
+            "line 2: settings.look_ahead: this must be true",
+        ),
+        (
+            "invokeai_external.yaml",
+            "settings:\n  previews: 9\n  speed: 1\n  concurrency: 0\n",
+            "line 2: settings.previews",
+        ),
+        ("api_keys.yaml", "a: 1\nexternal_openai_baseurl: x\n", "line 2: external_openai_baseurl"),
         (
             "invokeai_external.yaml",
             "settings:\n  # patient\n  concurrency: 65\n",
@@ -761,3 +784,43 @@ def test_the_sandbox_switch_must_be_true_or_false(tmp_path: Path) -> None:
     (tmp_path / "invokeai_external.yaml").write_text("settings: {}\nsandbox: perhaps\n")
     with pytest.raises(SettingsError, match=r"line 2: "):
         load_user_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("external_openai_baseurl", "external_openai_base_url"),
+        ("external_opnai_base_url", "external_openai_base_url"),
+        ("External_OpenAI_API_Key", "external_openai_api_key"),
+        ("external_gemini_key", "external_gemini_api_key"),
+        ("openai_base_url", "external_openai_base_url"),
+        ("INVOKEAI_EXTERNAL_OPENAI_API_KEY", "external_openai_api_key"),
+        ("external_openai_api_base", "external_openai_base_url"),
+        ("external_openai_api_key", None),
+        ("external_alibabacloud_api_key", None),
+        ("external_seedream_base_url", None),
+        ("external_openai_timeout", None),
+        ("huggingface_token", None),
+        ("remote_api_tokens", None),
+    ],
+)
+def test_a_misspelt_entry_of_a_provider_is_refused_and_all_others_belong_to_invoke(
+    written: str, meant: str | None, tmp_path: Path
+) -> None:
+    write(tmp_path, "api_keys.yaml", f"{written}: https://a.example\n")
+    if meant is None:
+        load_settings(tmp_path, {})
+        return
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    assert f"line 1: {written}" in caught.value.message
+    assert f"Did you mean {meant}?" in (caught.value.hint or "")
+
+
+def test_in_a_running_invoke_a_misspelt_entry_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "api_keys.yaml", "external_openai_baseurl: https://a.example\nexternal_openai_api_key: of-file\n")
+    environ = {"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "of-environment"}
+    found = credentials_in_invoke("openai", "of-environment", None, tmp_path, environ)
+    assert found.api_key is not None
+    assert found.api_key.get_secret_value() == "of-environment"
+    assert found.unused == ("Invoke",)

@@ -209,6 +209,7 @@ CASES: Mapping[str, Case] = {
     "setting that is there twice": Case("models --root {root}", settings="settings:\n  previews: 1\n  previews: 2\n"),
     "settings that are not YAML": Case("models --root {root}", settings="settings: {\n"),
     "key file with a wrong field": Case("keys list --root {root}", keys="external_openai_api_key: [1]\n"),
+    "misspelt name in the key file": Case("keys list --root {root}", keys="external_openai_baseurl: x\n"),
     "recall of a file without settings": Case("recall {root}/invokeai_external.yaml"),
     "install without a root": Case("install --root {out}"),
     "an experimental value": Case(f"{FLARE_FOX} --output-format gif"),

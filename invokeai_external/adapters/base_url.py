@@ -89,11 +89,16 @@ def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = 
     """
 
     def refuse(why: str) -> NotConfiguredError:
+        setting = f"external_{provider.id}_base_url in {source or 'api_keys.yaml'}"
+        variable = f"INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment"
+        if source is None:
+            setting = f"{setting}, or {variable}"
+        elif re.fullmatch(r"[A-Z][A-Z0-9_]*", source):
+            setting = f"{source} in the environment"
         return NotConfiguredError(
             f"The base URL of {provider.name} {why}.",
             remedy=Remedy(
-                f"Use a URL such as {provider.base_url}, or remove the setting: external_{provider.id}_base_url in "
-                f"api_keys.yaml, or INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment.",
+                f"Use a URL such as {provider.base_url}, or remove the setting: {setting}.",
                 action="fix_base_url",
                 provider=provider.id,
                 url=provider.base_url,

@@ -146,7 +146,7 @@ def error_for_status(
         remedy = f"Add credit at {provider.billing_url}, or to your account with the service at your base URL."
     elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
         # The successor is more useful than the provider's message, which only says that the model does not exist.
-        kind, what, remedy = ModelRetiredError, _retired(model), _successor(model)
+        kind, what, remedy = ModelRetiredError, _retired(model, name), _successor(model)
     elif status == 404:
         what = f"{name} does not offer {model_or_listing(call)}{quoted}"
         remedy = _unknown_model(provider) if model else "Check the base URL."
@@ -155,6 +155,8 @@ def error_for_status(
     elif status == 409 or status >= 500:
         kind, what = UnavailableError, f"{name} is overloaded or broken (HTTP {status}){quoted}"
         remedy = "Try again later."
+        if _is_of_gateway(response):
+            what = f"A gateway or proxy responded instead of {name} (HTTP {status}){quoted}"
     elif status == 413:
         what = f"The request is too large for {name} (HTTP 413){quoted}"
         remedy = "Use fewer or smaller images."
@@ -173,8 +175,11 @@ def error_for_status(
 
 def _may_be_billed(response: HttpResponse) -> bool:
     """True for an error of a gateway: the provider behind it may still be working on the request."""
-    if response.status in _OUTCOME_UNKNOWN:
-        return True
+    return response.status in _OUTCOME_UNKNOWN or _is_of_gateway(response)
+
+
+def _is_of_gateway(response: HttpResponse) -> bool:
+    """True for a server error without the object that every provider sends."""
     return response.status >= 500 and not isinstance(error_object(response), dict)
 
 
@@ -233,10 +238,10 @@ def _unknown_model(provider: ProviderConfig) -> Remedy:
     return Remedy(text, action="check_model", provider=provider.id)
 
 
-def _retired(model: ModelConfig) -> str:
+def _retired(model: ModelConfig, provider: str) -> str:
     life = model.lifecycle
     if life.status == "retired":
-        return f"{model.name} was retired{f' on {life.shutdown}' if life.shutdown else ''}."
+        return f"{model.name} {life.ending(provider)}."
     known = "announced" if life.shutdown_confirmed else "reported"
     end = f"; its last day was {known} as {life.shutdown}" if life.shutdown else ""
     return f"{model.name} is no longer available{end}."

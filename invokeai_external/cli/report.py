@@ -22,7 +22,7 @@ from .remedies import PROGRAM, with_root
 from .streams import OutputError, mute
 from .terminal import fitted, width_of
 
-__all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say", "show"]
+__all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say", "say_error", "show"]
 
 
 def say(text: str, indent: int = 2) -> None:
@@ -99,10 +99,15 @@ def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int
             print_json({"error": error_object(known)})
             sys.stdout.flush()
             return code
-    say(f"Error: {known.message}", indent=7)
-    if known.hint:
-        say(f"       {known.hint}", indent=7)
+    say_error(known)
     return code
+
+
+def say_error(error: ExternalError) -> None:
+    """Print an error on standard error, and on the next line what to do about it."""
+    say(f"Error: {error.message}", indent=7)
+    if error.hint:
+        say(f"       {error.hint}", indent=7)
 
 
 def _as_known(error: Exception) -> ExternalError:
@@ -119,7 +124,8 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     remedy = f"See: {command} --help"
     # It may list the values of a choice line by line.
     message = _LONG_QUOTE.sub(lambda quote: quoted(quote[1]), " ".join(error.format_message().split()))
-    if "unexpected extra argument" in message:
+    if extra := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", message):
+        message = f"There are too many arguments: {extra[1]}."
         remedy = _TOO_MANY_ARGUMENTS.get(command.removeprefix(f"{PROGRAM} "), remedy)
     if wrong := re.search(r"'([^']+)' is not one of (.+)", message):
         remedy = or_nearest(wrong[1], re.findall("'([^']+)'", wrong[2])) + remedy

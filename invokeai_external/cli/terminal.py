@@ -94,7 +94,11 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
         table.add_column(heading, min_width=columns)
     for row in rows:
         table.add_row(*row.values())
-    Console(width=width or _WITHOUT_TERMINAL).print(table)
+    console = Console(width=width or _WITHOUT_TERMINAL)
+    with console.capture() as captured:
+        console.print(table)
+    # Rich fills every line up to the width of the table.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from PIL import Image, ImageChops, ImageColor
@@ -170,13 +171,14 @@ def _check_grey(image: Image.Image) -> None:
         raise ImageError(
             "The mask has many colours, like a photo.",
             "coloured_mask",
-            remedy="Paint the part to change white and the rest black, or make that part transparent.",
+            remedy="If you painted over the part to change in one colour, such as red, add --mask-color red. Otherwise "
+            "paint that part white and the rest black, or make it transparent.",
         )
     raise ImageError(
         f"The mask is coloured ({color}), so it is not clear what it marks.",
         "coloured_mask",
-        remedy=f'To change what is {color}, use --mask-color "{color}" (in the library marks="{color}"). Otherwise '
-        "paint the part to change white and the rest black.",
+        remedy=f"To change what is {color}, add --mask-color {shlex.quote(color)}. Otherwise paint the part to change "
+        "white and the rest black.",
     )
 
 

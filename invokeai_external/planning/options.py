@@ -151,7 +151,7 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
     if not option.minimum <= number <= option.maximum or (option.whole and not number.is_integer()):
         kind = "a whole number" if option.whole else "a number"
         raise CapabilityError(
-            f"{quoted(value)} is not a valid {label} for {model.name}.",
+            f"{quoted(value)} is not a valid value for the option {label} of {model.name}.",
             remedy=f"Choose {kind} from {option.minimum:g} to {option.maximum:g}.",
         )
     return int(number) if option.whole else number
@@ -162,6 +162,6 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
         if value.lower() == text:
             return value
     raise CapabilityError(
-        f"{quoted(text)} is not a valid {label} for {model.name}.",
+        f"{quoted(text)} is not a valid value for the option {label} of {model.name}.",
         remedy=f"{or_nearest(text, option.values)}Choose one of: {', '.join(option.values)}.",
     )

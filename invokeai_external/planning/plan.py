@@ -317,15 +317,7 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     life = model.lifecycle
     if life.status not in ("deprecated", "retired"):
         return []
-    # The dates are the provider's own: a server at another base URL may have others.
-    by = f"by {catalog.page(model.provider).provider.name}"
+    ending = life.ending(catalog.page(model.provider).provider.name)
     if life.status == "retired":
-        when = f" after {life.shutdown}" if life.shutdown else ""
-        message = f"{model.name} was retired {by}{when}; a proxy may still offer it.{life.instead}"
-        return [Notice("model_retired", message)]
-    when = f"will be retired {by} on a date that is not known"
-    if life.shutdown and life.shutdown_confirmed:
-        when = f"will be retired {by} after {life.shutdown}"
-    elif life.shutdown:
-        when = f"will reportedly be retired {by} after {life.shutdown}, which is not confirmed"
-    return [Notice("model_deprecated", f"{model.name} {when}.{life.instead}")]
+        return [Notice("model_retired", f"{model.name} {ending}; a proxy may still offer it.{life.instead}")]
+    return [Notice("model_deprecated", f"{model.name} {ending}.{life.instead}")]

@@ -89,7 +89,7 @@ def _refuse_absurd(wanted: SizeRequest, model: ModelConfig) -> None:
     sizes = sorted((choice.size for choice in model.sizing.presets() if choice.size), key=lambda each: each.pixels)
     raise InvalidRequestError(
         f"{wanted} is not a size that {model.name} can make.",
-        remedy=f"Choose a size from {sizes[0]} to {sizes[-1]}." if sizes else "Choose another size.",
+        remedy=f"Its smallest size is {sizes[0]}, its largest {sizes[-1]}." if sizes else "Choose another size.",
     )
 
 

@@ -65,6 +65,11 @@ def pages() -> tuple[CatalogPage, ...]:
     return tuple(page(provider_id) for provider_id in PROVIDER_IDS)
 
 
+def provider_name(provider_id: str) -> str:
+    """The name of a provider in a sentence; its id if it is not known."""
+    return page(provider_id).provider.name if provider_id in PROVIDER_IDS else provider_id
+
+
 def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping with the fields of another merged into it at every depth; neither is changed."""
     merged = dict(base)

@@ -138,17 +138,22 @@ class Registry:
         )
 
     def _available_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
-        """The successor, or the successor of a retired successor, and so on; None if all of them are retired."""
-        seen, name = {model.id}, model.lifecycle.successor
+        """The successor, or the successor of a successor that ends, and so on, as far as one does not end.
+
+        If all of them end, it is the first one that is not retired; None if all of them are retired.
+        """
+        seen, name, available = {model.id}, model.lifecycle.successor, None
         while name:
             found = _named(name, self._known(model.provider))
-            if found is None or found.lifecycle.status_on(day) != "retired":
+            if found is None or found.lifecycle.status_on(day) == "active":
                 return name
             if found.id in seen:
-                return None
+                break
+            if found.lifecycle.status_on(day) != "retired":
+                available = available or name
             seen.add(found.id)
             name = found.lifecycle.successor
-        return None
+        return available
 
     def resolve(self, reference: str) -> ResolvedModel:
         """Find a model by ``provider/id``, or by a known id or alias without a provider. It has its status of today.

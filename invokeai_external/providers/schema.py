@@ -57,7 +57,8 @@ class Lifecycle(_Frozen):
         shutdown: The last day, in UTC; None if it is not known.
         shutdown_confirmed: False if the provider has not announced the last day, or it is disputed. Then it only
             causes a warning.
-        successor: The id of the model to use instead. From a ``Registry``, it is not retired itself.
+        successor: The id of the model to use instead. From a ``Registry``, it is not retired itself, and not even
+            deprecated if one of its successors is not.
         successor_name: Its name; set by a ``Registry``.
     """
 
@@ -75,6 +76,20 @@ class Lifecycle(_Frozen):
             return ""
         named = f"{self.successor_name} ({self.successor})" if self.successor_name else self.successor
         return f" Use {named} instead."
+
+    def ending(self, provider: str) -> str:
+        """When a model ends or has ended, as the rest of a sentence that begins with its name.
+
+        A day that is not confirmed may be over, so that sentence is right before and after it. ``provider`` is the name
+        of the provider, whose own dates these are: a server at another base URL may have others.
+        """
+        if self.status == "retired":
+            return f"was retired by {provider}{f' after {self.shutdown}' if self.shutdown else ''}"
+        if self.shutdown is None:
+            return f"will be retired by {provider} on a date that is not known"
+        if self.shutdown_confirmed:
+            return f"will be retired by {provider} after {self.shutdown}"
+        return f"is deprecated: its last day at {provider} is reported as {self.shutdown}"
 
     def ends_soon(self, day: datetime.date) -> bool:
         """True from 30 days before the last day on, confirmed or not; False for a model that has ended."""

@@ -95,16 +95,11 @@ def _is_own_server(settings: Settings, registry: Registry, provider_id: str) -> 
 
 def _notice(model: ModelConfig, places: Sequence[str], registry: Registry) -> Notice:
     life = model.lifecycle
-    provider = registry.provider(model.provider).name
-    doubt = "" if life.shutdown_confirmed else f" (not confirmed by {provider})"
-    if life.status == "retired":
-        end = f"was retired by {provider}{f' after {life.shutdown}' if life.shutdown else ''}"
-    else:
-        end = f"will be retired by {provider} after {life.shutdown}{doubt}"
+    ending = life.ending(registry.provider(model.provider).name)
     named = ", ".join(places[:_MOST_NAMED])
     more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
     code = "model_retired" if life.status == "retired" else "model_deprecated"
-    return Notice(code, f"{model.name} {end}, and is used by {named}{more}.{_instead(model, registry)}")
+    return Notice(code, f"{model.name} {ending}. It is used by {named}{more}.{_instead(model, registry)}")
 
 
 def _instead(model: ModelConfig, registry: Registry) -> str:

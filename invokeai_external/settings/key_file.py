@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import SettingsError
 from ..locks import LockBusyError, locked, others_can_read
+from ..misspellings import nearest
 from ..regular_files import temporary_file
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE
@@ -47,9 +48,16 @@ def remove_key(root: Path, provider: str) -> bool:
     return True
 
 
-def read_entries(path: Path, providers: Sequence[str]) -> dict[str, str]:
-    """The entries of ``api_keys.yaml`` for these providers, without empty ones. All other entries belong to Invoke."""
+def read_entries(path: Path, providers: Sequence[str], *, check_names: bool = False) -> dict[str, str]:
+    """The entries of ``api_keys.yaml`` for these providers, without empty ones. All other entries belong to Invoke.
+
+    Raises:
+        SettingsError: The file is broken, a value is not text, or, with ``check_names``, the name of an entry of these
+            providers is misspelt: without its base URL, a key would go to another server.
+    """
     file = YamlFile(path)
+    if check_names:
+        _check_names(file, providers)
     entries = {}
     for name in (f"external_{provider}_{entry}" for provider in providers for entry in ("api_key", "base_url")):
         value = file.data.get(name)
@@ -60,6 +68,34 @@ def read_entries(path: Path, providers: Sequence[str]) -> dict[str, str]:
             raise file.error(line, f"{name} must be text; put it in quotes")
         entries[name] = value
     return entries
+
+
+def _check_names(file: YamlFile, providers: Sequence[str]) -> None:
+    """Raise SettingsError for the first name that is nearly that of an entry of these providers."""
+    for name in map(str, file.data):
+        if name in _names(providers).values() or (form := nearest(name, _names(providers))) is None:
+            continue
+        line, _ = file.find((name,))
+        raise file.error(
+            line,
+            f"{name} is not the name of an entry",
+            remedy=f"Did you mean {_names(providers)[form]}? Correct that line, then try again.",
+        )
+
+
+def _names(providers: Sequence[str]) -> dict[str, str]:
+    """The names of the entries of these providers, each by the names that people may write instead."""
+    return {
+        f"{start}{provider}_{end}": f"external_{provider}_{entry}"
+        for provider in providers
+        for entry, ends in _ENDS.items()
+        for end in ends
+        for start in ("external_", "invokeai_external_", "")
+    }
+
+
+_ENDS = {"api_key": ("api_key", "key", "api_token", "token"), "base_url": ("base_url", "url", "api_url", "api_base")}
+"""How the names of the entries end, and what people write instead."""
 
 
 def permission_notices(path: Path) -> list[Notice]:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from ..errors import NotConfiguredError, Remedy
+from ..providers import catalog
 
 __all__ = [
     "USUAL_VARIABLES",
@@ -243,7 +244,9 @@ def check_key(provider: str, key: str, source: str | None = None) -> None:
     if source and _VARIABLE.fullmatch(source):
         text = f"Set {source} to the whole key and nothing else."
         where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider, source=source)
-    raise NotConfiguredError(f"The key for {provider}{where} {problem}.", remedy=remedy, provider=provider)
+    raise NotConfiguredError(
+        f"The key for {catalog.provider_name(provider)}{where} {problem}.", remedy=remedy, provider=provider
+    )
 
 
 def _problem_of(key: str) -> str | None:

@@ -115,7 +115,7 @@ class Limits(BaseModel):
             try:
                 super().__init__(**values)
             except ValidationError as error:
-                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                first = error.errors(include_url=False, include_input=False)[0]
                 name = ".".join(map(str, first["loc"]))
                 meant = or_nearest(name, type(self).model_fields) if first["type"] == "extra_forbidden" else ""
                 raise SettingsError(f"settings.{name}: {problem_of(first)}.", remedy=meant.strip() or None) from error
@@ -192,7 +192,7 @@ def load_settings(
     environ = os.environ if environ is None else environ
     folder = root_folder(root, environ)
     keys_path = folder / API_KEYS_FILE
-    entries = read_entries(keys_path, PROVIDER_IDS)
+    entries = read_entries(keys_path, PROVIDER_IDS, check_names=True)
     credentials = {}
     for provider in PROVIDER_IDS:
         ours = (environment_place(provider, environ), file_place(provider, entries, str(keys_path)))
@@ -246,13 +246,14 @@ def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) ->
 def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsError:
     """The error for a key in one place and a base URL in another."""
     key, url = variable_name(provider, "api_key"), variable_name(provider, "base_url")
+    name = catalog.provider_name(provider)
     return SettingsError(
-        f"The key for {provider} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
+        f"The key for {name} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
         "was not sent there.",
         remedy=Remedy(
             f"Set both in the same place: {key} and {url} in the environment, or external_{provider}_api_key and "
             f"external_{provider}_base_url in {root / API_KEYS_FILE}. Or remove the base URL, to send the key to "
-            f"{provider}.",
+            f"{name}.",
             action="pair_key",
             provider=provider,
         ),

@@ -41,8 +41,27 @@ _IN_PLAIN_WORDS = {
     "string_type": "this must be text; put it in quotes",
     "dict_type": "this must hold 'name: value' lines",
     "model_type": "this must hold 'name: value' lines",
+    "list_type": "this must be a list",
+    "tuple_type": "this must be a list",
+    "int_type": "this must be a whole number",
+    "int_parsing": "this must be a whole number",
+    "int_from_float": "this must be a whole number",
+    "float_type": "this must be a number",
+    "float_parsing": "this must be a number",
+    "finite_number": "this must be a number",
+    "bool_type": "this must be true or false",
+    "bool_parsing": "this must be true or false",
+    "string_too_short": "this must not be empty",
+    "date_type": "this must be a date, such as 2026-12-31",
+    "date_parsing": "this must be a date, such as 2026-12-31",
+    "date_from_datetime_parsing": "this must be a date, such as 2026-12-31",
+    "literal_error": "this must be {expected}",
+    "greater_than": "this must be more than {gt}",
+    "greater_than_equal": "this must be at least {ge}",
+    "less_than": "this must be less than {lt}",
+    "less_than_equal": "this must be at most {le}",
 }
-"""Messages for the author of the file, by pydantic's types of errors."""
+"""Messages for the author of the file, by pydantic's types of errors, with the names of their facts."""
 
 
 class _TooMuchError(yaml.MarkedYAMLError):
@@ -111,7 +130,16 @@ def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
 def problem_of(mistake: Mapping[str, Any]) -> str:
     """What is wrong, in plain words, according to one of pydantic's errors; without a full stop."""
     message: str = mistake["msg"]
-    return _IN_PLAIN_WORDS.get(mistake["type"], message.removeprefix("Value error, ").rstrip("."))
+    if words := _IN_PLAIN_WORDS.get(mistake["type"]):
+        return words.format_map({name: _plain(fact) for name, fact in mistake.get("ctx", {}).items()})
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def _plain(fact: object) -> object:
+    """A number as people write it: 3,600 for 3600.0."""
+    if not isinstance(fact, int | float):
+        return fact
+    return f"{int(fact):,}" if fact == int(fact) else fact
 
 
 class YamlFile:
@@ -180,7 +208,7 @@ class YamlFile:
         fields: Iterable[str],
         written_place: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple,
     ) -> SettingsError:
-        """The error for the first mistake that pydantic found.
+        """The error for the first mistake in the file, of those that pydantic found.
 
         Args:
             error: The mistakes.
@@ -188,8 +216,19 @@ class YamlFile:
             fields: The names that a misspelt field there may mean.
             written_place: Where the value of a field is in the file; by default, under its own name.
         """
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = (*under, *written_place(tuple(str(step) for step in first["loc"])))
+
+        def place_of(mistake: Mapping[str, Any]) -> tuple[str, ...]:
+            return (*under, *written_place(tuple(str(step) for step in mistake["loc"])))
+
+        mistakes = error.errors(include_url=False, include_input=False)
+
+        def order(mistake: Mapping[str, Any]) -> tuple[bool, int]:
+            line, known = self.find(place_of(mistake))
+            # What is not in the file is missing, perhaps because another field is misspelt, or of a form not meant.
+            return known[-1:] != place_of(mistake)[-1:], line
+
+        first = min(mistakes, key=order)
+        place = place_of(first)
         line, known = self.find(place)
         if first["type"] == "missing":
             known = (*known, place[-1])

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 
 from ..support.programs import GEMINI, OPENAI
 
@@ -213,3 +214,18 @@ def test_an_invalid_key_is_not_saved(key: str, run: Any, tmp_path: Path, monkeyp
     assert result.code == 2
     assert "keys set gemini" in result.stderr
     assert not (tmp_path / "root" / "api_keys.yaml").exists()
+
+
+@pytest.mark.parametrize("interruption", [typer.Abort, KeyboardInterrupt])
+def test_an_interrupted_prompt_saves_nothing_and_says_so(
+    interruption: type[BaseException], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise interruption
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", interrupted)
+    result = run("keys", "set", "openai", "--root", tmp_path)
+    assert result.code == 130
+    assert result.stderr.endswith("Nothing was saved.\n")
+    assert list(tmp_path.iterdir()) == []

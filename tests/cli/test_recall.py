@@ -285,3 +285,21 @@ def test_a_color_of_a_mask_is_recalled(tmp_path: Path, capsys: pytest.CaptureFix
     hashed = hashlib.sha256(mask.read_bytes()).hexdigest()
     assert recorded["external"]["mask"] == {"name": "mask.png", "sha256": hashed, "marks": "#f00"}
     assert recall_command(recorded)[-5:-1] == ["--mask", "mask.png", "--mask-color", "#f00"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("p.txt", b"words", "is not a"),
+        ("p.gif", b"GIF89a" + bytes(20), "no metadata beside"),
+        ("p.svg", b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "no metadata beside"),
+    ],
+)
+def test_a_file_without_metadata_is_an_error_that_fits_its_kind(
+    name: str, data: bytes, said: str, run: Any, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    result = run("recall", tmp_path / name, "--json")
+    assert (result.code, result.json["error"]["code"]) == (2, "invalid_request")
+    assert said in result.json["error"]["message"]
+    assert "NAME.EXT.json" in result.json["error"]["hint"] or f"{name}.json" in result.json["error"]["hint"]

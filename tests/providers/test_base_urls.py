@@ -122,8 +122,25 @@ def test_the_error_of_a_base_url_says_why_and_never_quotes_it(written: str, reas
     assert error.remedy is not None
     assert (error.remedy.action, error.remedy.provider) == ("fix_base_url", "gemini")
     assert (error.remedy.url, error.remedy.source) == (GEMINI.provider.base_url, "OPENAI_BASE_URL")
-    names = (GEMINI.provider.base_url, "external_gemini_base_url", "INVOKEAI_EXTERNAL_GEMINI_BASE_URL")
+    names = (GEMINI.provider.base_url, "OPENAI_BASE_URL in the environment")
     assert [name for name in names if name not in error.remedy.text] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (None, ["external_gemini_base_url in api_keys.yaml", "INVOKEAI_EXTERNAL_GEMINI_BASE_URL in the environment"]),
+        ("/root/api_keys.yaml", ["external_gemini_base_url in /root/api_keys.yaml"]),
+        ("GOOGLE_GEMINI_BASE_URL", ["GOOGLE_GEMINI_BASE_URL in the environment"]),
+    ],
+)
+def test_the_remedy_names_the_setting_that_is_in_use(source: str | None, named: list[str]) -> None:
+    with pytest.raises(NotConfiguredError) as caught:
+        normalise_base_url("ftp://x", GEMINI.provider, source)
+    assert caught.value.remedy
+    text = caught.value.remedy.text
+    assert [name for name in named if name not in text] == []
+    assert text.count("base_url") + text.count("BASE_URL") == len(named)
 
 
 @settings(deadline=None)

@@ -42,7 +42,7 @@ def run(out: Path, *, as_json: bool) -> int:
     if as_json:
         report.print_json([_row_object(row) for row in rows])
         return 0
-    report.show("Images from the sandbox: nothing was sent to a provider, and they cost nothing")
+    report.show("Images from the sandbox: nothing was sent to a provider, and they cost nothing.")
     print_table([_cells(row) for row in rows])
     return 0
 
@@ -63,7 +63,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
         return InputImage(done.saved[0].image.data, done.saved[0].path.name)
 
     fox = await one(
-        "from a prompt",
+        "from a prompt, with Gemini",
         GenerationRequest(
             model="gemini/gemini-nano-banana-2.1",
             prompt="a red fox in snow, first light over the hills",
@@ -73,7 +73,7 @@ async def _make(folder: ImageFolder, rows: list[_Row]) -> None:
         ),
     )
     harbour = await one(
-        "from a prompt",
+        "from a prompt, with OpenAI",
         GenerationRequest(
             model="openai/gpt-image-2.5-flare", prompt="a quiet harbour at dusk, lanterns lit", size=Size(1536, 864)
         ),

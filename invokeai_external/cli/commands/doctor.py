@@ -104,7 +104,7 @@ def _provider_state(current: Settings, info: ProviderConfig, given_root: Path | 
     found = current.credentials.get(info.id, Credentials())
     if found.unpaired:
         return False, str(unpaired_error(info.id, found, current.root))
-    url = normalise_base_url(found.base_url or info.base_url, info)
+    url = normalise_base_url(found.base_url or info.base_url, info, found.base_url_source)
     if found.api_key:
         check_key(info.id, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"

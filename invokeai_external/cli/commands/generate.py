@@ -250,7 +250,7 @@ def _interrupted(done: Run, *, as_json: bool) -> int:
             print(saved.path)
         report.notices(_received_notices(done))
         for lost in done.not_saved:
-            report.say(f"Error: {lost}", indent=7)
+            report.say_error(lost)
         report.say(f"{error}")
     return INTERRUPTED
 
@@ -303,7 +303,7 @@ def _print_result(result: GenerationResult, done: Run) -> None:
         print(saved.path)
     report.notices((*result.notices, *_saving_notices(done.saved)))
     for error in (*result.errors, *done.not_saved):
-        report.say(f"Error: {with_root(error, done.root)}", indent=7)
+        report.say_error(with_root(error, done.root))
     failed = done.wanted - len(result.images)
     made = _images_text(len(result.images))
     if failed > 0:

@@ -50,7 +50,11 @@ def set_one(provider: str, *, root: Path | None) -> None:
     # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
         report.say(f"Create a key at {info.key_url}, then paste it here.")
-        key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
+        try:
+            key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
+        except (typer.Abort, KeyboardInterrupt):
+            report.say("Nothing was saved.")
+            raise
     else:
         # To the end: a second line is an error, and must not be ignored.
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
@@ -123,10 +127,11 @@ def remove_one(provider: str, *, root: Path | None) -> None:
     """Delete a key from the file, and say so if the environment still has one."""
     folder = open_root(root)
     path = folder / API_KEYS_FILE
+    name = Registry().provider(provider).name
     if remove_key(folder, provider):
-        report.say(f"Removed the key for {provider} from {path}")
+        report.say(f"Removed the key for {name} from {path}")
     else:
-        report.say(f"There is no key for {provider} in {path}")
+        report.say(f"There is no key for {name} in {path}")
     still = settings(root).credentials.get(provider, Credentials())
     if still.api_key:
         report.say(f"Note: {still.source} still holds a key.")

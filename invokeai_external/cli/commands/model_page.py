@@ -147,7 +147,7 @@ def _prices_text(prices: Prices) -> str:
 
 
 def _price_table(model: ModelConfig) -> list[dict[str, str]]:
-    headings = ("Size", *(quality or "" for quality in qualities_of(model)))
+    headings = ("Size", *(quality or "Price" for quality in qualities_of(model)))
     return [dict(zip(headings, (sizes, *prices), strict=True)) for sizes, prices in price_rows(model, digits=4)]
 
 

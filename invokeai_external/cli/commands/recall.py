@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import InvalidRequestError
 from ...images import metadata_files
 from ...images.errors import ImageError
+from ...images.gif_and_svg import is_gif, is_svg
 from ...regular_files import read_regular_file
 from ...untrusted_text import printable
 from .. import report
@@ -73,6 +74,13 @@ def _settings_of(path: Path) -> dict[str, Any]:
         held = read_sidecar(other)
         if held and held.sha256 == sha256:
             return _metadata_of(held, other)
+    if unreadable and unreadable.code == "wrong_format":
+        if not (is_gif(data) or is_svg(data)):
+            raise InvalidRequestError(f"{path} is not a PNG, JPEG, WebP, GIF or SVG image.", remedy=_USE_AN_IMAGE)
+        raise InvalidRequestError(
+            f"There is no metadata beside {path}.",
+            remedy=f"That of a GIF or SVG is in a file beside it: put {sidecar_of(path).name} there.",
+        )
     if unreadable:
         raise InvalidRequestError(f"{path}: {unreadable}", remedy="Use a PNG, JPEG or WebP file.")
     if named:
@@ -82,8 +90,11 @@ def _settings_of(path: Path) -> dict[str, Any]:
         )
     raise InvalidRequestError(
         f"{path} does not contain the metadata that says how it was made.",
-        remedy="Use an image made by this program or by Invoke, with its NAME.EXT.json beside it if there is one.",
+        remedy=_USE_AN_IMAGE,
     )
+
+
+_USE_AN_IMAGE = "Use an image made by this program or by Invoke, with its NAME.EXT.json beside it if there is one."
 
 
 def _metadata_of(sidecar: metadata_files.Sidecar, path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def description_of(model: ModelConfig, day: datetime.date) -> str:
     parts = [model.description, price_of(model)]
     life = model.lifecycle
     if life.status != "active":
-        on = f" on {life.shutdown}" if life.shutdown else ""
+        on = f" {'after' if life.status == 'retired' else 'on'} {life.shutdown}" if life.shutdown else ""
         doubt = "" if life.shutdown_confirmed else " (not confirmed)"
         successor = life.successor_name or life.successor
         instead = f"; use {successor} instead" if successor else ""
