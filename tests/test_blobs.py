@@ -197,6 +197,52 @@ def test_a_body_that_is_cut_off_or_odd_is_returned_as_it_arrived(body: bytes) ->
         assert reader.body() == body
 
 
+TWO_IMAGES = {
+    "created": 1,
+    "data": [{"b64_json": STANDARD, "revised_prompt": "{[ü"}, {"b64_json": FOR_URLS}],
+    "usage": {"input_tokens": 50, "output_tokens": 1056},
+}
+OF_GEMINI = {
+    "candidates": [
+        {
+            "content": {"parts": [{"text": "]}"}, {"inlineData": {"mimeType": "image/png", "data": STANDARD}}]},
+            "finishReason": "STOP",
+        }
+    ],
+    "usageMetadata": {"promptTokenCount": 5},
+}
+
+
+@pytest.mark.parametrize("answer", [TWO_IMAGES, OF_GEMINI], ids=["OpenAI", "Gemini"])
+@pytest.mark.parametrize("end", [b"", b"\0\xff", b'<"x', b"<html>"], ids=repr)
+def test_a_body_that_ends_anywhere_keeps_the_images_before_that(answer: dict[str, Any], end: bytes) -> None:
+    body = json.dumps(answer, ensure_ascii=False).encode()
+    quotes = [body.index(text.encode()) + len(text) for text in (STANDARD, FOR_URLS) if text.encode() in body]
+    for length in range(len(body)):
+        reader = read([body[:length] + end])
+        assert reader.document() is None
+        whole = sum(quote < length for quote in quotes)
+        assert reader.has_image == (whole > 0)
+        document: Any = reader.document_up_to_image()
+        if not whole:
+            assert document is None
+        elif "data" in answer:
+            images = [{"b64_json": PICTURE, "revised_prompt": "{[ü"}, {"b64_json": PICTURE}]
+            assert document == {"created": 1, "data": images if whole == 2 else [{"b64_json": PICTURE}]}
+        else:
+            parts = [{"text": "]}"}, {"inlineData": {"mimeType": "image/png", "data": PICTURE}}]
+            assert document == {"candidates": [{"content": {"parts": parts}}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"data":""', b'{x,"data":"AAAA"', b'{"y":-Infinity,"data":"AAAA"', b'{"x":"y"data":"AAAA"', b'["data":"AAAA"'],
+    ids=repr,
+)
+def test_json_that_is_broken_before_its_image_is_not_parsed(body: bytes) -> None:
+    assert read([body]).document_up_to_image() is None
+
+
 def test_a_response_with_hundreds_of_images_is_returned_as_it_arrived() -> None:
     body = json.dumps({"data": [{"b64_json": "AAAA"}] * 101}).encode()
     for size in (7, 10_000):

@@ -66,7 +66,7 @@ async def test_an_image_is_decoded_while_it_arrives() -> None:
     assert response.body == b""
 
 
-@pytest.mark.parametrize("body", [WHOLE[:-1], WHOLE.replace(b"AAEC", b"AA\\u0045C"), b"<html>", b"{}"])
+@pytest.mark.parametrize("body", [WHOLE[:-4], WHOLE.replace(b"AAEC", b"AA\\u0045C"), b"<html>", b"{}"])
 async def test_a_body_without_plain_images_is_returned_as_it_arrived(body: bytes) -> None:
     response = await answered(body)
     assert (response.document, response.body) == (None, body)
@@ -162,6 +162,24 @@ async def test_complete_json_counts_when_the_time_is_up(timeout_s: float, total_
     assert (response.document, response.is_cut_short) == (DOCUMENT, True)
 
 
+@pytest.mark.parametrize("end", [b"", b"}", b'}],"usage":{"output_tok'], ids=repr)
+@pytest.mark.parametrize("more", [0, 100], ids=["whole", "cut"])
+@pytest.mark.parametrize("then", [(), (0.2, RESET), (HOLD,)], ids=repr)
+async def test_a_whole_image_counts_whatever_is_missing_behind_it(
+    end: bytes, more: int, then: tuple[Step, ...]
+) -> None:
+    body = WHOLE[:-3] + end
+    with RawServer(answer(body, content_length=len(body) + more), *then) as server:
+        response = await sent(server, timeout_s=0.5)
+    assert (response.document, response.is_cut_short) == (DOCUMENT, True)
+
+
+async def test_a_whole_image_counts_though_a_run_is_cancelled_before_the_rest() -> None:
+    with RawServer(answer(WHOLE[:-3], content_length=len(WHOLE)), HOLD) as server, anyio.move_on_after(0.5):
+        response = await sent(server)
+    assert (response.document, response.is_cut_short) == (DOCUMENT, True)
+
+
 async def test_complete_json_without_an_image_to_decode_counts_too() -> None:
     body = json.dumps({"data": [{"url": "https://x.test/1.png"}]}).encode()
     with RawServer(chunked(body)) as server:
@@ -172,8 +190,8 @@ async def test_complete_json_without_an_image_to_decode_counts_too() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        (chunked(WHOLE[:-1]),),
-        (answer(WHOLE[:-1], content_length=len(WHOLE)), RESET),
+        (chunked(WHOLE[:-4]),),
+        (answer(WHOLE[:-4], content_length=len(WHOLE)), RESET),
         (chunked(gzip.compress(WHOLE)[:100], content_encoding="gzip"),),
         (head(200, content_length=5),),
         (),
@@ -266,7 +284,7 @@ async def test_gzip_may_have_several_members_and_padding(packed: bytes) -> None:
 
 
 async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
-    packed = gzip.compress(WHOLE[:20]) + gzip.compress(WHOLE[20:])[:-12]
+    packed = gzip.compress(WHOLE[:20]) + gzip.compress(WHOLE[20:])[:100]
     with RawServer(answer(packed, content_encoding="gzip")) as server, pytest.raises(NetworkError):
         await sent(server)
 
@@ -689,7 +707,7 @@ async def test_whatever_a_given_client_raises_is_a_failure_of_the_network(error:
         assert (await through(WHOLE)).document == DOCUMENT
     else:
         with pytest.raises(NetworkError) as caught:
-            await through(WHOLE[:-2])
+            await through(WHOLE[:-4])
         assert (caught.value.may_be_billed, caught.value.never_sent) == (True, False)
     if where == "body":
         assert (await through(WHOLE)).document == DOCUMENT

@@ -71,9 +71,9 @@ def deliver(
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     name = fault.name if fault else ""
     if name == "truncated_body":
-        return _CutShortResponse(content, media_type=_JSON, headers=dict(headers or {}))
+        return _CutShortResponse(content, images, dict(headers or {}))
     if name == "truncated_json":
-        content, images = content[: len(content) // 2], ()
+        content, images = _first_half(content, images)
     return _WholeResponse(content, images, dict(headers or {}))
 
 
@@ -107,6 +107,12 @@ def rate_limit_headers(fault: Fault) -> dict[str, str]:
 def wait_sentence(fault: Fault) -> str:
     """The sentence that says how long to wait, if that is the form of the fault; otherwise empty (recorded traffic)."""
     return f"Please try again after {fault.number('seconds'):g} seconds. " if fault.text("form") == "words" else ""
+
+
+def _first_half(content: bytes, images: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+    """The first half of a response, and the images that are whole in it."""
+    half = content[: len(content) // 2]
+    return half, [image for image in images if b'"%b"' % base64.b64encode(image) in half]
 
 
 def has_unreadable_images(fault: Fault | None) -> bool:
@@ -166,9 +172,14 @@ class _EventStream(Response):
 class _CutShortResponse(Response):
     """Announces the whole body, sends half of it and closes the connection."""
 
+    def __init__(self, content: bytes, images: Sequence[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(content, media_type=_JSON, headers=dict(headers))
+        self._images = images
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        half, images = _first_half(bytes(self.body), self._images)
+        Outcome.of(scope).sends(images)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        half = bytes(self.body[: len(self.body) // 2])
         await send({"type": "http.response.body", "body": half, "more_body": True})
         Outcome.of(scope).note(CUT_SHORT)
         await _close_connection(receive)

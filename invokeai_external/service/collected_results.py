@@ -34,7 +34,7 @@ _SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost n
 
 _CUT_SHORT_NOTICE = Notice(
     "answer_cut_short",
-    "The connection ended before the response was complete. The image is complete; its cost may be unknown.",
+    "The end of the response is missing or broken. The image is complete; its cost may be unknown.",
 )
 
 _SVG_NOTICE = Notice(
@@ -110,7 +110,7 @@ async def collect(
     # The loss of an image that was not asked for is not an error.
     errors = errors[: call.n - len(finished)]
     if len(answer.images) < call.n:
-        errors.insert(0, _too_few(call, answer).replace(**facts))
+        errors.insert(0, _too_few(call, answer, is_cut_short=response.is_cut_short).replace(**facts))
     images, own_notices = [], list[Notice]()
     for one, done in finished:
         about_it = _image_notices(call, one, done)
@@ -234,10 +234,12 @@ def _area(size: Size) -> int:
     return size.width * size.height
 
 
-def _too_few(call: Call, answer: Answer) -> ProviderError:
+def _too_few(call: Call, answer: Answer, *, is_cut_short: bool) -> ProviderError:
+    cost = "They may have been billed." if is_cut_short else "The cost is that of the images received."
     return InvalidResponseError(
         f"The request asked for {call.n} images and the response contains {len(answer.images)}.",
-        remedy="Ask again for the rest. The cost is that of the images received.",
+        remedy=f"Ask again for the rest. {cost}",
+        may_be_billed=is_cut_short,
     )
 
 

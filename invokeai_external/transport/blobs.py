@@ -9,14 +9,15 @@ from __future__ import annotations
 import binascii
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 
 from pydantic import ConfigDict, TypeAdapter
 
 from ..images.formats.containers import begins_like_one
-from .bounded_json import count_values, loads
+from .bounded_json import closing_brackets, count_values, loads
 
 __all__ = ["BodyReader"]
 
@@ -103,7 +104,13 @@ class BodyReader:
     @property
     def is_quick(self) -> bool:
         """True if ``document`` and ``body`` take less time than starting a thread."""
-        return len(self._text) <= _QUICK_BYTES and not (self._is_restored and self._images)
+        needs_body = self._is_restored or not self.may_be_whole
+        return len(self._text) <= _QUICK_BYTES and not (needs_body and self._images)
+
+    @property
+    def has_image(self) -> bool:
+        """True if a whole image has arrived."""
+        return any(image.is_whole and image.decoded() for image in self._images)
 
     @property
     def may_be_whole(self) -> bool:
@@ -122,28 +129,27 @@ class BodyReader:
         """
         if self._is_restored or not self._images or len(self._text) > _MAX_TEXT:
             return None
-        if self._is_in_image or _PLACEHOLDER in self._text:
-            self._is_restored = True
-            return None
-        images = iter(self._images)
-
-        def constants() -> Callable[[str], object]:
-            nonlocal images
-            images = iter(self._images)
-            return constant
-
-        def constant(name: str) -> bytes | float:
-            return next(images).decoded() if name.encode() == _PLACEHOLDER else float(name)
-
-        try:
-            document: object = loads(b"".join(self._parts()), constants, charset)
-        except ValueError:
-            document = None
-        if document is None or next(images, None):
-            # Whoever parses the body reports what is wrong with it.
-            self._is_restored = True
-            return None
+        document = None
+        if not self._is_in_image and _PLACEHOLDER not in self._text:
+            rest = self._text[self._images[-1].position :]
+            document = _document(self._text_up_to(self._images) + rest, self._images, charset)
+        # Whoever parses the body reports what is wrong with it.
+        self._is_restored = document is None
         return document
+
+    def document_up_to_image(self, charset: str = "") -> object | None:
+        """The JSON up to its last whole image, for a body that is cut off or broken behind it.
+
+        Nothing that follows is used, since numbers of tokens may be incomplete too. None if there is no image, or if
+        the JSON before it is broken as well.
+        """
+        images = [image for image in self._images if image.is_whole]
+        if not self.has_image or images[-1].position > _MAX_TEXT:
+            return None
+        text = self._text_up_to(images)
+        if text.count(_PLACEHOLDER) > len(images):
+            return None
+        return _document(text + closing_brackets(text), images, charset)
 
     def body(self) -> bytes:
         """The body as it arrived. This takes a while if it has images."""
@@ -197,14 +203,30 @@ class BodyReader:
         image.is_whole, self._is_in_image = True, False
         return piece[end + 1 :]
 
-    def _parts(self) -> Iterator[bytes]:
-        """The text with a placeholder for each image and its quotes."""
-        position = 0
-        for image in self._images:
-            yield bytes(self._text[position : image.position])
-            yield _PLACEHOLDER
-            position = image.position
-        yield bytes(self._text[position:])
+    def _text_up_to(self, images: Sequence[_Image]) -> bytes:
+        """The text up to the last of these images, with a placeholder for each image and its quotes."""
+        starts = [0, *(image.position for image in images)]
+        pieces = (self._text[start:end] for start, end in pairwise(starts))
+        return b"".join(piece + _PLACEHOLDER for piece in pieces)
+
+
+def _document(text: bytes, images: Sequence[_Image], charset: str) -> object | None:
+    """The JSON of a text, with images as bytes in place of their placeholders; None if it is not JSON."""
+    left = iter(images)
+
+    def constants() -> Callable[[str], object]:
+        nonlocal left
+        left = iter(images)
+        return constant
+
+    def constant(name: str) -> bytes | float:
+        return next(left).decoded() if name.encode() == _PLACEHOLDER else float(name)
+
+    try:
+        document: object = loads(text, constants, charset)
+    except ValueError:
+        return None
+    return None if next(left, None) else document
 
 
 class _Image:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["MOST_VALUES", "count_values", "is_json", "load", "loads"]
+__all__ = ["MOST_VALUES", "closing_brackets", "count_values", "is_json", "load", "loads"]
 
 MOST_VALUES = 200_000
 """A response with more values does not come from an image model; a list of a thousand models has a tenth of that."""
@@ -69,6 +69,18 @@ _STAND_IN = b"Infinity"
 def count_values(text: bytes | bytearray) -> int:
     """At least the number of values in a piece of JSON, including keys: it counts what precedes or separates them."""
     return sum(text.count(sign) for sign in (b"[", b"{", b",", b":"))
+
+
+def closing_brackets(text: bytes) -> bytes:
+    """The brackets that complete JSON which was cut off behind a value."""
+    missing = []
+    # Every byte becomes one character: only ASCII is searched for.
+    for match in _BRACKETS.finditer(text.decode("latin-1")):
+        if match[0] in ("[", "{"):
+            missing.append(b"]" if match[0] == "[" else b"}")
+        elif match[0] in ("]", "}") and missing:
+            missing.pop()
+    return b"".join(reversed(missing))
 
 
 def load(text: bytes, charset: str = "") -> object:

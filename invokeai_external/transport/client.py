@@ -125,7 +125,7 @@ class Transport:
                 raises ends the call.
 
         Returns:
-            The response; ``is_cut_short`` if its JSON is whole and its transfer did not end as announced.
+            The response; ``is_cut_short`` if its JSON or an image is whole, and what follows is missing or broken.
 
         Raises:
             NetworkError: No connection (``never_sent``), or it was lost.
@@ -157,9 +157,9 @@ class Transport:
         try:
             head, failure = await self._exchange(built, read)
         except anyio.get_cancelled_exc_class():
-            if begun is None or not reader.may_be_whole:
+            if begun is None or not (reader.may_be_whole or reader.has_image):
                 raise
-            # Only the end of the transfer is missing, which some relays hold back.
+            # Some relays hold back the end of the transfer.
             failure = timed_out(f"{built.url.host} did not end its response.", None)
             with anyio.CancelScope(shield=True), suppress(ProviderError):
                 return await anyio.to_thread.run_sync(_whole, begun, reader, failure)
@@ -349,12 +349,20 @@ async def _start_of(chunks: AsyncIterator[bytes], head: HttpResponse) -> tuple[b
 
 
 def _whole(head: HttpResponse, reader: BodyReader, failure: ProviderError | None) -> HttpResponse:
-    """A successful response; raises the failure of one that broke off, unless its JSON or image is whole."""
-    document = reader.document(head.charset)
-    body = reader.body() if document is None else b""
-    if failure and document is None and not (is_json(body, head.charset) or _is_image(body)):
-        raise failure
-    return replace(head, document=document, body=body, is_cut_short=failure is not None)
+    """A successful response, up to its last whole image if what follows is cut off or broken.
+
+    Raises the failure of one that broke off, unless its JSON or an image is whole.
+    """
+    if (document := reader.document(head.charset)) is not None:
+        return replace(head, document=document, is_cut_short=failure is not None)
+    body = reader.body()
+    # The JSON of a whole response without images is parsed later.
+    if (failure or reader.has_image) and not (is_json(body, head.charset) or _is_image(body)):
+        if (document := reader.document_up_to_image(head.charset)) is not None:
+            return replace(head, document=document, is_cut_short=True)
+        if failure:
+            raise failure
+    return replace(head, body=body, is_cut_short=failure is not None)
 
 
 def _is_image(body: bytes) -> bool:

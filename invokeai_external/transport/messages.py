@@ -83,7 +83,7 @@ class HttpResponse:
         body: The whole body, decompressed; empty if there is a document.
         received_at: Seconds since the epoch, to compare dates in the headers with.
         document: The JSON of the body, if its images were decoded while it arrived; they are bytes in it.
-        is_cut_short: True if the response is usable although its transfer did not end as announced.
+        is_cut_short: True if the response is usable although its end is missing or broken.
         is_stream: True for a stream of events, which are not part of ``body``.
     """
 

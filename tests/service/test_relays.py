@@ -88,6 +88,33 @@ async def test_complete_json_counts_though_its_transfer_did_not_end(model: str, 
 
 
 @pytest.mark.parametrize(
+    ("model", "body", "end"),
+    [
+        (OPENAI, json.dumps({**ANSWER, "usage": {"input_tokens": 50}}).encode(), b"_tokens"),
+        (GEMINI, candidate(GEMINI_IMAGE, finishReason="STOP"), b"finishReason"),
+    ],
+)
+async def test_a_complete_image_counts_though_the_json_ends_behind_it(
+    model: str, body: bytes, end: bytes, tmp_path: Path
+) -> None:
+    cut = body[: body.rindex(end)]
+    for said in (answer(cut), answer(cut, content_length=len(body)), chunked(cut)):
+        result = await relayed(tmp_path, model, said)
+        assert is_cut_short(result)
+        assert result.cost_usd is None
+
+
+async def test_the_images_before_one_that_is_cut_off_count(tmp_path: Path) -> None:
+    body = json.dumps({"data": [{"b64_json": PNG_1X1}] * 2}).encode()[:-10]
+    with RawServer(answer(body, content_length=len(body) + 10)) as server:
+        result = await generate(relay(settings_of(tmp_path), server.url), OPENAI, n=2)
+        assert len(server.requests) == 1
+    assert [image.data for image in result.images] == [base64.b64decode(PNG_1X1)]
+    assert is_cut_short(result)
+    assert [error.may_be_billed for error in result.errors] == [True]
+
+
+@pytest.mark.parametrize(
     ("model", "said"),
     [
         (OPENAI, [COMPLETED]),
