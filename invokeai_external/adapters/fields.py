@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..images.formats.containers import begins_like_one
+from ..images.formats.containers import begins_like_image
 from ..transport.bounded_json import load
 from ..transport.messages import HttpResponse
 from ..untrusted_number import whole_number
@@ -50,7 +50,7 @@ def answer_image(encoded: object, url: object, revised_prompt: object = None) ->
 
 def body_image(response: HttpResponse) -> AnswerImage | None:
     """The image of a response that is the image file itself, as some relays send it; else None."""
-    return AnswerImage(response.body) if begins_like_one(response.body) else None
+    return AnswerImage(response.body) if begins_like_image(response.body) else None
 
 
 def text_of(value: object) -> str | None:

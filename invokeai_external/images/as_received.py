@@ -1,4 +1,5 @@
-"""Recognizes images that were paid for but cannot be checked: in another format, or with too many pixels.
+"""Recognizes images that were paid for but cannot be checked: in another format, or with too many pixels
+or parts.
 
 They are kept byte for byte, as GIF and SVG are.
 """
@@ -9,13 +10,13 @@ from collections.abc import Mapping
 from typing import get_args
 
 from ..sizing import Size
-from .errors import TooManyPixelsError, unreadable
-from .formats.containers import parse
-from .formats.png import Png
-from .formats.unsupported import HEIF_BRANDS
+from .errors import ImageError, TooManyPixelsError, unreadable
+from .formats.containers import begun_type, parse
+from .formats.others import OtherType, other_type
+from .formats.png import Png, begun_size
 from .gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
-from .inspect import ImageInfo, OtherType
-from .pixels import JPEG_2000_STARTS, MAX_PIXELS, open_other_format
+from .inspect import ImageInfo
+from .pixels import MAX_PIXELS, open_other_format
 
 __all__ = ["NAMES", "inspect_as_received"]
 
@@ -31,25 +32,6 @@ NAMES: Mapping[str, str] = {
     "image/jxl": "a JPEG XL",
 }
 """The formats with their articles, by MIME type."""
-
-_STARTS: tuple[tuple[bytes, OtherType], ...] = (
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"II+\0", "image/tiff"),
-    (b"MM\0+", "image/tiff"),
-    (b"BM", "image/bmp"),
-    (b"\0\0\1\0", "image/x-icon"),
-    *((start, "image/jp2") for start in JPEG_2000_STARTS),
-    (b"\xff\x0a", "image/jxl"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
-)
-"""How files begin, by MIME type."""
-
-_BRANDS: Mapping[bytes, OtherType] = {
-    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
-    **dict.fromkeys(HEIF_BRANDS, "image/heic"),
-}
-"""The brands of files whose first box is ``ftyp`` (ISO 23000-22 and ISO 23008-12, annex B)."""
 
 _WITHOUT_READER = frozenset({"image/heic", "image/jxl"})
 """The formats that Pillow does not read."""
@@ -67,7 +49,13 @@ def inspect_as_received(data: bytes, *, expected: Size | None) -> ImageInfo:
     Raises:
         ImageError: It cannot be an image, or is damaged as far as that can be seen without decoding it.
     """
-    container = parse(data)
+    try:
+        container = parse(data)
+    except ImageError as error:
+        begun = begun_type(data)
+        if error.code != "too_many_parts" or begun is None:
+            raise
+        return ImageInfo(begun, begun_size(data) or expected or Size(1, 1), has_alpha=False)
     if container is not None:
         if isinstance(container, Png):
             container.verify()
@@ -79,9 +67,7 @@ def inspect_as_received(data: bytes, *, expected: Size | None) -> ImageInfo:
             return ImageInfo("image/gif", error.size or expected or Size(1, 1), has_alpha=False)
     if is_svg(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return inspect_svg(data, expected=expected)
-    mime_type = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
-    mime_type = mime_type or next((one for start, one in _STARTS if data.startswith(start)), None)
-    if mime_type is None:
+    if (mime_type := other_type(data)) is None:
         raise unreadable()
     return ImageInfo(mime_type, _size(data, mime_type) or expected or Size(1, 1), has_alpha=False)
 

@@ -22,6 +22,7 @@ ImageErrorCode = Literal[
     "empty_mask",
     "invalid_text",
     "too_many_bytes",
+    "too_many_parts",
     "too_many_pixels",
     "truncated",
     "unknown_color",
@@ -65,7 +66,7 @@ def unreadable() -> ImageError:
 
 
 def too_many_parts(most: int) -> ImageError:
-    return ImageError(f"The image file has more than {most:,} parts, which no program writes.", "damaged")
+    return ImageError(f"The image file has more than {most:,} parts, which no program writes.", "too_many_parts")
 
 
 def truncated() -> ImageError:

@@ -13,12 +13,12 @@ from PIL import GifImagePlugin
 
 from ..sizing import Size
 from .errors import ImageError, truncated, unreadable
+from .formats.others import GIF_STARTS
 from .inspect import ImageInfo
 from .pixels import check_pixels, unreadable_on_failure
 
 __all__ = ["inspect_gif", "inspect_svg", "is_gif", "is_svg"]
 
-_GIF = (b"GIF87a", b"GIF89a")
 _TRAILER = b"\x3b"
 
 _MOST_FRAMES = 256
@@ -37,7 +37,7 @@ _LARGEST_EDGE = 100_000
 
 def is_gif(data: bytes) -> bool:
     """True if a file begins like a GIF."""
-    return data.startswith(_GIF)
+    return data.startswith(GIF_STARTS)
 
 
 def is_svg(data: bytes) -> bool:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ..sizing import Size
 from .errors import ImageError
 from .formats.containers import MimeType, parse
+from .formats.others import OtherType
 from .pixels import check_pixels, open_other_format, verify
 
-__all__ = ["ImageInfo", "OtherType", "inspect_image"]
-
-OtherType = Literal[
-    "image/gif",
-    "image/svg+xml",
-    "image/avif",
-    "image/tiff",
-    "image/bmp",
-    "image/x-icon",
-    "image/jp2",
-    "image/heic",
-    "image/jxl",
-]
-"""The formats of images that are only kept, as they are."""
+__all__ = ["ImageInfo", "inspect_image"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from .errors import ImageError, TooManyPixelsError, truncated, unreadable
 from .formats import exif, png
 from .formats.containers import Container, parse
 from .formats.jpeg import Jpeg
+from .formats.others import JPEG_2000_STARTS
 from .formats.png import Png
 from .formats.unsupported import unsupported_format
 
 __all__ = [
-    "JPEG_2000_STARTS",
     "MAX_EDITED_PIXELS",
     "MAX_PIXELS",
     "Pixels",
@@ -51,9 +51,6 @@ plugins, of which some take seconds for as many."""
 
 _MOST_DECODED_JPEG_2000 = 16_000_000
 """The most pixels in JPEG 2000, also inside an ICNS icon: four times as many take 1.6 GB and ten seconds."""
-
-JPEG_2000_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-"""How JPEG 2000 begins: a file, and a bare codestream (ITU-T T.800, I.5.1 and A.4.1)."""
 
 _IN_ICONS = (png.SIGNATURE, *JPEG_2000_STARTS)
 """How PNG and JPEG 2000 begin, which an ICNS icon may hold at any size, whatever its own header says."""

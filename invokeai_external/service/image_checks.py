@@ -9,7 +9,7 @@ from ..adapters.base import Answer, AnswerImage
 from ..errors import InvalidResponseError, ProviderError
 from ..images.as_received import NAMES, inspect_as_received
 from ..images.compositing import composite
-from ..images.errors import ImageError, TooManyPixelsError
+from ..images.errors import ImageError
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
@@ -27,7 +27,9 @@ __all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of
 
 _MOST_CHECKED = 2 * MAX_IMAGES
 
-_KEPT = frozenset({"too_many_pixels", "unreadable", "wrong_format"})
+_TOO_MANY = frozenset({"too_many_parts", "too_many_pixels"})
+
+_KEPT = _TOO_MANY | {"unreadable", "wrong_format"}
 """What may be wrong with an image that is kept all the same."""
 
 
@@ -126,14 +128,14 @@ def _inspected(call: Call, data: bytes, limits: Limits) -> tuple[ImageInfo, Noti
             info = inspect_as_received(data, expected=call.size.size)
         except ImageError as damage:
             raise _broken(error if damage.code == "unreadable" else damage) from None
-        if not isinstance(error, TooManyPixelsError) and info.mime_type not in NAMES:
+        if error.code not in _TOO_MANY and info.mime_type not in NAMES:
             raise _broken(error) from None
         return info, _kept_notice(info, error)
 
 
 def _kept_notice(info: ImageInfo, error: ImageError) -> Notice:
-    is_large = isinstance(error, TooManyPixelsError)
-    why = str(error) if is_large else f"The provider sent {NAMES[info.mime_type]} file, not PNG, JPEG or WebP."
+    has_too_many = error.code in _TOO_MANY
+    why = str(error) if has_too_many else f"The provider sent {NAMES[info.mime_type]} file, not PNG, JPEG or WebP."
     return Notice("kept_as_received", f"{why} It is saved as it was received, and may not be complete.")
 
 

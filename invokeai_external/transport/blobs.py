@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from pydantic import ConfigDict, TypeAdapter
 
-from ..images.formats.containers import begins_like_one
+from ..images.formats.containers import begins_like_image
 from .bounded_json import closing_brackets, count_values, loads
 
 __all__ = ["BodyReader"]
@@ -170,7 +170,7 @@ class BodyReader:
     def _read_text(self, piece: bytes) -> bytes:
         """Take text up to the next image; return the rest."""
         self._text += piece
-        if not begins_like_one(self._text):
+        if not begins_like_image(self._text):
             self.values += count_values(piece)
         opening = None if self._is_restored else _OPENING.search(self._text, self._searched)
         if opening is None:

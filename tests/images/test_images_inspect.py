@@ -239,7 +239,7 @@ JPEG_8X8 = encoded(painted("RGB", (8, 8)), "JPEG")
 def test_the_parts_of_a_file_are_counted(most: int, of_parts: Callable[[int], bytes]) -> None:
     """A part of four bytes takes hundreds in memory, and a scan a pass over all pixels."""
     assert size_of(of_parts(most)).pixels > 0
-    with image_error("damaged"):
+    with image_error("too_many_parts"):
         size_of(of_parts(most + most // 10))
 
 
@@ -250,8 +250,16 @@ def test_the_more_pixels_a_jpeg_has_the_fewer_scans_may_pass_over_them() -> None
         return large[:-2] + b"\xff\xda\0\x06\1\1\0\0\x3f\0" * (scans - 1) + large[-2:]
 
     assert size_of(scanned(18)) == Size(7000, 7000)
-    with image_error("damaged"):
+    with image_error("too_many_parts"):
         size_of(scanned(30))
+
+
+def test_a_jpeg_of_50_million_pixels_may_have_the_18_scans_that_libjpeg_writes_in_cmyk() -> None:
+    data = encoded(Image.new("CMYK", (64, 64), (10, 200, 30, 5)), "JPEG", progressive=True)
+    assert data.count(b"\xff\xda") == 18
+    at = data.index(b"\xff\xc2") + 5
+    large = data[:at] + struct.pack(">HH", 7000, 7000) + data[at + 4 :]
+    assert size_of(large) == Size(7000, 7000)
 
 
 def test_interlaced_png() -> None:

@@ -20,8 +20,9 @@ from invokeai_external.images.formats.containers import EXTENSIONS
 from invokeai_external.settings.settings import Credentials, Settings
 from invokeai_external.sizing import Size
 
+from ..support import samples
 from ..support.raw_server import RawServer, answer
-from ..support.samples import encoded
+from ..support.samples import chunks, encoded
 from .common import (
     ANSWER,
     GEMINI,
@@ -287,6 +288,32 @@ async def test_a_format_that_nobody_asked_for_is_kept_with_its_settings_beside_i
     sidecar = metadata_files.read_sidecar((tmp_path / "fox.json").read_bytes())
     assert sidecar
     assert "kept_as_received" in [notice["code"] for notice in sidecar.metadata["external"]["notices"]]
+
+
+@respx.mock
+async def test_a_png_of_a_hundred_thousand_parts_is_kept(tmp_path: Path) -> None:
+    parts = chunks(encoded(Image.new("RGB", (32, 24), "red"), "PNG"))
+    data = samples.png([parts[0], *[(b"tEXt", b"k\0v")] * 100_000, *parts[1:]])
+    body = {"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}
+    respx.post(URL).mock(return_value=httpx.Response(200, json=body))
+    result = await generate(settings_of(tmp_path), OPENAI)
+    (image,) = result.images
+    assert (image.data, image.mime_type, image.size) == (data, "image/png", Size(32, 24))
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+    image.save(tmp_path / "fox.png")
+    assert (tmp_path / "fox.png").read_bytes() == data
+
+
+@respx.mock
+@pytest.mark.parametrize("content_type", ["image/bmp", "application/octet-stream"])
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "WEBP", "AVIF"])
+async def test_a_body_that_is_the_image_file_itself_is_kept(kind: str, content_type: str, tmp_path: Path) -> None:
+    # Its bytes may be those that separate values in JSON.
+    noise = Image.frombytes("RGB", (1000, 400), b",:[" * 400_000)
+    data = encoded(noise, kind)
+    respx.post(URL).mock(return_value=httpx.Response(200, content=data, headers={"content-type": content_type}))
+    result = await generate(settings_of(tmp_path), OPENAI)
+    assert [image.data for image in result.images] == [data]
 
 
 @respx.mock

@@ -8,9 +8,10 @@ from typing import Literal, Protocol
 from ...sizing import Size
 from ..errors import ImageError
 from . import jpeg, png
+from .others import other_type
 from .webp import WebP
 
-__all__ = ["EXTENSIONS", "Container", "MimeType", "begins_like_one", "is_signed", "parse"]
+__all__ = ["EXTENSIONS", "Container", "MimeType", "begins_like_image", "begun_type", "is_signed", "parse"]
 
 MimeType = Literal["image/png", "image/jpeg", "image/webp"]
 
@@ -51,9 +52,18 @@ class Container(Protocol):
     def parts_with_texts(self, texts: Mapping[str, str]) -> list[bytes | memoryview]: ...
 
 
-def begins_like_one(data: bytes | bytearray) -> bool:
-    """True if data begin as a PNG, JPEG or WebP file does; no text begins so."""
-    return data.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+def begins_like_image(data: bytes | bytearray) -> bool:
+    """True if data begin as an image file of any format does that is kept, except SVG; no JSON begins so."""
+    return begun_type(data) is not None or other_type(data) is not None
+
+
+def begun_type(data: bytes | bytearray) -> MimeType | None:
+    """The type of a PNG, JPEG or WebP by its first bytes; None for other data."""
+    if data.startswith(png.SIGNATURE):
+        return "image/png"
+    if data.startswith(jpeg.SIGNATURE):
+        return "image/jpeg"
+    return "image/webp" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
 
 
 def parse(data: bytes) -> Container | None:
@@ -62,13 +72,15 @@ def parse(data: bytes) -> Container | None:
     Raises:
         ImageError: The file starts like one of the three but is truncated or invalid.
     """
-    if data.startswith(png.SIGNATURE):
-        return png.Png(data)
-    if data.startswith(jpeg.SIGNATURE):
-        return jpeg.Jpeg(data)
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return WebP(data)
-    return None
+    match begun_type(data):
+        case "image/png":
+            return png.Png(data)
+        case "image/jpeg":
+            return jpeg.Jpeg(data)
+        case "image/webp":
+            return WebP(data)
+        case _:
+            return None
 
 
 def is_signed(data: bytes) -> bool:

@@ -43,8 +43,8 @@ _MOST_SEGMENTS = 10_000
 
 _USUAL_SCANS, _MOST_SCANS, _MOST_SCANNED = 16, 100, 1_000_000_000
 """How many scans a file may have: always the first, and up to the second if it has so few pixels that all scans of them
-together are at most the third. A progressive file has about ten; each may be of a few bytes, and decoding it takes a
-pass over all pixels."""
+together are at most the third. libjpeg writes 10 into a progressive file, and 18 into one in CMYK (jcparam.c), which
+may thus have 55 million pixels. Each may be of a few bytes, and decoding it takes a pass over all pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Jpeg:
         self.size = Size(width, height)
         most = max(_USUAL_SCANS, min(_MOST_SCANS, _MOST_SCANNED // self.size.pixels))
         if sum(segment.marker == _SOS for segment in self._segments) > most:
-            raise too_many_parts(most)
+            raise ImageError(f"The JPEG has more than {most} scans, which take too long to decode.", "too_many_parts")
         self.has_end = self._segments[-1].marker == _EOI
         if not self.has_end and self._coefficients() < 64 * components:
             raise truncated()

@@ -12,7 +12,7 @@ from ...sizing import Size
 from ..errors import ImageError, damaged, too_many_parts, truncated, unreadable
 from . import exif
 
-__all__ = ["Png"]
+__all__ = ["Png", "begun_size"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -237,6 +237,14 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
             return
         position = end
     raise too_many_parts(_MOST_CHUNKS)
+
+
+def begun_size(data: bytes) -> Size | None:
+    """The size in the header of a PNG, whatever follows; None for other data."""
+    if data[:8] != SIGNATURE or data[12:16] != b"IHDR" or len(data) < 24:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return Size(width, height) if width and height else None
 
 
 def _keyword(body: bytes) -> bytes:
