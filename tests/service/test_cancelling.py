@@ -199,9 +199,16 @@ async def test_a_complete_image_is_handed_over_though_the_request_is_cancelled_b
     assert [type(event) for event in seen] == [Sending, Received]
 
 
-async def test_a_cancellation_hands_over_no_half_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same if the part that arrived only ends like JSON."""
-    body = b'{"data": [{"b64_json": "%b"}, {}' % PNG_1X1.encode()
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (f'{{"data": [{{"b64_json": "{PNG_1X1}"}}, {{}}', [Sending, Received]),
+        (f'{{"data": [{{"b64_json": "{PNG_1X1[:40]}', [Sending]),
+    ],
+)
+async def test_a_cancellation_hands_over_the_complete_images_of_an_unfinished_response(
+    body: str, events: list[type[Progress]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     feed, seen = BodyReader.feed, list[Progress]()
     with anyio.fail_after(30), anyio.CancelScope() as scope:
 
@@ -210,10 +217,10 @@ async def test_a_cancellation_hands_over_no_half_image(tmp_path: Path, monkeypat
             scope.cancel()
 
         monkeypatch.setattr(BodyReader, "feed", cancelled)
-        with RawServer(chunked(body), HOLD) as server:
+        with RawServer(chunked(body.encode()), HOLD) as server:
             await generate(relay(settings_of(tmp_path), server.url), OPENAI, seen=seen)
     assert scope.cancelled_caught
-    assert [type(event) for event in seen] == [Sending]
+    assert [type(event) for event in seen] == events
 
 
 @pytest.mark.parametrize("previews", [0, 1])
