@@ -219,7 +219,7 @@ def _interrupted(out: Path, sandbox_url: str) -> Json:
         text=True,
     )
     deadline = time.monotonic() + PROGRAM_S
-    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+    while not list(out.glob("[!.]*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=PROGRAM_S)

@@ -266,7 +266,7 @@ def test_a_misspelt_word_of_a_command(command: str, meant: str, capsys: pytest.C
     assert f"Did you mean {meant}?" in " ".join(capsys.readouterr().err.replace("'", "").split())
 
 
-def test_a_name_that_is_much_longer_than_all_others_means_none_of_them() -> None:
+def test_a_name_that_is_much_longer_than_all_others_is_not_a_misspelling() -> None:
     name = "a" * 200_000
     assert meant_name(name, ["low", "high"]) is None
     assert meant_model(name, KNOWN) is None

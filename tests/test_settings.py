@@ -352,8 +352,6 @@ def test_a_hostile_file_is_one_sentence(tmp_path: Path, name: str, text: str) ->
         load(tmp_path)
     assert str(path) in caught.value.message
     assert len(caught.value.message) < len(str(path)) + 200
-    with pytest.raises(SettingsError):
-        YamlFile(path)
 
 
 @pytest.mark.parametrize("end", ["1", "1.5"])

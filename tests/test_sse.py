@@ -15,12 +15,14 @@ def events_of(*chunks: bytes) -> list[bytes]:
     """The data of each event, its pieces put together."""
     reader = EventReader()
     events: list[bytes] = []
-    event = b""
+    event: list[bytes] = []
     pieces: list[bytes | None] = [data for chunk in chunks for data in reader.feed(chunk)]
     for data in (*pieces, *reader.end()):
         if data is None:
-            events.append(event)
-        event = b"" if data is None else event + data
+            events.append(b"".join(event))
+            event = []
+        else:
+            event.append(data)
     return events
 
 

@@ -12,7 +12,7 @@ from .targets import TARGETS, Target, targets
 
 pytestmark = pytest.mark.slow
 
-_CASES = {"openai_answer": 250, "openai_stream": 250, "gemini_answer": 250, "gemini_stream": 250}
+_CASES = {"openai_answer": 150, "openai_stream": 150, "gemini_answer": 150, "gemini_stream": 150}
 _CASES |= {"image": 300, "metadata": 150, "settings": 150, "keys": 100}
 _EXAMPLES = sorted(path for path in (Path(__file__).parent / "examples").glob("*/*") if path.is_file())
 
