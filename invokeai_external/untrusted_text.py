@@ -23,7 +23,7 @@ NAME = 255
 TEXT = 32_000
 """How many characters of a model's text are stored: as many as the longest prompt has (OpenAI's API reference)."""
 
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk-[\w*-]{8,}|AIza[\w*-]{8,}|AQ\.[\w*-]{8,}|Bearer\s+[\w.*-]{8,})", re.ASCII)
+_LOOKS_LIKE_A_KEY = re.compile(r"AIza[\w*-]{8,}|\b(?:sk-[\w*-]{8,}|AQ\.[\w*-]{8,}|Bearer\s+[\w.*-]{8,})", re.ASCII)
 """OpenAI's and Google's keys begin with sk-, AIza or AQ. Providers quote keys with asterisks in place of some parts."""
 
 _SHORTEST_KEY = 8
