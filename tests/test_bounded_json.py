@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from invokeai_external.transport import bounded_json
@@ -40,6 +40,7 @@ def _has_infinity(document: object) -> bool:
 
 
 @given(documents, st.booleans(), st.booleans())
+@example(document='"\ud83d\ud83dbbbbbbbbbbbbbbbbbbbb\ud83d\U0001f98a', ascii_only=True, escapes_slashes=False)
 def test_it_parses_what_python_parses(document: object, ascii_only: bool, escapes_slashes: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if escapes_slashes:

@@ -41,6 +41,7 @@ _LONGEST_ESCAPE = 6
 """The characters of an escape by number, such as ``\\u00e9``; other escapes have two."""
 
 _HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB]..", re.DOTALL)
+_LOW_SURROGATE = re.compile(rb"\\u[dD][c-fC-F]")
 
 _LONGEST_NUMBER = 100
 """The most digits of an integer."""
@@ -248,7 +249,7 @@ def _after_escape(text: bytes, position: int) -> int:
     for start in range(position - _LONGEST_ESCAPE + 1, position):
         if text[start] == _BACKSLASH and _backslashes_before(text, start) % 2 == 0:
             position = max(position, start + (_LONGEST_ESCAPE if text[start + 1 : start + 2] == b"u" else 2))
-    if _HIGH_SURROGATE.fullmatch(text, position - _LONGEST_ESCAPE, position) and text.startswith(b"\\u", position):
+    if _HIGH_SURROGATE.fullmatch(text, position - _LONGEST_ESCAPE, position) and _LOW_SURROGATE.match(text, position):
         position += _LONGEST_ESCAPE
     return position
 

@@ -53,6 +53,8 @@ def shown(data: bytes) -> tuple[str, tuple[int, int], bytes]:
     """What Pillow decodes: mode, size and pixels of the first image, as RGBA so that transparency counts."""
     with Image.open(io.BytesIO(data)) as image:
         image.load()
+        # Pillow takes a text with the keyword transparency for the chunk.
+        image.info = {name: value for name, value in image.info.items() if not isinstance(value, str)}
         pixels = image.tobytes() if image.mode == "I;16" else image.convert("RGBA").tobytes()
         return image.mode, image.size, pixels
 
