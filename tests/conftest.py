@@ -19,9 +19,14 @@ from .support.servers import SandboxServer
 
 _MAIN = threading.main_thread()
 
-# No test fails because the machine is busy.
-hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("busy")
+# No test fails because the machine is busy, and each run has the same cases; HYPOTHESIS_NEW_CASES=1 looks for others.
+hypothesis.settings.register_profile(
+    "project",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=not os.environ.get("HYPOTHESIS_NEW_CASES"),
+)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
