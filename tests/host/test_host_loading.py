@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-from . import packing
 from .invoke import NODE_TYPES, PROVIDERS, Invoke, LogLine
 from .packing import PACK
 
@@ -35,37 +30,6 @@ def test_invoke_starts_without_an_error_line(invoke: Invoke) -> None:
     assert [line.text for line in lines[:served] if line.level in ("ERROR", "CRITICAL")] == []
     assert "Traceback" not in "\n".join(line.text for line in lines[:served])
     line_with(invoke, "Loaded 1 node pack")
-
-
-_MEASURE = """
-import sys
-import time
-from importlib.util import module_from_spec, spec_from_file_location
-
-import uvicorn
-from invokeai.app import api_app
-
-name, folder = sys.argv[1:]
-spec = spec_from_file_location(name, f"{folder}/__init__.py", submodule_search_locations=[folder])
-module = sys.modules[name] = module_from_spec(spec)
-started = time.process_time()
-spec.loader.exec_module(module)
-print(time.process_time() - started)
-assert f"{name}.invokeai_external.invoke.nodes" in sys.modules
-"""
-
-
-def test_the_plugin_loads_in_three_tenths_of_a_second_of_processor_time(
-    host_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The better of two loads, since the first one compiles the modules."""
-    # Not the test's own folder, which is searched for the canary key: the plugin's copy includes its tests.
-    root = tmp_path_factory.mktemp("root")
-    folder = packing.copy_to(root / "nodes")
-    program = [str(host_python), "-c", _MEASURE, PACK, str(folder)]
-    environ = {**os.environ, "INVOKEAI_ROOT": str(root)}
-    outputs = [subprocess.run(program, env=environ, check=True, capture_output=True, text=True) for _ in range(2)]
-    assert min(float(output.stdout.split()[-1]) for output in outputs) < 0.3
 
 
 def test_no_model_is_installed_before_invoke_serves_requests(invoke: Invoke) -> None:
