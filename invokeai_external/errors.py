@@ -59,6 +59,7 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnknownProviderError",
+    "is_variable",
 ]
 
 
@@ -110,7 +111,12 @@ class Remedy:
     @property
     def source_is_variable(self) -> bool:
         """True if ``source`` is an environment variable, so that its value must be changed there."""
-        return re.fullmatch(r"[A-Z][A-Z0-9_]*", self.source or "") is not None
+        return is_variable(self.source)
+
+
+def is_variable(source: str | None) -> bool:
+    """True if the source of a value is an environment variable, and not a file or a program."""
+    return re.fullmatch(r"[A-Z][A-Z0-9_]*", source or "") is not None
 
 
 class ExternalError(Exception):

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-from ..errors import NotConfiguredError, Remedy
+from ..errors import NotConfiguredError, Remedy, is_variable
 from ..providers.schema import ProviderConfig
 
 __all__ = ["is_private_host", "is_public_host", "normalise_base_url"]
@@ -93,7 +93,7 @@ def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = 
         variable = f"INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment"
         if source is None:
             setting = f"{setting}, or {variable}"
-        elif re.fullmatch(r"[A-Z][A-Z0-9_]*", source):
+        elif is_variable(source):
             setting = f"{source} in the environment"
         return NotConfiguredError(
             f"The base URL of {provider.name} {why}.",

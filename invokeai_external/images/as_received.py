@@ -1,5 +1,4 @@
-"""Recognizes images that were paid for but cannot be checked: in another format, or with too many pixels
-or parts.
+"""Recognizes images that were paid for but cannot be checked: in another format, or with too many pixels or parts.
 
 They are kept byte for byte, as GIF and SVG are.
 """

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ..errors import NotConfiguredError, Remedy
+from ..errors import NotConfiguredError, Remedy, is_variable
 from ..providers import catalog
 
 __all__ = [
@@ -58,8 +58,6 @@ USUAL_VARIABLES: Mapping[str, UsualVariables] = {
     "gemini": UsualVariables(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "v1beta"),
 }
 """By provider id; as read by the packages openai and google-genai."""
-
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 _VERSION_AT_END = re.compile(r"/v\d\w*/*$")
 
@@ -241,7 +239,7 @@ def check_key(provider: str, key: str, source: str | None = None) -> None:
         return
     text = f"Copy the whole key, then run: invokeai-external keys set {provider}"
     where, remedy = "", Remedy(text, action="set_key", provider=provider)
-    if source and _VARIABLE.fullmatch(source):
+    if is_variable(source):
         text = f"Set {source} to the whole key and nothing else."
         where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider, source=source)
     raise NotConfiguredError(
