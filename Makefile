@@ -12,8 +12,8 @@ TWO_INVOKES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo invoke test test-fast test-host test-hosts lint format types docs build constraints compare soak soak-calls bench \
-	screenshots fuzz check clean
+.PHONY: help demo invoke test test-fast coverage test-host test-hosts lint format types docs build constraints compare soak \
+	soak-calls bench screenshots fuzz check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .i
 
 test: $(VENV)/.test ## Run the tests; they need no key and no internet
 	@echo "== Running the tests ..."
+	@$(BIN)/python -m pytest --numprocesses auto
+
+coverage: $(VENV)/.test ## Run the tests and report the lines and branches that no test takes; half as long again
+	@echo "== Running the tests, with their coverage ..."
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest --numprocesses auto
 	@$(BIN)/python -m coverage combine --quiet
@@ -94,7 +98,7 @@ fuzz: $(VENV)/.test ## Feed broken input to every parser for FUZZ_S seconds (60)
 bench: $(BENCH_VENV)/.bench ## Measure it beside its alternatives, and write docs/benchmarks.md
 	@$(BENCH_VENV)/bin/python -m benchmarks
 
-check: lint types test build ## Check everything: style, types, tests with the docs, and the package as built
+check: lint types coverage build ## Check everything: style, types, tests with the docs and their coverage, and the package as built
 
 clean: ## Delete everything that the other targets made
 	rm -rf $(VENV) $(BENCH_VENV) .invoke build dist demo-pictures .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info
