@@ -17,9 +17,6 @@ _STEPS = 4
 _BAND_PIXELS = 4_000_000
 """How many pixels are mixed at a time."""
 
-_QUICK = 1
-"""zlib's level: 2048x2048 pixels take a quarter of a second. Pillow's default, 6, takes five times that for no gain."""
-
 _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
@@ -48,7 +45,7 @@ def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> b
     marked = stretched(decoded(mask).image.convert("L"), base.size)
     box = marked.getbbox()
     if box is None:
-        return encoded_png(base, profile, compress_level=_QUICK)
+        return encoded_png(base, profile)
     edit = _in_profile(decoded(result), profile)
     if edit.size != base.size:
         edit = edit.resize(base.size, Image.Resampling.LANCZOS)
@@ -72,7 +69,7 @@ def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> b
         part = weight.crop((0, start, weight.width, min(weight.height, start + rows)))
         band = (box[0], box[1] + start, box[2], box[1] + start + part.height)
         base.paste(_mixed(base.crop(band), edit.crop(band), part), band)
-    return encoded_png(base, profile, compress_level=_QUICK)
+    return encoded_png(base, profile)
 
 
 def _in_profile(pixels: Pixels, profile: bytes | None) -> Image.Image:

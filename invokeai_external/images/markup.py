@@ -6,7 +6,7 @@ from PIL import Image
 
 from ..sizing import Size
 from .errors import ImageError
-from .pixels import decoded, encoded_png
+from .pixels import decoded, png_of_at_most
 
 __all__ = ["markup_png"]
 
@@ -45,8 +45,8 @@ def markup_png(data: bytes, image_size: Size, sent_size: Size, *, max_bytes: int
         )
     if size != sent_size:
         image = image.resize((sent_size.width, sent_size.height), Image.Resampling.LANCZOS)
-    encoded = encoded_png(image, compress_level=9)
-    if len(encoded) > max_bytes:
+    encoded = png_of_at_most(max_bytes, image)
+    if encoded is None:
         raise ImageError(
             f"The markup does not fit into {max_bytes:,} bytes.",
             "too_many_bytes",

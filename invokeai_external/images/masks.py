@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from PIL import Image, ImageChops
 
 from ..sizing import Size
 from .errors import ImageError
-from .pixels import decoded, encoded_png
+from .pixels import decoded, encoded_png, png_of_at_most
 
 __all__ = [
     "alpha_mask",
@@ -18,10 +18,6 @@ __all__ = [
     "stretched",
     "white_mask",
 ]
-
-
-class _Encode(Protocol):
-    def __call__(self, mask: Image.Image, /, *, compress_level: int) -> bytes: ...
 
 
 def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
@@ -43,7 +39,7 @@ def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
 
     The arguments and errors are those of ``alpha_mask``.
     """
-    return _fitting(mask, size, max_bytes, encoded_png)
+    return _fitting(mask, size, max_bytes, _as_it_is)
 
 
 def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
@@ -61,8 +57,8 @@ def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
     left, top, inner = _contained(Size(*image.size), edge)
     square = Image.new("RGBA", (edge, edge))
     square.paste(image.resize(inner, Image.Resampling.LANCZOS), (left, top))
-    encoded = encoded_png(square, compress_level=9)
-    if len(encoded) > max_bytes:
+    encoded = png_of_at_most(max_bytes, square)
+    if encoded is None:
         raise ImageError(
             f"As a square PNG of {edge}x{edge}, the image does not fit into {max_bytes:,} bytes.", "too_many_bytes"
         )
@@ -120,14 +116,14 @@ def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
 
 
-def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
-    """A mask, stretched and encoded; without its greys if it has too many bytes with them."""
+def _fitting(mask: bytes, size: Size, max_bytes: int, form: Callable[[Image.Image], Image.Image]) -> bytes:
+    """A mask, stretched and in the provider's form, as PNG; without its greys if it has too many bytes with them."""
     soft = stretched(decoded(mask).image.convert("L"), (size.width, size.height))
-    encoded = encode(soft, compress_level=6)
-    if len(encoded) > max_bytes:
+    encoded = png_of_at_most(max_bytes, form(soft))
+    if encoded is None:
         half = _brightest(soft) / 2
-        encoded = encode(soft.point([255 * (value > half) for value in range(256)]), compress_level=9)
-    if len(encoded) > max_bytes:
+        encoded = png_of_at_most(max_bytes, form(soft.point([255 * (value > half) for value in range(256)])))
+    if encoded is None:
         raise ImageError(
             f"The mask does not fit into {max_bytes:,} bytes.",
             "too_many_bytes",
@@ -136,10 +132,14 @@ def _fitting(mask: bytes, size: Size, max_bytes: int, encode: _Encode) -> bytes:
     return encoded
 
 
-def _as_alpha(mask: Image.Image, *, compress_level: int) -> bytes:
+def _as_alpha(mask: Image.Image) -> Image.Image:
     image = Image.new("RGBA", mask.size)
     image.putalpha(ImageChops.invert(mask))
-    return encoded_png(image, compress_level=compress_level)
+    return image
+
+
+def _as_it_is(mask: Image.Image) -> Image.Image:
+    return mask
 
 
 def _brightest(mask: Image.Image) -> int:
