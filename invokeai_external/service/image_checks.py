@@ -66,23 +66,37 @@ def arrived_images(
 ) -> tuple[list[ArrivedImage], list[ProviderError]]:
     """The images of a response that are complete, and the errors of the others.
 
-    If there are more than were asked for, equal ones count once, and only the first 20 are checked, which takes time.
+    If there are more than were asked for, copies count only as far as they are needed, and only the first 20 are
+    checked, which takes time.
     """
-    arrived, errors, seen = [], list[ProviderError](), set[bytes]()
-    has_more = sum(isinstance(content, bytes) for content in contents) > call.n
-    for image, content in zip(answer.images, contents, strict=True):
+    arrived, errors = [], list[ProviderError]()
+    received = list(zip(answer.images, contents, strict=True))
+    if sum(isinstance(content, bytes) for content in contents) > call.n:
+        received = _different_first(received, call.n)[:_MOST_CHECKED]
+    for image, content in received:
         if isinstance(content, ProviderError):
             errors.append(content)
         elif content is not None:
-            if has_more:
-                if content in seen or len(seen) == _MOST_CHECKED:
-                    continue
-                seen.add(content)
             try:
                 arrived.append(ArrivedImage(image, content, *_inspected(call, content, limits)))
             except ProviderError as error:
                 errors.append(error)
     return arrived, errors
+
+
+def _different_first(received: Sequence[tuple[AnswerImage, Content]], n: int) -> list[tuple[AnswerImage, Content]]:
+    """The different images in their order, then those that did not arrive, then copies up to ``n`` images."""
+    firsts, failed, copies, seen = [], [], [], set[bytes]()
+    for one in received:
+        content = one[1]
+        if not isinstance(content, bytes):
+            failed.append(one)
+        elif content in seen:
+            copies.append(one)
+        else:
+            seen.add(content)
+            firsts.append(one)
+    return [*firsts, *failed, *copies[: max(0, n - len(firsts))]]
 
 
 def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:

@@ -180,6 +180,20 @@ async def test_of_three_thousand_images_only_the_requested_one_is_returned(
     assert (notice.code, "256" in notice.message) == ("more_images", True)
 
 
+@pytest.mark.parametrize(
+    ("received", "expected"), [("AAAA", "AAA"), ("AABA", "ABA"), ("ABCA", "ABC"), ("AA!!A", "AAA")]
+)
+async def test_copies_fill_up_what_different_images_leave(
+    received: str, expected: str, tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    files = {letter: png_file(Image.new("L", (2, 1), number), "x").data for number, letter in enumerate("ABC")}
+    data = [{"b64_json": base64.b64encode(files[one]).decode() if one in files else one} for one in received]
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"data": data}))
+    result = await generate(settings_of(tmp_path), OPENAI, n=3)
+    assert [image.data for image in result.images] == [files[letter] for letter in expected]
+    assert result.errors == ()
+
+
 async def test_an_extra_image_replaces_one_that_cannot_be_read(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
     good = [base64.b64encode(png_file(Image.new("L", (2, 1), n), "x").data).decode() for n in range(2)]
     data = [{"b64_json": text} for text in ("!", *good)]
