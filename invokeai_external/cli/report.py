@@ -115,6 +115,9 @@ def _as_known(error: Exception) -> ExternalError:
         return error
     if isinstance(error, typer.TyperException):
         return _usage_error(error)
+    # For a thread that the system refuses, Python has no special type.
+    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+        return ExternalError("The memory of this computer does not suffice.", remedy="Close other programs.")
     raise error
 
 

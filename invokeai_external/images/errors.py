@@ -11,6 +11,7 @@ __all__ = [
     "ImageErrorCode",
     "TooManyPixelsError",
     "damaged",
+    "too_little_memory",
     "too_many_parts",
     "truncated",
     "unreadable",
@@ -21,6 +22,7 @@ ImageErrorCode = Literal[
     "damaged",
     "empty_mask",
     "invalid_text",
+    "too_little_memory",
     "too_many_bytes",
     "too_many_parts",
     "too_many_pixels",
@@ -71,6 +73,12 @@ def too_many_parts(most: int) -> ImageError:
 
 def truncated() -> ImageError:
     return ImageError("The image is truncated: the file ends too early.", "truncated")
+
+
+def too_little_memory() -> ImageError:
+    return ImageError(
+        "The image does not fit into this computer's memory.", "too_little_memory", remedy="Close other programs."
+    )
 
 
 def damaged() -> ImageError:

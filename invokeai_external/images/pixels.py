@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from PIL import IcnsImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..sizing import Size
-from .errors import ImageError, TooManyPixelsError, truncated, unreadable
+from .errors import ImageError, TooManyPixelsError, too_little_memory, truncated, unreadable
 from .formats import exif, png
 from .formats.containers import Container, parse
 from .formats.jpeg import Jpeg
@@ -249,6 +249,8 @@ def unreadable_on_failure(data: bytes = b"") -> Iterator[None]:
         raise
     except Image.DecompressionBombError:
         raise TooManyPixelsError("The image has too many pixels.") from None
+    except MemoryError:
+        raise too_little_memory() from None
     except Exception:
         raise unsupported_format(data) or unreadable() from None
 

@@ -263,7 +263,7 @@ def _search_notices(answer: Answer) -> list[Notice]:
 def _image_notices(call: Call, arrived: ArrivedImage, finished: FinishedImage) -> list[Notice]:
     """The notices on one image."""
     info = arrived.info
-    notices = [] if arrived.kept is None or finished.composited else [arrived.kept]
+    notices = [finished.kept] if finished.kept else []
     if info.mime_type == "image/svg+xml":
         # It has no pixels whose number could differ from what was asked for.
         return [*notices, _SVG_NOTICE]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..adapters.base import Answer, AnswerImage
 from ..errors import InvalidResponseError, ProviderError
 from ..images.as_received import NAMES, inspect_as_received
 from ..images.compositing import composite
-from ..images.errors import ImageError
+from ..images.errors import ImageError, too_little_memory
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
@@ -27,9 +27,9 @@ __all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of
 
 _MOST_CHECKED = 2 * MAX_IMAGES
 
-_TOO_MANY = frozenset({"too_many_parts", "too_many_pixels"})
+_TOO_MUCH = frozenset({"too_little_memory", "too_many_parts", "too_many_pixels"})
 
-_KEPT = _TOO_MANY | {"unreadable", "wrong_format"}
+_KEPT = _TOO_MUCH | {"unreadable", "wrong_format"}
 """What may be wrong with an image that is kept all the same."""
 
 
@@ -45,12 +45,15 @@ class ArrivedImage:
 
 @dataclass(frozen=True, slots=True)
 class FinishedImage:
-    """An image as it is handed over; ``composited`` if it was laid into the image to edit."""
+    """An image as it is handed over; ``composited`` if it was laid into the image to edit, ``kept`` says why it was not
+    checked or not composited.
+    """
 
     data: bytes = field(repr=False)
     mime_type: str
     size: Size
     composited: bool
+    kept: Notice | None = None
 
 
 def type_of(data: bytes, max_pixels: int) -> str | None:
@@ -101,7 +104,9 @@ def _different_first(received: Sequence[tuple[AnswerImage, Content]], n: int) ->
 
 def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:
     """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance."""
-    as_it_is = FinishedImage(arrived.data, arrived.info.mime_type, arrived.info.size, composited=False)
+    as_it_is = FinishedImage(
+        arrived.data, arrived.info.mime_type, arrived.info.size, composited=False, kept=arrived.kept
+    )
     if request.init_image is None or call.mask is None or call.mask.area is None:
         return as_it_is
     original, data = request.init_image.data, arrived.data
@@ -110,10 +115,13 @@ def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits
         if call.model.input_images.square_rgba:
             data = from_square(data, size)
         made = composite(original, data, call.mask.area, feather=limits.mask_feather_px)
-    except ImageError as error:
+    except (ImageError, MemoryError) as error:
+        problem = error if isinstance(error, ImageError) else too_little_memory()
         if arrived.kept:
             return as_it_is
-        raise _broken(error) from None
+        if problem.code == "too_little_memory":
+            return replace(as_it_is, kept=_kept_notice(arrived.info, problem))
+        raise _broken(problem) from None
     return FinishedImage(made, "image/png", size, composited=True)
 
 
@@ -142,14 +150,14 @@ def _inspected(call: Call, data: bytes, limits: Limits) -> tuple[ImageInfo, Noti
             info = inspect_as_received(data, expected=call.size.size)
         except ImageError as damage:
             raise _broken(error if damage.code == "unreadable" else damage) from None
-        if error.code not in _TOO_MANY and info.mime_type not in NAMES:
+        if error.code not in _TOO_MUCH and info.mime_type not in NAMES:
             raise _broken(error) from None
         return info, _kept_notice(info, error)
 
 
 def _kept_notice(info: ImageInfo, error: ImageError) -> Notice:
-    has_too_many = error.code in _TOO_MANY
-    why = str(error) if has_too_many else f"The provider sent {NAMES[info.mime_type]} file, not PNG, JPEG or WebP."
+    is_too_much = error.code in _TOO_MUCH
+    why = str(error) if is_too_much else f"The provider sent {NAMES[info.mime_type]} file, not PNG, JPEG or WebP."
     return Notice("kept_as_received", f"{why} It is saved as it was received, and may not be complete.")
 
 

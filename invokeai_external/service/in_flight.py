@@ -37,9 +37,9 @@ from ..untrusted_text import NAME, fit_to_show
 __all__ = ["InFlight", "LeftBehind", "LeftCall", "left_behind", "notices_of"]
 
 _FORMAT = 1
-_MOST_BYTES = 1 << 26
-"""A file is read up to this size. A call takes about a hundred bytes, and the file is deleted when nothing is in
-flight: half a million calls without a pause fit."""
+_MOST_BYTES = 1 << 24
+"""A file is read up to this size, which takes seconds. A call takes about a hundred bytes, and the file is deleted when
+nothing is in flight: a hundred thousand calls without a pause fit."""
 
 _LONGEST_LINE = 1 << 12
 

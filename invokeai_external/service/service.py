@@ -17,7 +17,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
-from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceStateError
+from ..errors import InvalidRequestError, InvalidResponseError, ProviderError, RequestError, ServiceStateError
 from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
@@ -149,6 +149,13 @@ class Service:
             plan = plan_calls(request, model, experimental=self._settings.limits.experimental)
         except RequestError as error:
             raise error.replace(provider=model.provider, model=model.id) from None
+        except MemoryError:
+            raise InvalidRequestError(
+                "The images of this request do not fit into this computer's memory.",
+                remedy="Close other programs, or use smaller images.",
+                provider=model.provider,
+                model=model.id,
+            ) from None
         return replace(plan, notices=(*notices, *plan.notices))
 
     def dry_run(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
@@ -267,7 +274,9 @@ class Service:
                 raise
             with anyio.CancelScope(shield=True):
                 outcome = await collected()
-        except ProviderError as error:
+        except (ProviderError, MemoryError) as problem:
+            # Memory that one call lacks does not end the others: their images are paid for.
+            error = problem if isinstance(problem, ProviderError) else _too_little_memory()
             failure = shown(error.replace(provider=access.provider.id, model=call.model.id), access)
             on_progress(Failed(call=position.call, calls=position.calls, reason=failure))
             return Outcome(request_id=failure.request_id, errors=(failure,))
@@ -298,6 +307,14 @@ def _received(position: Position, outcome: Outcome) -> Received:
         notices=outcome.notices,
         usage=outcome.usage,
         cost_usd=outcome.cost_usd,
+    )
+
+
+def _too_little_memory() -> ProviderError:
+    return InvalidResponseError(
+        "The request or its response does not fit into this computer's memory.",
+        remedy="It may have been billed. Close other programs before you try again.",
+        may_be_billed=True,
     )
 
 

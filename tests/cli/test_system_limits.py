@@ -1,4 +1,4 @@
-"""Limits of the system: how many files may be open, and how large a file may be."""
+"""Limits of the system: how many files may be open, how large a file may be, and how much memory there is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ..support.programs import OPENAI, finished, program
 
@@ -40,3 +41,15 @@ def test_a_limit_of_the_size_of_files_is_not_taken_for_a_full_disk(out: Path) ->
     assert os.strerror(errno.EFBIG) in error["message"]
     assert "ulimit -f" in error["hint"]
     assert list(out.iterdir()) == []
+
+
+def test_an_image_that_does_not_fit_into_the_memory_is_an_error(out: Path, tmp_path: Path) -> None:
+    """One with 16 bits must be encoded again."""
+    image = tmp_path / "reference.png"
+    Image.new("I;16", (9000, 9000), 7).save(image)
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, (400_000_000, 400_000_000))
+    arguments = ("generate", "a fox", "--ref", image, "--model", OPENAI, "--out", out, "--sandbox", "--json")
+    result = finished(program(*arguments, preexec_fn=limit))
+    assert (result.code, result.stderr) == (2, "")
+    assert image.name in result.json["error"]["message"]
+    assert "memory" in result.json["error"]["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from .common import (
     marked_box,
     opened,
     png_file,
+    received_calls,
     settings_of,
     with_hole,
 )
@@ -61,6 +63,20 @@ async def test_an_edit_changes_nothing_outside_its_mask_whatever_the_provider_se
         assert external["received"]["width"] != 900
         assert external.get("mask_sentence") == (MASK_SENTENCE if model == GEMINI else None)
         assert metadata_files.read(metadata_files.embed(image.data, told)) is not None
+
+
+async def test_an_edit_that_does_not_fit_into_the_memory_is_returned_as_it_arrived(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def composite(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("invokeai_external.service.image_checks.composite", composite)
+    result = await generate(settings_of(tmp_path), OPENAI, init_image=png_file(PHOTO, "photo.png"), mask=marked_box())
+    (image,) = result.images
+    assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+    assert "composited" not in image.metadata["external"]  # type: ignore[operator]
 
 
 @MODELS

@@ -143,6 +143,20 @@ async def test_a_response_that_is_too_large_is_an_error(tmp_path: Path, respx_mo
         await generate(settings_of(tmp_path, max_response_bytes=1_000_000), OPENAI)
 
 
+async def test_a_call_without_enough_memory_does_not_end_the_others(
+    tmp_path: Path, respx_mock: respx.MockRouter
+) -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+    answer = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
+    responses: list[httpx.Response | type[Exception]] = [MemoryError, *[httpx.Response(200, json=answer)] * 2]
+    respx_mock.post(host="generativelanguage.googleapis.com").mock(side_effect=responses)
+    result = await generate(settings_of(tmp_path), GEMINI, n=3)
+    assert len(result.images) == 2
+    (error,) = result.errors
+    assert isinstance(error, InvalidResponseError)
+    assert error.may_be_billed
+
+
 async def test_a_redirect_is_not_followed_with_the_key(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(307, headers={"location": "https://elsewhere.example/"}))
     with pytest.raises(InvalidResponseError, match="HTTP 307"):
