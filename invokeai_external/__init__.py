@@ -35,22 +35,11 @@ if TYPE_CHECKING:
         UnknownProviderError,
     )
     from .planning.plan import Call, Plan
+    from .progress import Failed, Preview, Progress, Received, Retrying, Sending
     from .providers.registry import Registry, ResolvedModel
     from .providers.schema import ModelConfig, ProviderConfig
     from .request import GenerationRequest, InputImage, MetadataMode, OptionValue
-    from .result import (
-        ConnectionCheck,
-        Failed,
-        GeneratedImage,
-        GenerationResult,
-        Notice,
-        Preview,
-        Progress,
-        Received,
-        Retrying,
-        Sending,
-        Usage,
-    )
+    from .result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Usage
     from .service.generate_sync import generate_sync
     from .service.library_files import read_image, read_mask
     from .service.service import Service
@@ -125,6 +114,14 @@ _HOMES = {
         "Call",
         "Plan",
     ),
+    "progress": (
+        "Failed",
+        "Preview",
+        "Progress",
+        "Received",
+        "Retrying",
+        "Sending",
+    ),
     "providers.registry": (
         "Registry",
         "ResolvedModel",
@@ -141,15 +138,9 @@ _HOMES = {
     ),
     "result": (
         "ConnectionCheck",
-        "Failed",
         "GeneratedImage",
         "GenerationResult",
         "Notice",
-        "Preview",
-        "Progress",
-        "Received",
-        "Retrying",
-        "Sending",
         "Usage",
     ),
     "service.generate_sync": ("generate_sync",),

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from invokeai_external.providers import catalog
+from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.providers.registry import Registry
-from invokeai_external.providers.schema import ChoiceOption, Lifecycle, ModelConfig, NumberOption
+from invokeai_external.providers.schema import ChoiceOption, ModelConfig, NumberOption
 from invokeai_external.providers.sizings import FlexibleSizing
 from invokeai_external.sizing import Size, SizeChoice, SizeRequest
 

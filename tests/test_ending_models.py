@@ -14,7 +14,7 @@ import pytest
 from invokeai_external import Notice, Registry, load_settings
 from invokeai_external.cli.entry_point import main
 from invokeai_external.invoke.runtime import Runtime
-from invokeai_external.service.ending_models import ending_notices
+from invokeai_external.service.uses_of_ending_models import ending_notices
 
 from .support.fake_invoke import FakeInvoke
 

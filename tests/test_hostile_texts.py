@@ -17,7 +17,7 @@ from invokeai_external import GenerationRequest, Service, load_settings
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.images.text_chunks import embed_text
-from invokeai_external.result import Failed, Progress, Retrying
+from invokeai_external.progress import Failed, Progress, Retrying
 
 from .service.common import GEMINI, OPENAI, PNG_1X1
 from .support.guard import CANARY

@@ -22,7 +22,7 @@ from invokeai_external.adapters.base import SANDBOX_KEY
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import NetworkError, RateLimitedError
 from invokeai_external.locks import try_lock
-from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
+from invokeai_external.progress import Failed, Progress, Received, Retrying, Sending
 from invokeai_external.root_folder import IN_FLIGHT_FOLDER
 from invokeai_external.service.in_flight import InFlight, LeftBehind, LeftCall, left_behind, notices_of
 

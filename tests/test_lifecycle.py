@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from invokeai_external import GenerationRequest, Registry, Service, load_settings
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ModelRetiredError
-from invokeai_external.providers.schema import Lifecycle
+from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.sandbox import create_app
 from invokeai_external.sizing import Size
 

@@ -8,8 +8,9 @@ import pytest
 
 from invokeai_external.clock import utc_today
 from invokeai_external.invoke.models.labels import description_of, in_list_order, name_of, price_of
+from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.providers.registry import PROVIDER_IDS, Registry
-from invokeai_external.providers.schema import Lifecycle, ModelConfig
+from invokeai_external.providers.schema import ModelConfig
 
 
 def model_on(reference: str, day: datetime.date) -> ModelConfig:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from invokeai_external.result import Preview, Sending
-from invokeai_external.service.progress import ProgressLine
+from invokeai_external.progress import Preview, Sending
+from invokeai_external.service.progress_text import ProgressLine
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from invokeai_external.errors import NetworkError
 from invokeai_external.invoke.look_ahead.run_table import Run, RunKey, RunTable
 from invokeai_external.invoke.queue_items import ItemId, QueuedNode
-from invokeai_external.result import Failed, GenerationResult, Progress, Received, Retrying, Sending
+from invokeai_external.progress import Failed, Progress, Received, Retrying, Sending
+from invokeai_external.result import GenerationResult
 
 RESULT = GenerationResult(
     provider="openai",

@@ -29,7 +29,8 @@ from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.invoke.runtime import Runtime, Waits
-from invokeai_external.result import Failed, GenerationResult, Preview, Received, Retrying
+from invokeai_external.progress import Failed, Preview, Received, Retrying
+from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.service.abandoned_calls import abandoned_calls
 from invokeai_external.service.service import Service

@@ -29,6 +29,7 @@ VOCABULARY = (
     "locks",
     "metadata_keys",
     "misspellings",
+    "progress",
     "regular_files",
     "request",
     "result",
@@ -47,7 +48,7 @@ HOSTS = ("cli", "invoke")
 """Each may import all rooms, and not the other."""
 
 PURE = (
-    *("errors", "metadata_keys", "misspellings", "request", "result", "sizing"),
+    *("errors", "metadata_keys", "misspellings", "progress", "request", "result", "sizing"),
     *("untrusted_number", "untrusted_text"),
     *("pricing", "planning", "adapters"),
 )

@@ -8,78 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import (
-    AuthenticationError,
-    ContentBlockedError,
-    ProviderError,
-    QuotaError,
-    RateLimitedError,
     RejectedRequestError,
-    Remedy,
-    UnavailableError,
 )
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import Base64, HttpRequest, HttpResponse
-from ..transport.retry_policy import retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
-from .error_dialects import error_codes, error_fields, error_in, status_in
-from .errors import (
-    CONTENT_BLOCKED,
-    GATEWAY_NO_CREDIT,
-    GATEWAY_REMEDY,
-    change_the_request,
-    error_for_status,
-    error_from,
+from .error_dialects import error_fields, error_in
+from .fields import answer_image, body_image, get, mapping, mappings, text_of, token_count
+from .gemini_errors import error_of, inner_error, no_image
+from .gemini_options import generation_config, safety_settings, tools
+from .gemini_search import searches_of, sources_of
+from .http_errors import (
     incomplete_stream,
     invalid_response,
-    key_remedy,
-    lacks_credit,
-    model_or_listing,
     parse_json,
-    quoting,
 )
-from .fields import answer_image, body_image, get, mapping, mappings, text_of, token_count
-from .gemini_error_details import is_zero, retry_delay, violations
-from .gemini_options import generation_config, less_strict, safety_settings, tools
-from .gemini_search import searches_of, sources_of
 
 __all__ = ["GeminiAdapter"]
 
-_PER_MINUTE_WAIT_S = 60.0
-"""How long to wait for a quota per minute if the response does not say."""
-
-_TERMINAL_WAIT_S = 300.0
-"""A longer delay means a quota that is used up for longer than anybody waits."""
-
 _PAGE_SIZE = 1000
 """The most models that one response lists (Google's API reference)."""
-
-_BLOCKED = frozenset(
-    {
-        "SAFETY",
-        "RECITATION",
-        "PROHIBITED_CONTENT",
-        "BLOCKLIST",
-        "SPII",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "MODEL_ARMOR",
-        "LANGUAGE",
-        "ESCALATION",
-    }
-)
-"""The finish reasons that mean a refusal."""
-
-_FAILED = re.compile(r"internal error|failed|try again later|unavailable", re.IGNORECASE)
-"""How the service says that it failed, as with the finish reason OTHER."""
 
 _IN_A_THOUGHT = Notice("thought_image", "The model sent images only as thoughts; the last of them is used.")
 
@@ -118,7 +74,7 @@ class GeminiAdapter:
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
-            raise self._error(response, call)
+            raise error_of(self.provider, error_fields(response), response, call)
         if image := body_image(response):
             return Answer(images=(image,))
         body = parse_json(self.provider, response, call)
@@ -134,7 +90,9 @@ class GeminiAdapter:
         # As in a response in one piece, an image is used whatever is beside it: it was paid for.
         if not has_image and (fields := error_in(body)):
             reason = fit_to_show(fields.get("message")) or "no reason given"
-            raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
+            raise inner_error(self.provider, fields, event, call) or incomplete_stream(
+                self.provider, reason, event, call
+            )
         parts = [part for candidate in candidates for part in _parts(candidate)]
         thought = [image.data for part in parts if part.get("thought") and (image := _image(part))]
         return StreamEvent(
@@ -162,7 +120,7 @@ class GeminiAdapter:
         # A gateway may not have the method, or may refuse thoughts, in which previews arrive.
         if response.status != 400:
             return response.status in (404, 405, 501)
-        if type(self._error(response, None)) is not RejectedRequestError:
+        if type(error_of(self.provider, error_fields(response), response, None)) is not RejectedRequestError:
             return False
         return re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE) is not None
 
@@ -175,7 +133,7 @@ class GeminiAdapter:
         images = thoughts or images
         request_id = text_of(get(body, "responseId"))
         if not images:
-            raise self._no_image(body, text, response, call, request_id)
+            raise no_image(self.provider, body, text, response, call, request_id)
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call, request_id)
         return Answer(
@@ -189,40 +147,6 @@ class GeminiAdapter:
             sources=sources_of(candidates),
         )
 
-    def _no_image(
-        self, body: Mapping[str, Any], text: str | None, response: HttpResponse, call: Call, request_id: str | None
-    ) -> ProviderError:
-        """Why there is no image: a blocked prompt, a refusal with its reason, text instead of an image, or a fault."""
-        feedback = mapping(get(body, "promptFeedback"))
-        candidate = next(iter(mappings(get(body, "candidates"))), {})
-        blocked, reason = text_of(get(feedback, "blockReason")), text_of(get(candidate, "finishReason"))
-        # The service writes it, and not the model.
-        finish_message = text_of(get(candidate, "finishMessage")) or ""
-        message = fit_to_show(" ".join(filter(None, (finish_message, text))))
-        if not candidate and not blocked and (error := self._inner_error(error_in(body), response, call)):
-            return error
-        if blocked:
-            message = fit_to_show(get(feedback, "blockReasonMessage"))
-            what = f"blocked the prompt ({fit_to_show(blocked)})"
-        elif reason == "MAX_TOKENS":
-            what = "ran out of tokens before the image (MAX_TOKENS)"
-            return invalid_response(self.provider, what, response, call, request_id)
-        elif reason in _BLOCKED:
-            what = f"refused to make the image ({reason})"
-        elif not text and _FAILED.search(finish_message):
-            what = f"{self.provider.name} failed to make the image ({fit_to_show(reason)}){quoting(message)}"
-            remedy = "It may have been billed. Try again later."
-            return error_from(UnavailableError, what, remedy, response, call, request_id, may_be_billed=True)
-        elif message:
-            what = "sent text without an image" if text else "made no image"
-            what = what if reason in (None, "STOP") else f"{what} ({fit_to_show(reason)})"
-        else:
-            what = f"contains no image ({fit_to_show(reason) or 'no reason given'})"
-            return invalid_response(self.provider, what, response, call, request_id)
-        what = f"{self.provider.name} {what}{quoting(message)}"
-        change = change_the_request(less_strict(call) if "SAFETY" in (blocked, reason) else None)
-        return error_from(ContentBlockedError, what, change, response, call, request_id)
-
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
         more = f"&pageToken={quote(page, safe='')}" if page else ""
         return HttpRequest(url=f"{base_url}/models?pageSize={_PAGE_SIZE}{more}")
@@ -232,104 +156,18 @@ class GeminiAdapter:
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
-            raise self._error(response, None)
+            raise error_of(self.provider, error_fields(response), response, None)
         entries = get(mapping(parse_json(self.provider, response, None)), "models")
         if not isinstance(entries, list):
             raise invalid_response(self.provider, "contains no list of models", response, None)
         names = (text_of(entry.get("name")) for entry in mappings(entries) if _generates_content(entry))
         return frozenset(name.removeprefix("models/") for name in names if name)
 
-    def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
-        return self._error_of(error_fields(response), response, call)
-
-    def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
-        """The error in an event, or in a response that calls itself a success; None if it is not a known one."""
-        status = status_in(fields)
-        if status is None and CONTENT_BLOCKED.isdisjoint(error_codes(fields)):
-            return None
-        return self._error_of(fields, replace(head, status=status or head.status), call).replace(status=head.status)
-
-    def _error_of(self, fields: Mapping[str, Any], response: HttpResponse, call: Call | None) -> ProviderError:
-        details = mappings(fields.get("details"))
-        message = text_of(fields.get("message")) or ""
-        if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
-            remedy = key_remedy(self.provider)
-            return error_from(AuthenticationError, f"{self.provider.name} refused the key.", remedy, response, call)
-        codes = error_codes(fields)
-        if not CONTENT_BLOCKED.isdisjoint(codes):
-            # A gateway's, since Google says so in other fields.
-            what = f"{self.provider.name} blocked the request because of its content{quoting(fit_to_show(message))}"
-            return error_from(ContentBlockedError, what, change_the_request(None), response, call)
-        at_gateway = GATEWAY_NO_CREDIT in codes
-        if at_gateway or response.status == 402 or lacks_credit(response.status, message):
-            return self._no_credit(message, response, call, at_gateway=at_gateway)
-        if response.status == 403:
-            used, quoted = model_or_listing(call), quoting(fit_to_show(message))
-            what = f"{self.provider.name} does not allow this key to use {used}{quoted}"
-            url = self.provider.key_url
-            remedy = Remedy(f"Check the restrictions of the key and its project at {url}", url=url)
-            return error_from(AuthenticationError, what, remedy, response, call)
-        if response.status == 429:
-            return self._quota_error(message, details, response, call)
-        error = error_for_status(self.provider, fit_to_show(message), response, call)
-        if wait_s := retry_delay(details):
-            error = error.replace(retry_after=wait_s)
-        if re.search("Unknown name .{0,9}response_?modalities", message, re.IGNORECASE):
-            error = error.replace(remedy=_use_v1beta(self.provider))
-        if fields.get("status") == "FAILED_PRECONDITION":
-            # Google's documentation: there is no free tier in the country of the caller.
-            url = self.provider.billing_url
-            text = f"If Google has no free tier in your country, turn on billing at {url}"
-            error = error.replace(remedy=Remedy(text, url=url))
-        return error
-
-    def _no_credit(self, message: str, response: HttpResponse, call: Call | None, *, at_gateway: bool) -> ProviderError:
-        """The account has no credit left, or has reached its spending limit: waiting does not help."""
-        url = self.provider.billing_url
-        remedy = Remedy(f"Add credit, or raise the spending limit, at {url}", url=url)
-        what = f"{self.provider.name} refused the request for lack of credit{quoting(fit_to_show(message))}"
-        return error_from(QuotaError, what, GATEWAY_REMEDY if at_gateway else remedy, response, call)
-
-    def _quota_error(
-        self, message: str, details: Sequence[Mapping[str, Any]], response: HttpResponse, call: Call | None
-    ) -> ProviderError:
-        """The error of a 429: a limit that ends while you wait, or a quota that is used up."""
-        quota = " ".join(text_of(get(violation, "quotaId")) or "" for violation in violations(details))
-        wait_s = (
-            retry_delay(details)
-            or retry_after_from_headers(response.headers, now=response.received_at)
-            or retry_after_from_text(message)
-        )
-        kind: type[ProviderError] = QuotaError
-        # Google's messages are so long that Invoke cuts off the remedy behind them: quoted only if they add something.
-        quoted = ""
-        url = self.provider.billing_url
-        if re.search(r"\blimit: 0(?![\d.]*[1-9])", message) or is_zero(details):
-            what, todo = "gives this key no quota for this model (limit: 0)", f"Turn on billing at {url}"
-        elif "PerDay" in quota or "Daily" in quota:
-            what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see {url}"
-        elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
-            what = f"asks you to wait {wait_s:,.0f} s, which means that a quota is used up"
-            todo, quoted = f"See your quotas at {url}", fit_to_show(message)
-        else:
-            kind, quoted = RateLimitedError, fit_to_show(message)
-            what, todo = "asks you to slow down", f"Request fewer images at once, or see your quotas at {url}"
-            if wait_s is None and "PerMinute" in quota:
-                wait_s = _PER_MINUTE_WAIT_S
-        what = f"{self.provider.name} {what}{quoting(quoted)}"
-        error = error_from(kind, what, Remedy(todo, url=url), response, call)
-        return error.replace(retry_after=wait_s)
-
 
 def _generates_content(card: Mapping[str, Any]) -> bool:
     """False for a listed model that has other methods only; a gateway may not name any."""
     methods = get(card, "supportedGenerationMethods")
     return not isinstance(methods, list) or not methods or "generateContent" in methods
-
-
-def _use_v1beta(provider: ProviderConfig) -> Remedy:
-    """The remedy for a request that the API version v1 refuses, because it does not have a field of v1beta."""
-    return Remedy("Use a base URL that ends with /v1beta.", action="fix_base_url", url=provider.base_url)
 
 
 def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,55 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
 from ..images.formats.containers import EXTENSIONS
 from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Usage
 from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
-from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
-from .error_dialects import error_codes, error_fields, error_in, status_in
-from .errors import (
-    CONTENT_BLOCKED,
-    GATEWAY_NO_CREDIT,
-    GATEWAY_REMEDY,
-    change_the_request,
-    error_for_status,
-    error_from,
+from .error_dialects import error_fields, error_in
+from .fields import answer_image, body_image, mapping, text_of, token_count
+from .http_errors import (
     incomplete_stream,
     invalid_response,
-    key_remedy,
-    lacks_credit,
-    model_or_listing,
     parse_json,
-    quoting,
 )
-from .fields import answer_image, body_image, mapping, text_of, token_count
+from .openai_errors import error_of, inner_error, known_error
 
 __all__ = ["OpenAIImagesAdapter"]
-
-_LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
-_VERIFY_URL = "https://platform.openai.com/settings/organization/general"
-
-_NO_CREDIT = {
-    "insufficient_quota": "Add credit to the account at {billing}",
-    "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
-    "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
-    GATEWAY_NO_CREDIT: GATEWAY_REMEDY,
-}
-"""The codes of an account without credit, whatever the status, and the remedy for each."""
-
-_UNVERIFIED = re.compile(r"must be verified|verif\w+ organi[sz]ation", re.IGNORECASE)
-
-_VIOLATIONS = re.compile(r"safety_violations=\[([^\]]*)\]")
-
-_MOST_CATEGORIES = 5
 
 _ABOUT_STREAMS = re.compile("stream|partial_image")
 
@@ -87,7 +59,7 @@ class OpenAIImagesAdapter:
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
-            raise self._error(response, call)
+            raise error_of(self.provider, response, call)
         if image := body_image(response):
             return Answer(images=(image,), request_id=response.headers.get("x-request-id"))
         body = parse_json(self.provider, response, call)
@@ -102,7 +74,9 @@ class OpenAIImagesAdapter:
         # As in a response in one piece, an image is used whatever is beside it: it was paid for.
         if not has_image and (fields := error_in(body) or (body if kind == "error" else {})):
             reason = fit_to_show(fields.get("message")) or "no reason given"
-            raise self._inner_error(fields, event, call) or incomplete_stream(self.provider, reason, event, call)
+            raise inner_error(self.provider, fields, event, call) or incomplete_stream(
+                self.provider, reason, event, call
+            )
         if kind.endswith(".partial_image"):
             preview = _image(body).data
             return StreamEvent((preview,) if preview else ())
@@ -121,7 +95,7 @@ class OpenAIImagesAdapter:
         if response.status not in (400, 422):
             return False
         fields = error_fields(response)
-        if self._known_error(fields, response.status, response, None):
+        if known_error(self.provider, fields, response.status, response, None):
             return False
         if named := text_of(fields.get("param")):
             return _ABOUT_STREAMS.search(named) is not None
@@ -131,7 +105,7 @@ class OpenAIImagesAdapter:
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         entries = body.get("data")
         if not isinstance(entries, list) or not entries:
-            error = self._inner_error(error_fields(response), response, call)
+            error = inner_error(self.provider, error_fields(response), response, call)
             raise error or invalid_response(self.provider, "contains no images", response, call)
         images = tuple(_image(entry) for entry in entries)
         if not any(image.is_readable for image in images):
@@ -148,106 +122,13 @@ class OpenAIImagesAdapter:
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
-            raise self._error(response, None)
+            raise error_of(self.provider, response, None)
         body = parse_json(self.provider, response, None)
         entries = body.get("data") if isinstance(body, dict) else None
         if not isinstance(entries, list):
             raise invalid_response(self.provider, "contains no list of models", response, None)
         ids = (text_of(entry.get("id")) for entry in entries if isinstance(entry, dict))
         return frozenset(name for name in ids if name)
-
-    def _error(self, response: HttpResponse, call: Call | None) -> ProviderError:
-        fields = error_fields(response)
-        known = self._known_error(fields, response.status, response, call)
-        if known:
-            return known
-        # OpenAI says so of a model that has ended with 400; 404 means the same, and not only with OpenAI.
-        message = text_of(fields.get("message")) or ""
-        is_gone = response.status == 400 and fields.get("param") == "model" and "does not exist" in message
-        named = replace(response, status=404) if is_gone else response
-        error = error_for_status(self.provider, fit_to_show(fields.get("message")), named, call)
-        return error.replace(status=response.status)
-
-    def _inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
-        """The error in an event, or in a response that calls itself a success; None if it is not a known one."""
-        status = status_in(fields)
-        known = self._known_error(fields, status or head.status, head, call)
-        if known or status is None:
-            return known
-        message = fit_to_show(fields.get("message"))
-        error = error_for_status(self.provider, message, replace(head, status=status), call)
-        return error.replace(status=head.status)
-
-    def _known_error(
-        self, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
-    ) -> ProviderError | None:
-        """The error for OpenAI's codes and statuses; None for a status that means the same with every provider."""
-        name = self.provider.name
-        message = text_of(fields.get("message")) or ""
-        line = fit_to_show(message)
-        quoted = quoting(line)
-        codes = error_codes(fields)
-        no_credit = next((code for code in codes if code in _NO_CREDIT), None)
-        kind: type[ProviderError]
-        remedy: Remedy
-        if not CONTENT_BLOCKED.isdisjoint(codes):
-            details = mapping(fields.get("moderation_details"))
-            stage = details.get("moderation_stage")
-            blocked = "finished image" if stage == "output" else "request"
-            kind, what = (
-                ContentBlockedError,
-                f"{name} blocked the {blocked} because of its content{_categories(details, message)}{quoted}",
-            )
-            less_strict = _less_strict(call) if call else None
-            remedy = change_the_request(less_strict, is_image=stage == "output")
-        elif no_credit:
-            kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
-            remedy = Remedy(_NO_CREDIT[no_credit].format(billing=self.provider.billing_url, limits=_LIMITS_URL))
-        elif lacks_credit(status, message):
-            kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
-            remedy = Remedy(f"Add credit at {self.provider.billing_url}, or raise the spending limit at {_LIMITS_URL}")
-        elif status == 429:
-            kind, what = RateLimitedError, f"{name} asks you to slow down{quoted}"
-            remedy = Remedy(f"Request fewer images at once, or see your limits at {_LIMITS_URL}", url=_LIMITS_URL)
-            limited = error_from(kind, what, remedy, response, call)
-            return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(message))
-        elif status == 401:
-            # The message of a 401 quotes a part of the key, so it is not shown.
-            kind, what, remedy = AuthenticationError, f"{name} refused the key.", key_remedy(self.provider)
-        elif (status == 403 and "verif" in line.lower()) or (status == 400 and _UNVERIFIED.search(message)):
-            is_stream = "stream" in message.lower()
-            kind = QuotaError
-            offers = "streams" if is_stream else "offers"
-            what = f"{name} {offers} {model_or_listing(call)} to verified organisations only."
-            text = f"Verify your organisation at {_VERIFY_URL} (it can take 15 minutes to take effect)."
-            instead = " Or turn previews off: without them, no verification is needed." if is_stream else ""
-            remedy = Remedy(f"{text}{instead}", url=_VERIFY_URL)
-        elif status == 403:
-            kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
-            url = self.provider.key_url
-            remedy = Remedy(f"Check the permissions of the key and its project at {url}", url=url)
-        else:
-            return None
-        return error_from(kind, what, remedy, response, call)
-
-
-def _categories(details: Mapping[str, Any], message: str) -> str:
-    """What OpenAI objects to, in brackets; it says so at the end of its message, which may be cut."""
-    listed = details.get("categories")
-    if not isinstance(listed, list):
-        found = _VIOLATIONS.search(message)
-        listed = found[1].split(",") if found else []
-    names = filter(None, (fit_to_show(name, 40) for name in listed[:_MOST_CATEGORIES]))
-    shown = ", ".join(dict.fromkeys(names))
-    return f" ({shown})" if shown else ""
-
-
-def _less_strict(call: Call) -> str | None:
-    """A second sentence if the model has a less strict moderation than the one in use."""
-    option = call.model.options.get("moderation")
-    if option is None or call.mode not in option.modes or call.options.get("moderation") == "low" or call.markup:
-        return None
-    return "The option moderation=low is less strict."
 
 
 def _is_dalle(model_id: str) -> bool:

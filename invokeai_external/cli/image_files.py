@@ -16,9 +16,10 @@ from pathlib import Path
 from ..errors import InvalidRequestError, NotSavedError
 from ..images import metadata_files
 from ..images.formats.containers import EXTENSIONS
+from ..progress import Preview
 from ..regular_files import make_readable, read_regular_file, take_name, take_names, temporary_file
 from ..request import MetadataMode
-from ..result import GeneratedImage, Notice, Preview
+from ..result import GeneratedImage, Notice
 
 __all__ = [
     "LARGEST_SIDECAR",

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..result import Progress
-from ..service.progress import ProgressLine
+from ..progress import Progress
+from ..service.progress_text import ProgressLine
 
 __all__ = ["live_line"]
 

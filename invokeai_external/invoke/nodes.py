@@ -26,8 +26,9 @@ from ..errors import CancelledError, CapabilityError, InvalidRequestError
 from ..images.errors import ImageError
 from ..images.pixels import rgb_thumbnail
 from ..metadata_keys import image_notices_first, with_notice
+from ..progress import Preview
 from ..request import GenerationRequest, InputImage, OptionValue
-from ..result import GenerationResult, Notice, Preview
+from ..result import GenerationResult, Notice
 from ..sizing import AspectRatio, Size
 from . import active_plugin
 from .core_compatibility import as_read, as_stored

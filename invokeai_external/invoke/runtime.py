@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from .. import clock
 from ..errors import CancelledError, ExternalError, RequestError
 from ..planning.plan import count_calls
+from ..progress import Preview
 from ..providers.registry import PROVIDER_IDS, Registry
 from ..request import GenerationRequest
-from ..result import ConnectionCheck, GenerationResult, Notice, Preview
+from ..result import ConnectionCheck, GenerationResult, Notice
 from ..service.abandoned_calls import AbandonedCalls
-from ..service.ending_models import EXTERNAL_MODEL, ending_notices
-from ..service.progress import ProgressLine
+from ..service.progress_text import ProgressLine
 from ..service.service import Service
+from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ..settings.settings import Settings, load_user_file, wants_sandbox
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images

@@ -10,8 +10,10 @@ import datetime
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from .frozen import Frozen
+from .lifecycle import Lifecycle
 from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
 
 __all__ = [
@@ -20,103 +22,24 @@ __all__ = [
     "ImageTokenRule",
     "InputImageLimits",
     "InputImageTokens",
-    "Lifecycle",
     "Mode",
     "ModelConfig",
     "NumberOption",
     "Option",
     "Prices",
     "ProviderConfig",
-    "Status",
 ]
 
 Mode = Literal["txt2img", "img2img", "inpaint"]
 """What an image is made from: a prompt; a prompt and images; a prompt, an image and a mask."""
 
-Status = Literal["active", "deprecated", "retired"]
-"""Available; available, but with an announced or reported end; no longer available from the provider."""
-
 ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
-
-
-class _Frozen(BaseModel):
-    # Validators take a while to build, so they are built on first use.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-
-_SOON = datetime.timedelta(days=30)
-"""How long before its end the use of a model is reported."""
-
-
-class Lifecycle(_Frozen):
-    """How long a model is available.
-
-    Attributes:
-        status: The status; None if only the dates decide. Models from a ``Registry`` have the status of the day.
-        since: The release date.
-        shutdown: The last day, in UTC; None if it is not known.
-        shutdown_confirmed: False if the provider has not announced the last day, or it is disputed. Then it only
-            causes a warning.
-        successor: The id of the model to use instead. From a ``Registry``, it is not retired itself, and not even
-            deprecated if one of its successors is not.
-        successor_name: Its name; set by a ``Registry``.
-    """
-
-    status: Status | None = None
-    since: datetime.date | None = None
-    shutdown: datetime.date | None = None
-    shutdown_confirmed: bool = True
-    successor: str | None = None
-    successor_name: str | None = None
-
-    @property
-    def instead(self) -> str:
-        """What to use instead, as the last sentence of a message: the name and the id to type; empty if unknown."""
-        if self.successor is None:
-            return ""
-        named = f"{self.successor_name} ({self.successor})" if self.successor_name else self.successor
-        return f" Use {named} instead."
-
-    def ending(self, provider: str) -> str:
-        """When a model ends or has ended, as the rest of a sentence that begins with its name.
-
-        A day that is not confirmed may be over, so that sentence is right before and after it. ``provider`` is the name
-        of the provider, whose own dates these are: a server at another base URL may have others.
-        """
-        if self.status == "retired":
-            return f"was retired by {provider}{f' after {self.shutdown}' if self.shutdown else ''}"
-        if self.shutdown is None:
-            return f"will be retired by {provider} on a date that is not known"
-        if self.shutdown_confirmed:
-            return f"will be retired by {provider} after {self.shutdown}"
-        return f"is deprecated: its last day at {provider} is reported as {self.shutdown}"
-
-    def ends_soon(self, day: datetime.date) -> bool:
-        """True from 30 days before the last day on, confirmed or not; False for a model that has ended."""
-        return self.status == "deprecated" and self.shutdown is not None and self.shutdown - day <= _SOON
-
-    def may_have_ended(self, day: datetime.date) -> bool:
-        """True after the last day, confirmed or not."""
-        return self.status == "retired" or (
-            self.status == "deprecated" and self.shutdown is not None and day > self.shutdown
-        )
-
-    def status_on(self, day: datetime.date) -> Status:
-        """The status on a day: retired after the last day, if that is confirmed.
-
-        A written status of ``active`` or ``retired`` is used on every day.
-        """
-        if self.status in ("active", "retired"):
-            return self.status
-        if self.shutdown and self.shutdown_confirmed and day > self.shutdown:
-            return "retired"
-        return "deprecated" if self.shutdown or self.status else "active"
 
 
 Price = Annotated[float, Field(ge=0)]
 
 
-class Prices(_Frozen):
+class Prices(Frozen):
     """Prices in USD per million tokens; None for an unknown price, which is not zero.
 
     Attributes:
@@ -144,7 +67,7 @@ class Prices(_Frozen):
     flex: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
-class ImageTokenRule(_Frozen):
+class ImageTokenRule(Frozen):
     """How the tokens of a finished image follow from its size and quality; ``pricing.tokens`` computes them.
 
     Attributes:
@@ -157,11 +80,11 @@ class ImageTokenRule(_Frozen):
 
     rule: Literal["gpt_image_2"]
     quality: dict[str, Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1)
-    usual: dict[str, Annotated[float, Field(gt=0)]] = {}
-    at_most: dict[str, Annotated[float, Field(gt=0)]] = {}
+    usual: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    at_most: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
-class InputImageTokens(_Frozen):
+class InputImageTokens(Frozen):
     """The tokens of an input image; ``pricing.tokens`` computes them. A mask counts as one more image of that size.
 
     Attributes:
@@ -180,7 +103,7 @@ class InputImageTokens(_Frozen):
     exact: bool = True
 
 
-class InputImageLimits(_Frozen):
+class InputImageLimits(Frozen):
     """The limits on input images: the image to edit and the references.
 
     Attributes:
@@ -203,7 +126,7 @@ class InputImageLimits(_Frozen):
     markup: bool = False
 
 
-class ChoiceOption(_Frozen):
+class ChoiceOption(Frozen):
     """An option with a list of values.
 
     Attributes:
@@ -219,7 +142,7 @@ class ChoiceOption(_Frozen):
     modes: tuple[Mode, ...] = ALL_MODES
 
 
-class NumberOption(_Frozen):
+class NumberOption(Frozen):
     """An option that is a number.
 
     Attributes:
@@ -238,7 +161,7 @@ class NumberOption(_Frozen):
 Option = Annotated[ChoiceOption | NumberOption, Field(union_mode="left_to_right")]
 
 
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """One model of one provider.
 
     Attributes:
@@ -284,12 +207,12 @@ class ModelConfig(_Frozen):
     max_images_per_call: int = Field(default=1, ge=1)
     max_prompt_characters: int | None = Field(default=None, ge=1)
     sizing: Sizing
-    options: dict[str, Option] = {}
+    options: dict[str, Option] = Field(default_factory=dict)
     prices: Prices = Field(default_factory=Prices)
     later_prices: tuple[Prices, ...] = ()
     prices_as_of: datetime.date | None = None
-    image_tokens: dict[str, int] = {}
-    image_prices: dict[str, Price] = {}
+    image_tokens: dict[str, int] = Field(default_factory=dict)
+    image_prices: dict[str, Price] = Field(default_factory=dict)
     image_token_rule: ImageTokenRule | None = None
     input_image_tokens: InputImageTokens | None = None
     preview_tokens: int = Field(default=0, ge=0)
@@ -366,7 +289,7 @@ MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.
 """The names of all fields that a model and its parts have."""
 
 
-class ProviderConfig(_Frozen):
+class ProviderConfig(Frozen):
     """One provider.
 
     Attributes:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ..sizing import DEFAULT_EDGE, AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge
+from .frozen import Frozen
 
 __all__ = ["FixedSizing", "FlexiblePresets", "FlexibleSizing", "PresetSizing", "Sizing"]
 
@@ -48,12 +49,7 @@ def _nearest_choices(choices: tuple[SizeChoice, ...], target: Size) -> tuple[Siz
     return tuple(choice for choice in ordered if distances(choice)[0] <= distances(ordered[0])[0] + 0.005)
 
 
-class _Frozen(BaseModel):
-    # Validators take a while to build, so they are built on first use.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-
-class _Sizing(_Frozen):
+class _Sizing(Frozen):
     """What all sizings have in common."""
 
     def presets(self) -> tuple[SizeChoice, ...]:
@@ -103,7 +99,7 @@ class PresetSizing(_Sizing):
 
     kind: Literal["presets"]
     ratios: dict[str, SizeText] = Field(min_length=1)
-    image_sizes: dict[str, Annotated[float, Field(gt=0)]] = {}
+    image_sizes: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_valid(self) -> Self:
@@ -140,7 +136,7 @@ class PresetSizing(_Sizing):
         return min(self.ratios, key=lambda name: abs(math.log(AspectRatio.parse(name).value / ratio)))
 
 
-class FlexiblePresets(_Frozen):
+class FlexiblePresets(Frozen):
     """The sizes to offer by name for a model with a rule.
 
     Attributes:

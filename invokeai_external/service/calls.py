@@ -14,7 +14,8 @@ import anyio.to_thread
 from ..adapters.base import Adapter, Answer, StreamEvent
 from ..errors import InvalidResponseError, ProviderError
 from ..planning.plan import Call
-from ..result import Notice, Preview, Progress, Retrying, Sending
+from ..progress import Preview, Progress, Retrying, Sending
+from ..result import Notice
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.redaction import redacted
 from ..untrusted_text import ID, TEXT, fit_to_show, without_keys

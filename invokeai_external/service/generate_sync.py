@@ -8,8 +8,9 @@ from functools import partial
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from ..progress import Progress
 from ..request import GenerationRequest
-from ..result import GenerationResult, Progress
+from ..result import GenerationResult
 from ..settings.settings import Settings, load_settings
 from .service import Service
 

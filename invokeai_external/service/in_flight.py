@@ -28,8 +28,9 @@ from typing import IO, Any
 
 from ..locks import try_lock
 from ..planning.plan import MAX_IMAGES
+from ..progress import Progress, Retrying, Sending
 from ..providers.registry import PROVIDER_IDS, Registry
-from ..result import Notice, Progress, Retrying, Sending
+from ..result import Notice
 from ..root_folder import IN_FLIGHT_FOLDER
 from ..untrusted_number import whole_number
 from ..untrusted_text import NAME, fit_to_show

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from anyio.abc import TaskGroup
 
-from ..result import Progress, Received
+from ..progress import Progress, Received
 
 __all__ = ["Listener", "ListenerFailedError"]
 

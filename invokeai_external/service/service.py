@@ -22,10 +22,11 @@ from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
+from ..progress import Failed, Progress, Received
 from ..providers.listing import ListingCheck, compare_listing, is_listed
 from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
 from ..request import GenerationRequest
-from ..result import ConnectionCheck, Failed, GenerationResult, Notice, Progress, Received
+from ..result import ConnectionCheck, GenerationResult, Notice
 from ..settings.settings import Settings
 from ..transport.messages import HttpRequest
 from ..transport.retry_policy import RetryPolicy

@@ -26,6 +26,7 @@ from ..untrusted_number import number, number_in_text
 
 __all__ = [
     "RetryPolicy",
+    "outcome_is_unknown",
     "pauses_model",
     "retry_after_from_duration",
     "retry_after_from_headers",
@@ -57,6 +58,7 @@ _MAX_RETRY_AFTER_S = 1e9
 
 _TERMINAL = (AuthenticationError, ContentBlockedError, ModelRetiredError, QuotaError)
 _RETRYABLE_STATUSES = frozenset({409, 429})
+_UNKNOWN_OUTCOME = frozenset({408, 504, 520, 522, 524})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,15 @@ def seconds_before_retry(
     if backoff_s > left_s:
         raise _with_attempts(error, attempt)
     return backoff_s
+
+
+def outcome_is_unknown(status: int) -> bool:
+    """True for the HTTP status of a call that the provider may still finish, and bill: it is not sent again.
+
+    504 and Cloudflare's 52x are of a gateway that stopped waiting for the provider, or lost the connection to it; 408
+    says that the provider itself stopped waiting.
+    """
+    return status in _UNKNOWN_OUTCOME
 
 
 def pauses_model(error: ProviderError) -> bool:

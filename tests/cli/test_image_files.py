@@ -18,7 +18,8 @@ from PIL import Image
 
 from invokeai_external.cli.image_files import ImageFolder, PreviewFolder
 from invokeai_external.errors import NotSavedError
-from invokeai_external.result import GeneratedImage, Preview
+from invokeai_external.progress import Preview
+from invokeai_external.result import GeneratedImage
 from invokeai_external.sizing import Size
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from invokeai_external.cli.progress_line import live_line
 from invokeai_external.errors import RateLimitedError
-from invokeai_external.result import GeneratedImage, Preview, Received, Retrying, Sending
-from invokeai_external.service.progress import ProgressLine
+from invokeai_external.progress import Preview, Received, Retrying, Sending
+from invokeai_external.result import GeneratedImage
+from invokeai_external.service.progress_text import ProgressLine
 from invokeai_external.sizing import Size
 
 from ..support.programs import OPENAI

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from invokeai_external.result import Preview
+from invokeai_external.progress import Preview
 
 from ..support.programs import GEMINI, OPENAI
 

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
+from invokeai_external.progress import Progress
 from invokeai_external.providers.registry import PROVIDER_IDS
 from invokeai_external.request import GenerationRequest, InputImage
-from invokeai_external.result import GenerationResult, Progress
+from invokeai_external.result import GenerationResult
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings, load_settings
 

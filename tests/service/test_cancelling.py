@@ -17,8 +17,8 @@ import pytest
 import respx
 
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
+from invokeai_external.progress import Preview, Progress, Received, Sending
 from invokeai_external.request import GenerationRequest
-from invokeai_external.result import Preview, Progress, Received, Sending
 from invokeai_external.service import image_checks
 from invokeai_external.service.service import Service
 from invokeai_external.transport import client, response_body

@@ -24,7 +24,7 @@ from invokeai_external.errors import (
     TimedOutError,
     UnavailableError,
 )
-from invokeai_external.result import Failed, Progress
+from invokeai_external.progress import Failed, Progress
 
 from .common import ANSWER, GEMINI, MODELS, OPENAI, PNG_1X1, URL, Broken, Order, generate, received_calls, settings_of
 

@@ -23,8 +23,8 @@ from invokeai_external.errors import (
     RateLimitedError,
     UnavailableError,
 )
+from invokeai_external.progress import Failed, Preview, Progress, Received, Retrying, Sending
 from invokeai_external.request import GenerationRequest
-from invokeai_external.result import Failed, Preview, Progress, Received, Retrying, Sending
 from invokeai_external.service.service import Service
 from invokeai_external.sizing import Size
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from invokeai_external.errors import InvalidResponseError, NetworkError, RejectedRequestError, UnavailableError
-from invokeai_external.result import GenerationResult, Progress, Received, Sending
+from invokeai_external.progress import Progress, Received, Sending
+from invokeai_external.result import GenerationResult
 from invokeai_external.service import calls as calls_module
 
 from ..support.raw_server import HOLD, RESET, RawServer, Step, answer, chunk, chunked, events

@@ -14,8 +14,8 @@ import pytest
 import respx
 
 from invokeai_external.errors import NetworkError, ProviderError, RateLimitedError, TimedOutError, UnavailableError
+from invokeai_external.progress import Failed, Progress, Received, Retrying, Sending
 from invokeai_external.request import GenerationRequest
-from invokeai_external.result import Failed, Progress, Received, Retrying, Sending
 from invokeai_external.service.service import Service
 
 from ..support.clock import Clock

@@ -14,9 +14,10 @@ from invokeai_external.errors import NetworkError
 from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.host_api import NodeRequest
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
+from invokeai_external.progress import Progress, Received, Sending
 from invokeai_external.providers.registry import Registry, ResolvedModel
 from invokeai_external.request import GenerationRequest
-from invokeai_external.result import ConnectionCheck, GeneratedImage, GenerationResult, Progress, Received, Sending
+from invokeai_external.result import ConnectionCheck, GeneratedImage, GenerationResult
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import Size
 

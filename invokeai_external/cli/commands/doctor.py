@@ -17,7 +17,7 @@ from ...providers.registry import PROVIDER_IDS, Registry
 from ...providers.schema import ProviderConfig
 from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...service.abandoned_calls import abandoned_calls
-from ...service.ending_models import EXTERNAL_MODEL, ending_notices
+from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
 from ...settings.yaml_file import YamlFile

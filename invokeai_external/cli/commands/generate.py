@@ -14,8 +14,9 @@ import anyio.to_thread
 
 from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSavedError
 from ...planning.plan import Plan
+from ...progress import Preview, Progress, Received, Sending
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
-from ...result import GenerationResult, Notice, Preview, Progress, Received, Sending
+from ...result import GenerationResult, Notice
 from ...service.collected_results import total_cost, total_usage
 from ...service.library_files import read_image, read_mask
 from ...service.service import Service

@@ -12,7 +12,7 @@ from ...pricing.estimate import price_range
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ...providers.sizings import FixedSizing, FlexibleSizing
-from ...service.ending_models import EXTERNAL_MODEL, ending_notices
+from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from .. import report
 from ..common import settings
 from ..invoke_database import saved_workflows

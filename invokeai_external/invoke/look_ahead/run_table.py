@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...result import Failed, GeneratedImage, GenerationResult, Notice, Preview, Progress, Received, Sending
-from ...service.progress import ProgressLine
+from ...progress import Failed, Preview, Progress, Received, Sending
+from ...result import GeneratedImage, GenerationResult, Notice
+from ...service.progress_text import ProgressLine
 from ..gallery.result_cache import Destination
 from ..queue_items import ItemId, QueuedNode
 

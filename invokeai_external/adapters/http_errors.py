@@ -18,7 +18,7 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.schema import ModelConfig, ProviderConfig
 from ..transport.messages import HttpResponse
-from ..transport.retry_policy import retry_after_from_headers, should_retry_from_headers
+from ..transport.retry_policy import outcome_is_unknown, retry_after_from_headers, should_retry_from_headers
 from ..untrusted_text import fit_to_show
 from .error_dialects import error_fields, error_object
 from .fields import document_of
@@ -41,10 +41,6 @@ __all__ = [
 
 
 ErrorKind = TypeVar("ErrorKind", bound=ProviderError)
-
-_OUTCOME_UNKNOWN = frozenset({408, 504, 520, 522, 524})
-"""The statuses of a gateway that stopped waiting for the provider or lost the connection to it (504, Cloudflare's 52x),
-and 408: the provider may finish the request, and bill it."""
 
 _MAY_BE_BILLED = "It may have been billed: check your usage before you try again."
 
@@ -175,7 +171,7 @@ def error_for_status(
 
 def _may_be_billed(response: HttpResponse) -> bool:
     """True for an error of a gateway: the provider behind it may still be working on the request."""
-    return response.status in _OUTCOME_UNKNOWN or _is_of_gateway(response)
+    return outcome_is_unknown(response.status) or _is_of_gateway(response)
 
 
 def _is_of_gateway(response: HttpResponse) -> bool:

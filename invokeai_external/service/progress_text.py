@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..result import Failed, Preview, Progress, Received, Retrying, Sending
+from ..progress import Failed, Preview, Progress, Received, Retrying, Sending
 
 __all__ = ["ProgressLine"]
 
