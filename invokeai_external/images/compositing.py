@@ -6,8 +6,8 @@ import io
 
 from PIL import Image, ImageChops, ImageCms, ImageFilter
 
-from .masks import stretched
 from .pixels import Pixels, decoded, encoded_png
+from .provider_masks import stretched
 
 __all__ = ["composite"]
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..request import GenerationRequest
 from ..settings.settings import Credentials
-from .gallery.delivery import Gallery
+from .gallery.images_of_cancelled_runs import Gallery
 from .gallery.result_cache import Destination
 from .queue_items import ItemId, QueuedItem, QueuedNode
 

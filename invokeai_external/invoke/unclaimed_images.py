@@ -18,8 +18,8 @@ import anyio.to_thread
 
 from ..errors import NotSavedError
 from ..result import GeneratedImage, GenerationResult
-from .gallery import delivery
 from .gallery.fallback import FallbackFolder, reason_of
+from .gallery.images_of_cancelled_runs import Undelivered, deliver
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, ResultCache, with_cache_notice
 from .host_api import Host
@@ -177,14 +177,14 @@ class RunImages:
         self._cache.remove(entry)
         return True
 
-    def _deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> delivery.Undelivered:
+    def _deliver(self, images: Sequence[GeneratedImage], destination: Destination) -> Undelivered:
         """Put the images of a cancelled run into the gallery; logs how many were saved."""
-        undelivered = delivery.deliver(images, destination, self._originals(), self._host)
+        undelivered = deliver(images, destination, self._originals(), self._host)
         if count := len(images) - len(undelivered.images):
             log.info("invokeai_external: saved %s image(s) of a cancelled run in the gallery.", count)
         return undelivered
 
-    def _save_as_files(self, undelivered: delivery.Undelivered) -> int:
+    def _save_as_files(self, undelivered: Undelivered) -> int:
         """Save images as files that the gallery could not save; logs where. Returns how many are lost."""
         saved = FallbackFolder(self._host.root).save(undelivered.images)
         log.error(

@@ -206,7 +206,7 @@ def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: 
     """The mask at the size of the image that is sent, in the model's ``mask_format``."""
     if mask is None:
         return None
-    from ..images.masks import alpha_mask, white_mask
+    from ..images.provider_masks import alpha_mask, white_mask
 
     convert = white_mask if limits.mask_format == "white" else alpha_mask
     with _naming(mask):
@@ -243,7 +243,7 @@ def _square_images(
 ) -> tuple[CallImages, list[Notice]]:
     """As DALL·E 2 needs them: the image as a square PNG with alpha, and its mask in the same layout."""
     from ..images.inputs import size_of
-    from ..images.masks import alpha_mask, square_mask, square_rgba
+    from ..images.provider_masks import alpha_mask, square_mask, square_rgba
 
     edge = size.size.width if size.size else DEFAULT_EDGE
     limits = model.input_images

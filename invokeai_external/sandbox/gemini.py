@@ -27,6 +27,7 @@ from .gemini_request import MAX_TEMPERATURE, ContentCall, decode_base64, read_ca
 from .gemini_schema import snake_case, with_snake_case_names
 from .gemini_tokens import count_gemini_tokens, count_hidden_text, count_thoughts
 from .gemini_tools import grounding_metadata
+from .keys import is_refused
 from .meter import Tokens, metered, text_tokens
 from .models import listed_models
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
@@ -354,7 +355,7 @@ def _check_key(request: Request, query_key: bool) -> None:
             "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or "
             "other form of API consumer identity to call this API.",
         )
-    if "wrong" in key.lower() or "invalid" in key.lower():
+    if is_refused(key):
         message = "API key not valid. Please pass a valid API key."
         raise gemini_error(
             400,

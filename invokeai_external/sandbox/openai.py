@@ -20,6 +20,7 @@ from .codec import decode, encode, mime_type_of, several
 from .drawing import Scene, render
 from .errors import openai_error, request_id
 from .faults import Fault
+from .keys import is_refused
 from .meter import Tokens, metered
 from .models import find_model, is_gpt_image, listed_models
 from .openai_faults import error_event, raise_fault_error, refuse_stream
@@ -345,7 +346,7 @@ def _check_key(request: Request) -> None:
             "https://platform.openai.com/account/api-keys.",
             code="invalid_api_key",
         )
-    if "wrong" in key.lower() or "invalid" in key.lower():
+    if is_refused(key):
         # The service shows both ends of the key like this, so its messages must be redacted.
         shown = f"{key[:4]}{'*' * (len(key) - 8)}{key[-4:]}" if len(key) > 12 else "*" * len(key)
         raise openai_error(

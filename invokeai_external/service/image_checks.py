@@ -13,8 +13,8 @@ from ..images.errors import ImageError, too_little_memory
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
-from ..images.masks import from_square
 from ..images.pixels import verify_pixels
+from ..images.provider_masks import from_square
 from ..planning.plan import MAX_IMAGES, Call
 from ..request import GenerationRequest
 from ..result import Notice

@@ -25,9 +25,9 @@ from invokeai_external.images.compositing import composite
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
-from invokeai_external.images.masks import alpha_mask
 from invokeai_external.images.painted_masks import mask_from_black, mask_from_file
 from invokeai_external.images.pixels import rgb_thumbnail, verify_pixels
+from invokeai_external.images.provider_masks import alpha_mask
 from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.metadata_keys import KEYWORD
 from invokeai_external.providers.registry import Registry

@@ -16,9 +16,9 @@ from PIL import Image, JpegImagePlugin
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import ImageInfo, inspect_image
-from invokeai_external.images.masks import alpha_mask, square_mask, square_rgba
 from invokeai_external.images.painted_masks import mask_from_file
 from invokeai_external.images.pixels import decoded
+from invokeai_external.images.provider_masks import alpha_mask, square_mask, square_rgba
 from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.sizing import Size
 

@@ -15,14 +15,14 @@ from PIL import Image, ImageDraw
 
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inspect import inspect_image
-from invokeai_external.images.masks import (
+from invokeai_external.images.painted_masks import mask_from_black, mask_from_color, mask_from_file
+from invokeai_external.images.provider_masks import (
     alpha_mask,
     from_square,
     square_mask,
     square_rgba,
     white_mask,
 )
-from invokeai_external.images.painted_masks import mask_from_black, mask_from_color, mask_from_file
 from invokeai_external.sizing import Size
 
 from ..support import samples
