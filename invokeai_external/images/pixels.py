@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import threading
 import warnings
 import zlib
@@ -231,6 +232,9 @@ class _Warnings:
 
 
 _WARNINGS = _Warnings()
+
+# Pillow logs what is odd in a file, which Python prints in programs without logging; an ImageError says what matters.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextmanager

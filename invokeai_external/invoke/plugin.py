@@ -246,7 +246,7 @@ def _repair_queue(batch: str | None = None) -> None:
         log.warning("invokeai_external could not read the queue: %s", error)
         return
     if count and batch is None:
-        log.info("invokeai_external: rewrote %s item(s) of the queue so that Invoke can read them without it.", count)
+        log.info("invokeai_external: items of the queue rewritten so that Invoke can read them without it: %s.", count)
 
 
 def _shown(error: ExternalError) -> str:

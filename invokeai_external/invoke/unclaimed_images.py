@@ -181,7 +181,7 @@ class RunImages:
         """Put the images of a cancelled run into the gallery; logs how many were saved."""
         undelivered = deliver(images, destination, self._originals(), self._host)
         if count := len(images) - len(undelivered.images):
-            log.info("invokeai_external: saved %s image(s) of a cancelled run in the gallery.", count)
+            log.info("invokeai_external: images of a cancelled run that were saved in the gallery: %s.", count)
         return undelivered
 
     def _save_as_files(self, undelivered: Undelivered) -> int:

@@ -68,14 +68,14 @@ def run(given_root: Path | None) -> int:
     if images := undelivered_images(root):
         show(
             True,
-            f"{len(images)} image(s) were paid for and are not in Invoke's gallery; list them with: "
+            f"images that were paid for and are not in Invoke's gallery: {len(images)}; list them with: "
             f"{command_line('undelivered', root=given_root)}",
         )
     if cancelled := abandoned_calls(root, datetime.now(UTC)):
         calls = ", ".join(f"{model}: {count}" for model, count in sorted(cancelled.items()))
         show(
             True,
-            f"{cancelled.total()} call(s) were cancelled in flight in the last 30 days and may have been billed "
+            f"calls that were cancelled in flight in the last 30 days and may have been billed: {cancelled.total()} "
             f"({calls}); compare with your usage at the provider",
         )
     try:
