@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from invokeai_external.providers import catalog
 from invokeai_external.settings.keys import Given, Place, environment_place, pair, usual_place
 from invokeai_external.settings.settings import Credentials, credentials_in_invoke, load_settings
 
 OWN = "https://api.openai.com/v1"
+ACME = catalog.page("openai").provider.model_copy(update={"id": "acme", "key_env": (), "base_url_env": None})
 KEY, URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
 
 # What a place holds: nothing, a key, a base URL, or both.
@@ -182,7 +184,7 @@ def test_google_s_variables_are_a_pair(tmp_path: Path, variable: str, written: s
 
 def test_a_provider_without_usual_variables_has_its_own_place_only() -> None:
     environ = {"INVOKEAI_EXTERNAL_ACME_API_KEY": "k", "ACME_API_KEY": "other"}
-    found = pair([environment_place("acme", environ)], usual_place("acme", environ))
+    found = pair([environment_place("acme", environ)], usual_place(ACME, environ))
     assert (key_of(found), found.source) == ("k", "INVOKEAI_EXTERNAL_ACME_API_KEY")
 
 

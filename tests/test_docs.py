@@ -32,7 +32,7 @@ from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.settings.settings import Limits, variable_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,7 +194,7 @@ def test_environment_variables_exist() -> None:
     named = {
         name for page in PAGES for name in re.findall(r"INVOKEAI_EXTERNAL_[A-Z]+_[A-Z_]+", page.read_text("utf-8"))
     }
-    assert named == {variable_name(p, entry) for p in PROVIDER_IDS for entry in ("api_key", "base_url")}
+    assert named == {variable_name(p, entry) for p in built_in_ids() for entry in ("api_key", "base_url")}
 
 
 def test_every_dependency_has_a_reason() -> None:

@@ -17,7 +17,8 @@ from invokeai_external.errors import (
 )
 from invokeai_external.planning.plan import plan
 from invokeai_external.pricing.estimate import image_price
-from invokeai_external.providers.registry import PROVIDER_IDS, Registry
+from invokeai_external.providers.built_in import built_in_ids
+from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import NumberOption
 from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing, PresetSizing
 from invokeai_external.request import GenerationRequest
@@ -146,7 +147,7 @@ def test_models_are_listed_by_provider_newest_first() -> None:
     registry = Registry()
     assert [len(registry.models(provider)) for provider in (None, "gemini", "openai", "mistral")] == [17, 7, 10, 0]
     assert registry.models()[0].id == "gemini-nano-banana-2.1"
-    assert [registry.provider(provider).name for provider in PROVIDER_IDS] == ["Google Gemini", "OpenAI"]
+    assert [registry.provider(provider).name for provider in built_in_ids()] == ["Google Gemini", "OpenAI"]
 
 
 # The user's own models.

@@ -15,7 +15,7 @@ from invokeai_external import Registry, Size, load_settings
 from invokeai_external.cli.entry_point import main
 from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery.result_cache import ResultCache
-from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 
 from .golden.compare import FOLDER as GOLDEN
@@ -72,7 +72,7 @@ def test_its_settings_are_read(root: Path) -> None:
 def test_its_base_urls_are_used_as_they_are(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for provider in PROVIDER_IDS:
+    for provider in built_in_ids():
         monkeypatch.delenv(f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY")
     assert main(["keys", "list", "--json", "--root", str(root)]) == 0
     rows = {row["provider"]: row for row in json.loads(capsys.readouterr().out)["keys"]}

@@ -110,12 +110,21 @@ class Adapter(Protocol):
         ...
 
     @property
+    def sandbox_path(self) -> str:
+        """The path of this wire format in the sandbox."""
+        ...
+
+    @property
     def counts_previews(self) -> bool:
         """True if the number of requested previews is sent, of which fewer may arrive; False if the model decides."""
         ...
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """The headers with the key. No other method is given one."""
+        ...
+
+    def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
+        """What to know about a base URL at which the wire format may be another one."""
         ...
 
     def build(self, call: Call, base_url: str) -> HttpRequest:

@@ -47,11 +47,22 @@ class GeminiAdapter:
     provider: ProviderConfig
 
     @property
+    def sandbox_path(self) -> str:
+        return "gemini/v1beta"
+
+    @property
     def counts_previews(self) -> bool:
         return False
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
+
+    def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
+        if not base_url.endswith("/v1"):
+            return ()
+        # Third party: v1 does not have the field responseModalities.
+        what = f"Google's API version v1 may refuse requests for images; use {base_url}beta as the base URL."
+        return (Notice("api_version", what),)
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
         images = list(call.images)

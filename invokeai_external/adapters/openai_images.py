@@ -17,7 +17,7 @@ from ..images.formats.containers import EXTENSIONS
 from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
-from ..result import Usage
+from ..result import Notice, Usage
 from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
@@ -42,11 +42,18 @@ class OpenAIImagesAdapter:
     provider: ProviderConfig
 
     @property
+    def sandbox_path(self) -> str:
+        return "openai/v1"
+
+    @property
     def counts_previews(self) -> bool:
         return True
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
+
+    def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
+        return ()
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
         fields = _fields(call)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ..providers.built_in import built_in_ids
 from ..version import VERSION
 from . import lazy
 
@@ -31,14 +31,23 @@ models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 
 
-class ProviderName(StrEnum):
-    """The providers, as choices on the command line; a test compares them with the registry."""
-
-    gemini = "gemini"
-    openai = "openai"
+_PROVIDERS = "|".join(built_in_ids())
 
 
-_PROVIDERS = "|".join(ProviderName)
+def _provider(value: str | None) -> str | None:
+    """The id of a provider, which may be written in any case; an empty text names no provider."""
+    return value.lower() if value else None
+
+
+Provider = Annotated[
+    str,
+    typer.Argument(
+        metavar=_PROVIDERS,
+        help="The provider that the key is for.",
+        callback=_provider,
+        autocompletion=lambda: list(built_in_ids()),
+    ),
+]
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 """``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
@@ -283,7 +292,13 @@ def generate(
 def models(
     context: typer.Context,
     provider: Annotated[
-        ProviderName | None, typer.Option(help="List the models of this provider only.", case_sensitive=False)
+        str | None,
+        typer.Option(
+            metavar=f"<{_PROVIDERS}>",
+            help="List the models of this provider only.",
+            callback=_provider,
+            autocompletion=lambda: list(built_in_ids()),
+        ),
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
     json: Json = False,
@@ -291,7 +306,7 @@ def models(
 ) -> None:
     """List the models, what they can do and what they cost."""
     if context.invoked_subcommand is None:
-        lazy.models.run(provider=provider and provider.value, with_retired=all, as_json=json, root=root)
+        lazy.models.run(provider=provider, with_retired=all, as_json=json, root=root)
 
 
 @models_app.command("show")
@@ -307,7 +322,13 @@ def show_model(
 @models_app.command("check", short_help="Compare a provider's list of models with the catalogue; costs nothing.")
 def check_models(
     provider: Annotated[
-        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider to ask.", case_sensitive=False)
+        str,
+        typer.Argument(
+            metavar=_PROVIDERS,
+            help="The provider to ask.",
+            callback=_provider,
+            autocompletion=lambda: list(built_in_ids()),
+        ),
     ],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask the built-in sandbox.")] = False,
     json: Json = False,
@@ -317,7 +338,7 @@ def check_models(
 
     For new models, it prints the lines to add to invokeai_external.yaml.
     """
-    lazy.models_check.run(provider.value, sandbox=sandbox, as_json=json, root=root)
+    lazy.models_check.run(provider, sandbox=sandbox, as_json=json, root=root)
 
 
 @app.command()
@@ -372,13 +393,11 @@ def undelivered(json: Json = False, root: InvokeRoot = None) -> None:
 
 @keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
 def keys_set(
-    provider: Annotated[
-        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
-    ],
+    provider: Provider,
     root: Root = None,
 ) -> None:
     """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
-    lazy.keys.set_one(provider.value, root=root)
+    lazy.keys.set_one(provider, root=root)
 
 
 @keys_app.command("list", short_help="Show which providers have a key, and where it is.")
@@ -389,22 +408,18 @@ def keys_list(json: Json = False, root: Root = None) -> None:
 
 @keys_app.command("test", short_help="Check that a provider accepts the key; costs nothing.")
 def keys_test(
-    provider: Annotated[
-        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
-    ],
+    provider: Provider,
     json: Json = False,
     root: Root = None,
 ) -> None:
     """Check that a provider can be reached and accepts the key, by asking for its list of models. Costs nothing."""
-    lazy.keys.test_one(provider.value, as_json=json, root=root)
+    lazy.keys.test_one(provider, as_json=json, root=root)
 
 
 @keys_app.command("remove")
 def keys_remove(
-    provider: Annotated[
-        ProviderName, typer.Argument(metavar=_PROVIDERS, help="The provider that the key is for.", case_sensitive=False)
-    ],
+    provider: Provider,
     root: Root = None,
 ) -> None:
     """Delete a provider's key from api_keys.yaml."""
-    lazy.keys.remove_one(provider.value, root=root)
+    lazy.keys.remove_one(provider, root=root)

@@ -6,18 +6,28 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, UnknownProviderError
+from ..providers.registry import Registry
+from ..providers.schema import ProviderConfig
 from ..service.in_flight import LeftBehind, left_behind, notices_of
 from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
 from . import report
 
-__all__ = ["make_own_folder", "open_root", "settings"]
+__all__ = ["make_own_folder", "named_provider", "open_root", "settings"]
 
 
 def settings(root: Path | None) -> Settings:
     """The settings of a root folder, the providers' usual variables included."""
     return load_settings(open_root(root))
+
+
+def named_provider(name: str, registry: Registry) -> ProviderConfig:
+    """The provider that a command names; raises UsageError if there is no such provider."""
+    try:
+        return registry.provider(name)
+    except UnknownProviderError as error:
+        raise report.UsageError(error.message, remedy=error.remedy) from None
 
 
 def open_root(root: Path | None) -> Path:

@@ -10,7 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from ..errors import ExternalError
-from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.built_in import built_in_ids
+from ..providers.registry import Registry
 from ..version import VERSION
 from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
@@ -74,10 +75,10 @@ class Plugin:
             stack.callback(self._runtime.close)
             active_plugin.set_runtime(self._runtime)
             stack.callback(active_plugin.set_runtime, None)
-            built_in = starter_models(PROVIDER_IDS)
+            built_in = starter_models(built_in_ids())
             self._starters = stack.enter_context(ExitStack())
             # Until Invoke has started, its list has no model of these providers, see ``replaced_starter_models``.
-            self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, []))
+            self._starters.enter_context(replaced_starter_models(built_in_ids(), []))
             self._sync = ModelSync(
                 self._runtime.registry,
                 self._runtime.providers,
@@ -140,7 +141,7 @@ class Plugin:
             if self._closed:
                 return
             self._starters.close()
-            self._starters.enter_context(replaced_starter_models(PROVIDER_IDS, shown))
+            self._starters.enter_context(replaced_starter_models(built_in_ids(), shown))
         self._sync.run()
         self._speed_up()
         self._deliver_expired()

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
-from ..errors import ExternalError
-from ..providers.registry import PROVIDER_IDS
+from ..errors import ExternalError, UnknownProviderError
 from .host.gallery import assert_may_read
 from .runtime import Runtime
 
 __all__ = ["router_of"]
-
-ProviderId = Literal["gemini", "openai"]
 
 
 def router_of(runtime: Runtime) -> APIRouter:
@@ -29,17 +26,21 @@ def router_of(runtime: Runtime) -> APIRouter:
             usable = runtime.providers()
             return {
                 "sandbox": runtime.sandbox(),
-                "providers": [{"provider": name, "configured": name in usable} for name in PROVIDER_IDS],
+                "providers": [
+                    {"provider": name, "configured": name in usable} for name in runtime.registry().provider_ids
+                ],
             }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
         with _settings_errors():
             return [model.model_dump(mode="json") for model in runtime.registry().models()]
 
-    def test(provider: ProviderId, _: AdminUserOrDefault) -> dict[str, Any]:
+    def test(provider: str, _: AdminUserOrDefault) -> dict[str, Any]:
         """Request the provider's list of models, which costs nothing."""
         try:
             check = runtime.check_connection(provider)
+        except UnknownProviderError as error:
+            raise HTTPException(422, str(error)) from None
         except ExternalError as error:
             return {"provider": provider, "ok": False, "message": error.message, "hint": error.hint}
         return {"provider": provider, "ok": True, "message": check.message, "hint": None}

@@ -14,7 +14,8 @@ from .. import clock
 from ..errors import CancelledError, ExternalError, RequestError
 from ..planning.plan import count_calls
 from ..progress import Preview
-from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.built_in import built_in_ids
+from ..providers.registry import Registry
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice
 from ..service.abandoned_calls import AbandonedCalls
@@ -105,7 +106,7 @@ class Runtime:
         """The settings files as they were when first read, and the keys as they are now; raises SettingsError."""
         if self._files is None:
             self._files = load_user_file(self._host.root)
-        return replace(self._files, credentials=self._host.credentials(PROVIDER_IDS), notices=())
+        return replace(self._files, credentials=self._host.credentials(built_in_ids()), notices=())
 
     def sandbox(self) -> bool:
         """True if everything is sent to the sandbox and not to the providers."""
@@ -127,7 +128,7 @@ class Runtime:
     def providers(self) -> set[str]:
         """The providers that have a key. One whose key is for another URL counts too: its models report that."""
         if self.sandbox():
-            return set(PROVIDER_IDS)
+            return set(self.registry().provider_ids)
         return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
 
     def previews(self, model: str) -> int:

@@ -6,17 +6,14 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .built_in import built_in_ids, file_of
 from .schema import ModelConfig, ProviderConfig
 
-__all__ = ["PROVIDER_IDS", "CatalogPage", "merge_fields", "page", "pages"]
-
-PROVIDER_IDS = ("gemini", "openai")
-"""The ids of all providers; each is the name of a YAML file."""
+__all__ = ["CatalogPage", "merge_fields", "page", "pages"]
 
 # The loader in C, which most installations of PyYAML have, takes a tenth of the time; every start of Invoke needs it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +42,7 @@ class CatalogPage:
 @cache
 def page(provider_id: str) -> CatalogPage:
     """The file of one provider, which is read once."""
-    text = Path(__file__).with_name(f"{provider_id}.yaml").read_text(encoding="utf-8")
+    text = file_of(provider_id).read_text(encoding="utf-8")
     raw = yaml.load(text, Loader=_Loader)
     provider = ProviderConfig.model_validate(raw["provider"])
     models = {
@@ -62,12 +59,12 @@ def page(provider_id: str) -> CatalogPage:
 
 def pages() -> tuple[CatalogPage, ...]:
     """The files of all providers."""
-    return tuple(page(provider_id) for provider_id in PROVIDER_IDS)
+    return tuple(page(provider_id) for provider_id in built_in_ids())
 
 
 def provider_name(provider_id: str) -> str:
     """The name of a provider in a sentence; its id if it is not known."""
-    return page(provider_id).provider.name if provider_id in PROVIDER_IDS else provider_id
+    return page(provider_id).provider.name if provider_id in built_in_ids() else provider_id
 
 
 def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,10 @@ from ..result import Notice
 from ..root_folder import USER_FILE
 from ..untrusted_text import ID, fit_to_show, quoted
 from . import catalog
+from .built_in import built_in_ids
 from .schema import ModelConfig, ProviderConfig
 
-__all__ = ["PROVIDER_IDS", "Registry", "ResolvedModel", "UserModels"]
-
-PROVIDER_IDS = catalog.PROVIDER_IDS
+__all__ = ["Registry", "ResolvedModel", "UserModels"]
 
 
 class UserModels(Protocol):
@@ -105,12 +104,17 @@ class Registry:
 
     def provider(self, provider_id: str) -> ProviderConfig:
         """The provider with an id; raises UnknownProviderError if there is no such provider."""
-        if provider_id not in PROVIDER_IDS:
+        if provider_id not in self.provider_ids:
             raise UnknownProviderError(
                 f"There is no provider {quoted(provider_id)}.",
-                remedy=f"{or_nearest(provider_id, PROVIDER_IDS)}Choose one of: {', '.join(PROVIDER_IDS)}.",
+                remedy=f"{or_nearest(provider_id, self.provider_ids)}Choose one of: {', '.join(self.provider_ids)}.",
             )
         return catalog.page(provider_id).provider
+
+    @property
+    def provider_ids(self) -> tuple[str, ...]:
+        """The ids of all providers, in the order in which their models are listed."""
+        return built_in_ids()
 
     @property
     def today(self) -> datetime.date:
@@ -218,7 +222,9 @@ class Registry:
         if likely:
             remedy = f"or, if it is a new model, write {likely}/{fit_to_show(model_id, ID)}."
         else:
-            remedy = f"or write any other as provider/model-id, with one of the providers {', '.join(PROVIDER_IDS)}."
+            remedy = (
+                f"or write any other as provider/model-id, with one of the providers {', '.join(self.provider_ids)}."
+            )
         raise InvalidRequestError(
             f"There is no known model {quoted(model_id)}.",
             remedy=Remedy(f"List the known models with 'invokeai-external models', {remedy}", action="list_models"),
@@ -242,13 +248,14 @@ class Registry:
     def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
         """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()
-        for provider_id in PROVIDER_IDS:
+        for provider_id in self.provider_ids:
             if provider_id in ready:
                 return self._as_of(today, _newest(self._known(provider_id), today))
         raise NotConfiguredError(
             "No provider has a key yet.",
             remedy=Remedy(
-                f"Set one with 'invokeai-external keys set {PROVIDER_IDS[-1]}' (or {' or '.join(PROVIDER_IDS[:-1])}), "
+                f"Set one with 'invokeai-external keys set {self.provider_ids[-1]}' "
+                f"(or {' or '.join(self.provider_ids[:-1])}), "
                 "or try everything for free with --sandbox.",
                 action="set_key",
             ),

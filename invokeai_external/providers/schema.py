@@ -300,6 +300,10 @@ class ProviderConfig(Frozen):
         api_version: The path to append to a base URL without a path.
         key_url: The web page where you create a key.
         billing_url: The web page with credit and limits.
+        key_env: The environment variables of the key that the provider's own tools read; the first that is set is used,
+            and only after all other places of a key.
+        base_url_env: That of the base URL; it is used only with a key from ``key_env``.
+        base_url_env_version: What the provider's tools append to a path in that URL; may be empty.
     """
 
     id: str
@@ -309,3 +313,11 @@ class ProviderConfig(Frozen):
     api_version: str
     key_url: str
     billing_url: str
+    key_env: tuple[str, ...] = ()
+    base_url_env: str | None = None
+    base_url_env_version: str = ""
+
+    @field_validator("key_env", mode="before")
+    @classmethod
+    def _one_variable_needs_no_list(cls, names: object) -> object:
+        return (names,) if isinstance(names, str) else names

@@ -12,6 +12,7 @@ from ..adapters.base import SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
+from ..providers import catalog
 from ..providers.schema import ProviderConfig
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE
@@ -74,11 +75,7 @@ def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tupl
     if base_url.startswith("http:") and is_private_host(host):
         what = f"The connection to {host} is plain http: the key and the prompt are not encrypted."
         notices.append(Notice("plain_http", what))
-    if provider.adapter == "gemini" and base_url.endswith("/v1"):
-        # Third party: v1 does not have the field responseModalities.
-        what = f"Google's API version v1 may refuse requests for images; use {base_url}beta as the base URL."
-        notices.append(Notice("api_version", what))
-    return base_url, tuple(notices)
+    return base_url, (*notices, *adapter_of(provider).doubts_about(base_url))
 
 
 def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
@@ -122,7 +119,7 @@ def with_sandbox(settings: Settings) -> Settings:
     # With this word, the sandbox also makes the files that only some projects may make.
     key = SecretStr(f"the-sandbox-takes-any-key{'-with-preview' if settings.limits.experimental else ''}")
     credentials: Mapping[str, Credentials] = {
-        provider: Credentials(key, f"https://sandbox.invalid/{path}", "the sandbox")
-        for provider, path in (("gemini", "gemini/v1beta"), ("openai", "openai/v1"))
+        provider.id: Credentials(key, f"https://sandbox.invalid/{adapter_of(provider).sandbox_path}", "the sandbox")
+        for provider in (page.provider for page in catalog.pages())
     }
     return replace(settings, credentials=credentials)

@@ -29,7 +29,8 @@ from typing import IO, Any
 from ..locks import try_lock
 from ..planning.plan import MAX_IMAGES
 from ..progress import Progress, Retrying, Sending
-from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers import catalog
+from ..providers.built_in import built_in_ids
 from ..result import Notice
 from ..root_folder import IN_FLIGHT_FOLDER
 from ..untrusted_number import whole_number
@@ -189,7 +190,7 @@ def notices_of(left: LeftBehind) -> list[Notice]:
 def _sentence(provider: str, model: str, calls: Sequence[LeftCall]) -> str:
     """Says that calls of one model may have been billed; ``calls`` has the oldest first."""
     # The provider may have been removed since then.
-    info = Registry().provider(provider) if provider in PROVIDER_IDS else None
+    info = catalog.page(provider).provider if provider in built_in_ids() else None
     started = f"started {calls[0].sent_at:%Y-%m-%d %H:%M} UTC"
     name, where = (info.name, f" at {info.billing_url}") if info else (provider, ".")
     if len(calls) == 1:

@@ -24,7 +24,7 @@ from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
 from ..progress import Failed, Progress, Received
 from ..providers.listing import ListingCheck, compare_listing, is_listed
-from ..providers.registry import PROVIDER_IDS, Registry, ResolvedModel
+from ..providers.registry import Registry, ResolvedModel
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice
 from ..settings.settings import Settings
@@ -103,7 +103,9 @@ class Service:
         self._in_flight = InFlight(None if sandbox else settings.root)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
-        self._attempts = Attempts(PROVIDER_IDS, limits.concurrency, policy, clock, sleep, self._check_state)
+        self._attempts = Attempts(
+            self.registry.provider_ids, limits.concurrency, policy, clock, sleep, self._check_state
+        )
         self._caller = Caller(self._transport, self._attempts, type_of)
         self._fetcher = ImageFetcher(self._transport, clock, sleep, type_of)
         self._run: object | None = None

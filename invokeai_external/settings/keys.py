@@ -1,7 +1,7 @@
 """Decides which key goes to which base URL, from wherever the two come.
 
 A place is the environment (``INVOKEAI_EXTERNAL_<PROVIDER>_API_KEY``, ``..._BASE_URL``), the file ``api_keys.yaml``, or
-the variables that the provider's own tools read (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``). A key goes only to the base
+the variables that the provider's own tools read, which its YAML file names. A key goes only to the base
 URL that it was given for: the one in the same place, or the provider's own if that place has no base URL.
 
 The base URL comes from the first of the environment and the file that has one. The key comes from the first place that
@@ -19,13 +19,12 @@ from pydantic import SecretStr
 
 from ..errors import NotConfiguredError, Remedy, is_variable
 from ..providers import catalog
+from ..providers.schema import ProviderConfig
 
 __all__ = [
-    "USUAL_VARIABLES",
     "Credentials",
     "Given",
     "Place",
-    "UsualVariables",
     "check_key",
     "environment_place",
     "file_place",
@@ -37,27 +36,6 @@ __all__ = [
     "variable_name",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class UsualVariables:
-    """The variables that a provider's own tools read.
-
-    Attributes:
-        keys: Those of the key; the first one that is set is used.
-        base_url: That of the base URL.
-        version: What the provider's tools append to a path in that URL; may be empty.
-    """
-
-    keys: tuple[str, ...]
-    base_url: str
-    version: str = ""
-
-
-USUAL_VARIABLES: Mapping[str, UsualVariables] = {
-    "openai": UsualVariables(("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
-    "gemini": UsualVariables(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "v1beta"),
-}
-"""By provider id; as read by the packages openai and google-genai."""
 
 _VERSION_AT_END = re.compile(r"/v\d\w*/*$")
 
@@ -179,15 +157,13 @@ def file_place(provider: str, entries: Mapping[str, str], source: str) -> Place:
     return Place(_given(key, source), _given(url, source))
 
 
-def usual_place(provider: str, environ: Mapping[str, str]) -> Place:
+def usual_place(provider: ProviderConfig, environ: Mapping[str, str]) -> Place:
     """The values of the variables of the provider's own tools, read as those tools read them."""
-    usual = USUAL_VARIABLES.get(provider)
-    if usual is None:
-        return Place()
-    keys = (_given(environ.get(name), name) for name in usual.keys)
-    url = _given(environ.get(usual.base_url), usual.base_url)
-    if url and usual.version and _has_path(url.value) and not _VERSION_AT_END.search(url.value):
-        url = replace(url, value=f"{url.value.rstrip('/')}/{usual.version}")
+    keys = (_given(environ.get(name), name) for name in provider.key_env)
+    url = _given(environ.get(provider.base_url_env), provider.base_url_env) if provider.base_url_env else None
+    version = provider.base_url_env_version
+    if url and version and _has_path(url.value) and not _VERSION_AT_END.search(url.value):
+        url = replace(url, value=f"{url.value.rstrip('/')}/{version}")
     return Place(next(filter(None, keys), None), url)
 
 

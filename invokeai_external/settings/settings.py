@@ -13,7 +13,7 @@ which key goes to which base URL. No message of this module ever holds a value f
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import InvalidRequestError, Remedy, RequestError, SettingsError, UnknownProviderError
 from ..misspellings import or_nearest
 from ..providers import catalog
-from ..providers.registry import PROVIDER_IDS, Registry
+from ..providers.built_in import built_in_ids
+from ..providers.registry import Registry
 from ..providers.schema import MODEL_FIELDS
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..result import Notice
@@ -31,7 +32,6 @@ from ..root_folder import API_KEYS_FILE, USER_FILE
 from .key_file import permission_notices, read_entries
 from .keys import (
     Credentials,
-    Place,
     check_key,
     environment_place,
     file_place,
@@ -192,12 +192,12 @@ def load_settings(
     environ = os.environ if environ is None else environ
     folder = root_folder(root, environ)
     keys_path = folder / API_KEYS_FILE
-    entries = read_entries(keys_path, PROVIDER_IDS, check_names=True)
+    entries = read_entries(keys_path, built_in_ids(), check_names=True)
     credentials = {}
-    for provider in PROVIDER_IDS:
-        ours = (environment_place(provider, environ), file_place(provider, entries, str(keys_path)))
+    for provider in (page.provider for page in catalog.pages()):
+        ours = (environment_place(provider.id, environ), file_place(provider.id, entries, str(keys_path)))
         usual = usual_place(provider, environ) if usual_variables else None
-        credentials[provider] = _paired(provider, ours, usual)
+        credentials[provider.id] = pair(ours, usual, provider.base_url)
     found = load_user_file(folder)
     return replace(found, credentials=credentials, notices=tuple(permission_notices(keys_path)))
 
@@ -232,15 +232,8 @@ def credentials_in_invoke(
             # Invoke read the file when it was still valid; what the environment overrides in it is not available now.
             return {}
 
-    return _paired(provider, invoke_places(provider, key, base_url, environ, stored))
-
-
-def _paired(provider: str, ours: Sequence[Place], usual: Place | None = None) -> Credentials:
-    own = None
-    if any(place.base_url for place in ours):
-        # Few name a base URL, and reading the catalogue takes longer than reading the settings.
-        own = next((page.provider.base_url for page in catalog.pages() if page.provider.id == provider), None)
-    return pair(ours, usual, own)
+    own = catalog.page(provider).provider.base_url
+    return pair(invoke_places(provider, key, base_url, environ, stored), own=own)
 
 
 def unpaired_error(provider: str, found: Credentials, root: Path) -> SettingsError:

@@ -65,7 +65,7 @@ WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("usage", ["generate", "x", "--siez", "1x1"], "usage", ["--siez", "invokeai-external generate --help"]),
     ("not a number", ["generate", "x", "-n", "two"], "usage", ["two", "invokeai-external generate --help"]),
     ("prompt without quotes", ["generate", "a", "red", "fox"], "usage", ["red fox", "quotes"]),
-    ("choice", ["models", "--provider", "google"], "usage", ["'gemini', 'openai'"]),
+    ("choice", ["models", "--provider", "google"], "usage", ["'google'", "gemini, openai"]),
     ("no command", ["gnerate"], "usage", ["gnerate", "invokeai-external --help"]),
     ("recall nothing", ["recall", "missing.png"], "invalid_request", ["missing.png"]),
     ("recall a text", ["recall", "text.txt"], "invalid_request", ["text.txt"]),

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from invokeai_external.progress import Progress
-from invokeai_external.providers.registry import PROVIDER_IDS
+from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.result import GenerationResult
 from invokeai_external.service.service import Service
@@ -119,7 +119,7 @@ class Broken(httpx.AsyncByteStream):
 
 def relay(settings: Settings, url: str) -> Settings:
     """The settings with both providers' base URLs replaced by that of a server."""
-    credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in PROVIDER_IDS}
+    credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in built_in_ids()}
     return replace(settings, credentials=credentials)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ... import clock
 from ...adapters.base_url import normalise_base_url
 from ...errors import ExternalError, NotConfiguredError, SettingsError
-from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.registry import Registry
 from ...providers.schema import ProviderConfig
 from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...service.abandoned_calls import abandoned_calls
@@ -87,7 +87,7 @@ def run(given_root: Path | None) -> int:
         show(True, f"{API_KEYS_FILE} and {USER_FILE} are valid; {len(registry.models())} models are known")
         for notice in ending_notices(current, registry, saved_workflows(root, EXTERNAL_MODEL), clock.utc_today()):
             show(notice.code != "model_retired", notice.message)
-        for provider_id in PROVIDER_IDS:
+        for provider_id in registry.provider_ids:
             try:
                 show(*_provider_state(current, registry.provider(provider_id), given_root))
             except NotConfiguredError as error:
@@ -108,7 +108,7 @@ def _provider_state(current: Settings, info: ProviderConfig, given_root: Path | 
     if found.api_key:
         check_key(info.id, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"
-    usual = usual_place(info.id, os.environ).key
+    usual = usual_place(info, os.environ).key
     only = f" ({usual.source} works on the command line only)" if usual else ""
     set_key = command_line("keys", "set", info.id, root=given_root)
     return True, f"{info.id}: no key{only}; {url}; set one with: {set_key}"

@@ -11,7 +11,7 @@ import typer
 
 from ...adapters.base_url import normalise_base_url
 from ...errors import NotConfiguredError, RequestError
-from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.registry import Registry
 from ...providers.schema import ProviderConfig
 from ...result import ConnectionCheck
 from ...root_folder import API_KEYS_FILE
@@ -19,7 +19,7 @@ from ...service.service import Service
 from ...settings.key_file import remove_key, set_key
 from ...settings.settings import Credentials, Settings, check_key, unpaired_error
 from .. import report
-from ..common import open_root, settings
+from ..common import named_provider, open_root, settings
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -46,7 +46,7 @@ class _Row:
 
 def set_one(provider: str, *, root: Path | None) -> None:
     """Ask for a key, or read it from standard input if that is not a terminal, and save it."""
-    info = Registry().provider(provider)
+    info = named_provider(provider, Registry())
     # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
         report.say(f"Create a key at {info.key_url}, then paste it here.")
@@ -74,7 +74,7 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
     """Print for each provider whether it has a key, where it is, which base URL it is for, and what is not used."""
     current = settings(root)
     registry = Registry(current.models)
-    rows = [_row(current, registry.provider(provider_id)) for provider_id in PROVIDER_IDS]
+    rows = [_row(current, registry.provider(provider_id)) for provider_id in registry.provider_ids]
     if as_json:
         report.print_json({"keys": [asdict(row) for row in rows], "root": str(current.root)})
         return
@@ -111,6 +111,7 @@ def _row(current: Settings, info: ProviderConfig) -> _Row:
 
 def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
     """Ask the provider for its list of models with the key in use, and print the outcome."""
+    named_provider(provider, Registry())
     check = anyio.run(_check, provider, root)
     if as_json:
         report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
@@ -127,7 +128,7 @@ def remove_one(provider: str, *, root: Path | None) -> None:
     """Delete a key from the file, and say so if the environment still has one."""
     folder = open_root(root)
     path = folder / API_KEYS_FILE
-    name = Registry().provider(provider).name
+    name = named_provider(provider, Registry()).name
     if remove_key(folder, provider):
         report.say(f"Removed the key for {name} from {path}")
     else:

@@ -14,7 +14,7 @@ from ...providers.schema import ModelConfig
 from ...providers.sizings import FixedSizing, FlexibleSizing
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from .. import report
-from ..common import settings
+from ..common import named_provider, settings
 from ..invoke_database import saved_workflows
 from ..terminal import print_table, width_of
 
@@ -29,6 +29,8 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     """Print the models; retired ones only with ``--all``."""
     current = settings(root)
     registry = Registry(current.models)
+    if provider:
+        named_provider(provider, registry)
     workflows = saved_workflows(current.root, EXTERNAL_MODEL)
     report.notices((*current.notices, *ending_notices(current, registry, workflows, clock.utc_today())))
     found = [model for model in registry.models(provider) if with_retired or model.lifecycle.status != "retired"]

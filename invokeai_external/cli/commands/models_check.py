@@ -14,7 +14,7 @@ from ...service.service import Service
 from ...settings.settings import Settings
 from ...untrusted_text import printable
 from .. import report
-from ..common import settings
+from ..common import named_provider, settings
 
 __all__ = ["run"]
 
@@ -22,14 +22,15 @@ __all__ = ["run"]
 def run(provider: str, *, sandbox: bool, as_json: bool, root: Path | None) -> None:
     """Ask the provider for its list, and print what differs, with lines to paste for new models."""
     current = settings(root)
+    registry = Registry(current.models)
+    info = named_provider(provider, registry)
     report.notices(current.notices)
     check = anyio.run(_check, current, provider, sandbox)
-    registry = Registry(current.models)
     lines = _lines_to_paste(provider, check, registry)
     if as_json:
         report.print_json({"provider": provider, **asdict(check), "yaml": lines})
         return
-    for line in _report(registry.provider(provider).name, check):
+    for line in _report(info.name, check):
         report.show(line)
     if lines:
         report.show(f"\nTo name the new ones and their prices, add this to {current.root / USER_FILE}:\n", indent=0)

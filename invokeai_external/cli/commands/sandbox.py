@@ -8,8 +8,11 @@ import socket
 import uvicorn
 
 from ...adapters.base import SANDBOX_KEY
+from ...adapters.find import adapter_of
 from ...errors import InvalidRequestError
+from ...providers import catalog
 from ...sandbox import create_app
+from ...settings.keys import variable_name
 from .. import report
 from ..remedies import command_line
 
@@ -35,10 +38,10 @@ def run(port: int) -> None:
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
         report.say(f"The sandbox is running at {address}; press Ctrl-C to stop it. To use it, in another terminal:")
-        for name, path in (("OPENAI", "openai/v1"), ("GEMINI", "gemini/v1beta")):
-            variable = f"INVOKEAI_EXTERNAL_{name}"
-            report.say(f"  export {variable}_BASE_URL={address}/{path}")
-            report.say(f"  export {variable}_API_KEY={SANDBOX_KEY}")
+        for provider in (page.provider for page in catalog.pages()):
+            url = f"{address}/{adapter_of(provider).sandbox_path}"
+            report.say(f"  export {variable_name(provider.id, 'base_url')}={url}")
+            report.say(f"  export {variable_name(provider.id, 'api_key')}={SANDBOX_KEY}")
         server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
         # Otherwise uvicorn logs a traceback for each call that is still open at the end.
         logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)

@@ -6,15 +6,16 @@ import datetime
 from collections.abc import Iterable
 
 from ...pricing.estimate import price_range
-from ...providers.registry import PROVIDER_IDS
 from ...providers.schema import ModelConfig
 
 __all__ = ["description_of", "in_list_order", "name_of", "price_of"]
 
 
 def in_list_order(models: Iterable[ModelConfig]) -> list[ModelConfig]:
-    """The models as the lists show them: by provider; models with an end date last; newest first, as the catalogue."""
-    return sorted(models, key=lambda model: (PROVIDER_IDS.index(model.provider), model.lifecycle.status != "active"))
+    """The models of a registry as the lists show them: by provider; models with an end date last; newest first."""
+    models = list(models)
+    providers = list(dict.fromkeys(model.provider for model in models))
+    return sorted(models, key=lambda model: (providers.index(model.provider), model.lifecycle.status != "active"))
 
 
 def name_of(model: ModelConfig, day: datetime.date) -> str:

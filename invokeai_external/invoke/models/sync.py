@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import ExternalError
-from ...providers.registry import PROVIDER_IDS, Registry
+from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ..log import log
 from .memory import Fields, ModelMemory
@@ -84,7 +84,7 @@ class ModelSync:
 
     def key_changed(self) -> None:
         """A key was set or removed. Notes, for the next sync, which providers have no key now. Never raises."""
-        self._run(lambda: self._lost_key.update(set(PROVIDER_IDS) - self._providers()))
+        self._run(lambda: self._lost_key.update(set(self._registry().provider_ids) - self._providers()))
 
     def model_deleted(self, source: str) -> None:
         """A model was deleted. If its provider has a key, the user did that. Never raises."""
@@ -117,7 +117,7 @@ class ModelSync:
         registry, usable, memory = self._registry(), self._providers(), ModelMemory(self._root)
         installed, lost_key = self._store.installed(), self._lost_key
         self._lost_key = set()
-        for provider in PROVIDER_IDS:
+        for provider in registry.provider_ids:
             models = registry.models(provider)
             sources = [source_of(model) for model in models]
             if provider in lost_key:
