@@ -93,10 +93,7 @@ async def collect(
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
     finished, errors = await anyio.to_thread.run_sync(_finished, request, call, answer, contents, limits)
-    files = [content for content in contents if isinstance(content, bytes)]
-    # Equal ones count once.
-    received = len(answer.images) - (len(files) - len(set(files)))
-    if received > call.n:
+    if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
         common = (*common, _more_images(call.n, received))
     facts = {
         "provider": access.provider.id,
@@ -179,6 +176,12 @@ def _finished(
         except ProviderError as error:
             errors.append(error)
     return finished, errors
+
+
+def _different(answer: Answer, contents: Sequence[Content]) -> int:
+    """The number of images in a response, of which equal ones count once."""
+    files = [content for content in contents if isinstance(content, bytes)]
+    return len(answer.images) - (len(files) - len(set(files)))
 
 
 def _generated(

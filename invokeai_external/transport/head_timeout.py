@@ -125,7 +125,7 @@ _WATCH: ContextVar[HeadWatch | None] = ContextVar("_WATCH", default=None)
 
 
 class _Reporting:
-    """A network backend of httpcore, or one of its streams, that reports its reads and is otherwise unchanged."""
+    """A network backend of httpcore, or one of its streams, that reports its reads and chooses how much they read."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -145,7 +145,8 @@ class _Reporting:
     async def read(self, max_bytes: int, *args: Any, **kwargs: Any) -> Any:
         watch = _WATCH.get()
         if watch is None:
-            return await self._inner.read(max_bytes, *args, **kwargs)
+            # The body: httpcore asks for a quarter of what may be there, and each read costs more than its bytes.
+            return await self._inner.read(CHUNK_BYTES, *args, **kwargs)
         data = await self._inner.read(min(max_bytes, watch.chunk_bytes), *args, **kwargs)
         watch.bytes_arrived(data)
         return data
