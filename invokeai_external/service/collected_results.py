@@ -43,6 +43,9 @@ _SVG_NOTICE = Notice(
     "contain scripts and links: check it before you publish it.",
 )
 
+_LARGE = 8_000_000
+"""In pixels: 4K, for which compositing takes a hundred megabytes."""
+
 _UNSEEN_STRETCH = 0.03
 """How far the ratios of an edit and its original may differ before it is reported: the nearest of a model's ratios are
 within that of each other."""
@@ -68,6 +71,7 @@ async def collect(
     notices: tuple[Notice, ...],
     contents: Sequence[Content],
     limits: Limits,
+    large_edits: anyio.CapacityLimiter,
 ) -> Outcome:
     """The images of a reply, verified, composited, with their metadata; at most as many as were asked for.
 
@@ -79,6 +83,7 @@ async def collect(
         notices: Those of the plan; they go into the metadata, as those on the user's files do not.
         contents: The bytes of each image, or the error that lost it.
         limits: The user's.
+        large_edits: How many edits of more than 8 million pixels may be composited at a time.
 
     Raises:
         ProviderError: No image can be handed over.
@@ -92,7 +97,10 @@ async def collect(
         common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
-    finished, errors = await anyio.to_thread.run_sync(_finished, request, call, answer, contents, limits)
+    limiter = large_edits if _is_large_edit(request, call) else None
+    finished, errors = await anyio.to_thread.run_sync(
+        _finished, request, call, answer, contents, limits, limiter=limiter
+    )
     if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
         common = (*common, _more_images(call.n, received))
     facts = {
@@ -214,6 +222,16 @@ def _generated(
         revised_prompt=arrived.image.revised_prompt,
         writer=save_image,
     )
+
+
+def _is_large_edit(request: GenerationRequest, call: Call) -> bool:
+    """True if compositing takes hundreds of megabytes."""
+    if call.mask is None or request.init_image is None:
+        return False
+    # The planner has loaded Pillow, which this needs, for the mask.
+    from ..images.inputs import size_of
+
+    return size_of(request.init_image.data).pixels > _LARGE
 
 
 def _chosen(call: Call, arrived: Sequence[ArrivedImage]) -> Sequence[ArrivedImage]:

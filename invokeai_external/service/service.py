@@ -112,6 +112,8 @@ class Service:
         self._is_entered = self._is_closed = False
         # More threads at work would hold up the event loop, which gets its turn after all of them.
         self._planners = anyio.CapacityLimiter(2)
+        # One of 36 million pixels takes half a gigabyte.
+        self._large_edits = anyio.CapacityLimiter(1)
 
     async def __aenter__(self) -> Self:
         self._check_state()
@@ -265,7 +267,10 @@ class Service:
         try:
             reply = await self._caller.send(access, call, position, on_progress)
             contents: list[Content] = [image.data for image in reply.answer.images]
-            collected = partial(collect, access, request, call, reply, notices, contents, self._settings.limits)
+            limits = self._settings.limits
+            collected = partial(
+                collect, access, request, call, reply, notices, contents, limits, large_edits=self._large_edits
+            )
             try:
                 if None in contents:
                     await self._fetcher.fetch(access, reply.answer, contents)
