@@ -103,4 +103,4 @@ def test_the_doctor_counts_them(root: Path, capsys: pytest.CaptureFixture[str]) 
     main(["doctor", "--root", str(root)])
     [line] = [line for line in capsys.readouterr().out.splitlines() if "undelivered" in line]
     assert line.startswith("ok ")
-    assert " 4 image" in line
+    assert "gallery: 4;" in line
