@@ -12,25 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import (
-    RejectedRequestError,
-)
+from ..errors import RejectedRequestError
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import Base64, HttpRequest, HttpResponse
 from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
-from .error_dialects import error_fields, error_in
+from .error_dialects import error_in
 from .fields import answer_image, body_image, get, mapping, mappings, text_of, token_count
 from .gemini_errors import error_of, inner_error, no_image
 from .gemini_options import generation_config, safety_settings, tools
 from .gemini_search import searches_of, sources_of
-from .http_errors import (
-    incomplete_stream,
-    invalid_response,
-    parse_json,
-)
+from .http_errors import incomplete_stream, invalid_response, parse_json
 
 __all__ = ["GeminiAdapter"]
 
@@ -85,7 +79,7 @@ class GeminiAdapter:
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
-            raise error_of(self.provider, error_fields(response), response, call)
+            raise error_of(self.provider, response, call)
         if image := body_image(response):
             return Answer(images=(image,))
         body = parse_json(self.provider, response, call)
@@ -131,7 +125,7 @@ class GeminiAdapter:
         # A gateway may not have the method, or may refuse thoughts, in which previews arrive.
         if response.status != 400:
             return response.status in (404, 405, 501)
-        if type(error_of(self.provider, error_fields(response), response, None)) is not RejectedRequestError:
+        if type(error_of(self.provider, response, None)) is not RejectedRequestError:
             return False
         return re.search(rb"stream|thought|thinking", response.body, re.IGNORECASE) is not None
 
@@ -167,7 +161,7 @@ class GeminiAdapter:
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
-            raise error_of(self.provider, error_fields(response), response, None)
+            raise error_of(self.provider, response, None)
         entries = get(mapping(parse_json(self.provider, response, None)), "models")
         if not isinstance(entries, list):
             raise invalid_response(self.provider, "contains no list of models", response, None)

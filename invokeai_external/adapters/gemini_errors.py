@@ -22,13 +22,9 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.schema import ProviderConfig
 from ..transport.messages import HttpResponse
-from ..transport.retry_policy import (
-    retry_after_from_duration,
-    retry_after_from_headers,
-    retry_after_from_text,
-)
+from ..transport.retry_policy import retry_after_from_duration, retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
-from .error_dialects import error_codes, error_in, status_in
+from .error_dialects import error_codes, error_fields, error_in, status_in
 from .fields import get, mapping, mappings, text_of
 from .gemini_options import less_strict
 from .http_errors import (
@@ -121,12 +117,18 @@ def inner_error(
     status = status_in(fields)
     if status is None and CONTENT_BLOCKED.isdisjoint(error_codes(fields)):
         return None
-    return error_of(provider, fields, replace(head, status=status or head.status), call).replace(status=head.status)
+    return _error_with(provider, fields, replace(head, status=status or head.status), call).replace(status=head.status)
 
 
-def error_of(
+def error_of(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> ProviderError:
+    """The error of a response without success."""
+    return _error_with(provider, error_fields(response), response, call)
+
+
+def _error_with(
     provider: ProviderConfig, fields: Mapping[str, Any], response: HttpResponse, call: Call | None
 ) -> ProviderError:
+    """The error with the fields that were found in a response, or in a part of it."""
     details = mappings(fields.get("details"))
     message = text_of(fields.get("message")) or ""
     if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):

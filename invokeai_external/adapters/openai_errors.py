@@ -52,6 +52,7 @@ _MOST_CATEGORIES = 5
 
 
 def error_of(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> ProviderError:
+    """The error of a response without success."""
     fields = error_fields(response)
     known = known_error(provider, fields, response.status, response, call)
     if known:

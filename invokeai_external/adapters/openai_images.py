@@ -23,11 +23,7 @@ from ..untrusted_text import fit_to_show
 from .base import Answer, AnswerImage, StreamEvent
 from .error_dialects import error_fields, error_in
 from .fields import answer_image, body_image, mapping, text_of, token_count
-from .http_errors import (
-    incomplete_stream,
-    invalid_response,
-    parse_json,
-)
+from .http_errors import incomplete_stream, invalid_response, parse_json
 from .openai_errors import error_of, inner_error, known_error
 
 __all__ = ["OpenAIImagesAdapter"]

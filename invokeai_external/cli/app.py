@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -39,15 +39,16 @@ def _provider(value: str | None) -> str | None:
     return value.lower() if value else None
 
 
-Provider = Annotated[
-    str,
-    typer.Argument(
-        metavar=_PROVIDERS,
-        help="The provider that the key is for.",
-        callback=_provider,
-        autocompletion=lambda: list(built_in_ids()),
-    ),
-]
+def _provider_ids() -> list[str]:
+    """What completion offers for a provider."""
+    return list(built_in_ids())
+
+
+def _provider_argument(text: str) -> Any:
+    return typer.Argument(metavar=_PROVIDERS, help=text, callback=_provider, autocompletion=_provider_ids)
+
+
+Provider = Annotated[str, _provider_argument("The provider that the key is for.")]
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 """``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
@@ -297,7 +298,7 @@ def models(
             metavar=f"<{_PROVIDERS}>",
             help="List the models of this provider only.",
             callback=_provider,
-            autocompletion=lambda: list(built_in_ids()),
+            autocompletion=_provider_ids,
         ),
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
@@ -321,15 +322,7 @@ def show_model(
 
 @models_app.command("check", short_help="Compare a provider's list of models with the catalogue; costs nothing.")
 def check_models(
-    provider: Annotated[
-        str,
-        typer.Argument(
-            metavar=_PROVIDERS,
-            help="The provider to ask.",
-            callback=_provider,
-            autocompletion=lambda: list(built_in_ids()),
-        ),
-    ],
+    provider: Annotated[str, _provider_argument("The provider to ask.")],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask the built-in sandbox.")] = False,
     json: Json = False,
     root: Root = None,

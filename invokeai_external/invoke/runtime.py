@@ -128,7 +128,7 @@ class Runtime:
     def providers(self) -> set[str]:
         """The providers that have a key. One whose key is for another URL counts too: its models report that."""
         if self.sandbox():
-            return set(self.registry().provider_ids)
+            return set(built_in_ids())
         return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
 
     def previews(self, model: str) -> int:

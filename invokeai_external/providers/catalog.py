@@ -13,7 +13,7 @@ import yaml
 from .built_in import built_in_ids, file_of
 from .schema import ModelConfig, ProviderConfig
 
-__all__ = ["CatalogPage", "merge_fields", "page", "pages"]
+__all__ = ["CatalogPage", "merge_fields", "page", "pages", "provider_name", "providers"]
 
 # The loader in C, which most installations of PyYAML have, takes a tenth of the time; every start of Invoke needs it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -60,6 +60,11 @@ def page(provider_id: str) -> CatalogPage:
 def pages() -> tuple[CatalogPage, ...]:
     """The files of all providers."""
     return tuple(page(provider_id) for provider_id in built_in_ids())
+
+
+def providers() -> tuple[ProviderConfig, ...]:
+    """The built-in providers."""
+    return tuple(page.provider for page in pages())
 
 
 def provider_name(provider_id: str) -> str:

@@ -120,6 +120,6 @@ def with_sandbox(settings: Settings) -> Settings:
     key = SecretStr(f"the-sandbox-takes-any-key{'-with-preview' if settings.limits.experimental else ''}")
     credentials: Mapping[str, Credentials] = {
         provider.id: Credentials(key, f"https://sandbox.invalid/{adapter_of(provider).sandbox_path}", "the sandbox")
-        for provider in (page.provider for page in catalog.pages())
+        for provider in catalog.providers()
     }
     return replace(settings, credentials=credentials)

@@ -194,7 +194,7 @@ def load_settings(
     keys_path = folder / API_KEYS_FILE
     entries = read_entries(keys_path, built_in_ids(), check_names=True)
     credentials = {}
-    for provider in (page.provider for page in catalog.pages()):
+    for provider in catalog.providers():
         ours = (environment_place(provider.id, environ), file_place(provider.id, entries, str(keys_path)))
         usual = usual_place(provider, environ) if usual_variables else None
         credentials[provider.id] = pair(ours, usual, provider.base_url)

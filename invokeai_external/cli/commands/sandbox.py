@@ -38,7 +38,7 @@ def run(port: int) -> None:
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
         report.say(f"The sandbox is running at {address}; press Ctrl-C to stop it. To use it, in another terminal:")
-        for provider in (page.provider for page in catalog.pages()):
+        for provider in catalog.providers():
             url = f"{address}/{adapter_of(provider).sandbox_path}"
             report.say(f"  export {variable_name(provider.id, 'base_url')}={url}")
             report.say(f"  export {variable_name(provider.id, 'api_key')}={SANDBOX_KEY}")

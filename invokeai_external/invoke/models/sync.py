@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import ExternalError
+from ...providers.built_in import built_in_ids
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ..log import log
@@ -84,7 +85,7 @@ class ModelSync:
 
     def key_changed(self) -> None:
         """A key was set or removed. Notes, for the next sync, which providers have no key now. Never raises."""
-        self._run(lambda: self._lost_key.update(set(self._registry().provider_ids) - self._providers()))
+        self._run(lambda: self._lost_key.update(set(built_in_ids()) - self._providers()))
 
     def model_deleted(self, source: str) -> None:
         """A model was deleted. If its provider has a key, the user did that. Never raises."""
