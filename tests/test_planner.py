@@ -20,7 +20,7 @@ from invokeai_external.errors import CapabilityError, InvalidRequestError, Reque
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, Plan, count_calls, plan
 from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.registry import Registry
-from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, ModelConfig, NumberOption
+from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, ModelConfig, NumberOption, TextOption
 from invokeai_external.request import GenerationRequest, InputImage, OptionValue
 from invokeai_external.result import Notice
 from invokeai_external.sizing import AspectRatio, Size
@@ -110,7 +110,7 @@ def option_values(draw: st.DrawFn, model: ModelConfig) -> dict[str, OptionValue]
             values = st.floats(option.minimum, option.maximum)
             values = st.integers(int(option.minimum), int(option.maximum)).map(float) if option.whole else values
             given_[name] = draw(values | values.map(str))
-        else:
+        elif isinstance(option, ChoiceOption):
             allowed = [value for value in option.values if value not in option.experimental]
             given_[name] = draw(st.sampled_from([*allowed, option.values[0].upper(), "", "auto"]))
     if given_.get("background") == "transparent":
@@ -166,7 +166,7 @@ def test_every_plan_is_within_what_the_model_supports(asked: tuple[ModelConfig, 
             assert value not in ("", "auto")
             if isinstance(option, ChoiceOption):
                 assert value in option.values
-            else:
+            elif isinstance(option, NumberOption):
                 assert type(value) is (int if option.whole else float)
                 assert option.minimum <= value <= option.maximum
     seeds = [call.seed for call in found.calls]
@@ -396,6 +396,40 @@ def test_a_seed_that_the_model_does_not_support_has_a_notice() -> None:
 def test_a_value_is_sent_as_the_model_spells_it() -> None:
     shouting = FLARE.model_copy(update={"options": {"quality": ChoiceOption(values=("Best",))}})
     assert only_call(planned(shouting, options={"quality": "best"})).options == {"quality": "Best"}
+
+
+# Texts.
+
+WITH_STYLE = FLARE.model_copy(update={"options": {"style": TextOption(text=True, max_characters=12)}})
+
+
+@pytest.mark.parametrize("text", ["Auto", "auto", " WaterColour", "=a=", "12", "水彩 \U0001f58c", "e\u0301", "x" * 12])
+def test_a_text_is_sent_as_it_is_written(text: str) -> None:
+    assert only_call(planned(WITH_STYLE, options={"style": text})).options == {"style": text}
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_text_is_not_sent(text: str) -> None:
+    assert only_call(planned(WITH_STYLE, options={"style": text})).options == {}
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\r", "a\x1b[0m", "a\x00", "a\ud800", "a\u202eb", "a\u200bb"])
+def test_a_text_with_a_character_that_does_not_show_is_refused(text: str) -> None:
+    with pytest.raises(CapabilityError):
+        planned(WITH_STYLE, options={"style": text})
+
+
+def test_a_text_that_is_too_long_is_refused_with_both_lengths() -> None:
+    with pytest.raises(CapabilityError) as caught:
+        planned(WITH_STYLE, options={"style": "x" * 13})
+    assert [fact for fact in ("style", "13 characters", "at most 12", "Shorten") if fact not in str(caught.value)] == []
+
+
+def test_a_text_applies_in_its_modes_only() -> None:
+    only_edits = FLARE.model_copy(update={"options": {"style": TextOption(text=True, modes=("img2img",))}})
+    found = planned(only_edits, options={"style": "watercolour"})
+    assert only_call(found).options == {}
+    assert_notices(found, [("option_dropped", "Style", "with input images", "watercolour")])
 
 
 # GIF and SVG.

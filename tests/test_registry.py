@@ -19,7 +19,7 @@ from invokeai_external.planning.plan import plan
 from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.providers.registry import Registry
-from invokeai_external.providers.schema import NumberOption
+from invokeai_external.providers.schema import ChoiceOption, NumberOption, TextOption
 from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing, PresetSizing
 from invokeai_external.request import GenerationRequest
 from invokeai_external.settings.settings import load_settings
@@ -177,6 +177,33 @@ def test_fields_of_a_known_model_are_overridden_one_by_one(tmp_path: Path) -> No
     changed = {"prices", "prices_as_of", "lifecycle", "options"}
     assert model.model_dump(exclude=changed) == original.model_dump(exclude=changed)
     assert [m.id for m in registry.models("openai")] == [m.id for m in Registry().models("openai")]
+
+
+def test_an_option_of_another_kind_replaces_the_old_one(tmp_path: Path) -> None:
+    registry = with_models(
+        tmp_path,
+        """
+  openai/gpt-image-1.5:
+    options:
+      quality: {text: true, max_characters: 200}
+      moderation: {modes: [txt2img]}
+      output_compression: {maximum: 50}
+      text: {values: [a, b]}
+      values: {text: true}
+""",
+    )
+    options, original = (
+        registry.resolve("gpt-image-1.5").model.options,
+        Registry().resolve("gpt-image-1.5").model.options,
+    )
+    assert options == {
+        **original,
+        "quality": TextOption(text=True, max_characters=200),
+        "moderation": original["moderation"].model_copy(update={"modes": ("txt2img",)}),
+        "output_compression": NumberOption(minimum=0, maximum=50, whole=True),
+        "text": ChoiceOption(values=("a", "b")),
+        "values": TextOption(text=True),
+    }
 
 
 def test_a_new_model_has_the_profile_of_another_for_what_its_entry_does_not_say(tmp_path: Path) -> None:

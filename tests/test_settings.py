@@ -439,6 +439,8 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
 
 # The user's models, whose mistakes only the registry can see.
 
+_OPTION = "models.openai/new.options.zip"
+
 
 @pytest.mark.parametrize(
     ("text", "where"),
@@ -455,6 +457,26 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
             "models:\n  openai/gpt-image-2:\n    options:\n      quality:\n        valuez: [a]\n",
             "line 5: models.openai/gpt-image-2.options.quality.valuez",
         ),
+        *[
+            (
+                f"models:\n  openai/new:\n    name: New\n    options:\n      zip: {option}\n",
+                f"line 5: {_OPTION}{mistake}.",
+            )
+            for option, mistake in (
+                ("5", ": this must hold 'name: value' lines"),
+                ("{}", ".values: this field is missing"),
+                ("{values: []}", ".values: this must not be empty"),
+                ("{minimum: 0}", ".maximum: this field is missing"),
+                ("{minimum: 0, maximum: many}", ".maximum: this must be a number"),
+                ("{text: false}", ".text: this must be true"),
+                ("{max_characters: 5}", ".text: this field is missing"),
+                ("{text: true, max_characters: many}", ".max_characters: this must be a whole number"),
+                ("{text: true, max_characters: 0}", ".max_characters: this must be at least 1"),
+                ("{text: true, max_characters: 50000}", ".max_characters: this must be at most 32,000"),
+                ("{text: true, modes: [edit]}", ".modes.0: this must be 'txt2img', 'img2img' or 'inpaint'"),
+                ("{text: true, values: [a]}", ".values: there is no such field"),
+            )
+        ],
         (
             "models:\n  openai/gpt-image-2:\n    aliases:\n      - fine\n      - 7\n",
             "line 5: models.openai/gpt-image-2.aliases.1",
@@ -492,6 +514,20 @@ def test_a_mistake_in_a_model_is_reported_with_line_and_field(tmp_path: Path, te
     with pytest.raises(SettingsError) as caught:
         Registry(load(tmp_path).models)
     assert caught.value.message.startswith(f"{path}, {where}")
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("{text: true, max_chars: 5}", "Did you mean max_characters? Correct that line, then try again."),
+        ("{text: true, values: [a]}", "Correct that line, then try again."),
+    ],
+)
+def test_a_field_of_another_kind_is_not_taken_for_a_misspelling(tmp_path: Path, option: str, remedy: str) -> None:
+    write(tmp_path, "invokeai_external.yaml", f"models:\n  openai/new: {{name: New, options: {{zip: {option}}}}}\n")
+    with pytest.raises(SettingsError) as caught:
+        Registry(load(tmp_path).models)
+    assert caught.value.hint == remedy
 
 
 # Writing keys.

@@ -10,7 +10,7 @@ from invokeai_external.pricing.estimate import ListedPrice, listed_prices
 from invokeai_external.pricing.tokens import input_image_tokens, qualities_of
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
-from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option
+from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option, TextOption
 from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing
 from invokeai_external.sizing import AspectRatio, Size, SizeRequest
 
@@ -178,6 +178,8 @@ def _option_values(option: Option) -> str:
     if isinstance(option, ChoiceOption):
         kinds = {**dict.fromkeys(option.preview, " (preview)"), **dict.fromkeys(option.experimental, " (experimental)")}
         return ", ".join(f"{value}{kinds.get(value, '')}" for value in option.values)
+    if isinstance(option, TextOption):
+        return f"text, up to {option.max_characters:,} characters"
     return f"{option.minimum:g} to {option.maximum:g}"
 
 

@@ -8,10 +8,10 @@ from dataclasses import fields
 
 from ..errors import CapabilityError, InvalidRequestError
 from ..misspellings import or_nearest
-from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption
+from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption, TextOption
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
-from ..untrusted_text import quoted
+from ..untrusted_text import printable, quoted
 
 __all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format"]
 
@@ -50,7 +50,8 @@ def accept_options(
 ) -> tuple[dict[str, OptionValue], list[Notice]]:
     """The option values to send, and notices of those that are not sent or not stable.
 
-    Empty values and ``auto`` are the provider's default and are not sent, as is a web search that is ``off``.
+    Empty values and ``auto`` are the provider's default and are not sent, as is a web search that is ``off``. A text is
+    sent as it is written, also ``auto``.
 
     Raises:
         CapabilityError: The model does not support a value, or not together with the others.
@@ -59,10 +60,11 @@ def accept_options(
     notices: list[Notice] = []
     for name, value in request.options.items():
         text = str(value).strip().lower()
-        if text in ("", "auto") or (name, text) == ("web_search", "off"):
-            continue
         label = name.replace("_", " ")
         option = model.options.get(name)
+        is_default = text == "auto" or (name, text) == ("web_search", "off")
+        if not text or (is_default and not isinstance(option, TextOption)):
+            continue
         if option is None:
             if (name, text) == ("background", "transparent"):
                 raise CapabilityError(
@@ -78,6 +80,8 @@ def accept_options(
             )
         elif isinstance(option, NumberOption):
             accepted[name] = _number(model, label, option, value)
+        elif isinstance(option, TextOption):
+            accepted[name] = _text(model, label, option, str(value))
         else:
             accepted[name] = _choice(model, label, option, text)
             if text in option.experimental and not experimental:
@@ -155,6 +159,20 @@ def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionV
             remedy=f"Choose {kind} from {option.minimum:g} to {option.maximum:g}.",
         )
     return int(number) if option.whole else number
+
+
+def _text(model: ModelConfig, label: str, option: TextOption, text: str) -> str:
+    if "\n" in text or "\t" in text or printable(text) != text:
+        raise CapabilityError(
+            f"The {label} contains a line break, or another character that does not show.",
+            remedy=f"Write the {label} as one line of plain text in UTF-8.",
+        )
+    if len(text) > option.max_characters:
+        raise CapabilityError(
+            f"The {label} has {len(text):,} characters; {model.name} supports at most {option.max_characters:,}.",
+            remedy=f"Shorten the {label}.",
+        )
+    return text
 
 
 def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from .built_in import built_in_ids, file_of
-from .schema import ModelConfig, ProviderConfig
+from .schema import ModelConfig, ProviderConfig, option_kind
 
 __all__ = ["CatalogPage", "merge_fields", "page", "pages", "provider_name", "providers"]
 
@@ -85,5 +85,7 @@ def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[s
 
 
 def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """False if the new fields are for another kind of sizing, so that they replace the old ones."""
-    return "kind" not in new or new["kind"] == old.get("kind")
+    """False if the new fields are for another kind of sizing or option, so that they replace the old ones."""
+    if "kind" in new:
+        return bool(new["kind"] == old.get("kind"))
+    return option_kind(new) in (None, option_kind(old)) or option_kind(old) is None

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from .frozen import Frozen
 from .lifecycle import Lifecycle
@@ -28,6 +28,8 @@ __all__ = [
     "Option",
     "Prices",
     "ProviderConfig",
+    "TextOption",
+    "option_kind",
 ]
 
 Mode = Literal["txt2img", "img2img", "inpaint"]
@@ -158,7 +160,43 @@ class NumberOption(Frozen):
     modes: tuple[Mode, ...] = ALL_MODES
 
 
-Option = Annotated[ChoiceOption | NumberOption, Field(union_mode="left_to_right")]
+class TextOption(Frozen):
+    """An option that is a text that the user writes, such as a negative prompt: one line, sent as it is written.
+
+    Attributes:
+        text: Always true; it says that the option is a text.
+        max_characters: The longest text.
+        modes: The modes in which it applies.
+    """
+
+    text: Literal[True]
+    max_characters: int = Field(default=1_000, ge=1, le=32_000)
+    modes: tuple[Mode, ...] = ALL_MODES
+
+
+_OPTIONS = (ChoiceOption, NumberOption, TextOption)
+_KIND_OF_FIELD = {field: kind for kind in _OPTIONS for field in kind.model_fields if field != "modes"}
+
+
+def option_kind(fields: Mapping[str, object]) -> type[Frozen] | None:
+    """The kind of option that has the first of these fields; None if no field is only of one kind."""
+    # The options of a model may themselves have the name of a field; they are mappings.
+    of_one_kind = (name for name, value in fields.items() if name in _KIND_OF_FIELD and not isinstance(value, Mapping))
+    return _KIND_OF_FIELD.get(next(of_one_kind, ""))
+
+
+def _option_tag(option: object) -> str:
+    """The tag of an option, so that only the mistakes in the kind that was meant are reported."""
+    kind = (option_kind(option) or ChoiceOption) if isinstance(option, Mapping) else type(option)
+    return kind.__name__ if kind in _OPTIONS else ChoiceOption.__name__
+
+
+Option = Annotated[
+    Annotated[ChoiceOption, Tag("ChoiceOption")]
+    | Annotated[NumberOption, Tag("NumberOption")]
+    | Annotated[TextOption, Tag("TextOption")],
+    Discriminator(_option_tag),
+]
 
 
 class ModelConfig(Frozen):
@@ -282,7 +320,7 @@ class ModelConfig(Frozen):
 
 
 _TOKENS = (ImageTokenRule, InputImageTokens)
-_PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, ChoiceOption, NumberOption)
+_PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, *_OPTIONS)
 _SIZINGS = (FixedSizing, PresetSizing, FlexibleSizing, FlexiblePresets)
 
 MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields)

@@ -52,6 +52,7 @@ _IN_PLAIN_WORDS = {
     "bool_type": "this must be true or false",
     "bool_parsing": "this must be true or false",
     "string_too_short": "this must not be empty",
+    "too_short": "this must not be empty",
     "date_type": "this must be a date, such as 2026-12-31",
     "date_parsing": "this must be a date, such as 2026-12-31",
     "date_from_datetime_parsing": "this must be a date, such as 2026-12-31",
@@ -136,7 +137,9 @@ def problem_of(mistake: Mapping[str, Any]) -> str:
 
 
 def _plain(fact: object) -> object:
-    """A number as people write it: 3,600 for 3600.0."""
+    """A value as people write it: 3,600 for 3600.0, and true for True."""
+    if fact == "True":
+        return "true"
     if not isinstance(fact, int | float):
         return fact
     return f"{int(fact):,}" if fact == int(fact) else fact
@@ -232,8 +235,9 @@ class YamlFile:
         line, known = self.find(place)
         if first["type"] == "missing":
             known = (*known, place[-1])
-        remedy = None
-        if first["type"] == "extra_forbidden" and (meant := or_nearest(place[-1], fields)):
+        remedy, names = None, set(fields)
+        # A field that is in the wrong place is not misspelt.
+        if first["type"] == "extra_forbidden" and place[-1] not in names and (meant := or_nearest(place[-1], names)):
             remedy = f"{meant}Correct that line, then try again."
         return self.error(line, f"{'.'.join(known)}: {problem_of(first)}", remedy)
 

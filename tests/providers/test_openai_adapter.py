@@ -127,6 +127,18 @@ def test_an_edit_is_multipart_with_neutral_file_names_and_the_mask_last(model: s
     )
 
 
+@pytest.mark.parametrize("text", ["a watercolour", " 12 ", 'say "no" & <go>', "水彩"])
+def test_a_text_is_a_field_of_its_name_in_every_form(text: str) -> None:
+    image = call_image(b"one")
+    generation = PROVIDER.build(make_call("openai/gpt-image-2", options={"style": text}), BASE)
+    edit = PROVIDER.build(make_call("openai/gpt-image-2", init_image=image, options={"style": text}), BASE)
+    both = {"style": text, "moderation": "low"}
+    edit_in_json = PROVIDER.build(make_call("openai/gpt-image-2", init_image=image, options=both), BASE)
+    assert generation.json is not None
+    assert edit_in_json.json is not None
+    assert [generation.json["style"], edit.form["style"], edit_in_json.json["style"]] == [text] * 3
+
+
 def test_a_single_image_has_the_field_name_without_brackets() -> None:
     call = make_call("openai/dall-e-2", references=(call_image(b"one"),))
     request = PROVIDER.build(call, BASE)

@@ -10,7 +10,7 @@ from typing import Any
 from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range
 from ...pricing.tokens import Basis, input_image_tokens, qualities_of
 from ...providers.registry import Registry
-from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices
+from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices, TextOption
 from ...sizing import Size, SizeChoice
 from .. import report
 from ..common import settings
@@ -125,6 +125,8 @@ def _option_text(option: Option) -> str:
     if isinstance(option, ChoiceOption):
         kinds = {**dict.fromkeys(option.preview, " (preview)"), **dict.fromkeys(option.experimental, " (experimental)")}
         return ", ".join(f"{value}{kinds.get(value, '')}" for value in option.values)
+    if isinstance(option, TextOption):
+        return f"text, up to {option.max_characters:,} characters"
     return f"{option.minimum:g} to {option.maximum:g}"
 
 
