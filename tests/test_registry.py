@@ -341,3 +341,28 @@ def test_prices_that_are_not_valid_are_refused_with_their_line(tmp_path: Path, p
     entries = "".join(f"      - {entry}\n" for entry in prices.split("|"))
     with pytest.raises(SettingsError, match=at):
         with_models(tmp_path, f"  openai/gpt-image-2:\n    prices:\n{entries}")
+
+
+@pytest.mark.parametrize(
+    ("prices", "per_image", "text_in"),
+    [
+        # Another way of billing takes the place of the catalogue's prices by token.
+        ("{per_image: 0.02}", {"any": 0.02}, None),
+        ("{per_image: {1024x1024: 0.02}}", {"1024x1024": 0.02}, None),
+        ("{per_megapixel: 0.01}", {}, None),
+        ("{per_image: 0.02, text_in: 3}", {"any": 0.02}, 3),
+        ("{per_image: null}", {}, 5),
+        ("{image_out: 24}", {}, 5),
+    ],
+)
+def test_the_users_prices_by_image_replace_those_by_token(
+    tmp_path: Path, prices: str, per_image: dict[str, float], text_in: float | None
+) -> None:
+    registry = with_models(tmp_path, f"  openai/gpt-image-2:\n    prices: {prices}\n")
+    found = registry.resolve("gpt-image-2").model.prices
+    assert (found.per_image, found.text_in) == (per_image, text_in)
+
+
+def test_a_price_of_an_image_that_is_not_valid_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"line 3: models.openai/gpt-image-2.prices.per_image: .*number in USD"):
+        with_models(tmp_path, "  openai/gpt-image-2:\n    prices: {per_image: dear}\n")

@@ -7,7 +7,8 @@ from itertools import zip_longest
 from invokeai_external.cli.commands.model_page import has_bounds, price_rows
 from invokeai_external.cli.commands.models import price_of, sizes_of, status_of
 from invokeai_external.pricing.estimate import ListedPrice, listed_prices
-from invokeai_external.pricing.tokens import input_image_tokens, qualities_of
+from invokeai_external.pricing.tables import qualities_of
+from invokeai_external.pricing.tokens import input_image_tokens
 from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Option, TextOption

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..planning.plan import Plan
 from ..pricing.estimate import cheapest_quality, image_price
-from ..pricing.tokens import qualities_of
+from ..pricing.tables import qualities_of
 from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 
 __all__ = ["estimate_object", "estimate_text"]
@@ -36,7 +36,7 @@ def estimate_text(plan: Plan) -> str:
     text = f"Estimated cost: {'' if is_fixed else 'at most '}${images.at_most_usd:.4f} for {_number(plan)}"
     in_total = "an unknown amount" if total.at_most_usd is None else f"at most ${total.at_most_usd:.4f}"
     day = f" (prices of {plan.model.prices_as_of})" if plan.model.prices_as_of else ""
-    return f"{text}, {in_total} in total{day}.{_cheapest(plan)}"
+    return f"{text}, {in_total} in total{day}.{_cheapest(plan, images.at_most_usd)}"
 
 
 def _number(plan: Plan) -> str:
@@ -44,7 +44,7 @@ def _number(plan: Plan) -> str:
     return "the image" if n == 1 else f"{n} images"
 
 
-def _cheapest(plan: Plan) -> str:
+def _cheapest(plan: Plan, most: float) -> str:
     """A sentence on the usual size and the cheapest quality, as far as you set neither; empty if neither helps.
 
     With input images, the model chooses a size of their ratio, so no other is suggested.
@@ -61,4 +61,6 @@ def _cheapest(plan: Plan) -> str:
     if not flags or not qualities_of(plan.model)[0] or price.at_most_usd is None or call.keeps_file:
         return ""
     usd = price.at_most_usd * sum(call.n for call in plan.calls)
+    if round(most - usd, 9) <= 0:
+        return ""
     return f" With {' '.join(flags)}, at most ${usd:.4f} for {_number(plan)}."

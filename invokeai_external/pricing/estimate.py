@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..providers.schema import ModelConfig, Prices
+from ..providers.sizings import FlexibleSizing
 from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 from .prices import MILLION
-from .tokens import Basis, TokenCount, image_tokens, input_image_tokens, prompt_tokens, qualities_of, weakest
+from .tables import entries, possible_sizes, qualities_of
+from .tokens import Basis, TokenCount, image_tokens, input_image_tokens, prompt_tokens, weakest
 
 __all__ = [
     "Estimate",
@@ -62,8 +64,9 @@ def prices_of_tier(prices: Prices, tier: Tier) -> Prices | None:
         return prices
     if (share := _share_of_tier(prices, tier)) is None:
         return None
-    names = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in")
-    reduced = {name: _times(getattr(prices, name), share) for name in names}
+    names = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in", "per_megapixel")
+    reduced: dict[str, object] = {name: _times(getattr(prices, name), share) for name in names}
+    reduced["per_image"] = {name: _times(usd, share) for name, usd in prices.per_image.items()}
     return prices.model_copy(update={**reduced, "batch": None, "flex": None})
 
 
@@ -88,30 +91,51 @@ def image_price(
 
 def _finished_image(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
     quality = None if quality in (None, "", "auto") else quality
+    prices, share = prices_of_tier(model.prices, tier), _share_of_tier(model.prices, tier)
+    if prices is None or share is None:
+        return _UNKNOWN
+    if prices.is_by_image:
+        return _by_image(model, size, quality, prices)
     if model.image_prices:
-        return _published(model, size, quality, tier)
-    prices = prices_of_tier(model.prices, tier)
-    return _price(image_tokens(model, size, quality), prices.image_out) if prices else _UNKNOWN
+        found = [_times(usd, share) for usd in entries(model.image_prices, model, size, quality)]
+        return _any_of(found, "table")
+    return _price(image_tokens(model, size, quality), prices.image_out)
+
+
+def _by_image(model: ModelConfig, size: SizeChoice, quality: str | None, prices: Prices) -> ImagePrice:
+    """What an image costs by its size and quality, its area, and its tokens if they have a price too."""
+    parts = []
+    if prices.per_image:
+        parts.append(_any_of(entries(prices.per_image, model, size, quality), "exact"))
+    if prices.per_megapixel is not None:
+        parts.append(_by_area(model, size, prices.per_megapixel))
+    if prices.bills("image_out"):
+        parts.append(_price(image_tokens(model, size, quality), prices.image_out))
+    return _sum(parts)
+
+
+def _by_area(model: ModelConfig, size: SizeChoice, usd_per_megapixel: float) -> ImagePrice:
+    if size.size is None and isinstance(model.sizing, FlexibleSizing):
+        return ImagePrice(None, _times(usd_per_megapixel, model.sizing.max_pixels / MILLION), "bounded")
+    sizes = (choice.size for choice in possible_sizes(model, size))
+    return _any_of([_times(usd_per_megapixel, each.pixels / MILLION) if each else None for each in sizes], "exact")
+
+
+def _any_of(prices: Sequence[float | None], basis: Basis) -> ImagePrice:
+    """The price of an image that has one of these; only a bound if they differ."""
+    found = {price for price in prices if price is not None}
+    if not found or None in prices:
+        return _UNKNOWN
+    most = max(found)
+    return ImagePrice(most, most, basis) if len(found) == 1 else ImagePrice(None, most, "bounded")
 
 
 def _text_beside(model: ModelConfig, tier: Tier) -> tuple[ImagePrice, ...]:
     """The price of the text that is billed with an image, which has at most ``text_tokens``; empty for most models."""
-    if not model.text_tokens:
+    if not model.text_tokens or not model.prices.bills("text_out"):
         return ()
     prices = prices_of_tier(model.prices, tier)
     return (_price(TokenCount(model.text_tokens, model.text_tokens, "bounded"), prices.text_out if prices else None),)
-
-
-def _published(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
-    share = _share_of_tier(model.prices, tier)
-    qualities = (quality,) if quality else qualities_of(model)
-    sizes = (size.size,) if size.size else tuple(choice.size for choice in model.sizing.presets())
-    keys = [f"{one} {each}" if one else str(each) for one in qualities for each in sizes]
-    found = [model.image_prices[key] for key in keys if key in model.image_prices]
-    if share is None or len(found) < len(keys):
-        return _UNKNOWN
-    at_most = max(found) * share
-    return ImagePrice(at_most, at_most, "table") if len(keys) == 1 else ImagePrice(None, at_most, "bounded")
 
 
 PartName = Literal["images", "text", "input_images", "prompt", "previews", "web_search"]
@@ -198,13 +222,13 @@ def estimate_call(
         mask = input_image_tokens(model, mask_size)
         # Not every service bills a mask.
         sent.append(TokenCount(0, mask.at_most, mask.basis if mask.basis == "unknown" else "bounded"))
-    if sent:
+    if sent and model.prices.bills("image_in"):
         price = _sum(tuple(_price(count, prices.image_in if prices else None) for count in sent))
         parts.append(EstimatePart("input_images", price.times(n)))
-    if prompt:
+    if prompt and model.prices.bills("text_in"):
         price = _price(prompt_tokens(prompt), prices.text_in if prices else None)
         parts.append(EstimatePart("prompt", price.times(n)))
-    if previews and model.preview_tokens:
+    if previews and model.preview_tokens and model.prices.bills("image_out"):
         tokens = previews * model.preview_tokens
         price = _price(TokenCount(tokens, tokens, "bounded"), prices.image_out if prices else None)
         parts.append(EstimatePart("previews", price.times(n)))
@@ -278,7 +302,7 @@ def price_range(model: ModelConfig, *, usual_sizes: bool = False) -> PriceRange 
         usual_sizes: True for the sizes of half a megapixel to two, which every provider makes if you do not name a
             size; if there are such.
     """
-    listed = listed_prices(model)
+    listed = listed_prices(model) or (ListedPrice(SizeChoice(), None, image_price(model, SizeChoice())),)
     usual = [entry for entry in listed if usual_sizes and entry.size.size and _is_usual(entry.size.size)]
     known = [entry.price for entry in usual or listed if entry.price.at_most_usd is not None]
     if not known:

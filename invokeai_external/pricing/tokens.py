@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..providers.schema import ChoiceOption, ImageTokenRule, ModelConfig
+from ..providers.schema import ImageTokenRule, ModelConfig
 from ..providers.sizings import FlexibleSizing
 from ..sizing import Size, SizeChoice
+from .tables import entry, possible_sizes, qualities_of
 
-__all__ = ["Basis", "TokenCount", "image_tokens", "input_image_tokens", "prompt_tokens", "qualities_of", "weakest"]
+__all__ = ["Basis", "TokenCount", "image_tokens", "input_image_tokens", "prompt_tokens", "weakest"]
 
 Basis = Literal["exact", "table", "bounded", "unknown"]
 """How well a number is known: by an exact rule; from a table of the provider; only up to a bound; not at all."""
@@ -58,13 +59,6 @@ _UNKNOWN = TokenCount(None, None, "unknown")
 _AT_MOST_ALL_PATCHES = TokenCount(_MAX_PATCHES, _MAX_PATCHES, "bounded")
 
 
-def qualities_of(model: ModelConfig) -> tuple[str | None, ...]:
-    """The qualities that a model can choose from if you do not set one; a single None for a model without them."""
-    option = model.options.get("quality")
-    values = option.values if isinstance(option, ChoiceOption) else ()
-    return tuple(value for value in values if value != "auto") or (None,)
-
-
 def image_tokens(model: ModelConfig, size: SizeChoice, quality: str | None) -> TokenCount:
     """The output tokens of one finished image.
 
@@ -73,38 +67,31 @@ def image_tokens(model: ModelConfig, size: SizeChoice, quality: str | None) -> T
         size: The size that is sent. If the model chooses it, the tokens are bounded by those of its dearest size.
         quality: The quality that is sent; None if the model chooses it, then bounded by its dearest quality.
     """
-    # If no image size is sent, the default is 1K (types of google-genai 3.4.0).
-    if (tokens := model.image_tokens.get(size.image_size or "1K")) is not None:
-        return TokenCount(tokens, tokens, "table")
     qualities = (quality,) if quality else qualities_of(model)
     counts = [_of_quality(model, size, one) for one in qualities]
-    if len(counts) == 1:
+    if len(set(counts)) == 1:
         return counts[0]
     at_most = [count.at_most for count in counts if count.at_most is not None]
     return TokenCount(None, max(at_most), "bounded") if len(at_most) == len(counts) else _UNKNOWN
 
 
 def _of_quality(model: ModelConfig, size: SizeChoice, quality: str | None) -> TokenCount:
-    if size.size:
-        key = f"{quality} {size.size}" if quality else str(size.size)
-        if (tokens := model.image_tokens.get(key, model.image_tokens.get("any"))) is not None:
-            return TokenCount(tokens, tokens, "table")
-        return _by_rule(model.image_token_rule, quality, size.size)
-    if (tokens := model.image_tokens.get("any")) is not None:
+    if (tokens := entry(model.image_tokens, model, size, quality)) is not None:
         return TokenCount(tokens, tokens, "table")
-    counts = [_of_quality(model, SizeChoice(each), quality) for each in _sizes(model)]
+    if size.size:
+        return _by_rule(model.image_token_rule, quality, size.size)
+    counts = [_of_quality(model, each, quality) for each in _sizes(model, size)]
     at_most = [count.at_most for count in counts if count.at_most is not None]
     return TokenCount(None, max(at_most), "bounded") if counts and len(at_most) == len(counts) else _UNKNOWN
 
 
-def _sizes(model: ModelConfig) -> Iterator[Size]:
+def _sizes(model: ModelConfig, size: SizeChoice) -> Sequence[SizeChoice]:
     """Sizes among which is the one with the most tokens that a model can choose."""
     if isinstance(model.sizing, FlexibleSizing):
         # With the same area, a square has the most tokens.
         edge = math.isqrt(model.sizing.max_pixels - 1) + 1
-        yield Size(edge, edge)
-    else:
-        yield from (choice.size for choice in model.sizing.presets() if choice.size)
+        return (SizeChoice(Size(edge, edge)),)
+    return [choice for choice in possible_sizes(model, size) if choice.size]
 
 
 def _by_rule(rule: ImageTokenRule | None, quality: str | None, size: Size) -> TokenCount:

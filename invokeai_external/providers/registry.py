@@ -94,7 +94,8 @@ class Registry:
         if {"prices", "image_tokens", "image_prices"} & fields.keys():
             # The user's own prices are valid on every day.
             prices, _ = known.prices_on(self._today())
-            base |= {"prices": prices.model_dump(mode="json", exclude_unset=True), "later_prices": ()}
+            known_prices = {} if _is_by_image(fields) else prices.model_dump(mode="json", exclude_unset=True)
+            base |= {"prices": known_prices, "later_prices": ()}
             base |= {"prices_as_of": None, "image_prices": {}}
         try:
             merged = catalog.merge_fields(_without_overridden(base, fields), fields)
@@ -260,6 +261,12 @@ class Registry:
                 action="set_key",
             ),
         )
+
+
+def _is_by_image(fields: Mapping[str, object]) -> bool:
+    """True if the user's prices are by image: they replace the prices by token, which would be billed beside them."""
+    own = fields.get("prices")
+    return isinstance(own, Mapping) and any(own.get(name) is not None for name in ("per_image", "per_megapixel"))
 
 
 def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:

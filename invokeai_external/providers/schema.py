@@ -29,6 +29,7 @@ __all__ = [
     "Prices",
     "ProviderConfig",
     "TextOption",
+    "TokenKind",
     "option_kind",
 ]
 
@@ -40,9 +41,14 @@ ALL_MODES: tuple[Mode, ...] = ("txt2img", "img2img", "inpaint")
 
 Price = Annotated[float, Field(ge=0)]
 
+TokenKind = Literal["text_in", "image_in", "text_out", "image_out"]
+"""The kinds of tokens that have a price."""
+
 
 class Prices(Frozen):
-    """Prices in USD per million tokens; None for an unknown price, which is not zero.
+    """What a provider bills: USD per million tokens, per image, per megapixel. None for an unknown price: not zero.
+
+    With a price by image (``per_image``, ``per_megapixel``), tokens that have no price are not billed.
 
     Attributes:
         since: The first day, in UTC, on which they are valid; None if they always were.
@@ -52,6 +58,9 @@ class Prices(Frozen):
         image_out: Of images in the response.
         cached_text_in: Of the part of the prompt that the provider had in its cache.
         cached_image_in: Of input images that the provider had in its cache.
+        per_image: Of one image in the response, by the names of ``ModelConfig.image_prices``. A number is the price
+            of any image: ``{any: 0.02}``.
+        per_megapixel: Of 1,000,000 pixels of an image in the response; the pixels are not rounded.
         web_search: Of one query of a web search: USD per query, not per million tokens.
         batch: The share of all these prices that a batch costs; None if no price of batches is known.
         flex: The share of all these prices that the slow service tier ``flex`` costs; None if no such price is known.
@@ -64,9 +73,32 @@ class Prices(Frozen):
     image_out: Price | None = None
     cached_text_in: Price | None = None
     cached_image_in: Price | None = None
+    per_image: dict[str, Price] = Field(default_factory=dict)
+    per_megapixel: Price | None = None
     web_search: Price | None = None
     batch: Annotated[float, Field(gt=0, le=1)] | None = None
     flex: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @field_validator("per_image", mode="before")
+    @classmethod
+    def _one_price_needs_no_name(cls, prices: object) -> object:
+        if prices is None:
+            return {}
+        if isinstance(prices, Mapping):
+            # In YAML, the image size 512 is a number.
+            return {str(name): price for name, price in prices.items()}
+        if isinstance(prices, bool) or not isinstance(prices, int | float):
+            raise ValueError("must be a number in USD, or a number for each size")
+        return {"any": prices}
+
+    @property
+    def is_by_image(self) -> bool:
+        """True if an image has a price whatever its tokens are."""
+        return bool(self.per_image) or self.per_megapixel is not None
+
+    def bills(self, kind: TokenKind) -> bool:
+        """False for tokens that are not billed, since the images have a price and these tokens do not."""
+        return not self.is_by_image or getattr(self, kind) is not None
 
 
 class ImageTokenRule(Frozen):
@@ -222,9 +254,9 @@ class ModelConfig(Frozen):
         later_prices: Prices that begin on a later day, the earliest first.
         prices_as_of: The day on which somebody last compared its prices with the provider's; None for the user's own.
         image_tokens: The image tokens of one image, for estimates, by what decides them: an image size (``2K``), a
-            quality and a size (``high 1024x1024``), or ``any``.
+            quality and a size (``high 1024x1024``), a size for any quality (``1024x1024``), or ``any``.
         image_prices: The price of one image in USD as the provider publishes it, by the same names; used for estimates
-            in place of tokens.
+            in place of tokens that are billed but not published. ``prices.per_image`` is what is billed itself.
         image_token_rule: The rule for the image tokens of a size and quality that is not in these two tables.
         input_image_tokens: The tokens of an input image; None if they are unknown.
         preview_tokens: The output tokens that each preview of an image costs.

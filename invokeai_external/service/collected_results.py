@@ -12,7 +12,7 @@ import anyio.to_thread
 from ..adapters.base import SANDBOX_HEADER, Answer
 from ..errors import InvalidResponseError, ProviderError
 from ..planning.plan import Call, Plan
-from ..pricing.prices import cost_usd
+from ..pricing.prices import cost_usd, images_usd
 from ..request import GenerationRequest
 from ..result import GeneratedImage, GenerationResult, Notice, Usage
 from ..settings.settings import Limits
@@ -89,9 +89,6 @@ async def collect(
         ProviderError: No image can be handed over.
     """
     answer, response = reply.answer, reply.response
-    # A search is billed beside the tokens, and whether a query was within the free allowance is not known.
-    cost = None if answer.is_grounded else cost_usd(answer.usage, call.model.prices)
-    share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
     common = (*notices, *reply.notices, *answer.notices, *_search_notices(answer))
     if SANDBOX_HEADER in response.headers:
         common = (*common, _SANDBOX_NOTICE)
@@ -103,6 +100,8 @@ async def collect(
     )
     if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
         common = (*common, _more_images(call.n, received))
+    cost = _cost(call, reply, contents, [one.info.size for one, _ in finished])
+    share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
     facts = {
         "provider": access.provider.id,
         "model": call.model.id,
@@ -190,6 +189,23 @@ def _different(answer: Answer, contents: Sequence[Content]) -> int:
     """The number of images in a response, of which equal ones count once."""
     files = [content for content in contents if isinstance(content, bytes)]
     return len(answer.images) - (len(files) - len(set(files)))
+
+
+def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence[Size]) -> float | None:
+    """What a call cost, of whose images those with these sizes are handed over."""
+    answer = reply.answer
+    if answer.is_grounded:
+        # A search is billed too, and whether a query was within the free allowance is not known.
+        return None
+    if reply.response.is_cut_short and len(answer.images) < call.n:
+        # The images whose transfer was cut off may be billed.
+        return None
+    # Copies beyond the number of requested images are not billed. The size of an image that was lost is unknown.
+    received = min(len(answer.images), max(call.n, _different(answer, contents)))
+    unread = [None] * (received - len(sizes))
+    quality = call.options.get("quality")
+    of_images = images_usd(call.model, call.size, None if quality is None else str(quality), [*sizes, *unread])
+    return cost_usd(answer.usage, call.model.prices, of_images)
 
 
 def _generated(

@@ -67,6 +67,20 @@ def test_the_estimate_names_what_makes_it_small(given: tuple[str, ...], hint: st
     assert ("With --" in shown) == (hint is not None)
 
 
+def test_the_price_of_an_image_is_the_whole_estimate(run: Any, tmp_path: Path) -> None:
+    """It is the same for each size and quality, so no cheaper one is named."""
+    acme = "name: Acme, sizing: {kind: fixed, sizes: [1024x1024, 1536x1024]}, prices: {per_image: 0.02}"
+    (tmp_path / "invokeai_external.yaml").write_text(f"models: {{openai/acme-1: {{{acme}}}}}", encoding="utf-8")
+    asked = ("generate", "a fox", "--model", "openai/acme-1", "-n", 2, "--root", tmp_path, "--dry-run")
+    assert "Estimated cost: $0.0400 for 2 images, at most $0.0400 in total. Nothing was sent." in run(*asked).stderr
+    estimate = run(*asked, "--json").json["estimate"]
+    assert (estimate["usd"], estimate["basis"]) == (0.04, "exact")
+    assert [part["name"] for part in estimate["parts"]] == ["images"]
+    shown = run("models", "show", "openai/acme-1", "--root", tmp_path).stdout
+    assert "USD per image: 0.02" in shown
+    assert "exact, as images are billed" in shown
+
+
 def test_the_estimate_of_an_edit_names_no_other_size(run: Any, tmp_path: Path) -> None:
     base = image_file(tmp_path / "base.png")
     shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", "--init", base, "--dry-run").stderr

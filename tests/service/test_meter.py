@@ -19,7 +19,7 @@ from PIL import Image
 
 from invokeai_external.planning.plan import Plan, plan
 from invokeai_external.pricing.estimate import listed_prices
-from invokeai_external.pricing.tokens import qualities_of
+from invokeai_external.pricing.tables import qualities_of
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
 from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range
-from ...pricing.tokens import Basis, input_image_tokens, qualities_of
+from ...pricing.tables import qualities_of
+from ...pricing.tokens import Basis, input_image_tokens
 from ...providers.registry import Registry
 from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices, TextOption
 from ...sizing import Size, SizeChoice
@@ -107,7 +108,8 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
         yield f"Prices from {later.since}", _prices_text(later)
     yield "USD per image", price_of(model)
     if found := price_range(model):
-        yield "How exact this is", _HOW_EXACT[found.basis]
+        is_billed_so = found.basis == "exact" and model.prices.is_by_image
+        yield "How exact this is", "exact, as images are billed" if is_billed_so else _HOW_EXACT[found.basis]
     left_out = image_price(model, SizeChoice())
     if left_out.basis != "unknown":
         yield "Without --size and --quality", f"{'at most ' if left_out.usd is None else ''}{_usd(left_out, digits=4)}"
@@ -140,7 +142,13 @@ def _prices_text(prices: Prices) -> str:
         "cached input images": prices.cached_image_in,
     }
     known = [f"{name} {price:g}" for name, price in tokens.items() if price is not None]
-    parts = [f"USD per million tokens: {', '.join(known)}"] if known else ["unknown"]
+    parts = [f"USD per million tokens: {', '.join(known)}"] if known else []
+    if prices.per_image:
+        names = [f"{usd:g}" if name == "any" else f"{name} {usd:g}" for name, usd in prices.per_image.items()]
+        parts.append(f"USD per image: {', '.join(names)}")
+    if prices.per_megapixel is not None:
+        parts.append(f"USD per megapixel: {prices.per_megapixel:g}")
+    parts = parts or ["unknown"]
     if prices.web_search is not None:
         parts.append(f"a web search query {prices.web_search:g}")
     shares = {"a batch": prices.batch, "flex": prices.flex}
