@@ -68,8 +68,9 @@ class GeneratedImage:
             the types in ``images.formats.containers.EXTENSIONS``.
         size: The size as received; with a mask, that of the init image.
         metadata: How it was made, in the form that ``images.metadata_files.place`` writes.
-        seed: The seed that was sent; None if no seed was sent.
-        cost_usd: Its share of the cost of its call in USD; None if it is unknown.
+        seed: The seed that the provider reported, or else that was sent; None if there was neither.
+        cost_usd: Its share of the cost of its call in USD: as the provider stated it, or else by the prices of the
+            model; None if it is unknown.
         revised_prompt: The prompt as the provider rewrote it; None if the provider did not say.
         writer: Writes the file for ``save``; None for an image that no service made.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -121,6 +121,7 @@ def test_everything_that_was_sent_and_received_is_recorded() -> None:
                 "total_tokens": 4472,
             },
             "cost_usd": 0.1273,
+            "cost_from": "prices",
             "notices": [{"code": "option_dropped", "message": "It does not support seeds; 7 was not sent."}],
         },
     }
@@ -192,8 +193,24 @@ def test_unknown_values_are_not_recorded_and_zeros_are() -> None:
             "received": {"width": 40, "height": 30, "mime_type": "image/png"},
             "images_in_call": 1,
             "cost_usd": 0.0,
+            "cost_from": "prices",
         },
     }
+
+
+@pytest.mark.parametrize(("reported", "n", "seed"), [(None, 1, 7), (11, 1, 11), (0, 1, 0), (11, 3, 7)])
+def test_the_seed_that_the_provider_reports_for_an_image_is_recorded(reported: int | None, n: int, seed: int) -> None:
+    """A seed stands for one image: of several, which one it made is not known."""
+    answer = Answer(images=(AnswerImage(b""),), seed=reported)
+    found = described(replace(call("gemini-nano-banana-2.1", seed=7), n=n), answer=answer)
+    assert found["seed"] == seed
+
+
+def test_a_cost_that_the_provider_states_is_recorded_as_such() -> None:
+    answer = Answer(images=(AnswerImage(b""),), cost_usd=0.04)
+    external = described(call("gpt-image-2"), answer=answer, cost_usd=0.04)["external"]
+    assert (external["cost_usd"], external["cost_from"]) == (0.04, "provider")
+    assert "cost_from" not in described(call("gpt-image-2"))["external"]
 
 
 def test_an_image_size_is_recorded_if_it_was_sent() -> None:

@@ -140,7 +140,8 @@ def test_a_broken_file_becomes_a_file_as_received(
 
 
 def test_a_copy_of_a_cached_image_is_marked_and_costs_nothing(saver: Saver, gallery: Gallery) -> None:
-    cached = GalleryImage("old.png", image("red").data, {"seed": 7, "external": {"cost_usd": 0.04, "model": "x"}})
+    cost = {"cost_usd": 0.04, "cost_from": "provider"}
+    cached = GalleryImage("old.png", image("red").data, {"seed": 7, "external": {"model": "x", **cost}})
     assert saver.save_copies([cached]) == ["1.png"]
     assert gallery.saved["1.png"] == {"seed": 7, "external": {"cost_usd": 0, "model": "x", "from_cache": True}}
 

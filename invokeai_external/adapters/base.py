@@ -65,6 +65,8 @@ class Answer:
         notices: What to know about the response.
         searches: The search queries that the model made, each of which is billed beside the tokens.
         sources: What it found.
+        seed: The seed that was used, from 0 to 4294967295; None if the response does not say.
+        cost_usd: The cost in USD that the response states; None if it does not.
     """
 
     images: tuple[AnswerImage, ...]
@@ -75,6 +77,8 @@ class Answer:
     notices: tuple[Notice, ...] = ()
     searches: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    seed: int | None = None
+    cost_usd: float | None = None
 
     @property
     def is_grounded(self) -> bool:

@@ -25,6 +25,7 @@ from .gemini_errors import error_of, inner_error, no_image
 from .gemini_options import generation_config, safety_settings, tools
 from .gemini_search import searches_of, sources_of
 from .http_errors import incomplete_stream, invalid_response, parse_json
+from .stated_cost import stated_cost
 
 __all__ = ["GeminiAdapter"]
 
@@ -81,7 +82,7 @@ class GeminiAdapter:
         if not response.is_success:
             raise error_of(self.provider, response, call)
         if image := body_image(response):
-            return Answer(images=(image,))
+            return Answer(images=(image,), cost_usd=stated_cost(self.provider, None, response.headers))
         body = parse_json(self.provider, response, call)
         if isinstance(body, list):
             # Without alt=sse, which gateways may drop, a stream is a list.
@@ -143,13 +144,14 @@ class GeminiAdapter:
             raise invalid_response(self.provider, "contains no image that can be read", response, call, request_id)
         return Answer(
             images=images,
-            usage=_usage(get(body, "usageMetadata")),
+            usage=_usage(usage := get(body, "usageMetadata")),
             request_id=request_id,
             model_version=text_of(get(body, "modelVersion")),
             text=text,
             notices=(_IN_A_THOUGHT,) if thoughts else (),
             searches=searches_of(candidates),
             sources=sources_of(candidates),
+            cost_usd=stated_cost(self.provider, usage, response.headers),
         )
 
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:

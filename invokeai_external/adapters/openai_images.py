@@ -25,6 +25,7 @@ from .error_dialects import error_fields, error_in
 from .fields import answer_image, body_image, mapping, text_of, token_count
 from .http_errors import incomplete_stream, invalid_response, parse_json
 from .openai_errors import error_of, inner_error, known_error
+from .stated_cost import stated_cost
 
 __all__ = ["OpenAIImagesAdapter"]
 
@@ -64,7 +65,11 @@ class OpenAIImagesAdapter:
         if not response.is_success:
             raise error_of(self.provider, response, call)
         if image := body_image(response):
-            return Answer(images=(image,), request_id=response.headers.get("x-request-id"))
+            return Answer(
+                images=(image,),
+                request_id=response.headers.get("x-request-id"),
+                cost_usd=stated_cost(self.provider, None, response.headers),
+            )
         body = parse_json(self.provider, response, call)
         return self._answer(body if isinstance(body, dict) else {}, response, call)
 
@@ -114,7 +119,12 @@ class OpenAIImagesAdapter:
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call)
         usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
-        return Answer(images=images, usage=usage, request_id=response.headers.get("x-request-id"))
+        return Answer(
+            images=images,
+            usage=usage,
+            request_id=response.headers.get("x-request-id"),
+            cost_usd=stated_cost(self.provider, body.get("usage"), response.headers),
+        )
 
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
         return HttpRequest(url=f"{base_url}/models")

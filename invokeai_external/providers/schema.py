@@ -7,6 +7,7 @@ these fields.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -359,6 +360,10 @@ MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.
 """The names of all fields that a model and its parts have."""
 
 
+_COST_FROM = re.compile(r"tokens|usage\.[A-Za-z_][A-Za-z0-9_]*|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""The name of a header is a token of RFC 9110."""
+
+
 class ProviderConfig(Frozen):
     """One provider.
 
@@ -374,6 +379,9 @@ class ProviderConfig(Frozen):
             and only after all other places of a key.
         base_url_env: That of the base URL; it is used only with a key from ``key_env``.
         base_url_env_version: What the provider's tools append to a path in that URL; may be empty.
+        cost_from: Where the cost of a call comes from: ``tokens``, from the prices of the model; or from the response:
+            ``usage.FIELD``, a field beside its tokens, or ``header:NAME``, one of its headers, each in USD. If it is
+            missing, the prices count.
     """
 
     id: str
@@ -386,8 +394,16 @@ class ProviderConfig(Frozen):
     key_env: tuple[str, ...] = ()
     base_url_env: str | None = None
     base_url_env_version: str = ""
+    cost_from: str = "tokens"
 
     @field_validator("key_env", mode="before")
     @classmethod
     def _one_variable_needs_no_list(cls, names: object) -> object:
         return (names,) if isinstance(names, str) else names
+
+    @field_validator("cost_from")
+    @classmethod
+    def _cost_is_from_a_known_place(cls, place: str) -> str:
+        if not _COST_FROM.fullmatch(place):
+            raise ValueError("must be tokens, usage.FIELD or header:NAME, such as usage.cost or header:x-cost")
+        return place

@@ -21,7 +21,7 @@ from ..transport.messages import HttpResponse
 from ..transport.redaction import redacted
 from .access import Access
 from .calls import Reply
-from .image_metadata import describe
+from .image_metadata import describe, seed_of
 from .image_urls import Content
 from .library_files import save_image
 
@@ -192,8 +192,17 @@ def _different(answer: Answer, contents: Sequence[Content]) -> int:
 
 
 def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence[Size]) -> float | None:
-    """What a call cost, of whose images those with these sizes are handed over."""
+    """What a call cost: as the response states it, or by the prices of the model.
+
+    Args:
+        call: What was sent.
+        reply: What the provider sent back.
+        contents: The bytes of each image, or the error that lost it.
+        sizes: The sizes of the images that are handed over.
+    """
     answer = reply.answer
+    if answer.cost_usd is not None:
+        return answer.cost_usd
     if answer.is_grounded:
         # A search is billed too, and whether a query was within the free allowance is not known.
         return None
@@ -233,7 +242,7 @@ def _generated(
             received_at=response.received_at,
             composited=finished.size if finished.composited else None,
         ),
-        seed=call.seed,
+        seed=seed_of(call, answer),
         cost_usd=cost,
         revised_prompt=arrived.image.revised_prompt,
         writer=save_image,
@@ -293,7 +302,8 @@ def _search_notices(answer: Answer) -> list[Notice]:
     queries = len(answer.searches)
     billed = "The search is" if queries == 1 else f"{queries} searches are" if queries else "The searches are"
     sources = ", ".join(f"{one.title} ({one.url})" if one.title else one.url for one in answer.sources)
-    what = f"The model searched the web. {billed} billed beside the tokens, so the cost is unknown."
+    cost = "beside the tokens, so the cost is unknown" if answer.cost_usd is None else "too"
+    what = f"The model searched the web. {billed} billed {cost}."
     return [Notice("web_search", f"{what} Sources: {sources}." if sources else what)]
 
 

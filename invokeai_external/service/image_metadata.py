@@ -18,7 +18,7 @@ from ..version import VERSION
 if TYPE_CHECKING:
     from ..images.inspect import ImageInfo
 
-__all__ = ["describe", "model_identity"]
+__all__ = ["describe", "model_identity", "seed_of"]
 
 
 def model_identity(model: ModelConfig) -> dict[str, str]:
@@ -31,6 +31,11 @@ def model_identity(model: ModelConfig) -> dict[str, str]:
         "base": "external",
         "type": "external_image_generator",
     }
+
+
+def seed_of(call: Call, answer: Answer) -> int | None:
+    """The seed of an image: the one that was used, if the response names it for a single image, or the one sent."""
+    return call.seed if answer.seed is None or call.n > 1 else answer.seed
 
 
 def describe(
@@ -64,7 +69,7 @@ def describe(
     recalled = {
         "generation_mode": call.mode,
         "positive_prompt": prompt,
-        "seed": call.seed,
+        "seed": seed_of(call, answer),
         "width": size.width,
         "height": size.height,
         "image_size": call.size.image_size,
@@ -98,6 +103,7 @@ def describe(
         "sources": [_present(asdict(source)) for source in answer.sources],
         "usage": asdict(answer.usage) if answer.usage else None,
         "cost_usd": cost_usd,
+        "cost_from": None if cost_usd is None else "prices" if answer.cost_usd is None else "provider",
     }
     return {"external": _present(external), **_present(recalled)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,13 @@ import pytest
 import respx
 from PIL import Image
 
+from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.providers import catalog
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ProviderConfig
 from invokeai_external.settings.settings import Settings, load_settings
 
-from .common import OPENAI, PNG_1X1, URL, generate, png_file
+from .common import GEMINI, OPENAI, PNG_1X1, URL, candidate, generate, png_file, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -78,3 +83,75 @@ async def test_the_images_of_a_response_that_was_cut_off_may_all_be_billed(
     settings = priced(tmp_path, "{per_image: 0.02}")
     assert (await generate(settings, OPENAI, n=2)).cost_usd is None
     assert (await generate(settings, OPENAI)).cost_usd == 0.02
+
+
+def states_cost(monkeypatch: pytest.MonkeyPatch, cost_from: str) -> None:
+    """Both providers state their cost."""
+
+    def provider(_: Registry, provider_id: str) -> ProviderConfig:
+        return catalog.page(provider_id).provider.model_copy(update={"cost_from": cost_from})
+
+    monkeypatch.setattr(Registry, "provider", provider)
+
+
+async def test_the_cost_that_a_response_states_comes_before_the_prices(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states_cost(monkeypatch, "usage.cost")
+    answers(respx_mock, PNG_1X1, PNG_1X1, usage={**USAGE, "cost": 0.07})
+    result = await generate(priced(tmp_path, "{per_image: 0.02}"), OPENAI, n=2)
+    assert result.cost_usd == 0.07
+    assert [image.cost_usd for image in result.images] == [0.035] * 2
+    external = [image.metadata["external"] for image in result.images]
+    assert [(one["cost_usd"], one["cost_from"]) for one in external] == [(0.035, "provider")] * 2  # type: ignore[index]
+
+
+async def test_without_a_stated_cost_the_prices_count(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states_cost(monkeypatch, "header:x-cost")
+    answers(respx_mock, PNG_1X1, usage=USAGE)
+    (image,) = (await generate(priced(tmp_path, "{per_image: 0.02}"), OPENAI)).images
+    assert (image.cost_usd, image.metadata["external"]["cost_from"]) == (0.02, "prices")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("costs", "usd"), [(("0.01", "0.02"), 0.03), (("0.01", "unknown"), None), (("0", "0"), 0)])
+async def test_the_costs_of_several_calls_are_added(
+    costs: tuple[str, str],
+    usd: float | None,
+    tmp_path: Path,
+    respx_mock: respx.MockRouter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states_cost(monkeypatch, "header:x-cost")
+    body = candidate({"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}, finishReason="STOP")
+    respx_mock.post(url__regex="generateContent").mock(
+        side_effect=[httpx.Response(200, content=body, headers={"x-cost": cost}) for cost in costs]
+    )
+    assert (await generate(settings_of(tmp_path), GEMINI, n=2)).cost_usd == usd
+
+
+async def test_a_search_does_not_hide_the_cost_that_the_response_states(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states_cost(monkeypatch, "header:x-cost")
+    grounding = {"webSearchQueries": ["foxes"]}
+    image = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
+    body = candidate(image, finishReason="STOP", groundingMetadata=grounding)
+    respx_mock.post(url__regex="generateContent").mock(
+        return_value=httpx.Response(200, content=body, headers={"x-cost": "0.05"})
+    )
+    result = await generate(settings_of(tmp_path), GEMINI)
+    (notice,) = [notice.message for notice in result.notices if notice.code == "web_search"]
+    assert (result.cost_usd, "unknown" in notice) == (0.05, False)
+
+
+async def test_the_seed_that_a_response_names_is_the_seed_of_its_image(
+    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = GeminiAdapter.parse
+    monkeypatch.setattr(GeminiAdapter, "parse", lambda *given: replace(parse(*given), seed=11))
+    body = candidate({"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}, finishReason="STOP")
+    respx_mock.post(url__regex="generateContent").mock(return_value=httpx.Response(200, content=body))
+    (image,) = (await generate(settings_of(tmp_path), GEMINI, seed=7)).images
+    assert (image.seed, image.metadata["seed"]) == (11, 11)

@@ -100,6 +100,7 @@ class Saver:
         """
         for image in images:
             external = {**image.metadata.get("external", {}), "from_cache": True, "cost_usd": 0}
+            external.pop("cost_from", None)
             name = self._save_file(image.file, None, {**image.metadata, "external": external})
             self._originals.link_copy(image.name, name)
         return self._names
