@@ -25,6 +25,7 @@ import typer
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from docs.generate import option_flags
 from docs.generate.demo_images import DEMO_IMAGES, IMAGES, STRIP
 from docs.generate.pages import BLOCK_PATTERN, BLOCKS, pages, rewritten
 from docs.generate.reference import leaf_errors
@@ -91,6 +92,11 @@ def examples(found: list[Example]) -> pytest.MarkDecorator:
 def test_generated_parts_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert rewritten(text) == text, "run: make docs"
+
+
+def test_the_flags_of_options_are_up_to_date() -> None:
+    written = option_flags.FILE.read_text(encoding="utf-8")
+    assert written == option_flags.module(), "run: make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -74,6 +74,7 @@ def test_every_help_text_is_collected() -> None:
     helps = [command.help or "" for command in [*commands, *subcommands]]
     helps += [getattr(parameter, "help", None) or "" for c in [*commands, *subcommands] for parameter in c.params]
     collected = _texts("user", "invokeai_external/cli") + _texts("code", "invokeai_external/cli")
+    collected += _texts("user", "invokeai_external/providers/option_flags.py")
     missing = [text for text in helps if " ".join(text.split("\f")[0].split())[:30] not in collected]
     # These are Typer's own.
     assert [text for text in missing if not text.startswith(("Show ", "Install completion"))] == []

@@ -11,6 +11,7 @@ import typer
 from ..providers.built_in import built_in_ids
 from ..version import VERSION
 from . import lazy
+from .option_flags import OptionFlags, complete_option, with_option_flags
 
 __all__ = ["app"]
 
@@ -121,6 +122,7 @@ def _help_without_command(context: typer.Context) -> None:
 
 
 @app.command()
+@with_option_flags
 def generate(
     prompt: Annotated[
         str | None, typer.Argument(help="What the image should show; - reads it from standard input.")
@@ -174,49 +176,15 @@ def generate(
             callback=_local,
         ),
     ] = None,
-    quality: Annotated[
-        str | None,
+    flags: OptionFlags = None,
+    option: Annotated[
+        list[str] | None,
         typer.Option(
-            help="OpenAI: auto, low, medium or high; from GPT Image 2.5 also xhigh and max; DALL·E 3: standard or hd."
-        ),
-    ] = None,
-    background: Annotated[str | None, typer.Option(help="OpenAI: auto, opaque or transparent.")] = None,
-    input_fidelity: Annotated[
-        str | None,
-        typer.Option(help="OpenAI, GPT Image 1.5 and older, with input images: low or high."),
-    ] = None,
-    moderation: Annotated[str | None, typer.Option(help="OpenAI: auto or low, which is less strict.")] = None,
-    output_format: Annotated[
-        str | None, typer.Option(help="OpenAI: png, jpeg or webp; gif and svg are experimental.")
-    ] = None,
-    output_compression: Annotated[
-        int | None, typer.Option(help="OpenAI, jpeg and webp: 0 to 100; 100, the default, is the best quality.")
-    ] = None,
-    frame_count: Annotated[int | None, typer.Option(help="OpenAI, gif: 2 to 16 frames.  [default: 9]")] = None,
-    frame_duration_ms: Annotated[
-        int | None, typer.Option(help="OpenAI, gif: how long each frame is shown, in milliseconds.  [default: 200]")
-    ] = None,
-    complexity: Annotated[
-        str | None,
-        typer.Option(
-            help="OpenAI, GPT Image 2.6: how much the model plans first: low, medium or high.  [default: high]"
-        ),
-    ] = None,
-    style: Annotated[str | None, typer.Option(help="DALL·E 3: vivid or natural.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Gemini: 0 to 1.")] = None,
-    thinking_level: Annotated[str | None, typer.Option(help="Gemini: minimal, medium or high.")] = None,
-    safety: Annotated[
-        str | None,
-        typer.Option(
-            help="Gemini: from when on harmful content is blocked: block_low_and_above, block_medium_and_above, "
-            "block_only_high, block_none or off."
-        ),
-    ] = None,
-    web_search: Annotated[
-        str | None,
-        typer.Option(
-            help="Gemini: off, web, which lets the model search the web first, or image, for images as well. Google "
-            "bills each search query."
+            "--option",
+            "-o",
+            metavar="<name=value>",
+            help="Any option of the model, as 'models show' lists them. Repeat it for more.",
+            autocompletion=complete_option,
         ),
     ] = None,
     metadata: Annotated[
@@ -246,22 +214,6 @@ def generate(
 
     Prints the paths of the images, one per line.
     """
-    options = {
-        "quality": quality,
-        "background": background,
-        "input_fidelity": input_fidelity,
-        "moderation": moderation,
-        "output_format": output_format,
-        "output_compression": output_compression,
-        "frame_count": frame_count,
-        "frame_duration_ms": frame_duration_ms,
-        "complexity": complexity,
-        "style": style,
-        "temperature": temperature,
-        "thinking_level": thinking_level,
-        "safety": safety,
-        "web_search": web_search,
-    }
     return lazy.generate.run(
         lazy.generate.Arguments(
             prompt=prompt,
@@ -278,7 +230,8 @@ def generate(
             mask=mask,
             mask_color=mask_color,
             markup=markup,
-            options={name: value for name, value in options.items() if value is not None},
+            flags=flags or {},
+            options=tuple(option or ()),
             previews=previews,
         ),
         root=root,

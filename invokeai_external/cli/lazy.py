@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import report
+    from . import given_options, report
     from .commands import (
         demo,
         doctor,
@@ -25,6 +25,7 @@ __all__ = [
     "demo",
     "doctor",
     "generate",
+    "given_options",
     "install",
     "keys",
     "model_page",
@@ -40,4 +41,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f".{name}" if name == "report" else f".commands.{name}", __package__)
+    is_command = name not in ("given_options", "report")
+    return import_module(f".commands.{name}" if is_command else f".{name}", __package__)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..providers import catalog
 from ..untrusted_number import number
-from ..untrusted_text import NAME, printable
+from ..untrusted_text import NAME, TEXT, printable
+from .option_flags import flag_of
 
 __all__ = ["recall_command"]
 
@@ -16,8 +16,9 @@ __all__ = ["recall_command"]
 def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     """The command line that asks for an image with the same settings; files have the names that they were given with.
 
-    Anybody may have written the metadata: the command has only options that ``generate`` has for the provider, only
-    plain texts and numbers, no control characters, and nothing that would be read as another option.
+    Anybody may have written the metadata: the command has only flags of ``generate`` for the settings of an image, only
+    plain texts and numbers, no control characters, and nothing that would be read as another flag. An option without a
+    flag follows ``-o``.
     """
     external = _mapping(metadata.get("external"))
     prompt = printable(_text(metadata.get("positive_prompt")) or "")
@@ -25,8 +26,8 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     looks_like_option = prompt.startswith("-")
     command = ["invokeai-external", "generate", *([] if looks_like_option else [prompt])]
 
-    def add(flag: str, value: object) -> None:
-        if (plain := _plain(value)) is not None:
+    def add(flag: str, value: object, *, most: int = NAME) -> None:
+        if (plain := _plain(value, most=most)) is not None:
             # After an equals sign it is a value, whatever it begins with.
             command.extend([f"{flag}={plain}"] if plain.startswith("-") else [flag, plain])
 
@@ -49,9 +50,11 @@ def recall_command(metadata: Mapping[str, Any]) -> list[str]:
     references = external.get("references")
     for reference in references if isinstance(references, list) else []:
         add("--ref", _name(reference))
-    known = _options_of(provider)
     for name, value in _mapping(external.get("options")).items():
-        add(f"--{name.replace('_', '-')}", value if name in known else None)
+        if flag := flag_of(name):
+            add(flag, value, most=TEXT)
+        elif _OPTION_NAME.fullmatch(name) and (plain := _plain(value, most=TEXT)) is not None:
+            command.extend(["-o", f"{name}={plain}"])
     notices = external.get("notices")
     if any(_mapping(notice).get("code") == "sandbox" for notice in (notices if isinstance(notices, list) else ())):
         command.append("--sandbox")
@@ -64,12 +67,16 @@ _COLOR = re.compile(r"[a-z]{1,30}|#[0-9a-fA-F]{3,8}")
 """The name of a colour, or its value."""
 
 
-def _plain(value: object) -> str | None:
+_OPTION_NAME = re.compile(r"[A-Za-z][\w.-]{0,99}", re.ASCII)
+"""The name of an option in a user's own models."""
+
+
+def _plain(value: object, *, most: int = NAME) -> str | None:
     """A value for a command line: one line of text, or a number, of sensible size; None for anything else."""
     if number(value, -_LARGEST_NUMBER, _LARGEST_NUMBER) is not None:
         return str(value)
     text = _text(value)
-    if not text or len(text) > NAME or "\n" in text or "\t" in text or printable(text) != text:
+    if not text or len(text) > most or "\n" in text or "\t" in text or printable(text) != text:
         return None
     return text
 
@@ -80,17 +87,6 @@ def _text(value: object) -> str | None:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _options_of(provider: str | None) -> set[str]:
-    """The names of the options that a provider's models have."""
-    return {
-        name
-        for page in catalog.pages()
-        for config in page.configs()
-        if config.provider == provider
-        for name in config.options
-    }
 
 
 def _mask_color(metadata: Mapping[str, Any]) -> str | None:

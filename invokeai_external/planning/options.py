@@ -26,7 +26,8 @@ def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
             continue
         if name in _FIELDS:
             raise InvalidRequestError(
-                f"{name} is not an option.", remedy=f"Give it to the request itself: GenerationRequest({name}=...)."
+                f"{name} is not an option.",
+                remedy=f"Give it to the request itself, as GenerationRequest({name}=...) or with a flag of generate.",
             )
         raise InvalidRequestError(
             f"No model has an option {quoted(name)}.",

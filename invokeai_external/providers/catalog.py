@@ -26,12 +26,14 @@ class CatalogPage:
     Attributes:
         as_of: The date of its facts.
         provider: The provider.
+        flags: The options that have a flag in ``generate``, with its help; see ``option_flags``.
         models: The raw fields of its models by id, newest first. They are validated later, after the user's own fields
             are merged into them.
     """
 
     as_of: datetime.date
     provider: ProviderConfig
+    flags: Mapping[str, str]
     models: Mapping[str, Mapping[str, Any]]
 
     def configs(self) -> tuple[ModelConfig, ...]:
@@ -54,7 +56,7 @@ def page(provider_id: str) -> CatalogPage:
         }
         for fields in raw["models"]
     }
-    return CatalogPage(raw["as_of"], provider, models)
+    return CatalogPage(raw["as_of"], provider, raw.get("flags", {}), models)
 
 
 def pages() -> tuple[CatalogPage, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import unicodedata
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
+from invokeai_external.cli.option_flags import flag_of
 from invokeai_external.cli.recalled_arguments import recall_command
 from invokeai_external.images import metadata_files
 from invokeai_external.images.text_chunks import embed_text
@@ -64,10 +66,13 @@ def assert_harmless(command: list[str]) -> None:
         rest = rest[:-2]
     else:
         assert not rest.pop(0).startswith("-")
-    known = FLAGS | {f"--{name.replace('_', '-')}" for name in OPTIONS}
+    known = FLAGS | {flag_of(name) for name in OPTIONS}
     while rest:
         word = rest.pop(0)
         if word == "--sandbox":
+            continue
+        if word == "-o":
+            assert re.fullmatch(r"[A-Za-z][\w.-]*=.+", rest.pop(0), re.ASCII)
             continue
         name, equals, _ = word.partition("=")
         assert name in known
@@ -128,14 +133,20 @@ def test_numbers_that_are_too_large_are_ignored(recall: Callable[..., Done]) -> 
 @pytest.mark.parametrize(
     ("fields", "more"),
     [
-        ({"options": {"root": "/tmp/evil", "out": "/etc", "json": "1", "sandbox": "x", "n": 10, "ref": "a"}}, []),
-        ({"options": {"root /tmp/evil": "x", "quality\n": "high", "Quality": "high", "": "x"}}, []),
-        # Options of the other provider.
-        ({"options": {"temperature": 1, "thinking_level": "high"}}, []),
+        (
+            {"options": {"root": "/tmp/evil", "n": 10, "json": "1"}},
+            ["-o", "root=/tmp/evil", "-o", "n=10", "-o", "json=1"],
+        ),
+        ({"options": {"root /tmp/evil": "x", "quality\n": "high", "-o": "x", "a=b": "c", "": "x", "a" * 101: "x"}}, []),
+        # A model of the user's own may have any option.
+        ({"options": {"temperature": 1, "style": "a " * 200}}, ["--temperature", "1", "--style", "a " * 200]),
+        ({"options": {"negative_prompt": ' "a"; = $b\u00e9'}}, ["-o", 'negative_prompt= "a"; = $b\u00e9']),
+        ({"options": {"cfg.scale-2": -1.5, "Tone": "--root=x"}}, ["-o", "cfg.scale-2=-1.5", "-o", "Tone=--root=x"]),
+        ({"options": {"tone": "a\nb", "hue": "a\x1b[0m", "a": "\ud800", "b": "", "c": ["d"], "e": "x" * 32_001}}, []),
         ({"options": {"quality": "--root=/tmp/evil"}}, ["--quality=--root=/tmp/evil"]),
         ({"options": {"quality": "high; rm -rf ~"}}, ["--quality", "high; rm -rf ~"]),
         ({"options": {"quality": ["high"], "background": {"a": 1}, "moderation": True, "style": None}}, []),
-        ({"options": {"quality": "a\nb", "background": "a\x1b[0m", "moderation": "\ud800", "style": "x" * 300}}, []),
+        ({"options": {"quality": "a\nb", "background": "a\x1b[0m", "moderation": "\ud800", "style": "x" * 32_001}}, []),
         ({"options": "quality", "references": {"name": "a"}, "notices": "sandbox"}, []),
         ({"size": "--root", "init_image": {"name": "--root"}}, ["--size=--root", "--init=--root"]),
         ({"init_image": {"name": "/home/me/.ssh/id_rsa"}}, ["--init", "id_rsa"]),
@@ -205,12 +216,10 @@ def test_whatever_the_settings_hold_the_command_is_harmless(found: dict[str, Any
     assert shlex.split(printed) == command
 
 
-def test_generate_has_a_flag_for_every_option_of_the_catalogue() -> None:
-    """So that an option that a model has can always be recalled."""
+def test_generate_has_every_flag_that_recall_prints() -> None:
     command = typer.main.get_command(app)
     flags = {flag for parameter in command.commands["generate"].params for flag in parameter.opts}  # type: ignore[attr-defined]
-    assert {f"--{name.replace('_', '-')}" for name in OPTIONS} <= flags
-    assert flags >= FLAGS | {"--sandbox"}
+    assert flags >= FLAGS | {"--sandbox", "-o"} | {flag for name in OPTIONS if (flag := flag_of(name))}
 
 
 # Masks and the sandbox

@@ -27,6 +27,7 @@ from .. import report
 from ..common import make_own_folder, settings
 from ..estimates import estimate_object, estimate_text
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
+from ..given_options import options_of
 from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..prompts import prompt_of
@@ -57,7 +58,8 @@ class Arguments:
     mask: Path | None = None
     mask_color: str = _MASK_COLOR
     markup: Path | None = None
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    flags: Mapping[str, OptionValue] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
     previews: Path | None = None
 
 
@@ -208,7 +210,7 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         mask=_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
         references=tuple(read_image(path) for path in arguments.references),
         markup=read_image(arguments.markup) if arguments.markup else None,
-        options=arguments.options,
+        options=options_of(arguments.flags, arguments.options),
     )
 
 

@@ -15,6 +15,7 @@ from ...providers.schema import ChoiceOption, ModelConfig, Option, Prices, TextO
 from ...sizing import Size, SizeChoice
 from .. import report
 from ..common import settings
+from ..option_flags import flag_of
 from ..terminal import print_facts, print_table
 from .models import model_object, price_of, sizes_of, status_of
 
@@ -101,7 +102,7 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "Previews", f"yes{each}" if model.previews else "no"
     yield "Sizes", sizes_of(model)
     for name, option in model.options.items():
-        yield f"--{name.replace('_', '-')}", _option_text(option)
+        yield flag_of(name) or f"-o {name}", _option_text(option)
     as_of = f" of {model.prices_as_of}" if model.prices_as_of else ""
     yield f"Prices{as_of}", _prices_text(model.prices)
     for later in model.later_prices:
