@@ -477,6 +477,13 @@ _OPTION = "models.openai/new.options.zip"
                 ("{text: true, values: [a]}", ".values: there is no such field"),
             )
         ],
+        *[
+            (
+                f"models:\n  openai/new:\n    name: New\n    options:\n      {name}: {{text: true}}\n",
+                f"line 4: models.openai/new.options: {name} is a part of every request",
+            )
+            for name in ("model", "n", "prompt", "size")
+        ],
         (
             "models:\n  openai/gpt-image-2:\n    aliases:\n      - fine\n      - 7\n",
             "line 5: models.openai/gpt-image-2.aliases.1",

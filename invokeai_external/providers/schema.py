@@ -290,6 +290,15 @@ class ModelConfig(Frozen):
     text_tokens: int = Field(default=0, ge=0)
     sources: tuple[str, ...] = ()
 
+    @field_validator("options")
+    @classmethod
+    def _options_replace_no_part_of_the_request(cls, options: dict[str, Option]) -> dict[str, Option]:
+        # They are sent as fields beside these.
+        for name in ("model", "n", "prompt", "size"):
+            if name in options:
+                raise ValueError(f"{name} is a part of every request, so it cannot be an option")
+        return options
+
     @field_validator("later_prices")
     @classmethod
     def _later_prices_begin_on_a_day(cls, entries: tuple[Prices, ...]) -> tuple[Prices, ...]:
