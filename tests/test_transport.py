@@ -574,6 +574,69 @@ async def test_large_files_are_sent_completely() -> None:
     assert int(request.headers["content-length"]) == len(request.body)
 
 
+async def test_a_form_without_files_is_multipart_too() -> None:
+    with RawServer(answer(b"{}")) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+            await client.send(HttpRequest(url=server.url, form={"prompt": "Grüße, 🦊", "n": "1"}), {"x-key": "k"})
+    (request,) = server.requests
+    kind, _, boundary = request.headers["content-type"].partition("; boundary=")
+    assert (request.method, kind, request.headers["x-key"]) == ("POST", "multipart/form-data", "k")
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (("prompt", "Grüße, 🦊"), ("n", "1"))
+    ]
+    assert request.body.decode() == f"{''.join(parts)}--{boundary}--\r\n"
+    assert int(request.headers["content-length"]) == len(request.body)
+
+
+BODIES = pytest.mark.parametrize(
+    "body", [{"json": {"n": 1}}, {"form": {"n": "1"}}, {"files": (FilePart("image", "1.png", "image/png", b"x"),)}, {}]
+)
+
+
+@BODIES
+async def test_the_header_with_the_key_comes_before_the_headers_of_a_request(body: dict[str, Any]) -> None:
+    own = {"authorization": "Bearer other", "X-Title": "Foxes", "accept": "application/json"}
+    with RawServer(answer(b"{}")) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+            await client.send(HttpRequest(url=server.url, headers=own, **body), {"Authorization": "Bearer k"})
+    (request,) = server.requests
+    assert request.headers["authorization"] == "Bearer k"
+    assert (request.headers["x-title"], request.headers["accept"]) == ("Foxes", "application/json")
+
+
+@BODIES
+async def test_the_headers_of_a_request_do_not_change_how_it_is_sent(body: dict[str, Any]) -> None:
+    names = (
+        "Content-Type",
+        "content-length",
+        "Transfer-Encoding",
+        "Host",
+        "user-agent",
+        "ACCEPT-ENCODING",
+        "connection",
+    )
+    with RawServer(answer(b"{}", connection="close")) as server:
+        async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+            await client.send(HttpRequest(url=server.url, **body), {})
+            await client.send(HttpRequest(url=server.url, headers=dict.fromkeys(names, "7"), **body), {})
+    usual, request = (dict(one.headers) for one in server.requests)
+    for headers in (usual, request):
+        # It has a random boundary.
+        headers["content-type"] = headers.get("content-type", "").partition(";")[0]
+    assert request == usual
+    assert len(server.requests[1].body) == len(server.requests[0].body)
+
+
+async def test_the_headers_of_a_request_do_not_follow_a_redirect() -> None:
+    with RawServer(answer(b"{}")) as other:
+        with RawServer(head(307, location=other.url, content_length=0)) as server:
+            async with Transport(timeout_s=10, max_response_bytes=1_000_000) as client:
+                request = HttpRequest(url=server.url, json={}, headers={"x-title": "Foxes"})
+                assert (await client.send(request, {"Authorization": "Bearer k"})).status == 307
+        assert (len(server.requests), other.requests) == (1, [])
+
+
 # The client
 
 

@@ -47,6 +47,11 @@ _HEADERS: Mapping[str, str] = {
     "User-Agent": USER_AGENT,
 }
 
+_BY_CLIENT = frozenset(
+    {"connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"}
+)
+"""The headers that follow from the URL, the connection and the body."""
+
 _BodyReader = Callable[[httpx.Response, HttpResponse], Awaitable[None]]
 """Reads the body of a successful response, given its head as well."""
 
@@ -224,22 +229,24 @@ class Transport:
 
     def _built(self, request: HttpRequest, auth_headers: Mapping[str, str]) -> httpx.Request:
         """A request as httpx sends it; a large body is sent in chunks."""
-        headers = {**_HEADERS, **auth_headers}
+        headers = httpx.Headers(
+            {name: value for name, value in request.headers.items() if name.lower() not in _BY_CLIENT}
+        )
+        # The later one counts, in whatever case its name is written.
+        for more in (_HEADERS, auth_headers):
+            headers.update(more)
         if request.json is None:
+            # A field without a file name is a text field. As ``data`` without files, httpx would send no multipart.
+            fields = [(name, (None, value)) for name, value in request.form.items()]
             files = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
             built = self._client.build_request(
-                request.method,
-                request.url,
-                headers=headers,
-                data=dict(request.form) or None,
-                files=files or None,
-                timeout=self._timeout,
+                request.method, request.url, headers=headers, files=[*fields, *files] or None, timeout=self._timeout
             )
-            if request.files and isinstance(built.stream, httpx.AsyncByteStream):
+            if isinstance(built.stream, httpx.AsyncByteStream) and request.method == "POST":
                 built.stream = InChunks(built.stream)
             return built
         body = JsonBody(request.json)
-        headers |= {"Content-Type": "application/json", "Content-Length": str(body.length)}
+        headers.update({"Content-Type": "application/json", "Content-Length": str(body.length)})
         return self._client.build_request(
             request.method, request.url, headers=headers, content=body, timeout=self._timeout
         )

@@ -54,23 +54,26 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request without its key: a POST of either ``json`` or ``form`` and ``files`` (multipart), or a GET of neither.
+    """A request without its key: a POST of either ``json`` or ``form`` and ``files``, or a GET of neither.
 
     Attributes:
         url: The whole URL; it never contains a key.
         json: The JSON body; the files in it are ``Base64``.
-        form: The text fields of a multipart body.
+        form: The text fields of a multipart body, which may have no files.
         files: The files of a multipart body, in order.
+        headers: Its own headers, never with a key. Those with which the client describes itself and the body, and those
+            with the key, come before them.
     """
 
     url: str
     json: Mapping[str, Any] | None = None
     form: Mapping[str, str] = field(default_factory=dict)
     files: tuple[FilePart, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
-        return "GET" if self.json is None and not self.files else "POST"
+        return "GET" if self.json is None and not self.form and not self.files else "POST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.transport.messages import HttpRequest
 
 from ..support.programs import GEMINI, OPENAI, image_file
 
@@ -40,6 +43,27 @@ def test_dry_run_shows_the_request_without_key_or_image_data_and_sends_nothing(
     assert "at most $" in shown.stderr
     assert httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"] == []
     assert not out.exists()
+
+
+def test_dry_run_shows_the_headers_of_a_request_if_it_has_any(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("generate", "a fox", "--model", OPENAI, "--dry-run")
+    assert "headers" not in run(*asked, "--json").json["requests"][0]
+    build = OpenAIImagesAdapter.build
+    own = {"X-Title": "Foxes"}
+    monkeypatch.setattr(OpenAIImagesAdapter, "build", lambda *given: replace(build(*given), headers=own))
+    assert run(*asked, "--json").json["requests"][0]["headers"] == own
+    head, title, body = run(*asked).stdout.splitlines()[:3]
+    assert (head.split()[0], title, body) == ("POST", "X-Title: Foxes", "{")
+
+
+def test_dry_run_shows_a_form_without_files(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = HttpRequest(url="https://x.test/v1/images", form={"prompt": "a fox"})
+    assert request.method == "POST"
+    monkeypatch.setattr(OpenAIImagesAdapter, "build", lambda *_: request)
+    asked = ("generate", "a fox", "--model", OPENAI, "--dry-run")
+    shown = {"url": request.url, "form": {"prompt": "a fox"}, "files": []}
+    assert run(*asked, "--json").json["requests"] == [shown]
+    assert run(*asked).stdout.startswith(f"POST {request.url}\n")
 
 
 def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

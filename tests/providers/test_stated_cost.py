@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from pydantic import ValidationError
 
+from invokeai_external.adapters.base import Adapter
 from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.adapters.stated_cost import stated_cost
@@ -98,9 +100,9 @@ PNG_FILE = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 )
 def test_both_adapters_read_it(model: str, body: dict[str, object]) -> None:
     name = model.partition("/")[0]
-    kind = {"openai": OpenAIImagesAdapter, "gemini": GeminiAdapter}[name]
+    kinds: dict[str, Callable[[ProviderConfig], Adapter]] = {"openai": OpenAIImagesAdapter, "gemini": GeminiAdapter}
     call, headers = make_call(model), {"x-cost": "0.05"}
-    places = [kind(provider(place, name)) for place in ("usage.cost", "header:X-Cost", "tokens")]
+    places = [kinds[name](provider(place, name)) for place in ("usage.cost", "header:X-Cost", "tokens")]
     whole, head = make_response(json.dumps(body).encode(), headers=headers), make_response(b"", headers=headers)
     assert [one.parse(whole, call).cost_usd for one in places] == [0.04, 0.05, None]
     assert [one.join_events([body], head, call).cost_usd for one in places] == [0.04, 0.05, None]

@@ -389,6 +389,8 @@ async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bo
 def _print_plan(plan: Plan, shown: list[dict[str, Any]]) -> None:
     for request in shown:
         print(f"POST {request['url']}")
+        for name, value in request.get("headers", {}).items():
+            print(f"{name}: {value}")
         report.print_json(request.get("json") or {"form": request["form"], "files": request["files"]})
     report.notices(plan.notices)
     report.say(f"{estimate_text(plan)} Nothing was sent.")
@@ -396,10 +398,11 @@ def _print_plan(plan: Plan, shown: list[dict[str, Any]]) -> None:
 
 def _shown(request: HttpRequest) -> dict[str, Any]:
     """A request for people to read: all of it but the image data."""
+    head = {"url": request.url, **({"headers": dict(request.headers)} if request.headers else {})}
     if request.json is not None:
-        return {"url": request.url, "json": _without_images(request.json)}
+        return {**head, "json": _without_images(request.json)}
     files = [f"{part.name}: {part.filename}, {part.content_type}, {len(part.data):,} bytes" for part in request.files]
-    return {"url": request.url, "form": dict(request.form), "files": files}
+    return {**head, "form": dict(request.form), "files": files}
 
 
 def _without_images(value: Any) -> Any:
