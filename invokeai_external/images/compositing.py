@@ -6,70 +6,112 @@ import io
 
 from PIL import Image, ImageChops, ImageCms, ImageFilter
 
-from .pixels import Pixels, decoded, encoded_png
+from ..sizing import Size
+from .pixels import Pixels, decoded, decoded_mask
+from .png_bands import Box, bands_of, png_of_bands
 from .provider_masks import stretched
 
-__all__ = ["composite"]
+__all__ = ["Canvas", "composite"]
 
 _STEPS = 4
 """The feather is computed in about so many steps on a smaller mask, and interpolated between them."""
-
-_BAND_PIXELS = 4_000_000
-"""How many pixels are mixed at a time."""
 
 _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
 
 def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> bytes:
-    """Composite the edit that a provider returned into the original image.
+    """Composite one edit into its original; arguments, result and errors are those of ``Canvas``."""
+    return Canvas(original, mask, feather=feather).with_edit(result)
 
-    Where the mask is 0, every pixel is the original's as decoded: eight bits, upright, with its alpha. Where the mask
-    is 255 and far enough from its edge, every pixel is the result's. Between, the two are mixed.
+
+class Canvas:
+    """An original, decoded once for all of its edits.
 
     Args:
         original: The image that was edited, in any format that Pillow reads.
-        result: The provider's image; stretched to the original's size and converted to the original's colour profile.
         mask: The internal form (L, 255 = change); stretched to the original's size.
-        feather: Over how many pixels the edit fades in, inward from the mask's edge; 0 for a hard edge. Parts of the
+        feather: Over how many pixels an edit fades in, inward from the mask's edge; 0 for a hard edge. Parts of the
             mask that are too thin for that fade in faster, so that they change too.
 
-    Returns:
-        A PNG with the original's size and profile. It is RGBA if the original is, or if any pixel of the result inside
-        the mask is not opaque (a hole that was requested stays a hole); else RGB.
-
     Raises:
-        ImageError: One of the three cannot be read.
+        ImageError: One of the two cannot be read.
     """
-    base, profile = decoded(original)
-    marked = stretched(decoded(mask).image.convert("L"), base.size)
-    box = marked.getbbox()
-    if box is None:
-        return encoded_png(base, profile)
-    edit = _in_profile(decoded(result), profile)
-    if edit.size != base.size:
-        edit = edit.resize(base.size, Image.Resampling.LANCZOS)
-    if base.mode == "RGBA" or _is_transparent(edit, marked):
-        base, edit = base.convert("RGBA"), edit.convert("RGBA")
-    else:
-        edit = edit.convert("RGB")
-    # Only the part around the mask is computed, with a margin that includes its edges.
-    margin = feather + 1
-    left, top, right, bottom = box
-    box = (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(base.width, right + margin),
-        min(base.height, bottom + margin),
-    )
-    weight = _feathered(marked.crop(box), feather)
-    # In bands, since mixing takes several copies.
-    rows = max(1, _BAND_PIXELS // weight.width)
-    for start in range(0, weight.height, rows):
-        part = weight.crop((0, start, weight.width, min(weight.height, start + rows)))
-        band = (box[0], box[1] + start, box[2], box[1] + start + part.height)
-        base.paste(_mixed(base.crop(band), edit.crop(band), part), band)
-    return encoded_png(base, profile)
+
+    def __init__(self, original: bytes, mask: bytes, *, feather: int) -> None:
+        self._base, self._profile = decoded(original)
+        self._marked = stretched(decoded_mask(mask).convert("L"), self._base.size)
+        box = self._marked.getbbox() or (0, 0, 1, 1)
+        # Only the part around the mask is computed, with a margin that includes its edges.
+        margin = feather + 1
+        self._box = (
+            max(0, box[0] - margin),
+            max(0, box[1] - margin),
+            min(self._base.width, box[2] + margin),
+            min(self._base.height, box[3] + margin),
+        )
+        self._weight = _feathered(self._marked.crop(self._box), feather)
+
+    def with_edit(self, result: bytes) -> bytes:
+        """Composite the edit that a provider returned into the original.
+
+        Where the mask is 0, every pixel is the original's as decoded: eight bits, upright, with its alpha. Where the
+        mask is 255 and far enough from its edge, every pixel is the result's. Between, the two are mixed.
+
+        Args:
+            result: The provider's image; stretched to the original's size and converted to the original's colour
+                profile.
+
+        Returns:
+            A PNG with the original's size and profile. It is RGBA if the original is, or if any pixel of the result
+            inside the mask is not opaque (a hole that was requested stays a hole); else RGB.
+
+        Raises:
+            ImageError: The result cannot be read.
+        """
+        base = self._base
+        # Twice the size is enough to scale from.
+        edit = _in_profile(decoded(result, least=Size(2 * base.width, 2 * base.height)), self._profile)
+        if edit.mode == "RGBA" and not self._shows_through(edit):
+            edit = edit.convert("RGB")
+        mode = "RGBA" if "RGBA" in (base.mode, edit.mode) else "RGB"
+        edit = _scaled(edit, base.size, self._box)
+        bands = (self._band(box, edit).convert(mode) for box in bands_of(base.size))
+        return png_of_bands(base.size, mode, bands, self._profile)
+
+    def _shows_through(self, edit: Image.Image) -> bool:
+        """True if any pixel that the mask marks is not opaque."""
+        alpha = edit.getchannel("A")
+        if alpha.getextrema()[0] == 255:
+            return False
+        return any(_scaled(alpha, self._base.size).histogram(self._marked.point(_MARKED))[:255])
+
+    def _band(self, band: Box, edit: Image.Image) -> Image.Image:
+        """A part of the result; ``edit`` lies in the box around the mask."""
+        base = self._base.crop(band)
+        left, top, right, bottom = self._box
+        box = (left, max(top, band[1]), right, min(bottom, band[3]))
+        if box[1] >= box[3]:
+            return base
+        rows = (0, box[1] - top, right - left, box[3] - top)
+        weight, part = self._weight.crop(rows), edit.crop(rows)
+        if "RGBA" in (base.mode, part.mode):
+            base, part = base.convert("RGBA"), part.convert("RGBA")
+        inside = (left, box[1] - band[1])
+        original = base.crop((*inside, right, box[3] - band[1]))
+        base.paste(_mixed(original, part, weight), inside)
+        return base
+
+
+def _scaled(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
+    """An image at another size, or a part of it at that size."""
+    left, top, right, bottom = box or (0, 0, *size)
+    if image.size == size:
+        return image.crop((left, top, right, bottom))
+    across, down = image.width / size[0], image.height / size[1]
+    source = (left * across, top * down, min(image.width, right * across), min(image.height, bottom * down))
+    # Of a much larger image, most of the work is averaging; the gap leaves enough for the filter to be as good.
+    return image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, source, reducing_gap=3)
 
 
 def _in_profile(pixels: Pixels, profile: bytes | None) -> Image.Image:
@@ -89,11 +131,6 @@ def _in_profile(pixels: Pixels, profile: bytes | None) -> Image.Image:
 
 def _opened(profile: bytes | None) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("sRGB"))
-
-
-def _is_transparent(edit: Image.Image, mask: Image.Image) -> bool:
-    """True if any pixel that the mask marks is not opaque."""
-    return edit.mode == "RGBA" and any(edit.getchannel("A").histogram(mask.point(_MARKED))[:255])
 
 
 def _mixed(base: Image.Image, edit: Image.Image, weight: Image.Image) -> Image.Image:

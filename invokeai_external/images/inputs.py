@@ -12,13 +12,17 @@ from ..sizing import Size
 from .errors import ImageError
 from .formats import exif
 from .formats.containers import MimeType, parse
-from .pixels import check_pixels, decoded, encoded_png, open_other_format, upright, verify
+from .pixels import Pixels, check_pixels, decoded, encoded_png, open_other_format, upright, verify
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 
 
 _SLOW_PIXELS = 4_000_000
 """Encoding a PNG with more pixels than this takes more than a second, a JPEG a tenth of that."""
+
+_ENOUGH = 0.8
+"""A JPEG to be scaled down is decoded at a half, a quarter or an eighth of its size if that is at least this share of
+the size to try first: that one is hopeful, and decoding the whole takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class PreparedImage:
     downscaled: bool
 
 
-def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
+def prepare_input(data: bytes, *, max_bytes: int, is_verified: bool = False) -> PreparedImage:
     """Prepare an image to be sent.
 
     A PNG, JPEG or WebP keeps its encoded pixels and loses everything that does not show: EXIF with places and dates,
@@ -51,6 +55,7 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     Args:
         data: The file, in any format that Pillow reads, up to 100 million pixels.
         max_bytes: The limit in bytes. A larger image is scaled down in steps, with its ratio and its alpha.
+        is_verified: Its pixels were decoded before, so they are complete.
 
     Raises:
         ImageError: It cannot be read, is truncated, has too many pixels, or exceeds the limit at any size.
@@ -58,21 +63,21 @@ def prepare_input(data: bytes, *, max_bytes: int) -> PreparedImage:
     container = parse(data)
     if container is not None:
         check_pixels(container.size)
-        verify(container)
         as_it_is = container.is_plain and container.orientation == 1
         if as_it_is and len(stripped := container.stripped()) <= max_bytes:
+            if not is_verified:
+                verify(container)
             return PreparedImage(stripped, container.mime_type, container.size, False)
-    pixels = decoded(data)
-    image = pixels.image
-    original = image.width * image.height
+    original = size_of(data)
+    is_large = original.pixels > _SLOW_PIXELS
     is_jpeg = container is not None and container.mime_type == "image/jpeg"
-    is_large = image.mode == "RGB" and original > _SLOW_PIXELS
-    mime_type: MimeType = "image/jpeg" if is_jpeg or is_large else "image/png"
-    # In the same format, the file's length shows how far to scale down; one needless encoding would take seconds.
-    is_slow = original > _SLOW_PIXELS and container is not None and container.mime_type == mime_type
-    scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_slow else 1.0
-    smaller, encoded = _fitting(image, pixels.profile, mime_type, max_bytes, scale)
-    return PreparedImage(encoded, mime_type, smaller, smaller.pixels < original)
+    # In the same format, the file's length shows how far to scale down.
+    scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_jpeg and is_large else 1.0
+    pixels = decoded(data, least=_scaled(original, _ENOUGH * scale) if scale < 1 else None)
+    mime_type: MimeType = "image/jpeg" if is_jpeg or (is_large and pixels.image.mode == "RGB") else "image/png"
+    scale = min(1.0, scale * original.width / pixels.image.width)
+    smaller, encoded = _fitting(pixels, mime_type, max_bytes, scale)
+    return PreparedImage(encoded, mime_type, smaller, smaller.pixels < original.pixels)
 
 
 def size_of(data: bytes) -> Size:
@@ -89,23 +94,51 @@ def size_of(data: bytes) -> Size:
         return upright(Size(*image.size), exif.orientation(image.info.get("exif", b"")))
 
 
-def _fitting(
-    image: Image.Image, profile: bytes | None, mime_type: MimeType, max_bytes: int, scale: float
-) -> tuple[Size, bytes]:
+def _fitting(pixels: Pixels, mime_type: MimeType, max_bytes: int, scale: float) -> tuple[Size, bytes]:
     """The image, encoded at the largest size that fits into ``max_bytes``, starting from a scale."""
+    image = pixels.image
+    original = Size(*image.size)
+    if _scaled(original, scale).pixels > _SLOW_PIXELS:
+        strips = _strips(image)
+        at_scale = _resized(strips, _scaled(Size(*strips.size), scale))
+        expected = len(_encoded(at_scale, pixels.profile, mime_type)) * image.height / strips.height
+        scale *= min(1.0, 0.97 * math.sqrt(max_bytes / expected))
     while True:
-        size = Size(max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        smaller = image if scale == 1 else image.resize((size.width, size.height), Image.Resampling.LANCZOS)
-        if mime_type == "image/png":
-            encoded = encoded_png(smaller, profile, compress_level=1 if size.pixels > _SLOW_PIXELS else 6)
-        else:
-            encoded = _encoded_jpeg(smaller, profile)
+        size = _scaled(original, scale)
+        encoded = _encoded(_resized(image, size), pixels.profile, mime_type)
         if len(encoded) <= max_bytes:
             return size, encoded
         if size.pixels == 1:
             raise ImageError(f"The image does not fit into {max_bytes:,} bytes at any size.", "too_many_bytes")
         # The number of bytes goes with the area, or falls a little slower, because fewer pixels compress worse.
         scale *= min(0.9, 0.95 * math.sqrt(max_bytes / len(encoded)))
+
+
+def _strips(image: Image.Image) -> Image.Image:
+    """A sixteenth of the image, from all over it: encoding the whole in vain would take seconds."""
+    count = 8
+    rows = max(1, image.height // (16 * count))
+    strips = Image.new(image.mode, (image.width, rows * count))
+    for place in range(count):
+        top = (2 * place + 1) * image.height // (2 * count)
+        strips.paste(image.crop((0, top, image.width, top + rows)), (0, place * rows))
+    return strips
+
+
+def _scaled(size: Size, scale: float) -> Size:
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+
+
+def _resized(image: Image.Image, size: Size) -> Image.Image:
+    if image.size == (size.width, size.height):
+        return image
+    return image.resize((size.width, size.height), Image.Resampling.LANCZOS, reducing_gap=3)
+
+
+def _encoded(image: Image.Image, profile: bytes | None, mime_type: MimeType) -> bytes:
+    if mime_type == "image/jpeg":
+        return _encoded_jpeg(image, profile)
+    return encoded_png(image, profile, compress_level=1 if image.width * image.height > _SLOW_PIXELS else 6)
 
 
 def _encoded_jpeg(image: Image.Image, profile: bytes | None) -> bytes:

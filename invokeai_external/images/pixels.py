@@ -8,13 +8,14 @@ import logging
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 from PIL import IcnsImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..sizing import Size
+from . import png_bands
 from .errors import ImageError, TooManyPixelsError, too_little_memory, truncated, unreadable
 from .formats import exif, png
 from .formats.containers import Container, parse
@@ -54,6 +55,9 @@ plugins, of which some take seconds for as many."""
 _MOST_DECODED_JPEG_2000 = 16_000_000
 """The most pixels in JPEG 2000, also inside an ICNS icon: four times as many take 1.6 GB and ten seconds."""
 
+_MOST_IN_ONE_GO = 4_000_000
+"""The most pixels that Pillow writes as PNG at level 1: it takes half a second at most."""
+
 _IN_ICONS = (png.SIGNATURE, *JPEG_2000_STARTS)
 """How PNG and JPEG 2000 begin, which an ICNS icon may hold at any size, whatever its own header says."""
 
@@ -90,13 +94,21 @@ def upright(size: Size, orientation: int) -> Size:
     return Size(size.height, size.width) if orientation >= 5 else size
 
 
-def decoded(data: bytes) -> Pixels:
+def decoded(data: bytes, *, least: Size | None = None) -> Pixels:
     """The pixels of an image, or of the first image of an animation.
+
+    Args:
+        data: The file, in any format that Pillow reads.
+        least: Enough pixels for the caller: a JPEG with twice as many in each direction, or more, is decoded at a half,
+            a quarter or an eighth of its size, which takes less time and memory.
 
     Raises:
         ImageError: It cannot be read or has too many pixels.
     """
     with _opened(data) as (image, orientation), unreadable_on_failure():
+        if least is not None:
+            needed = upright(least, orientation)
+            image.draft(None, (needed.width, needed.height))
         image.load()
         pixels, profile = _as_rgb(image)
         return Pixels(_turned(pixels, orientation), profile)
@@ -178,18 +190,37 @@ def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_le
     the time, and drawings and soft masks up to twice as large. Level 9 takes up to ten times as long as level 6, to
     make them a tenth smaller: nothing here uses it.
     """
+    if compress_level == 1 and image.width * image.height > _MOST_IN_ONE_GO:
+        return png_bands.png_of_bands(image.size, image.mode, _bands(image), profile)
     strategy = zlib.Z_RLE if compress_level == 1 else zlib.Z_DEFAULT_STRATEGY
     file = io.BytesIO()
     image.save(file, "PNG", icc_profile=profile, compress_level=compress_level, compress_type=strategy)
     return file.getvalue()
 
 
-def png_of_at_most(max_bytes: int, image: Image.Image) -> bytes | None:
-    """The image as PNG, at level 1, or at level 6 where that may help; None if it has more bytes."""
-    encoded = encoded_png(image)
-    if max_bytes < len(encoded) <= 2 * max_bytes:
-        encoded = encoded_png(image, compress_level=6)
-    return encoded if len(encoded) <= max_bytes else None
+def png_of_at_most(
+    max_bytes: int, image: Image.Image, form: Callable[[Image.Image], Image.Image] = lambda part: part
+) -> bytes | None:
+    """The image as PNG, at level 1, or at level 6 where that may help; None if it has more bytes.
+
+    Args:
+        max_bytes: The limit.
+        image: The image.
+        form: Converts the image, and gives each part of it the same pixels as in the whole.
+    """
+    if image.width * image.height > _MOST_IN_ONE_GO:
+        mode = form(image.crop((0, 0, 1, 1))).mode
+        bands = (form(band) for band in _bands(image))
+        encoded = png_bands.png_of_at_most(2 * max_bytes, image.size, mode, bands)
+    else:
+        encoded = encoded_png(form(image))
+    if encoded and max_bytes < len(encoded) <= 2 * max_bytes:
+        encoded = encoded_png(form(image), compress_level=6)
+    return encoded if encoded and len(encoded) <= max_bytes else None
+
+
+def _bands(image: Image.Image) -> Iterator[Image.Image]:
+    return (image.crop(box) for box in png_bands.bands_of(image.size))
 
 
 @contextmanager

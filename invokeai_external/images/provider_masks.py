@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 
 from ..sizing import Size
 from .errors import ImageError
-from .pixels import decoded, encoded_png, png_of_at_most
+from .pixels import decoded, decoded_mask, encoded_png, png_of_at_most
 
 __all__ = [
     "alpha_mask",
@@ -78,7 +78,7 @@ def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
     """
     left, top, inner = _contained(image_size, edge)
     square = Image.new("L", (edge, edge), 255)
-    square.paste(stretched(decoded(mask).image.convert("L"), inner), (left, top))
+    square.paste(stretched(decoded_mask(mask).convert("L"), inner), (left, top))
     return encoded_png(square)
 
 
@@ -118,11 +118,11 @@ def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _fitting(mask: bytes, size: Size, max_bytes: int, form: Callable[[Image.Image], Image.Image]) -> bytes:
     """A mask, stretched and in the provider's form, as PNG; without its greys if it has too many bytes with them."""
-    soft = stretched(decoded(mask).image.convert("L"), (size.width, size.height))
-    encoded = png_of_at_most(max_bytes, form(soft))
-    if encoded is None:
+    soft = stretched(decoded_mask(mask).convert("L"), (size.width, size.height))
+    encoded = png_of_at_most(max_bytes, soft, form)
+    if encoded is None and any(soft.histogram()[1:255]):
         half = _brightest(soft) / 2
-        encoded = png_of_at_most(max_bytes, form(soft.point([255 * (value > half) for value in range(256)])))
+        encoded = png_of_at_most(max_bytes, soft.point([255 * (value > half) for value in range(256)]), form)
     if encoded is None:
         raise ImageError(
             f"The mask does not fit into {max_bytes:,} bytes.",

@@ -185,11 +185,15 @@ def _prepared(
     total = limits.max_total_bytes
     mask_bytes = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
-    def prepare(image: InputImage, max_bytes: int) -> PreparedImage:
+    def prepare(image: InputImage, max_bytes: int, *, is_verified: bool = True) -> PreparedImage:
         with _naming(image):
-            return prepare_input(image.data, max_bytes=max_bytes)
+            return prepare_input(image.data, max_bytes=max_bytes, is_verified=is_verified)
 
-    prepared = [prepare(image, limits.max_bytes) for image in given]
+    # The mask's image was verified with the mask.
+    prepared = [
+        prepare(image, limits.max_bytes, is_verified=mask is not None and place == 0)
+        for place, image in enumerate(given)
+    ]
     ready_mask = _prepared_mask(mask, prepared[0].size, mask_bytes, limits)
     sizes = [len(ready.data) for ready in prepared]
     if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:

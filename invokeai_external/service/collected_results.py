@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -26,9 +27,9 @@ from .image_urls import Content
 from .library_files import save_image
 
 if TYPE_CHECKING:
-    from .image_checks import ArrivedImage, FinishedImage
+    from .image_checks import ArrivedImage, FinishedImage, Finisher
 
-__all__ = ["Outcome", "collect", "total", "total_cost", "total_usage"]
+__all__ = ["Outcome", "collect", "finisher_of", "total", "total_cost", "total_usage"]
 
 _SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost nothing; the cost shown is an estimate.")
 
@@ -71,6 +72,7 @@ async def collect(
     notices: tuple[Notice, ...],
     contents: Sequence[Content],
     limits: Limits,
+    finisher: Callable[[], Finisher],
     large_edits: anyio.CapacityLimiter,
 ) -> Outcome:
     """The images of a reply, verified, composited, with their metadata; at most as many as were asked for.
@@ -83,6 +85,7 @@ async def collect(
         notices: Those of the plan; they go into the metadata, as those on the user's files do not.
         contents: The bytes of each image, or the error that lost it.
         limits: The user's.
+        finisher: What finishes all images of the request; see ``finisher_of``.
         large_edits: How many edits of more than 8 million pixels may be composited at a time.
 
     Raises:
@@ -96,7 +99,7 @@ async def collect(
         common = (*common, _CUT_SHORT_NOTICE)
     limiter = large_edits if _is_large_edit(request, call) else None
     finished, errors = await anyio.to_thread.run_sync(
-        _finished, request, call, answer, contents, limits, limiter=limiter
+        _finished, call, answer, contents, limits, finisher, limiter=limiter
     )
     if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
         common = (*common, _more_images(call.n, received))
@@ -168,18 +171,30 @@ def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
     return added
 
 
+def finisher_of(request: GenerationRequest, limits: Limits) -> Callable[[], Finisher]:
+    """Makes what finishes the images of a request, once, when the first one is there."""
+
+    @cache
+    def finisher() -> Finisher:
+        from .image_checks import Finisher
+
+        return Finisher(request, limits)
+
+    return finisher
+
+
 def _finished(
-    request: GenerationRequest, call: Call, answer: Answer, contents: Sequence[Content], limits: Limits
+    call: Call, answer: Answer, contents: Sequence[Content], limits: Limits, finisher: Callable[[], Finisher]
 ) -> tuple[list[tuple[ArrivedImage, FinishedImage]], list[ProviderError]]:
     """The images that are handed over, as they arrived and as they are finished, and the errors of the others."""
     # Pillow takes a while to load, and is first needed here.
-    from .image_checks import arrived_images, finish
+    from .image_checks import arrived_images
 
     arrived, errors = arrived_images(call, answer, contents, limits)
     finished: list[tuple[ArrivedImage, FinishedImage]] = []
     for one in _chosen(call, arrived):
         try:
-            finished.append((one, finish(request, call, one, limits)))
+            finished.append((one, finisher().finish(call, one)))
         except ProviderError as error:
             errors.append(error)
     return finished, errors

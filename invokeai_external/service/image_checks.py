@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..adapters.base import Answer, AnswerImage
 from ..errors import InvalidResponseError, ProviderError
 from ..images.as_received import NAMES, inspect_as_received
-from ..images.compositing import composite
+from ..images.compositing import Canvas
 from ..images.errors import ImageError, too_little_memory
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from ..images.inputs import size_of
@@ -22,7 +22,7 @@ from ..settings.settings import Limits
 from ..sizing import Size
 from .image_urls import Content
 
-__all__ = ["ArrivedImage", "FinishedImage", "arrived_images", "finish", "type_of"]
+__all__ = ["ArrivedImage", "FinishedImage", "Finisher", "arrived_images", "type_of"]
 
 
 _MOST_CHECKED = 2 * MAX_IMAGES
@@ -74,14 +74,17 @@ def arrived_images(
     """
     arrived, errors = [], list[ProviderError]()
     received = list(zip(answer.images, contents, strict=True))
+    # One of too many images may be needed in place of a broken one, so all are checked first.
+    is_decoded_later = call.mask is not None and call.mask.area is not None
     if sum(isinstance(content, bytes) for content in contents) > call.n:
+        is_decoded_later = False
         received = _different_first(received, call.n)[:_MOST_CHECKED]
     for image, content in received:
         if isinstance(content, ProviderError):
             errors.append(content)
         elif content is not None:
             try:
-                arrived.append(ArrivedImage(image, content, *_inspected(call, content, limits)))
+                arrived.append(ArrivedImage(image, content, *_inspected(call, content, limits, is_decoded_later)))
             except ProviderError as error:
                 errors.append(error)
     return arrived, errors
@@ -102,27 +105,46 @@ def _different_first(received: Sequence[tuple[AnswerImage, Content]], n: int) ->
     return [*firsts, *failed, *copies[: max(0, n - len(firsts))]]
 
 
-def finish(request: GenerationRequest, call: Call, arrived: ArrivedImage, limits: Limits) -> FinishedImage:
-    """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance."""
-    as_it_is = FinishedImage(
-        arrived.data, arrived.info.mime_type, arrived.info.size, composited=False, kept=arrived.kept
-    )
-    if request.init_image is None or call.mask is None or call.mask.area is None:
-        return as_it_is
-    original, data = request.init_image.data, arrived.data
-    try:
-        size = size_of(original)
-        if call.model.input_images.square_rgba:
-            data = from_square(data, size)
-        made = composite(original, data, call.mask.area, feather=limits.mask_feather_px)
-    except (ImageError, MemoryError) as error:
-        problem = error if isinstance(error, ImageError) else too_little_memory()
-        if arrived.kept:
+class Finisher:
+    """Finishes the images of a request; decodes the image to edit once, when the first edit arrives.
+
+    Args:
+        request: What the user asked for.
+        limits: The user's.
+    """
+
+    def __init__(self, request: GenerationRequest, limits: Limits) -> None:
+        self._original = request.init_image.data if request.init_image else None
+        self._feather = limits.mask_feather_px
+        self._canvas: Canvas | None = None
+
+    def finish(self, call: Call, arrived: ArrivedImage) -> FinishedImage:
+        """The image as it arrived; with a mask, laid into the image to edit: providers treat a mask as guidance.
+
+        Raises:
+            InvalidResponseError: The image is damaged.
+        """
+        as_it_is = FinishedImage(
+            arrived.data, arrived.info.mime_type, arrived.info.size, composited=False, kept=arrived.kept
+        )
+        if self._original is None or call.mask is None or call.mask.area is None:
             return as_it_is
-        if problem.code == "too_little_memory":
-            return replace(as_it_is, kept=_kept_notice(arrived.info, problem))
-        raise _broken(problem) from None
-    return FinishedImage(made, "image/png", size, composited=True)
+        data = arrived.data
+        try:
+            size = size_of(self._original)
+            if call.model.input_images.square_rgba:
+                data = from_square(data, size)
+            # The mask is the same for all calls of a request.
+            self._canvas = self._canvas or Canvas(self._original, call.mask.area, feather=self._feather)
+            made = self._canvas.with_edit(data)
+        except (ImageError, MemoryError) as error:
+            problem = error if isinstance(error, ImageError) else too_little_memory()
+            if arrived.kept:
+                return as_it_is
+            if problem.code in _TOO_MUCH:
+                return replace(as_it_is, kept=_kept_notice(arrived.info, problem))
+            raise _broken(problem) from None
+        return FinishedImage(made, "image/png", size, composited=True)
 
 
 def _info(data: bytes, max_pixels: int, expected: Size | None) -> ImageInfo:
@@ -134,13 +156,13 @@ def _info(data: bytes, max_pixels: int, expected: Size | None) -> ImageInfo:
     return inspect_image(data, max_pixels=max_pixels)
 
 
-def _inspected(call: Call, data: bytes, limits: Limits) -> tuple[ImageInfo, Notice | None]:
+def _inspected(call: Call, data: bytes, limits: Limits, is_decoded_later: bool) -> tuple[ImageInfo, Notice | None]:
     """What an image is, and a notice if it is only kept: it was paid for, so it is not lost because of its format."""
     try:
         if call.keeps_file:
             return _info(data, limits.max_image_pixels, call.size.size), None
-        info = inspect_image(data, max_pixels=limits.max_image_pixels)
-        if limits.verify_images:
+        info = inspect_image(data, max_pixels=limits.max_image_pixels, is_decoded_later=is_decoded_later)
+        if limits.verify_images and not is_decoded_later:
             verify_pixels(data)
         return info, None
     except ImageError as error:

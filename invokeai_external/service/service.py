@@ -32,7 +32,7 @@ from ..transport.messages import HttpRequest
 from ..transport.retry_policy import RetryPolicy
 from .access import Access, access_to, base_url_of, shown, with_sandbox
 from .calls import Caller, Position, no_streams
-from .collected_results import Outcome, collect, total
+from .collected_results import Outcome, collect, finisher_of, total
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
@@ -41,6 +41,7 @@ from .retry_loop import Attempts
 
 if TYPE_CHECKING:
     from ..transport.client import HttpClient
+    from .image_checks import Finisher
 
 __all__ = ["Service"]
 
@@ -201,13 +202,14 @@ class Service:
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *plan.notices)
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
+        finisher = finisher_of(request, self._settings.limits)
         in_flight = InFlight(None) if access.is_sandbox else self._in_flight
 
         async def run(place: int, call: Call, listener: Listener) -> None:
             position = Position(call=place + 1, calls=len(plan.calls))
             names = access.provider.id, call.model.id
             with suppress(ListenerFailedError), in_flight.call(*names, call.n, listener) as report:
-                outcomes[place] = await self._outcome(access, request, call, plan.notices, position, report)
+                outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, report)
 
         try:
             async with anyio.create_task_group() as group:
@@ -260,6 +262,7 @@ class Service:
         request: GenerationRequest,
         call: Call,
         notices: tuple[Notice, ...],
+        finisher: Callable[[], Finisher],
         position: Position,
         on_progress: Callable[[Progress], None],
     ) -> Outcome:
@@ -267,9 +270,17 @@ class Service:
         try:
             reply = await self._caller.send(access, call, position, on_progress)
             contents: list[Content] = [image.data for image in reply.answer.images]
-            limits = self._settings.limits
             collected = partial(
-                collect, access, request, call, reply, notices, contents, limits, large_edits=self._large_edits
+                collect,
+                access,
+                request,
+                call,
+                reply,
+                notices,
+                contents,
+                self._settings.limits,
+                finisher=finisher,
+                large_edits=self._large_edits,
             )
             try:
                 if None in contents:

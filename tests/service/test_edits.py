@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from invokeai_external.errors import InvalidResponseError
 from invokeai_external.images import metadata_files
-from invokeai_external.images.compositing import composite
+from invokeai_external.images.compositing import Canvas
 from invokeai_external.planning.plan import MASK_SENTENCE
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import AspectRatio, Size
@@ -73,16 +73,17 @@ async def test_large_edits_are_composited_one_after_the_other(
     """Each takes hundreds of megabytes."""
     at_work, most = 0, 0
 
-    def counted(*arguments: Any, **options: Any) -> bytes:
+    def counted(canvas: Canvas, result: bytes) -> bytes:
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
         try:
-            return composite(*arguments, **options)
+            return with_edit(canvas, result)
         finally:
             at_work -= 1
 
-    monkeypatch.setattr("invokeai_external.service.image_checks.composite", counted)
+    with_edit = Canvas.with_edit
+    monkeypatch.setattr(Canvas, "with_edit", counted)
     photo, mask = Image.new("RGB", (3000, 2700)), Image.new("L", (3000, 2700))
     mask.paste(255, (100, 100, 2000, 2000))
     asked: dict[str, Any] = {"init_image": png_file(photo, "photo.png"), "mask": png_file(mask, "mask.png")}
@@ -97,7 +98,7 @@ async def test_an_edit_that_does_not_fit_into_the_memory_is_returned_as_it_arriv
     def without_memory(*_: object, **__: object) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr("invokeai_external.service.image_checks.composite", without_memory)
+    monkeypatch.setattr(Canvas, "with_edit", without_memory)
     result = await generate(settings_of(tmp_path), OPENAI, init_image=png_file(PHOTO, "photo.png"), mask=marked_box())
     (image,) = result.images
     assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
