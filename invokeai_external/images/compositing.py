@@ -87,7 +87,7 @@ class Canvas:
         return any(_scaled(alpha, self._base.size).histogram(self._marked.point(_MARKED))[:255])
 
     def _band(self, band: Box, edit: Image.Image) -> Image.Image:
-        """A part of the result; ``edit`` lies in the box around the mask."""
+        """A part of the result; ``edit`` is the box around the mask."""
         base = self._base.crop(band)
         left, top, right, bottom = self._box
         box = (left, max(top, band[1]), right, min(bottom, band[3]))

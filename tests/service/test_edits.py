@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from invokeai_external.errors import InvalidResponseError
 from invokeai_external.images import metadata_files
 from invokeai_external.images.compositing import Canvas
+from invokeai_external.images.errors import TooManyPixelsError
 from invokeai_external.planning.plan import MASK_SENTENCE
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import AspectRatio, Size
@@ -104,6 +105,38 @@ async def test_an_edit_that_does_not_fit_into_the_memory_is_returned_as_it_arriv
     assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
     assert "kept_as_received" in [notice.code for notice in result.notices]
     assert "composited" not in image.metadata["external"]  # type: ignore[operator]
+
+
+async def test_an_edit_that_turns_out_too_large_when_it_is_decoded_is_returned_as_it_arrived(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a WebP of more than 64 million pixels, whose header allows a hundred."""
+
+    def too_large(*_: object) -> bytes:
+        raise TooManyPixelsError("The image has too many pixels.")
+
+    monkeypatch.setattr(Canvas, "with_edit", too_large)
+    result = await generate(settings_of(tmp_path), OPENAI, init_image=png_file(PHOTO, "photo.png"), mask=marked_box())
+    (image,) = result.images
+    assert hashlib.sha256(image.data).hexdigest() in received_calls(sandbox_url)[0]["images"]
+    assert "kept_as_received" in [notice.code for notice in result.notices]
+
+
+async def test_the_image_to_edit_is_decoded_once_for_all_calls_of_a_request(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    def counted(*arguments: Any, **options: Any) -> Canvas:
+        nonlocal made
+        made += 1
+        return Canvas(*arguments, **options)
+
+    monkeypatch.setattr("invokeai_external.service.image_checks.Canvas", counted)
+    monkeypatch.setattr("invokeai_external.service.collected_results._LARGE", 1)  # so that they are one after the other
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
+    result = await generate(settings_of(tmp_path), GEMINI, n=3, **asked)
+    assert (len(result.images), made) == (3, 1)
 
 
 @MODELS
