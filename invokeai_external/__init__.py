@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     )
     from .planning.plan import Call, Plan
     from .progress import Failed, Preview, Progress, Received, Retrying, Sending
+    from .providers.provider_config import ProviderConfig
     from .providers.registry import Registry, ResolvedModel
-    from .providers.schema import ModelConfig, ProviderConfig
+    from .providers.schema import ModelConfig
     from .request import GenerationRequest, InputImage, MetadataMode, OptionValue
     from .result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Usage
     from .service.generate_sync import generate_sync

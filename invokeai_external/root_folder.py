@@ -7,6 +7,7 @@ __all__ = [
     "API_KEYS_FILE",
     "IN_FLIGHT_FOLDER",
     "KEPT_FOLDER",
+    "KEYS_FILE",
     "ORIGINALS_FOLDER",
     "RESCUED_FOLDER",
     "USER_FILE",
@@ -14,6 +15,9 @@ __all__ = [
 
 API_KEYS_FILE = "api_keys.yaml"
 """Invoke's own file of keys."""
+
+KEYS_FILE = "invokeai_external_keys.yaml"
+"""The keys of the providers that Invoke does not know: Invoke's own writer would drop them."""
 
 USER_FILE = "invokeai_external.yaml"
 """The settings of this program."""

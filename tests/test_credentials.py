@@ -13,7 +13,8 @@ from invokeai_external.settings.keys import Given, Place, environment_place, pai
 from invokeai_external.settings.settings import Credentials, credentials_in_invoke, load_settings
 
 OWN = "https://api.openai.com/v1"
-ACME = catalog.page("openai").provider.model_copy(update={"id": "acme", "key_env": (), "base_url_env": None})
+OPENAI = catalog.page("openai").provider
+ACME = OPENAI.model_copy(update={"id": "acme", "key_env": (), "base_url_env": None})
 KEY, URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
 
 # What a place holds: nothing, a key, a base URL, or both.
@@ -210,7 +211,7 @@ def live(says: tuple[str, str]) -> tuple[str | None, str | None]:
 def test_in_invoke_a_key_goes_where_it_goes_on_the_command_line(tmp_path: Path, says: tuple[str, str]) -> None:
     environ = given(tmp_path, (*says, ""), URLS)
     outside = load_settings(tmp_path, environ, usual_variables=False).credentials["openai"]
-    inside = credentials_in_invoke("openai", *live(says), tmp_path, environ)
+    inside = credentials_in_invoke(OPENAI, *live(says), tmp_path, environ)
     assert (key_of(inside), inside.base_url) == (key_of(outside), outside.base_url)
     assert (inside.unpaired is None) == (outside.unpaired is None)
 
@@ -220,7 +221,7 @@ def test_in_invoke_what_its_page_saved_counts_at_once(tmp_path: Path) -> None:
     environ = given(tmp_path, ("KA", "KA", ""), URLS)
 
     def held(key: str | None, url: str | None) -> tuple[str | None, str | None, bool]:
-        found = credentials_in_invoke("openai", key, url, tmp_path, environ)
+        found = credentials_in_invoke(OPENAI, key, url, tmp_path, environ)
         return key_of(found), found.base_url, found.unpaired is not None
 
     assert held("new", "https://new.example") == ("new", "https://new.example", False)
@@ -237,11 +238,11 @@ def test_in_invoke_what_its_page_saved_counts_at_once(tmp_path: Path) -> None:
 
 def test_in_invoke_variables_count_in_lower_case_as_well(tmp_path: Path) -> None:
     environ = {KEY.lower(): "of-environment"}
-    found = credentials_in_invoke("openai", "of-environment", URLS["file"], tmp_path, environ)
+    found = credentials_in_invoke(OPENAI, "of-environment", URLS["file"], tmp_path, environ)
     assert (found.api_key, found.unpaired) == (None, KEY)
 
 
 def test_in_invoke_a_file_that_broke_meanwhile_pairs_nothing(tmp_path: Path) -> None:
     (tmp_path / "api_keys.yaml").write_text("a: [")
-    found = credentials_in_invoke("openai", "k", URLS["file"], tmp_path, {KEY: "k"})
+    found = credentials_in_invoke(OPENAI, "k", URLS["file"], tmp_path, {KEY: "k"})
     assert (found.api_key, found.unpaired) == (None, KEY)

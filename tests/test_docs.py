@@ -359,13 +359,13 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     (tmp_path / name).write_text(example.text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
     settings = load_settings(tmp_path, {})
-    registry = Registry(settings.models)
+    registry = Registry(settings.catalog)
     assert settings.notices == ()
     if name == "api_keys.yaml":
         assert all(credentials.api_key for credentials in settings.credentials.values())
         return
-    assert settings.limits != Limits() or settings.models.fields
-    for reference, fields in settings.models.fields.items():
+    assert settings.limits != Limits() or settings.catalog.models
+    for reference, fields in settings.catalog.models.items():
         resolved = registry.resolve(reference)
         assert resolved.notices == ()
         if "name" in fields:

@@ -39,7 +39,7 @@ def named(
     (tmp_path / "invokeai_external.yaml").write_text(file, encoding="utf-8")
     url = {"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "sk-x", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": base_url}
     settings = load_settings(tmp_path, url if base_url else {})
-    return ending_notices(settings, Registry(settings.models, today=lambda: day), workflows or [], day)
+    return ending_notices(settings, Registry(settings.catalog, today=lambda: day), workflows or [], day)
 
 
 @pytest.mark.parametrize(

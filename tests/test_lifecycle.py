@@ -32,7 +32,7 @@ def registry(day: datetime.date, tmp_path: Path | None = None, models: str = "")
     if tmp_path is None:
         return Registry(today=lambda: day)
     (tmp_path / "invokeai_external.yaml").write_text(f"models:\n{models}", encoding="utf-8")
-    return Registry(load_settings(tmp_path, {}).models, today=lambda: day)
+    return Registry(load_settings(tmp_path, {}).catalog, today=lambda: day)
 
 
 def service(day: datetime.date, tmp_path: Path) -> Service:

@@ -107,7 +107,7 @@ def test_the_lines_for_new_models_can_be_pasted(root: Path, capsys: pytest.Captu
     assert (found["provider"], found["new"]) == ("openai", ["gpt-image-2-mini", "gpt-image-3"])
     assert list(yaml.safe_load(found["yaml"])["models"]) == ["openai/gpt-image-2-mini", "openai/gpt-image-3"]
     (root / "invokeai_external.yaml").write_text(found["yaml"], encoding="utf-8")
-    registry = Registry(load_settings(root).models)
+    registry = Registry(load_settings(root).catalog)
     assert registry.resolve("openai/gpt-image-3").notices == ()
     # Pasted, they are known, and there is nothing more to paste.
     again = checked(capsys, root, "openai")

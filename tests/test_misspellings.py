@@ -165,13 +165,13 @@ def user_file(folder: Path, text: str) -> Path:
 def test_a_misspelt_model_in_the_settings_names_its_line(tmp_path: Path) -> None:
     root = user_file(tmp_path, "models:\n  openai/my-model:\n  openai/gpt-imge-2:\n    prices: {image_out: 1}\n")
     with pytest.raises(SettingsError) as caught:
-        Registry(load_settings(root, {}).models)
+        Registry(load_settings(root, {}).catalog)
     assert [fact for fact in ("line 3", "gpt-imge-2", "openai/gpt-image-2?") if fact not in str(caught.value)] == []
 
 
 def test_a_model_of_the_users_own_may_have_nearly_the_name_of_another(tmp_path: Path) -> None:
     root = user_file(tmp_path, "models:\n  openai/GPT-Image-2: {name: Our deployment}\n")
-    registry = Registry(load_settings(root, {}).models)
+    registry = Registry(load_settings(root, {}).catalog)
     assert registry.resolve("openai/GPT-Image-2").model.name == "Our deployment"
     assert registry.resolve("gpt-image-2").model.name == "GPT Image 2"
 
@@ -190,7 +190,7 @@ def test_a_model_of_the_users_own_may_have_nearly_the_name_of_another(tmp_path: 
 )
 def test_a_misspelt_field_in_the_settings(text: str, line: int, meant: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        Registry(load_settings(user_file(tmp_path, text), {}).models)
+        Registry(load_settings(user_file(tmp_path, text), {}).catalog)
     assert [fact for fact in (f"line {line}:", f"Did you mean {meant}?") if fact not in str(caught.value)] == []
 
 

@@ -29,7 +29,7 @@ from invokeai_external.sizing import AspectRatio, Size, SizeChoice
 def with_models(folder: Path, text: str) -> Registry:
     """A registry with the ``models:`` of a user's file."""
     (folder / "invokeai_external.yaml").write_text(f"models:\n{text}", encoding="utf-8")
-    return Registry(load_settings(folder, {}).models)
+    return Registry(load_settings(folder, {}).catalog)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_the_users_prices_may_begin_on_a_day(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     day = datetime.date(2027, 1, 31)
-    registry = Registry(load_settings(tmp_path, {}).models, today=lambda: day)
+    registry = Registry(load_settings(tmp_path, {}).catalog, today=lambda: day)
     before = registry.resolve("gpt-image-2").model
     assert (before.prices.image_out, before.prices.text_in) == (30, None), "a list replaces the whole list"
     assert [entry.image_out for entry in before.later_prices] == [24]

@@ -83,7 +83,7 @@ def test_its_base_urls_are_used_as_they_are(
 
 
 def test_its_models_are_known(root: Path) -> None:
-    models = {model.reference: model for model in Registry(load_settings(root, {}).models).models()}
+    models = {model.reference: model for model in Registry(load_settings(root, {}).catalog).models()}
     flare = models["openai/gpt-image-2.6-flare"]
     assert flare.prices.model_dump(include={"text_in", "image_in", "text_out", "image_out"}) == {
         "text_in": 5,

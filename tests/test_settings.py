@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from invokeai_external.errors import NotConfiguredError, SettingsError
 from invokeai_external.locks import locked
+from invokeai_external.providers import catalog
 from invokeai_external.providers.registry import Registry
 from invokeai_external.settings.key_file import remove_key, set_key
 from invokeai_external.settings.root import own_folder, root_folder
@@ -39,6 +40,8 @@ from invokeai_external.settings.yaml_file import YamlFile
 REPOSITORY = Path(__file__).parent.parent
 OPENAI_KEY, OPENAI_URL = "INVOKEAI_EXTERNAL_OPENAI_API_KEY", "INVOKEAI_EXTERNAL_OPENAI_BASE_URL"
 posix = pytest.mark.skipif(os.name != "posix", reason="this system has no modes of files")
+
+OPENAI, GEMINI = catalog.page("openai").provider, catalog.page("gemini").provider
 
 
 def load(root: Path, environ: Mapping[str, str] | None = None, *, usual: bool = False) -> Settings:
@@ -74,7 +77,7 @@ def test_without_files_and_variables_there_is_nothing_but_the_defaults(tmp_path:
         max_response_bytes=300_000_000,
         max_image_pixels=100_000_000,
     )
-    assert (found.models.fields, found.notices) == ({}, ())
+    assert (found.catalog.models, found.notices) == ({}, ())
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -169,7 +172,7 @@ def test_the_example_file_holds_the_four_entries_and_loads(tmp_path: Path) -> No
     }
     assert load(tmp_path).credentials == {"gemini": Credentials(), "openai": Credentials()}
     before = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()
-    set_key(tmp_path, "openai", "new-key")
+    set_key(tmp_path, OPENAI, "new-key")
     after = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()
     assert [line for line in after if line not in before] == ['external_openai_api_key: "new-key"']
     assert len(after) == len(before)
@@ -197,9 +200,9 @@ def test_limits_and_models_are_read(tmp_path: Path) -> None:
     )
     found = load(tmp_path)
     assert (found.limits.concurrency, found.limits.max_wait_s, found.limits.max_attempts) == (2, 0.5, 6)
-    assert found.models.fields == {"openai/gpt-x": {"name": "X"}, "openai/gpt-y": {}}
+    assert found.catalog.models == {"openai/gpt-x": {"name": "X"}, "openai/gpt-y": {}}
     write(tmp_path, "invokeai_external.yaml", "settings:\nmodels:\n")
-    assert (load(tmp_path).limits, load(tmp_path).models.fields) == (Limits(), {})
+    assert (load(tmp_path).limits, load(tmp_path).catalog.models) == (Limits(), {})
 
 
 SECRET = "sk-secret-0123456789"
@@ -382,7 +385,7 @@ def test_anchors_and_merges_in_reason_are_read(tmp_path: Path) -> None:
         "invokeai_external.yaml",
         "models:\n  openai/a: &a {prices: {image_out: 1}}\n  openai/b: *a\n  openai/c: {<<: *a, name: C}\n",
     )
-    assert load(tmp_path).models.fields["openai/c"] == {"prices": {"image_out": 1}, "name": "C"}
+    assert load(tmp_path).catalog.models["openai/c"] == {"prices": {"image_out": 1}, "name": "C"}
 
 
 @posix
@@ -409,7 +412,7 @@ def test_what_is_not_a_file_is_refused_and_never_replaced(tmp_path: Path, name: 
     with pytest.raises(SettingsError):
         load(tmp_path)
     if name == "api_keys.yaml":
-        for change in (lambda: set_key(tmp_path, "openai", "the-key"), lambda: remove_key(tmp_path, "openai")):
+        for change in (lambda: set_key(tmp_path, OPENAI, "the-key"), lambda: remove_key(tmp_path, OPENAI)):
             with pytest.raises(SettingsError):
                 change()
     assert path.lstat() == before
@@ -420,9 +423,12 @@ def test_what_is_not_a_file_is_refused_and_never_replaced(tmp_path: Path, name: 
 def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from invokeai_external.settings.key_file import set_key, remove_key\n"
+        "from invokeai_external.providers import catalog\n"
+        "openai = catalog.page('openai').provider\n"
+        "provider = lambda i: openai.model_copy(update={'id': f'p{sys.argv[2]}x{i}'})\n"
         "for i in range(10):\n"
-        "    set_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}', 'k')\n"
-        "    if i % 2: remove_key(Path(sys.argv[1]), f'p{sys.argv[2]}x{i}')\n"
+        "    set_key(Path(sys.argv[1]), provider(i), 'k')\n"
+        "    if i % 2: remove_key(Path(sys.argv[1]), provider(i))\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(6)]
     assert [writer.wait() for writer in writers] == [0] * 6
@@ -433,7 +439,7 @@ def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypat
     path = write(tmp_path, "api_keys.yaml", "a: 1\n")
     monkeypatch.setattr("invokeai_external.settings.key_file.locked", partial(locked, wait_s=0))
     with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError):
-        set_key(tmp_path, "openai", "the-key")
+        set_key(tmp_path, OPENAI, "the-key")
     assert path.read_text(encoding="utf-8") == "a: 1\n"
 
 
@@ -519,7 +525,7 @@ _OPTION = "models.openai/new.options.zip"
 def test_a_mistake_in_a_model_is_reported_with_line_and_field(tmp_path: Path, text: str, where: str) -> None:
     path = write(tmp_path, "invokeai_external.yaml", text)
     with pytest.raises(SettingsError) as caught:
-        Registry(load(tmp_path).models)
+        Registry(load(tmp_path).catalog)
     assert caught.value.message.startswith(f"{path}, {where}")
 
 
@@ -553,11 +559,11 @@ def test_a_key_is_readable_only_for_its_owner_and_written_in_one_step(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    path = set_key(tmp_path / "new" / "root", "openai", "  the-key\n")
+    path = set_key(tmp_path / "new" / "root", OPENAI, "  the-key\n")
     assert path == tmp_path / "new" / "root" / "api_keys.yaml"
     assert path.read_text(encoding="utf-8") == 'external_openai_api_key: "the-key"\n'
     path.chmod(0o644)
-    set_key(path.parent, "gemini", "other-key")
+    set_key(path.parent, GEMINI, "other-key")
     assert modes == [0o600, 0o600]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(p.name for p in path.parent.iterdir()) == [".api_keys.yaml.lock", "api_keys.yaml"]
@@ -568,7 +574,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "safe").mkdir()
     target = write(tmp_path / "safe", "keys.yaml", "other: 1\n")
     (tmp_path / "api_keys.yaml").symlink_to(target)
-    assert set_key(tmp_path, "openai", "the-key") == target
+    assert set_key(tmp_path, OPENAI, "the-key") == target
     assert (tmp_path / "api_keys.yaml").is_symlink()
     assert keys_in(tmp_path) == {"other": 1, "external_openai_api_key": "the-key"}
 
@@ -594,7 +600,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
 )
 def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
     path = write(tmp_path, "api_keys.yaml", before)
-    set_key(tmp_path, "openai", "new")
+    set_key(tmp_path, OPENAI, "new")
     assert path.read_bytes().decode() == after
     assert key_of(load(tmp_path).credentials["openai"]) == "new"
 
@@ -610,11 +616,11 @@ def test_setting_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: 
 )
 def test_removing_a_key_leaves_every_other_line_as_it_is(tmp_path: Path, before: str, after: str) -> None:
     path = write(tmp_path, "api_keys.yaml", before)
-    assert remove_key(tmp_path, "gemini") is False
+    assert remove_key(tmp_path, GEMINI) is False
     assert path.read_text(encoding="utf-8") == before
-    assert remove_key(tmp_path, "openai") is True
+    assert remove_key(tmp_path, OPENAI) is True
     assert path.read_text(encoding="utf-8") == after
-    assert remove_key(tmp_path, "openai") is False
+    assert remove_key(tmp_path, OPENAI) is False
 
 
 @pytest.mark.parametrize(
@@ -633,7 +639,7 @@ def test_a_file_that_cannot_be_changed_by_lines_is_not_changed_and_the_line_is_s
     """It would lose its comments. The key is not shown."""
     path = write(tmp_path, "api_keys.yaml", text)
     with pytest.raises(SettingsError) as caught:
-        set_key(tmp_path, "openai", SECRET)
+        set_key(tmp_path, OPENAI, SECRET)
     assert str(path) in caught.value.message
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("external_openai_api_key: <key>")
@@ -648,7 +654,7 @@ def test_a_file_that_cannot_be_changed_by_lines_is_not_changed_and_the_line_is_s
 def test_a_key_that_cannot_be_removed_by_lines_stays(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "api_keys.yaml", text)
     with pytest.raises(SettingsError):
-        remove_key(tmp_path, "openai")
+        remove_key(tmp_path, OPENAI)
     assert path.read_text(encoding="utf-8") == text
 
 
@@ -664,7 +670,7 @@ scalars = (
 
 def could_be_a_key(text: str) -> bool:
     try:
-        check_key("openai", text)
+        check_key(OPENAI, text)
     except NotConfiguredError:
         return False
     return True
@@ -716,12 +722,12 @@ def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
     others = {name: value for name, value in yaml.safe_load(text).items() if name != "external_openai_api_key"}
 
     # All on one line, or written in a way that one line cannot change: then it stays as it is.
-    if refuses(lambda: set_key(tmp_path, "openai", key)):
+    if refuses(lambda: set_key(tmp_path, OPENAI, key)):
         assert (tmp_path / "api_keys.yaml").read_bytes().decode() == text
         return
     assert keys_in(tmp_path) == {**others, "external_openai_api_key": key}
     assert key_of(load(tmp_path).credentials["openai"]) == key
-    if not refuses(lambda: remove_key(tmp_path, "openai")):
+    if not refuses(lambda: remove_key(tmp_path, OPENAI)):
         assert keys_in(tmp_path) == others
 
 
@@ -748,7 +754,7 @@ def test_any_flat_file_gives_the_key_back_and_keeps_its_other_entries(
 )
 def test_an_invalid_key_is_not_saved(tmp_path: Path, key: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        set_key(tmp_path, "openai", key)
+        set_key(tmp_path, OPENAI, key)
     assert caught.value.remedy is not None
     assert (caught.value.remedy.action, caught.value.provider) == ("set_key", "openai")
     assert list(tmp_path.iterdir()) == []
@@ -756,16 +762,16 @@ def test_an_invalid_key_is_not_saved(tmp_path: Path, key: str) -> None:
 
 def test_a_key_with_a_character_that_no_header_carries_is_refused() -> None:
     with pytest.raises(NotConfiguredError):
-        check_key("openai", "sk-abc\ndef")
+        check_key(OPENAI, "sk-abc\ndef")
     for key in ("sk-abc_DEF.123", "sandbox", "AIzaSyXx-here5", "the-key", "sk-1234", "x"):
-        check_key("openai", key)
+        check_key(OPENAI, key)
 
 
 @pytest.mark.parametrize("written", ['"sk-abc"', "'sk-abc'", ' "sk-abc"\n', "sk-abc\r\n"])
 def test_a_key_is_taken_out_of_its_quotes_wherever_it_stands(tmp_path: Path, written: str) -> None:
     assert key_of(load(tmp_path, {OPENAI_KEY: written}).credentials["openai"]) == "sk-abc"
     assert key_of(load(tmp_path, {"OPENAI_API_KEY": written}, usual=True).credentials["openai"]) == "sk-abc"
-    set_key(tmp_path, "openai", written)
+    set_key(tmp_path, OPENAI, written)
     assert keys_in(tmp_path) == {"external_openai_api_key": "sk-abc"}
     write(
         tmp_path, "api_keys.yaml", "external_openai_api_key: '\"sk-abc\"'\nexternal_openai_base_url: '\"https://a\"'\n"
@@ -780,7 +786,7 @@ def test_a_variable_with_an_invalid_key_is_named(tmp_path: Path, key: str, varia
     found = load(tmp_path, {variable: key}, usual=True).credentials["openai"]
     assert found.api_key is not None
     with pytest.raises(NotConfiguredError) as caught:
-        check_key("openai", found.api_key.get_secret_value(), found.source)
+        check_key(OPENAI, found.api_key.get_secret_value(), found.source)
     assert variable in caught.value.message
     assert caught.value.hint is not None
     assert variable in caught.value.hint
@@ -791,7 +797,7 @@ def test_a_variable_with_an_invalid_key_is_named(tmp_path: Path, key: str, varia
 def test_a_broken_file_is_not_overwritten(tmp_path: Path) -> None:
     path = write(tmp_path, "api_keys.yaml", "a: [\n")
     with pytest.raises(SettingsError, match="line 2"):
-        set_key(tmp_path, "openai", "the-key")
+        set_key(tmp_path, OPENAI, "the-key")
     assert path.read_text(encoding="utf-8") == "a: [\n"
 
 
@@ -803,7 +809,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(SettingsError) as caught:
-        set_key(tmp_path, "openai", "the-key")
+        set_key(tmp_path, OPENAI, "the-key")
     assert all(fact in caught.value.message for fact in (str(path), "No space left on device"))
     assert sorted(p.name for p in tmp_path.iterdir()) == [".api_keys.yaml.lock", "api_keys.yaml"]
     assert path.read_text(encoding="utf-8") == "a: 1\n"
@@ -812,7 +818,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(SettingsError, match="Not a directory"):
-        set_key(tmp_path / "file" / "root", "openai", "the-key")
+        set_key(tmp_path / "file" / "root", OPENAI, "the-key")
 
 
 @pytest.mark.parametrize(("text", "expected"), [("sandbox: true\n", True), ("sandbox: false\n", False), ("", False)])
@@ -861,7 +867,7 @@ def test_a_misspelt_entry_of_a_provider_is_refused_and_all_others_belong_to_invo
 def test_in_a_running_invoke_a_misspelt_entry_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, "api_keys.yaml", "external_openai_baseurl: https://a.example\nexternal_openai_api_key: of-file\n")
     environ = {"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "of-environment"}
-    found = credentials_in_invoke("openai", "of-environment", None, tmp_path, environ)
+    found = credentials_in_invoke(OPENAI, "of-environment", None, tmp_path, environ)
     assert found.api_key is not None
     assert found.api_key.get_secret_value() == "of-environment"
     assert found.unused == ("Invoke",)

@@ -5,12 +5,16 @@ An adapter sends nothing, stores no key and has no state, so it can be tested wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
+from ..errors import InvalidResponseError
 from ..planning.plan import Call
-from ..providers.schema import ProviderConfig
+from ..providers.authentication import Authentication, BearerKey, HeaderKey, NoKey
+from ..providers.provider_config import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
 
@@ -105,43 +109,82 @@ class StreamEvent:
     has_usage: bool = False
 
 
-class Adapter(Protocol):
-    """A wire format, as pure functions. Its errors name no key and quote at most one line of the provider's message."""
+@dataclass(frozen=True, slots=True)
+class Adapter(ABC):
+    """A wire format, as pure functions. Its errors name no key and quote at most one line of the provider's message.
+
+    A wire format that has no streams, no list of models or no sandbox inherits what that means.
+
+    Attributes:
+        provider: The provider that it speaks to, or whose API the server at the base URL speaks.
+    """
+
+    provider: ProviderConfig
+
+    paths: ClassVar[Mapping[str, str]]
+    """Where its endpoints are below the base URL, by what they are for; ``{model}`` stands for the model's id."""
+
+    usual_version: ClassVar[str] = "v1"
+    """What follows the host in a base URL without a path."""
+
+    usual_auth: ClassVar[Authentication] = BearerKey(type="bearer")
+    """How the key is sent, unless the provider says otherwise."""
+
+    sandbox_path: ClassVar[str | None] = None
+    """The path of this wire format in the sandbox; None if the sandbox does not have it."""
+
+    counts_previews: ClassVar[bool] = False
+    """True if the number of requested previews is sent, of which fewer may arrive; False if the model decides."""
 
     @property
-    def provider(self) -> ProviderConfig:
-        """The provider that it speaks to, or whose API the server at the base URL speaks."""
-        ...
+    def api_version(self) -> str:
+        """The path to append to a base URL without a path."""
+        version = self.provider.api_version
+        return self.usual_version if version is None else version
 
     @property
-    def sandbox_path(self) -> str:
-        """The path of this wire format in the sandbox."""
-        ...
-
-    @property
-    def counts_previews(self) -> bool:
-        """True if the number of requested previews is sent, of which fewer may arrive; False if the model decides."""
-        ...
+    def lists_models(self) -> bool:
+        """True if it has a list of models."""
+        return self.provider.list_models and "models" in self.paths
 
     def auth_headers(self, key: str) -> dict[str, str]:
-        """The headers with the key. No other method is given one."""
-        ...
+        """The headers with the key, or with the token in its place. No other method is given one."""
+        match self.provider.auth or self.usual_auth:
+            case NoKey():
+                return {}
+            case HeaderKey(name=name):
+                return {name: key}
+            case _:
+                return {"Authorization": f"Bearer {key}"}
 
     def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
         """What to know about a base URL at which the wire format may be another one."""
-        ...
+        return ()
 
+    def url(self, base_url: str, name: str, model: str = "", query: Mapping[str, str] | None = None) -> str:
+        """The URL of an endpoint.
+
+        Args:
+            base_url: The base URL, without a slash at its end.
+            name: What the endpoint is for, as in ``paths``.
+            model: The model's id as the provider knows it.
+            query: What this request has in its query, beside what all requests to the provider have.
+        """
+        path = self.provider.paths.get(name, self.paths[name]).replace("{model}", quote(model, safe=""))
+        parameters = urlencode({**self.provider.query, **(query or {})})
+        return f"{base_url}/{path}{'?' if parameters else ''}{parameters}"
+
+    @abstractmethod
     def build(self, call: Call, base_url: str) -> HttpRequest:
         """The HTTP request for a call; it requests a stream of events if the call has previews."""
-        ...
 
+    @abstractmethod
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         """Parse a response.
 
         Raises:
             ProviderError: The response is an error, or contains no image.
         """
-        ...
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
         """Parse one event of a stream.
@@ -153,7 +196,7 @@ class Adapter(Protocol):
         Raises:
             ProviderError: The event is an error, or not JSON.
         """
-        ...
+        return StreamEvent()
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         """Parse a whole stream; the result is what ``parse`` returns for a response in one piece.
@@ -166,19 +209,23 @@ class Adapter(Protocol):
         Raises:
             ProviderError: The stream ended before its image, or without one.
         """
-        ...
+        raise InvalidResponseError(
+            f"{self.provider.name} sent a stream of events, which was not requested.",
+            remedy="It may have been billed. Check the base URL.",
+            may_be_billed=True,
+        )
 
     def refuses_stream(self, response: HttpResponse) -> bool:
         """True if an error may mean that the server does not support streams, so that the call works without one."""
-        ...
+        return False
 
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
         """The HTTP request for the list of models, which is free: its first page, or the one that is named."""
-        ...
+        return HttpRequest(url=self.url(base_url, "models"))
 
     def next_page(self, response: HttpResponse) -> str | None:
         """The name of the page after this one of the list of models; None if it is the last."""
-        ...
+        return None
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         """The ids of the models that a response lists.
@@ -186,4 +233,4 @@ class Adapter(Protocol):
         Raises:
             ProviderError: The response is an error, or contains no list of models.
         """
-        ...
+        raise NotImplementedError(f"{type(self).__name__} has no list of models")

@@ -8,7 +8,8 @@ import unicodedata
 from urllib.parse import urlsplit
 
 from ..errors import NotConfiguredError, Remedy, is_variable
-from ..providers.schema import ProviderConfig
+from ..root_folder import USER_FILE
+from .base import Adapter
 
 __all__ = ["is_private_host", "is_public_host", "normalise_base_url"]
 
@@ -74,31 +75,36 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
-def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = None) -> str:
+def normalise_base_url(url: str, adapter: Adapter, source: str | None = None) -> str:
     """Check a base URL, and return it without a trailing slash, so that ``/images/edits`` can be appended.
 
     Args:
         url: The URL as the user wrote it. A path is kept, since gateways use their own; an endpoint at its end is
             removed.
-        provider: The provider that it is for. Without a path, the provider's ``api_version`` is appended.
-        source: The environment variable or the file that it is from, for the remedy.
+        adapter: The adapter of the provider that it is for. Without a path, its ``api_version`` is appended.
+        source: The environment variable or the file of keys that it is from, for the remedy; None for the user's
+            ``providers:``.
 
     Raises:
         NotConfiguredError: It is not a URL of http or https, it is plain http to a public host, or it contains a user
             name, password, query or fragment.
     """
 
+    provider = adapter.provider
+
     def refuse(why: str) -> NotConfiguredError:
-        setting = f"external_{provider.id}_base_url in {source or 'api_keys.yaml'}"
-        variable = f"INVOKEAI_EXTERNAL_{provider.id.upper()}_BASE_URL in the environment"
+        setting = f"external_{provider.id}_base_url in {source}"
         if source is None:
-            setting = f"{setting}, or {variable}"
+            setting = f"providers.{provider.id}.base_url in {USER_FILE}"
         elif is_variable(source):
             setting = f"{source} in the environment"
+        text = f"Use a URL such as {provider.base_url}, or remove the setting: {setting}."
+        if source is None or provider.base_url is None:
+            text = f"Use a URL such as https://api.example.com/v1 in {setting}."
         return NotConfiguredError(
             f"The base URL of {provider.name} {why}.",
             remedy=Remedy(
-                f"Use a URL such as {provider.base_url}, or remove the setting: {setting}.",
+                text,
                 action="fix_base_url",
                 provider=provider.id,
                 url=provider.base_url,
@@ -128,6 +134,6 @@ def normalise_base_url(url: str, provider: ProviderConfig, source: str | None = 
     path = (
         re.sub(_ENDPOINT, "", parts.path.rstrip("/")).rstrip("/")
         if parts.path.strip("/")
-        else f"/{provider.api_version}"
+        else f"/{adapter.api_version}".rstrip("/")
     )
     return f"{parts.scheme}://{parts.netloc}{path}"

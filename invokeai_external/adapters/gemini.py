@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, ClassVar
 
 from ..errors import RejectedRequestError
 from ..planning.plan import Call
-from ..providers.schema import ProviderConfig
+from ..providers.authentication import Authentication, HeaderKey
 from ..result import Notice, Usage
 from ..transport.messages import Base64, HttpRequest, HttpResponse
 from ..untrusted_text import fit_to_show
-from .base import Answer, AnswerImage, StreamEvent
+from .base import Adapter, Answer, AnswerImage, StreamEvent
 from .error_dialects import error_in
 from .fields import answer_image, body_image, get, mapping, mappings, text_of, token_count
 from .gemini_errors import error_of, inner_error, no_image
@@ -36,21 +35,17 @@ _IN_A_THOUGHT = Notice("thought_image", "The model sent images only as thoughts;
 
 
 @dataclass(frozen=True, slots=True)
-class GeminiAdapter:
+class GeminiAdapter(Adapter):
     """Google's Gemini API, and every gateway with the same API."""
 
-    provider: ProviderConfig
-
-    @property
-    def sandbox_path(self) -> str:
-        return "gemini/v1beta"
-
-    @property
-    def counts_previews(self) -> bool:
-        return False
-
-    def auth_headers(self, key: str) -> dict[str, str]:
-        return {"x-goog-api-key": key}
+    paths: ClassVar[Mapping[str, str]] = {
+        "generate": "models/{model}:generateContent",
+        "stream": "models/{model}:streamGenerateContent",
+        "models": "models",
+    }
+    usual_version: ClassVar[str] = "v1beta"
+    usual_auth: ClassVar[Authentication] = HeaderKey(type="header", name="x-goog-api-key")
+    sandbox_path: ClassVar[str | None] = "gemini/v1beta"
 
     def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
         if not base_url.endswith("/v1"):
@@ -67,9 +62,9 @@ class GeminiAdapter:
             {"inlineData": {"mimeType": image.mime_type, "data": Base64(image.data)}} for image in images
         ]
         parts.extend({"text": text} for text in (call.mask_sentence, call.prompt) if text is not None)
-        method = "streamGenerateContent?alt=sse" if call.previews else "generateContent"
+        name, query = ("stream", {"alt": "sse"}) if call.previews else ("generate", {})
         return HttpRequest(
-            url=f"{base_url}/models/{quote(call.model.id, safe='')}:{method}",
+            url=self.url(base_url, name, call.model.sent_id, query),
             json={
                 "contents": [{"role": "user", "parts": parts}],
                 "generationConfig": generation_config(call),
@@ -155,8 +150,8 @@ class GeminiAdapter:
         )
 
     def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
-        more = f"&pageToken={quote(page, safe='')}" if page else ""
-        return HttpRequest(url=f"{base_url}/models?pageSize={_PAGE_SIZE}{more}")
+        query = {"pageSize": str(_PAGE_SIZE), **({"pageToken": page} if page else {})}
+        return HttpRequest(url=self.url(base_url, "models", query=query))
 
     def next_page(self, response: HttpResponse) -> str | None:
         return text_of(get(mapping(parse_json(self.provider, response, None)), "nextPageToken")) or None
@@ -257,3 +252,6 @@ def _image_tokens(details: object) -> int | None:
     counts = [token_count(get(entry, "tokenCount") or 0) for entry in images]
     known = [tokens for tokens in counts if tokens is not None]
     return token_count(sum(known)) if len(known) == len(counts) else None
+
+
+ADAPTER = GeminiAdapter

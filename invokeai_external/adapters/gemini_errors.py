@@ -20,7 +20,7 @@ from ..errors import (
     UnavailableError,
 )
 from ..planning.plan import Call
-from ..providers.schema import ProviderConfig
+from ..providers.provider_config import ProviderConfig
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import retry_after_from_duration, retry_after_from_headers, retry_after_from_text
 from ..untrusted_text import fit_to_show
@@ -145,8 +145,7 @@ def _error_with(
     if response.status == 403:
         used, quoted = model_or_listing(call), quoting(fit_to_show(message))
         what = f"{provider.name} does not allow this key to use {used}{quoted}"
-        url = provider.key_url
-        remedy = Remedy(f"Check the restrictions of the key and its project at {url}", url=url)
+        remedy = Remedy(f"Check the restrictions of the key and its project {provider.key_place}", url=provider.key_url)
         return error_from(AuthenticationError, what, remedy, response, call)
     if response.status == 429:
         return _quota_error(provider, message, details, response, call)
@@ -157,9 +156,8 @@ def _error_with(
         error = error.replace(remedy=_use_v1beta(provider))
     if fields.get("status") == "FAILED_PRECONDITION":
         # Google's documentation: there is no free tier in the country of the caller.
-        url = provider.billing_url
-        text = f"If Google has no free tier in your country, turn on billing at {url}"
-        error = error.replace(remedy=Remedy(text, url=url))
+        text = f"If Google has no free tier in your country, turn on billing {provider.billing_place}"
+        error = error.replace(remedy=Remedy(text, url=provider.billing_url))
     return error
 
 
@@ -167,8 +165,7 @@ def _no_credit(
     provider: ProviderConfig, message: str, response: HttpResponse, call: Call | None, *, at_gateway: bool
 ) -> ProviderError:
     """The account has no credit left, or has reached its spending limit: waiting does not help."""
-    url = provider.billing_url
-    remedy = Remedy(f"Add credit, or raise the spending limit, at {url}", url=url)
+    remedy = Remedy(f"Add credit, or raise the spending limit, {provider.billing_place}", url=provider.billing_url)
     what = f"{provider.name} refused the request for lack of credit{quoting(fit_to_show(message))}"
     return error_from(QuotaError, what, GATEWAY_REMEDY if at_gateway else remedy, response, call)
 
@@ -190,21 +187,21 @@ def _quota_error(
     kind: type[ProviderError] = QuotaError
     # Google's messages are so long that Invoke cuts off the remedy behind them: quoted only if they add something.
     quoted = ""
-    url = provider.billing_url
+    at = provider.billing_place
     if re.search(r"\blimit: 0(?![\d.]*[1-9])", message) or _is_zero(details):
-        what, todo = "gives this key no quota for this model (limit: 0)", f"Turn on billing at {url}"
+        what, todo = "gives this key no quota for this model (limit: 0)", f"Turn on billing {at}"
     elif "PerDay" in quota or "Daily" in quota:
-        what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see {url}"
+        what, todo = "says that the quota for today is used up", f"Wait until tomorrow, or see your quotas {at}"
     elif wait_s is not None and wait_s > _TERMINAL_WAIT_S:
         what = f"asks you to wait {wait_s:,.0f} s, which means that a quota is used up"
-        todo, quoted = f"See your quotas at {url}", fit_to_show(message)
+        todo, quoted = f"See your quotas {at}", fit_to_show(message)
     else:
         kind, quoted = RateLimitedError, fit_to_show(message)
-        what, todo = "asks you to slow down", f"Request fewer images at once, or see your quotas at {url}"
+        what, todo = "asks you to slow down", f"Request fewer images at once, or see your quotas {at}"
         if wait_s is None and "PerMinute" in quota:
             wait_s = _PER_MINUTE_WAIT_S
     what = f"{provider.name} {what}{quoting(quoted)}"
-    error = error_from(kind, what, Remedy(todo, url=url), response, call)
+    error = error_from(kind, what, Remedy(todo, url=provider.billing_url), response, call)
     return error.replace(retry_after=wait_s)
 
 

@@ -16,7 +16,8 @@ from ..errors import (
     UnavailableError,
 )
 from ..planning.plan import Call
-from ..providers.schema import ModelConfig, ProviderConfig
+from ..providers.provider_config import ProviderConfig
+from ..providers.schema import ModelConfig
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import outcome_is_unknown, retry_after_from_headers, should_retry_from_headers
 from ..untrusted_text import fit_to_show
@@ -139,7 +140,7 @@ def error_for_status(
     remedy: Remedy | str | None = None
     if status == 402:
         kind, what = QuotaError, f"{name} requires payment (HTTP 402){quoted}"
-        remedy = f"Add credit at {provider.billing_url}, or to your account with the service at your base URL."
+        remedy = f"Add credit {provider.billing_place}, or to your account with the service at your base URL."
     elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
         # The successor is more useful than the provider's message, which only says that the model does not exist.
         kind, what, remedy = ModelRetiredError, _retired(model, name), _successor(model)
@@ -200,7 +201,7 @@ def lacks_credit(status: int, message: str) -> bool:
 
 def key_remedy(provider: ProviderConfig) -> Remedy:
     """What to do if a key was refused."""
-    text = f"Create a new key at {provider.key_url} and set it with: invokeai-external keys set {provider.id}"
+    text = f"Create a new key {provider.key_place} and set it with: invokeai-external keys set {provider.id}"
     return Remedy(text, action="replace_key", provider=provider.id, url=provider.key_url)
 
 

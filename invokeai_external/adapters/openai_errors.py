@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
 from ..planning.plan import Call
-from ..providers.schema import ProviderConfig
+from ..providers.provider_config import ProviderConfig
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
@@ -33,13 +33,10 @@ from .http_errors import (
 
 __all__ = ["error_of", "inner_error", "known_error"]
 
-_LIMITS_URL = "https://platform.openai.com/settings/organization/limits"
-_VERIFY_URL = "https://platform.openai.com/settings/organization/general"
-
 _NO_CREDIT = {
-    "insufficient_quota": "Add credit to the account at {billing}",
-    "billing_hard_limit_reached": "Raise the spending limit of the account at {limits}",
-    "project_spend_limit_exceeded": "Raise the spending limit of the project at {limits}",
+    "insufficient_quota": "Add credit to the account {billing}",
+    "billing_hard_limit_reached": "Raise the spending limit of the account {limits}",
+    "project_spend_limit_exceeded": "Raise the spending limit of the project {limits}",
     GATEWAY_NO_CREDIT: GATEWAY_REMEDY,
 }
 """The codes of an account without credit, whatever the status, and the remedy for each."""
@@ -102,13 +99,15 @@ def known_error(
         remedy = change_the_request(less_strict, is_image=stage == "output")
     elif no_credit:
         kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
-        remedy = Remedy(_NO_CREDIT[no_credit].format(billing=provider.billing_url, limits=_LIMITS_URL))
+        remedy = Remedy(_NO_CREDIT[no_credit].format(billing=provider.billing_place, limits=provider.limits_place))
     elif lacks_credit(status, message):
         kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
-        remedy = Remedy(f"Add credit at {provider.billing_url}, or raise the spending limit at {_LIMITS_URL}")
+        remedy = Remedy(f"Add credit {provider.billing_place}, or raise the spending limit {provider.limits_place}")
     elif status == 429:
         kind, what = RateLimitedError, f"{name} asks you to slow down{quoted}"
-        remedy = Remedy(f"Request fewer images at once, or see your limits at {_LIMITS_URL}", url=_LIMITS_URL)
+        remedy = Remedy(
+            f"Request fewer images at once, or see your limits {provider.limits_place}", url=provider.limits_url
+        )
         limited = error_from(kind, what, remedy, response, call)
         return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(message))
     elif status == 401:
@@ -119,13 +118,13 @@ def known_error(
         kind = QuotaError
         offers = "streams" if is_stream else "offers"
         what = f"{name} {offers} {model_or_listing(call)} to verified organisations only."
-        text = f"Verify your organisation at {_VERIFY_URL} (it can take 15 minutes to take effect)."
+        url = provider.verification_url
+        text = f"Verify your organisation{f' at {url}' if url else ''} (it can take 15 minutes to take effect)."
         instead = " Or turn previews off: without them, no verification is needed." if is_stream else ""
-        remedy = Remedy(f"{text}{instead}", url=_VERIFY_URL)
+        remedy = Remedy(f"{text}{instead}", url=url)
     elif status == 403:
         kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
-        url = provider.key_url
-        remedy = Remedy(f"Check the permissions of the key and its project at {url}", url=url)
+        remedy = Remedy(f"Check the permissions of the key and its project {provider.key_place}", url=provider.key_url)
     else:
         return None
     return error_from(kind, what, remedy, response, call)

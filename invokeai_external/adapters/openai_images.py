@@ -11,16 +11,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..images.formats.containers import EXTENSIONS
 from ..planning.input_images import CallImage
 from ..planning.plan import Call
-from ..providers.schema import ProviderConfig
-from ..result import Notice, Usage
+from ..result import Usage
 from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
 from ..untrusted_text import fit_to_show
-from .base import Answer, AnswerImage, StreamEvent
+from .base import Adapter, Answer, AnswerImage, StreamEvent
 from .error_dialects import error_fields, error_in
 from .fields import answer_image, body_image, mapping, text_of, token_count
 from .http_errors import incomplete_stream, invalid_response, parse_json
@@ -33,33 +32,22 @@ _ABOUT_STREAMS = re.compile("stream|partial_image")
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIImagesAdapter:
+class OpenAIImagesAdapter(Adapter):
     """OpenAI's Images API, and every server with the same API."""
 
-    provider: ProviderConfig
-
-    @property
-    def sandbox_path(self) -> str:
-        return "openai/v1"
-
-    @property
-    def counts_previews(self) -> bool:
-        return True
-
-    def auth_headers(self, key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"}
-
-    def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
-        return ()
+    paths: ClassVar[Mapping[str, str]] = {"generate": "images/generations", "edit": "images/edits", "models": "models"}
+    sandbox_path: ClassVar[str | None] = "openai/v1"
+    counts_previews: ClassVar[bool] = True
 
     def build(self, call: Call, base_url: str) -> HttpRequest:
         fields = _fields(call)
+        url = self.url(base_url, "edit" if call.images else "generate", call.model.sent_id)
         if not call.images:
-            return HttpRequest(url=f"{base_url}/images/generations", json=fields)
+            return HttpRequest(url=url, json=fields)
         if "moderation" in fields:
-            return HttpRequest(url=f"{base_url}/images/edits", json={**fields, **_data_urls(call)})
+            return HttpRequest(url=url, json={**fields, **_data_urls(call)})
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-        return HttpRequest(url=f"{base_url}/images/edits", form=form, files=_files(call))
+        return HttpRequest(url=url, form=form, files=_files(call))
 
     def parse(self, response: HttpResponse, call: Call) -> Answer:
         if not response.is_success:
@@ -126,13 +114,6 @@ class OpenAIImagesAdapter:
             cost_usd=stated_cost(self.provider, body.get("usage"), response.headers),
         )
 
-    def build_listing(self, base_url: str, page: str | None = None) -> HttpRequest:
-        return HttpRequest(url=f"{base_url}/models")
-
-    def next_page(self, response: HttpResponse) -> str | None:
-        # The list of models has no pages (SDK).
-        return None
-
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
         if not response.is_success:
             raise error_of(self.provider, response, None)
@@ -151,12 +132,12 @@ def _is_dalle(model_id: str) -> bool:
 
 def _fields(call: Call) -> dict[str, Any]:
     """The fields that generations and edits have in common, with JSON values."""
-    fields: dict[str, Any] = {"model": call.model.id, "prompt": call.prompt, "n": call.n}
+    fields: dict[str, Any] = {"model": call.model.sent_id, "prompt": call.prompt, "n": call.n}
     if call.size.size:
         fields["size"] = str(call.size.size)
     # The numbers of options are floats; those of the API are integers.
     fields.update({k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in call.options.items()})
-    if _is_dalle(call.model.id):
+    if _is_dalle(call.model.sent_id):
         # By default DALL·E responds with a URL; GPT Image refuses the parameter.
         fields["response_format"] = "b64_json"
     if call.previews:
@@ -232,3 +213,6 @@ def _output_tokens(total: int | None, details: Mapping[str, Any], *, bills_text:
         rest = None if total is None else max(0, total - (text or 0) - (image or 0))
         return rest if text is None else text, rest if image is None else image
     return text, max(image, total - text)
+
+
+ADAPTER = OpenAIImagesAdapter

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InvalidRequestError, UnknownProviderError
-from ..providers.registry import Registry
-from ..providers.schema import ProviderConfig
+from ..providers.configured import provider_named
+from ..providers.provider_config import ProviderConfig
 from ..service.in_flight import LeftBehind, left_behind, notices_of
 from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
@@ -22,10 +23,10 @@ def settings(root: Path | None) -> Settings:
     return load_settings(open_root(root))
 
 
-def named_provider(name: str, registry: Registry) -> ProviderConfig:
+def named_provider(name: str, providers: Mapping[str, ProviderConfig]) -> ProviderConfig:
     """The provider that a command names; raises UsageError if there is no such provider."""
     try:
-        return registry.provider(name)
+        return provider_named(name, providers)
     except UnknownProviderError as error:
         raise report.UsageError(error.message, remedy=error.remedy) from None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..providers.provider_config import ProviderConfig
 from ..request import GenerationRequest
 from ..settings.settings import Credentials
 from .gallery.images_of_cancelled_runs import Gallery
@@ -41,7 +42,7 @@ class Host(Gallery, Protocol):
     def root(self) -> Path:
         """Its root folder."""
 
-    def credentials(self, providers: Sequence[str]) -> dict[str, Credentials]:
+    def credentials(self, providers: Sequence[ProviderConfig]) -> dict[str, Credentials]:
         """The keys and base URLs that it has now."""
 
     def has_several_users(self) -> bool:

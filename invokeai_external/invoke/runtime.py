@@ -14,7 +14,6 @@ from .. import clock
 from ..errors import CancelledError, ExternalError, RequestError
 from ..planning.plan import count_calls
 from ..progress import Preview
-from ..providers.built_in import built_in_ids
 from ..providers.registry import Registry
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice
@@ -22,7 +21,7 @@ from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
 from ..service.service import Service
 from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
-from ..settings.settings import Settings, load_user_file, wants_sandbox
+from ..settings.settings import Settings, load_user_file, own_credentials, wants_sandbox
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
 from .host_api import Host
@@ -106,7 +105,11 @@ class Runtime:
         """The settings files as they were when first read, and the keys as they are now; raises SettingsError."""
         if self._files is None:
             self._files = load_user_file(self._host.root)
-        return replace(self._files, credentials=self._host.credentials(built_in_ids()), notices=())
+        providers = self._files.providers.values()
+        known = self._host.credentials([provider for provider in providers if provider.in_invoke])
+        others = [provider for provider in providers if not provider.in_invoke]
+        ours = own_credentials(others, self._host.root, os.environ, usual_variables=False)
+        return replace(self._files, credentials={**known, **ours}, notices=())
 
     def sandbox(self) -> bool:
         """True if everything is sent to the sandbox and not to the providers."""
@@ -114,7 +117,7 @@ class Runtime:
 
     def registry(self) -> Registry:
         """The models; raises SettingsError if the user's file is not valid."""
-        return Registry(self.settings().models)
+        return Registry(self.settings().catalog)
 
     def ending_models(self) -> list[Notice]:
         """What of the user's uses a model that ends soon or has ended; raises SettingsError."""
@@ -127,9 +130,10 @@ class Runtime:
 
     def providers(self) -> set[str]:
         """The providers that have a key. One whose key is for another URL counts too: its models report that."""
+        current = self.settings()
         if self.sandbox():
-            return set(built_in_ids())
-        return {provider for provider, found in self.settings().credentials.items() if found.api_key or found.unpaired}
+            return {name for name, provider in current.providers.items() if provider.in_invoke}
+        return {name for name, found in current.credentials.items() if found.unpaired or current.is_ready(name)}
 
     def previews(self, model: str) -> int:
         """How many previews of each image the settings ask for; 0 for a model without previews."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from ..errors import CapabilityError, InvalidRequestError
 from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum
-from ..providers import catalog
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
@@ -317,7 +316,7 @@ def _lifecycle_notices(model: ModelConfig) -> list[Notice]:
     life = model.lifecycle
     if life.status not in ("deprecated", "retired"):
         return []
-    ending = life.ending(catalog.page(model.provider).provider.name)
+    ending = life.ending(model.provider_name or model.provider)
     if life.status == "retired":
         return [Notice("model_retired", f"{model.name} {ending}; a proxy may still offer it.{life.instead}")]
     return [Notice("model_deprecated", f"{model.name} {ending}.{life.instead}")]

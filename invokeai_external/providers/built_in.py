@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["built_in_ids", "file_of"]
+__all__ = ["RESERVED_IDS", "built_in_ids", "file_of"]
+
+RESERVED_IDS = frozenset({"seedream", "alibabacloud"})
+"""The ids of providers that only InvokeAI itself has: its keys for them go to their own servers."""
 
 _FOLDER = Path(__file__).parent
 

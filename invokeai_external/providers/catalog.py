@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from .built_in import built_in_ids, file_of
-from .schema import ModelConfig, ProviderConfig, option_kind
+from .inheritance import merge_fields, without_own_facts
+from .provider_config import ProviderConfig
+from .schema import ModelConfig
 
-__all__ = ["CatalogPage", "merge_fields", "page", "pages", "provider_name", "providers"]
+__all__ = ["CatalogPage", "page", "pages", "providers"]
 
 # The loader in C, which most installations of PyYAML have, takes a tenth of the time; every start of Invoke needs it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -49,14 +51,23 @@ def page(provider_id: str) -> CatalogPage:
     provider = ProviderConfig.model_validate(raw["provider"])
     models = {
         fields["id"]: {
-            **fields,
+            **_extended(fields),
             "provider": provider.id,
+            "provider_name": provider.name,
             "prices_as_of": raw["as_of"],
             "sources": (*raw["sources"], *fields.get("sources", ())),
         }
         for fields in raw["models"]
     }
     return CatalogPage(raw["as_of"], provider, raw.get("flags", {}), models)
+
+
+def _extended(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a model of a file, with those of the model of another file that it extends."""
+    if "extends" not in fields:
+        return dict(fields)
+    other, _, model_id = fields["extends"].partition("/")
+    return merge_fields(without_own_facts(page(other).models[model_id]), fields)
 
 
 def pages() -> tuple[CatalogPage, ...]:
@@ -67,27 +78,3 @@ def pages() -> tuple[CatalogPage, ...]:
 def providers() -> tuple[ProviderConfig, ...]:
     """The built-in providers."""
     return tuple(page.provider for page in pages())
-
-
-def provider_name(provider_id: str) -> str:
-    """The name of a provider in a sentence; its id if it is not known."""
-    return page(provider_id).provider.name if provider_id in built_in_ids() else provider_id
-
-
-def merge_fields(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with the fields of another merged into it at every depth; neither is changed."""
-    merged = dict(base)
-    for name, value in override.items():
-        old = merged.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_kind(old, value):
-            merged[name] = merge_fields(old, value)
-        else:
-            merged[name] = value
-    return merged
-
-
-def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """False if the new fields are for another kind of sizing or option, so that they replace the old ones."""
-    if "kind" in new:
-        return bool(new["kind"] == old.get("kind"))
-    return option_kind(new) in (None, option_kind(old)) or option_kind(old) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,8 +15,6 @@ from ..errors import (
     NotConfiguredError,
     Remedy,
     RequestError,
-    SettingsError,
-    UnknownProviderError,
 )
 from ..misspellings import meant_model, or_nearest
 from ..result import Notice
@@ -24,26 +22,12 @@ from ..root_folder import USER_FILE
 from ..untrusted_text import ID, fit_to_show, quoted
 from . import catalog
 from .built_in import built_in_ids
-from .schema import ModelConfig, ProviderConfig
+from .configured import CatalogAdditions, configured_providers, provider_named
+from .inheritance import merge_fields, without_own_facts
+from .provider_config import ProviderConfig
+from .schema import ModelConfig
 
-__all__ = ["Registry", "ResolvedModel", "UserModels"]
-
-
-class UserModels(Protocol):
-    """The models in the user's settings file, and the errors that name the line of a mistake there."""
-
-    @property
-    def fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """The raw fields of each model by ``provider/id``."""
-        ...
-
-    def error(self, reference: str, error: ValidationError) -> SettingsError:
-        """The error for the first invalid field of a model."""
-        ...
-
-    def misnamed(self, reference: str, error: RequestError) -> SettingsError:
-        """The error for a model whose name is not valid."""
-        ...
+__all__ = ["Registry", "ResolvedModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +47,68 @@ class Registry:
     """All known providers and models.
 
     Args:
-        user_models: The models that the user's ``invokeai_external.yaml`` adds or overrides.
+        user: The providers and models that the user's ``invokeai_external.yaml`` adds or changes.
         today: Returns the date that decides whether a model is active or retired; by default, today's date in UTC.
 
     Raises:
-        SettingsError: One of the user's models is not valid; the message names the file, the line and the field.
+        SettingsError: One of the user's providers or models is not valid; the message names the file, the line and the
+            field.
     """
 
     def __init__(
-        self, user_models: UserModels | None = None, *, today: Callable[[], datetime.date] | None = None
+        self, user: CatalogAdditions | None = None, *, today: Callable[[], datetime.date] | None = None
     ) -> None:
         self._today = today or clock.utc_today
+        self._providers = configured_providers(user)
         # As written in the files. What is returned has the status of the day, see ``_as_of``.
-        known = {config.reference: config for page in catalog.pages() for config in page.configs()}
-        self._models = dict(known)
-        for reference, fields in (user_models.fields if user_models else {}).items():
-            assert user_models is not None
-            self._models[reference] = self._user_model(reference, fields, user_models)
+        self._models = {config.reference: config for page in catalog.pages() for config in page.configs()}
+        self._add_models_of(user)
 
-    def _user_model(self, reference: str, fields: Mapping[str, object], user_models: UserModels) -> ModelConfig:
-        provider, _, model_id = reference.partition("/")
-        try:
+    def _add_models_of(self, user: CatalogAdditions | None) -> None:
+        pending = dict(user.models) if user else {}
+
+        def add(reference: str, waiting: tuple[str, ...] = ()) -> None:
+            assert user is not None
+            fields = pending.pop(reference)
+            place = ("models", reference)
+            other = fields.get("extends")
+            if other in (*waiting, reference):
+                raise user.mistake((*place, "extends"), f"models.{reference}.extends: it extends itself")
+            if isinstance(other, str) and other in pending:
+                # It may be written below.
+                add(other, (*waiting, reference))
+            try:
+                base, own = self._base_of(reference, fields)
+            except RequestError as error:
+                raise user.mistake(place, f"models.{reference}: {error.message.rstrip('.')}", error.remedy) from None
+            try:
+                self._models[reference] = ModelConfig.model_validate({**merge_fields(base, fields), **own})
+            except ValidationError as error:
+                raise user.invalid(place, error) from None
+
+        while pending:
+            add(next(iter(pending)))
+
+    def _base_of(self, reference: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The fields that the user's model has where nothing is written for it, and those that cannot be written.
+
+        Raises:
+            RequestError: Its name is not valid, or there is no model that it could extend.
+        """
+        provider_id, _, model_id = reference.partition("/")
+        provider = self.provider(provider_id)
+        own = {"id": model_id, "provider": provider_id, "provider_name": provider.name}
+        if (other := fields.get("extends")) is not None:
+            known = self._extended(other)
+        elif provider_id in built_in_ids() and catalog.page(provider_id).models:
             known = self._find(reference, self._today(), has_own_name="name" in fields).model
-        except RequestError as error:
-            raise user_models.misnamed(reference, error) from None
+        else:
+            # A new provider's models are like no others.
+            return {"name": model_id, "description": f"A model of {provider.name}. Images are billed."}, own
         base = known.model_dump(mode="json", exclude_unset=True)
-        if base["id"] != model_id:
+        if known.provider != provider_id:
+            base = without_own_facts(base)
+        elif known.id != model_id:
             # It was found by an alias, which is now the id of this model.
             base["aliases"] = ()
         if {"prices", "image_tokens", "image_prices"} & fields.keys():
@@ -97,25 +117,25 @@ class Registry:
             known_prices = {} if _is_by_image(fields) else prices.model_dump(mode="json", exclude_unset=True)
             base |= {"prices": known_prices, "later_prices": ()}
             base |= {"prices_as_of": None, "image_prices": {}}
-        try:
-            merged = catalog.merge_fields(_without_overridden(base, fields), fields)
-            return ModelConfig.model_validate({**merged, "id": model_id, "provider": provider})
-        except ValidationError as error:
-            raise user_models.error(reference, error) from None
+        return _without_overridden(base, fields), own
+
+    def _extended(self, reference: object) -> ModelConfig:
+        """The model that another one extends; raises InvalidRequestError if there is none with this reference."""
+        if isinstance(reference, str) and reference in self._models:
+            return self._models[reference]
+        raise InvalidRequestError(
+            f"extends: there is no model {quoted(reference)}",
+            remedy=f"{or_nearest(str(reference), self._models)}Write a known model as provider/model-id.",
+        )
 
     def provider(self, provider_id: str) -> ProviderConfig:
         """The provider with an id; raises UnknownProviderError if there is no such provider."""
-        if provider_id not in self.provider_ids:
-            raise UnknownProviderError(
-                f"There is no provider {quoted(provider_id)}.",
-                remedy=f"{or_nearest(provider_id, self.provider_ids)}Choose one of: {', '.join(self.provider_ids)}.",
-            )
-        return catalog.page(provider_id).provider
+        return provider_named(provider_id, self._providers)
 
     @property
     def provider_ids(self) -> tuple[str, ...]:
         """The ids of all providers, in the order in which their models are listed."""
-        return built_in_ids()
+        return tuple(self._providers)
 
     @property
     def today(self) -> datetime.date:
@@ -123,12 +143,21 @@ class Registry:
         return self._today()
 
     def models(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
-        """The models of all providers or of one: newest first, the user's own last, each with its status of today."""
+        """The models of one provider, or of all that have a base URL: newest first, the user's own last, each with its
+        status of today.
+        """
         today = self._today()
-        return tuple(self._as_of(today, model) for model in self._known(provider_id))
+        off = {name for name, provider in self._providers.items() if provider.base_url is None and name != provider_id}
+        known = self._known(provider_id) if provider_id else self._models.values()
+        return tuple(self._as_of(today, model) for model in known if model.provider not in off)
 
-    def _known(self, provider_id: str | None = None) -> tuple[ModelConfig, ...]:
-        return tuple(m for m in self._models.values() if provider_id in (None, m.provider))
+    def _known(self, provider_id: str) -> tuple[ModelConfig, ...]:
+        return tuple(m for m in self._models.values() if m.provider == provider_id)
+
+    @property
+    def _by_bare_name(self) -> Sequence[ModelConfig]:
+        """All models, those that have everything themselves before those that extend another one."""
+        return sorted(self._models.values(), key=lambda model: model.extends is not None)
 
     def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
         """The model with its status and prices on a day, and with a successor that is not retired on that day."""
@@ -205,6 +234,8 @@ class Registry:
                 ),
             )
         models = self._known(provider_id)
+        if not models:
+            raise _without_models(provider_id, model_id)
         if found := _named(model_id, models):
             return ResolvedModel(found)
         if not has_own_name:
@@ -212,14 +243,14 @@ class Registry:
         return self._resolve_unknown(model_id, models, day)
 
     def _resolve_bare(self, model_id: str) -> ResolvedModel:
-        found = _named(model_id, self._known())
-        if found:
+        models = self._by_bare_name
+        if found := _named(model_id, models):
             return ResolvedModel(found)
-        _assert_not_misspelt(model_id, self._known())
-        if snapshot_of := _prefix_of(model_id, self._known()):
+        _assert_not_misspelt(model_id, models)
+        if snapshot_of := _prefix_of(model_id, models):
             return _as_snapshot(model_id, snapshot_of)
         family = model_id.partition("-")[0]
-        likely = next((m.provider for m in self._known() if m.id.partition("-")[0] == family), None)
+        likely = next((m.provider for m in models if m.id.partition("-")[0] == family), None)
         if likely:
             remedy = f"or, if it is a new model, write {likely}/{fit_to_show(model_id, ID)}."
         else:
@@ -250,13 +281,13 @@ class Registry:
         """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()
         for provider_id in self.provider_ids:
-            if provider_id in ready:
+            if provider_id in ready and self._known(provider_id):
                 return self._as_of(today, _newest(self._known(provider_id), today))
+        *others, first = (name for name, provider in self._providers.items() if provider.base_url and self._known(name))
         raise NotConfiguredError(
             "No provider has a key yet.",
             remedy=Remedy(
-                f"Set one with 'invokeai-external keys set {self.provider_ids[-1]}' "
-                f"(or {' or '.join(self.provider_ids[:-1])}), "
+                f"Set one with 'invokeai-external keys set {first}' (or {' or '.join(others)}), "
                 "or try everything for free with --sandbox.",
                 action="set_key",
             ),
@@ -276,7 +307,7 @@ def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:
 
 def _assert_not_misspelt(model_id: str, models: Sequence[ModelConfig]) -> None:
     """Raise InvalidRequestError if an unknown id is a misspelling of a known one."""
-    names = {name: model.provider for model in models for name in (*model.aliases, model.id)}
+    names = {name: model.provider for model in reversed(models) for name in (*model.aliases, model.id)}
     if (meant := meant_model(model_id, names)) is None:
         return
     provider = names.get(meant) or next(names[name] for name in names if meant.startswith(name))
@@ -284,6 +315,14 @@ def _assert_not_misspelt(model_id: str, models: Sequence[ModelConfig]) -> None:
         f"There is no model {quoted(model_id)}.",
         remedy=f"Did you mean {provider}/{meant}? If {model_id} is a different model, add {provider}/{model_id} with a "
         f"name to models: in {USER_FILE}.",
+    )
+
+
+def _without_models(provider_id: str, model_id: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Nothing is known of {quoted(model_id)}, since {provider_id} has no models yet.",
+        remedy=f"Add {provider_id}/{fit_to_show(model_id, ID)} to models: in {USER_FILE}, at least with its sizing, or "
+        "with 'extends' and the model that it is like.",
     )
 
 

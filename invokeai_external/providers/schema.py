@@ -1,4 +1,4 @@
-"""The schema of the catalogue: providers, and models with their abilities, lifecycles and prices. Frozen values.
+"""The schema of the models: their abilities, lifecycles and prices. Frozen values.
 
 The values come from the YAML files beside this module and from the user's ``invokeai_external.yaml``: both have exactly
 these fields.
@@ -28,7 +28,6 @@ __all__ = [
     "NumberOption",
     "Option",
     "Prices",
-    "ProviderConfig",
     "TextOption",
     "TokenKind",
     "option_kind",
@@ -236,8 +235,12 @@ class ModelConfig(Frozen):
     """One model of one provider.
 
     Attributes:
-        id: The id to send to the provider.
+        id: Its id, as in ``--model``, which is sent to the provider.
         provider: The provider's id.
+        provider_name: The provider's name.
+        api_model: The id to send in place of ``id``, such as the name of a deployment; None for ``id`` itself.
+        extends: The model, as ``provider/id``, from which it has all that is not written for it; None for a model that
+            has everything itself.
         name: The name to show.
         description: The description to show, which ends with the provider's billing note.
         lifecycle: Whether it is available, and until when.
@@ -267,6 +270,9 @@ class ModelConfig(Frozen):
 
     id: str = Field(min_length=1)
     provider: str = Field(min_length=1)
+    provider_name: str = ""
+    api_model: str | None = Field(default=None, min_length=1)
+    extends: str | None = None
     name: str
     description: str
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)
@@ -328,6 +334,11 @@ class ModelConfig(Frozen):
         """Its unambiguous name: ``provider/id``."""
         return f"{self.provider}/{self.id}"
 
+    @property
+    def sent_id(self) -> str:
+        """The id that the provider gets."""
+        return self.api_model or self.id
+
     def prices_on(self, day: datetime.date) -> tuple[Prices, tuple[Prices, ...]]:
         """The prices that are valid on a day, unknown ones before the first day of all, and those that begin later."""
         entries = (self.prices, *self.later_prices)
@@ -339,6 +350,7 @@ class ModelConfig(Frozen):
         return self.model_copy(
             update={
                 "id": model_id,
+                "api_model": None,
                 "name": model_id,
                 "description": f"Not in the catalogue; treated like {self.name}. Needs an API key; images are billed.",
                 "lifecycle": Lifecycle(),
@@ -358,61 +370,14 @@ class ModelConfig(Frozen):
 
     def as_snapshot(self, model_id: str) -> Self:
         """The profile of this model for one of its dated snapshots, which has the same abilities and prices."""
-        return self.model_copy(update={"id": model_id, "name": f"{self.name} ({model_id})", "aliases": ()})
+        return self.model_copy(
+            update={"id": model_id, "api_model": None, "name": f"{self.name} ({model_id})", "aliases": ()}
+        )
 
 
 _TOKENS = (ImageTokenRule, InputImageTokens)
 _PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, *_OPTIONS)
 _SIZINGS = (FixedSizing, PresetSizing, FlexibleSizing, FlexiblePresets)
 
-MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields)
-"""The names of all fields that a model and its parts have."""
-
-
-_COST_FROM = re.compile(r"tokens|usage\.[A-Za-z_][A-Za-z0-9_]*|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""The name of a header is a token of RFC 9110."""
-
-
-class ProviderConfig(Frozen):
-    """One provider.
-
-    Attributes:
-        id: Its id, as in ``--model`` and in the names of settings.
-        adapter: Its wire format: the name of a module in ``adapters/``.
-        name: The name to show.
-        base_url: The URL of its API.
-        api_version: The path to append to a base URL without a path.
-        key_url: The web page where you create a key.
-        billing_url: The web page with credit and limits.
-        key_env: The environment variables of the key that the provider's own tools read; the first that is set is used,
-            and only after all other places of a key.
-        base_url_env: That of the base URL; it is used only with a key from ``key_env``.
-        base_url_env_version: What the provider's tools append to a path in that URL; may be empty.
-        cost_from: Where the cost of a call comes from: ``tokens``, from the prices of the model; or from the response:
-            ``usage.FIELD``, a field beside its tokens, or ``header:NAME``, one of its headers, each in USD. If it is
-            missing, the prices count.
-    """
-
-    id: str
-    adapter: Literal["gemini", "openai_images"]
-    name: str
-    base_url: str
-    api_version: str
-    key_url: str
-    billing_url: str
-    key_env: tuple[str, ...] = ()
-    base_url_env: str | None = None
-    base_url_env_version: str = ""
-    cost_from: str = "tokens"
-
-    @field_validator("key_env", mode="before")
-    @classmethod
-    def _one_variable_needs_no_list(cls, names: object) -> object:
-        return (names,) if isinstance(names, str) else names
-
-    @field_validator("cost_from")
-    @classmethod
-    def _cost_is_from_a_known_place(cls, place: str) -> str:
-        if not _COST_FROM.fullmatch(place):
-            raise ValueError("must be tokens, usage.FIELD or header:NAME, such as usage.cost or header:x-cost")
-        return place
+MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields) - {"provider_name"}
+"""The names of all fields that a model and its parts can have in YAML."""

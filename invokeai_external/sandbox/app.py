@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 from fastapi import FastAPI, Request
@@ -13,10 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import clock
+from ..providers.schema import ModelConfig
 from .call_log import Outcome, hide_key_in_query
 from .errors import HtmlPage, Refusal, gemini_error, openai_error
 from .fault_routes import router as admin_router
 from .gemini import router as gemini_router
+from .models import ServedModels
 from .openai import router as openai_router
 from .state import SandboxState
 
@@ -35,6 +37,7 @@ def create_app(
     serve_retired: bool = False,
     today: Callable[[], datetime.date] | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    others: Mapping[str, Sequence[ModelConfig]] | None = None,
 ) -> FastAPI:
     """Create a sandbox with its own faults and its own log of requests.
 
@@ -43,9 +46,11 @@ def create_app(
         serve_retired: Whether retired models still work, as they may behind a proxy; otherwise they are not found.
         today: Returns the day that decides which models are retired; by default, the current day in UTC.
         sleep: Waits for a number of seconds, for the faults that delay a response.
+        others: Models to serve beside the built-in ones, by the wire format in which they are requested.
     """
     app = FastAPI(title="invokeai_external sandbox", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.sandbox = SandboxState(serve_retired=serve_retired, today=today or clock.utc_today, sleep=sleep)
+    models = ServedModels(others or {}, today or clock.utc_today, serve_retired=serve_retired)
+    app.state.sandbox = SandboxState(models=models, sleep=sleep)
     app.include_router(openai_router)
     app.include_router(gemini_router)
     if admin:

@@ -29,7 +29,6 @@ from .gemini_tokens import count_gemini_tokens, count_hidden_text, count_thought
 from .gemini_tools import grounding_metadata
 from .keys import is_refused
 from .meter import Tokens, metered, text_tokens
-from .models import listed_models
 from .responses import Event, apply_wire_fault, base64_text, deliver, deliver_events, has_unreadable_images
 from .state import state_of
 
@@ -92,7 +91,7 @@ async def _response_body(request: Request, version: str, model: str) -> tuple[di
     raise_fault_error(fault)
     if broken:
         raise gemini_error(400, f"Invalid JSON payload received. {broken}")
-    config = served_config(model, version, serves=state.serves)
+    config = served_config(model, version, models=state.models)
     call = read_call(body, config, model, version)
     answer = fault_body(fault)
     tokens = _count(call, answer, fault)
@@ -164,7 +163,7 @@ async def list_models(request: Request, version: str) -> Response:
     state.calls.record(request)
     _check_version(request, version)
     _check_key(request, query_key)
-    cards = [_model_card(name, config) for name, config in listed_models("gemini", serves=state.serves).items()]
+    cards = [_model_card(name, config) for name, config in state.models.listed("gemini").items()]
     start, count = (_page_number(request, name) for name in ("pageToken", "pageSize"))
     end = start + (count or _PAGE_SIZE)
     page: dict[str, object] = {"models": cards[start:end]}
@@ -186,7 +185,7 @@ async def get_model(request: Request, version: str, model: str) -> Response:
     state.calls.record(request)
     _check_version(request, version)
     _check_key(request, query_key)
-    return JSONResponse(_model_card(model, served_config(model, version, serves=state.serves)))
+    return JSONResponse(_model_card(model, served_config(model, version, models=state.models)))
 
 
 @dataclass(frozen=True, slots=True)

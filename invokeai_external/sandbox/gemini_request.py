@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -22,7 +22,7 @@ from .codec import UnreadableImageError, decode
 from .errors import Refusal, gemini_error
 from .gemini_schema import read_names, snake_case
 from .gemini_tools import check_safety_settings, read_searches
-from .models import find_model
+from .models import ServedModels
 
 __all__ = ["MAX_TEMPERATURE", "ContentCall", "decode_base64", "read_call", "served_config", "signs_thoughts"]
 
@@ -80,16 +80,16 @@ class ContentCall:
         return self.config.previews
 
 
-def served_config(model: str, version: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
+def served_config(model: str, version: str, *, models: ServedModels) -> ModelConfig:
     """The model's config; raises 404 if the model is unknown or no longer served."""
-    config = find_model("gemini", model)
+    config = models.find("gemini", model)
     if config is None:
         raise gemini_error(
             404,
             f"models/{model} is not found for API version {version}, or is not supported for generateContent. Call "
             "ListModels to see the list of available models and their supported methods.",
         )
-    if not serves(config):
+    if not models.serves(config):
         raise gemini_error(
             404,
             f"This model models/{model} is no longer available. Please update your code to use a newer model for the "

@@ -22,7 +22,7 @@ from .errors import openai_error, request_id
 from .faults import Fault
 from .keys import is_refused
 from .meter import Tokens, metered
-from .models import find_model, is_gpt_image, listed_models
+from .models import is_gpt_image
 from .openai_faults import error_event, raise_fault_error, refuse_stream
 from .openai_form import Form, read_form
 from .openai_formats import as_gif, as_svg, sheet_of
@@ -57,7 +57,7 @@ async def generate(request: Request) -> Response:
         raise _unsupported_content_type(content_type, "application/json")
     if body is None:
         raise _broken_json()
-    call = read_generation(body, serves=state.serves, gated=_has_gated_formats(request))
+    call = read_generation(body, models=state.models, gated=_has_gated_formats(request))
     return await _respond(request, call, fault)
 
 
@@ -73,7 +73,7 @@ async def edit(request: Request) -> Response:
         fault = _next_fault(request)
         if body is None:
             raise _broken_json()
-        call = read_edit_body(body, serves=state.serves, gated=_has_gated_formats(request))
+        call = read_edit_body(body, models=state.models, gated=_has_gated_formats(request))
         return await _respond(request, call, fault)
     is_form = content_type == "multipart/form-data"
     form = await read_form(request) if is_form else Form({}, [])
@@ -84,7 +84,7 @@ async def edit(request: Request) -> Response:
         raise _unsupported_content_type(content_type, "multipart/form-data")
     if form.error:
         raise openai_error(400, f"We could not parse the multipart body of your request: {form.error}")
-    call = read_edit(form, serves=state.serves, gated=_has_gated_formats(request))
+    call = read_edit(form, models=state.models, gated=_has_gated_formats(request))
     return await _respond(request, call, fault)
 
 
@@ -94,7 +94,7 @@ async def list_models(request: Request) -> Response:
     state = state_of(request)
     state.calls.record(request)
     _check_key(request)
-    models = listed_models("openai", serves=state.serves)
+    models = state.models.listed("openai")
     data = [_model_card(name, config) for name, config in models.items()]
     return JSONResponse({"object": "list", "data": data}, headers={"x-request-id": request_id()})
 
@@ -105,7 +105,7 @@ async def get_model(request: Request, model: str) -> Response:
     state = state_of(request)
     state.calls.record(request)
     _check_key(request)
-    config = refuse_retired(model, find_model("openai", model), serves=state.serves)
+    config = refuse_retired(model, state.models.find("openai", model), models=state.models)
     return JSONResponse(_model_card(model, config), headers={"x-request-id": request_id()})
 
 

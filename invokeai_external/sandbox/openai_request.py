@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..providers.schema import ChoiceOption, ModelConfig
 from ..sizing import Size
 from .errors import openai_error
-from .models import find_model, gpt_image_version, is_gpt_image
+from .models import ServedModels, gpt_image_version, is_gpt_image
 from .openai_errors import missing_parameter, unsupported_value, wrong_type
 from .openai_form import Form, Upload
 from .openai_formats import GATED_FORMATS, check_format, sheet_of
@@ -111,10 +111,10 @@ class ImageCall:
     seed: int = 0
 
 
-def _served(model: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
+def _served(model: str, *, models: ServedModels) -> ModelConfig:
     """The config of a model that makes images; raises Refusal if it is unknown, or has ended (recorded traffic)."""
-    config = find_model("openai", model)
-    if config and not serves(config):
+    config = models.find("openai", model)
+    if config and not models.serves(config):
         raise openai_error(
             400,
             f"The model '{model}' does not exist.",
@@ -122,16 +122,16 @@ def _served(model: str, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig
             param="model",
             code="invalid_value",
         )
-    return refuse_retired(model, config, serves=serves)
+    return refuse_retired(model, config, models=models)
 
 
-def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[ModelConfig], bool]) -> ModelConfig:
+def refuse_retired(model: str, config: ModelConfig | None, *, models: ServedModels) -> ModelConfig:
     """The model's config; raises 404 if the model is unknown or no longer served."""
     if config is None:
         raise openai_error(
             404, f"The model '{model}' does not exist or you do not have access to it.", code="model_not_found"
         )
-    if not serves(config):
+    if not models.serves(config):
         raise openai_error(
             404,
             f"The model '{model}' has been deprecated, learn more here: https://platform.openai.com/docs/deprecations",
@@ -140,14 +140,14 @@ def refuse_retired(model: str, config: ModelConfig | None, *, serves: Callable[[
     return config
 
 
-def read_generation(body: object, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
+def read_generation(body: object, *, models: ServedModels, gated: bool = False) -> ImageCall:
     """Read the JSON body of ``/images/generations``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
-    return _read(body, (), known=_GENERATION, editing=False, serves=serves, gated=gated)
+    return _read(body, (), known=_GENERATION, editing=False, models=models, gated=gated)
 
 
-def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
+def read_edit(form: Form, *, models: ServedModels, gated: bool = False) -> ImageCall:
     """Read the form of ``/images/edits``, whose numbers are text; raises Refusal."""
     values: dict[str, object] = dict(form.fields)
     for name in _INTEGERS:
@@ -157,15 +157,15 @@ def read_edit(form: Form, *, serves: Callable[[ModelConfig], bool], gated: bool 
     if "stream" in form.fields:
         stream = form.fields["stream"]
         values["stream"] = {"true": True, "false": False}.get(stream.lower(), stream)
-    return _read(values, form.uploads, known=_EDIT, editing=True, serves=serves, gated=gated)
+    return _read(values, form.uploads, known=_EDIT, editing=True, models=models, gated=gated)
 
 
-def read_edit_body(body: object, *, serves: Callable[[ModelConfig], bool], gated: bool = False) -> ImageCall:
+def read_edit_body(body: object, *, models: ServedModels, gated: bool = False) -> ImageCall:
     """Read the JSON body of ``/images/edits``; raises Refusal."""
     if not isinstance(body, dict):
         raise openai_error(400, "We could not parse the JSON body of your request. Expected a JSON object.")
     values, uploads = read_json_edit(body)
-    return _read(values, uploads, known=_EDIT | {"moderation"}, editing=True, serves=serves, gated=gated)
+    return _read(values, uploads, known=_EDIT | {"moderation"}, editing=True, models=models, gated=gated)
 
 
 def _read(
@@ -174,7 +174,7 @@ def _read(
     *,
     known: Collection[str],
     editing: bool,
-    serves: Callable[[ModelConfig], bool],
+    models: ServedModels,
     gated: bool,
 ) -> ImageCall:
     # A null means that the parameter is not given, as the SDK's types say.
@@ -183,7 +183,7 @@ def _read(
     model = _text(given, "model")
     if not model:
         raise missing_parameter("model")
-    config = _served(model, serves=serves)
+    config = _served(model, models=models)
     _check_names(given, uploads, config, known, editing=editing)
     prompt = _prompt(given, config)
     quality = _quality(given, config, model)

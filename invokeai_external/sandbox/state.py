@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -13,9 +12,9 @@ import anyio
 from starlette.requests import Request
 
 from .. import clock
-from ..providers.schema import ModelConfig
 from .call_log import CallLog
 from .faults import FaultQueue
+from .models import ServedModels
 
 __all__ = ["FileStore", "SandboxState", "StoredFile", "state_of"]
 
@@ -64,18 +63,13 @@ class FileStore:
 
 @dataclass(slots=True)
 class SandboxState:
-    """The queued faults, the received requests, the files with URLs, which models are served, and how to wait."""
+    """Which models are served, how to wait, the queued faults, the received requests, and the files with URLs."""
 
-    serve_retired: bool = False
-    today: Callable[[], datetime.date] = clock.utc_today
+    models: ServedModels = field(default_factory=lambda: ServedModels({}, clock.utc_today))
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     faults: FaultQueue = field(default_factory=FaultQueue)
     calls: CallLog = field(default_factory=CallLog)
     files: FileStore = field(default_factory=FileStore)
-
-    def serves(self, model: ModelConfig) -> bool:
-        """False for a retired model, unless retired models are served too."""
-        return self.serve_retired or model.lifecycle.status_on(self.today()) != "retired"
 
 
 def state_of(request: Request) -> SandboxState:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from ..adapters.base import SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
-from ..providers import catalog
-from ..providers.schema import ProviderConfig
+from ..providers.provider_config import ProviderConfig
 from ..result import Notice
-from ..root_folder import API_KEYS_FILE
+from ..settings.key_file import key_file_of
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
 
-__all__ = ["Access", "access_to", "base_url_of", "shown", "with_sandbox"]
+__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +54,40 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
         SettingsError: There is only a key for another base URL.
     """
     credentials = _credentials(provider, settings)
-    if credentials.api_key is None:
-        raise _missing_key(provider, settings)
-    key = credentials.api_key.get_secret_value()
-    check_key(provider.id, key, credentials.source)
+    key = ""
+    if provider.needs_key:
+        if credentials.api_key is None:
+            raise _missing_key(provider, settings)
+        key = credentials.api_key.get_secret_value()
+        check_key(provider, key, credentials.source)
     base_url, notices = base_url_of(provider, settings)
     return Access(adapter_of(provider), base_url, key, credentials.source, notices)
 
 
 def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tuple[Notice, ...]]:
     """A provider's base URL and what to know about it; raises like ``access_to``, but needs no key."""
-    found = _credentials(provider, settings)
-    base_url = normalise_base_url(found.base_url or provider.base_url, provider, found.base_url_source)
+    adapter = adapter_of(provider)
+    base_url = checked_base_url(provider, _credentials(provider, settings))
     host = urlsplit(base_url).hostname or ""
     notices = []
     if base_url.startswith("http:") and is_private_host(host):
         what = f"The connection to {host} is plain http: the key and the prompt are not encrypted."
         notices.append(Notice("plain_http", what))
-    return base_url, (*notices, *adapter_of(provider).doubts_about(base_url))
+    return base_url, (*notices, *adapter.doubts_about(base_url))
+
+
+def checked_base_url(provider: ProviderConfig, found: Credentials) -> str:
+    """A provider's base URL in its usual form; raises NotConfiguredError if there is none, or it is not valid."""
+    url = found.base_url or provider.base_url
+    if url is None:
+        raise _missing_base_url(provider)
+    return normalise_base_url(url, adapter_of(provider), found.base_url_source)
 
 
 def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
     found = settings.credentials.get(provider.id, Credentials())
     if found.unpaired:
-        raise unpaired_error(provider.id, found, settings.root)
+        raise unpaired_error(provider, found, settings.root)
     return found
 
 
@@ -103,9 +109,9 @@ def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError
     return NotConfiguredError(
         f"There is no key for {info.name}.",
         remedy=Remedy(
-            f"Create one at {info.key_url}, then run 'invokeai-external keys set {info.id}', or set "
+            f"Create one {info.key_place}, then run 'invokeai-external keys set {info.id}', or set "
             f"{variable_name(info.id, 'api_key')}, or add external_{info.id}_api_key to "
-            f"{settings.root / API_KEYS_FILE}.",
+            f"{settings.root / key_file_of(info)}.",
             action="set_key",
             provider=info.id,
             url=info.key_url,
@@ -114,12 +120,14 @@ def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError
     )
 
 
-def with_sandbox(settings: Settings) -> Settings:
-    """The settings with every provider's base URL and key replaced by the sandbox's."""
-    # With this word, the sandbox also makes the files that only some projects may make.
-    key = SecretStr(f"the-sandbox-takes-any-key{'-with-preview' if settings.limits.experimental else ''}")
-    credentials: Mapping[str, Credentials] = {
-        provider.id: Credentials(key, f"https://sandbox.invalid/{adapter_of(provider).sandbox_path}", "the sandbox")
-        for provider in catalog.providers()
-    }
-    return replace(settings, credentials=credentials)
+def _missing_base_url(provider: ProviderConfig) -> NotConfiguredError:
+    return NotConfiguredError(
+        f"{provider.name} has no base URL: every account has another one.",
+        remedy=Remedy(
+            f"Run 'invokeai-external providers add {provider.id}', or set "
+            f"{variable_name(provider.id, 'base_url')} to it.",
+            action="fix_base_url",
+            provider=provider.id,
+        ),
+        provider=provider.id,
+    )

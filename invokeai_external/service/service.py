@@ -24,13 +24,14 @@ from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
 from ..progress import Failed, Progress, Received
 from ..providers.listing import ListingCheck, compare_listing, is_listed
+from ..providers.provider_config import ProviderConfig
 from ..providers.registry import Registry, ResolvedModel
 from ..request import GenerationRequest
 from ..result import ConnectionCheck, GenerationResult, Notice
 from ..settings.settings import Settings
 from ..transport.messages import HttpRequest
 from ..transport.retry_policy import RetryPolicy
-from .access import Access, access_to, base_url_of, shown, with_sandbox
+from .access import Access, access_to, base_url_of, shown
 from .calls import Caller, Position, no_streams
 from .collected_results import Outcome, collect, finisher_of, total
 from .image_urls import Content, ImageFetcher
@@ -38,6 +39,7 @@ from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models
 from .retry_loop import Attempts
+from .sandboxed import models_by_wire_format, with_sandbox
 
 if TYPE_CHECKING:
     from ..transport.client import HttpClient
@@ -86,7 +88,7 @@ class Service:
                 f"The settings must be Settings, not {type(settings).__name__}.",
                 remedy="Read them with load_settings(folder).",
             )
-        self.registry = Registry(settings.models, today=today)
+        self.registry = Registry(settings.catalog, today=today)
         self._settings = with_sandbox(settings) if sandbox else settings
         limits = settings.limits
         # The HTTP client takes longer to load than all the rest, and many programs only plan.
@@ -96,7 +98,7 @@ class Service:
             timeout_s=limits.timeout_s,
             total_timeout_s=limits.total_timeout_s,
             max_response_bytes=limits.max_response_bytes,
-            asgi_app=_sandbox_app(today) if sandbox else None,
+            asgi_app=self._sandbox_app(today) if sandbox else None,
             http_client=http_client,
         )
         self._is_sandbox = sandbox
@@ -136,7 +138,8 @@ class Service:
         if reference := reference or self._settings.limits.default_model:
             return self.registry.resolve(reference)
         known = self._settings.credentials.items()
-        with_key = [name for name, found in known if found.api_key] or [name for name, found in known if found.unpaired]
+        ready = [name for name, _ in known if self._settings.is_ready(name)]
+        with_key = ready or [name for name, found in known if found.unpaired]
         return ResolvedModel(self.registry.default_model(with_key))
 
     def plan(self, request: GenerationRequest) -> Plan:
@@ -167,7 +170,7 @@ class Service:
     def dry_run(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
         """The plan of a request and the HTTP requests that it would send, without keys; nothing is sent."""
         plan = self.plan(request)
-        provider = self.registry.provider(plan.model.provider)
+        provider = self._provider(plan.model.provider)
         base_url, about_it = base_url_of(provider, self._settings)
         plan = replace(plan, notices=(*self._settings.notices, *about_it, *plan.notices))
         adapter = adapter_of(provider)
@@ -302,8 +305,18 @@ class Service:
         on_progress(_received(position, outcome))
         return outcome
 
+    def _sandbox_app(self, today: Callable[[], datetime.date] | None) -> object:
+        from ..sandbox import create_app
+
+        return create_app(today=today, others=models_by_wire_format(self.registry, self._settings.providers.values()))
+
     def _access(self, provider_id: str) -> Access:
-        return access_to(self.registry.provider(provider_id), self._settings)
+        return access_to(self._provider(provider_id), self._settings)
+
+    def _provider(self, provider_id: str) -> ProviderConfig:
+        """A provider as it is used, which may be the sandbox in its place; raises UnknownProviderError."""
+        self.registry.provider(provider_id)
+        return self._settings.providers[provider_id]
 
     def _check_state(self) -> None:
         """Raise ServiceStateError unless the service is open and belongs to this event loop or was not used yet."""
@@ -360,9 +373,3 @@ def _type_of(data: bytes, max_pixels: int) -> str | None:
     from .image_checks import type_of
 
     return type_of(data, max_pixels)
-
-
-def _sandbox_app(today: Callable[[], datetime.date] | None) -> object:
-    from ..sandbox import create_app
-
-    return create_app(today=today)

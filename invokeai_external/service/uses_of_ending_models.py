@@ -61,7 +61,7 @@ def ending_notices(
 def _in_settings(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.limits.default_model:
         yield settings.limits.default_model, f"default_model in {USER_FILE}"
-    for reference in settings.models.fields:
+    for reference in settings.catalog.models:
         yield reference, f"models: in {USER_FILE}"
 
 
@@ -84,13 +84,15 @@ def _in_workflows(workflows: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _is_own_server(settings: Settings, registry: Registry, provider_id: str) -> bool:
     """True if requests go to the provider itself, one of its regions included."""
-    own = urlsplit(registry.provider(provider_id).base_url).hostname or ""
+    own = registry.provider(provider_id).base_url
     base_url = settings.credentials.get(provider_id, Credentials()).base_url
+    if own is None or base_url is None:
+        return True
     try:
-        host = urlsplit(base_url).hostname if base_url else own
+        host, own_host = urlsplit(base_url).hostname or "", urlsplit(own).hostname
     except ValueError:
         return False
-    return host is not None and (host == own or host.endswith(f".{own}"))
+    return host == own_host or host.endswith(f".{own_host}")
 
 
 def _notice(model: ModelConfig, places: Sequence[str], registry: Registry) -> Notice:

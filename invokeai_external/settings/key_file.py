@@ -1,4 +1,8 @@
-"""Reads, sets and removes keys in ``api_keys.yaml`` without a change to any other line."""
+"""Reads, sets and removes keys in the two files of keys without a change to any other line.
+
+``api_keys.yaml`` is Invoke's own, which drops the entries of providers that it does not know; their keys are in
+``invokeai_external_keys.yaml``.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,30 @@ import yaml
 from ..errors import SettingsError
 from ..locks import LockBusyError, locked, others_can_read
 from ..misspellings import nearest
+from ..providers.provider_config import ProviderConfig
 from ..regular_files import temporary_file
 from ..result import Notice
-from ..root_folder import API_KEYS_FILE
+from ..root_folder import API_KEYS_FILE, KEYS_FILE
+from ..untrusted_text import quoted
 from .keys import check_key, unquoted
 from .yaml_file import BoundedLoader, YamlFile, child_of, children_of
 
-__all__ = ["remove_key", "set_key"]
+__all__ = ["key_file_of", "permission_notices", "read_entries", "remove_key", "set_key"]
 
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
+_FORMAT = 1
+"""The format of ``invokeai_external_keys.yaml``, which is its first entry."""
 
-def set_key(root: Path, provider: str, key: str) -> Path:
-    """Write a provider's key into ``api_keys.yaml``, keeping every other line; returns the file.
+
+def key_file_of(provider: ProviderConfig) -> str:
+    """The name of the file that holds a provider's key."""
+    return API_KEYS_FILE if provider.in_invoke else KEYS_FILE
+
+
+def set_key(root: Path, provider: ProviderConfig, key: str) -> Path:
+    """Write a provider's key into its file, keeping every other line; returns the file.
 
     The file is replaced in one step and only its owner can read it (mode 0600, on systems that have modes).
 
@@ -40,16 +54,17 @@ def set_key(root: Path, provider: str, key: str) -> Path:
     return _edit_keys(root, provider, key)
 
 
-def remove_key(root: Path, provider: str) -> bool:
-    """Remove a provider's key from ``api_keys.yaml``; returns False if it was not there."""
-    if YamlFile(root / API_KEYS_FILE).data.get(f"external_{provider}_api_key") is None:
+def remove_key(root: Path, provider: ProviderConfig) -> bool:
+    """Remove a provider's key from its file; returns False if it was not there."""
+    if YamlFile(root / key_file_of(provider)).data.get(f"external_{provider.id}_api_key") is None:
         return False
     _edit_keys(root, provider, None)
     return True
 
 
 def read_entries(path: Path, providers: Sequence[str], *, check_names: bool = False) -> dict[str, str]:
-    """The entries of ``api_keys.yaml`` for these providers, without empty ones. All other entries belong to Invoke.
+    """The entries of a file of keys for these providers, without empty ones. In ``api_keys.yaml``, all other entries
+    belong to Invoke.
 
     Raises:
         SettingsError: The file is broken, a value is not text, or, with ``check_names``, the name of an entry of these
@@ -68,6 +83,14 @@ def read_entries(path: Path, providers: Sequence[str], *, check_names: bool = Fa
             raise file.error(line, f"{name} must be text; put it in quotes")
         entries[name] = value
     return entries
+
+
+def _check_format(file: YamlFile) -> None:
+    """Raise SettingsError for a file of a later version, which may have entries that must be changed together."""
+    found = file.data.get("format", _FORMAT)
+    if not isinstance(found, int) or found > _FORMAT:
+        line, _ = file.find(("format",))
+        raise file.error(line, f"format {quoted(found)} is of a later version", "Update this program, then try again.")
 
 
 def _check_names(file: YamlFile, providers: Sequence[str]) -> None:
@@ -106,7 +129,7 @@ def permission_notices(path: Path) -> list[Notice]:
     ]
 
 
-def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
+def _edit_keys(root: Path, provider: ProviderConfig, key: str | None) -> Path:
     """Set a key in the file, or remove its line (None), and keep every other character as it is.
 
     Raises:
@@ -114,21 +137,24 @@ def _edit_keys(root: Path, provider: str, key: str | None) -> Path:
             and then the remedy has the line to write.
     """
     # Follow a symbolic link, so that its target is replaced.
-    path = Path(os.path.realpath(root / API_KEYS_FILE))
-    name = f"external_{provider}_api_key"
+    path = Path(os.path.realpath(root / key_file_of(provider)))
+    name = f"external_{provider.id}_api_key"
     # Before anything is created beside it: it may be broken, or not a file.
     YamlFile(path)
     with _writing(path):
         file = YamlFile(path)
+        if not provider.in_invoke:
+            _check_format(file)
         text = _edited(file, name, key)
         if not _differs_in_one_entry(file, text, name, key):
             todo = f"delete that of {name}" if key is None else f"write your key as: {name}: <key>"
             raise SettingsError(
                 f"{path} cannot be changed line by line, so it was not changed.",
                 remedy=f"Open it, put each entry on a separate line, and {todo}",
-                provider=provider,
+                provider=provider.id,
             )
-        _write_private(path, text)
+        starts_ours = not provider.in_invoke and not file.text.strip()
+        _write_private(path, f"format: {_FORMAT}\n{text.lstrip()}" if starts_ours else text)
     return path
 
 

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from ..errors import NotConfiguredError, Remedy, is_variable
-from ..providers import catalog
-from ..providers.schema import ProviderConfig
+from ..providers.provider_config import ProviderConfig
 
 __all__ = [
     "Credentials",
@@ -152,7 +151,7 @@ def environment_place(provider: str, environ: Mapping[str, str]) -> Place:
 
 
 def file_place(provider: str, entries: Mapping[str, str], source: str) -> Place:
-    """The values of the entries of ``api_keys.yaml``; ``source`` names the file."""
+    """The values of the entries of a file of keys; ``source`` names the file."""
     key, url = (entries.get(f"external_{provider}_{entry}") for entry in ("api_key", "base_url"))
     return Place(_given(key, source), _given(url, source))
 
@@ -202,25 +201,23 @@ def unquoted(value: str | None) -> str:
     return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def check_key(provider: str, key: str, source: str | None = None) -> None:
+def check_key(provider: ProviderConfig, key: str, source: str | None = None) -> None:
     """Raise NotConfiguredError if a key is not valid.
 
     Args:
-        provider: The id of the provider that the key is for.
+        provider: The provider that the key is for.
         key: The key; it is never in the error.
         source: The name of its source; the error names it if it is a variable.
     """
     problem = _problem_of(key)
     if problem is None:
         return
-    text = f"Copy the whole key, then run: invokeai-external keys set {provider}"
-    where, remedy = "", Remedy(text, action="set_key", provider=provider)
+    text = f"Copy the whole key, then run: invokeai-external keys set {provider.id}"
+    where, remedy = "", Remedy(text, action="set_key", provider=provider.id)
     if is_variable(source):
         text = f"Set {source} to the whole key and nothing else."
-        where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider, source=source)
-    raise NotConfiguredError(
-        f"The key for {catalog.provider_name(provider)}{where} {problem}.", remedy=remedy, provider=provider
-    )
+        where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider.id, source=source)
+    raise NotConfiguredError(f"The key for {provider.name}{where} {problem}.", remedy=remedy, provider=provider.id)
 
 
 def _problem_of(key: str) -> str | None:

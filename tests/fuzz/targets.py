@@ -300,7 +300,7 @@ def _check_settings(name: str) -> Callable[[bytes], None]:
             said = ""
             try:
                 settings = load_settings(Path(folder), {})
-                for model in Registry(settings.models).models():
+                for model in Registry(settings.catalog).models():
                     model.sizing.presets()
             except ExternalError as error:
                 said = str(error)

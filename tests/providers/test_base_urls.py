@@ -56,12 +56,12 @@ OPENAI, GEMINI = OpenAIImagesAdapter(catalog.page("openai").provider), GeminiAda
     ],
 )
 def test_a_version_is_appended_to_a_base_url_without_a_path(provider: Adapter, written: str, expected: str) -> None:
-    assert normalise_base_url(written, provider.provider) == expected
-    assert normalise_base_url(expected, provider.provider) == expected
+    assert normalise_base_url(written, provider) == expected
+    assert normalise_base_url(expected, provider) == expected
 
 
 def test_an_endpoint_without_a_version_is_called_as_it_was_written() -> None:
-    base_url = normalise_base_url("https://proxy.example/images/generations", OPENAI.provider)
+    base_url = normalise_base_url("https://proxy.example/images/generations", OPENAI)
     assert OPENAI.build(make_call("openai/gpt-image-2"), base_url).url == "https://proxy.example/images/generations"
 
 
@@ -69,7 +69,7 @@ def test_an_endpoint_without_a_version_is_called_as_it_was_written() -> None:
                                   "169.254.1.1", "[fe80::1]", "[fd00::7]", "localhost", "gateway", "gpu_box",
                                   "nas.local", "a.localhost", "host.docker.internal", "[::ffff:10.0.0.5]"])  # fmt: skip
 def test_plain_http_is_accepted_for_this_machine_and_this_network(host: str) -> None:
-    assert normalise_base_url(f"http://{host}:8080", OPENAI.provider) == f"http://{host}:8080/v1"
+    assert normalise_base_url(f"http://{host}:8080", OPENAI) == f"http://{host}:8080/v1"
 
 
 @pytest.mark.parametrize("host", ["api.openai.com", "8.8.8.8", "172.32.0.1", "[2001:4860:4860::8888]",
@@ -77,7 +77,7 @@ def test_plain_http_is_accepted_for_this_machine_and_this_network(host: str) -> 
                                   "mylocalhost.com"])  # fmt: skip
 def test_plain_http_to_a_public_host_is_refused(host: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        normalise_base_url(f"http://{host}:8080/v1", OPENAI.provider)
+        normalise_base_url(f"http://{host}:8080/v1", OPENAI)
     assert "plain http" in caught.value.message
     assert host not in caught.value.message
 
@@ -114,7 +114,7 @@ ASCII_HOST = "ASCII"
 )
 def test_the_error_of_a_base_url_says_why_and_never_quotes_it(written: str, reason: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        normalise_base_url(written, GEMINI.provider, "OPENAI_BASE_URL")
+        normalise_base_url(written, GEMINI, "OPENAI_BASE_URL")
     error = caught.value
     assert (error.code, error.provider) == ("not_configured", "gemini")
     assert reason in error.message
@@ -129,14 +129,14 @@ def test_the_error_of_a_base_url_says_why_and_never_quotes_it(written: str, reas
 @pytest.mark.parametrize(
     ("source", "named"),
     [
-        (None, ["external_gemini_base_url in api_keys.yaml", "INVOKEAI_EXTERNAL_GEMINI_BASE_URL in the environment"]),
+        (None, ["providers.gemini.base_url in invokeai_external.yaml"]),
         ("/root/api_keys.yaml", ["external_gemini_base_url in /root/api_keys.yaml"]),
         ("GOOGLE_GEMINI_BASE_URL", ["GOOGLE_GEMINI_BASE_URL in the environment"]),
     ],
 )
 def test_the_remedy_names_the_setting_that_is_in_use(source: str | None, named: list[str]) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        normalise_base_url("ftp://x", GEMINI.provider, source)
+        normalise_base_url("ftp://x", GEMINI, source)
     assert caught.value.remedy
     text = caught.value.remedy.text
     assert [name for name in named if name not in text] == []
@@ -156,7 +156,7 @@ def test_the_remedy_names_the_setting_that_is_in_use(source: str | None, named: 
 )
 def test_a_request_to_an_accepted_base_url_goes_to_the_host_that_was_checked(written: str) -> None:
     try:
-        base_url = normalise_base_url(written, OPENAI.provider)
+        base_url = normalise_base_url(written, OPENAI)
     except NotConfiguredError:
         return
     url = httpx.URL(OPENAI.build(make_call("openai/gpt-image-2"), base_url).url)
@@ -168,7 +168,7 @@ def test_a_request_to_an_accepted_base_url_goes_to_the_host_that_was_checked(wri
     assert not url.userinfo
     assert not url.query
     if checked.path:
-        assert normalise_base_url(f"{base_url}/images/edits", OPENAI.provider) == base_url
+        assert normalise_base_url(f"{base_url}/images/edits", OPENAI) == base_url
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def as_json_of_protobuf(body: Any) -> Any:
 def sent_by_us(recorder: Recorder, provider: Adapter, call: Call, base_url: str, key: str) -> Recorded:
     async def send() -> None:
         async with Transport(timeout_s=10, max_response_bytes=10_000) as transport:
-            request = provider.build(call, normalise_base_url(base_url, provider.provider))
+            request = provider.build(call, normalise_base_url(base_url, provider))
             response = await transport.send(request, provider.auth_headers(key))
             assert provider.parse(response, call).images[0].data == PNG
 

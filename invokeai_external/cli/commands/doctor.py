@@ -11,12 +11,12 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ... import clock
-from ...adapters.base_url import normalise_base_url
 from ...errors import ExternalError, NotConfiguredError, SettingsError
+from ...providers.provider_config import ProviderConfig
 from ...providers.registry import Registry
-from ...providers.schema import ProviderConfig
 from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...service.abandoned_calls import abandoned_calls
+from ...service.access import checked_base_url
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
@@ -81,7 +81,7 @@ def run(given_root: Path | None) -> int:
     try:
         # As Invoke reads them, which does not know the variables of the providers' own tools.
         current = load_settings(root, usual_variables=False)
-        registry = Registry(current.models)
+        registry = Registry(current.catalog)
         for notice in current.notices:
             show(False, notice.message)
         show(True, f"{API_KEYS_FILE} and {USER_FILE} are valid; {len(registry.models())} models are known")
@@ -93,7 +93,7 @@ def run(given_root: Path | None) -> int:
             except NotConfiguredError as error:
                 show(False, str(with_root(error, given_root)))
         is_sandbox = current.sandbox or wants_sandbox(os.environ)
-        if not any(found.api_key for found in current.credentials.values()) and not is_sandbox:
+        if not any(map(current.is_ready, current.providers)) and not is_sandbox:
             show(False, "no provider has a key, so Invoke does not show the models")
     except ExternalError as error:
         show(False, str(with_root(error, given_root)))
@@ -103,10 +103,10 @@ def run(given_root: Path | None) -> int:
 def _provider_state(current: Settings, info: ProviderConfig, given_root: Path | None) -> tuple[bool, str]:
     found = current.credentials.get(info.id, Credentials())
     if found.unpaired:
-        return False, str(unpaired_error(info.id, found, current.root))
-    url = normalise_base_url(found.base_url or info.base_url, info, found.base_url_source)
+        return False, str(unpaired_error(info, found, current.root))
+    url = checked_base_url(info, found)
     if found.api_key:
-        check_key(info.id, found.api_key.get_secret_value(), found.source)
+        check_key(info, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"
     usual = usual_place(info, os.environ).key
     only = f" ({usual.source} works on the command line only)" if usual else ""

@@ -9,15 +9,14 @@ from pathlib import Path
 import anyio
 import typer
 
-from ...adapters.base_url import normalise_base_url
 from ...errors import NotConfiguredError, RequestError
+from ...providers.provider_config import ProviderConfig
 from ...providers.registry import Registry
-from ...providers.schema import ProviderConfig
 from ...result import ConnectionCheck
-from ...root_folder import API_KEYS_FILE
+from ...service.access import checked_base_url
 from ...service.service import Service
-from ...settings.key_file import remove_key, set_key
-from ...settings.settings import Credentials, Settings, check_key, unpaired_error
+from ...settings.key_file import key_file_of, remove_key, set_key
+from ...settings.settings import Credentials, Settings, check_key, load_user_file, unpaired_error
 from .. import report
 from ..common import named_provider, open_root, settings
 
@@ -46,10 +45,11 @@ class _Row:
 
 def set_one(provider: str, *, root: Path | None) -> None:
     """Ask for a key, or read it from standard input if that is not a terminal, and save it."""
-    info = named_provider(provider, Registry())
+    folder = open_root(root)
+    info = named_provider(provider, load_user_file(folder).providers)
     # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
-        report.say(f"Create a key at {info.key_url}, then paste it here.")
+        report.say(f"Create a key {info.key_place}, then paste it here.")
         try:
             key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)
         except (typer.Abort, KeyboardInterrupt):
@@ -58,13 +58,12 @@ def set_one(provider: str, *, root: Path | None) -> None:
     else:
         # To the end: a second line is an error, and must not be ignored.
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
-    folder = open_root(root)
-    path = set_key(folder, provider, key)
+    path = set_key(folder, info, key)
     report.say(f"Saved the key for {info.name} in {path}")
     used = settings(root).credentials.get(provider, Credentials())
     if used.unpaired:
-        report.say(f"Note: {unpaired_error(provider, used, folder)}", indent=6)
-    elif used.source != str(folder / API_KEYS_FILE):
+        report.say(f"Note: {unpaired_error(info, used, folder)}", indent=6)
+    elif used.source != str(folder / key_file_of(info)):
         report.say(f"Note: The key in {used.source} is used instead: it has priority over this file.")
     elif used.base_url:
         report.say(f"It is sent to {used.base_url}, the base URL in the same file.")
@@ -73,7 +72,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
 def list_all(*, as_json: bool, root: Path | None) -> None:
     """Print for each provider whether it has a key, where it is, which base URL it is for, and what is not used."""
     current = settings(root)
-    registry = Registry(current.models)
+    registry = Registry(current.catalog)
     rows = [_row(current, registry.provider(provider_id)) for provider_id in registry.provider_ids]
     if as_json:
         report.print_json({"keys": [asdict(row) for row in rows], "root": str(current.root)})
@@ -90,12 +89,12 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
 
 def _row(current: Settings, info: ProviderConfig) -> _Row:
     found = current.credentials.get(info.id, Credentials())
-    problem: RequestError | None = unpaired_error(info.id, found, current.root) if found.unpaired else None
+    problem: RequestError | None = unpaired_error(info, found, current.root) if found.unpaired else None
     base_url = None
     try:
-        base_url = normalise_base_url(found.base_url or info.base_url, info, found.base_url_source)
+        base_url = checked_base_url(info, found)
         if found.api_key:
-            check_key(info.id, found.api_key.get_secret_value(), found.source)
+            check_key(info, found.api_key.get_secret_value(), found.source)
     except NotConfiguredError as error:
         problem = error
     return _Row(
@@ -111,7 +110,7 @@ def _row(current: Settings, info: ProviderConfig) -> _Row:
 
 def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
     """Ask the provider for its list of models with the key in use, and print the outcome."""
-    named_provider(provider, Registry())
+    named_provider(provider, load_user_file(open_root(root)).providers)
     check = anyio.run(_check, provider, root)
     if as_json:
         report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
@@ -127,12 +126,12 @@ async def _check(provider: str, root: Path | None) -> ConnectionCheck:
 def remove_one(provider: str, *, root: Path | None) -> None:
     """Delete a key from the file, and say so if the environment still has one."""
     folder = open_root(root)
-    path = folder / API_KEYS_FILE
-    name = named_provider(provider, Registry()).name
-    if remove_key(folder, provider):
-        report.say(f"Removed the key for {name} from {path}")
+    info = named_provider(provider, load_user_file(folder).providers)
+    path = folder / key_file_of(info)
+    if remove_key(folder, info):
+        report.say(f"Removed the key for {info.name} from {path}")
     else:
-        report.say(f"There is no key for {name} in {path}")
+        report.say(f"There is no key for {info.name} in {path}")
     still = settings(root).credentials.get(provider, Credentials())
     if still.api_key:
         report.say(f"Note: {still.source} still holds a key.")

@@ -39,7 +39,7 @@ _HOW_EXACT: dict[Basis, str] = {
 def run(reference: str, *, as_json: bool, root: Path | None) -> None:
     """Print everything that is known of one model."""
     current = settings(root)
-    found = Registry(current.models).resolve(reference)
+    found = Registry(current.catalog).resolve(reference)
     report.notices((*current.notices, *found.notices))
     if as_json:
         report.print_json({**model_object(found.model), **_price_fields(found.model)})

@@ -28,9 +28,9 @@ _WIDE = 140
 def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
     """Print the models; retired ones only with ``--all``."""
     current = settings(root)
-    registry = Registry(current.models)
+    registry = Registry(current.catalog)
     if provider:
-        named_provider(provider, registry)
+        named_provider(provider, current.providers)
     workflows = saved_workflows(current.root, EXTERNAL_MODEL)
     report.notices((*current.notices, *ending_notices(current, registry, workflows, clock.utc_today())))
     found = [model for model in registry.models(provider) if with_retired or model.lifecycle.status != "retired"]

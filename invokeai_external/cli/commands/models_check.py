@@ -22,8 +22,8 @@ __all__ = ["run"]
 def run(provider: str, *, sandbox: bool, as_json: bool, root: Path | None) -> None:
     """Ask the provider for its list, and print what differs, with lines to paste for new models."""
     current = settings(root)
-    registry = Registry(current.models)
-    info = named_provider(provider, registry)
+    registry = Registry(current.catalog)
+    info = named_provider(provider, current.providers)
     report.notices(current.notices)
     check = anyio.run(_check, current, provider, sandbox)
     lines = _lines_to_paste(provider, check, registry)

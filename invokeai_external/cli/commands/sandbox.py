@@ -11,7 +11,9 @@ from ...adapters.base import SANDBOX_KEY
 from ...adapters.find import adapter_of
 from ...errors import InvalidRequestError
 from ...providers import catalog
+from ...providers.registry import Registry
 from ...sandbox import create_app
+from ...service.sandboxed import models_by_wire_format
 from ...settings.keys import variable_name
 from .. import report
 from ..remedies import command_line
@@ -38,11 +40,15 @@ def run(port: int) -> None:
             ) from None
         address = f"http://{_HOST}:{listener.getsockname()[1]}"
         report.say(f"The sandbox is running at {address}; press Ctrl-C to stop it. To use it, in another terminal:")
-        for provider in catalog.providers():
+        served = [
+            provider for provider in catalog.providers() if provider.base_url and adapter_of(provider).sandbox_path
+        ]
+        for provider in served:
             url = f"{address}/{adapter_of(provider).sandbox_path}"
             report.say(f"  export {variable_name(provider.id, 'base_url')}={url}")
             report.say(f"  export {variable_name(provider.id, 'api_key')}={SANDBOX_KEY}")
-        server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=1))
+        app = create_app(others=models_by_wire_format(Registry(), served))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         # Otherwise uvicorn logs a traceback for each call that is still open at the end.
         logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
         server.run(sockets=[listener])

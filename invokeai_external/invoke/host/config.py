@@ -11,6 +11,7 @@ from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
 
+from ...providers.provider_config import ProviderConfig
 from ...settings.settings import Credentials, credentials_in_invoke
 
 __all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key_change"]
@@ -21,7 +22,7 @@ def invoke_root() -> Path:
     return Path(get_config().root_path)
 
 
-def configured_credentials(providers: Sequence[str]) -> dict[str, Credentials]:
+def configured_credentials(providers: Sequence[ProviderConfig]) -> dict[str, Credentials]:
     """The keys and base URLs that Invoke has now: its settings page changes the live object, not only the file.
 
     Invoke reads a key and its base URL independently from the environment or from its file. They are paired here.
@@ -29,9 +30,9 @@ def configured_credentials(providers: Sequence[str]) -> dict[str, Credentials]:
     config: InvokeAIAppConfig = get_config()
     found = {}
     for provider in providers:
-        key = getattr(config, f"external_{provider}_api_key", None)
-        url = getattr(config, f"external_{provider}_base_url", None)
-        found[provider] = credentials_in_invoke(provider, key, url, invoke_root(), os.environ)
+        key = getattr(config, f"external_{provider.id}_api_key", None)
+        url = getattr(config, f"external_{provider.id}_base_url", None)
+        found[provider.id] = credentials_in_invoke(provider, key, url, invoke_root(), os.environ)
     return found
 
 

@@ -10,6 +10,7 @@ from invokeai.app.invocations.baseinvocation import BaseInvocation
 from invokeai.app.services.shared.invocation_context import InvocationContext
 from PIL import Image
 
+from ...providers.provider_config import ProviderConfig
 from ...request import GenerationRequest
 from ...settings.settings import Credentials
 from ..gallery.result_cache import Destination
@@ -52,7 +53,7 @@ class InvokeHost:
     def root(self) -> Path:
         return config.invoke_root()
 
-    def credentials(self, providers: Sequence[str]) -> dict[str, Credentials]:
+    def credentials(self, providers: Sequence[ProviderConfig]) -> dict[str, Credentials]:
         return config.configured_credentials(providers)
 
     def has_several_users(self) -> bool:

@@ -1,0 +1,106 @@
+"""The providers of a root folder: the built-in ones, and those that the user's file changes or adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from ..errors import Remedy, SettingsError, UnknownProviderError
+from ..misspellings import or_nearest
+from ..untrusted_text import quoted
+from . import catalog
+from .built_in import RESERVED_IDS
+from .inheritance import merge_fields
+from .provider_config import ProviderConfig
+
+__all__ = ["CatalogAdditions", "configured_providers", "provider_named"]
+
+
+class CatalogAdditions(Protocol):
+    """What the user's settings file adds to the catalogue, and the errors that name the line of a mistake there."""
+
+    @property
+    def providers(self) -> Mapping[str, Mapping[str, Any]]:
+        """The raw fields of each provider by its id."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """The raw fields of each model by ``provider/id``."""
+        ...
+
+    def invalid(self, place: Sequence[str], error: ValidationError) -> SettingsError:
+        """The error for the first invalid field below a place, such as ``("models", "acme/acme-image-1")``."""
+        ...
+
+    def mistake(self, place: Sequence[str], problem: str, remedy: Remedy | str | None = None) -> SettingsError:
+        """The error for what is wrong at a place."""
+        ...
+
+
+def configured_providers(user: CatalogAdditions | None) -> dict[str, ProviderConfig]:
+    """All providers by id: the built-in ones in alphabetical order, then the user's own in the order of the file.
+
+    Raises:
+        SettingsError: One of the user's is not valid; the message names the file, the line and the field.
+    """
+    providers = {provider.id: provider for provider in catalog.providers()}
+    for provider_id, fields in (user.providers if user else {}).items():
+        assert user is not None
+        providers[provider_id] = _configured(provider_id, fields, providers.get(provider_id), user)
+    return providers
+
+
+def provider_named(provider_id: str, providers: Mapping[str, ProviderConfig]) -> ProviderConfig:
+    """One of the providers; raises UnknownProviderError if none of them has this id."""
+    if found := providers.get(provider_id):
+        return found
+    raise UnknownProviderError(
+        f"There is no provider {quoted(provider_id)}.",
+        remedy=f"{or_nearest(provider_id, providers)}Choose one of: {', '.join(providers)}.",
+    )
+
+
+def _configured(
+    provider_id: str, fields: Mapping[str, Any], built_in: ProviderConfig | None, user: CatalogAdditions
+) -> ProviderConfig:
+    place = ("providers", provider_id)
+    _check_allowed(place, fields, built_in, user)
+    base = built_in.model_dump(mode="json", exclude_unset=True) if built_in else {"name": provider_id}
+    if "base_url" in fields:
+        # The usual variables hold keys for the provider's own address.
+        base = {name: value for name, value in base.items() if name not in ("key_env", "base_url_env")}
+    if isinstance(fields.get("auth"), Mapping):
+        base.pop("auth", None)
+    try:
+        found = ProviderConfig.model_validate({**merge_fields(base, fields), "id": provider_id})
+    except ValidationError as error:
+        raise user.invalid(place, error) from None
+    if built_in is None and found.base_url is None:
+        raise user.mistake(place, f"providers.{provider_id}.base_url: this field is missing")
+    return found
+
+
+def _check_allowed(
+    place: Sequence[str], fields: Mapping[str, Any], built_in: ProviderConfig | None, user: CatalogAdditions
+) -> None:
+    """Raise SettingsError for what the user's file cannot decide."""
+    provider_id = place[-1]
+    if provider_id in RESERVED_IDS:
+        raise user.mistake(
+            place,
+            f"providers.{provider_id}: InvokeAI has a provider of its own with this id",
+            "Choose another id, then try again.",
+        )
+    for name in ("id", "in_invoke"):
+        if name in fields:
+            raise user.mistake((*place, name), f"providers.{provider_id}.{name}: there is no such field")
+    if built_in and built_in.in_invoke and "base_url" in fields:
+        entry = f"external_{provider_id}_base_url"
+        raise user.mistake(
+            (*place, "base_url"),
+            f"providers.{provider_id}.base_url: Invoke has a setting for it, and the key is beside that",
+            f"Delete that line, and set {entry} in api_keys.yaml, beside the key.",
+        )
