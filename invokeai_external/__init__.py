@@ -123,14 +123,12 @@ _HOMES = {
         "Retrying",
         "Sending",
     ),
+    "providers.provider_config": ("ProviderConfig",),
     "providers.registry": (
         "Registry",
         "ResolvedModel",
     ),
-    "providers.schema": (
-        "ModelConfig",
-        "ProviderConfig",
-    ),
+    "providers.schema": ("ModelConfig",),
     "request": (
         "GenerationRequest",
         "InputImage",

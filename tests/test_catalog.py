@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from invokeai_external.providers import catalog
+from invokeai_external.providers.inheritance import merge_fields
 from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, ModelConfig, NumberOption
@@ -235,14 +236,14 @@ def test_the_names_and_urls_of_the_providers() -> None:
 def test_fields_are_merged_at_every_depth_and_neither_mapping_is_changed() -> None:
     base = {"name": "A", "prices": {"text_in": 1, "image_out": 2}, "sizing": {"kind": "fixed", "sizes": ["8x8"]}}
     over = {"prices": {"image_out": 3}, "sizing": {"kind": "flexible", "max_edge": 9}, "aliases": ["b"]}
-    assert catalog.merge_fields(base, over) == {
+    assert merge_fields(base, over) == {
         "name": "A",
         "prices": {"text_in": 1, "image_out": 3},
         "sizing": {"kind": "flexible", "max_edge": 9},
         "aliases": ["b"],
     }
     same_kind = {"sizing": {"kind": "fixed", "note": "x"}}
-    assert catalog.merge_fields(base, same_kind)["sizing"] == {"kind": "fixed", "sizes": ["8x8"], "note": "x"}
+    assert merge_fields(base, same_kind)["sizing"] == {"kind": "fixed", "sizes": ["8x8"], "note": "x"}
     assert base["prices"] == {"text_in": 1, "image_out": 2}
     assert over["prices"] == {"image_out": 3}
 

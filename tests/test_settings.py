@@ -539,7 +539,7 @@ def test_a_mistake_in_a_model_is_reported_with_line_and_field(tmp_path: Path, te
 def test_a_field_of_another_kind_is_not_taken_for_a_misspelling(tmp_path: Path, option: str, remedy: str) -> None:
     write(tmp_path, "invokeai_external.yaml", f"models:\n  openai/new: {{name: New, options: {{zip: {option}}}}}\n")
     with pytest.raises(SettingsError) as caught:
-        Registry(load(tmp_path).models)
+        Registry(load(tmp_path).catalog)
     assert caught.value.hint == remedy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..pricing.prices import MAX_USD
-from ..providers.schema import ProviderConfig
+from ..providers.provider_config import ProviderConfig
 from ..untrusted_number import number, number_in_text
 
 __all__ = ["stated_cost"]

@@ -46,7 +46,7 @@ def completions(incomplete: str, model: str | None, root: Path | None) -> list[s
     """What a text for ``--option`` may become: a name with an equals sign, or if only one name fits, its values too."""
     choices: dict[str, tuple[str, ...]] = {}
     with suppress(ExternalError):
-        registry = Registry(load_settings(root_folder(root, os.environ)).models)
+        registry = Registry(load_settings(root_folder(root, os.environ)).catalog)
         models = (registry.resolve(model).model,) if model else registry.models()
         for name, option in (entry for known in models for entry in known.options.items()):
             values = option.values if isinstance(option, ChoiceOption) else ()

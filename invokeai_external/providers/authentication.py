@@ -22,7 +22,7 @@ class BearerKey(Frozen):
 
 
 class HeaderKey(Frozen):
-    """The key, and nothing else, in a header of its own.
+    """The key, and nothing else, in a separate header.
 
     Attributes:
         name: The name of the header.

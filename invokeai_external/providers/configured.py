@@ -54,7 +54,7 @@ def configured_providers(user: CatalogAdditions | None) -> dict[str, ProviderCon
 
 
 def provider_named(provider_id: str, providers: Mapping[str, ProviderConfig]) -> ProviderConfig:
-    """One of the providers; raises UnknownProviderError if none of them has this id."""
+    """One of the providers; raises UnknownProviderError if no provider has this id."""
     if found := providers.get(provider_id):
         return found
     raise UnknownProviderError(
@@ -70,7 +70,7 @@ def _configured(
     _check_allowed(place, fields, built_in, user)
     base = built_in.model_dump(mode="json", exclude_unset=True) if built_in else {"name": provider_id}
     if "base_url" in fields:
-        # The usual variables hold keys for the provider's own address.
+        # The usual variables hold keys for the provider's own base URL.
         base = {name: value for name, value in base.items() if name not in ("key_env", "base_url_env")}
     if isinstance(fields.get("auth"), Mapping):
         base.pop("auth", None)
@@ -91,7 +91,7 @@ def _check_allowed(
     if provider_id in RESERVED_IDS:
         raise user.mistake(
             place,
-            f"providers.{provider_id}: InvokeAI has a provider of its own with this id",
+            f"providers.{provider_id}: InvokeAI itself has a provider with this id",
             "Choose another id, then try again.",
         )
     for name in ("id", "in_invoke"):

@@ -88,7 +88,7 @@ class ProviderConfig(Frozen):
 
     @property
     def needs_key(self) -> bool:
-        """False if a token stands in place of the key, or nothing."""
+        """False if a token is sent in its place, or nothing."""
         return self.auth is None or self.auth.type in ("bearer", "header")
 
     @property

@@ -120,7 +120,7 @@ class Registry:
         return _without_overridden(base, fields), own
 
     def _extended(self, reference: object) -> ModelConfig:
-        """The model that another one extends; raises InvalidRequestError if there is none with this reference."""
+        """The model that another one extends; raises InvalidRequestError if there is no such model."""
         if isinstance(reference, str) and reference in self._models:
             return self._models[reference]
         raise InvalidRequestError(

@@ -7,7 +7,6 @@ these fields.
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..adapters.base import SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
+from ..providers.authentication import CommandToken, GoogleToken
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
 from ..settings.key_file import key_file_of
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
 
-__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown"]
+__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown", "with_valid_token"]
+
+_Sent = TypeVar("_Sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Access:
         api_key: Its key.
         key_source: Where the key was found, for people.
         notices: What to know about the base URL.
+        another_token: Returns another token in the place of one that was refused; None for a key.
     """
 
     adapter: Adapter
@@ -35,6 +41,7 @@ class Access:
     api_key: str = field(repr=False)
     key_source: str | None
     notices: tuple[Notice, ...]
+    another_token: Callable[[str], Awaitable[str]] | None = None
 
     @property
     def provider(self) -> ProviderConfig:
@@ -61,7 +68,34 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
         key = credentials.api_key.get_secret_value()
         check_key(provider, key, credentials.source)
     base_url, notices = base_url_of(provider, settings)
-    return Access(adapter_of(provider), base_url, key, credentials.source, notices)
+    source = credentials.source if provider.needs_key else _token_source(provider)
+    return Access(adapter_of(provider), base_url, key, source, notices)
+
+
+def _token_source(provider: ProviderConfig) -> str | None:
+    """Where the token of a provider comes from that has no key, for people."""
+    match provider.auth:
+        case CommandToken(command=command):
+            return f"the command {command[0]}"
+        case GoogleToken():
+            return "this machine's account with Google Cloud"
+        case _:
+            return None
+
+
+async def with_valid_token(access: Access, send: Callable[[Access], Awaitable[_Sent]]) -> _Sent:
+    """Send with an access, and once more with another token if its token was refused; raises like ``send``."""
+    try:
+        return await send(access)
+    except AuthenticationError as error:
+        if access.another_token is None or error.status != 401:
+            raise
+    renewed = replace(access, api_key=await access.another_token(access.api_key))
+    try:
+        return await send(renewed)
+    except ProviderError as error:
+        # Whoever shows it knows the first token only.
+        raise redacted(error, renewed.api_key) from None
 
 
 def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tuple[Notice, ...]]:
@@ -77,7 +111,7 @@ def base_url_of(provider: ProviderConfig, settings: Settings) -> tuple[str, tupl
 
 
 def checked_base_url(provider: ProviderConfig, found: Credentials) -> str:
-    """A provider's base URL in its usual form; raises NotConfiguredError if there is none, or it is not valid."""
+    """A provider's base URL in its usual form; raises NotConfiguredError if it is missing or not valid."""
     url = found.base_url or provider.base_url
     if url is None:
         raise _missing_base_url(provider)
@@ -96,6 +130,11 @@ def shown(error: ProviderError, access: Access) -> ProviderError:
     if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
         remedy = replace(error.remedy, source=access.key_source)
         todo = remedy.text
+        if access.another_token:
+            todo = "Sign in with it again, and check that the account may use this service."
+            return redacted(
+                error.replace(remedy=Remedy(f"The token is from {access.key_source}. {todo}")), access.api_key
+            )
         # Otherwise the key is valid, and lacks a permission.
         if remedy.action == "replace_key":
             set_it = f"invokeai-external keys set {access.provider.id}"

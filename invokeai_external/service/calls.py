@@ -15,11 +15,12 @@ from ..adapters.base import Adapter, Answer, StreamEvent
 from ..errors import InvalidResponseError, ProviderError
 from ..planning.plan import Call
 from ..progress import Preview, Progress, Retrying, Sending
+from ..providers.schema import ModelConfig
 from ..result import Notice
 from ..transport.messages import HttpRequest, HttpResponse
 from ..transport.redaction import redacted
 from ..untrusted_text import ID, TEXT, fit_to_show, without_keys
-from .access import Access
+from .access import Access, with_valid_token
 from .retry_loop import Attempts
 
 if TYPE_CHECKING:
@@ -69,18 +70,20 @@ class Caller:
     """Sends calls.
 
     Args:
-        transport: Sends HTTP requests.
+        transport_to: Returns what sends HTTP requests to a provider.
         attempts: Retries them.
         type_of: The MIME type of an image file, None for one that cannot be read; it may take a while.
     """
 
-    def __init__(self, transport: Transport, attempts: Attempts, type_of: Callable[[bytes], str | None]) -> None:
-        self._transport, self._attempts, self._type_of = transport, attempts, type_of
+    def __init__(
+        self, transport_to: Callable[[str], Transport], attempts: Attempts, type_of: Callable[[bytes], str | None]
+    ) -> None:
+        self._transport_to, self._attempts, self._type_of = transport_to, attempts, type_of
         self._without_streams: set[str] = set()
 
-    def supports_streams(self, provider: str) -> bool:
-        """False if a provider's server has refused a stream before."""
-        return provider not in self._without_streams
+    def supports_streams(self, model: ModelConfig) -> bool:
+        """False if a provider's server has refused a stream of this model before."""
+        return model.reference not in self._without_streams
 
     async def send(
         self, access: Access, call: Call, position: Position, on_progress: Callable[[Progress], None]
@@ -94,7 +97,7 @@ class Caller:
         if not call.previews:
             return await self._answered(access, call, position, on_progress)
         reply = None
-        if self.supports_streams(info.id):
+        if self.supports_streams(call.model):
             try:
                 reply = await self._answered(access, call, position, on_progress)
             except _StreamRefusedError:
@@ -104,7 +107,7 @@ class Caller:
                     return reply
         reply = reply or await self._answered(access, replace(call, previews=0), position, on_progress)
         # Only now is it certain that the server refused the stream and nothing else.
-        self._without_streams.add(info.id)
+        self._without_streams.add(call.model.reference)
         return replace(reply, notices=(no_streams(info.name),))
 
     async def _answered(
@@ -118,7 +121,6 @@ class Caller:
         """
         adapter = access.adapter
         request = adapter.build(call, access.base_url)
-        headers = adapter.auth_headers(access.api_key)
 
         def show(index: int, data: bytes, mime_type: str) -> None:
             on_progress(
@@ -135,8 +137,13 @@ class Caller:
 
         async def once(attempt: int) -> Reply:
             on_progress(Sending(call=position.call, calls=position.calls, attempt=attempt))
-            answer, response = await self._sent(adapter, call, request, headers, show)
-            return Reply(shown_answer(answer, access.api_key), response)
+
+            async def send(access: Access) -> Reply:
+                headers = adapter.auth_headers(access.api_key)
+                answer, response = await self._sent(adapter, call, request, headers, show)
+                return Reply(shown_answer(answer, access.api_key), response)
+
+            return await with_valid_token(access, send)
 
         def on_wait(wait_s: float, error: ProviderError) -> None:
             reason = redacted(error, access.api_key)
@@ -187,7 +194,7 @@ class Caller:
             return None
 
         try:
-            response = await self._transport.send(request, headers, read)
+            response = await self._transport_to(adapter.provider.id).send(request, headers, read)
         except ProviderError as error:
             # Whatever followed the image, and whether it arrived whole: the image is there.
             if not has_image and not is_last:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from ..errors import NetworkError, ProviderError, TimedOutError
-from .access import Access, shown
+from ..errors import NetworkError, NotConfiguredError, ProviderError, TimedOutError
+from ..transport.messages import HttpRequest
+from .access import Access, shown, with_valid_token
 
 if TYPE_CHECKING:
     from ..transport.client import Transport
@@ -25,18 +27,30 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
     """The ids of all models that a provider lists.
 
     Raises:
-        ProviderError: The provider refused, or did not respond within 15 seconds.
+        NotConfiguredError: It has no list of models.
+        ProviderError: It refused, or did not respond within 15 seconds.
     """
+    if not access.adapter.lists_models:
+        raise NotConfiguredError(
+            f"{access.provider.name} has no list of models, so its key cannot be tested without an image.",
+            remedy="Generate an image of a low quality to test it.",
+            provider=access.provider.id,
+        )
     adapter, provider = access.adapter, access.provider
     listed: frozenset[str] = frozenset()
+
+    async def page_of(request: HttpRequest, access: Access) -> tuple[frozenset[str], str | None]:
+        response = await transport.send(request, adapter.auth_headers(access.api_key))
+        return adapter.parse_listing(response), adapter.next_page(response)
+
     page: str | None = None
     try:
         with anyio.fail_after(_TIMEOUT_S):
             for _ in range(_MOST_PAGES):
                 request = adapter.build_listing(access.base_url, page)
-                response = await transport.send(request, adapter.auth_headers(access.api_key))
-                listed |= adapter.parse_listing(response)
-                page, last = adapter.next_page(response), page
+                found, following = await with_valid_token(access, partial(page_of, request))
+                listed |= found
+                page, last = following, page
                 if page is None or page == last:
                     break
     except (NetworkError, TimedOutError, TimeoutError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,8 +39,7 @@ class Attempts:
     """The slots of the providers and the holds on their models.
 
     Args:
-        providers: The ids of the providers.
-        concurrency: The most calls in flight to one of them.
+        concurrency: The most calls in flight to each provider, by its id.
         policy: When to try again.
         clock: Seconds that only go up.
         sleep: Waits for so many seconds.
@@ -49,15 +48,14 @@ class Attempts:
 
     def __init__(
         self,
-        providers: Iterable[str],
-        concurrency: int,
+        concurrency: Mapping[str, int],
         policy: RetryPolicy,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         check_open: Callable[[], None],
     ) -> None:
         self._policy, self._clock, self._sleep, self._check_open = policy, clock, sleep, check_open
-        self._slots = {provider: anyio.CapacityLimiter(concurrency) for provider in providers}
+        self._slots = {provider: anyio.CapacityLimiter(most) for provider, most in concurrency.items()}
         self._holds: dict[str, _Hold] = {}
 
     async def run(

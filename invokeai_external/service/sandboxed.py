@@ -1,4 +1,4 @@
-"""The sandbox in the place of the providers: its address and key, and the models that it serves."""
+"""The sandbox in the place of the providers: its base URL and key, and the models that it serves."""
 
 from __future__ import annotations
 

@@ -40,9 +40,10 @@ from .listener import Listener, ListenerFailedError
 from .listing import listed_models
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
+from .tokens import Tokens
 
 if TYPE_CHECKING:
-    from ..transport.client import HttpClient
+    from ..transport.client import HttpClient, Transport
     from .image_checks import Finisher
 
 __all__ = ["Service"]
@@ -106,10 +107,11 @@ class Service:
         self._in_flight = InFlight(None if sandbox else settings.root)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
-        self._attempts = Attempts(
-            self.registry.provider_ids, limits.concurrency, policy, clock, sleep, self._check_state
-        )
-        self._caller = Caller(self._transport, self._attempts, type_of)
+        providers = self._settings.providers
+        concurrency = {name: found.limits.concurrency or limits.concurrency for name, found in providers.items()}
+        self._attempts = Attempts(concurrency, policy, clock, sleep, self._check_state)
+        self._caller = Caller(self._transport_to, self._attempts, type_of)
+        self._tokens = Tokens(clock)
         self._fetcher = ImageFetcher(self._transport, clock, sleep, type_of)
         self._run: object | None = None
         self._is_entered = self._is_closed = False
@@ -147,7 +149,7 @@ class Service:
         _check_request(request)
         resolved = self.resolve(request.model)
         model, notices = resolved.model, resolved.notices
-        if request.previews and model.previews and not self._caller.supports_streams(model.provider):
+        if request.previews and model.previews and not self._caller.supports_streams(model):
             request = replace(request, previews=0)
             notices = (*notices, no_streams(self.registry.provider(model.provider).name))
         if self._settings.limits.strip_prompt_weights:
@@ -201,7 +203,7 @@ class Service:
         self._check_state()
         _check_request(request)
         started = time.monotonic()
-        access = self._access(self.resolve(request.model).model.provider)
+        access = await self._tokens.completed(self._access(self.resolve(request.model).model.provider))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *plan.notices)
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
@@ -242,7 +244,7 @@ class Service:
             ProviderError: The provider refused, or did not respond within 15 seconds.
         """
         self._check_state()
-        access = self._access(provider_id)
+        access = await self._tokens.completed(self._access(provider_id))
         listed = await listed_models(access, self._transport)
         known = self.registry.models(provider_id)
         return ConnectionCheck(
@@ -256,7 +258,7 @@ class Service:
         ``check_connection``, and costs nothing either.
         """
         self._check_state()
-        listed = await listed_models(self._access(provider_id), self._transport)
+        listed = await listed_models(await self._tokens.completed(self._access(provider_id)), self._transport)
         return compare_listing(listed, self.registry.models(provider_id), self.registry.today)
 
     async def _outcome(
@@ -310,8 +312,19 @@ class Service:
 
         return create_app(today=today, others=models_by_wire_format(self.registry, self._settings.providers.values()))
 
+    def _transport_to(self, provider_id: str) -> Transport:
+        limits = self._settings.providers[provider_id].limits
+        return self._transport.with_timeouts(limits.timeout_s, limits.total_timeout_s)
+
     def _access(self, provider_id: str) -> Access:
-        return access_to(self._provider(provider_id), self._settings)
+        provider = self._provider(provider_id)
+        if self._is_sandbox and provider_id not in self._settings.credentials:
+            raise InvalidRequestError(
+                f"The sandbox does not have the API of {provider.name}.",
+                remedy="Choose a model of another provider.",
+                provider=provider_id,
+            )
+        return access_to(provider, self._settings)
 
     def _provider(self, provider_id: str) -> ProviderConfig:
         """A provider as it is used, which may be the sandbox in its place; raises UnknownProviderError."""

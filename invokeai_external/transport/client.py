@@ -5,6 +5,7 @@ Keys enter here as headers and leave only on the wire: no error or log of this m
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import time
@@ -116,6 +117,16 @@ class Transport:
         """Close the connections, unless they belong to a client that was given."""
         if self._owns_client:
             await self._client.aclose()
+
+    def with_timeouts(self, timeout_s: float | None, total_timeout_s: float | None) -> Self:
+        """The same transport with other timeouts; None for its own. It must not be closed."""
+        if timeout_s is None and total_timeout_s is None:
+            return self
+        other = copy.copy(self)
+        other._timeout_s = timeout_s or self._timeout_s
+        other._total_timeout_s = total_timeout_s or self._total_timeout_s
+        other._timeout = httpx.Timeout(other._timeout_s, connect=_CONNECT_TIMEOUT_S)
+        return other
 
     async def send(
         self, request: HttpRequest, auth_headers: Mapping[str, str], on_event: EventHandler | None = None

@@ -122,7 +122,7 @@ def test_the_error_of_a_base_url_says_why_and_never_quotes_it(written: str, reas
     assert error.remedy is not None
     assert (error.remedy.action, error.remedy.provider) == ("fix_base_url", "gemini")
     assert (error.remedy.url, error.remedy.source) == (GEMINI.provider.base_url, "OPENAI_BASE_URL")
-    names = (GEMINI.provider.base_url, "OPENAI_BASE_URL in the environment")
+    names = (str(GEMINI.provider.base_url), "OPENAI_BASE_URL in the environment")
     assert [name for name in names if name not in error.remedy.text] == []
 
 

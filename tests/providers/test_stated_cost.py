@@ -13,7 +13,7 @@ from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.adapters.stated_cost import stated_cost
 from invokeai_external.providers import catalog
-from invokeai_external.providers.schema import ProviderConfig
+from invokeai_external.providers.provider_config import ProviderConfig
 
 from .conftest import PNG_BASE64, make_call, make_response
 

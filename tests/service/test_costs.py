@@ -13,8 +13,8 @@ from PIL import Image
 
 from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.providers import catalog
+from invokeai_external.providers.provider_config import ProviderConfig
 from invokeai_external.providers.registry import Registry
-from invokeai_external.providers.schema import ProviderConfig
 from invokeai_external.settings.settings import Settings, load_settings
 
 from .common import GEMINI, OPENAI, PNG_1X1, URL, candidate, generate, png_file, settings_of

@@ -15,6 +15,7 @@ from invokeai_external.invoke.gallery.result_cache import Destination
 from invokeai_external.invoke.host_api import NodeRequest
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.progress import Progress, Received, Sending
+from invokeai_external.providers.provider_config import ProviderConfig
 from invokeai_external.providers.registry import Registry, ResolvedModel
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import ConnectionCheck, GeneratedImage, GenerationResult
@@ -52,8 +53,8 @@ class FakeInvoke:
         self.users = False
         self.workflows: list[str] = []
 
-    def credentials(self, providers: Sequence[str]) -> dict[str, Credentials]:
-        return {provider: self.keys.get(provider, Credentials()) for provider in providers}
+    def credentials(self, providers: Sequence[ProviderConfig]) -> dict[str, Credentials]:
+        return {provider.id: self.keys.get(provider.id, Credentials()) for provider in providers}
 
     def has_several_users(self) -> bool:
         return self.users
