@@ -15,7 +15,7 @@ from invokeai_external.providers.schema import ChoiceOption, ModelConfig, Number
 from invokeai_external.providers.sizings import FlexibleSizing
 from invokeai_external.sizing import Size, SizeChoice, SizeRequest
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 
 # id | status on the day of the facts | last day, with ? if it is not confirmed | successor | most input images |
 # most images per call | modes | prices: text in, image in, text out, image out
@@ -224,7 +224,7 @@ def test_facts_of_only_one_model_or_provider() -> None:
 
 
 def test_the_names_and_urls_of_the_providers() -> None:
-    gemini, openai = (page.provider for page in catalog.pages())
+    gemini, openai = (page.provider for page in catalog.pages() if page.provider.in_invoke)
     assert (gemini.id, gemini.name, gemini.base_url) == (
         "gemini",
         "Google Gemini",

@@ -33,8 +33,9 @@ from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.settings.settings import Limits, variable_name
+
+from .support.providers import IN_INVOKE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -200,7 +201,7 @@ def test_environment_variables_exist() -> None:
     named = {
         name for page in PAGES for name in re.findall(r"INVOKEAI_EXTERNAL_[A-Z]+_[A-Z_]+", page.read_text("utf-8"))
     }
-    assert named == {variable_name(p, entry) for p in built_in_ids() for entry in ("api_key", "base_url")}
+    assert named == {variable_name(p, entry) for p in IN_INVOKE for entry in ("api_key", "base_url")}
 
 
 def test_every_dependency_has_a_reason() -> None:
@@ -362,7 +363,7 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     registry = Registry(settings.catalog)
     assert settings.notices == ()
     if name == "api_keys.yaml":
-        assert all(credentials.api_key for credentials in settings.credentials.values())
+        assert all(settings.credentials[name].api_key for name in IN_INVOKE)
         return
     assert settings.limits != Limits() or settings.catalog.models
     for reference, fields in settings.catalog.models.items():

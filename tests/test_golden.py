@@ -33,12 +33,12 @@ from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError, RequestError
 from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery import fallback, result_cache
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.sandbox import create_app
 
 from .golden.compare import check, differences, shape
 from .support.guard import CANARY
+from .support.providers import IN_INVOKE
 from .support.servers import SandboxServer
 
 pytestmark = pytest.mark.slow
@@ -184,7 +184,7 @@ def perform(
             httpx.post(f"{sandbox_url}/sandbox/faults", json=fault).raise_for_status()
         arguments = [part.format(**folders) for part in shlex.split(case.command)]
         with monkeypatch.context() as patch:
-            for provider in built_in_ids() if case.without_keys else ():
+            for provider in IN_INVOKE if case.without_keys else ():
                 patch.delenv(f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY")
             code = main(arguments)
         printed = capsys.readouterr()
@@ -414,7 +414,7 @@ def test_requests_and_metadata(inputs: Mapping[str, InputImage], tmp_path: Path)
 
     async def make(url: str) -> None:
         environ = {
-            **{f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY": CANARY for provider in built_in_ids()},
+            **{f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY": CANARY for provider in IN_INVOKE},
             "INVOKEAI_EXTERNAL_OPENAI_BASE_URL": f"{url}/openai/v1",
             "INVOKEAI_EXTERNAL_GEMINI_BASE_URL": f"{url}/gemini/v1beta",
         }
@@ -425,7 +425,7 @@ def test_requests_and_metadata(inputs: Mapping[str, InputImage], tmp_path: Path)
                 # Calls that go out side by side arrive in any order.
                 sent[name] = sorted(recording.requests, key=json.dumps)
                 recording.requests.clear()
-            for provider in built_in_ids():
+            for provider in IN_INVOKE:
                 await service.check_connection(provider)
                 sent[f"{provider}: list of models"] = list(recording.requests)
                 recording.requests.clear()

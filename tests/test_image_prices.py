@@ -21,7 +21,7 @@ from invokeai_external.sizing import Size, SizeChoice
 
 from .support.samples import encoded
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 SQUARE, WIDE = Size(1024, 1024), Size(1536, 1024)
 
 FIXED = MODELS["gpt-image-1"]

@@ -30,7 +30,7 @@ from invokeai_external.service.image_metadata import describe, model_identity
 from invokeai_external.sizing import AspectRatio, Size
 from invokeai_external.version import VERSION
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 MOMENT = 1795467600.25  # 2026-11-23 21:00:00 UTC, and a quarter of a second
 
 

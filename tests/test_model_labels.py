@@ -8,10 +8,11 @@ import pytest
 
 from invokeai_external.clock import utc_today
 from invokeai_external.invoke.models.labels import description_of, in_list_order, name_of, price_of
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
+
+from .support.providers import IN_INVOKE
 
 
 def model_on(reference: str, day: datetime.date) -> ModelConfig:
@@ -52,9 +53,9 @@ def test_the_successor_has_its_name() -> None:
 
 def test_the_newest_model_of_a_provider_is_first_and_one_with_an_end_comes_after_all_others() -> None:
     models = in_list_order(Registry().models())
-    assert list(dict.fromkeys(model.provider for model in models)) == list(built_in_ids())
+    assert list(dict.fromkeys(model.provider for model in models)) == list(IN_INVOKE)
     assert len(models) == len(Registry().models())
-    for provider in built_in_ids():
+    for provider in IN_INVOKE:
         of_one = [model for model in models if model.provider == provider]
         newest = Registry().models(provider)[0]
         assert of_one[0].id == newest.id

@@ -22,7 +22,7 @@ from invokeai_external.request import GenerationRequest, OptionValue
 from invokeai_external.result import Usage
 from invokeai_external.sizing import AspectRatio, Size, SizeChoice
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 
 
 def usage(text_in: int | None, image_in: int | None, text_out: int | None, image_out: int | None) -> Usage:

@@ -17,13 +17,14 @@ from invokeai_external.errors import (
 )
 from invokeai_external.planning.plan import plan
 from invokeai_external.pricing.estimate import image_price
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ChoiceOption, NumberOption, TextOption
 from invokeai_external.providers.sizings import FixedSizing, FlexibleSizing, PresetSizing
 from invokeai_external.request import GenerationRequest
 from invokeai_external.settings.settings import load_settings
 from invokeai_external.sizing import AspectRatio, Size, SizeChoice
+
+from .support.providers import IN_INVOKE
 
 
 def with_models(folder: Path, text: str) -> Registry:
@@ -147,7 +148,7 @@ def test_models_are_listed_by_provider_newest_first() -> None:
     registry = Registry()
     assert [len(registry.models(provider)) for provider in (None, "gemini", "openai", "mistral")] == [17, 7, 10, 0]
     assert registry.models()[0].id == "gemini-nano-banana-2.1"
-    assert [registry.provider(provider).name for provider in built_in_ids()] == ["Google Gemini", "OpenAI"]
+    assert [registry.provider(provider).name for provider in IN_INVOKE] == ["Google Gemini", "OpenAI"]
 
 
 # The user's own models.

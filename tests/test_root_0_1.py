@@ -15,11 +15,11 @@ from invokeai_external import Registry, Size, load_settings
 from invokeai_external.cli.entry_point import main
 from invokeai_external.images import metadata_files
 from invokeai_external.invoke.gallery.result_cache import ResultCache
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 
 from .golden.compare import FOLDER as GOLDEN
 from .golden.compare import check
+from .support.providers import IN_INVOKE
 
 FIXTURE = Path(__file__).parent / "fixtures" / "root_0_1"
 IMAGES = sorted(
@@ -62,7 +62,11 @@ def test_its_settings_are_read(root: Path) -> None:
         }
         == settings.limits.model_dump()
     )
-    keys = {name: found.api_key and found.api_key.get_secret_value() for name, found in settings.credentials.items()}
+    keys = {
+        name: found.api_key and found.api_key.get_secret_value()
+        for name, found in settings.credentials.items()
+        if found.api_key
+    }
     assert keys == {
         "openai": "sk-never-a-key-of-openai-0000000000000000",
         "gemini": "AIza-never-a-key-of-gemini-000000000000",
@@ -72,7 +76,7 @@ def test_its_settings_are_read(root: Path) -> None:
 def test_its_base_urls_are_used_as_they_are(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for provider in built_in_ids():
+    for provider in IN_INVOKE:
         monkeypatch.delenv(f"INVOKEAI_EXTERNAL_{provider.upper()}_API_KEY")
     assert main(["keys", "list", "--json", "--root", str(root)]) == 0
     rows = {row["provider"]: row for row in json.loads(capsys.readouterr().out)["keys"]}

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from invokeai_external.errors import NotConfiguredError, SettingsError
 from invokeai_external.locks import locked
 from invokeai_external.providers import catalog
+from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.providers.registry import Registry
 from invokeai_external.settings.key_file import remove_key, set_key
 from invokeai_external.settings.root import own_folder, root_folder
@@ -68,7 +69,7 @@ def keys_in(root: Path) -> dict[str, object]:
 
 def test_without_files_and_variables_there_is_nothing_but_the_defaults(tmp_path: Path) -> None:
     found = load(tmp_path / "nowhere")
-    assert found.credentials == {"gemini": Credentials(), "openai": Credentials()}
+    assert found.credentials == dict.fromkeys(found.providers, Credentials())
     assert found.limits == Limits(
         concurrency=8,
         max_attempts=6,
@@ -153,7 +154,7 @@ def test_blank_values_are_ignored(tmp_path: Path) -> None:
 
 def test_entries_that_are_not_ours_are_not_looked_at(tmp_path: Path) -> None:
     write(tmp_path, "api_keys.yaml", "external_other_api_key: 5\nexternal_openai_timeout: 30\n1: x\n")
-    assert load(tmp_path).credentials == {"gemini": Credentials(), "openai": Credentials()}
+    assert load(tmp_path).credentials == dict.fromkeys(built_in_ids(), Credentials())
 
 
 def test_a_key_does_not_show_when_settings_are_printed(tmp_path: Path, canary: str) -> None:
@@ -170,7 +171,7 @@ def test_the_example_file_holds_the_four_entries_and_loads(tmp_path: Path) -> No
         "external_openai_api_key": None,
         "external_openai_base_url": None,
     }
-    assert load(tmp_path).credentials == {"gemini": Credentials(), "openai": Credentials()}
+    assert load(tmp_path).credentials == dict.fromkeys(built_in_ids(), Credentials())
     before = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()
     set_key(tmp_path, OPENAI, "new-key")
     after = (tmp_path / "api_keys.yaml").read_text(encoding="utf-8").splitlines()

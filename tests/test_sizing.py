@@ -18,7 +18,7 @@ from invokeai_external.providers.schema import ModelConfig
 from invokeai_external.providers.sizings import FlexibleSizing, Sizing
 from invokeai_external.sizing import AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 SIZING: TypeAdapter[Sizing] = TypeAdapter(Sizing)
 
 models = st.sampled_from(list(MODELS.values()))

@@ -13,7 +13,7 @@ from invokeai_external.providers import catalog
 from invokeai_external.providers.schema import InputImageTokens
 from invokeai_external.sizing import Size, SizeChoice
 
-MODELS = {config.id: config for page in catalog.pages() for config in page.configs()}
+MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
 
 # model | size | tokens by quality, as published or recorded
 FIGURES = """

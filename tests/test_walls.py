@@ -85,7 +85,9 @@ def breaches(forbidden: Set[str], *, inside: Set[str] | None = None, outside: Se
     return [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path, names in IMPORTS.items()
-        if (inside is None or room(path) in inside) and room(path) not in outside
+        if (inside is None or room(path) in inside)
+        and room(path) not in outside
+        and str(path.relative_to(PACKAGE)) not in outside
         for name in sorted(names)
         if any(name == module or name.startswith(f"{module}.") for module in forbidden)
     ]

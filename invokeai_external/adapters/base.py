@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -173,6 +173,10 @@ class Adapter(ABC):
         path = self.provider.paths.get(name, self.paths[name]).replace("{model}", quote(model, safe=""))
         parameters = urlencode({**self.provider.query, **(query or {})})
         return f"{base_url}/{path}{'?' if parameters else ''}{parameters}"
+
+    def with_headers(self, request: HttpRequest) -> HttpRequest:
+        """A request of this adapter with the headers that its provider asks for."""
+        return replace(request, headers={**self.provider.headers, **request.headers})
 
     @abstractmethod
     def build(self, call: Call, base_url: str) -> HttpRequest:

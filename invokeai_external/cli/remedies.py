@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ExternalError, Remedy
-from ..providers.built_in import built_in_ids
+from ..providers.catalog import providers
 
 __all__ = ["PROGRAM", "command_line", "with_root"]
 
@@ -37,7 +37,9 @@ def _text(remedy: Remedy, root: Path) -> str:
             in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""
             return f"{in_use}{make}: {command_line('keys', 'set', remedy.provider, root=root)}"
         case "set_key" if not remedy.provider:
-            commands = " or: ".join(command_line("keys", "set", provider, root=root) for provider in built_in_ids())
+            # The others need a base URL too.
+            ready = (provider.id for provider in providers() if provider.base_url)
+            commands = " or: ".join(command_line("keys", "set", provider, root=root) for provider in ready)
             return f"To try everything free of charge, add --sandbox. To set a key, run: {commands}"
         case "list_models" | "check_model":
             provider = ("--provider", remedy.provider) if remedy.provider else ()

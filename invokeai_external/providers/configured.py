@@ -41,12 +41,13 @@ class CatalogAdditions(Protocol):
 
 
 def configured_providers(user: CatalogAdditions | None) -> dict[str, ProviderConfig]:
-    """All providers by id: the built-in ones in alphabetical order, then the user's own in the order of the file.
+    """All providers by id: those that Invoke knows, then the other built-in ones, then the user's own.
 
     Raises:
         SettingsError: One of the user's is not valid; the message names the file, the line and the field.
     """
-    providers = {provider.id: provider for provider in catalog.providers()}
+    built_in = sorted(catalog.providers(), key=lambda provider: not provider.in_invoke)
+    providers = {provider.id: provider for provider in built_in}
     for provider_id, fields in (user.providers if user else {}).items():
         assert user is not None
         providers[provider_id] = _configured(provider_id, fields, providers.get(provider_id), user)
@@ -69,7 +70,7 @@ def _configured(
     place = ("providers", provider_id)
     _check_allowed(place, fields, built_in, user)
     base = built_in.model_dump(mode="json", exclude_unset=True) if built_in else {"name": provider_id}
-    if "base_url" in fields:
+    if "base_url" in fields and built_in and built_in.base_url:
         # The usual variables hold keys for the provider's own base URL.
         base = {name: value for name, value in base.items() if name not in ("key_env", "base_url_env")}
     if isinstance(fields.get("auth"), Mapping):

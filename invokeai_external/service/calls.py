@@ -120,7 +120,7 @@ class Caller:
             _StreamRefusedError: It was refused, and asked for previews, which may be why; nothing was billed.
         """
         adapter = access.adapter
-        request = adapter.build(call, access.base_url)
+        request = adapter.with_headers(adapter.build(call, access.base_url))
 
         def show(index: int, data: bytes, mime_type: str) -> None:
             on_progress(

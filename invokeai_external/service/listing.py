@@ -47,7 +47,7 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
     try:
         with anyio.fail_after(_TIMEOUT_S):
             for _ in range(_MOST_PAGES):
-                request = adapter.build_listing(access.base_url, page)
+                request = adapter.with_headers(adapter.build_listing(access.base_url, page))
                 found, following = await with_valid_token(access, partial(page_of, request))
                 listed |= found
                 page, last = following, page

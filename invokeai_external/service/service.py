@@ -176,7 +176,7 @@ class Service:
         base_url, about_it = base_url_of(provider, self._settings)
         plan = replace(plan, notices=(*self._settings.notices, *about_it, *plan.notices))
         adapter = adapter_of(provider)
-        return plan, [adapter.build(call, base_url) for call in plan.calls]
+        return plan, [adapter.with_headers(adapter.build(call, base_url)) for call in plan.calls]
 
     def preview(self, request: GenerationRequest) -> tuple[Plan, list[HttpRequest]]:
         """The former name of ``dry_run``."""

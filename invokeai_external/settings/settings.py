@@ -80,6 +80,11 @@ class Settings:
     sandbox: bool = False
     notices: tuple[Notice, ...] = ()
 
+    def is_on(self, provider_id: str) -> bool:
+        """True if a provider has a base URL, or something was set for it. The others are offered, and not in use."""
+        found = self.credentials.get(provider_id, Credentials())
+        return bool(self.providers[provider_id].base_url or found.base_url or found.api_key or found.unpaired)
+
     def is_ready(self, provider_id: str) -> bool:
         """True if a provider has a base URL, and a key if it needs one."""
         provider, found = self.providers[provider_id], self.credentials.get(provider_id, Credentials())

@@ -166,7 +166,7 @@ def test_each_flag_is_an_option_of_its_provider() -> None:
 
 
 def test_a_flag_has_the_type_of_its_option() -> None:
-    for config in (config for page in catalog.pages() for config in page.configs()):
+    for config in (config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()):
         for name, option in config.options.items():
             kind = FLAGS[name][0]
             assert kind is ((int if option.whole else float) if isinstance(option, NumberOption) else str)

@@ -28,7 +28,9 @@ from invokeai_external.providers import catalog
 from ..support.samples import png_of
 
 PNG = png_of("RGB", (8, 8))
-OPTIONS = {name for page in catalog.pages() for config in page.configs() for name in config.options}
+OPTIONS = {
+    name for page in catalog.pages() if page.provider.in_invoke for config in page.configs() for name in config.options
+}
 FLAGS = {"--model", "--size", "--aspect-ratio", "--image-size", "--seed", "--init", "--mask", "--mask-color", "--ref"}
 OURS = {"provider": "openai", "model": "gpt-image-2"}
 

@@ -16,13 +16,13 @@ from PIL import Image
 from pydantic import SecretStr
 
 from invokeai_external.progress import Progress
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.result import GenerationResult
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings, load_settings
 
 from ..support.clock import Clock
+from ..support.providers import IN_INVOKE
 
 OPENAI = "openai/gpt-image-2.5-flare"
 
@@ -119,7 +119,7 @@ class Broken(httpx.AsyncByteStream):
 
 def relay(settings: Settings, url: str) -> Settings:
     """The settings with both providers' base URLs replaced by that of a server."""
-    credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in built_in_ids()}
+    credentials = {name: Credentials(SecretStr("sk-test"), f"{url}/v1", "a test") for name in IN_INVOKE}
     return replace(settings, credentials=credentials)
 
 

@@ -21,16 +21,16 @@ from invokeai_external.errors import (
     UnavailableError,
 )
 from invokeai_external.providers import catalog
-from invokeai_external.providers.built_in import built_in_ids
 from invokeai_external.service.service import Service
 from invokeai_external.transport.messages import HttpResponse
 
+from ..support.providers import IN_INVOKE
 from .common import received_calls, settings_of
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("provider", built_in_ids())
+@pytest.mark.parametrize("provider", IN_INVOKE)
 async def test_it_requests_only_the_list_of_models(provider: str, sandbox_url: str, tmp_path: Path) -> None:
     async with Service(settings_of(tmp_path)) as service:
         check = await service.check_connection(provider)
@@ -42,7 +42,7 @@ async def test_it_requests_only_the_list_of_models(provider: str, sandbox_url: s
     assert call["path"].endswith("/models")
 
 
-@pytest.mark.parametrize("provider", built_in_ids())
+@pytest.mark.parametrize("provider", IN_INVOKE)
 async def test_a_refused_key_is_an_error_with_its_source(provider: str, sandbox_url: str, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     credentials = replace(settings.credentials[provider], api_key=SecretStr("invalid-key"), source="a test")
@@ -56,7 +56,7 @@ async def test_a_refused_key_is_an_error_with_its_source(provider: str, sandbox_
     assert "invalid-key" not in str(caught.value)
 
 
-@pytest.mark.parametrize("provider", built_in_ids())
+@pytest.mark.parametrize("provider", IN_INVOKE)
 @respx.mock
 async def test_a_key_without_permission_is_not_replaced(provider: str, tmp_path: Path) -> None:
     respx.get(path__regex="/models$").respond(403)
@@ -78,7 +78,7 @@ async def test_a_key_without_permission_is_not_replaced(provider: str, tmp_path:
         ({"status_code": 200, "json": {}}, InvalidResponseError),
     ],
 )
-@pytest.mark.parametrize("provider", built_in_ids())
+@pytest.mark.parametrize("provider", IN_INVOKE)
 @respx.mock
 async def test_a_response_that_is_not_a_list_is_an_error(
     provider: str, answer: dict[str, Any], kind: type[ProviderError], tmp_path: Path

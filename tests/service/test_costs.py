@@ -12,9 +12,6 @@ import respx
 from PIL import Image
 
 from invokeai_external.adapters.gemini import GeminiAdapter
-from invokeai_external.providers import catalog
-from invokeai_external.providers.provider_config import ProviderConfig
-from invokeai_external.providers.registry import Registry
 from invokeai_external.settings.settings import Settings, load_settings
 
 from .common import GEMINI, OPENAI, PNG_1X1, URL, candidate, generate, png_file, settings_of
@@ -85,33 +82,26 @@ async def test_the_images_of_a_response_that_was_cut_off_may_all_be_billed(
     assert (await generate(settings, OPENAI)).cost_usd == 0.02
 
 
-def states_cost(monkeypatch: pytest.MonkeyPatch, cost_from: str) -> None:
-    """Both providers state their cost."""
-
-    def provider(_: Registry, provider_id: str) -> ProviderConfig:
-        return catalog.page(provider_id).provider.model_copy(update={"cost_from": cost_from})
-
-    monkeypatch.setattr(Registry, "provider", provider)
+def stating(cost_from: str, settings: Settings) -> Settings:
+    """The settings of providers that state their cost."""
+    providers = {name: found.model_copy(update={"cost_from": cost_from}) for name, found in settings.providers.items()}
+    return replace(settings, providers=providers)
 
 
 async def test_the_cost_that_a_response_states_comes_before_the_prices(
-    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
-    states_cost(monkeypatch, "usage.cost")
     answers(respx_mock, PNG_1X1, PNG_1X1, usage={**USAGE, "cost": 0.07})
-    result = await generate(priced(tmp_path, "{per_image: 0.02}"), OPENAI, n=2)
+    result = await generate(stating("usage.cost", priced(tmp_path, "{per_image: 0.02}")), OPENAI, n=2)
     assert result.cost_usd == 0.07
     assert [image.cost_usd for image in result.images] == [0.035] * 2
     external = [image.metadata["external"] for image in result.images]
     assert [(one["cost_usd"], one["cost_from"]) for one in external] == [(0.035, "provider")] * 2  # type: ignore[index]
 
 
-async def test_without_a_stated_cost_the_prices_count(
-    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states_cost(monkeypatch, "header:x-cost")
+async def test_without_a_stated_cost_the_prices_count(tmp_path: Path, respx_mock: respx.MockRouter) -> None:
     answers(respx_mock, PNG_1X1, usage=USAGE)
-    (image,) = (await generate(priced(tmp_path, "{per_image: 0.02}"), OPENAI)).images
+    (image,) = (await generate(stating("header:x-cost", priced(tmp_path, "{per_image: 0.02}")), OPENAI)).images
     assert (image.cost_usd, image.metadata["external"]["cost_from"]) == (0.02, "prices")  # type: ignore[index]
 
 
@@ -121,27 +111,24 @@ async def test_the_costs_of_several_calls_are_added(
     usd: float | None,
     tmp_path: Path,
     respx_mock: respx.MockRouter,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    states_cost(monkeypatch, "header:x-cost")
     body = candidate({"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}, finishReason="STOP")
     respx_mock.post(url__regex="generateContent").mock(
         side_effect=[httpx.Response(200, content=body, headers={"x-cost": cost}) for cost in costs]
     )
-    assert (await generate(settings_of(tmp_path), GEMINI, n=2)).cost_usd == usd
+    assert (await generate(stating("header:x-cost", settings_of(tmp_path)), GEMINI, n=2)).cost_usd == usd
 
 
 async def test_a_search_does_not_hide_the_cost_that_the_response_states(
-    tmp_path: Path, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, respx_mock: respx.MockRouter
 ) -> None:
-    states_cost(monkeypatch, "header:x-cost")
     grounding = {"webSearchQueries": ["foxes"]}
     image = {"inlineData": {"mimeType": "image/png", "data": PNG_1X1}}
     body = candidate(image, finishReason="STOP", groundingMetadata=grounding)
     respx_mock.post(url__regex="generateContent").mock(
         return_value=httpx.Response(200, content=body, headers={"x-cost": "0.05"})
     )
-    result = await generate(settings_of(tmp_path), GEMINI)
+    result = await generate(stating("header:x-cost", settings_of(tmp_path)), GEMINI)
     (notice,) = [notice.message for notice in result.notices if notice.code == "web_search"]
     assert (result.cost_usd, "unknown" in notice) == (0.05, False)
 

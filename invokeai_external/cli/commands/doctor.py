@@ -87,9 +87,9 @@ def run(given_root: Path | None) -> int:
         show(True, f"{API_KEYS_FILE} and {USER_FILE} are valid; {len(registry.models())} models are known")
         for notice in ending_notices(current, registry, saved_workflows(root, EXTERNAL_MODEL), clock.utc_today()):
             show(notice.code != "model_retired", notice.message)
-        for provider_id in registry.provider_ids:
+        for provider_id in filter(current.is_on, current.providers):
             try:
-                show(*_provider_state(current, registry.provider(provider_id), given_root))
+                show(*_provider_state(current, current.providers[provider_id], given_root))
             except NotConfiguredError as error:
                 show(False, str(with_root(error, given_root)))
         is_sandbox = current.sandbox or wants_sandbox(os.environ)

@@ -11,7 +11,6 @@ import typer
 
 from ...errors import NotConfiguredError, RequestError
 from ...providers.provider_config import ProviderConfig
-from ...providers.registry import Registry
 from ...result import ConnectionCheck
 from ...service.access import checked_base_url
 from ...service.service import Service
@@ -72,8 +71,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
 def list_all(*, as_json: bool, root: Path | None) -> None:
     """Print for each provider whether it has a key, where it is, which base URL it is for, and what is not used."""
     current = settings(root)
-    registry = Registry(current.catalog)
-    rows = [_row(current, registry.provider(provider_id)) for provider_id in registry.provider_ids]
+    rows = [_row(current, info) for name, info in current.providers.items() if current.is_on(name)]
     if as_json:
         report.print_json({"keys": [asdict(row) for row in rows], "root": str(current.root)})
         return
