@@ -8,7 +8,7 @@ import logging
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
@@ -198,25 +198,29 @@ def encoded_png(image: Image.Image, profile: bytes | None = None, *, compress_le
     return file.getvalue()
 
 
-def png_of_at_most(
-    max_bytes: int, image: Image.Image, form: Callable[[Image.Image], Image.Image] = lambda part: part
-) -> bytes | None:
+def png_of_at_most(max_bytes: int, image: Image.Image, *, is_alpha: bool = False) -> bytes | None:
     """The image as PNG, at level 1, or at level 6 where that may help; None if it has more bytes.
 
     Args:
         max_bytes: The limit.
         image: The image.
-        form: Converts the image, and gives each part of it the same pixels as in the whole.
+        is_alpha: The PNG is RGBA with black pixels, and the image, of mode L, is their alpha.
     """
     if image.width * image.height > _MOST_IN_ONE_GO:
-        mode = form(image.crop((0, 0, 1, 1))).mode
-        bands = (form(band) for band in _bands(image))
-        encoded = png_bands.png_of_at_most(2 * max_bytes, image.size, mode, bands)
+        mode = "A" if is_alpha else image.mode
+        encoded = png_bands.png_of_at_most(2 * max_bytes, image.size, mode, _bands(image))
     else:
-        encoded = encoded_png(form(image))
+        encoded = encoded_png(_black(image) if is_alpha else image)
     if encoded and max_bytes < len(encoded) <= 2 * max_bytes:
-        encoded = encoded_png(form(image), compress_level=6)
+        encoded = encoded_png(_black(image) if is_alpha else image, compress_level=6)
     return encoded if encoded and len(encoded) <= max_bytes else None
+
+
+def _black(alpha: Image.Image) -> Image.Image:
+    """Black pixels with this alpha."""
+    image = Image.new("RGBA", alpha.size)
+    image.putalpha(alpha)
+    return image
 
 
 def _bands(image: Image.Image) -> Iterator[Image.Image]:

@@ -21,8 +21,8 @@ Box: TypeAlias = tuple[int, int, int, int]
 _BAND_PIXELS = 4_000_000
 """How many pixels are written at a time."""
 
-_COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
-"""PNG's colour type by mode (PNG specification, third edition, table 8)."""
+_COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6, "A": 6}
+"""PNG's colour type by mode (PNG specification, third edition, table 8). A is RGBA of which only the alpha is given."""
 
 _NONE, _AVERAGE = 0, 3
 """Filter types (section 9.2)."""
@@ -62,7 +62,10 @@ def png_of_bands(size: tuple[int, int], mode: str, bands: Iterable[Image.Image],
 
 
 def png_of_at_most(max_bytes: int, size: tuple[int, int], mode: str, bands: Iterable[Image.Image]) -> bytes | None:
-    """As ``png_of_bands``; None as soon as it has more bytes, without the bands that follow."""
+    """As ``png_of_bands``; None as soon as it has more bytes, without the bands that follow.
+
+    The mode A stands for RGBA whose pixels are black; the bands are their alpha, of mode L.
+    """
     file = io.BytesIO()
     for part in _parts(size, mode, bands, None):
         file.write(part)
@@ -77,9 +80,9 @@ def _parts(size: tuple[int, int], mode: str, bands: Iterable[Image.Image], profi
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
     # One zlib stream (RFC 1950): its header, the blocks of each band, an empty last block and the checksum.
     blocks, checksum = b"\x78\x01", zlib.adler32(b"")
-    above = Image.new(mode, (size[0], 1))
+    above = Image.new("L" if mode == "A" else mode, (size[0], 1))
     for band in bands:
-        rows, level = _filtered(above, band)
+        rows, level = _filtered_alpha(above, band) if mode == "A" else _filtered(above, band)
         checksum = zlib.adler32(rows, checksum)
         deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
         yield _chunk(b"IDAT", blocks, deflate.compress(rows), deflate.flush(zlib.Z_SYNC_FLUSH))
@@ -94,22 +97,49 @@ def _chunk(kind: bytes, *parts: bytes) -> bytes:
 
 def _filtered(above: Image.Image, band: Image.Image) -> tuple[memoryview, int]:
     """The rows of a band as PNG filters them, and zlib's level for them; ``above`` is the row before."""
-    image = Image.new(band.mode, (band.width, band.height + 1))
-    image.paste(above)
-    image.paste(band, (0, 1))
+    image = _below(above, band)
     middle = image.height // 2
     sample = image.crop((0, max(0, middle - _SAMPLED_ROWS), image.width, middle + 1))
     bits, kind = min((_entropy(sample), _NONE), (_entropy(_less_average(sample)), _AVERAGE))
-    stride = 1 + image.width * len(image.getbands())
     if bits < _SMOOTH:
-        return memoryview(zlib.decompress(image.tobytes("zip", image.mode, False, 0)))[stride:], 1
+        return _with_pillows_kinds(image), 1
     if bits > _NOISE:
-        return _with_kind(image, _NONE, stride), 0
-    return _with_kind(_less_average(image) if kind == _AVERAGE else image, kind, stride), 1
+        return _with_kind(image, _NONE), 0
+    return _with_kind(_less_average(image) if kind == _AVERAGE else image, kind), 1
 
 
-def _with_kind(image: Image.Image, kind: int, stride: int) -> memoryview:
+def _filtered_alpha(above: Image.Image, band: Image.Image) -> tuple[memoryview, int]:
+    """As ``_filtered``, for black pixels of which the images are the alpha: only that is filtered, as black stays 0."""
+    alpha = _with_pillows_kinds(_below(above, band))
+    narrow, wide = 1 + band.width, 1 + 4 * band.width
+    rows = bytearray(wide * band.height)
+    rows[::wide] = alpha[::narrow]
+    for place in range(band.height):
+        rows[place * wide + 4 : (place + 1) * wide : 4] = alpha[place * narrow + 1 : (place + 1) * narrow]
+    return memoryview(rows), 1
+
+
+def _below(above: Image.Image, band: Image.Image) -> Image.Image:
+    """A band with the row before it."""
+    image = Image.new(band.mode, (band.width, band.height + 1))
+    image.paste(above)
+    image.paste(band, (0, 1))
+    return image
+
+
+def _stride(image: Image.Image) -> int:
+    """The bytes of a row with its filter type."""
+    return 1 + image.width * len(image.getbands())
+
+
+def _with_pillows_kinds(image: Image.Image) -> memoryview:
+    """The rows of an image but for the first, each with the filter type that Pillow chooses."""
+    return memoryview(zlib.decompress(image.tobytes("zip", image.mode, False, 0)))[_stride(image) :]
+
+
+def _with_kind(image: Image.Image, kind: int) -> memoryview:
     """The rows of an image but for the first, with the same filter type before each."""
+    stride = _stride(image)
     # The encoder adds a byte after each row, which is the one before the next.
     rows = bytearray(image.tobytes("raw", image.mode, stride))
     rows[stride - 1 :: stride] = bytes([kind]) * image.height

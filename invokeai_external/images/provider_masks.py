@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from PIL import Image, ImageChops
 
 from ..sizing import Size
@@ -31,7 +29,7 @@ def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
     Raises:
         ImageError: The mask cannot be read or does not fit.
     """
-    return _fitting(mask, size, max_bytes, _as_alpha)
+    return _fitting(mask, size, max_bytes, is_alpha=True)
 
 
 def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
@@ -39,7 +37,7 @@ def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
 
     The arguments and errors are those of ``alpha_mask``.
     """
-    return _fitting(mask, size, max_bytes, _as_it_is)
+    return _fitting(mask, size, max_bytes, is_alpha=False)
 
 
 def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
@@ -116,13 +114,17 @@ def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
 
 
-def _fitting(mask: bytes, size: Size, max_bytes: int, form: Callable[[Image.Image], Image.Image]) -> bytes:
+def _fitting(mask: bytes, size: Size, max_bytes: int, *, is_alpha: bool) -> bytes:
     """A mask, stretched and in the provider's form, as PNG; without its greys if it has too many bytes with them."""
+
+    def encode(area: Image.Image) -> bytes | None:
+        return png_of_at_most(max_bytes, ImageChops.invert(area) if is_alpha else area, is_alpha=is_alpha)
+
     soft = stretched(decoded_mask(mask).convert("L"), (size.width, size.height))
-    encoded = png_of_at_most(max_bytes, soft, form)
+    encoded = encode(soft)
     if encoded is None and any(soft.histogram()[1:255]):
         half = _brightest(soft) / 2
-        encoded = png_of_at_most(max_bytes, soft.point([255 * (value > half) for value in range(256)]), form)
+        encoded = encode(soft.point([255 * (value > half) for value in range(256)]))
     if encoded is None:
         raise ImageError(
             f"The mask does not fit into {max_bytes:,} bytes.",
@@ -130,16 +132,6 @@ def _fitting(mask: bytes, size: Size, max_bytes: int, form: Callable[[Image.Imag
             remedy="Paint it with fewer details.",
         )
     return encoded
-
-
-def _as_alpha(mask: Image.Image) -> Image.Image:
-    image = Image.new("RGBA", mask.size)
-    image.putalpha(ImageChops.invert(mask))
-    return image
-
-
-def _as_it_is(mask: Image.Image) -> Image.Image:
-    return mask
 
 
 def _brightest(mask: Image.Image) -> int:

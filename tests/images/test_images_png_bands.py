@@ -60,6 +60,22 @@ def test_every_pixel_stays(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pixels", [1, 20_000, 4_000_000])
+def test_the_alpha_of_black_pixels(
+    kind: Callable[[str], Image.Image], pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invokeai_external.images.png_bands._BAND_PIXELS", pixels)
+    alpha = kind("L")
+    data = png_of_at_most(4 * BYTES, SIZE, "A", (alpha.crop(box) for box in bands_of(SIZE)))
+    black = Image.new("RGBA", SIZE)
+    black.putalpha(alpha)
+    assert data is not None
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.mode == "RGBA"
+        assert opened.tobytes() == black.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_file_is_hardly_larger_than_pillows(kind: Callable[[str], Image.Image]) -> None:
     image = kind("RGB")
     file = io.BytesIO()
