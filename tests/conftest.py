@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from invokeai_external.providers import catalog
+
 from .support.clock import TODAY
 from .support.guard import CANARY
 from .support.servers import SandboxServer
@@ -28,12 +30,14 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("project")
 
+_USUAL_KEYS = {name for provider in catalog.providers() for name in provider.key_env}
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, proxy or folder of the person who runs the tests; canary keys for both providers."""
     for name in list(os.environ):
-        is_ours = name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_", "SSL_CERT_"))
+        is_ours = name.startswith(("INVOKEAI_", "OPENAI_", "GEMINI_", "GOOGLE_", "SSL_CERT_")) or name in _USUAL_KEYS
         if is_ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for provider in ("OPENAI", "GEMINI"):

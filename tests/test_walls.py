@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import invokeai_external
+from invokeai_external.providers import catalog
+from invokeai_external.providers.built_in import RESERVED_IDS
 
 from .host.contract import PUBLIC_MODULES
 
@@ -254,3 +256,37 @@ def test_no_file_has_the_marks_of_a_merge() -> None:
         for file in files
         if file.is_file() and any(b.startswith(marks) for b in file.read_bytes().splitlines())
     ] == []
+
+
+MAY_NAME_VENDORS = {
+    *("adapters", "providers", "sandbox"),
+    *("invoke/nodes.py", "invoke/core_compatibility.py", "invoke/models/carriers.py", "cli/commands/demo.py"),
+}
+"""What is about a certain vendor: its facts, the nodes with its name and what the core accepts in them, the table of
+the carriers, and the demo.
+"""
+
+
+def vendor_strings(source: str) -> list[str]:
+    """The strings in a program, without docstrings, that are or begin with the id or the name of a provider."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    )
+    names = [name.lower() for provider in catalog.providers() for name in (provider.id, provider.name.split()[0])]
+    return [text for text in strings if text.lower().startswith((*names, *RESERVED_IDS))]
+
+
+def test_the_search_for_vendors_sees_every_form() -> None:
+    source = "'openai is a docstring'\na = 'openai'\nb = f'Google {a}'\nc = {'GEMINI_x': 1}\nd = 'an openai'\n"
+    assert sorted(vendor_strings(source)) == ["GEMINI_x", "Google ", "openai"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_string_names_a_vendor_outside_of_what_is_about_it(path: Path) -> None:
+    if {room(path), path.relative_to(PACKAGE).as_posix()} & MAY_NAME_VENDORS:
+        return
+    assert vendor_strings(path.read_text(encoding="utf-8")) == []

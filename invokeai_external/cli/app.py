@@ -145,7 +145,8 @@ def generate(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Gemini: a seed, which may make an image repeatable; each further image gets the next number."
+            help="A seed, for models that support one: it may make an image repeatable; each further image gets the "
+            "next number."
         ),
     ] = None,
     ref: Annotated[
@@ -171,8 +172,8 @@ def generate(
     markup: Annotated[
         Path | None,
         typer.Option(
-            help="OpenAI, from GPT Image 2.5 on: a transparent PNG as large as --init, with drawings that say what to "
-            "do. Not together with --mask.",
+            help="A transparent PNG as large as --init, with drawings that say what to do, for models that support "
+            "markup. Not together with --mask.",
             callback=_local,
         ),
     ] = None,

@@ -139,7 +139,8 @@ def _dependent(request: GenerationRequest, model: ModelConfig, accepted: dict[st
     if "web_search" in accepted:
         usd = model.prices.web_search
         price = "" if usd is None else f", reportedly about ${usd:g} above a free allowance"
-        what = f"Google bills each search query{price}; no estimate includes it."
+        biller = model.provider_name or model.provider
+        what = f"{biller} bills each search query{price}; no estimate includes it."
         notices.append(Notice("search_billed", what))
     return notices
 
