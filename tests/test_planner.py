@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invokeai_external.errors import CapabilityError, InvalidRequestError, RequestError
+from invokeai_external.images.inputs import PreparedImage, prepare_input
 from invokeai_external.planning.plan import MASK_SENTENCE, Call, Plan, count_calls, plan
 from invokeai_external.pricing.estimate import image_price
 from invokeai_external.providers.registry import Registry
@@ -54,7 +55,7 @@ def image(
 
 def _bytes(image: Image.Image, name: str, exif: Image.Exif) -> bytes:
     file = io.BytesIO()
-    image.save(file, {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[name.rpartition(".")[2]], exif=exif)
+    image.save(file, {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP"}[name.rpartition(".")[2]], exif=exif)
     return file.getvalue()
 
 
@@ -613,6 +614,33 @@ def test_images_share_a_total_and_small_ones_leave_their_share_to_large_ones() -
     assert [image.data for image in middle] == [i.data for i in only_call(planned(model, references=small)).images]
     assert all(32_000 < len(image.data) <= 40_250 for image in (first, last)), "half of what the small ones leave"
     assert codes_of(found) == ["image_downscaled"] * 2
+
+
+def test_images_that_together_exceed_the_total_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[int] = []
+
+    def counted(data: bytes, **options: Any) -> PreparedImage:
+        prepared.append(len(data))
+        return prepare_input(data, **options)
+
+    monkeypatch.setattr("invokeai_external.images.inputs.prepare_input", counted)
+    limits = InputImageLimits(max_count=6, max_bytes=90_000, max_total_bytes=100_000)
+    model = BANANA.model_copy(update={"input_images": limits})
+    large = [image(f"{i}.png", (160, 150), noise=True) for i in range(3)]
+    sent = only_call(planned(model, references=tuple(large))).images
+    assert prepared == [len(one.data) for one in large]
+    assert all(26_000 < len(one.data) <= 33_334 for one in sent)
+
+
+def test_a_file_that_becomes_smaller_leaves_the_rest_to_the_others() -> None:
+    """The length of a BMP says nothing about that of the PNG that is sent."""
+    limits = InputImageLimits(max_count=6, max_bytes=90_000, max_total_bytes=160_000)
+    model = BANANA.model_copy(update={"input_images": limits})
+    large = [image(f"{i}.png", (160, 150), noise=True) for i in range(2)]
+    flat = InputImage(_bytes(Image.new("RGB", (200, 200)), "flat.bmp", Image.Exif()), "flat.bmp")
+    found = planned(model, references=(*large, flat))
+    assert codes_of(found) == []
+    assert only_call(found).images[:2] == only_call(planned(model, references=tuple(large))).images
 
 
 def test_a_mask_is_a_png_of_the_image_s_size_that_is_transparent_where_to_change() -> None:

@@ -189,21 +189,26 @@ def _prepared(
         with _naming(image):
             return prepare_input(image.data, max_bytes=max_bytes, is_verified=is_verified)
 
+    # As far as the lengths of the files show: to prepare a large image again takes seconds.
+    first = limits.max_bytes
+    if total is not None:
+        first = min(first, _share([min(len(image.data), first) for image in given], total))
     # The mask's image was verified with the mask.
-    prepared = [
-        prepare(image, limits.max_bytes, is_verified=mask is not None and place == 0)
-        for place, image in enumerate(given)
-    ]
+    prepared = [prepare(image, first, is_verified=mask is not None and place == 0) for place, image in enumerate(given)]
     ready_mask = _prepared_mask(mask, prepared[0].size, mask_bytes, limits)
-    sizes = [len(ready.data) for ready in prepared]
-    if total is None or sum(sizes) + (len(ready_mask.data) if ready_mask else 0) <= total:
+    if total is None:
         return prepared, ready_mask
-    share = _share(sizes, total - mask_bytes if ready_mask else total)
-    smaller = [
-        ready if len(ready.data) <= share else prepare(image, share)
+    # What was scaled down can use what the others leave.
+    wanted = [limits.max_bytes if ready.downscaled else len(ready.data) for ready in prepared]
+    share = min(limits.max_bytes, _share(wanted, total - mask_bytes if ready_mask else total))
+    sent = sum(len(ready.data) for ready in prepared) + (len(ready_mask.data) if ready_mask else 0)
+    if sent <= total and share <= first:
+        return prepared, ready_mask
+    fitted = [
+        prepare(image, share) if len(ready.data) > share or (ready.downscaled and share > first) else ready
         for image, ready in zip(given, prepared, strict=True)
     ]
-    return smaller, _prepared_mask(mask, smaller[0].size, mask_bytes, limits)
+    return fitted, _prepared_mask(mask, fitted[0].size, mask_bytes, limits)
 
 
 def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
@@ -234,12 +239,12 @@ def _prepared_markup(
 
 
 def _share(sizes: Sequence[int], total: int) -> int:
-    """The most bytes for each file so that all files fit into a total, which they exceed now: what small files do not
-    use is left to the large ones."""
+    """The most bytes for each file so that all files fit into a total: what small files do not use is left to the large
+    ones. If all fit as they are, it is the total."""
     left, largest_first = total, sorted(sizes, reverse=True)
-    while largest_first[-1] <= left // len(largest_first):
+    while largest_first and largest_first[-1] <= left // len(largest_first):
         left -= largest_first.pop()
-    return left // len(largest_first)
+    return left // len(largest_first) if largest_first else total
 
 
 def _square_images(
