@@ -40,8 +40,8 @@ class Canvas:
 
     def __init__(self, original: bytes, mask: bytes, *, feather: int) -> None:
         self._base, self._profile = decoded(original)
-        self._marked = stretched(decoded_mask(mask).convert("L"), self._base.size)
-        box = self._marked.getbbox() or (0, 0, 1, 1)
+        marked = stretched(decoded_mask(mask).convert("L"), self._base.size)
+        box = marked.getbbox() or (0, 0, 1, 1)
         # Only the part around the mask is computed, with a margin that includes its edges.
         margin = feather + 1
         self._box = (
@@ -50,7 +50,8 @@ class Canvas:
             min(self._base.width, box[2] + margin),
             min(self._base.height, box[3] + margin),
         )
-        self._weight = _feathered(self._marked.crop(self._box), feather)
+        self._marked = marked.crop(self._box)
+        self._weight = _feathered(self._marked, feather)
 
     def with_edit(self, result: bytes) -> bytes:
         """Composite the edit that a provider returned into the original.
@@ -84,7 +85,7 @@ class Canvas:
         alpha = edit.getchannel("A")
         if alpha.getextrema()[0] == 255:
             return False
-        return any(_scaled(alpha, self._base.size).histogram(self._marked.point(_MARKED))[:255])
+        return any(_scaled(alpha, self._base.size, self._box).histogram(self._marked.point(_MARKED))[:255])
 
     def _band(self, band: Box, edit: Image.Image) -> Image.Image:
         """A part of the result; ``edit`` is the box around the mask."""

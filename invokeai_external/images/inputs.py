@@ -42,7 +42,7 @@ class PreparedImage:
     downscaled: bool
 
 
-def prepare_input(data: bytes, *, max_bytes: int, is_verified: bool = False) -> PreparedImage:
+def prepare_input(data: bytes, *, max_bytes: int, pixels: Pixels | None = None) -> PreparedImage:
     """Prepare an image to be sent.
 
     A PNG, JPEG or WebP keeps its encoded pixels and loses everything that does not show: EXIF with places and dates,
@@ -55,7 +55,7 @@ def prepare_input(data: bytes, *, max_bytes: int, is_verified: bool = False) -> 
     Args:
         data: The file, in any format that Pillow reads, up to 100 million pixels.
         max_bytes: The limit in bytes. A larger image is scaled down in steps, with its ratio and its alpha.
-        is_verified: Its pixels were decoded before, so they are complete.
+        pixels: Its pixels, if they were decoded before.
 
     Raises:
         ImageError: It cannot be read, is truncated, has too many pixels, or exceeds the limit at any size.
@@ -65,7 +65,7 @@ def prepare_input(data: bytes, *, max_bytes: int, is_verified: bool = False) -> 
         check_pixels(container.size)
         as_it_is = container.is_plain and container.orientation == 1
         if as_it_is and len(stripped := container.stripped()) <= max_bytes:
-            if not is_verified:
+            if pixels is None:
                 verify(container)
             return PreparedImage(stripped, container.mime_type, container.size, False)
     original = size_of(data)
@@ -73,7 +73,7 @@ def prepare_input(data: bytes, *, max_bytes: int, is_verified: bool = False) -> 
     is_jpeg = container is not None and container.mime_type == "image/jpeg"
     # In the same format, the file's length shows how far to scale down.
     scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_jpeg and is_large else 1.0
-    pixels = decoded(data, least=_scaled(original, _ENOUGH * scale) if scale < 1 else None)
+    pixels = pixels or decoded(data, least=_scaled(original, _ENOUGH * scale) if scale < 1 else None)
     mime_type: MimeType = "image/jpeg" if is_jpeg or (is_large and pixels.image.mode == "RGB") else "image/png"
     scale = min(1.0, scale * original.width / pixels.image.width)
     smaller, encoded = _fitting(pixels, mime_type, max_bytes, scale)

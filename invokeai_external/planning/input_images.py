@@ -20,6 +20,7 @@ from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 
 if TYPE_CHECKING:
     from ..images.inputs import PreparedImage
+    from ..images.pixels import Pixels
 
 __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
 
@@ -98,14 +99,14 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             f"{' with the mask' if mask_counts else ''}.",
             remedy="Use fewer images.",
         )
-    mask, notices = None, list[Notice]()
+    mask, pixels, notices = None, None, list[Notice]()
     if request.init_image and request.mask:
-        mask, marked = _checked_mask(request.mask, request.init_image)
+        mask, pixels, marked = _checked_mask(request.mask, request.init_image)
         notices.append(marked)
     if limits.square_rgba:
         square, about_it = _square_images(given[0], mask, model, size)
         return square, [*notices, *about_it]
-    prepared, ready_mask = _prepared(given, mask, limits)
+    prepared, ready_mask = _prepared(given, pixels, mask, limits)
     notices += [
         Notice("image_downscaled", f"{image.name} is too large for {model.name}; it was scaled down to {ready.size}.")
         for image, ready in zip(given, prepared, strict=True)
@@ -118,11 +119,11 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
     return CallImages(references=sent), notices
 
 
-def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Notice]:
-    """A mask in the internal form, and a notice of how much it marks; checked, with the image that it is for."""
+def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Pixels, Notice]:
+    """A mask in the internal form, the pixels of the image that it is for, and a notice of how much it marks."""
     from ..images.inputs import size_of
     from ..images.painted_masks import in_internal_form, mask_from_color, share
-    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded_mask, verify_pixels
+    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded, decoded_mask
 
     if mask.sha256 == image.sha256 and not _has_alpha(image):
         raise InvalidRequestError(
@@ -133,7 +134,7 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Noti
         shown = size_of(image.data)
         check_pixels(shown, MAX_EDITED_PIXELS)
         # Otherwise the result could not be composited into it, after it was paid for.
-        verify_pixels(image.data)
+        pixels = decoded(image.data)
     with _naming(mask):
         marked_size = size_of(mask.data)
         check_pixels(marked_size, MAX_EDITED_PIXELS)
@@ -150,7 +151,7 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Noti
         marks = decoded_mask(mask.data).convert("L")
     part = share(marks)
     marked = f"The mask marks {_percent(part)} of the image{'; the rest does not change' if part < 1 else ''}."
-    return mask, Notice("mask_area", marked)
+    return mask, pixels, Notice("mask_area", marked)
 
 
 def _has_alpha(image: InputImage) -> bool:
@@ -177,24 +178,26 @@ def _percent(share: float) -> str:
 
 
 def _prepared(
-    given: Sequence[InputImage], mask: InputImage | None, limits: InputImageLimits
+    given: Sequence[InputImage], pixels: Pixels | None, mask: InputImage | None, limits: InputImageLimits
 ) -> tuple[list[PreparedImage], CallImage | None]:
-    """The images and the mask of the first, each of them and all together within the model's limits."""
+    """The images and the mask of the first, each of them and all together within the model's limits.
+
+    ``pixels`` are those of the first image, if they are decoded.
+    """
     from ..images.inputs import prepare_input
 
     total = limits.max_total_bytes
     mask_bytes = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
-    def prepare(image: InputImage, max_bytes: int, *, is_verified: bool = True) -> PreparedImage:
-        with _naming(image):
-            return prepare_input(image.data, max_bytes=max_bytes, is_verified=is_verified)
+    def prepare(place: int, max_bytes: int) -> PreparedImage:
+        with _naming(given[place]):
+            return prepare_input(given[place].data, max_bytes=max_bytes, pixels=None if place else pixels)
 
     # As far as the lengths of the files show: to prepare a large image again takes seconds.
     first = limits.max_bytes
     if total is not None:
         first = min(first, _share([min(len(image.data), first) for image in given], total))
-    # The mask's image was verified with the mask.
-    prepared = [prepare(image, first, is_verified=mask is not None and place == 0) for place, image in enumerate(given)]
+    prepared = [prepare(place, first) for place in range(len(given))]
     ready_mask = _prepared_mask(mask, prepared[0].size, mask_bytes, limits)
     if total is None:
         return prepared, ready_mask
@@ -205,8 +208,8 @@ def _prepared(
     if sent <= total and share <= first:
         return prepared, ready_mask
     fitted = [
-        prepare(image, share) if len(ready.data) > share or (ready.downscaled and share > first) else ready
-        for image, ready in zip(given, prepared, strict=True)
+        prepare(place, share) if len(ready.data) > share or (ready.downscaled and share > first) else ready
+        for place, ready in enumerate(prepared)
     ]
     return fitted, _prepared_mask(mask, fitted[0].size, mask_bytes, limits)
 
