@@ -23,6 +23,7 @@ from invokeai_external.errors import (
 from invokeai_external.planning.plan import Call
 from invokeai_external.providers import catalog
 from invokeai_external.testing import check_provider
+from invokeai_external.testing.kit import KEY
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
 from .support.providers import IN_INVOKE
@@ -40,9 +41,7 @@ class Faulty(OpenAIImagesAdapter):
 
 class KeyInUrl(Faulty):
     def url(self, base_url: str, name: str, model: str = "", query: Mapping[str, str] | None = None) -> str:
-        return OpenAIImagesAdapter.url(
-            self, base_url, name, model, {**(query or {}), "key": KEY}
-        )
+        return OpenAIImagesAdapter.url(self, base_url, name, model, {**(query or {}), "key": KEY})
 
 
 class OtherHost(Faulty):
