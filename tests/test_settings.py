@@ -438,7 +438,7 @@ def test_many_processes_at_once_lose_no_key(tmp_path: Path) -> None:
 
 def test_a_file_that_is_being_written_for_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "api_keys.yaml", "a: 1\n")
-    monkeypatch.setattr("invokeai_external.settings.key_file.locked", partial(locked, wait_s=0))
+    monkeypatch.setattr("invokeai_external.settings.yaml_edit.locked", partial(locked, wait_s=0))
     with locked(tmp_path / ".api_keys.yaml.lock"), pytest.raises(SettingsError):
         set_key(tmp_path, OPENAI, "the-key")
     assert path.read_text(encoding="utf-8") == "a: 1\n"

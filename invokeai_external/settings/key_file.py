@@ -7,29 +7,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from ..errors import SettingsError
-from ..locks import LockBusyError, locked, others_can_read
+from ..locks import others_can_read
 from ..misspellings import nearest
 from ..providers.provider_config import ProviderConfig
-from ..regular_files import temporary_file
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, KEYS_FILE
 from ..untrusted_text import quoted
 from .keys import check_key, unquoted
-from .yaml_file import BoundedLoader, YamlFile, child_of, children_of
+from .yaml_edit import Change, edit_file
+from .yaml_file import YamlFile
 
 __all__ = ["key_file_of", "permission_notices", "read_entries", "remove_key", "set_key"]
 
-
-_TEXT_TAG = "tag:yaml.org,2002:str"
 
 _FORMAT = 1
 """The format of ``invokeai_external_keys.yaml``, which is its first entry."""
@@ -136,88 +130,21 @@ def _edit_keys(root: Path, provider: ProviderConfig, key: str | None) -> Path:
         SettingsError: The file is broken, or cannot be changed or locked; or more than that line would have to change,
             and then the remedy has the line to write.
     """
-    # Follow a symbolic link, so that its target is replaced.
-    path = Path(os.path.realpath(root / key_file_of(provider)))
     name = f"external_{provider.id}_api_key"
-    # Before anything is created beside it: it may be broken, or not a file.
-    YamlFile(path)
-    with _writing(path):
-        file = YamlFile(path)
+
+    def changes(file: YamlFile) -> Iterator[Change]:
         if not provider.in_invoke:
             _check_format(file)
-        text = _edited(file, name, key)
-        if not _differs_in_one_entry(file, text, name, key):
-            todo = f"delete that of {name}" if key is None else f"write your key as: {name}: <key>"
-            raise SettingsError(
-                f"{path} cannot be changed line by line, so it was not changed.",
-                remedy=f"Open it, put each entry on a separate line, and {todo}",
-                provider=provider.id,
-            )
-        starts_ours = not provider.in_invoke and not file.text.strip()
-        _write_private(path, f"format: {_FORMAT}\n{text.lstrip()}" if starts_ours else text)
-    return path
+            if not file.text.strip():
+                yield ("format",), str(_FORMAT)
+        # JSON strings are YAML strings, whatever the key holds.
+        yield (name,), None if key is None else json.dumps(key)
 
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Be the only process of this program that writes the file while the block runs."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock")):
-            yield
-    except LockBusyError:
-        raise SettingsError(f"{path} is being written by another process.", remedy="Try again.") from None
-    except OSError as error:
-        raise SettingsError(
-            f"{path} cannot be written: {error.strerror}.",
-            remedy="Correct the permissions of the folder, or specify another root.",
-        ) from None
-
-
-def _edited(file: YamlFile, name: str, key: str | None) -> str:
-    """The file's text with one entry's line changed, added or removed (None), as far as lines can show."""
-    text, found = file.text, child_of(file.node, name)
-    # JSON strings are YAML strings, whatever the key holds.
-    entry = f"{name}: {json.dumps(key)}"
-    if found is None:
-        return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{entry}\n"
-    key_node, value_node = found
-    start = key_node.start_mark.index
-    # The end of a block of text is the start of what follows.
-    end = start + len(text[start : max(value_node.end_mark.index, key_node.end_mark.index + 1)].rstrip())
-    if key is not None:
-        return f"{text[:start]}{entry}{text[end:]}"
-    line_end = text.find("\n", end)
-    return text[:start] + ("" if line_end < 0 else text[line_end + 1 :])
-
-
-def _differs_in_one_entry(file: YamlFile, text: str, name: str, key: str | None) -> bool:
-    """True if a text differs from the file in one entry only, which it has once with this key, or (None) not at all."""
-    try:
-        node = BoundedLoader(text).get_single_node()
-    except yaml.YAMLError:
-        return False
-    wanted = [entry for entry in _entries(file.node) if entry[0] != (_TEXT_TAG, name)]
-    found = _entries(node)
-    if key is not None:
-        try:
-            found.remove(((_TEXT_TAG, name), (_TEXT_TAG, key)))
-        except ValueError:
-            return False
-    return found == wanted
-
-
-def _entries(node: yaml.Node | None) -> list[tuple[object, object]]:
-    """The entries of a file in a form that can be compared: with tags, since 1 == true and NaN != NaN."""
-
-    def plain(node: yaml.Node) -> object:
-        below = [plain(child) for child in children_of(node)]
-        return node.tag, below or node.value
-
-    return [(plain(name), plain(value)) for name, value in node.value] if isinstance(node, yaml.MappingNode) else []
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read; raises OSError."""
-    with temporary_file(path.parent, [text.encode("utf-8")], prefix=f".{path.name}.") as temporary:
-        temporary.replace(path)
+    todo = f"delete that of {name}" if key is None else f"write your key as: {name}: <key>"
+    return edit_file(
+        root / key_file_of(provider),
+        changes,
+        by_hand=f"Open it, put each entry on a separate line, and {todo}",
+        private=True,
+        provider=provider.id,
+    )
