@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from ..providers.built_in import built_in_ids
 from ..version import VERSION
 from . import lazy
 from .option_flags import OptionFlags, complete_option, with_option_flags
+from .parameters import (
+    PROVIDERS,
+    InvokeRoot,
+    Json,
+    Provider,
+    Root,
+    local,
+    model_ids,
+    provider_argument,
+    provider_id,
+    provider_ids,
+)
 
 __all__ = ["app"]
 
@@ -30,67 +40,12 @@ keys_app = typer.Typer(help="Set, list, test and remove API keys.", invoke_witho
 app.add_typer(keys_app, name="keys")
 models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+providers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(providers_app, name="providers")
 
-
-_PROVIDERS = "|".join(built_in_ids())
-
-
-def _provider(value: str | None) -> str | None:
-    """The id of a provider, which may be written in any case; an empty text names no provider."""
-    return value.lower() if value else None
-
-
-def _provider_ids() -> list[str]:
-    """What completion offers for a provider."""
-    return list(built_in_ids())
-
-
-def _provider_argument(text: str) -> Any:
-    return typer.Argument(metavar=_PROVIDERS, help=text, callback=_provider, autocompletion=_provider_ids)
-
-
-Provider = Annotated[str, _provider_argument("The provider that the key is for.")]
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]
 """``MetadataMode`` of ``request``, which loads too much for a help page; a test compares the two."""
-
-
-def _local(value: Path | list[Path] | None) -> Path | list[Path] | None:
-    """Refuse a URL where a path is expected: as a path it has lost a slash, and no file has such a name."""
-    for path in [value] if isinstance(value, Path) else value or ():
-        text = str(path)
-        if text.startswith("file:/"):
-            raise typer.BadParameter(f"This is a URL; write the path: {text.removeprefix('file:')}")
-        if re.match(r"[a-z][a-z0-9+.-]+:/|data:", text, re.IGNORECASE):
-            url = text.replace(":/", "://", 1)
-            url = url if len(url) <= _LONGEST_URL else f"{url[:_LONGEST_URL]}…"
-            raise typer.BadParameter(f"{url} is a URL, not a path; download the file, then write its path.")
-    return value
-
-
-_LONGEST_URL = 200
-
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        "--root",
-        metavar="FOLDER",
-        callback=_local,
-        help="The root folder: it holds api_keys.yaml and invokeai_external.yaml.  [default: INVOKEAI_ROOT if set, "
-        "else your user settings folder]",
-    ),
-]
-InvokeRoot = Annotated[
-    Path | None,
-    typer.Option(
-        "--root",
-        metavar="INVOKE_ROOT",
-        callback=_local,
-        help="The root folder of Invoke: it holds invokeai.yaml.  [default: INVOKEAI_ROOT if set, else your user "
-        "settings folder]",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result or the error as JSON.")]
 
 
 def _version(shown: bool) -> None:
@@ -128,16 +83,17 @@ def generate(
         str | None, typer.Argument(help="What the image should show; - reads it from standard input.")
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(help="Read the prompt from this text file.", callback=_local)
+        Path | None, typer.Option(help="Read the prompt from this text file.", callback=local)
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             help="provider/model-id, a model id or an alias.  [default: default_model in invokeai_external.yaml, or "
-            "the newest model of a provider that has a key]"
+            "the newest model of a provider that has a key]",
+            autocompletion=model_ids,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(),
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=local)] = Path(),
     n: Annotated[int, typer.Option("-n", help="How many images, 1 to 10.")] = 1,
     size: Annotated[str | None, typer.Option(help="Width and height in pixels, such as 1536x864.")] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help="The ratio of width to height, such as 16:9.")] = None,
@@ -151,14 +107,14 @@ def generate(
     ] = None,
     ref: Annotated[
         list[Path] | None,
-        typer.Option(help="A reference image. Repeat the option for more.", callback=_local),
+        typer.Option(help="A reference image. Repeat the option for more.", callback=local),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="The image to edit.", callback=_local)] = None,
+    init: Annotated[Path | None, typer.Option(help="The image to edit.", callback=local)] = None,
     mask: Annotated[
         Path | None,
         typer.Option(
             help="The mask for --init: transparent areas are changed, or white areas if the mask has no alpha channel.",
-            callback=_local,
+            callback=local,
         ),
     ] = None,
     mask_color: Annotated[
@@ -174,7 +130,7 @@ def generate(
         typer.Option(
             help="A transparent PNG as large as --init, with drawings that say what to do, for models that support "
             "markup. Not together with --mask.",
-            callback=_local,
+            callback=local,
         ),
     ] = None,
     flags: OptionFlags = None,
@@ -199,7 +155,7 @@ def generate(
     previews: Annotated[
         Path | None,
         typer.Option(
-            help="Save previews of the unfinished image in this folder. They may cost a little.", callback=_local
+            help="Save previews of the unfinished image in this folder. They may cost a little.", callback=local
         ),
     ] = None,
     sandbox: Annotated[
@@ -249,10 +205,10 @@ def models(
     provider: Annotated[
         str | None,
         typer.Option(
-            metavar=f"<{_PROVIDERS}>",
+            metavar=f"<{PROVIDERS}>",
             help="List the models of this provider only.",
-            callback=_provider,
-            autocompletion=_provider_ids,
+            callback=provider_id,
+            autocompletion=provider_ids,
         ),
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="List retired models too.")] = False,
@@ -266,7 +222,9 @@ def models(
 
 @models_app.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(metavar="model", help="The model, as with generate --model.")],
+    model: Annotated[
+        str, typer.Argument(metavar="model", help="The model, as with generate --model.", autocompletion=model_ids)
+    ],
     json: Json = False,
     root: Root = None,
 ) -> None:
@@ -276,7 +234,7 @@ def show_model(
 
 @models_app.command("check", short_help="Compare a provider's list of models with the catalogue; costs nothing.")
 def check_models(
-    provider: Annotated[str, _provider_argument("The provider to ask.")],
+    provider: Annotated[str, provider_argument("The provider to ask.")],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Ask the built-in sandbox.")] = False,
     json: Json = False,
     root: Root = None,
@@ -288,10 +246,69 @@ def check_models(
     lazy.models_check.run(provider, sandbox=sandbox, as_json=json, root=root)
 
 
+@providers_app.callback()
+def providers(context: typer.Context, json: Json = False, root: Root = None) -> None:
+    """List all providers: their base URLs, and which are ready."""
+    if context.invoked_subcommand is None:
+        lazy.providers.list_all(as_json=json, root=root)
+
+
+@providers_app.command("add", short_help="Add a provider to invokeai_external.yaml, or complete one that is off.")
+def add_provider(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="<name>",
+            help="The id of a provider that is off, or a new one: lower case letters, digits and underscores.",
+            callback=provider_id,
+            autocompletion=provider_ids,
+        ),
+    ],
+    base_url: Annotated[str | None, typer.Option(metavar="<url>", help="Its base URL.")] = None,
+    adapter: Annotated[str | None, typer.Option(metavar="<format>", help="Its wire format.")] = None,
+    shown_name: Annotated[str | None, typer.Option("--name", help="The name to show.")] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<type>",
+            help="How requests are authenticated: bearer or header:NAME, with a key; command:COMMAND, with a token "
+            "that a command prints; google, with this machine's account with Google Cloud; 'none', with neither.",
+        ),
+    ] = None,
+    way: Annotated[
+        str | None, typer.Option(help="Which way to use a provider that has several, such as classic or express.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<provider>", help="For a further server of a kind: start from the file of this provider."
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<id[=name]>",
+            help="A model that it has, by its id here; NAME is the server's name for it, such as that of your "
+            "deployment. Repeat it for more.",
+        ),
+    ] = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the lines to add; write nothing.")] = False,
+    root: Root = None,
+) -> None:
+    """Add a provider to invokeai_external.yaml, or complete one that is off.
+
+    On a terminal, it asks for what is missing.
+    """
+    answers = lazy.providers_add.Answers(
+        adapter=adapter, base_url=base_url, name=shown_name, auth=auth, way=way, like=like, models=tuple(model or ())
+    )
+    lazy.providers_add.add(name, answers, only_print=only_print, root=root)
+
+
 @app.command()
 def recall(
     picture: Annotated[
-        Path, typer.Argument(metavar="image", help="An image made by this program or in Invoke.", callback=_local)
+        Path, typer.Argument(metavar="image", help="An image made by this program or in Invoke.", callback=local)
     ],
     json: Annotated[bool, typer.Option("--json", help="Print all of its metadata as JSON.")] = False,
 ) -> None:
@@ -301,7 +318,7 @@ def recall(
 
 @app.command(short_help="Make five images with the sandbox, free of charge.")
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=_local)] = Path(
+    out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=local)] = Path(
         "demo-pictures"
     ),
     json: Json = False,
@@ -338,12 +355,12 @@ def undelivered(json: Json = False, root: InvokeRoot = None) -> None:
     lazy.undelivered.run(root, as_json=json)
 
 
-@keys_app.command("set", short_help="Ask for a key and save it in api_keys.yaml.")
+@keys_app.command("set", short_help="Ask for a key and save it.")
 def keys_set(
     provider: Provider,
     root: Root = None,
 ) -> None:
-    """Ask for a provider's key, or read it from standard input, and save it in api_keys.yaml."""
+    """Ask for a provider's key, or read it from standard input, and save it in a file of the root folder."""
     lazy.keys.set_one(provider, root=root)
 
 
@@ -368,5 +385,5 @@ def keys_remove(
     provider: Provider,
     root: Root = None,
 ) -> None:
-    """Delete a provider's key from api_keys.yaml."""
+    """Delete a provider's key from the file that holds it."""
     lazy.keys.remove_one(provider, root=root)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import given_options, report
+    from . import completions, given_options, report
     from .commands import (
         demo,
         doctor,
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
         model_page,
         models,
         models_check,
+        providers,
+        providers_add,
         recall,
         sandbox,
         undelivered,
     )
 
 __all__ = [
+    "completions",
     "demo",
     "doctor",
     "generate",
@@ -31,6 +34,8 @@ __all__ = [
     "model_page",
     "models",
     "models_check",
+    "providers",
+    "providers_add",
     "recall",
     "report",
     "sandbox",
@@ -41,5 +46,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    is_command = name not in ("given_options", "report")
+    is_command = name not in ("completions", "given_options", "report")
     return import_module(f".commands.{name}" if is_command else f".{name}", __package__)

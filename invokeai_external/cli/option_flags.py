@@ -49,4 +49,4 @@ def with_option_flags(command: Callable[..., int]) -> Callable[..., int]:
 
 def complete_option(context: typer.Context, incomplete: str) -> list[str]:
     """What completion offers for ``--option``."""
-    return lazy.given_options.completions(incomplete, context.params.get("model"), context.params.get("root"))
+    return lazy.completions.options(incomplete, context.params.get("model"), context.params.get("root"))

@@ -9,7 +9,16 @@ from pydantic import Field, StringConstraints
 
 from .frozen import Frozen
 
-__all__ = ["HEADER_NAME", "Authentication", "BearerKey", "CommandToken", "GoogleToken", "HeaderKey", "NoKey"]
+__all__ = [
+    "HEADER_NAME",
+    "TYPES_WITHOUT_MORE",
+    "Authentication",
+    "BearerKey",
+    "CommandToken",
+    "GoogleToken",
+    "HeaderKey",
+    "NoKey",
+]
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A name that a header can have (RFC 9110, 5.6.2)."""
@@ -56,3 +65,6 @@ class NoKey(Frozen):
 
 
 Authentication = Annotated[BearerKey | HeaderKey | CommandToken | GoogleToken | NoKey, Field(discriminator="type")]
+
+TYPES_WITHOUT_MORE = ("bearer", "google", "none")
+"""The types that need no further field."""

@@ -14,6 +14,7 @@ from .built_in import built_in_ids, file_of
 from .inheritance import merge_fields, without_own_facts
 from .provider_config import ProviderConfig
 from .schema import ModelConfig
+from .setup import Setup
 
 __all__ = ["CatalogPage", "page", "pages", "providers"]
 
@@ -28,6 +29,7 @@ class CatalogPage:
     Attributes:
         as_of: The date of its facts.
         provider: The provider.
+        setup: What ``providers add`` asks; None for a provider with a base URL.
         flags: The options that have a flag in ``generate``, with its help; see ``option_flags``.
         models: The raw fields of its models by id, newest first. They are validated later, after the user's own fields
             are merged into them.
@@ -35,6 +37,7 @@ class CatalogPage:
 
     as_of: datetime.date
     provider: ProviderConfig
+    setup: Setup | None
     flags: Mapping[str, str]
     models: Mapping[str, Mapping[str, Any]]
 
@@ -59,7 +62,8 @@ def page(provider_id: str) -> CatalogPage:
         }
         for fields in raw["models"]
     }
-    return CatalogPage(raw["as_of"], provider, raw.get("flags", {}), models)
+    setup = Setup.model_validate(raw["setup"]) if "setup" in raw else None
+    return CatalogPage(raw["as_of"], provider, setup, raw.get("flags", {}), models)
 
 
 def _extended(fields: Mapping[str, Any]) -> dict[str, Any]:

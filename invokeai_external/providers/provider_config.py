@@ -15,7 +15,10 @@ from ..untrusted_text import quoted, without_keys
 from .authentication import HEADER_NAME, Authentication, BearerKey, CommandToken, HeaderKey
 from .frozen import Frozen
 
-__all__ = ["PROVIDER_FIELDS", "ProviderConfig", "ProviderLimits"]
+__all__ = ["PROVIDER_FIELDS", "PROVIDER_ID", "ProviderConfig", "ProviderLimits"]
+
+PROVIDER_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""What the id of a provider may be: part of the names of settings, variables and models."""
 
 
 class ProviderLimits(Frozen):
@@ -62,7 +65,7 @@ class ProviderConfig(Frozen):
         in_invoke: True if Invoke has settings for its key and base URL.
     """
 
-    id: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$", max_length=40)]
+    id: Annotated[str, StringConstraints(pattern=rf"^{PROVIDER_ID.pattern}$")]
     adapter: str
     name: str = Field(min_length=1, max_length=60)
     base_url: str | None = Field(default=None, min_length=1)

@@ -18,7 +18,7 @@ from ..settings.key_file import key_file_of
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
 
-__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown", "with_valid_token"]
+__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown", "token_source", "with_valid_token"]
 
 _Sent = TypeVar("_Sent")
 
@@ -68,11 +68,11 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
         key = credentials.api_key.get_secret_value()
         check_key(provider, key, credentials.source)
     base_url, notices = base_url_of(provider, settings)
-    source = credentials.source if provider.needs_key else _token_source(provider)
+    source = credentials.source if provider.needs_key else token_source(provider)
     return Access(adapter_of(provider), base_url, key, source, notices)
 
 
-def _token_source(provider: ProviderConfig) -> str | None:
+def token_source(provider: ProviderConfig) -> str | None:
     """Where the token of a provider comes from that has no key, for people."""
     match provider.auth:
         case CommandToken(command=command):

@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import SettingsError
 from ..locks import others_can_read
 from ..misspellings import nearest
 from ..providers.provider_config import ProviderConfig

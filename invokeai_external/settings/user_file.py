@@ -67,13 +67,17 @@ class UserFile:
     sandbox: bool
 
 
-def read_user_file(path: Path) -> UserFile:
+def read_user_file(path: Path, text: str | None = None) -> UserFile:
     """Read the file, which need not exist. Its models are validated by a ``Registry``.
+
+    Args:
+        path: The file.
+        text: What to read in the place of what the file holds.
 
     Raises:
         SettingsError: The file is broken; the message names the file, the line and the field.
     """
-    file = YamlFile(path)
+    file = YamlFile(path, text)
     file.check_unique()
     sandbox = file.data.pop("sandbox", False)
     if not isinstance(sandbox, bool):

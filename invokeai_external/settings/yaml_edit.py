@@ -100,6 +100,8 @@ def edited(text: str, changes: Iterable[Change]) -> str | None:
     for place, value in changes:
         before = BoundedLoader(text).get_single_node()
         changed = _with_lines(text, before, place, value)
+        if changed == text:
+            continue
         if changed is None or not _differs_at(before, changed, place, value):
             return None
         text = changed
@@ -140,7 +142,7 @@ def _with_entry(
     indent, end = 0, len(text)
     if key is not None:
         assert node is not None
-        if children_of(node):
+        if isinstance(node, yaml.MappingNode) and node.value:
             last_key, last = node.value[-1]
             indent, end = node.value[0][0].start_mark.column, _end_of(last_key, last)
         elif isinstance(node, yaml.MappingNode) or node.tag == _NULL_TAG:

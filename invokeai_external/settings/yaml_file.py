@@ -51,6 +51,7 @@ _IN_PLAIN_WORDS = {
     "finite_number": "this must be a number",
     "bool_type": "this must be true or false",
     "bool_parsing": "this must be true or false",
+    "string_pattern_mismatch": "there is a character that is not valid here",
     "string_too_short": "this must not be empty",
     "too_short": "this must not be empty",
     "date_type": "this must be a date, such as 2026-12-31",
@@ -148,12 +149,17 @@ def _plain(fact: object) -> object:
 class YamlFile:
     """A YAML file that is a mapping, and the lines of its fields."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping."""
+    def __init__(self, path: Path, text: str | None = None) -> None:
+        """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping.
+
+        Args:
+            path: The file.
+            text: What to read in the place of what the file holds.
+        """
         self.path = path
         try:
             # The ends of the lines stay as they are.
-            self.text = read_regular_file(path, _MOST_BYTES).decode("utf-8")
+            self.text = read_regular_file(path, _MOST_BYTES).decode("utf-8") if text is None else text
         except FileNotFoundError:
             self.text = ""
         except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from invokeai_external.cli.given_options import completions
+from invokeai_external.cli.completions import options as completions
 from invokeai_external.cli.recalled_arguments import recall_command
 from invokeai_external.providers import catalog
 from invokeai_external.providers.option_flags import FLAGS
