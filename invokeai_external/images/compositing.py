@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageCms, ImageFilter
 
 from ..sizing import Size
 from .pixels import Pixels, decoded, decoded_mask
-from .png_bands import Box, bands_of, png_of_bands
+from .png_bands import Box, Written, bands_of, png_of_written, written
 from .provider_masks import stretched
 
 __all__ = ["Canvas", "composite"]
@@ -52,6 +52,7 @@ class Canvas:
         )
         self._marked = marked.crop(self._box)
         self._weight = _feathered(self._marked, feather)
+        self._outside: dict[tuple[str, Box], Written] = {}
 
     def with_edit(self, result: bytes) -> bytes:
         """Composite the edit that a provider returned into the original.
@@ -77,8 +78,8 @@ class Canvas:
             edit = edit.convert("RGB")
         mode = "RGBA" if "RGBA" in (base.mode, edit.mode) else "RGB"
         edit = _scaled(edit, base.size, self._box)
-        bands = (self._band(box, edit).convert(mode) for box in bands_of(base.size))
-        return png_of_bands(base.size, mode, bands, self._profile)
+        bands = (self._written(box, mode, edit) for box in bands_of(base.size))
+        return png_of_written(base.size, mode, bands, self._profile)
 
     def _shows_through(self, edit: Image.Image) -> bool:
         """True if any pixel that the mask marks is not opaque."""
@@ -86,6 +87,16 @@ class Canvas:
         if alpha.getextrema()[0] == 255:
             return False
         return any(_scaled(alpha, self._base.size, self._box).histogram(self._marked.point(_MARKED))[:255])
+
+    def _written(self, box: Box, mode: str, edit: Image.Image) -> Written:
+        """A part of the file of a result; above and below the mask, it is the same in all of them."""
+        known = self._outside.get((mode, box))
+        if known:
+            return known
+        part = written(mode, self._band(box, edit).convert(mode), is_first=box[1] < 0)
+        if box[3] <= self._box[1] or self._box[3] <= box[1]:
+            self._outside[mode, box] = part
+        return part
 
     def _band(self, band: Box, edit: Image.Image) -> Image.Image:
         """A part of the result; ``edit`` is the box around the mask."""

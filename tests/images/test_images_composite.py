@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms
 
-from invokeai_external.images.compositing import composite
+from invokeai_external.images.compositing import Canvas, composite
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.pixels import decoded, verify_pixels
+from invokeai_external.images.png_bands import Written, written
 
 from ..support import samples
 from ..support.samples import encoded, painted, png_of
@@ -87,6 +88,26 @@ def test_the_bands_in_which_an_edit_is_mixed_do_not_show(
     # Pillow counts the edges of a part in single precision, and averages it before it scales it.
     most = 0 if edit == (40, 30) else 2
     assert max(high for _, high in ImageChops.difference(whole, banded).getextrema()) <= most  # type: ignore[misc]
+
+
+def test_what_the_edits_of_an_image_have_in_common_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("invokeai_external.images.png_bands._BAND_PIXELS", 40)
+    asked: list[bool] = []
+
+    def counted(mode: str, band: Image.Image, *, is_first: bool) -> Written:
+        asked.append(is_first)
+        return written(mode, band, is_first=is_first)
+
+    monkeypatch.setattr("invokeai_external.images.compositing.written", counted)
+    original = png_of("RGB", (40, 30))
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (5, 11, 20, 17))
+    canvas = Canvas(original, encoded(mask, "PNG"), feather=0)
+    edits = [png_of("RGB", (40, 30), 77), png_of("RGBA", (40, 30), 78), png_of("RGB", (40, 30), 79)]
+    made = [canvas.with_edit(edit) for edit in edits]
+    assert made == [composite(original, edit, encoded(mask, "PNG"), feather=0) for edit in edits]
+    # The mask and its margin have eight rows, which change, as may how the row below them is filtered.
+    assert len(asked[: -3 * 30]) == 30 + 30 + 9
 
 
 def test_an_edit_is_scaled_as_if_it_were_scaled_as_a_whole() -> None:

@@ -59,6 +59,15 @@ def test_every_pixel_stays(
     assert inspect_image(data, max_pixels=BYTES).size == Size(*SIZE)
 
 
+def test_what_is_above_the_image_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow crops it as black, which becomes opaque with an alpha channel."""
+    monkeypatch.setattr("invokeai_external.images.png_bands._BAND_PIXELS", 20_000)
+    image = gradient("RGB")
+    data = png_of_bands(SIZE, "RGBA", (image.crop(box).convert("RGBA") for box in bands_of(SIZE)))
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.tobytes() == image.convert("RGBA").tobytes()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pixels", [1, 20_000, 4_000_000])
 def test_the_alpha_of_black_pixels(
