@@ -10,7 +10,7 @@ from typing import Self
 from .errors import InvalidRequestError
 from .untrusted_text import quoted
 
-__all__ = ["DEFAULT_EDGE", "AspectRatio", "Size", "SizeChoice", "SizeRequest", "image_size_edge"]
+__all__ = ["DEFAULT_EDGE", "AspectRatio", "Size", "SizeChoice", "SizeRequest", "image_size_edge", "size_of"]
 
 DEFAULT_EDGE = 1024
 """The edge in pixels of a square image if no size is named: the default of every provider."""
@@ -143,12 +143,12 @@ class SizeRequest:
 
     def in_pixels(self) -> Size:
         """The requested size in pixels, whether or not a model supports it."""
-        return self.size or _size_of(self.ratio, self.edge**2)
+        return self.size or size_of(self.ratio, self.edge**2)
 
     def is_met_by(self, choice: SizeChoice) -> bool:
         """True if a choice is what was requested, so that no notice is needed."""
         if self.size:
-            return choice.size == self.size
+            return choice.nominal == self.size
         return self._ratio_is_met_by(choice) and self._image_size_is_met_by(choice)
 
     def _ratio_is_met_by(self, choice: SizeChoice) -> bool:
@@ -156,7 +156,8 @@ class SizeRequest:
             return True
         if choice.aspect_ratio:
             return AspectRatio.parse(choice.aspect_ratio).value == self.aspect_ratio.value
-        return choice.size is not None and abs(math.log(choice.size.ratio / self.aspect_ratio.value)) <= _SAME_RATIO
+        size = choice.nominal
+        return size is not None and abs(math.log(size.ratio / self.aspect_ratio.value)) <= _SAME_RATIO
 
     def _image_size_is_met_by(self, choice: SizeChoice) -> bool:
         if self.image_size is None:
@@ -176,28 +177,35 @@ class SizeChoice:
         size: The size in pixels that the image will have; None if the model chooses it.
         aspect_ratio: The ratio to send; None to send no ratio.
         image_size: The named image size to send; None to send no image size.
+        about: About the size in pixels, if the provider does not publish what the names mean; never sent.
     """
 
     size: Size | None = None
     _: KW_ONLY
     aspect_ratio: str | None = None
     image_size: str | None = None
+    about: Size | None = None
+
+    @property
+    def nominal(self) -> Size | None:
+        """The size in pixels, or about that size; None if the model chooses it."""
+        return self.size or self.about
 
     @property
     def edge(self) -> float:
         """The edge in pixels of a square of the same area."""
         if self.image_size:
             return image_size_edge(self.image_size)
-        return math.sqrt(self.size.pixels) if self.size else DEFAULT_EDGE
+        return math.sqrt(self.nominal.pixels) if self.nominal else DEFAULT_EDGE
 
     def __str__(self) -> str:
-        if self.size is None:
-            return self.image_size or "auto"
         named = " at ".join(part for part in (self.aspect_ratio, self.image_size) if part)
+        if self.size is None:
+            return named or "auto"
         return f"{self.size} ({named})" if named else str(self.size)
 
 
-def _size_of(ratio: float, pixels: float) -> Size:
+def size_of(ratio: float, pixels: float) -> Size:
     """The size with a ratio and about this number of pixels."""
     width = math.sqrt(pixels * ratio)
     return Size(max(1, round(width)), max(1, round(width / ratio)))

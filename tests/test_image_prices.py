@@ -14,7 +14,7 @@ from invokeai_external.pricing.prices import cost_usd, images_usd
 from invokeai_external.pricing.tokens import image_tokens
 from invokeai_external.providers import catalog
 from invokeai_external.providers.schema import ModelConfig, Prices
-from invokeai_external.providers.sizings import FlexiblePresets
+from invokeai_external.providers.sizings import FlexiblePresets, NamedSizing
 from invokeai_external.request import GenerationRequest, InputImage
 from invokeai_external.result import Usage
 from invokeai_external.sizing import Size, SizeChoice
@@ -221,3 +221,45 @@ def test_a_price_that_is_not_valid_is_refused(per_image: object) -> None:
 
 def test_no_price_is_written_as_null_too() -> None:
     assert not Prices(per_image=None, per_megapixel=None).is_by_image
+
+
+RATIOS = NAMED.model_copy(
+    update={"sizing": NamedSizing.model_validate({"kind": "named", "ratios": ["1:1", "16:9"], "image_sizes": []})}
+)
+TIERS = NAMED.model_copy(
+    update={"sizing": NamedSizing.model_validate({"kind": "named", "ratios": ["1:1"], "image_sizes": ["1K", "2K"]})}
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "prices", "size", "usd", "at_most"),
+    [
+        (RATIOS, {"per_image": 0.04}, SizeChoice(), 0.04, 0.04),
+        # How many pixels 16:9 has is not published.
+        (RATIOS, {"per_megapixel": 0.014}, SizeChoice(aspect_ratio="16:9"), None, None),
+        (TIERS, {"per_image": {"1K": 0.03, "2K": 0.04}}, SizeChoice(image_size="2K"), 0.04, 0.04),
+        # Nor which of the two is the default.
+        (TIERS, {"per_image": {"1K": 0.03, "2K": 0.04}}, SizeChoice(), None, 0.04),
+        (TIERS, {"per_image": {"1K": 0.03}}, SizeChoice(image_size="2K"), None, None),
+    ],
+)
+def test_the_price_of_a_size_that_has_only_a_name(
+    model: ModelConfig, prices: dict[str, Any], size: SizeChoice, usd: float | None, at_most: float | None
+) -> None:
+    found = image_price(priced(model, **prices), size)
+    assert (found.usd, found.at_most_usd) == (usd, at_most)
+
+
+def test_input_images_may_have_a_price_each() -> None:
+    model = priced(RATIOS, per_image=0.04, per_input_image=0.003)
+    size, sent = SizeChoice(aspect_ratio="1:1"), [SQUARE, WIDE]
+    one = estimate_call(model, size=size, input_sizes=sent).total
+    assert (one.usd, one.at_most_usd, one.basis) == (0.046, 0.046, "exact")
+    # Whether the input is billed with each of several images is not known.
+    three = estimate_call(model, size=size, n=3, input_sizes=sent).total
+    assert three.usd is None
+    assert three.at_most_usd == pytest.approx(0.138)
+    assert estimate_call(model, size=size).total.usd == 0.04
+    assert images_usd(model, size, None, [SQUARE], sent=2) == pytest.approx(0.046)
+    assert images_usd(model, size, None, [SQUARE, SQUARE], sent=2) is None
+    assert images_usd(model, size, None, [SQUARE, SQUARE]) == pytest.approx(0.08)

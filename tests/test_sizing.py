@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from invokeai_external.providers import catalog
 from invokeai_external.providers.schema import ModelConfig
-from invokeai_external.providers.sizings import FlexibleSizing, Sizing
+from invokeai_external.providers.sizings import FlexibleSizing, NamedSizing, Sizing
 from invokeai_external.sizing import AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge
 
 MODELS = {config.id: config for page in catalog.pages() if page.provider.in_invoke for config in page.configs()}
@@ -265,7 +265,9 @@ def test_sizes_are_parsed_in_all_usual_forms() -> None:
         ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"big": 1}}, "write it like 1K"),
         ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"1K": 0}}, "greater than 0"),
         ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"1K": float("inf")}}, "finite number"),
-        ({"kind": "round"}, "'fixed', 'presets', 'flexible'"),
+        ({"kind": "named", "ratios": ["wide"]}, "write it like 16:9"),
+        ({"kind": "named", "image_sizes": ["big"]}, "write it like 1K"),
+        ({"kind": "round"}, "'fixed', 'presets', 'named', 'flexible'"),
     ],
 )
 def test_a_sizing_that_is_not_valid_is_refused(fields: dict[str, object], expected: str) -> None:
@@ -285,3 +287,33 @@ def test_an_offered_image_size_that_is_not_valid_is_refused() -> None:
     fields = catalog.page("openai").models["gpt-image-2"]["sizing"]
     with pytest.raises(ValidationError, match="write it like 1K"):
         SIZING.validate_python({**fields, "offered": {"image_sizes": ["huge"]}})
+
+
+def named_sizing(ratios: str, image_sizes: str = "") -> NamedSizing:
+    fields = {"kind": "named", "ratios": ratios.split(), "image_sizes": image_sizes.split()}
+    return NamedSizing.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("sizing", "request_", "sent", "is_met"),
+    [
+        (named_sizing("1:1 16:9", "1K 2K"), SizeRequest(aspect_ratio=AspectRatio(16, 9)), "16:9 at 1K", True),
+        (named_sizing("1:1 16:9", "1K 2K"), SizeRequest(image_size="2K"), "2K", True),
+        (named_sizing("1:1 16:9", "2K 4K"), SizeRequest(aspect_ratio=AspectRatio(1, 1)), "1:1 at 2K", True),
+        (named_sizing("1:1 16:9", "1K 2K"), SizeRequest(size=Size(2731, 1536)), "16:9 at 2K", True),
+        # The pixels of an image are not known, so no other size in pixels is met.
+        (named_sizing("1:1 16:9", "1K 2K"), SizeRequest(size=Size(2048, 1152)), "16:9 at 2K", False),
+        (named_sizing("1:1 16:9"), SizeRequest(aspect_ratio=AspectRatio(9, 16)), "1:1", False),
+        (named_sizing("1:1 16:9"), SizeRequest(image_size="4K"), "auto", False),
+        (named_sizing("", "1K 2K"), SizeRequest(aspect_ratio=AspectRatio(9, 16)), "1K", False),
+        (named_sizing(""), SizeRequest(size=Size(1024, 1024)), "auto", False),
+        (named_sizing("1:1", "1K"), SizeRequest(), "auto", True),
+    ],
+)
+def test_names_whose_pixels_are_not_published(
+    sizing: NamedSizing, request_: SizeRequest, sent: str, is_met: bool
+) -> None:
+    choice = sizing.choose(request_)
+    assert (str(choice), choice.size) == (sent, None)
+    assert request_.is_met_by(choice) is is_met
+    assert all(preset.size is None for preset in sizing.presets())

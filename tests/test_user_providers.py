@@ -180,6 +180,47 @@ def test_a_provider_without_a_key_or_a_base_url_is_off(tmp_path: Path) -> None:
         sent_to(settings, "azure/gpt-image-2")
 
 
+GEMINI_LIKE = "  gemini/mine: {extends: gemini/gemini-3-pro-image, options: {negative_prompt: {text: true}}}\n"
+
+
+def test_an_option_that_the_wire_format_does_not_have_is_not_sent_and_a_notice_says_so(tmp_path: Path) -> None:
+    settings = loaded(root_with(tmp_path, models=GEMINI_LIKE))
+    options: Any = {"negative_prompt": "blur", "temperature": 0.5}
+    plan, [sent] = Service(settings).dry_run(GenerationRequest(prompt="a fox", model="gemini/mine", options=options))
+    assert plan.calls[0].options == {"temperature": 0.5}
+    assert "blur" not in str(sent.json)
+    [notice] = [notice for notice in plan.notices if notice.code == "option_dropped"]
+    assert "negative prompt" in notice.message
+    # OpenAI's wire format has every option by its name.
+    like_openai = "  acme/x: {extends: openai/gpt-image-2, options: {negative_prompt: {text: true}}}\n"
+    settings = loaded(root_with(tmp_path, ACME, like_openai))
+    assert sent_to(settings, "acme/x", options={"negative_prompt": "blur"}).json["negative_prompt"] == "blur"
+
+
+ELSEWHERE = "\n  openrouter: {base_url: https://other.example/api/v1}\n"
+
+
+def test_the_usual_variable_of_a_built_in_provider_does_not_follow_it_to_another_server(tmp_path: Path) -> None:
+    ours = loaded(root_with(tmp_path), OPENROUTER_API_KEY="sk-or-v1-mine")
+    assert (ours.is_on("openrouter"), ours.is_ready("openrouter")) == (True, True)
+    elsewhere = loaded(root_with(tmp_path, ELSEWHERE), OPENROUTER_API_KEY="sk-or-v1-mine")
+    assert elsewhere.providers["openrouter"].base_url == "https://other.example/api/v1"
+    assert elsewhere.credentials["openrouter"].api_key is None
+    assert (elsewhere.is_on("openrouter"), elsewhere.is_ready("openrouter")) == (True, False)
+    # Nor with a base URL from the environment.
+    url = {"INVOKEAI_EXTERNAL_OPENROUTER_BASE_URL": "https://other.example/api/v1"}
+    moved = loaded(root_with(tmp_path), OPENROUTER_API_KEY="sk-or-v1-mine", **url)
+    assert moved.credentials["openrouter"].api_key is None
+    # A key that was given for it is sent there.
+    given = loaded(root_with(tmp_path, ELSEWHERE), INVOKEAI_EXTERNAL_OPENROUTER_API_KEY="sk-theirs")
+    assert given.is_ready("openrouter")
+
+
+def test_a_ready_provider_is_off_until_it_has_a_key(tmp_path: Path) -> None:
+    settings = loaded(root_with(tmp_path))
+    assert [name for name in built_in_ids() if settings.is_on(name)] == ["gemini", "openai"]
+
+
 def test_built_in_files_name_no_command() -> None:
     assert all(provider.auth is None or provider.auth.type != "command" for provider in catalog.providers())
 

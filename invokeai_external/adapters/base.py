@@ -133,6 +133,9 @@ class Adapter(ABC):
     sandbox_path: ClassVar[str | None] = None
     """The path of this wire format in the sandbox; None if the sandbox does not have it."""
 
+    sent_options: ClassVar[frozenset[str] | None] = None
+    """The names of the options that it sends; None if it sends any option under its own name."""
+
     counts_previews: ClassVar[bool] = False
     """True if the number of requested previews is sent, of which fewer may arrive; False if the model decides."""
 

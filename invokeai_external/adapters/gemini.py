@@ -46,6 +46,7 @@ class GeminiAdapter(Adapter):
     usual_version: ClassVar[str] = "v1beta"
     usual_auth: ClassVar[Authentication] = HeaderKey(type="header", name="x-goog-api-key")
     sandbox_path: ClassVar[str | None] = "gemini/v1beta"
+    sent_options: ClassVar[frozenset[str] | None] = frozenset({"temperature", "safety", "thinking_level", "web_search"})
 
     def doubts_about(self, base_url: str) -> tuple[Notice, ...]:
         if not base_url.endswith("/v1"):

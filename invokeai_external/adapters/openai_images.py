@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..errors import ProviderError
 from ..images.formats.containers import EXTENSIONS
 from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..result import Usage
 from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
-from ..untrusted_text import fit_to_show
-from .base import Adapter, Answer, AnswerImage, StreamEvent
-from .error_dialects import error_fields, error_in
-from .fields import answer_image, body_image, mapping, text_of, token_count
+from .base import Adapter, Answer, StreamEvent
+from .error_dialects import error_fields
+from .fields import body_image, mapping, text_of, token_count
 from .http_errors import incomplete_stream, invalid_response, parse_json
+from .image_events import image_entries, image_of, read_image_event
 from .openai_errors import error_of, inner_error, known_error
 from .stated_cost import stated_cost
 
@@ -62,29 +63,15 @@ class OpenAIImagesAdapter(Adapter):
         return self._answer(body if isinstance(body, dict) else {}, response, call)
 
     def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
-        body = parse_json(self.provider, event, call)
-        if not isinstance(body, dict):
-            return StreamEvent()
-        kind = text_of(body.get("type")) or ""
-        has_image = any(image.is_readable for image in map(_image, _entries(body)))
-        # As in a response in one piece, an image is used whatever is beside it: it was paid for.
-        if not has_image and (fields := error_in(body) or (body if kind == "error" else {})):
-            reason = fit_to_show(fields.get("message")) or "no reason given"
-            raise inner_error(self.provider, fields, event, call) or incomplete_stream(
-                self.provider, reason, event, call
-            )
-        if kind.endswith(".partial_image"):
-            preview = _image(body).data
-            return StreamEvent((preview,) if preview else ())
-        # Some gateways send the whole response in one event, or an image without a type.
-        if kind.endswith(".completed") or has_image:
-            return StreamEvent(body=body, has_image=True, is_last=True, has_usage=True)
-        return StreamEvent()
+        def error(fields: Mapping[str, Any]) -> ProviderError | None:
+            return inner_error(self.provider, fields, event, call)
+
+        return read_image_event(self.provider, event, call, error)
 
     def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
         if not bodies:
             raise incomplete_stream(self.provider, "", head, call)
-        entries = [entry for body in bodies for entry in _entries(body)]
+        entries = [entry for body in bodies for entry in image_entries(body)]
         return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
 
     def refuses_stream(self, response: HttpResponse) -> bool:
@@ -103,7 +90,7 @@ class OpenAIImagesAdapter(Adapter):
         if not isinstance(entries, list) or not entries:
             error = inner_error(self.provider, error_fields(response), response, call)
             raise error or invalid_response(self.provider, "contains no images", response, call)
-        images = tuple(_image(entry) for entry in entries)
+        images = tuple(map(image_of, entries))
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call)
         usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
@@ -169,18 +156,6 @@ def _data_url(image: CallImage) -> dict[str, Base64]:
 def _file(name: str, stem: str, image: CallImage) -> FilePart:
     # The names of the user's files are private.
     return FilePart(name, f"{stem}.{EXTENSIONS[image.mime_type]}", image.mime_type, image.data)
-
-
-def _entries(body: Mapping[str, Any]) -> Sequence[object]:
-    """The images of an event: its ``data`` if it is a whole response, else the event itself."""
-    entries = body.get("data")
-    return entries if isinstance(entries, list) else [body]
-
-
-def _image(entry: object) -> AnswerImage:
-    if not isinstance(entry, dict):
-        return AnswerImage()
-    return answer_image(entry.get("b64_json"), entry.get("url"), entry.get("revised_prompt"))
 
 
 def _usage(raw: object, *, bills_text: bool) -> Usage | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from ..errors import CapabilityError, InvalidRequestError
 from ..misspellings import or_nearest
@@ -13,7 +13,7 @@ from ..request import GenerationRequest, OptionValue
 from ..result import Notice
 from ..untrusted_text import printable, quoted
 
-__all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format"]
+__all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format", "only_sent_options"]
 
 _FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"options"}
 """What a request has beside its options."""
@@ -44,6 +44,30 @@ def kept_format(request: GenerationRequest, model: ModelConfig) -> str | None:
     text = str(request.options.get("output_format", "")).strip().lower()
     option = model.options.get("output_format")
     return text if text in KEPT_FORMATS and isinstance(option, ChoiceOption) and text in option.values else None
+
+
+def only_sent_options(
+    request: GenerationRequest, model: ModelConfig, sent: Collection[str] | None
+) -> tuple[GenerationRequest, list[Notice]]:
+    """The request without the options of its model that the provider's API does not have, and notices of them.
+
+    Args:
+        request: The request.
+        model: The model, which may be the user's own, with any options.
+        sent: The options that the API has; None if every option is sent under its own name.
+    """
+    unsent = [name for name in request.options if sent is not None and name in model.options and name not in sent]
+    notices = [
+        Notice(
+            "option_dropped",
+            f"The API of {model.provider_name or model.provider} has no option {name.replace('_', ' ')}; "
+            f"{quoted(request.options[name])} was not sent.",
+        )
+        for name in unsent
+        if str(request.options[name]).strip()
+    ]
+    options = {name: value for name, value in request.options.items() if name not in unsent}
+    return replace(request, options=options), notices
 
 
 def accept_options(

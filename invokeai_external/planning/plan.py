@@ -6,7 +6,7 @@ Otherwise an error is raised before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..errors import CapabilityError, InvalidRequestError
@@ -17,7 +17,7 @@ from ..result import Notice
 from ..sizing import Size, SizeChoice
 from ..untrusted_text import quoted, shows_nothing
 from .input_images import CallImage, prepare_images
-from .options import KEPT_FORMATS, accept_options, kept_format
+from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options
 from .sizes import choose_size
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
@@ -114,13 +114,20 @@ class Plan:
         return estimate_sum([_estimate(call) for call in self.calls])
 
 
-def plan(request: GenerationRequest, model: ModelConfig, *, experimental: bool = False) -> Plan:
+def plan(
+    request: GenerationRequest,
+    model: ModelConfig,
+    *,
+    experimental: bool = False,
+    sent_options: Collection[str] | None = None,
+) -> Plan:
     """Plan the calls for a request to a model.
 
     Args:
         request: What the user wants.
         model: The model.
         experimental: True to allow the values of options that are experimental.
+        sent_options: The options that the provider's API has; None if every option is sent under its own name.
 
     Raises:
         InvalidRequestError: The request is not valid for any model.
@@ -131,6 +138,7 @@ def plan(request: GenerationRequest, model: ModelConfig, *, experimental: bool =
     _check_prompt(request, model)
     _check_count(request)
     mode = _mode(request, model)
+    request, unsent_notices = only_sent_options(request, model, sent_options)
     options, option_notices = accept_options(request, model, mode, experimental=experimental)
     size, size_notices = choose_size(request, model, options)
     seeds, seed_notices = _seeds(request, model)
@@ -157,6 +165,7 @@ def plan(request: GenerationRequest, model: ModelConfig, *, experimental: bool =
     notices = (
         *_lifecycle_notices(model),
         *size_notices,
+        *unsent_notices,
         *option_notices,
         *seed_notices,
         *preview_notices,
@@ -242,6 +251,8 @@ def _mode(request: GenerationRequest, model: ModelConfig) -> Mode:
         mode = "inpaint" if request.mask else "img2img"
     if mode in model.modes:
         return mode
+    if mode == "txt2img":
+        raise CapabilityError(f"{model.name} only edits images.", remedy="Add an image to edit, or a reference image.")
     if mode == "inpaint":
         raise CapabilityError(
             f"{model.name} does not support masks.", remedy="Remove the mask, or choose a model that supports masks."

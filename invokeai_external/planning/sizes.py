@@ -86,7 +86,8 @@ def _refuse_absurd(wanted: SizeRequest, model: ModelConfig) -> None:
     is_too_small = wanted.image_size is not None and wanted.edge < _MIN_NAMED_EDGE
     if longer <= _MAX_EDGE and longer <= _MAX_RATIO * shorter and not is_too_small:
         return
-    sizes = sorted((choice.size for choice in model.sizing.presets() if choice.size), key=lambda each: each.pixels)
+    offered = (choice.nominal for choice in model.sizing.presets())
+    sizes = sorted(filter(None, offered), key=lambda each: each.pixels)
     raise InvalidRequestError(
         f"{wanted} is not a size that {model.name} can make.",
         remedy=f"Its smallest size is {sizes[0]}, its largest {sizes[-1]}." if sizes else "Choose another size.",
@@ -95,8 +96,8 @@ def _refuse_absurd(wanted: SizeRequest, model: ModelConfig) -> None:
 
 def _excess(choice: SizeChoice, wanted: SizeRequest) -> float:
     """By which factor the edge of a square of the choice's area exceeds that of what was asked for."""
-    if wanted.size and choice.size:
-        return math.sqrt(choice.size.pixels / wanted.size.pixels)
+    if wanted.size and choice.nominal:
+        return math.sqrt(choice.nominal.pixels / wanted.size.pixels)
     return choice.edge / wanted.edge
 
 

@@ -64,7 +64,8 @@ def prices_of_tier(prices: Prices, tier: Tier) -> Prices | None:
         return prices
     if (share := _share_of_tier(prices, tier)) is None:
         return None
-    names = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in", "per_megapixel")
+    by_token = ("text_in", "image_in", "text_out", "image_out", "cached_text_in", "cached_image_in")
+    names = (*by_token, "per_megapixel", "per_input_image")
     reduced: dict[str, object] = {name: _times(getattr(prices, name), share) for name in names}
     reduced["per_image"] = {name: _times(usd, share) for name, usd in prices.per_image.items()}
     return prices.model_copy(update={**reduced, "batch": None, "flex": None})
@@ -128,6 +129,10 @@ def _any_of(prices: Sequence[float | None], basis: Basis) -> ImagePrice:
         return _UNKNOWN
     most = max(found)
     return ImagePrice(most, most, basis) if len(found) == 1 else ImagePrice(None, most, "bounded")
+
+
+def _one_or_more(usd: float, n: int) -> ImagePrice:
+    return ImagePrice(usd, usd, "exact") if n == 1 or not usd else ImagePrice(None, _times(usd, n), "bounded")
 
 
 def _text_beside(model: ModelConfig, tier: Tier) -> tuple[ImagePrice, ...]:
@@ -225,6 +230,10 @@ def estimate_call(
     if sent and model.prices.bills("image_in"):
         price = _sum(tuple(_price(count, prices.image_in if prices else None) for count in sent))
         parts.append(EstimatePart("input_images", price.times(n)))
+    if input_sizes and model.prices.per_input_image is not None:
+        usd = _times(prices.per_input_image if prices else None, len(input_sizes))
+        # With several images in one response, whether each of them is billed with its input is not published.
+        parts.append(EstimatePart("input_images", _UNKNOWN if usd is None else _one_or_more(usd, n)))
     if prompt and model.prices.bills("text_in"):
         price = _price(prompt_tokens(prompt), prices.text_in if prices else None)
         parts.append(EstimatePart("prompt", price.times(n)))

@@ -56,9 +56,9 @@ def cost_usd(usage: Usage | None, prices: Prices, of_images: float | None = 0.0)
 
 
 def images_usd(
-    model: ModelConfig, size: SizeChoice, quality: str | None, received: Sequence[Size | None]
+    model: ModelConfig, size: SizeChoice, quality: str | None, received: Sequence[Size | None], *, sent: int = 0
 ) -> float | None:
-    """What the images of a call cost by their sizes; 0 if the model bills only tokens.
+    """What the images of a call cost by their sizes and their number; 0 if the model bills only tokens.
 
     Each image costs ``per_image`` for the size that was sent, as in an estimate, or for its own size if the model chose
     it; and ``per_megapixel`` for its own pixels.
@@ -68,6 +68,7 @@ def images_usd(
         size: The size that was sent.
         quality: The quality that was sent; None or ``auto`` if the model chose it.
         received: The size of each image in the response; None for one that could not be read.
+        sent: The number of input images.
 
     Returns:
         USD; None if the price of an image is unknown: its size or quality is not in the table, or is unknown itself.
@@ -83,5 +84,8 @@ def images_usd(
         if prices.per_megapixel is not None:
             area = one or size.size
             costs.append(prices.per_megapixel * area.pixels / MILLION if area else None)
+    if sent and prices.per_input_image:
+        # Whether each of several images is billed with its input is not published.
+        costs.append(prices.per_input_image * sent if len(received) == 1 else None)
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..providers.schema import ChoiceOption, ModelConfig
-from ..providers.sizings import FlexibleSizing, PresetSizing
+from ..providers.sizings import FlexibleSizing, NamedSizing, PresetSizing
 from ..sizing import SizeChoice
 
 __all__ = ["entries", "entry", "possible_sizes", "qualities_of"]
@@ -49,11 +49,16 @@ def possible_sizes(model: ModelConfig, size: SizeChoice) -> Sequence[SizeChoice]
         return (size,)
     name = _image_size(model, size)
     presets = model.sizing.presets()
+    if isinstance(model.sizing, NamedSizing):
+        # Which of the names is the default is not published.
+        return (size,) if name or not model.sizing.image_sizes else presets
     return [choice for choice in presets if choice.image_size in (None, name)] or (replace(size, image_size=name),)
 
 
 def _image_size(model: ModelConfig, size: SizeChoice) -> str | None:
     """The named image size that the model gets; None for a model that gets its sizes in pixels."""
+    if isinstance(model.sizing, NamedSizing):
+        return size.image_size
     if not isinstance(model.sizing, PresetSizing):
         return None
     # If no image size is sent, the default is 1K (types of google-genai 3.4.0).

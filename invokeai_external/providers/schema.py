@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from .frozen import Frozen
 from .lifecycle import Lifecycle
-from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, PresetSizing, Sizing
+from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, NamedSizing, PresetSizing, Sizing
 
 __all__ = [
     "MODEL_FIELDS",
@@ -60,6 +60,7 @@ class Prices(Frozen):
         per_image: Of one image in the response, by the names of ``ModelConfig.image_prices``. A number is the price
             of any image: ``{any: 0.02}``.
         per_megapixel: Of 1,000,000 pixels of an image in the response; the pixels are not rounded.
+        per_input_image: Of one input image, for a model whose input images have a price whatever their tokens are.
         web_search: Of one query of a web search: USD per query, not per million tokens.
         batch: The share of all these prices that a batch costs; None if no price of batches is known.
         flex: The share of all these prices that the slow service tier ``flex`` costs; None if no such price is known.
@@ -74,6 +75,7 @@ class Prices(Frozen):
     cached_image_in: Price | None = None
     per_image: dict[str, Price] = Field(default_factory=dict)
     per_megapixel: Price | None = None
+    per_input_image: Price | None = None
     web_search: Price | None = None
     batch: Annotated[float, Field(gt=0, le=1)] | None = None
     flex: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -376,7 +378,7 @@ class ModelConfig(Frozen):
 
 _TOKENS = (ImageTokenRule, InputImageTokens)
 _PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, *_OPTIONS)
-_SIZINGS = (FixedSizing, PresetSizing, FlexibleSizing, FlexiblePresets)
+_SIZINGS = (FixedSizing, PresetSizing, NamedSizing, FlexibleSizing, FlexiblePresets)
 
 MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields) - {"provider_name"}
 """The names of all fields that a model and its parts can have in YAML."""

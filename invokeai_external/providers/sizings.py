@@ -1,7 +1,7 @@
 """The image sizes that a model supports, and the nearest of them to any other size.
 
-There are three kinds of models: those with a fixed list of sizes, those with an aspect ratio and a named image size
-(``16:9`` at ``2K``), and those with any size that follows a rule.
+There are four kinds of models: those with a fixed list of sizes, those with an aspect ratio and a named image size
+(``16:9`` at ``2K``) whose pixels are known, those with such names only, and those with any size that follows a rule.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ..sizing import DEFAULT_EDGE, AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge
+from ..sizing import DEFAULT_EDGE, AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge, size_of
 from .frozen import Frozen
 
-__all__ = ["FixedSizing", "FlexiblePresets", "FlexibleSizing", "PresetSizing", "Sizing"]
+__all__ = ["FixedSizing", "FlexiblePresets", "FlexibleSizing", "NamedSizing", "PresetSizing", "Sizing"]
 
 
 def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
@@ -136,6 +136,44 @@ class PresetSizing(_Sizing):
         return min(self.ratios, key=lambda name: abs(math.log(AspectRatio.parse(name).value / ratio)))
 
 
+class NamedSizing(_Sizing):
+    """The sizes of a model whose provider names ratios and image sizes, and does not publish their pixels.
+
+    Attributes:
+        ratios: The ratios; empty for a model without them.
+        image_sizes: The named image sizes; empty for a model without them. If both are empty, the model chooses.
+    """
+
+    kind: Literal["named"]
+    ratios: tuple[AspectRatioText, ...] = ()
+    image_sizes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_valid(self) -> Self:
+        for image_size in self.image_sizes:
+            image_size_edge(image_size)
+        return self
+
+    def presets(self) -> tuple[SizeChoice, ...]:
+        return tuple(_named(ratio, name) for name in self.image_sizes or (None,) for ratio in self.ratios or (None,))
+
+    def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        wanted = request.size.ratio if request.size else request.aspect_ratio and request.aspect_ratio.value
+        edge = math.sqrt(request.size.pixels) if request.size else request.edge
+        ratio = wanted and min(self.ratios, key=lambda each: abs(math.log(each.value / wanted)), default=None)
+        names = sorted(self.image_sizes, key=lambda name: abs(math.log(image_size_edge(name) / edge)))
+        if not ratio and not names:
+            return (SizeChoice(),)
+        return tuple(_named(ratio or None, name) for name in names or (None,))
+
+
+def _named(ratio: AspectRatio | None, image_size: str | None) -> SizeChoice:
+    edge = image_size_edge(image_size) if image_size else DEFAULT_EDGE
+    # Without a ratio, an edit has that of its image.
+    about = size_of(ratio.value, edge**2) if ratio else None
+    return SizeChoice(aspect_ratio=str(ratio) if ratio else None, image_size=image_size, about=about)
+
+
 class FlexiblePresets(Frozen):
     """The sizes to offer by name for a model with a rule.
 
@@ -252,4 +290,4 @@ def _offered_by(rule: FlexibleSizing) -> tuple[SizeChoice, ...]:
     )
 
 
-Sizing = Annotated[FixedSizing | PresetSizing | FlexibleSizing, Field(discriminator="kind")]
+Sizing = Annotated[FixedSizing | PresetSizing | NamedSizing | FlexibleSizing, Field(discriminator="kind")]

@@ -228,7 +228,8 @@ def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence
     received = min(len(answer.images), max(call.n, _different(answer, contents)))
     unread = [None] * (received - len(sizes))
     quality = call.options.get("quality")
-    of_images = images_usd(call.model, call.size, None if quality is None else str(quality), [*sizes, *unread])
+    of_quality = None if quality is None else str(quality)
+    of_images = images_usd(call.model, call.size, of_quality, [*sizes, *unread], sent=len(call.images))
     return cost_usd(answer.usage, call.model.prices, of_images)
 
 

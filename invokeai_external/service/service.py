@@ -157,7 +157,8 @@ class Service:
             request, notices = replace(request, prompt=prompt), (*notices, *about_it)
         try:
             check_option_names(request.options, self.registry.option_names)
-            plan = plan_calls(request, model, experimental=self._settings.limits.experimental)
+            sent = adapter_of(self._provider(model.provider)).sent_options
+            plan = plan_calls(request, model, experimental=self._settings.limits.experimental, sent_options=sent)
         except RequestError as error:
             raise error.replace(provider=model.provider, model=model.id) from None
         except MemoryError:

@@ -81,9 +81,10 @@ class Settings:
     notices: tuple[Notice, ...] = ()
 
     def is_on(self, provider_id: str) -> bool:
-        """True if a provider has a base URL, or something was set for it. The others are offered, and not in use."""
-        found = self.credentials.get(provider_id, Credentials())
-        return bool(self.providers[provider_id].base_url or found.base_url or found.api_key or found.unpaired)
+        """True if something was set for a provider, or Invoke knows it. The others are offered, and not in use."""
+        provider, found = self.providers[provider_id], self.credentials.get(provider_id, Credentials())
+        is_named = bool(provider.base_url) and (provider.in_invoke or provider_id in self.catalog.providers)
+        return bool(is_named or found.base_url or found.api_key or found.unpaired)
 
     def is_ready(self, provider_id: str) -> bool:
         """True if a provider has a base URL, and a key if it needs one."""

@@ -52,7 +52,7 @@ def _price_fields(model: ModelConfig) -> dict[str, Any]:
     return {
         "image_price_list": [
             {
-                "size": str(entry.size.size),
+                "size": str(entry.size.size) if entry.size.size else None,
                 "aspect_ratio": entry.size.aspect_ratio,
                 "image_size": entry.size.image_size,
                 "quality": entry.quality,
@@ -149,6 +149,8 @@ def _prices_text(prices: Prices) -> str:
         parts.append(f"USD per image: {', '.join(names)}")
     if prices.per_megapixel is not None:
         parts.append(f"USD per megapixel: {prices.per_megapixel:g}")
+    if prices.per_input_image is not None:
+        parts.append(f"USD per input image: {prices.per_input_image:g}")
     parts = parts or ["unknown"]
     if prices.web_search is not None:
         parts.append(f"a web search query {prices.web_search:g}")
@@ -174,7 +176,7 @@ def price_rows(model: ModelConfig, *, digits: int) -> list[tuple[str, list[str]]
         by_size.setdefault(entry.size, []).append(entry)
     groups: dict[tuple[str, ...], list[str]] = {}
     for size, entries in by_size.items():
-        name = size.image_size or str(size.size)
+        name = size.image_size or str(size.size or size)
         cells = tuple(_usd(entry.price, digits=digits) for entry in entries)
         names = groups.setdefault(cells, [])
         if name not in names:

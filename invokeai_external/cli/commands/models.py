@@ -11,7 +11,7 @@ from ... import clock
 from ...pricing.estimate import price_range
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
-from ...providers.sizings import FixedSizing, FlexibleSizing
+from ...providers.sizings import FixedSizing, FlexibleSizing, NamedSizing
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from .. import report
 from ..common import named_provider, settings
@@ -77,8 +77,10 @@ def sizes_of(model: ModelConfig) -> str:
     if isinstance(sizing, FlexibleSizing):
         grid = f"any on a {sizing.multiple_of}-pixel grid"
         return f"{grid}, {sizing.min_ratio} to {sizing.max_ratio}, edge to {sizing.max_edge}"
-    named = f" at {', '.join(sizing.image_sizes)}" if sizing.image_sizes else ""
-    return f"{len(sizing.ratios)} ratios{named}"
+    names = ", ".join(sizing.image_sizes)
+    if isinstance(sizing, NamedSizing) and not sizing.ratios:
+        return names or "chosen by the model"
+    return f"{len(sizing.ratios)} ratios{f' at {names}' if names else ''}"
 
 
 def price_of(model: ModelConfig) -> str:

@@ -70,13 +70,16 @@ def _sizes_by_rule(sizing: FlexibleSizing) -> list[PanelSize]:
 
 
 def _panel_size(choice: SizeChoice, ratio: str, image_size: str | None) -> PanelSize:
-    assert choice.size is not None
-    return PanelSize(ratio, choice.size, image_size)
+    return PanelSize(ratio, _size_of(choice), image_size)
+
+
+def _size_of(choice: SizeChoice) -> Size:
+    """The size in pixels, or about that; that of a model that chooses the size itself is about the usual one."""
+    return choice.nominal or Size(round(choice.edge), round(choice.edge))
 
 
 def _closest_ratio(choice: SizeChoice) -> str:
     if choice.aspect_ratio in _PANEL_RATIOS:
         return choice.aspect_ratio
-    assert choice.size is not None
-    ratio = choice.size.ratio
+    ratio = _size_of(choice).ratio
     return min(_PANEL_RATIOS, key=lambda name: abs(AspectRatio.parse(name).value / ratio - 1))

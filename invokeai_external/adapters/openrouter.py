@@ -1,0 +1,132 @@
+"""OpenRouter's Images API: models of many makers behind one request. JSON in, JSON or a stream of events out.
+
+Input images are sent as ``data:`` URLs; there is no mask. Without a size in pixels, a model gets a named ratio and a
+named resolution, from which each maker derives its own pixels.
+
+Source: the types of the official SDK (openrouter 1.3.84), OpenRouter's guides, and recorded responses of third parties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import ProviderError
+from ..planning.plan import Call
+from ..pricing.prices import MAX_USD
+from ..result import Usage
+from ..transport.messages import Base64, HttpRequest, HttpResponse
+from ..untrusted_number import number
+from .base import Adapter, Answer, StreamEvent
+from .error_dialects import error_fields
+from .fields import body_image, mapping, mappings, text_of, token_count
+from .http_errors import incomplete_stream, invalid_response, parse_json
+from .image_events import image_entries, image_of, read_image_event
+from .openrouter_errors import error_of, inner_error, request_id
+from .stated_cost import stated_cost
+
+__all__ = ["OpenRouterAdapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRouterAdapter(Adapter):
+    """OpenRouter, and every server with the same API."""
+
+    paths: ClassVar[Mapping[str, str]] = {"generate": "images", "models": "images/models"}
+    usual_version: ClassVar[str] = "api/v1"
+    sent_options: ClassVar[frozenset[str] | None] = frozenset(
+        {"quality", "background", "output_format", "output_compression"}
+    )
+
+    def build(self, call: Call, base_url: str) -> HttpRequest:
+        return HttpRequest(url=self.url(base_url, "generate"), json=_fields(call))
+
+    def parse(self, response: HttpResponse, call: Call) -> Answer:
+        if not response.is_success:
+            raise error_of(self.provider, response, call)
+        if image := body_image(response):
+            return Answer(images=(image,), request_id=request_id(response))
+        body = parse_json(self.provider, response, call)
+        return self._answer(body if isinstance(body, dict) else {}, response, call)
+
+    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
+        def error(fields: Mapping[str, Any]) -> ProviderError | None:
+            return inner_error(self.provider, fields, event, call)
+
+        return read_image_event(self.provider, event, call, error)
+
+    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
+        if not bodies:
+            raise incomplete_stream(self.provider, "", head, call)
+        entries = [entry for body in bodies for entry in image_entries(body)]
+        return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
+
+    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
+        if not response.is_success:
+            raise error_of(self.provider, response, None)
+        body = parse_json(self.provider, response, None)
+        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
+            raise invalid_response(self.provider, "contains no list of models", response, None)
+        return frozenset(name for entry in mappings(body["data"]) if (name := text_of(entry.get("id"))))
+
+    def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
+        entries = body.get("data")
+        if not isinstance(entries, list) or not entries:
+            error = inner_error(self.provider, error_fields(response), response, call)
+            raise error or invalid_response(self.provider, "contains no images", response, call)
+        images = tuple(map(image_of, entries))
+        if not any(image.is_readable for image in images):
+            raise invalid_response(self.provider, "contains no image that can be read", response, call)
+        usage = mapping(body.get("usage"))
+        return Answer(
+            images=images,
+            usage=_usage(usage, has_input_images=bool(call.images)) if usage else None,
+            request_id=request_id(response),
+            cost_usd=self._cost(usage, response),
+        )
+
+    def _cost(self, usage: Mapping[str, Any], response: HttpResponse) -> float | None:
+        """The cost that a response states; with your separate key for the maker, what the maker bills too."""
+        stated = stated_cost(self.provider, usage, response.headers)
+        if stated is None or usage.get("is_byok") is not True:
+            return stated
+        of_maker = number(mapping(usage.get("cost_details")).get("upstream_inference_cost"), 0, MAX_USD)
+        return None if of_maker is None else stated + of_maker
+
+
+def _fields(call: Call) -> dict[str, Any]:
+    fields: dict[str, Any] = {"model": call.model.sent_id, "prompt": call.prompt, "n": call.n}
+    if call.size.aspect_ratio or call.size.image_size:
+        # A size in pixels beside these is refused unless it agrees with them.
+        named = {"aspect_ratio": call.size.aspect_ratio, "resolution": call.size.image_size}
+        fields |= {name: value for name, value in named.items() if value}
+    elif call.size.size:
+        fields["size"] = str(call.size.size)
+    fields |= call.options
+    if call.seed is not None:
+        fields["seed"] = call.seed
+    if call.images:
+        fields["input_references"] = [
+            {"type": "image_url", "image_url": {"url": Base64(image.data, prefix=f"data:{image.mime_type};base64,")}}
+            for image in call.images
+        ]
+    if call.previews:
+        fields["stream"] = True
+    return fields
+
+
+def _usage(raw: Mapping[str, Any], *, has_input_images: bool) -> Usage:
+    """The tokens. Those of the prompt and of input images are one number, so with input images neither is known."""
+    sent, made = token_count(raw.get("prompt_tokens")), token_count(raw.get("completion_tokens"))
+    of_images = token_count(mapping(raw.get("completion_tokens_details")).get("image_tokens"))
+    return Usage(
+        input_text_tokens=None if has_input_images else sent,
+        input_image_tokens=None if has_input_images else 0,
+        output_text_tokens=None if made is None or of_images is None else max(0, made - of_images),
+        output_image_tokens=of_images,
+        total_tokens=token_count(raw.get("total_tokens")),
+    )
+
+
+ADAPTER = OpenRouterAdapter
