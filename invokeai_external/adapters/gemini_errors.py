@@ -156,7 +156,7 @@ def _error_with(
         error = error.replace(remedy=_use_v1beta(provider))
     if fields.get("status") == "FAILED_PRECONDITION":
         # Google's documentation: there is no free tier in the country of the caller.
-        text = f"If Google has no free tier in your country, turn on billing {provider.billing_place}"
+        text = f"If {provider.name} has no free tier in your country, turn on billing {provider.billing_place}"
         error = error.replace(remedy=Remedy(text, url=provider.billing_url))
     return error
 
