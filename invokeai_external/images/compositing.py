@@ -169,8 +169,7 @@ def _feathered(mask: Image.Image, feather: int) -> Image.Image:
     for level in range(1, levels + 2):
         depth.paste(level, mask=inside)
         layers.append(inside)
-        # A mean over 3x3 is 255 only where all nine are; at the edge of the image, Pillow repeats the last pixels.
-        inside = inside.filter(ImageFilter.BoxBlur(1)).point(_WHOLLY_MARKED)
+        inside = _shrunk(inside)
     # Where nothing deeper is near, the deepest level counts as fully inside.
     for deepest, layer in enumerate(layers, start=1):
         near = layer.filter(ImageFilter.BoxBlur(levels)).point(_MARKED)
@@ -179,6 +178,15 @@ def _feathered(mask: Image.Image, feather: int) -> Image.Image:
     ramp.paste(ramp.filter(ImageFilter.BoxBlur(1 - 1 / step)), mask=near)
     smooth = ramp.resize(mask.size, Image.Resampling.BILINEAR, box=(0, 0, mask.width / step, mask.height / step))
     return ImageChops.multiply(mask, smooth)
+
+
+def _shrunk(area: Image.Image) -> Image.Image:
+    """An area of 0 and 255 without the pixels at its edges, corners included; the edge of the image is not one."""
+    outside = ImageChops.invert(area)
+    for left, top in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        beside = outside.crop((left, top, left + area.width, top + area.height))
+        outside = ImageChops.lighter(outside, beside)
+    return ImageChops.invert(outside)
 
 
 def _ramp(deepest: int, step: int, feather: int) -> list[int]:
