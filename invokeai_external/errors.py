@@ -72,6 +72,7 @@ RemedyAction = Literal[
     "list_models",
     "check_model",
     "change_setting",
+    "set_field",
 ]
 """What a remedy asks for: see ``Remedy.action``."""
 
@@ -92,6 +93,7 @@ class Remedy:
             - ``list_models``: Choose another model.
             - ``check_model``: Choose another model, or correct the base URL of ``provider``.
             - ``change_setting``: Change ``setting`` in ``invokeai_external.yaml``.
+            - ``set_field``: Set a field of the request itself, which is not an option.
 
         provider: The id of the provider that the remedy is about.
         url: The web page where you do it; for ``fix_base_url``, an example.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from invokeai_external.invoke.core_compatibility import EXACT, as_read, as_stored, repaired
+from invokeai_external.invoke.core_compatibility import EXACT, as_read, as_stored, has_own_node, repaired
 
 OPENAI: dict[str, Any] = {"type": "openai_image_generation", "id": "a", "prompt": "a fox", "previews": "2"}
 GEMINI: dict[str, Any] = {"type": "gemini_image_generation", "id": "b", "prompt": "a fox", "temperature": 0.5}
@@ -92,3 +92,12 @@ def test_a_node_stored_by_0_1_is_repaired() -> None:
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"graph": {"nodes": [1]}}', '{"graph": {"nodes": {"a": 1}}}'])
 def test_anything_but_a_session_is_unchanged(text: str) -> None:
     assert repaired(text) is None
+    assert not has_own_node(text)
+
+
+def test_a_session_has_our_own_node_in_any_of_its_graphs_and_not_in_a_text() -> None:
+    own = {"nodes": {"a": {"type": "external_image", "id": "a"}}}
+    quoting = {"nodes": {"a": {**OPENAI, "prompt": '"type": "external_image"', "note": "external_image"}}}
+    assert has_own_node(json.dumps({"graph": own}))
+    assert has_own_node(json.dumps({"graph": quoting, "calls": [{"frame": {"graph": own}}]}, separators=(",", ":")))
+    assert not has_own_node(json.dumps({"graph": quoting}))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import InvalidRequestError
+from ..planning.option_texts import with_texts
 from ..request import OptionValue
-from ..untrusted_text import quoted
 from .option_flags import flag_of
 from .report import UsageError
 
@@ -18,17 +19,11 @@ def options_of(flags: Mapping[str, OptionValue], texts: Sequence[str]) -> dict[s
     Raises:
         UsageError: A text has no name or no value, or an option is given twice.
     """
-    options = dict(flags)
-    for text in texts:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not name or not equals:
-            what = "name" if equals else "value"
-            raise UsageError(
-                f"--option {quoted(text)} has no {what}.", remedy="Write NAME=VALUE, such as --option quality=high."
-            )
-        if name in options:
-            where = f"with {flag_of(name)} and with --option" if name in flags else "twice with --option"
-            raise UsageError(f"The option {name} is given {where}.", remedy="Remove one of the two.")
-        options[name] = value
-    return options
+
+    def again(name: str) -> str:
+        return f"with {flag_of(name)} and with --option" if name in flags else "twice with --option"
+
+    try:
+        return with_texts(flags, texts, label="--option", example="--option quality=high", again=again)
+    except InvalidRequestError as error:
+        raise UsageError(error.message, remedy=error.remedy) from None

@@ -7,17 +7,22 @@ queue (``list_all`` responds with 500).
 
 So a value that only our class accepts is not stored in its field. It is stored under the key ``EXACT``, which the
 core's class ignores, and our class reads it from there. A value in the field takes precedence, because *batch data*
-writes into stored nodes directly. Pure functions. The facts are from the core's classes in 6.13.0 and 6.14.2, which are
-equal here; a host test compares them.
+writes into stored nodes directly.
+
+The core does not know the node *External Image* at all. Its items are deleted on an uninstall; after the folder was
+deleted by hand, Invoke cannot read them.
+
+Pure functions. The facts are from the core's classes in 6.13.0 and 6.14.2, which are equal here; a host test compares
+them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["EXACT", "NODE_TYPES", "as_read", "as_stored", "repaired"]
+__all__ = ["EXACT", "NODE_TYPES", "OWN_NODE_TYPE", "as_read", "as_stored", "has_own_node", "repaired"]
 
 EXACT = "invokeai_external"
 """The key in a stored node for the values that only our class accepts, by field."""
@@ -36,6 +41,9 @@ _ACCEPTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 NODE_TYPES = tuple(_ACCEPTED)
 """The core's node types that ours replace."""
+
+OWN_NODE_TYPE = "external_image"
+"""The type of the node *External Image*. The core has no such node, and without the plugin reads no item with one."""
 
 _DEFAULTS: Mapping[str, str] = {"input_fidelity": "auto", "thinking_level": "auto"}
 """Our defaults that the core does not accept. They are not stored, because a missing value is read as the default."""
@@ -82,6 +90,24 @@ def repaired(session: str) -> str | None:
         return json.dumps(content) if _repair(content) else None
     except (ValueError, RecursionError):
         return None
+
+
+def has_own_node(session: str) -> bool:
+    """True if a session of the queue has a node of ``OWN_NODE_TYPE``."""
+    if f'"{OWN_NODE_TYPE}"' not in session:
+        return False
+    try:
+        return any(node.get("type") == OWN_NODE_TYPE for node in _nodes(json.loads(session)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The nodes of all graphs in a session."""
+    if isinstance(value, dict) and isinstance(nodes := value.get("nodes"), dict):
+        yield from (node for node in nodes.values() if isinstance(node, dict))
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _nodes(entry)
 
 
 def _repair(value: Any) -> bool:

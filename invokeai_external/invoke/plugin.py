@@ -25,8 +25,8 @@ from .host.model_records import (
     replaced_starter_models,
     starter_models,
 )
-from .host.nodes import node_pack_of, plain_failures, replaced_nodes
-from .host.queue import on_batch, on_queue_change, paused_queue, repair_queue
+from .host.nodes import node_pack_of, plain_failures, register_outputs, replaced_nodes, unregister_nodes
+from .host.queue import delete_items, on_batch, on_queue_change, paused_queue, repair_queue
 from .interrupted_calls import report_unanswered
 from .log import log
 from .look_ahead.queue_watcher import QueueWatcher
@@ -70,8 +70,12 @@ class Plugin:
         self._runtime = Runtime(self._host)
         self._lock = threading.Lock()
         self._closed = False
+        self._is_uninstalled = False
         self._was_there_at_start = not services_exist()
         with ExitStack() as stack:
+            # Last, since Invoke cannot store the end of an item whose nodes it does not know.
+            stack.callback(unregister_nodes, pack_name)
+            stack.callback(self._delete_items_if_uninstalled)
             stack.callback(self._runtime.close)
             active_plugin.set_runtime(self._runtime)
             stack.callback(active_plugin.set_runtime, None)
@@ -91,7 +95,7 @@ class Plugin:
             stack.enter_context(on_key_change(self._sync.key_changed, lambda: _in_background(self._sync.run)))
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
-            stack.enter_context(on_unregister(pack_name, self.close))
+            stack.enter_context(on_unregister(pack_name, self._uninstall))
             stack.enter_context(added_routes(router_of(self._runtime)))
             stack.enter_context(plain_failures(ExternalError, _shown))
             stack.enter_context(_canvas_refresh())
@@ -105,6 +109,7 @@ class Plugin:
             self._later = stack.enter_context(ExitStack())
             # Last, since Invoke logs each node that is replaced, and again when it is replaced back.
             stack.enter_context(replaced_nodes(core_compatibility.NODE_TYPES, _our_nodes))
+            register_outputs(_our_outputs())
             # Before the core's nodes are back, which then read what is stored.
             stack.callback(_repair_queue)
             self._stack = stack.pop_all()
@@ -120,6 +125,22 @@ class Plugin:
         self._stack.close()
         if _plugin is self:
             _plugin = None
+
+    def _uninstall(self) -> None:
+        self._is_uninstalled = True
+        self.close()
+
+    def _delete_items_if_uninstalled(self) -> None:
+        """Delete the queue items that Invoke cannot read without our node: one of them breaks its list of all items."""
+        if not self._is_uninstalled or not services_exist():
+            return
+        try:
+            count = delete_items(core_compatibility.has_own_node)
+        except Exception as error:
+            log.error("invokeai_external could not delete its items of the queue: %s", error)
+            return
+        if count:
+            log.info("invokeai_external: items of the queue with the node External Image deleted: %s.", count)
 
     def _begin(self) -> None:
         """Add our models to the list of starter models, and update the installed ones."""
@@ -265,10 +286,16 @@ def _our_nodes() -> Sequence[type[Any]]:
     return NODES
 
 
-def _node_class() -> type[Any]:
-    from .nodes import ExternalImageInvocation
+def _our_outputs() -> Sequence[type[Any]]:
+    from .nodes import OUTPUTS
 
-    return ExternalImageInvocation
+    return OUTPUTS
+
+
+def _node_class() -> type[Any]:
+    from .node_base import ExternalInvocation
+
+    return ExternalInvocation
 
 
 def _in_background(work: Callable[[], None]) -> None:

@@ -85,3 +85,5 @@ def text_in_invoke(remedy: Remedy) -> str:
             return f"Choose another model, or check the base URL on {_PAGE}."
         case "change_setting":
             return f"{remedy.text} Restart Invoke after you change it."
+        case "set_field":
+            return "Use the node's own field for it."

@@ -138,7 +138,8 @@ class Runtime:
     def previews(self, model: str) -> int:
         """How many previews of each image the settings ask for; 0 for a model without previews."""
         wanted = self.settings().limits.previews
-        return wanted if wanted and self.registry().resolve(model).model.previews else 0
+        with errors_in_invoke():
+            return wanted if wanted and self.registry().resolve(model).model.previews else 0
 
     def key_of(self, request: GenerationRequest, node: QueuedNode) -> RunKey:
         """What identifies the run of a node's request; raises SettingsError."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 
-from ..errors import CapabilityError, InvalidRequestError
+from ..errors import CapabilityError, InvalidRequestError, Remedy
 from ..misspellings import or_nearest
 from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption, TextOption
 from ..request import GenerationRequest, OptionValue
@@ -26,8 +26,11 @@ def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
             continue
         if name in _FIELDS:
             raise InvalidRequestError(
-                f"{name} is not an option.",
-                remedy=f"Give it to the request itself, as GenerationRequest({name}=...) or with a flag of generate.",
+                f"The field {name} is not an option.",
+                remedy=Remedy(
+                    f"Give it to the request itself, as GenerationRequest({name}=...) or with a flag of generate.",
+                    action="set_field",
+                ),
             )
         raise InvalidRequestError(
             f"No model has an option {quoted(name)}.",

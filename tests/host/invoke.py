@@ -25,6 +25,7 @@ from ..support.guard import CANARY
 
 PROVIDERS = ("openai", "gemini")
 NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}
+OWN_NODE_TYPE = "external_image"
 
 ENDING_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """The prefix of a command that the kernel ends together with the process that started it (Linux).
@@ -395,7 +396,7 @@ class Invoke:
 def output_names(item: Json) -> Iterator[str]:
     """The names of the images that the external nodes of a queue item output."""
     for output in item["session"]["results"].values():
-        if output["type"] == "image_collection_output":
+        if output["type"] in ("image_collection_output", "external_image_output"):
             yield from (field["image_name"] for field in output["collection"])
 
 

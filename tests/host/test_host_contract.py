@@ -67,12 +67,25 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "record.source": (_MODEL, ("source",)),
     "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
+    "services.session_processor.get_status().is_processing": (_STATUS, ("is_processing",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
     **dict.fromkeys(("message.startswith", "name.endswith", "named.get", "record.getMessage", "updates.items"), None),
     **dict.fromkeys(
-        ("item.batch", "item.number", "item.origin", "item.queue", "item.user", "ours.prepare", "ours.use_cache"), None
+        (
+            "item.batch",
+            "item.id",
+            "item.id.number",
+            "item.number",
+            "item.origin",
+            "item.queue",
+            "item.user",
+            "ours.prepare",
+            "ours.use_cache",
+        ),
+        None,
     ),
+    "provider.id": None,
     **dict.fromkeys(("cursor.execute", "cursor.executemany", "cursor.fetchall"), None),
 }
 

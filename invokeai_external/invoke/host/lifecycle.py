@@ -61,13 +61,16 @@ def on_stop(before: Callable[[], None], after: Callable[[], None]) -> Iterator[N
 
 @contextmanager
 def on_unregister(pack_name: str, callback: Callable[[], None]) -> Iterator[None]:
-    """Call a function after the node manager has unregistered a pack's nodes, the only sign of an uninstall."""
+    """Call a function before the node manager unregisters a pack's nodes, the only sign of an uninstall.
+
+    Until then, Invoke can read the items of its queue that have nodes of the pack.
+    """
     original = InvocationRegistry.unregister_pack
 
     def unregister_pack(name: str) -> list[str]:
-        removed: list[str] = original(name)
         if name == pack_name:
             callback()
+        removed: list[str] = original(name)
         return removed
 
     InvocationRegistry.unregister_pack = staticmethod(unregister_pack)

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from invokeai.app.invocations import baseinvocation
-from invokeai.app.invocations.baseinvocation import BaseInvocation, InvocationRegistry
+from invokeai.app.invocations.baseinvocation import BaseInvocation, BaseInvocationOutput, InvocationRegistry
 from invokeai.app.services.invocation_services import InvocationServices
 from invokeai.app.services.session_processor.session_processor_common import CanceledException
 from invokeai.app.services.session_processor.session_processor_default import DefaultSessionRunner
 from invokeai.app.services.shared.invocation_context import InvocationContext
 
-__all__ = ["CanceledException", "NodeCache", "node_cache", "node_pack_of", "plain_failures", "replaced_nodes"]
+__all__ = [
+    "CanceledException",
+    "NodeCache",
+    "node_cache",
+    "node_pack_of",
+    "plain_failures",
+    "register_outputs",
+    "replaced_nodes",
+    "unregister_nodes",
+]
 
 _Error = TypeVar("_Error", bound=Exception)
 
@@ -96,7 +105,8 @@ def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[B
 
     Args:
         node_types: The types of the nodes.
-        load: Returns our classes. It may register them itself, as the first import of their module does.
+        load: Returns our classes, those of further types too. It may register them itself, as the first import of their
+            module does.
     """
     core = _registered(node_types)
     try:
@@ -106,6 +116,18 @@ def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[B
     finally:
         with _unwarned(node_types):
             _register(core)
+
+
+def register_outputs(outputs: Sequence[type[BaseInvocationOutput]]) -> None:
+    """Register our outputs, unless the import of their module has just done it."""
+    for output in outputs:
+        if output not in InvocationRegistry.get_output_classes():
+            InvocationRegistry.register_output(output)
+
+
+def unregister_nodes(pack_name: str) -> None:
+    """Unregister all nodes and outputs of a pack."""
+    InvocationRegistry.unregister_pack(pack_name)
 
 
 def _registered(node_types: Sequence[str]) -> list[type[BaseInvocation]]:

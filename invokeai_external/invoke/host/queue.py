@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,6 +26,7 @@ from ..queue_items import ItemId, QueuedItem, QueuedNode
 from .events import handled
 
 __all__ = [
+    "delete_items",
     "on_batch",
     "on_queue_change",
     "paused_queue",
@@ -37,6 +39,9 @@ __all__ = [
 
 _READ_AT_ONCE = 200
 """How many stored sessions are read at once. Each has some kilobytes."""
+
+_END_S = 2.0
+"""How long cancelled items have to end before they are deleted."""
 
 
 def queued_node(context: InvocationContext) -> QueuedNode:
@@ -83,26 +88,59 @@ def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None
     Returns:
         How many items were changed. If the database fails, no item is changed.
     """
+    changes = [
+        (new, number, old)
+        for number, old in _sessions(batch)
+        if any(node_type in old for node_type in node_types) and (new := repaired(old))
+    ]
+    if changes:
+        with ApiDependencies.invoker.services.session_queue._db.transaction() as cursor:
+            # A session that Invoke has stored again in the meantime is correct.
+            cursor.executemany("UPDATE session_queue SET session = ? WHERE item_id = ? AND session = ?", changes)
+    return len(changes)
+
+
+def delete_items(is_wanted: Callable[[str], bool]) -> int:
+    """Cancel the items that have not ended, and delete them and those that have.
+
+    Args:
+        is_wanted: True for the text of the stored session of an item to delete.
+
+    Returns:
+        How many were deleted.
+    """
+    services = ApiDependencies.invoker.services
+    with paused_queue():
+        numbers = {number for number, session in _sessions() if is_wanted(session)}
+        unfinished = [item.id.number for item in queued_items() if item.id.number in numbers]
+        for number in unfinished:
+            with suppress(SessionQueueItemNotFoundError):
+                services.session_queue.cancel_queue_item(number)
+        deadline = time.monotonic() + _END_S
+        # Invoke cannot store the end of an item that is deleted.
+        while unfinished and services.session_processor.get_status().is_processing and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with services.session_queue._db.transaction() as cursor:
+            cursor.executemany("DELETE FROM session_queue WHERE item_id = ?", [(number,) for number in numbers])
+    return len(numbers)
+
+
+def _sessions(batch: str | None = None) -> Iterator[tuple[int, str]]:
+    """The numbers and the stored sessions of all items, or of those of a batch."""
     queue = ApiDependencies.invoker.services.session_queue
     # Batches have an index. One query for both cases would read the whole history at each enqueue.
     wanted, of = ("item_id > ? AND batch_id = ?", (batch,)) if batch else ("item_id > ?", ())
     query = f"SELECT item_id, session FROM session_queue WHERE {wanted} ORDER BY item_id LIMIT {_READ_AT_ONCE}"
-    changes, last = [], -1
+    last = -1
     # Read in parts, so that Invoke's page does not have to wait until a long history is read.
     while True:
         with queue._db.transaction() as cursor:
             cursor.execute(query, (last, *of))
             rows = [tuple(row) for row in cursor.fetchall()]
-        ours = [row for row in rows if any(node_type in row[1] for node_type in node_types)]
-        changes += [(new, number, old) for number, old in ours if (new := repaired(old))]
+        yield from rows
         if len(rows) < _READ_AT_ONCE:
-            break
+            return
         last = rows[-1][0]
-    if changes:
-        with queue._db.transaction() as cursor:
-            # A session that Invoke has stored again in the meantime is correct.
-            cursor.executemany("UPDATE session_queue SET session = ? WHERE item_id = ? AND session = ?", changes)
-    return len(changes)
 
 
 def queue_item(number: int) -> SessionQueueItem | None:
