@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
+from ..errors import ContentBlockedError, ProviderError, QuotaError, Remedy
 from ..planning.plan import Call
 from ..providers.provider_config import ProviderConfig
 from ..transport.messages import HttpResponse
-from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
+from . import usual_errors
 from .error_dialects import error_codes, error_fields, status_in
 from .fields import mapping, text_of
 from .http_errors import (
@@ -25,8 +25,6 @@ from .http_errors import (
     change_the_request,
     error_for_status,
     error_from,
-    key_remedy,
-    lacks_credit,
     model_or_listing,
     quoting,
 )
@@ -78,7 +76,7 @@ def inner_error(
 def known_error(
     provider: ProviderConfig, fields: Mapping[str, Any], status: int, response: HttpResponse, call: Call | None
 ) -> ProviderError | None:
-    """The error for OpenAI's codes and statuses; None for a status that means the same with every provider."""
+    """The error for OpenAI's codes, and for what is known of any provider's errors; None for other statuses."""
     name = provider.name
     message = text_of(fields.get("message")) or ""
     line = fit_to_show(message)
@@ -100,19 +98,6 @@ def known_error(
     elif no_credit:
         kind, what = QuotaError, f"{name} refused the request for lack of credit ({no_credit}){quoted}"
         remedy = Remedy(_NO_CREDIT[no_credit].format(billing=provider.billing_place, limits=provider.limits_place))
-    elif lacks_credit(status, message):
-        kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
-        remedy = Remedy(f"Add credit {provider.billing_place}, or raise the spending limit {provider.limits_place}")
-    elif status == 429:
-        kind, what = RateLimitedError, f"{name} asks you to slow down{quoted}"
-        remedy = Remedy(
-            f"Request fewer images at once, or see your limits {provider.limits_place}", url=provider.limits_url
-        )
-        limited = error_from(kind, what, remedy, response, call)
-        return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(message))
-    elif status == 401:
-        # The message of a 401 quotes a part of the key, so it is not shown.
-        kind, what, remedy = AuthenticationError, f"{name} refused the key.", key_remedy(provider)
     elif (status == 403 and "verif" in line.lower()) or (status == 400 and _UNVERIFIED.search(message)):
         is_stream = "stream" in message.lower()
         kind = QuotaError
@@ -122,11 +107,8 @@ def known_error(
         text = f"Verify your organisation{f' at {url}' if url else ''} (it can take 15 minutes to take effect)."
         instead = " Or turn previews off: without them, no verification is needed." if is_stream else ""
         remedy = Remedy(f"{text}{instead}", url=url)
-    elif status == 403:
-        kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
-        remedy = Remedy(f"Check the permissions of the key and its project {provider.key_place}", url=provider.key_url)
     else:
-        return None
+        return usual_errors.known_error(provider, fields, status, response, call)
     return error_from(kind, what, remedy, response, call)
 
 

@@ -1,0 +1,288 @@
+"""Checks that an adapter behaves as the service expects, with a scripted server in the place of the provider.
+
+It sends each fault that any provider may have, and finds out whether the error has the right class, whether the call is
+sent again when and only when that cannot be billed twice, and whether the key stays where it belongs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from urllib.parse import unquote
+
+import anyio
+import anyio.lowlevel
+import httpx
+
+from ..adapters.base import Adapter
+from ..adapters.find import adapter_of
+from ..errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    InvalidResponseError,
+    ModelRetiredError,
+    NetworkError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RejectedRequestError,
+    TimedOutError,
+    UnavailableError,
+)
+from ..providers.provider_config import ProviderConfig
+from ..providers.registry import Registry
+from ..providers.schema import ModelConfig
+from ..request import InputImage
+from ..service.calls import Caller, Position
+from ..service.retry_loop import Attempts
+from ..transport.client import Transport
+from ..transport.retry_policy import RetryPolicy
+from .bodies import as_number, broken, files_of, png_of, scalars, values_of_options
+from .kit import BASE_URL, KEY, MOST_ATTEMPTS, PROMPT, SENT_ID, Clock, GoodResponse, Kit, response_of_sandbox
+from .scripted_server import HANGS, LOST, NOT_CONNECTED, Response, ScriptedServer
+
+__all__ = ["Finding", "GoodResponse", "check_provider"]
+
+_CANCEL_S = 2.0
+_LONGEST_MESSAGE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with an adapter.
+
+    Attributes:
+        check: The name of the check.
+        problem: What was expected, and what happened.
+    """
+
+    check: str
+    problem: str
+
+
+def check_provider(
+    provider: ProviderConfig,
+    adapter: type[Adapter] | None = None,
+    *,
+    good: GoodResponse | None = None,
+    model: ModelConfig | None = None,
+) -> list[Finding]:
+    """Check an adapter; the list is empty if nothing is wrong. Nothing is sent to any network.
+
+    Args:
+        provider: The provider.
+        adapter: The class of its adapter; by default, the one that its ``adapter`` names.
+        good: A response with one image; by default, that of the sandbox, if it has the wire format.
+        model: A model of the provider; by default, the newest one of the catalogue.
+    """
+    found = model or Registry().models(provider.id)[0]
+    good = good or anyio.run(response_of_sandbox, adapter_of(provider), found)
+    made = adapter(provider) if adapter else adapter_of(provider)
+    kit = Kit(made, found.model_copy(update={"api_model": SENT_ID}), good)
+    return anyio.run(_findings, kit)
+
+
+async def _findings(kit: Kit) -> list[Finding]:
+    found: list[Finding] = []
+    for check in _CHECKS:
+        name = check.__name__.removeprefix("_")
+        try:
+            found += [Finding(name, problem) async for problem in check(kit)]
+        # Whatever an adapter raises that is not an error of a provider is a finding.
+        except Exception as error:
+            found.append(Finding(name, f"it raised {type(error).__name__}: {error}"))
+    return found
+
+
+# The checks: each yields what is wrong.
+
+
+async def _request(kit: Kit) -> AsyncIterator[str]:
+    """The request goes to the base URL, and has in it what was asked for."""
+    request = kit.built()
+    if request != kit.built():
+        yield "two requests for the same call differ"
+    if not request.url.startswith(f"{BASE_URL}/"):
+        yield f"the URL {request.url} is not below the base URL"
+    if request.method != "POST":
+        yield f"the method is {request.method}"
+    texts = [text for text in scalars(request) if isinstance(text, str)]
+    if not any(PROMPT in text for text in texts):
+        yield "the prompt is not in it as it was written"
+    if not any(SENT_ID in text for text in (unquote(request.url), *texts)):
+        yield "the model's id for the provider (ModelConfig.sent_id) is not in it"
+    if kit.model.seed and 4321 not in [as_number(value) for value in scalars(kit.built(seed=4321))]:
+        yield "the seed is not in it"
+    if len(sizes := kit.model.sizing.presets()) > 1:
+        first, last = (kit.built(size=choice.size) for choice in (sizes[0], sizes[-1]) if choice.size)
+        if first == last:
+            yield "the size makes no difference"
+    for name, value in values_of_options(kit.model).items():
+        sent = kit.call(options={name: value}).options
+        if name in sent and kit.built(options={name: value}) == request:
+            yield f"the option {name} makes no difference"
+
+
+async def _input_images(kit: Kit) -> AsyncIterator[str]:
+    """The input images are in the request, in their order, and so is the mask."""
+    if "img2img" in kit.model.modes:
+        files = [InputImage(png_of(colour), f"{colour}.png") for colour in ("red", "blue")]
+        given = files[: kit.model.input_images.max_count]
+        call = kit.call(references=given)
+        sent = list(files_of(kit.adapter.build(call, BASE_URL)))
+        if [image.data for image in call.images] != [data for data in sent if data in {i.data for i in call.images}]:
+            yield "the reference images are not in it, or not in their order"
+    if "inpaint" in kit.model.modes:
+        mask = InputImage(png_of("white", mode="L"), "mask.png")
+        call = kit.call(init_image=InputImage(png_of("red"), "red.png"), mask=mask)
+        if call.mask and call.mask.data not in list(files_of(kit.adapter.build(call, BASE_URL))):
+            yield "the mask is not in it"
+
+
+async def _success(kit: Kit) -> AsyncIterator[str]:
+    """The image of a good response is handed over, after one request, with the key in one header only."""
+    outcome = await kit.send(kit.good_response)
+    if outcome.reply is None:
+        yield f"a good response gives {outcome.what}: {outcome.error}"
+        return
+    images = [image.data for image in outcome.reply.answer.images]
+    if images != [kit.good.image]:
+        yield "the image is not that of the response"
+    cost = outcome.reply.answer.cost_usd
+    if cost is not None and not 0 <= cost < 1_000_000:
+        yield f"the cost is {cost}"
+    (request,) = outcome.server.received
+    if KEY in unquote(request.url) or KEY.encode() in request.body:
+        yield "the key is in the URL or in the body"
+    named = [name for name, value in request.headers.items() if KEY in value]
+    if len(named) != int(kit.adapter.provider.needs_key):
+        yield f"the key is in {len(named)} headers"
+
+
+async def _refusals(kit: Kit) -> AsyncIterator[str]:
+    """A refusal has its class, is not sent again, and shows no key and no endless or hidden text."""
+    for status, classes in _REFUSALS.items():
+        message = f"Refused {KEY} \x1b[31m\u202e{'long ' * 2_000}"
+        outcome = await kit.send(_error(status, message))
+        if outcome.sent != 1 or not isinstance(outcome.error, classes):
+            yield f"HTTP {status} gives {outcome.what}, not {' or '.join(c.__name__ for c in classes)} after one"
+        text = f"{outcome.error}"
+        if KEY in text or len(text) > _LONGEST_MESSAGE or not text.replace("\n", "").isprintable():
+            yield f"the error of HTTP {status} shows the key, hidden characters or an endless text"
+
+
+_REFUSALS: Mapping[int, tuple[type[ProviderError], ...]] = {
+    400: (RejectedRequestError,),
+    401: (AuthenticationError,),
+    402: (QuotaError,),
+    403: (AuthenticationError, QuotaError, ContentBlockedError),
+    404: (RejectedRequestError, ModelRetiredError),
+    413: (RejectedRequestError,),
+}
+
+
+async def _retries(kit: Kit) -> AsyncIterator[str]:
+    """A call that was not accepted is sent again: after the wait that the provider asks for, and not for ever."""
+    for first, least_s in (
+        (_error(429, "Slow down.", {"retry-after": "3"}), 3),
+        (_error(503, "Overloaded."), 0.1),
+        (NOT_CONNECTED, 0.1),
+    ):
+        outcome = await kit.send(first, kit.good_response)
+        if outcome.reply is None or outcome.waited_s < least_s:
+            yield f"{first!r} gives {outcome.what}, after {outcome.waited_s} s; expected: an image after {least_s} s"
+    outcome = await kit.send(_error(429, "Slow down."))
+    if not isinstance(outcome.error, RateLimitedError | QuotaError) or outcome.sent > MOST_ATTEMPTS:
+        yield f"HTTP 429 for ever gives {outcome.what}"
+
+
+async def _no_second_submit(kit: Kit) -> AsyncIterator[str]:
+    """A call that may have been billed is never sent again, and its error says that it may have been billed."""
+    gateway = Response(504, b"<html>Gateway timeout</html>", {"content-type": "text/html"})
+    for step, expected in (
+        (gateway, UnavailableError),
+        (replace(gateway, status=524), UnavailableError),
+        (_error(504, "Deadline exceeded."), UnavailableError),
+        (LOST, NetworkError),
+    ):
+        outcome = await kit.send(step, kit.good_response)
+        if outcome.sent != 1 or not isinstance(outcome.error, expected) or not outcome.error.may_be_billed:
+            yield f"{step!r} gives {outcome.what}; expected: {expected.__name__} that may be billed, after one request"
+
+
+async def _unusable_responses(kit: Kit) -> AsyncIterator[str]:
+    """A response with HTTP 200 and no image is an error of a provider, and the call is not sent again."""
+    json_type = {"content-type": "application/json"}
+    bodies = [b"", b"{}", b"[]", b"null", b"0", b'"text"', b"<html></html>", b"\xff\xfe", kit.good.body[:-40]]
+    bodies += [b'{"data": [{}]}', b'{"error": {"message": "It failed."}}', b'{"error": "It failed."}']
+    for body in [*bodies, *broken(kit.good.body)]:
+        outcome = await kit.send(Response(200, body, json_type))
+        if outcome.reply:
+            if not any(image.is_readable for image in outcome.reply.answer.images):
+                yield f"{body[:60]!r} is accepted without an image"
+        elif outcome.sent != 1:
+            yield f"{body[:60]!r} is sent {outcome.sent} times"
+        elif isinstance(outcome.error, InvalidResponseError) and not outcome.error.may_be_billed:
+            yield f"the error of {body[:60]!r} does not say that it may have been billed"
+
+
+async def _cancelling(kit: Kit) -> AsyncIterator[str]:
+    """A call ends as soon as it is cancelled, and is not sent again."""
+    server, clock = ScriptedServer([HANGS]), Clock()
+    attempts = Attempts({kit.adapter.provider.id: 1}, RetryPolicy(), clock, clock.sleep, lambda: None)
+    async with kit.client(server) as transport:
+        caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
+        send = partial(caller.send, kit.access, kit.call(), Position(call=1, calls=1), lambda _: None)
+        with anyio.move_on_after(_CANCEL_S) as patience:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send)
+                await server.waiting.wait()
+                group.cancel_scope.cancel()
+    if patience.cancelled_caught or len(server.received) != 1:
+        yield f"a call that is cancelled does not end, or is sent {len(server.received)} times"
+
+
+async def _timeouts(kit: Kit) -> AsyncIterator[str]:
+    """A provider that never responds is a timeout, and the call is not sent again."""
+    server, clock = ScriptedServer([HANGS]), Clock()
+    attempts = Attempts({kit.adapter.provider.id: 1}, RetryPolicy(), clock, clock.sleep, lambda: None)
+    async with httpx.AsyncClient(transport=server) as client:
+        transport = Transport(timeout_s=9, total_timeout_s=0.2, max_response_bytes=1_000_000, http_client=client)
+        caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
+        try:
+            await caller.send(kit.access, kit.call(), Position(call=1, calls=1), lambda _: None)
+        except TimedOutError as error:
+            if error.may_be_billed and len(server.received) == 1:
+                return
+        except ProviderError as error:
+            yield f"it gives {type(error).__name__}"
+    yield f"no response is not a timeout that may be billed, after {len(server.received)} requests"
+
+
+async def _listing(kit: Kit) -> AsyncIterator[str]:
+    """The list of models, if there is one, is below the base URL, and its errors have their classes."""
+    if not kit.adapter.lists_models:
+        return
+    error, server = await kit.list_models(_error(401, f"Wrong key {KEY}."))
+    if not isinstance(error, AuthenticationError) or KEY in str(error):
+        yield f"a refused key gives {type(error).__name__}"
+    if not all(request.method == "GET" and request.url.startswith(f"{BASE_URL}/") for request in server.received):
+        yield "it is not asked for with GET below the base URL"
+    for body in (b"", b"[]", b"{}", b'{"data": 1, "models": 1}', b"<html>"):
+        error, _ = await kit.list_models(Response(200, body))
+        if error is None:
+            yield f"{body!r} is taken for a list of models"
+
+
+_CHECKS: Sequence[Callable[[Kit], AsyncIterator[str]]] = (
+    *(_request, _input_images, _success, _refusals, _retries, _no_second_submit),
+    *(_unusable_responses, _cancelling, _timeouts, _listing),
+)
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error in the form that most providers use."""
+    body = json.dumps({"error": {"message": message, "type": "error", "code": None}}).encode()
+    return Response(status, body, {"content-type": "application/json", **(headers or {})})
