@@ -138,6 +138,14 @@ def test_a_model_may_extend_one_that_is_written_below(tmp_path: Path) -> None:
     assert registry.resolve("gpt-image-2").model.reference == "openai/gpt-image-2"
 
 
+def test_a_long_chain_of_models_is_read(tmp_path: Path) -> None:
+    models = "".join(f"  acme/m{i}: {{extends: acme/m{i + 1}}}\n" for i in range(1500))
+    registry = Registry(
+        loaded(root_with(tmp_path, ACME, f"{models}  acme/m1500: {{extends: openai/gpt-image-2}}\n")).catalog
+    )
+    assert registry.resolve("acme/m0").model.sizing == registry.resolve("openai/gpt-image-2").model.sizing
+
+
 def test_each_key_is_in_the_file_of_its_provider(tmp_path: Path) -> None:
     root = root_with(tmp_path, ACME)
     providers = loaded(root).providers

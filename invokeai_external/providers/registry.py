@@ -62,32 +62,35 @@ class Registry:
         self._providers = configured_providers(user)
         # As written in the files. What is returned has the status of the day, see ``_as_of``.
         self._models = {config.reference: config for page in catalog.pages() for config in page.configs()}
-        self._add_models_of(user)
+        if user:
+            self._add_models_of(user)
 
-    def _add_models_of(self, user: CatalogAdditions | None) -> None:
-        pending = dict(user.models) if user else {}
-
-        def add(reference: str, waiting: tuple[str, ...] = ()) -> None:
-            assert user is not None
-            fields = pending.pop(reference)
-            place = ("models", reference)
-            other = fields.get("extends")
-            if other in (*waiting, reference):
-                raise user.mistake((*place, "extends"), f"models.{reference}.extends: it extends itself")
-            if isinstance(other, str) and other in pending:
-                # It may be written below.
-                add(other, (*waiting, reference))
-            try:
-                base, own = self._base_of(reference, fields)
-            except RequestError as error:
-                raise user.mistake(place, f"models.{reference}: {error.message.rstrip('.')}", error.remedy) from None
-            try:
-                self._models[reference] = ModelConfig.model_validate({**merge_fields(base, fields), **own})
-            except ValidationError as error:
-                raise user.invalid(place, error) from None
-
+    def _add_models_of(self, user: CatalogAdditions) -> None:
+        pending = dict(user.models)
         while pending:
-            add(next(iter(pending)))
+            # A model may extend one that is written below.
+            reference = next(iter(pending))
+            chain = {reference: None}
+            while isinstance(other := pending[reference].get("extends"), str) and other in pending:
+                if other in chain:
+                    raise user.mistake(
+                        ("models", reference, "extends"), f"models.{reference}.extends: it extends itself"
+                    )
+                reference = other
+                chain[reference] = None
+            for reference in reversed(chain):
+                self._models[reference] = self._user_model(reference, pending.pop(reference), user)
+
+    def _user_model(self, reference: str, fields: Mapping[str, Any], user: CatalogAdditions) -> ModelConfig:
+        place = ("models", reference)
+        try:
+            base, own = self._base_of(reference, fields)
+        except RequestError as error:
+            raise user.mistake(place, f"models.{reference}: {error.message.rstrip('.')}", error.remedy) from None
+        try:
+            return ModelConfig.model_validate({**merge_fields(base, fields), **own})
+        except ValidationError as error:
+            raise user.invalid(place, error) from None
 
     def _base_of(self, reference: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields that the user's model has where nothing is written for it, and those that cannot be written.

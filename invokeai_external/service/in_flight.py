@@ -192,7 +192,7 @@ def _sentence(provider: str, model: str, calls: Sequence[LeftCall]) -> str:
     # The provider may have been removed since then.
     info = catalog.page(provider).provider if provider in built_in_ids() else None
     started = f"started {calls[0].sent_at:%Y-%m-%d %H:%M} UTC"
-    name, where = (info.name, f" {info.billing_place}") if info else (provider, ".")
+    name, where = (info.name, f" {info.billing_place}{'' if info.billing_url else '.'}") if info else (provider, ".")
     if len(calls) == 1:
         what, them = f"1 call to {name} ({model}, {started}) was", "it may have been billed. It is"
     else:
