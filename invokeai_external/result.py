@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .errors import NotSavedError, ProviderError
 from .sizing import Size
@@ -154,21 +154,31 @@ class GenerationResult:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCheck:
-    """A successful connection test: the provider accepted the key and listed its models.
+    """A successful connection test: the provider accepted the key and listed its models, or a token was made.
 
     Attributes:
         provider: The name of the provider, for messages.
         listed: The ids of the known models that it lists, including retired ones.
         missing: The ids of the known models that it does not list, except retired ones.
+        sent: What says who you are: a key, a token, or nothing (None).
+        token_source: Where the token is from, if the provider has no list of models and only that was tested; else
+            None.
     """
 
     provider: str
     listed: tuple[str, ...]
     missing: tuple[str, ...]
+    sent: Literal["key", "token"] | None = "key"
+    token_source: str | None = None
 
     @property
     def message(self) -> str:
-        """The result in one sentence."""
+        """The result in one or two sentences."""
+        if self.token_source:
+            return (
+                f"There is a token for {self.provider} from {self.token_source}. Only an image shows whether "
+                f"{self.provider} accepts it, since it has no list of models."
+            )
         known = len(self.listed) + len(self.missing)
         # OpenAI's list was behind its models by days (recorded traffic).
         missing = (
@@ -176,4 +186,5 @@ class ConnectionCheck:
             if self.missing
             else ""
         )
-        return f"{self.provider} accepted the key and lists {len(self.listed)} of {known} known models{missing}."
+        outcome = f"accepted the {self.sent}" if self.sent else "responded"
+        return f"{self.provider} {outcome} and lists {len(self.listed)} of {known} known models{missing}."

@@ -43,13 +43,13 @@ class ListingCheck:
 
 
 def is_listed(model: ModelConfig, listed: Collection[str]) -> bool:
-    """True if a list of ids has a model, under its id or an alias."""
-    return any(name in listed for name in (model.id, *model.aliases))
+    """True if a list of ids has a model, under the provider's name for it or an alias."""
+    return any(name in listed for name in (model.sent_id, *model.aliases))
 
 
 def compare_listing(listed: Collection[str], models: Sequence[ModelConfig], day: datetime.date) -> ListingCheck:
     """Compare a list of ids with the known models of the same provider, which have their status of the day."""
-    known = {name for model in models for name in (model.id, *model.aliases)}
+    known = {name for model in models for name in (model.id, model.sent_id, *model.aliases)}
     found = [model for model in models if is_listed(model, listed)]
     missing = [model for model in models if not is_listed(model, listed)]
     return ListingCheck(

@@ -131,14 +131,14 @@ def shown(error: ProviderError, access: Access) -> ProviderError:
         remedy = replace(error.remedy, source=access.key_source)
         todo = remedy.text
         if access.another_token:
+            message = f"{access.provider.name} refused the token." if error.status == 401 else error.message
             todo = "Sign in with it again, and check that the account may use this service."
-            return redacted(
-                error.replace(remedy=Remedy(f"The token is from {access.key_source}. {todo}")), access.api_key
-            )
+            changed = error.replace(message=message, remedy=Remedy(f"The token is from {access.key_source}. {todo}"))
+            return redacted(changed, access.api_key)
         # Otherwise the key is valid, and lacks a permission.
         if remedy.action == "replace_key":
             set_it = f"invokeai-external keys set {access.provider.id}"
-            todo = f"Create a key at {remedy.url}, then "
+            todo = f"Create a key {access.provider.key_place}, then "
             todo += f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {set_it}"
         error = error.replace(remedy=replace(remedy, text=f"The key in use is from {remedy.source}. {todo}"))
     return redacted(error, access.api_key)

@@ -32,8 +32,8 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
     """
     if not access.adapter.lists_models:
         raise NotConfiguredError(
-            f"{access.provider.name} has no list of models, so its key cannot be tested without an image.",
-            remedy="Generate an image of a low quality to test it.",
+            f"{access.provider.name} has no list of models that could be asked for.",
+            remedy="To test the key, generate an image of a low quality.",
             provider=access.provider.id,
         )
     adapter, provider = access.adapter, access.provider

@@ -240,18 +240,24 @@ class Service:
     async def check_connection(self, provider_id: str) -> ConnectionCheck:
         """Ask a provider for its list of models, once, which costs nothing and shows whether it accepts the key.
 
+        Of a provider that has no such list, and a token in the place of a key, only the token is made.
+
         Raises:
-            RequestError: There is no such provider, no key, or no base URL that can be used.
+            RequestError: There is no such provider, no key, or no base URL that can be used; or there is neither a list
+                nor a token.
             ProviderError: The provider refused, or did not respond within 15 seconds.
         """
         self._check_state()
         access = await self._tokens.completed(self._access(provider_id))
+        if access.another_token and not access.adapter.lists_models:
+            return ConnectionCheck(access.provider.name, (), (), sent="token", token_source=access.key_source)
         listed = await listed_models(access, self._transport)
         known = self.registry.models(provider_id)
         return ConnectionCheck(
             access.provider.name,
             listed=tuple(model.id for model in known if is_listed(model, listed)),
             missing=tuple(m.id for m in known if not is_listed(m, listed) and m.lifecycle.status != "retired"),
+            sent="token" if access.another_token else "key" if access.provider.needs_key else None,
         )
 
     async def check_models(self, provider_id: str) -> ListingCheck:

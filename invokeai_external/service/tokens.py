@@ -6,6 +6,7 @@ A token is kept until it expires. All calls that need another one wait for the s
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from ..root_folder import USER_FILE
 from ..untrusted_number import number, number_in_text
 from .access import Access
 
-__all__ = ["Token", "Tokens", "make_token", "read_token"]
+__all__ = ["Token", "Tokens", "check_token_can_be_made", "make_token", "read_token"]
 
 _COMMAND_S = 30.0
 """How long a command may take."""
@@ -180,13 +181,7 @@ def _token_of_google(provider: ProviderConfig) -> Token:
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
     except ImportError:
-        raise NotConfiguredError(
-            f"The package google-auth, which makes the token for {provider.name}, is not installed.",
-            remedy="Install it with: pip install 'invokeai_external[google]'. Or use a command in its place, with "
-            f"auth: {{type: command, command: [gcloud, auth, print-access-token]}} in providers.{provider.id} of "
-            f"{USER_FILE}.",
-            provider=provider.id,
-        ) from None
+        raise _no_google_auth(provider) from None
     started = datetime.now().timestamp()
     try:
         credentials, _ = google.auth.default(scopes=[_CLOUD_SCOPE])
@@ -201,3 +196,27 @@ def _token_of_google(provider: ProviderConfig) -> Token:
     # It is in UTC, and does not say so.
     expiry = credentials.expiry and credentials.expiry.replace(tzinfo=UTC).timestamp()
     return Token(str(credentials.token), max(0.0, expiry - started) if expiry else None)
+
+
+def check_token_can_be_made(provider: ProviderConfig) -> None:
+    """Raise NotConfiguredError if what makes the tokens of a provider is not installed. No token is made."""
+    if isinstance(provider.auth, GoogleToken):
+        try:
+            import google.auth  # noqa: F401
+        except ImportError:
+            raise _no_google_auth(provider) from None
+    if isinstance(provider.auth, CommandToken) and shutil.which(provider.auth.command[0]) is None:
+        raise NotConfiguredError(
+            f"There is no command {provider.auth.command[0]}, which makes the token for {provider.name}.",
+            remedy=f"Install it, or correct the 'auth' of providers.{provider.id} in {USER_FILE}.",
+            provider=provider.id,
+        )
+
+
+def _no_google_auth(provider: ProviderConfig) -> NotConfiguredError:
+    return NotConfiguredError(
+        f"The package google-auth, which makes the token for {provider.name}, is not installed.",
+        remedy="Install it with: pip install 'invokeai_external[google]'. Or use a command in its place: "
+        f"invokeai-external providers add {provider.id} --auth 'command:gcloud auth print-access-token'",
+        provider=provider.id,
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..locks import others_can_read
@@ -21,7 +21,7 @@ from .keys import check_key, unquoted
 from .yaml_edit import Change, edit_file
 from .yaml_file import YamlFile
 
-__all__ = ["key_file_of", "permission_notices", "read_entries", "remove_key", "set_key"]
+__all__ = ["key_file_of", "misplaced_notices", "permission_notices", "read_entries", "remove_key", "set_key"]
 
 
 _FORMAT = 1
@@ -120,6 +120,24 @@ def permission_notices(path: Path) -> list[Notice]:
     return [
         Notice("keys_readable", f"Other users of this machine can read {path}. Run: chmod 600 {shlex.quote(str(path))}")
     ]
+
+
+def misplaced_notices(root: Path, providers: Iterable[ProviderConfig]) -> Iterator[Notice]:
+    """What to know about entries that are in the file of keys where their provider's are not read.
+
+    Raises:
+        SettingsError: A file is broken.
+    """
+    data = {name: YamlFile(root / name).data for name in (API_KEYS_FILE, KEYS_FILE)}
+    for provider in providers:
+        right = key_file_of(provider)
+        wrong = KEYS_FILE if right == API_KEYS_FILE else API_KEYS_FILE
+        for name in (f"external_{provider.id}_api_key", f"external_{provider.id}_base_url"):
+            if data[wrong].get(name) is not None:
+                yield Notice(
+                    "entry_in_wrong_file",
+                    f"{name} in {root / wrong} is not read there. Move that line to {root / right}.",
+                )
 
 
 def _edit_keys(root: Path, provider: ProviderConfig, key: str | None) -> Path:

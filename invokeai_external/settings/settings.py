@@ -23,7 +23,7 @@ from ..providers import catalog
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, USER_FILE
-from .key_file import key_file_of, permission_notices, read_entries
+from .key_file import key_file_of, misplaced_notices, permission_notices, read_entries
 from .keys import (
     Credentials,
     check_key,
@@ -119,8 +119,9 @@ def load_settings(
     providers = found.providers.values()
     credentials = own_credentials(providers, folder, environ, usual_variables=usual_variables, check_names=True)
     files = dict.fromkeys(folder / key_file_of(provider) for provider in providers)
-    notices = tuple(notice for file in files for notice in permission_notices(file))
-    return replace(found, credentials=credentials, notices=notices)
+    notices = [notice for file in files for notice in permission_notices(file)]
+    notices += misplaced_notices(folder, providers)
+    return replace(found, credentials=credentials, notices=tuple(notices))
 
 
 def own_credentials(

@@ -63,6 +63,7 @@ def test_the_list_shows_which_key_is_for_which_base_url(
         "base_url_source": "OPENAI_BASE_URL",
         "unused": [],
         "problem": None,
+        "token_source": None,
     }
     assert "openai: key from OPENAI_API_KEY, at https://gateway.example/v1 (from OPENAI_BASE_URL)\n" in (
         run("keys", "list").stdout

@@ -16,7 +16,8 @@ from ...providers.provider_config import ProviderConfig
 from ...providers.registry import Registry
 from ...root_folder import API_KEYS_FILE, USER_FILE
 from ...service.abandoned_calls import abandoned_calls
-from ...service.access import checked_base_url
+from ...service.access import checked_base_url, token_source
+from ...service.tokens import check_token_can_be_made
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ...settings.keys import usual_place
 from ...settings.settings import Credentials, Settings, check_key, load_settings, unpaired_error, wants_sandbox
@@ -108,6 +109,10 @@ def _provider_state(current: Settings, info: ProviderConfig, given_root: Path | 
     if found.api_key:
         check_key(info, found.api_key.get_secret_value(), found.source)
         return True, f"{info.id}: key from {found.source}; {url}"
+    if not info.needs_key:
+        check_token_can_be_made(info)
+        token = token_source(info)
+        return True, f"{info.id}: {f'token from {token}' if token else 'no key needed'}; {url}"
     usual = usual_place(info, os.environ).key
     only = f" ({usual.source} works on the command line only)" if usual else ""
     set_key = command_line("keys", "set", info.id, root=given_root)

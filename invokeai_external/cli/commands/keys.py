@@ -12,12 +12,13 @@ import typer
 from ...errors import NotConfiguredError, RequestError
 from ...providers.provider_config import ProviderConfig
 from ...result import ConnectionCheck
-from ...service.access import checked_base_url
+from ...service.access import checked_base_url, token_source
 from ...service.service import Service
 from ...settings.key_file import key_file_of, remove_key, set_key
 from ...settings.settings import Credentials, Settings, check_key, load_user_file, unpaired_error
 from .. import report
 from ..common import named_provider, open_root, settings
+from ..remedies import command_line
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -40,12 +41,17 @@ class _Row:
     base_url_source: str | None
     unused: tuple[str, ...]
     problem: str | None
+    token_source: str | None
 
 
 def set_one(provider: str, *, root: Path | None) -> None:
     """Ask for a key, or read it from standard input if that is not a terminal, and save it."""
     folder = open_root(root)
     info = named_provider(provider, load_user_file(folder).providers)
+    if not info.needs_key:
+        token = token_source(info)
+        why = f"its token is from {token}" if token else "requests to it are sent without one"
+        raise report.UsageError(f"{info.name} needs no key: {why}. Nothing was saved.")
     # There is no such object if the program was started with standard input closed.
     if sys.stdin is not None and sys.stdin.isatty():
         report.say(f"Create a key {info.key_place}, then paste it here.")
@@ -59,7 +65,10 @@ def set_one(provider: str, *, root: Path | None) -> None:
         key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
     path = set_key(folder, info, key)
     report.say(f"Saved the key for {info.name} in {path}")
-    used = settings(root).credentials.get(provider, Credentials())
+    current = settings(root)
+    used = current.credentials.get(provider, Credentials())
+    if _has_no_base_url(current, provider):
+        report.say(f"Next, set its base URL: {command_line('providers', 'add', provider, root=root)}")
     if used.unpaired:
         report.say(f"Note: {unpaired_error(info, used, folder)}", indent=6)
     elif used.source != str(folder / key_file_of(info)):
@@ -78,11 +87,19 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
     report.notices(current.notices)
     for row in rows:
         what = f"key from {row.source}" if row.key else "no key"
+        if not current.providers[row.provider].needs_key:
+            what = f"token from {row.token_source}" if row.token_source else "no key needed"
         where = f" (from {row.base_url_source})" if row.base_url_source not in (None, row.source) else ""
         unused = f"; not used: {', '.join(row.unused)}" if row.unused else ""
-        report.show(f"{row.provider}: {what}, at {row.base_url or 'a base URL that is not valid'}{where}{unused}")
+        missing = "no base URL" if _has_no_base_url(current, row.provider) else "a base URL that is not valid"
+        report.show(f"{row.provider}: {what}, at {row.base_url or missing}{where}{unused}")
         if row.problem:
             report.show(f"  {row.problem}")
+
+
+def _has_no_base_url(current: Settings, provider_id: str) -> bool:
+    found = current.credentials.get(provider_id, Credentials())
+    return not (found.base_url or current.providers[provider_id].base_url)
 
 
 def _row(current: Settings, info: ProviderConfig) -> _Row:
@@ -103,6 +120,7 @@ def _row(current: Settings, info: ProviderConfig) -> _Row:
         base_url_source=found.base_url_source,
         unused=found.unused,
         problem=str(problem) if problem else None,
+        token_source=token_source(info),
     )
 
 
@@ -111,7 +129,7 @@ def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
     named_provider(provider, load_user_file(open_root(root)).providers)
     check = anyio.run(_check, provider, root)
     if as_json:
-        report.print_json({"provider": provider, "listed": check.listed, "missing": check.missing})
+        report.print_json(asdict(check) | {"provider": provider})
     else:
         report.show(check.message)
 

@@ -16,6 +16,7 @@ from ...adapters.base_url import normalise_base_url
 from ...adapters.find import adapter_names, adapter_of
 from ...errors import RequestError
 from ...misspellings import or_nearest
+from ...pricing.estimate import price_range
 from ...providers.authentication import TYPES_WITHOUT_MORE
 from ...providers.built_in import RESERVED_IDS, built_in_ids
 from ...providers.catalog import page
@@ -23,6 +24,7 @@ from ...providers.provider_config import PROVIDER_ID, ProviderConfig
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ...providers.setup import Setup, SetupWay
+from ...root_folder import USER_FILE
 from ...settings.new_provider import NewProvider, checked_lines, save_provider
 from ...settings.settings import Settings
 from ...untrusted_text import quoted
@@ -64,7 +66,7 @@ def add(provider_id: str, answers: Answers, *, only_print: bool, root: Path | No
     registry = Registry(current.catalog)
     ready = _ready_file(provider_id, answers.like, root)
     known = current.providers.get(provider_id)
-    if known is None:
+    if known is None and not answers.like:
         report.say(f"{provider_id} is a new provider. {or_nearest(provider_id, current.providers)}".rstrip())
     fields = _fields_of_server(provider_id, answers, ready, known)
     question = ready.setup.models if ready else "A model, as MODEL, or as MODEL=NAME if the server has another name"
@@ -273,8 +275,15 @@ def _say_next(provider_id: str, current: Settings, root: Path | None) -> None:
         report.say(f"Its key is from {current.credentials[provider_id].source}.")
     else:
         report.say(f"Next, test it: {command_line('keys', 'test', provider_id, root=root)}")
-    if Registry(current.catalog).models(provider_id):
+    if models := Registry(current.catalog).models(provider_id):
         report.say(f"Its models: {command_line('models', '--provider', provider_id, root=root)}")
+        borrowed = {model.extends for model in models if model.extends and price_range(model)}
+        if provider_id not in built_in_ids() and borrowed:
+            report.say(
+                f"Note: The prices are those of {', '.join(sorted(borrowed))}. If yours differ, write them into "
+                f"models: of {USER_FILE}, or 'prices: null' if you do not know them.",
+                indent=6,
+            )
     else:
         report.say(
             "It has no models yet. Add one that it has: "
