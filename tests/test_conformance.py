@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from invokeai_external.adapters.base import Adapter, Answer
+from invokeai_external.adapters.find import adapter_names
 from invokeai_external.adapters.gemini import GeminiAdapter
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.errors import (
@@ -22,16 +25,45 @@ from invokeai_external.errors import (
 )
 from invokeai_external.planning.plan import Call
 from invokeai_external.providers import catalog
-from invokeai_external.testing import check_provider
+from invokeai_external.providers.schema import ChoiceOption, InputImageLimits, ModelConfig
+from invokeai_external.providers.sizings import FixedSizing
+from invokeai_external.testing import GoodResponse, check_provider
 from invokeai_external.testing.kit import KEY
 from invokeai_external.transport.messages import HttpRequest, HttpResponse
 
+from .service.common import PNG_1X1
 from .support.providers import IN_INVOKE
 
 
 @pytest.mark.parametrize("provider", IN_INVOKE)
-def test_nothing_is_wrong_with_the_adapters(provider: str) -> None:
+def test_nothing_is_wrong_with_the_adapters_that_the_sandbox_has(provider: str) -> None:
     assert check_provider(catalog.page(provider).provider) == []
+
+
+OPENROUTER_MODEL = ModelConfig(
+    id="maker/image-1",
+    provider="openrouter",
+    name="Image 1",
+    description="Of the test.",
+    modes=("txt2img", "img2img"),
+    input_images=InputImageLimits(max_count=2),
+    seed=True,
+    sizing=FixedSizing.model_validate({"kind": "fixed", "sizes": ["1024x1024", "1536x1024"]}),
+    options={"quality": ChoiceOption(values=("auto", "low", "high"))},
+)
+
+
+def test_nothing_is_wrong_with_the_adapter_of_openrouter() -> None:
+    tokens = {"prompt_tokens": 5, "completion_tokens": 100, "completion_tokens_details": {"image_tokens": 100}}
+    image = {"b64_json": PNG_1X1, "media_type": "image/png"}
+    body = json.dumps({"created": 1, "data": [image], "usage": {**tokens, "cost": 0.03}}).encode()
+    good = GoodResponse(body, base64.b64decode(PNG_1X1))
+    assert check_provider(catalog.page("openrouter").provider, good=good, model=OPENROUTER_MODEL) == []
+
+
+def test_every_adapter_is_checked() -> None:
+    checked = {catalog.page(provider).provider.adapter for provider in (*IN_INVOKE, "openrouter")}
+    assert checked == set(adapter_names())
 
 
 @dataclass(frozen=True, slots=True)
