@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from invokeai_external.providers import catalog
+from invokeai_external.root_folder import API_KEYS_FILE, KEYS_FILE
 
 from .support.clock import TODAY
 from .support.guard import CANARY
@@ -119,5 +120,5 @@ def pytest_runtest_makereport(
 
 def _files_with_canary(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "api_keys.yaml" and CANARY.encode() in path.read_bytes():
+        if path.is_file() and path.name not in (API_KEYS_FILE, KEYS_FILE) and CANARY.encode() in path.read_bytes():
             yield path

@@ -33,7 +33,9 @@ from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
-from invokeai_external.settings.settings import Limits, variable_name
+from invokeai_external.root_folder import API_KEYS_FILE, KEYS_FILE, USER_FILE
+from invokeai_external.service.access import checked_base_url
+from invokeai_external.settings.settings import Credentials, Limits, variable_name
 
 from .support.providers import IN_INVOKE
 
@@ -260,6 +262,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def command_that_adds(example: Example) -> Example | None:
+    """The command on the same page that adds the provider which a ``keys`` command names, if one does."""
+    command = shlex.split(example.text, comments=True)[1:]
+    start = ["providers", "add", *command[2:3]]
+    added = (e for e in CLI_EXAMPLES if e.page == example.page and shlex.split(e.text)[1:4] == start)
+    return next(added, None) if command[0] == "keys" else None
+
+
 @pytest.mark.slow
 @examples(CLI_EXAMPLES)
 def test_commands_run(
@@ -273,6 +283,8 @@ def test_commands_run(
     if "out/picture.png" in example.text:
         assert main(["generate", "a fox", "--model", "gemini/gemini-3-pro-image", "--out", "made"]) == 0
         next(Path("made").iterdir()).rename("out/picture.png")
+    if adding := command_that_adds(example):
+        assert main(shlex.split(adding.text)[1:]) == 0
     typed = "a fox" if " - " in example.text else canary
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{typed}\n".encode())))
     exit_code = re.search(r"# exits with (\d+)", example.text)
@@ -356,21 +368,29 @@ async def in_a_cell(code: CodeType, names: dict[str, Any]) -> None:
 @examples(fenced("yaml"))
 def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     name = example.text.splitlines()[0].removeprefix("# ")
-    assert name in ("api_keys.yaml", "invokeai_external.yaml")
+    assert name in (API_KEYS_FILE, KEYS_FILE, USER_FILE)
     (tmp_path / name).write_text(example.text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
     settings = load_settings(tmp_path, {})
     registry = Registry(settings.catalog)
     assert settings.notices == ()
-    if name == "api_keys.yaml":
+    if name == KEYS_FILE:
+        assert settings.catalog.providers == {}
+        return
+    if name == API_KEYS_FILE:
         assert all(settings.credentials[name].api_key for name in IN_INVOKE)
         return
-    assert settings.limits != Limits() or settings.catalog.models
+    assert settings.limits != Limits() or settings.catalog.models or settings.catalog.providers
+    for provider in settings.catalog.providers:
+        assert settings.is_on(provider)
+        checked_base_url(settings.providers[provider], Credentials())
     for reference, fields in settings.catalog.models.items():
         resolved = registry.resolve(reference)
         assert resolved.notices == ()
         if "name" in fields:
             assert resolved.model.name == fields["name"]
+            continue
+        if resolved.model.provider in settings.catalog.providers:
             continue
         assert resolved.model.model_dump(include=set(fields)) != Registry().resolve(reference).model.model_dump(
             include=set(fields)

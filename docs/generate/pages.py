@@ -21,7 +21,15 @@ from .catalogue import (
 )
 from .help_texts import help_text
 from .layout import ROOT, layout
-from .reference import errors_table, faults_table, mask_sentence, settings_table
+from .reference import (
+    authentication_table,
+    errors_table,
+    faults_table,
+    mask_sentence,
+    paths_table,
+    provider_fields_table,
+    settings_table,
+)
 
 __all__ = ["BLOCKS", "BLOCK_PATTERN", "ROOT", "pages", "rewritten"]
 
@@ -37,6 +45,9 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "image_prices": image_prices_table,
     "unpriced": unpriced_list,
     "settings": settings_table,
+    "provider_fields": provider_fields_table,
+    "authentication": authentication_table,
+    "paths": paths_table,
     "errors": errors_table,
     "faults": faults_table,
     "mask_sentence": mask_sentence,

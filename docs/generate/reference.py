@@ -1,4 +1,4 @@
-"""The tables of settings, errors and the sandbox's faults, and the mask instruction that Gemini is sent."""
+"""The tables of settings, provider fields, errors and the sandbox's faults, and the mask instruction for Gemini."""
 
 from __future__ import annotations
 
@@ -6,30 +6,84 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
+from invokeai_external.adapters.find import adapter_names, adapter_of
 from invokeai_external.cli import image_files as _files  # noqa: F401 - its error is a leaf of the error tree
 from invokeai_external.cli.exit_codes import INTERRUPTED, PROVIDER_FAILED, WRONG_USAGE
 from invokeai_external.errors import CancelledError, ExternalError, RequestError
 from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.providers.authentication import BearerKey, CommandToken, GoogleToken, HeaderKey, NoKey
+from invokeai_external.providers.provider_config import NOT_IN_A_FILE, ProviderConfig, ProviderLimits
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
 from invokeai_external.settings.settings import Limits
 
 from .markdown import fenced, first_line, table
 
-__all__ = ["errors_table", "faults_table", "leaf_errors", "mask_sentence", "settings_table"]
+__all__ = [
+    "authentication_table",
+    "errors_table",
+    "faults_table",
+    "leaf_errors",
+    "mask_sentence",
+    "paths_table",
+    "provider_fields_table",
+    "settings_table",
+]
 
 _TEXT_COLUMNS = 120
 
 
 def settings_table() -> str:
     """The settings; the meaning of each comes from the docstring of ``Limits``."""
-    meanings = dict(re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", inspect.getdoc(Limits) or "", re.MULTILINE))
+    meanings = _meanings(Limits)
     rows = [
-        (f"`{name}`", _value(field["default"]), _range(field), " ".join(meanings[name].replace("``", "`").split()))
+        (f"`{name}`", _value(field["default"]), _range(field), meanings[name])
         for name, field in Limits.model_json_schema()["properties"].items()
     ]
     return table(("Setting", "Default", "Values", "Meaning"), rows)
+
+
+def provider_fields_table() -> str:
+    """The fields of a provider in the user's file; the meanings come from the docstrings, in the terms of YAML."""
+    rows: list[tuple[str, str]] = []
+    for name, meaning in _meanings(ProviderConfig).items():
+        if name == "limits":
+            rows += [(f"`limits`: `{inner}`", of_it) for inner, of_it in _meanings(ProviderLimits).items()]
+        elif name not in NOT_IN_A_FILE:
+            rows.append((f"`{name}`", meaning))
+    return table(("Field", "Meaning"), [(name, _in_yaml(meaning)) for name, meaning in rows])
+
+
+def _in_yaml(meaning: str) -> str:
+    words = {"None": "null", "True": "true", "False": "false"}
+    return re.sub(r"\b(None|True|False)\b(?= (?:if|for)\b)", lambda found: f"`{words[found[1]]}`", meaning)
+
+
+def authentication_table() -> str:
+    """The kinds of the field ``auth``."""
+    rows = []
+    for kind in (BearerKey, HeaderKey, CommandToken, GoogleToken, NoKey):
+        (name,) = get_args(kind.model_fields["type"].annotation)
+        further = [f"{field}: …" for field in kind.model_fields if field != "type"]
+        rows.append((f"`{{{', '.join([f'type: {name}', *further])}}}`", first_line(kind.__doc__)))
+    return table(("`auth`", "What is sent"), rows)
+
+
+def paths_table() -> str:
+    """The paths of each wire format."""
+    rows = [
+        (f"`{name}`", f"`{purpose}`", f"`{path}`")
+        for name in adapter_names()
+        for purpose, path in adapter_of(ProviderConfig(id="x", adapter=name, name="x")).paths.items()
+    ]
+    return table(("`adapter`", "Path", "Usual value"), rows)
+
+
+def _meanings(documented: type) -> dict[str, str]:
+    """The meaning of each attribute in the docstring of a class."""
+    found = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", inspect.getdoc(documented) or "", re.MULTILINE)
+    return {name: " ".join(meaning.replace("``", "`").split()) for name, meaning in found}
 
 
 def _value(value: bool | float | str | None) -> str:

@@ -42,7 +42,7 @@ class HeaderKey(Frozen):
 
 
 class CommandToken(Frozen):
-    """A token that a command prints, sent like ``BearerKey``. Only the user's own settings may name a command.
+    """A token that a command prints, after the word ``Bearer``. Only the user's own settings may name a command.
 
     Attributes:
         command: The program and its arguments; there is no shell between.
@@ -53,7 +53,7 @@ class CommandToken(Frozen):
 
 
 class GoogleToken(Frozen):
-    """A token for the account that this machine has with Google Cloud, sent like ``BearerKey``; needs google-auth."""
+    """A token for this machine's account with Google Cloud, after the word ``Bearer``; needs google-auth."""
 
     type: Literal["google"]
 

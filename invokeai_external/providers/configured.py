@@ -13,7 +13,7 @@ from ..untrusted_text import quoted
 from . import catalog
 from .built_in import RESERVED_IDS
 from .inheritance import merge_fields
-from .provider_config import ProviderConfig
+from .provider_config import NOT_IN_A_FILE, ProviderConfig
 
 __all__ = ["CatalogAdditions", "configured_providers", "provider_named"]
 
@@ -95,7 +95,7 @@ def _check_allowed(
             f"providers.{provider_id}: InvokeAI itself has a provider with this id",
             "Choose another id, then try again.",
         )
-    for name in ("id", "in_invoke"):
+    for name in sorted(NOT_IN_A_FILE):
         if name in fields:
             raise user.mistake((*place, name), f"providers.{provider_id}.{name}: there is no such field")
     if built_in and built_in.in_invoke and "base_url" in fields:

@@ -15,7 +15,7 @@ from ..untrusted_text import quoted, without_keys
 from .authentication import HEADER_NAME, Authentication, BearerKey, CommandToken, HeaderKey
 from .frozen import Frozen
 
-__all__ = ["PROVIDER_FIELDS", "PROVIDER_ID", "ProviderConfig", "ProviderLimits"]
+__all__ = ["NOT_IN_A_FILE", "PROVIDER_FIELDS", "PROVIDER_ID", "ProviderConfig", "ProviderLimits"]
 
 PROVIDER_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """What the id of a provider may be: part of the names of settings, variables and models."""
@@ -40,7 +40,7 @@ class ProviderConfig(Frozen):
 
     Attributes:
         id: Its id, as in ``--model`` and in the names of settings.
-        adapter: Its wire format: the name of a module in ``adapters/``.
+        adapter: Its wire format: the name of a module in ``adapters/``, such as ``openai_images``.
         name: The name to show.
         base_url: The URL of its API; None if every user has another one, so that the provider is off until it is set.
         api_version: The path to append to a base URL without a path; None for the usual one of the wire format.
@@ -182,7 +182,15 @@ def _without_secrets(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
-PROVIDER_FIELDS = frozenset(
-    name for part in (ProviderConfig, ProviderLimits, BearerKey, HeaderKey, CommandToken) for name in part.model_fields
-) - {"id", "in_invoke"}
+NOT_IN_A_FILE = frozenset({"id", "in_invoke"})
+"""The fields that the user's file cannot decide."""
+
+PROVIDER_FIELDS = (
+    frozenset(
+        name
+        for part in (ProviderConfig, ProviderLimits, BearerKey, HeaderKey, CommandToken)
+        for name in part.model_fields
+    )
+    - NOT_IN_A_FILE
+)
 """The names of all fields that a provider and its parts can have in the user's file."""
