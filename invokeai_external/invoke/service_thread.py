@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -46,14 +46,19 @@ class ServiceThread:
     def service(self, settings: Settings, *, is_sandbox: bool) -> Service:
         """The service for these settings, to look things up; raises ServiceStateError after ``refuse``."""
         with self._lock:
-            return self._made_for(settings, is_sandbox)[0]
+            service, portal, is_new = self._made_for(settings, is_sandbox)
+        if is_new:
+            self._close_unused_soon(portal)
+        return service
 
     def acquire(self, settings: Settings, *, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
         """The same, to send requests; it stays open until it is released."""
         with self._lock:
-            service, portal = self._made_for(settings, is_sandbox)
+            service, portal, is_new = self._made_for(settings, is_sandbox)
             self._uses[service] += 1
-            return service, portal
+        if is_new:
+            self._close_unused_soon(portal)
+        return service, portal
 
     async def release(self, service: Service) -> None:
         """Release a service. One for older settings is closed when nothing uses it any more."""
@@ -62,18 +67,27 @@ class ServiceThread:
         with anyio.CancelScope(shield=True):
             await self._close_unused()
 
-    def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal]:
+    def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal, bool]:
+        """The service for these settings, its event loop, and whether it was made just now."""
         if self._is_refusing:
             raise ServiceStateError("The plugin was removed.", remedy="Install it again, then run the item again.")
         if self._portal is None:
             self._context = start_blocking_portal()
             self._portal = self._context.__enter__()
         newest = self._services[-1] if self._services else None
-        if newest is None or (newest.settings, newest.is_sandbox) != (settings, is_sandbox):
+        is_new = newest is None or (newest.settings, newest.is_sandbox) != (settings, is_sandbox)
+        if newest is None or is_new:
             newest = _Made(settings, is_sandbox, self._make_service(settings, is_sandbox))
             self._services.append(newest)
-            self._portal.start_task_soon(self._close_unused)
-        return newest.service, self._portal
+        return newest.service, self._portal, is_new
+
+    def _close_unused_soon(self, portal: BlockingPortal) -> None:
+        """Close the services for older settings. Not with the lock: this waits for the event loop, which may wait for
+        the lock.
+        """
+        # The event loop may have ended in the meantime, and then they are closed.
+        with suppress(RuntimeError):
+            portal.start_task_soon(self._close_unused)
 
     async def _close_unused(self) -> None:
         with self._lock:
