@@ -116,6 +116,17 @@ def test_the_dates_are_those_of_the_providers_own_server(base_url: str, is_own: 
     assert bool(found) == is_own
 
 
+def test_a_workflow_with_a_model_of_another_provider_is_named(tmp_path: Path) -> None:
+    """Invoke's page knows it as a model of OpenAI."""
+    day = datetime.date(2026, 12, 10)
+    (notice,) = named(tmp_path, day, workflows=[workflow("Cats", "openai:azure/gpt-image-1.5")])
+    assert (notice.code, "Azure OpenAI" in notice.message, "2026-12-16" in notice.message) == (
+        "model_deprecated",
+        True,
+        True,
+    )
+
+
 def test_the_name_of_a_workflow_is_made_fit_to_be_shown(tmp_path: Path) -> None:
     (notice,) = named(tmp_path, AFTER, workflows=[workflow("a\x1b[31m\u202eb" + "c" * 500, "openai:gpt-image-1.5")])
     assert "\x1b" not in notice.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -130,6 +131,24 @@ def test_no_more_calls_are_in_flight_than_the_concurrency_allows(
     look_ahead.look()
     assert table.calls("openai") == 3
     assert invoke.read == [ONE]
+
+
+def test_a_provider_may_have_its_own_concurrency(invoke: FakeInvoke, service: FakeService) -> None:
+    (invoke.root / "invokeai_external.yaml").write_text(
+        "settings: {concurrency: 3}\n"
+        "providers: {acme: {adapter: openai_images, base_url: 'http://127.0.0.1:1', limits: {concurrency: 1}}}\n"
+        "models: {acme/one: {sizing: {kind: fixed, sizes: [1024x1024]}}}\n"
+    )
+    runtime = Runtime(
+        invoke, make_service=lambda *_: cast(Service, service), waits=Waits(poll=0.001, stop=0.1, end=0.1)
+    )
+    service.registry = runtime.registry()
+    with closing(runtime), closing(LookAhead(runtime, invoke, grace_s=0)) as look_ahead:
+        for number in range(1, 4):
+            invoke.enqueue(ItemId(number, "acme"), request_of(str(number), model="acme/one"))
+            invoke.enqueue(ItemId(number, "openai"), request_of(str(number)))
+        look_ahead.look()
+        assert [item.batch for item in started(runtime)] == ["acme", "openai", "openai", "openai"]
 
 
 def test_a_request_with_more_calls_than_the_concurrency_is_sent_if_it_is_the_only_one(

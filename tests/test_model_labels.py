@@ -44,6 +44,14 @@ def test_an_end_that_is_not_confirmed_is_only_in_the_description() -> None:
     assert "confirmed" not in over
 
 
+def test_the_name_has_the_provider_that_invoke_does_not_show() -> None:
+    day = datetime.date(2026, 12, 10)
+    assert name_of(model_on("azure/gpt-image-2", day), day) == "GPT Image 2 (Azure OpenAI)"
+    assert name_of(model_on("azure/gpt-image-1.5", datetime.date(2026, 12, 18)), datetime.date(2026, 12, 18)) == (
+        "GPT Image 1.5 (Azure OpenAI, retired)"
+    )
+
+
 def test_the_successor_has_its_name() -> None:
     day = datetime.date(2026, 11, 29)
     model = model_on("openai/gpt-image-1-mini", day)

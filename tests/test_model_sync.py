@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from invokeai_external.errors import SettingsError
+from invokeai_external.invoke.models.carriers import source_of
 from invokeai_external.invoke.models.memory import FILE, Fields
-from invokeai_external.invoke.models.sync import ModelSync, source_of
+from invokeai_external.invoke.models.sync import ModelSync
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
+from invokeai_external.settings.settings import load_user_file
 
 OPENAI = [model for model in Registry().models("openai") if model.lifecycle.status != "retired"]
 MODEL = OPENAI[0]
@@ -24,7 +26,7 @@ SOURCE = source_of(MODEL)
 
 
 class Invoke:
-    """Invoke's model manager: the installed models, and which of them it is still installing."""
+    """Invoke's model manager: the installed models, which of them it is still installing, and the starter models."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -33,12 +35,22 @@ class Invoke:
         self.is_slow = False
         self.written: list[str] = []
         self.description = "new"
+        self.offered: list[str] = []
         self.sync = self.started()
 
     def started(self) -> ModelSync:
         """The sync after a start of Invoke."""
-        self.sync = ModelSync(Registry, lambda: self.keys, self, self.root)
+        self.sync = ModelSync(self.registry, lambda: self.keys, self, self.root)
         return self.sync
+
+    def registry(self) -> Registry:
+        return Registry(load_user_file(self.root).catalog)
+
+    def carried(self) -> set[str]:
+        return {source for source in self.models if source.startswith("external://alibabacloud/acme/")}
+
+    def offer(self, models: Sequence[ModelConfig]) -> None:
+        self.offered = [source_of(model) for model in models]
 
     def installed(self) -> Mapping[str, Fields]:
         return dict(self.models)
@@ -270,9 +282,78 @@ def test_a_failure_is_logged_and_not_raised(invoke: Invoke, caplog: pytest.LogCa
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
     assert "broken settings" in caplog.text
     assert invoke.models == {}
+    # Until they are valid again, the starter models are those of the catalogue.
+    assert SOURCE in invoke.offered
 
 
 def test_a_deletion_is_remembered_in_the_file(invoke: Invoke) -> None:
     invoke.sync.model_deleted(SOURCE)
     invoke.sync.model_deleted("external://gemini/without-key")
     assert json.loads((invoke.root / FILE).read_text(encoding="utf-8")) == {"format": 1, SOURCE: {}}
+
+
+ACME = """
+providers:
+  acme: {adapter: openai_images, base_url: "http://127.0.0.1:1/v1"}
+models:
+  acme/acme-image-1: {sizing: {kind: fixed, sizes: [1024x1024]}}
+"""
+CARRIED = "external://alibabacloud/acme/acme-image-1"
+
+
+def with_acme(invoke: Invoke) -> ModelSync:
+    """The sync after a start with a provider of the user's own, which has a key."""
+    (invoke.root / "invokeai_external.yaml").write_text(ACME)
+    invoke.keys.add("acme")
+    invoke.started().run()
+    return invoke.sync
+
+
+def test_a_carried_model_is_installed_and_offered_while_its_provider_has_a_key(invoke: Invoke) -> None:
+    sync = with_acme(invoke)
+    assert CARRIED in invoke.models
+    assert CARRIED in invoke.offered
+    sync.run()
+    invoke.keys.remove("acme")
+    sync.key_changed()
+    sync.run()
+    assert CARRIED not in invoke.models
+    # When a key of its carrier is set, Invoke's page installs all starter models of the carrier.
+    assert CARRIED not in invoke.offered
+    assert SOURCE in invoke.models
+
+
+def test_a_carried_model_needs_no_key_of_another_provider(invoke: Invoke) -> None:
+    invoke.keys.clear()
+    with_acme(invoke)
+    assert invoke.installed().keys() == {CARRIED}
+
+
+def test_a_carried_model_that_the_user_deleted_stays_deleted(invoke: Invoke) -> None:
+    with_acme(invoke).run()
+    invoke.delete(CARRIED)
+    invoke.started().run()
+    assert CARRIED not in invoke.models
+
+
+def test_a_carried_model_that_the_settings_no_longer_have_is_deleted(invoke: Invoke) -> None:
+    with_acme(invoke).run()
+    (invoke.root / "invokeai_external.yaml").unlink()
+    invoke.started().run()
+    assert CARRIED not in invoke.models
+    assert CARRIED not in json.loads((invoke.root / FILE).read_text())
+    assert SOURCE in invoke.models
+
+
+def test_a_model_of_a_gateway_with_the_source_of_a_carried_one_stays(
+    invoke: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    (invoke.root / "invokeai_external.yaml").write_text(
+        "providers: {azure: {base_url: 'http://127.0.0.1:1'}}\nmodels: {openai/azure/gpt-image-2: {name: Gateway}}\n"
+    )
+    invoke.keys.add("azure")
+    with caplog.at_level(logging.WARNING, "InvokeAI"):
+        invoke.started().run()
+    assert invoke.models["external://openai/azure/gpt-image-2"]["name"] == "Gateway"
+    assert "external://openai/azure/gpt-image-1.5" in invoke.models
+    assert "azure/gpt-image-2 cannot be installed in Invoke beside openai/azure/gpt-image-2" in caplog.text

@@ -45,6 +45,30 @@ def test_every_action_has_words_in_invoke(action: RemedyAction) -> None:
     assert text_in_invoke(remedy) == IN_INVOKE[action]
 
 
+OF_ANOTHER_PROVIDER = {
+    "set_key": "Set external_acme_api_key in invokeai_external_keys.yaml in Invoke's root folder.",
+    "replace_key": "Replace external_acme_api_key in invokeai_external_keys.yaml in Invoke's root folder.",
+    "pair_key": (
+        "Set the key and the base URL together in invokeai_external_keys.yaml in Invoke's root folder, or set both in "
+        "Invoke's environment."
+    ),
+    "fix_base_url": (
+        "Set the base_url of acme in invokeai_external.yaml in Invoke's root folder, such as https://a.example, then "
+        "restart Invoke."
+    ),
+    "check_model": (
+        "Choose another model, or check the base URL of acme in invokeai_external.yaml in Invoke's root folder."
+    ),
+}
+
+
+@pytest.mark.parametrize("action", OF_ANOTHER_PROVIDER)
+def test_what_to_do_about_a_provider_that_invoke_does_not_know(action: RemedyAction) -> None:
+    """Invoke's page has no settings for it."""
+    remedy = Remedy("Run it.", action=action, provider="acme", url="https://a.example")
+    assert text_in_invoke(remedy) == OF_ANOTHER_PROVIDER[action]
+
+
 @pytest.mark.parametrize("action", sorted({*get_args(RemedyAction)} - {"advice", "change_setting"}))
 def test_invoke_says_nothing_of_the_command_line(action: RemedyAction) -> None:
     remedy = Remedy("Run: invokeai-external keys set openai --root x", action=action, url="https://a.example")

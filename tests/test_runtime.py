@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -735,6 +735,22 @@ def test_a_service_is_made_for_each_change_of_the_keys(
     assert runtime.providers() == {"openai"}
 
 
+def test_keys_that_change_quickly_do_not_stop_the_event_loop(invoke: FakeInvoke) -> None:
+    """The event loop closed a service while a service for the next key was made, and each waited for the other."""
+    runtime = Runtime(invoke, make_service=lambda *_: cast(Service, FakeService()))
+
+    def change_keys() -> None:
+        for number in range(200):
+            invoke.keys = {"openai": Credentials(SecretStr(f"sk-{number}"))}
+            runtime.provider_and_calls(request_of())
+
+    thread = threading.Thread(target=change_keys, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    runtime.close()
+
+
 def test_a_service_for_an_older_key_is_closed_when_its_last_run_has_ended(invoke: FakeInvoke) -> None:
     made: list[FakeService] = []
     gate = threading.Event()
@@ -777,3 +793,53 @@ def test_the_settings_say_how_many_previews_a_request_asks_for(
     assert runtime.previews("openai/gpt-image-2") == expected
     without = next(model for model in runtime.registry().models() if not model.previews)
     assert runtime.previews(f"{without.provider}/{without.id}") == 0
+
+
+ACME = """
+providers:
+  acme: {adapter: openai_images, base_url: "http://127.0.0.1:1/v1"}
+models:
+  acme/acme-image-1: {extends: openai/gpt-image-2}
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A record of Invoke's."""
+
+    provider_id: str
+    provider_model_id: str
+    key: str = "some-key"
+
+
+def test_a_key_of_a_provider_that_invoke_does_not_know_counts_at_once(invoke: FakeInvoke, runtime: Runtime) -> None:
+    (invoke.root / "invokeai_external.yaml").write_text(ACME)
+    assert (runtime.providers(), runtime.providers_on()) == (set(), ["gemini", "openai", "acme"])
+    (invoke.root / "invokeai_external_keys.yaml").write_text("external_acme_api_key: sk-acme\n")
+    assert runtime.providers() == {"acme"}
+
+
+def test_the_sandbox_is_in_the_place_of_every_provider_in_use(
+    invoke: FakeInvoke, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_SANDBOX", "1")
+    (invoke.root / "invokeai_external.yaml").write_text(ACME)
+    assert runtime.providers() == {"gemini", "openai", "acme"}
+
+
+def test_a_carried_model_is_never_one_of_its_carrier(invoke: FakeInvoke, runtime: Runtime) -> None:
+    by_hand, ours = Installed("openai", "acme/acme-image-1"), Installed("openai", "acme/acme-image-1", "carried-1")
+    (invoke.root / "invokeai_external.yaml").write_text("providers: nonsense")
+    assert (runtime.is_carried(ours), runtime.is_carried(by_hand)) == (True, False)
+    (invoke.root / "invokeai_external.yaml").write_text(ACME)
+    assert (runtime.is_carried(ours), runtime.is_carried(by_hand)) == (True, True)
+    assert runtime.reference_of(by_hand) == "acme/acme-image-1"
+    assert not runtime.is_carried(Installed("alibabacloud", "qwen-image-2.0"))
+
+
+def test_the_page_recalls_the_options_of_a_carried_model(invoke: FakeInvoke, runtime: Runtime) -> None:
+    (invoke.root / "invokeai_external.yaml").write_text(ACME)
+    request = replace(request_of(model="acme/acme-image-1"), options={"quality": "high"})
+    assert runtime.recalled_options(Installed("openai", "acme/acme-image-1"), request) == {"openai_quality": "high"}
+    own = replace(request_of(), options={"quality": "high"})
+    assert runtime.recalled_options(Installed("openai", "gpt-image-2"), own) == {}

@@ -207,7 +207,9 @@ def _quota_error(
 
 def _use_v1beta(provider: ProviderConfig) -> Remedy:
     """The remedy for a request that the API version v1 refuses, because it does not have a field of v1beta."""
-    return Remedy("Use a base URL that ends with /v1beta.", action="fix_base_url", url=provider.base_url)
+    return Remedy(
+        "Use a base URL that ends with /v1beta.", action="fix_base_url", provider=provider.id, url=provider.base_url
+    )
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:

@@ -34,7 +34,7 @@ from .host.queue import queued_node
 from .log import naming
 from .node_inputs import input_size, read_image, read_mask, recallable_reference
 
-__all__ = ["ExternalInvocation", "Saved", "reference_of"]
+__all__ = ["ExternalInvocation", "Saved"]
 
 _PREVIEW_PX = 1024
 """The longer side of a preview at most. Each preview goes to every open page, and a large one has megabytes."""
@@ -124,7 +124,10 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
             # Now and not later, because the input images may be deleted by then.
             size=request.size if self.init_image else None,
             panel=self.metadata.root if self.metadata else {},
-            recalled=self._recalled(context, record),
+            recalled={
+                **self._recalled(context, record),
+                **active_plugin.runtime().recalled_options(record, request),
+            },
         )
         return request, destination
 
@@ -215,7 +218,7 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
     def _request(self, context: InvocationContext, record: ExternalApiModelConfig) -> GenerationRequest:
         init_image = read_image(context, self.init_image, "init image") if self.init_image else None
         size, ratio, image_size = self._size(init_image)
-        model = reference_of(record)
+        model = active_plugin.runtime().reference_of(record)
         return GenerationRequest(
             model=model,
             prompt=self.prompt or "",
@@ -267,11 +270,6 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
         if self.reference_images:
             metadata["ref_images"] = [recallable_reference(context, field) for field in self.reference_images]
         return metadata
-
-
-def reference_of(record: ExternalApiModelConfig) -> str:
-    """The name of a record's model in the catalogue, such as ``openai/gpt-image-2``."""
-    return f"{record.provider_id}/{record.provider_model_id}"
 
 
 class _Gallery:

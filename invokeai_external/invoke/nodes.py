@@ -30,7 +30,7 @@ from ..request import GenerationRequest, InputImage, OptionValue
 from . import active_plugin
 from .core_compatibility import OWN_NODE_TYPE, as_read, as_stored
 from .gallery.result_cache import Destination
-from .node_base import ExternalInvocation, Saved, reference_of
+from .node_base import ExternalInvocation, Saved
 from .node_inputs import read_image
 
 __all__ = [
@@ -228,8 +228,9 @@ class ExternalImageInvocation(ExternalInvocation):
     )
 
     def check_model(self, record: ExternalApiModelConfig) -> None:
-        provider = reference_of(record).partition("/")[0]
-        if provider not in active_plugin.runtime().settings().providers:
+        runtime = active_plugin.runtime()
+        provider = runtime.reference_of(record).partition("/")[0]
+        if provider not in runtime.settings().providers:
             raise InvalidRequestError(
                 f"{record.name} is a model of {provider}, which invokeai_external does not know.",
                 remedy="Choose another model, or use Invoke's own node for it.",

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..errors import ExternalError
 from ..providers.built_in import built_in_ids
-from ..providers.registry import Registry
 from ..version import VERSION
 from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
@@ -19,21 +18,29 @@ from .host.config import on_key_change
 from .host.invoke_host import InvokeHost
 from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
 from .host.model_records import (
+    StarterModels,
+    delete_model,
+    model_records,
     on_model_deleted,
     on_model_installed,
     ordered_models,
-    replaced_starter_models,
-    starter_models,
 )
-from .host.nodes import node_pack_of, plain_failures, register_outputs, replaced_nodes, unregister_nodes
+from .host.nodes import (
+    node_pack_of,
+    plain_failures,
+    register_outputs,
+    replaced_nodes,
+    substituted_node,
+    unregister_nodes,
+)
 from .host.queue import delete_items, on_batch, on_queue_change, paused_queue, repair_queue
 from .interrupted_calls import report_unanswered
 from .log import log
 from .look_ahead.queue_watcher import QueueWatcher
 from .look_ahead.send_early import LookAhead
-from .models.labels import in_list_order
-from .models.records import InvokeModelStore, starter_model
-from .models.sync import ModelSync, source_of
+from .models.carriers import PLAIN_NODE
+from .models.records import InvokeModelStore
+from .models.sync import ModelSync
 from .page.canvas_refresh import CanvasRefresh
 from .remedies import shown_text
 from .routes import router_of
@@ -57,8 +64,12 @@ def activate(pack_name: str) -> None:
         )
         return
     if _plugin:
-        _plugin.close()
-    _plugin = Plugin(pack_name)
+        # In between, the core's nodes would send carried models to their carrier.
+        with paused_queue():
+            _plugin.close()
+            _plugin = Plugin(pack_name)
+    else:
+        _plugin = Plugin(pack_name)
     log.info("%s %s is on: its nodes OpenAI Image and Gemini Image replace Invoke's own.", pack_name, VERSION)
 
 
@@ -66,7 +77,7 @@ class Plugin:
     """Everything that the pack adds to Invoke: all of it, or nothing if this Invoke lacks something."""
 
     def __init__(self, pack_name: str) -> None:
-        self._host = InvokeHost(_node_class)
+        self._host = InvokeHost(_our_node)
         self._runtime = Runtime(self._host)
         self._lock = threading.Lock()
         self._closed = False
@@ -79,20 +90,20 @@ class Plugin:
             stack.callback(self._runtime.close)
             active_plugin.set_runtime(self._runtime)
             stack.callback(active_plugin.set_runtime, None)
-            built_in = starter_models(built_in_ids())
-            self._starters = stack.enter_context(ExitStack())
-            # Until Invoke has started, its list has no model of these providers, see ``replaced_starter_models``.
-            self._starters.enter_context(replaced_starter_models(built_in_ids(), []))
-            self._sync = ModelSync(
-                self._runtime.registry,
-                self._runtime.providers,
-                InvokeModelStore(built_in),
-                self._host.root,
+            # Until Invoke has started, its list has no model of these providers.
+            starters = StarterModels(built_in_ids())
+            stack.callback(starters.restore)
+            store = InvokeModelStore(starters)
+            self._sync = ModelSync(self._runtime.registry, self._runtime.providers, store, self._host.root)
+            stack.enter_context(ordered_models(store.place_of))
+            stack.enter_context(
+                # Noted at once: a key that is removed and set again would else be there when the sync looks.
+                on_key_change(
+                    self._sync.key_changed,
+                    settled=lambda: _in_background(self._sync.run),
+                    is_kept=self._runtime.is_carried,
+                )
             )
-            self._places: dict[str, int] = {}
-            stack.enter_context(ordered_models(lambda source: self._places.get(source, len(self._places))))
-            # Noted at once: a key that is removed and set again would else be there when the sync looks.
-            stack.enter_context(on_key_change(self._sync.key_changed, lambda: _in_background(self._sync.run)))
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
             stack.enter_context(on_unregister(pack_name, self._uninstall))
@@ -107,6 +118,7 @@ class Plugin:
             stack.enter_context(on_stop(self._stop_begins, self._runtime.stop_ends))
             # After ``on_stop``, since look-ahead wraps the same function: what is wrapped last is unwrapped first.
             self._later = stack.enter_context(ExitStack())
+            stack.enter_context(substituted_node(PLAIN_NODE, _our_node))
             # Last, since Invoke logs each node that is replaced, and again when it is replaced back.
             stack.enter_context(replaced_nodes(core_compatibility.NODE_TYPES, _our_nodes))
             register_outputs(_our_outputs())
@@ -128,7 +140,18 @@ class Plugin:
 
     def _uninstall(self) -> None:
         self._is_uninstalled = True
+        self._sync.close()
+        try:
+            self._delete_carried()
+        except Exception as error:
+            log.error("invokeai_external could not delete the models of other providers: %s", error)
         self.close()
+
+    def _delete_carried(self) -> None:
+        """Delete the carried models, before the core's nodes are back: they would send them to their carrier."""
+        for record in model_records() if services_exist() else ():
+            if self._runtime.is_carried(record):
+                delete_model(record)
 
     def _delete_items_if_uninstalled(self) -> None:
         """Delete the queue items that Invoke cannot read without our node: one of them breaks its list of all items."""
@@ -143,26 +166,12 @@ class Plugin:
             log.info("invokeai_external: items of the queue with the node External Image deleted: %s.", count)
 
     def _begin(self) -> None:
-        """Add our models to the list of starter models, and update the installed ones."""
+        """Begin what has to wait until Invoke serves requests."""
         _repair_queue()
         # Before anything is taken from the queue.
         report_unanswered(self._host, self._runtime.sent_items)
         with self._lock:
             self._starting.close()
-        try:
-            registry = self._runtime.registry()
-        except ExternalError as error:
-            log.error("invokeai_external: %s", error)
-            registry = Registry()
-        models = in_list_order(registry.models())
-        self._places.update((source_of(model), place) for place, model in enumerate(models))
-        shown = [starter_model(model) for model in models if model.lifecycle.status != "retired"]
-        with self._lock:
-            # If it was uninstalled right after it was installed, nothing would remove the list.
-            if self._closed:
-                return
-            self._starters.close()
-            self._starters.enter_context(replaced_starter_models(built_in_ids(), shown))
         self._sync.run()
         self._speed_up()
         self._deliver_expired()
@@ -292,10 +301,10 @@ def _our_outputs() -> Sequence[type[Any]]:
     return OUTPUTS
 
 
-def _node_class() -> type[Any]:
-    from .node_base import ExternalInvocation
+def _our_node(node: Any, context: Any) -> Any | None:
+    from .carried_node import our_node
 
-    return ExternalInvocation
+    return our_node(node, context)
 
 
 def _in_background(work: Callable[[], None]) -> None:

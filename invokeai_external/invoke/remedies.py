@@ -8,12 +8,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import ExternalError, ProviderError, Remedy
+from ..providers import catalog
+from ..root_folder import KEYS_FILE, USER_FILE
 
 __all__ = ["errors_in_invoke", "in_invoke", "shown_text", "text_in_invoke"]
 
 _Error = TypeVar("_Error", bound=ExternalError)
 
 _PAGE = "Invoke's External Providers page"
+
+_KEYS, _SETTINGS = (f"{file} in Invoke's root folder" for file in (KEYS_FILE, USER_FILE))
+"""The files for the providers that Invoke does not know."""
 
 _MOST_CHARACTERS = 200
 """What fits in the four lines of a toast and of the queue, with the name of the error's class (6.14.2)."""
@@ -66,23 +71,32 @@ def text_in_invoke(remedy: Remedy) -> str:
 
     Invoke reads its environment and the settings file when it starts, and a variable overrides its settings page.
     """
+    known = {provider.id for provider in catalog.providers() if provider.in_invoke}
+    provider = None if remedy.provider in known else remedy.provider
+    entry = f"external_{provider}_api_key"
     match remedy.action:
         case "advice":
             return remedy.text
+        case "set_key" | "replace_key" if remedy.source_is_variable:
+            return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
         case "set_key" | "replace_key":
-            if remedy.source_is_variable:
-                return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
-            return f"{'Set' if remedy.action == 'set_key' else 'Replace'} the key on {_PAGE}."
+            verb = "Set" if remedy.action == "set_key" else "Replace"
+            return f"{verb} {entry} in {_KEYS}." if provider else f"{verb} the key on {_PAGE}."
         case "pair_key":
-            return f"Set the key and the base URL together on {_PAGE}, or set both in Invoke's environment."
+            place = f"in {_KEYS}" if provider else f"on {_PAGE}"
+            return f"Set the key and the base URL together {place}, or set both in Invoke's environment."
+        case "fix_base_url" if remedy.source_is_variable:
+            return f"Correct or remove {remedy.source} in Invoke's environment, then restart Invoke."
+        case "fix_base_url" if provider:
+            example = f", such as {remedy.url}" if remedy.url else ""
+            return f"Set the base_url of {provider} in {_SETTINGS}{example}, then restart Invoke."
         case "fix_base_url":
-            if remedy.source_is_variable:
-                return f"Correct or remove {remedy.source} in Invoke's environment, then restart Invoke."
             return f"On {_PAGE}, enter a base URL such as {remedy.url}, or leave it empty."
         case "list_models":
             return "Choose another model."
         case "check_model":
-            return f"Choose another model, or check the base URL on {_PAGE}."
+            place = f"of {provider} in {_SETTINGS}" if provider else f"on {_PAGE}"
+            return f"Choose another model, or check the base URL {place}."
         case "change_setting":
             return f"{remedy.text} Restart Invoke after you change it."
         case "set_field":

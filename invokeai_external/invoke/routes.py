@@ -11,7 +11,6 @@ from fastapi.responses import FileResponse
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
 from ..errors import ExternalError, UnknownProviderError
-from ..providers.built_in import built_in_ids
 from .host.gallery import assert_may_read
 from .runtime import Runtime
 
@@ -27,7 +26,7 @@ def router_of(runtime: Runtime) -> APIRouter:
             usable = runtime.providers()
             return {
                 "sandbox": runtime.sandbox(),
-                "providers": [{"provider": name, "configured": name in usable} for name in built_in_ids()],
+                "providers": [{"provider": name, "configured": name in usable} for name in runtime.providers_on()],
             }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:

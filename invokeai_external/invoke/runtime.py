@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .. import clock
-from ..errors import CancelledError, ExternalError, RequestError
+from ..errors import CancelledError, ExternalError, RequestError, SettingsError
 from ..planning.plan import count_calls
 from ..progress import Preview
 from ..providers.registry import Registry
-from ..request import GenerationRequest
+from ..request import GenerationRequest, OptionValue
 from ..result import ConnectionCheck, GenerationResult, Notice
 from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
@@ -28,6 +28,7 @@ from .host_api import Host
 from .log import calls_were, log
 from .look_ahead.run_table import Run, RunKey, RunTable
 from .look_ahead.sent_record import SentItems
+from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
 from .service_thread import ServiceThread
@@ -128,12 +129,36 @@ class Runtime:
         """The files of signed images as they were received; raises SettingsError."""
         return Originals(self._host.root, is_enabled=self.settings().limits.keep_originals)
 
+    def providers_on(self) -> list[str]:
+        """The providers that Invoke knows, and the others that are in use, with or without a key."""
+        current = self.settings()
+        return [name for name, provider in current.providers.items() if provider.in_invoke or current.is_on(name)]
+
+    def is_carried(self, record: Record) -> bool:
+        """True if a record of Invoke's is one of a model that another provider carries, see ``carriers``."""
+        return self.reference_of(record) == record.provider_model_id
+
+    def reference_of(self, record: Record) -> str:
+        """The model of a record of Invoke's as ``provider/model``."""
+        try:
+            return reference_of(record, self.registry(), self.providers_on())
+        except SettingsError:
+            return reference_of(record, Registry(), ())
+
     def providers(self) -> set[str]:
         """The providers that have a key. One whose key is for another URL counts too: its models report that."""
         current = self.settings()
         if self.sandbox():
-            return {name for name, provider in current.providers.items() if provider.in_invoke}
+            # It serves every wire format.
+            return set(self.providers_on())
         return {name for name, found in current.credentials.items() if found.unpaired or current.is_ready(name)}
+
+    def recalled_options(self, record: Record, request: GenerationRequest) -> Mapping[str, OptionValue]:
+        """The options of a request that Invoke's page recalls under other names than the provider's own."""
+        if request.model != record.provider_model_id:
+            return {}
+        with errors_in_invoke():
+            return recalled_options(record, self.registry().resolve(request.model).model, request.options)
 
     def previews(self, model: str) -> int:
         """How many previews of each image the settings ask for; 0 for a model without previews."""

@@ -43,7 +43,7 @@ def ending_notices(
         today: The day.
     """
     uses: dict[str, tuple[ModelConfig, list[str]]] = {}
-    for reference, where in (*_in_settings(settings), *_in_workflows(workflows)):
+    for reference, where in (*_in_settings(settings), *_in_workflows(workflows, registry)):
         try:
             model = registry.resolve(reference).model
         except RequestError:
@@ -65,7 +65,7 @@ def _in_settings(settings: Settings) -> Iterator[tuple[str, str]]:
         yield reference, f"models: in {USER_FILE}"
 
 
-def _in_workflows(workflows: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _in_workflows(workflows: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:
     for text in workflows:
         try:
             workflow = json.loads(text)
@@ -79,7 +79,10 @@ def _in_workflows(workflows: Iterable[str]) -> Iterator[tuple[str, str]]:
             hashed = value.get("hash") if isinstance(value, dict) else None
             if isinstance(hashed, str) and hashed.startswith(EXTERNAL_MODEL):
                 provider, _, model_id = hashed.removeprefix(EXTERNAL_MODEL).partition(":")
-                yield f"{provider}/{model_id}", f"the workflow {fit_to_show(name, _LONGEST_NAME) or '?'}"
+                # Models of a provider that Invoke's page does not know are installed under one that it knows.
+                carried, slash, _ = model_id.partition("/")
+                reference = model_id if slash and carried in registry.provider_ids else f"{provider}/{model_id}"
+                yield reference, f"the workflow {fit_to_show(name, _LONGEST_NAME) or '?'}"
 
 
 def _is_own_server(settings: Settings, registry: Registry, provider_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .invoke import NODE_TYPES, Json
+from .invoke import Json
 
 PROMPT = "a red fox in snow"
 QUICK: Json = {"id": "quick", "nodes": {"one": {"id": "one", "type": "integer", "value": 1}}, "edges": []}
@@ -20,7 +20,7 @@ def identifier(model: Json) -> Json:
 
 def workflow_graph(model: Json, *, node: str | None = None, **fields: Any) -> Json:
     """A single node, as in a workflow without metadata; by default the node of the model's provider."""
-    node_type = node or NODE_TYPES[model["provider_id"]]
+    node_type = node or f"{model['provider_id']}_image_generation"
     values = {"prompt": PROMPT, "use_cache": False, **fields}
     return {
         "id": "graph",
@@ -31,7 +31,7 @@ def workflow_graph(model: Json, *, node: str | None = None, **fields: Any) -> Js
 
 def panel_graph(model: Json, *, prompt: str = PROMPT, seed: int = 42, **fields: Any) -> Json:
     """What the Generate tab sends (6.14.2): the whole model record, prompt, seed and metadata over edges."""
-    node_type = NODE_TYPES[model["provider_id"]]
+    node_type = f"{model['provider_id']}_image_generation"
     has_seed = model["capabilities"]["supports_seed"]
     node = {
         "id": "picture",

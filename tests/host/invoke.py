@@ -35,7 +35,7 @@ Ctrl-C kills the workers of the tests, and their child processes would go on.
 
 _START_S = 180.0
 _STOP_S = 30.0
-_MAY_CONTAIN_A_KEY = {"api_keys.yaml", "canary.py"}
+_MAY_CONTAIN_A_KEY = {"api_keys.yaml", "invokeai_external_keys.yaml", "canary.py"}
 _ENDED = ("completed", "failed", "canceled")
 
 Json = dict[str, Any]

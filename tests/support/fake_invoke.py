@@ -101,6 +101,7 @@ class FakeService:
         is_sent: Set when a request was sent.
         sent: The prompts of the requests that were sent.
         is_closed: True when the service was closed.
+        registry: The models.
         bills: False for a sandbox.
     """
 
@@ -110,13 +111,14 @@ class FakeService:
         self.is_sent = threading.Event()
         self.sent: list[str] = []
         self.is_closed = False
+        self.registry = Registry()
         self.bills = True
 
     def is_billed(self, request: GenerationRequest) -> bool:
         return self.bills
 
     def resolve(self, model: str) -> ResolvedModel:
-        return Registry().resolve(model)
+        return self.registry.resolve(model)
 
     async def aclose(self) -> None:
         self.is_closed = True
@@ -156,9 +158,9 @@ def result_of(*colours: str) -> GenerationResult:
     )
 
 
-def request_of(prompt: str = "a fox", n: int = 1) -> GenerationRequest:
+def request_of(prompt: str = "a fox", n: int = 1, model: str = "openai/gpt-image-2") -> GenerationRequest:
     """A request that makes ``n`` calls."""
-    return GenerationRequest(model="openai/gpt-image-2", prompt=prompt, n=n, size=Size(1024, 1024))
+    return GenerationRequest(model=model, prompt=prompt, n=n, size=Size(1024, 1024))
 
 
 def returning(*colours: str) -> Script:

@@ -10,9 +10,11 @@ from pathlib import Path
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers import app_info
 from invokeai.app.services.config.config_default import InvokeAIAppConfig, get_config
+from invokeai.backend.model_manager.configs.external_api import ExternalApiModelConfig
 
 from ...providers.provider_config import ProviderConfig
 from ...settings.settings import Credentials, credentials_in_invoke
+from .model_records import delete_model, model_records
 
 __all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key_change"]
 
@@ -42,13 +44,19 @@ def has_several_users() -> bool:
 
 
 @contextmanager
-def on_key_change(changed: Callable[[], None], settled: Callable[[], None]) -> Iterator[None]:
+def on_key_change(
+    changed: Callable[[], None], settled: Callable[[], None], is_kept: Callable[[ExternalApiModelConfig], bool]
+) -> Iterator[None]:
     """Call functions after each change of a key or base URL by Invoke's own routes, which send no event.
+
+    When a key is removed, Invoke deletes every model whose record has its provider. Its function is replaced by one
+    that keeps some of them.
 
     Args:
         changed: Called at once.
-        settled: Called when Invoke has deleted the models of a key that was removed. Whoever deletes them earlier makes
-            it log a warning for each, through a logger that repeats every later line of the log.
+        settled: Called when the models of a key that was removed are deleted. Whoever deletes them earlier makes Invoke
+            log a warning for each, through a logger that repeats every later line of the log.
+        is_kept: True for a model that stays although a key of the provider in its record was removed.
     """
     apply, remove = app_info._apply_external_provider_update, app_info._remove_external_models_for_provider
 
@@ -59,7 +67,9 @@ def on_key_change(changed: Callable[[], None], settled: Callable[[], None]) -> I
             settled()
 
     def removed(provider_id: str) -> None:
-        remove(provider_id)
+        for record in model_records():
+            if record.provider_id == provider_id and not is_kept(record):
+                delete_model(record)
         settled()
 
     app_info._apply_external_provider_update, app_info._remove_external_models_for_provider = applied, removed

@@ -20,7 +20,7 @@ __all__ = ["known_nodes"]
 
 
 def known_nodes(
-    item: SessionQueueItem, wanted: type[BaseInvocation], carriers: Container[str]
+    item: SessionQueueItem, value_nodes: Container[str]
 ) -> Iterator[tuple[InvocationContext, BaseInvocation]]:
     """The nodes of an item that will certainly run and whose inputs are known, with their inputs and contexts.
 
@@ -31,8 +31,7 @@ def known_nodes(
 
     Args:
         item: The item; it is not changed.
-        wanted: The class of the nodes to find.
-        carriers: The types of the nodes that only carry values.
+        value_nodes: The types of the nodes that only carry values, which are not returned themselves.
     """
     if item.session.executed:
         return
@@ -46,13 +45,13 @@ def known_nodes(
                 continue
             data = InvocationContextData(queue_item=item, invocation=node, source_invocation_id=source)
             context = build_invocation_context(services, data, lambda: False)
-            if node.get_type() in carriers:
+            if node.get_type() in value_nodes:
                 try:
                     state.complete(node.id, node.invoke(context))
                 except Exception:
                     # It fails again at its turn, and the item with it, so that later nodes never run.
                     return
-            elif isinstance(node, wanted) and source not in uncertain:
+            elif source not in uncertain:
                 yield context, node
 
 

@@ -20,7 +20,7 @@ from . import config, gallery, graphs, queue, workflows
 
 __all__ = ["InvokeHost", "RequestingNode"]
 
-CARRIERS = frozenset(
+VALUE_NODES = frozenset(
     {
         *("boolean", "float", "image", "integer", "string"),
         *("boolean_collection", "float_collection", "image_collection", "integer_collection", "string_collection"),
@@ -43,11 +43,11 @@ class InvokeHost:
     """The Invoke that this code runs in.
 
     Args:
-        node_class: Returns the class of our nodes; called when the first item is read, since its import registers it.
+        our_node: Returns the node of ours that runs as a node of a graph; None if Invoke runs the node itself.
     """
 
-    def __init__(self, node_class: Callable[[], type[BaseInvocation]]) -> None:
-        self._node_class = node_class
+    def __init__(self, our_node: Callable[[BaseInvocation, InvocationContext], RequestingNode | None]) -> None:
+        self._our_node = our_node
 
     @property
     def root(self) -> Path:
@@ -73,9 +73,9 @@ class InvokeHost:
 
     def node_requests(self, item: ItemId) -> Iterator[NodeRequest]:
         found = queue.queue_item(item.number)
-        for context, node in graphs.known_nodes(found, self._node_class(), CARRIERS) if found else ():
-            ours: RequestingNode = node
-            if ours.use_cache:
+        for context, node in graphs.known_nodes(found, VALUE_NODES) if found else ():
+            ours = self._our_node(node, context)
+            if ours is None or ours.use_cache:
                 continue
             try:
                 request, destination = ours.prepare(context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,14 +24,13 @@ from invokeai.backend.model_manager.taxonomy import BaseModelType, ModelType
 from .events import handled
 
 __all__ = [
+    "StarterModels",
     "delete_model",
     "install_model",
     "model_records",
     "on_model_deleted",
     "on_model_installed",
     "ordered_models",
-    "replaced_starter_models",
-    "starter_models",
 ]
 
 
@@ -85,30 +84,33 @@ def delete_model(record: ExternalApiModelConfig) -> None:
         ApiDependencies.invoker.services.model_manager.install.delete(record.key)
 
 
-def starter_models(providers: Sequence[str]) -> list[StarterModel]:
-    """The entries of these providers in the list of starter models."""
-    return [entry for entry in STARTER_MODELS if _provider_of(entry) in providers]
-
-
-@contextmanager
-def replaced_starter_models(providers: Sequence[str], ours: Sequence[StarterModel]) -> Iterator[None]:
-    """Replace these providers' entries in the list of starter models by ours.
+class StarterModels:
+    """Invoke's list of starter models, in which the entries of some providers are replaced by ours.
 
     The list itself is changed, since other modules refer to it. It must have no entry of ours while Invoke starts: its
     own sync would install models during the clean-up of the database, which can crash Invoke.
+
+    Args:
+        providers: The providers.
+
+    Attributes:
+        built_in: The core's own entries of these providers.
     """
-    theirs = starter_models(providers)
-    _keep_starter_models(lambda entry: entry not in theirs)
-    STARTER_MODELS.extend(ours)
-    try:
-        yield
-    finally:
-        _keep_starter_models(lambda entry: _provider_of(entry) not in providers)
-        STARTER_MODELS.extend(theirs)
 
+    def __init__(self, providers: Container[str]) -> None:
+        self.built_in = [entry for entry in STARTER_MODELS if _provider_of(entry) in providers]
+        self._shown = self.built_in
+        self.show([])
 
-def _keep_starter_models(wanted: Callable[[StarterModel], bool]) -> None:
-    STARTER_MODELS[:] = [entry for entry in STARTER_MODELS if wanted(entry)]
+    def show(self, entries: Sequence[StarterModel]) -> None:
+        """Replace what is shown by these entries."""
+        before = {id(entry) for entry in self._shown}
+        STARTER_MODELS[:] = [*(entry for entry in STARTER_MODELS if id(entry) not in before), *entries]
+        self._shown = list(entries)
+
+    def restore(self) -> None:
+        """Bring the core's own entries back."""
+        self.show(self.built_in)
 
 
 def _provider_of(entry: StarterModel) -> str | None:

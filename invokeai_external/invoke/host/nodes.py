@@ -24,6 +24,7 @@ __all__ = [
     "plain_failures",
     "register_outputs",
     "replaced_nodes",
+    "substituted_node",
     "unregister_nodes",
 ]
 
@@ -116,6 +117,32 @@ def replaced_nodes(node_types: Sequence[str], load: Callable[[], Sequence[type[B
     finally:
         with _unwarned(node_types):
             _register(core)
+
+
+@contextmanager
+def substituted_node(
+    node_type: str, substitute: Callable[[BaseInvocation, InvocationContext], BaseInvocation | None]
+) -> Iterator[None]:
+    """Run another node in the place of one of the core's, each time that there is one.
+
+    The class stays the core's, with its fields, and so do the nodes that the queue stores.
+
+    Args:
+        node_type: The type of the core's node.
+        substitute: Returns the node to run in the place of one that is about to run; None to run that one.
+    """
+    core = InvocationRegistry.get_invocations_map()[node_type]
+    original = core.invoke_internal
+
+    def invoke_internal(node: BaseInvocation, context: InvocationContext, services: InvocationServices) -> Any:
+        other = substitute(node, context)
+        return original(node, context, services) if other is None else other.invoke_internal(context, services)
+
+    core.invoke_internal = invoke_internal
+    try:
+        yield
+    finally:
+        core.invoke_internal = original
 
 
 def register_outputs(outputs: Sequence[type[BaseInvocationOutput]]) -> None:

@@ -105,7 +105,11 @@ class LookAhead:
         self._runtime = runtime
         self._host = host
         self._table = runtime.table
-        self._concurrency = runtime.settings().limits.concurrency
+        settings = runtime.settings()
+        self._concurrency = {
+            name: provider.limits.concurrency or settings.limits.concurrency
+            for name, provider in settings.providers.items()
+        }
         self._clock = clock
         self._stopped = False
         self.wait_s: float | None = None
@@ -209,9 +213,9 @@ class LookAhead:
             yield _Prospect(at_turn, provider, calls)
 
     def _has_room_for_any(self) -> bool:
-        return any(self._table.calls(provider) < self._concurrency for provider in self._runtime.providers())
+        return any(self._table.calls(provider) < self._concurrency[provider] for provider in self._runtime.providers())
 
     def _has_room_for(self, first: _Prospect) -> bool:
         """True if the calls of a request may be sent now. The only request may make more calls than ``concurrency``."""
         in_flight = self._table.calls(first.provider)
-        return in_flight == 0 or in_flight + first.calls <= self._concurrency
+        return in_flight == 0 or in_flight + first.calls <= self._concurrency[first.provider]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ...pricing.estimate import price_range
 from ...providers.schema import ModelConfig
+from .carriers import carrier_of
 
 __all__ = ["description_of", "in_list_order", "name_of", "price_of"]
 
@@ -19,13 +20,18 @@ def in_list_order(models: Iterable[ModelConfig]) -> list[ModelConfig]:
 
 
 def name_of(model: ModelConfig, day: datetime.date) -> str:
-    """The name of a model on a day; it has the end date if that is confirmed and less than 30 days away."""
+    """The name of a model on a day, with what distinguishes it: the name of a provider that Invoke's page does not
+    show, and the end date if that is confirmed and less than 30 days away.
+    """
     life = model.lifecycle
+    provider = model.provider_name if carrier_of(model) else ""
+    end = ""
     if life.status == "retired":
-        return f"{model.name} (retired)"
-    if life.ends_soon(day) and life.shutdown_confirmed:
-        return f"{model.name} (ends {life.shutdown})"
-    return model.name
+        end = "retired"
+    elif life.ends_soon(day) and life.shutdown_confirmed:
+        end = f"ends {life.shutdown}"
+    added = ", ".join(part for part in (provider, end) if part)
+    return f"{model.name} ({added})" if added else model.name
 
 
 def description_of(model: ModelConfig, day: datetime.date) -> str:

@@ -21,11 +21,11 @@ from ... import clock
 from ...planning.plan import MAX_IMAGES
 from ...providers.schema import ModelConfig
 from ...sizing import Size
-from ..host.model_records import delete_model, install_model, model_records
-from .labels import description_of, name_of
+from ..host.model_records import StarterModels, delete_model, install_model, model_records
+from .carriers import is_ours, key_of, source_of
+from .labels import description_of, in_list_order, name_of
 from .memory import Fields
 from .panel_sizes import panel_sizes
-from .sync import source_of
 
 __all__ = ["InvokeModelStore", "capabilities_of", "starter_model"]
 
@@ -34,15 +34,31 @@ class InvokeModelStore:
     """Invoke's installed models, for the sync.
 
     Args:
-        built_in: The entries of the core's own starter list for our providers.
+        starters: The list of starter models.
     """
 
-    def __init__(self, built_in: Sequence[StarterModel]) -> None:
-        self._built_in = {entry.source: entry for entry in built_in}
+    def __init__(self, starters: StarterModels) -> None:
+        self._starters = starters
+        self._built_in = {entry.source: entry for entry in starters.built_in}
+        self._places: dict[str, int] = {}
+
+    def place_of(self, source: str) -> int:
+        """The place of a model in Invoke's lists; that of a model which is not offered is after all others."""
+        return self._places.get(source, len(self._places))
 
     def installed(self) -> Mapping[str, Fields]:
         """The fields of each installed external model, by source."""
         return {record.source: _fields_of(record) for record in model_records()}
+
+    def carried(self) -> set[str]:
+        """The sources of the installed models that are carried and that this plugin has installed."""
+        return {record.source for record in model_records() if is_ours(record)}
+
+    def offer(self, models: Sequence[ModelConfig]) -> None:
+        """Show these models in the list of starter models, in place of those shown before."""
+        models = in_list_order(models)
+        self._places = {source_of(model): place for place, model in enumerate(models)}
+        self._starters.show([starter_model(model) for model in models])
 
     def desired(self, model: ModelConfig) -> Fields:
         """The fields of a model's record according to the catalogue."""
@@ -55,13 +71,15 @@ class InvokeModelStore:
 
     def written_by_invoke(self, model: ModelConfig) -> Sequence[Fields]:
         """The fields that the core and its External Providers page write if nobody has edited anything."""
+        source = source_of(model)
         plain = {
-            "name": f"{model.provider} {model.id}",
+            # The provider, a space, and the model.
+            "name": source.removeprefix("external://").replace("/", " ", 1),
             "description": None,
             "capabilities": ExternalModelCapabilities().model_dump(mode="json"),
             "default_settings": None,
         }
-        entry = self._built_in.get(source_of(model))
+        entry = self._built_in.get(source)
         if entry is None:
             return [plain]
         built_in = {"name": entry.name, "description": entry.description}
@@ -77,6 +95,8 @@ class InvokeModelStore:
         """Install a model, or change the record of an installed one."""
         changes = ModelRecordChanges(
             **fields,
+            # An installed model keeps the key that it has.
+            key=key_of(model),
             base=BaseModelType.External,
             type=ModelType.ExternalImageGenerator,
             format=ModelFormat.ExternalApi,

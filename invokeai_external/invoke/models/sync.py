@@ -8,18 +8,18 @@ after that stays.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ...errors import ExternalError
-from ...providers.built_in import built_in_ids
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ..log import log
+from .carriers import carrier_of, source_of
 from .memory import Fields, ModelMemory
 
-__all__ = ["ModelStore", "ModelSync", "source_of"]
+__all__ = ["ModelStore", "ModelSync"]
 
 
 class ModelStore(Protocol):
@@ -27,6 +27,12 @@ class ModelStore(Protocol):
 
     def installed(self) -> Mapping[str, Fields]:
         """The fields of each installed external model, by source."""
+
+    def carried(self) -> set[str]:
+        """The sources of the installed models that are carried and that this plugin has installed."""
+
+    def offer(self, models: Sequence[ModelConfig]) -> None:
+        """Show these models in the list of starter models, in place of those shown before."""
 
     def desired(self, model: ModelConfig) -> Fields:
         """The fields of a model's record according to the catalogue."""
@@ -39,11 +45,6 @@ class ModelStore(Protocol):
 
     def delete(self, source: str) -> None:
         """Delete an installed model."""
-
-
-def source_of(model: ModelConfig) -> str:
-    """The name under which Invoke installs a model."""
-    return f"external://{model.provider}/{model.id}"
 
 
 class ModelSync:
@@ -85,7 +86,7 @@ class ModelSync:
 
     def key_changed(self) -> None:
         """A key was set or removed. Notes, for the next sync, which providers have no key now. Never raises."""
-        self._run(lambda: self._lost_key.update(set(built_in_ids()) - self._providers()))
+        self._run(lambda: self._lost_key.update(set(self._registry().provider_ids) - self._providers()))
 
     def model_deleted(self, source: str) -> None:
         """A model was deleted. If its provider has a key, the user did that. Never raises."""
@@ -115,11 +116,18 @@ class ModelSync:
 
     def _sync(self) -> None:
         self._next.release()
-        registry, usable, memory = self._registry(), self._providers(), ModelMemory(self._root)
-        installed, lost_key = self._store.installed(), self._lost_key
+        try:
+            registry, usable = self._registry(), self._providers()
+        except ExternalError:
+            # Until the settings are valid again, the starter models are those of the catalogue.
+            self._store.offer(_offered(Registry(), set()))
+            raise
+        self._store.offer(_offered(registry, usable))
+        memory, installed, lost_key = ModelMemory(self._root), self._store.installed(), self._lost_key
         self._lost_key = set()
+        known: dict[str, ModelConfig] = {}
         for provider in registry.provider_ids:
-            models = registry.models(provider)
+            models = [model for model in registry.models(provider) if _is_first(model, known)]
             sources = [source_of(model) for model in models]
             if provider in lost_key:
                 # What the user deleted before the key was removed is installed again with the new key.
@@ -135,6 +143,10 @@ class ModelSync:
                 if self._closed.is_set():
                     break
                 self._sync_model(model, installed.get(source_of(model)), memory, has_key=provider in usable)
+        for source in self._store.carried() - known.keys():
+            # Nobody could run it: its provider or its entry was removed from the user's settings.
+            self._store.delete(source)
+            memory.forget(source)
         memory.save()
 
     def _sync_model(self, model: ModelConfig, current: Fields | None, memory: ModelMemory, *, has_key: bool) -> None:
@@ -172,8 +184,7 @@ class ModelSync:
             memory.remember(source, self._store.desired(model))
 
     def _remember_deleted(self, source: str) -> None:
-        provider = source.removeprefix("external://").partition("/")[0]
-        if provider in self._providers():
+        if _provider_of(source, self._registry()) in self._providers():
             memory = ModelMemory(self._root)
             memory.remember(source, {})
             memory.save()
@@ -186,3 +197,39 @@ class ModelSync:
             name: desired[name] if any(name in fields and fields[name] == value for fields in unedited) else value
             for name, value in current.items()
         }
+
+
+def _offered(registry: Registry, usable: Collection[str]) -> list[ModelConfig]:
+    """The models for the list of starter models. A carried one is only there while it can be used: when a key of its
+    carrier is set, Invoke's page installs all starter models of the carrier.
+    """
+    models = (model for provider in registry.provider_ids for model in registry.models(provider))
+    return [
+        model
+        for model in models
+        if model.lifecycle.status != "retired" and (carrier_of(model) is None or model.provider in usable)
+    ]
+
+
+def _is_first(model: ModelConfig, known: dict[str, ModelConfig]) -> bool:
+    """True if no other model has the same source, by which Invoke identifies it; adds it to the known ones.
+
+    That happens with a gateway at the base URL of a provider that Invoke knows, if the gateway's models have names like
+    ``azure/gpt-image-2``.
+    """
+    first = known.setdefault(source_of(model), model)
+    if first is not model:
+        log.warning(
+            "invokeai_external: %s cannot be installed in Invoke beside %s. Give it another id in"
+            " invokeai_external.yaml, with its own id as api_model.",
+            model.reference,
+            first.reference,
+        )
+    return first is model
+
+
+def _provider_of(source: str, registry: Registry) -> str:
+    """The provider of an installed model."""
+    known = (model for provider in registry.provider_ids for model in registry.models(provider))
+    found = next((model.provider for model in known if source_of(model) == source), None)
+    return found or source.removeprefix("external://").partition("/")[0]
