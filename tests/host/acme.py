@@ -22,7 +22,7 @@ PLAIN, GPT = "alibabacloud/acme/acme-image-1", "openai/acme/gpt"
 
 
 ALIBABA_KEY = f"{CANARY}-alibaba"
-"""The key of the carrier, which has models of its own in Invoke."""
+"""The key of the carrier, which has models in Invoke too."""
 
 
 class Acme:

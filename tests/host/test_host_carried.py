@@ -170,7 +170,7 @@ def test_without_its_key_the_error_says_where_to_set_it(keyless: Invoke, provide
 
 
 class TestTheCarrier:
-    """The carrier with a key and a model of its own; its tests build on each other, from top to bottom."""
+    """The carrier with a key and its own model; its tests build on each other, from top to bottom."""
 
     def test_its_own_model_runs_on_invoke_s_own_node(self, keyless: Invoke, provider: Acme) -> None:
         body = {"api_key": ALIBABA_KEY, "base_url": keyless.base_urls["alibabacloud"]}
