@@ -94,7 +94,6 @@ def test_all_are_listed_with_their_models(run: Run, root: Path, urls: Mapping[st
         assert {model["provider"] for model in models} == {name}
         shown = run("models", "show", model_of(name))
         assert shown.stdout.startswith(f"{model_of(name)}: ")
-    assert not any(server.texts for server in urls.values())
 
 
 @each
@@ -129,7 +128,7 @@ def test_an_image_and_its_edit_are_made_and_recalled(
         assert {generate.query, edit.query} == {side.query}
         if side.sent:
             assert {generate.body["model"], edit.body["model"]} == {side.sent}
-            assert edit.files == ("image",)
+            assert edit.files == (("image",) if side.sends_files else ())
     (edited,) = second.json["images"]
     recalled = shlex.split(run("recall", edited["path"]).stdout)
     assert recalled[recalled.index("--model") + 1] == model_of(name)

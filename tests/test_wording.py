@@ -187,6 +187,38 @@ CASES: Mapping[str, Case] = {
     "key in a command": Case("keys set openai sk-0123456789abcdef"),
     "URL in place of a path": Case("generate 'a fox' --init https://example.com/a.png"),
     "file URL in place of a path": Case("generate 'a fox' --init file:///tmp/a.png"),
+    "new provider without its base URL": Case("providers add azure --root {root}"),
+    "new provider without its wire format": Case("providers add azur --root {root}"),
+    "provider that only needs a key": Case("providers add openai --root {root}"),
+    "provider with a name that is not a name": Case("providers add my-server --root {root}"),
+    "authentication that does not exist": Case(
+        "providers add azure --root {root} --base-url https://a.example --auth basic"
+    ),
+    "model that nothing is known of": Case(
+        "providers add azure --root {root} --base-url https://a.example --model acme-image-1"
+    ),
+    "settings that lines cannot change": Case(
+        "providers add azure --root {root} --base-url https://a.example", settings="{settings: {concurrency: 2}}"
+    ),
+    "field that is not valid": Case(
+        "providers add azure --root {root} --base-url https://a.example --auth 'header:a b'"
+    ),
+    "key for a provider that needs no key": Case(
+        "keys set local --root {root}",
+        settings="providers: {local: {adapter: gemini, base_url: 'http://127.0.0.1:9', auth: {type: none}}}",
+    ),
+    "provider without a list of models": Case(
+        "keys test azure",
+        environment={
+            "INVOKEAI_EXTERNAL_AZURE_API_KEY": "a-key-of-azure",
+            "INVOKEAI_EXTERNAL_AZURE_BASE_URL": "https://a.example",
+        },
+    ),
+    "token that nothing makes": Case(
+        "keys test vertex --root {root}",
+        settings="providers: {vertex: {base_url: 'https://a.example', auth: {type: command, command: [no-command]}}}",
+    ),
+    "key in the wrong file": Case("keys list --root {root}", keys="external_azure_api_key: x\n"),
     "root that is a file": Case("models --root {inputs}/words-openai.jpg"),
     "root that does not exist": Case("undelivered --root {out}"),
     "input image that does not exist": Case(f"{FOX} --init {{inputs}}/no-such-image.png"),

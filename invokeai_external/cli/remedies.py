@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ExternalError, Remedy
-from ..providers.catalog import providers
+from ..providers.catalog import pages
 
 __all__ = ["PROGRAM", "command_line", "with_root"]
 
@@ -37,8 +38,8 @@ def _text(remedy: Remedy, root: Path) -> str:
             in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""
             return f"{in_use}{make}: {command_line('keys', 'set', remedy.provider, root=root)}"
         case "set_key" if not remedy.provider:
-            # The others need a base URL too.
-            ready = (provider.id for provider in providers() if provider.base_url)
+            # The others need a base URL or a model too.
+            ready = (page.provider.id for page in pages() if page.provider.base_url and page.models)
             commands = " or: ".join(command_line("keys", "set", provider, root=root) for provider in ready)
             return f"To try everything free of charge, add --sandbox. To set a key, run: {commands}"
         case "list_models" | "check_model":
@@ -46,4 +47,8 @@ def _text(remedy: Remedy, root: Path) -> str:
             check = "Check the base URL, or choose" if remedy.action == "check_model" else "Choose"
             return f"{check} one of the models that this command lists: {command_line('models', *provider, root=root)}"
         case _:
-            return remedy.text
+            more = shlex.join(["--root", str(root)])
+            return _ADDING.sub(lambda command: f"{command[0]} {more}", remedy.text)
+
+
+_ADDING = re.compile(rf"\b{PROGRAM} providers add \w+")

@@ -61,6 +61,9 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
         SettingsError: There is only a key for another base URL.
     """
     credentials = _credentials(provider, settings)
+    if not (credentials.base_url or provider.base_url):
+        # What asks for the base URL says how to set the key too.
+        raise _missing_base_url(provider)
     key = ""
     if provider.needs_key:
         if credentials.api_key is None:

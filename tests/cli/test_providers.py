@@ -159,6 +159,23 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Any, root: Path, argu
     assert not (root / "invokeai_external.yaml").exists()
 
 
+def test_a_provider_that_is_off_is_completed_before_its_key_is_asked_for(run: Any, root: Path) -> None:
+    for command in (("keys", "test", "azure"), ("generate", "a fox", "--model", "azure/gpt-image-2")):
+        result = run(*command, "--root", root)
+        assert result.code == 2
+        assert f"invokeai-external providers add azure --root {root}'" in " ".join(result.stderr.split())
+
+
+def test_a_provider_with_a_base_url_may_get_another_one_and_models(run: Any, root: Path) -> None:
+    assert "only needs a key" in run("providers", "add", "openrouter").stderr
+    more = ("--base-url", "https://eu.openrouter.example", "--model", "gpt-image-2=openai/gpt-image-2")
+    assert run("providers", "add", "openrouter", *more).code == 0
+    assert written(root) == (
+        "providers:\n  openrouter:\n    base_url: https://eu.openrouter.example/api/v1\n"
+        "models:\n  openrouter/gpt-image-2:\n    extends: openai/gpt-image-2\n    api_model: openai/gpt-image-2\n"
+    )
+
+
 def test_a_file_that_lines_cannot_change_stays_and_the_lines_are_shown(run: Any, root: Path) -> None:
     before = "{settings: {concurrency: 2}}\n"
     (root / "invokeai_external.yaml").write_text(before)

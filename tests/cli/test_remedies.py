@@ -28,6 +28,7 @@ def test_a_command_is_quoted_for_a_shell() -> None:
         (Remedy("", action="set_key"), "keys set openai"),
         (Remedy("", action="list_models", provider="gemini"), "models --provider gemini"),
         (Remedy("", action="check_model"), "models"),
+        (Remedy("Run: invokeai-external providers add azure", action="fix_base_url"), "providers add azure"),
     ],
 )
 def test_the_command_of_a_remedy_names_the_root(remedy: Remedy, command: str) -> None:

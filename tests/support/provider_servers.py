@@ -109,7 +109,9 @@ class ProviderServer(LoggedServer):
         if BLOCKED in str(body):
             status, refusal = self._refused
             return JSONResponse(refusal, status)
-        return JSONResponse(_google() if path.endswith(":generateContent") else _openai(), headers=self._more)
+        kinds = {":generateContent": _google, "/v1/images": _openrouter}
+        body = next((made for end, made in kinds.items() if path.endswith(end)), _openai)()
+        return JSONResponse(body, headers=self._more)
 
 
 async def _read(request: Request) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -129,6 +131,11 @@ def _openai() -> dict[str, Any]:
     details = {"text_tokens": 8, "image_tokens": 0}
     usage = {"input_tokens": 8, "input_tokens_details": details, "output_tokens": 196, "total_tokens": 204}
     return {"created": 1, "data": [{"b64_json": _IMAGE}], "usage": usage}
+
+
+def _openrouter() -> dict[str, Any]:
+    usage = {"prompt_tokens": 8, "completion_tokens": 196, "total_tokens": 204, "cost": 0.04}
+    return {"created": 1, "data": [{"b64_json": _IMAGE, "media_type": "image/png"}], "usage": usage}
 
 
 def _google() -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Side:
         cost_usd: What one image costs.
         lists: True if it has a list of models.
         has_key: False if it has a token in the place of a key.
+        sends_files: False if the images of an edit are in its JSON.
     """
 
     model: str
@@ -46,11 +47,12 @@ class Side:
     cost_usd: float | None = None
     lists: bool = False
     has_key: bool = True
+    sends_files: bool = True
 
 
 SECRETS: Mapping[str, str] = {
     name: f"secret-of-{name}-0123456789abcdef"
-    for name in ("openai", "gemini", "acme", "azure", "azure_east", "vertex", "litellm")
+    for name in ("openai", "gemini", "acme", "azure", "azure_east", "vertex", "litellm", "openrouter")
 }
 """The key or the token of each provider."""
 
@@ -167,6 +169,25 @@ SIDES: Mapping[str, Side] = {
         sent="gpt-image-2",
         cost_usd=0.0123,
         lists=True,
+    ),
+    "openrouter": Side(
+        model="gpt-image-2",
+        name="OpenRouter",
+        server=lambda: ProviderServer(
+            paths=("/api/v1/images",),
+            header="authorization",
+            key=f"Bearer {SECRETS['openrouter']}",
+            models=("openai/gpt-image-2",),
+            refused=(403, {"error": {"code": 403, "message": "Flagged.", "metadata": {"reasons": ["violence"]}}}),
+        ),
+        add=("--base-url", "{url}", "--model", "gpt-image-2=openai/gpt-image-2"),
+        base_url="/api/v1",
+        generate="/images",
+        edit="/images",
+        sent="openai/gpt-image-2",
+        cost_usd=0.04,
+        lists=True,
+        sends_files=False,
     ),
 }
 """The providers by their ids."""

@@ -46,9 +46,7 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
         return
     report.notices(current.notices)
     print_table([_cells(row) for row in rows])
-    if off := [row.provider for row in rows if not row.on]:
-        report.say(f"To use one that is off: {command_line('providers', 'add', off[0], root=root)}")
-    report.say(f"To add any other server: {command_line('providers', 'add', 'NAME', root=root)}")
+    report.say(f"To use one that is off, or any other server: {command_line('providers', 'add', 'NAME', root=root)}")
 
 
 def _row(current: Settings, provider: ProviderConfig) -> _Row:

@@ -64,7 +64,7 @@ def add(provider_id: str, answers: Answers, *, only_print: bool, root: Path | No
     _check_id(provider_id)
     current = settings(root)
     registry = Registry(current.catalog)
-    ready = _ready_file(provider_id, answers.like, root)
+    ready = _ready_file(provider_id, answers, root)
     known = current.providers.get(provider_id)
     if known is None and not answers.like:
         report.say(f"{provider_id} is a new provider. {or_nearest(provider_id, current.providers)}".rstrip())
@@ -99,12 +99,13 @@ class _Ready:
     setup: Setup
 
 
-def _ready_file(provider_id: str, like: str | None, root: Path | None) -> _Ready | None:
-    """The ready file to start from; None for a server that there is no file for.
+def _ready_file(provider_id: str, answers: Answers, root: Path | None) -> _Ready | None:
+    """The ready file to start from; None for a server that there is no such file for.
 
     Raises:
-        RequestError: The provider has its base URL already, or there is no such file.
+        RequestError: The provider has its base URL already, and only that is asked for; or there is no such file.
     """
+    like = answers.like
     ready = [name for name in built_in_ids() if page(name).setup]
     if like and like not in ready:
         raise report.UsageError(
@@ -113,10 +114,11 @@ def _ready_file(provider_id: str, like: str | None, root: Path | None) -> _Ready
         )
     if provider_id in built_in_ids() and provider_id not in ready:
         info = page(provider_id).provider
-        raise report.UsageError(
-            f"{info.name} has its base URL already, and only needs a key.",
-            remedy=f"Run: {command_line('keys', 'set', provider_id, root=root)}",
-        )
+        if info.in_invoke or answers == Answers():
+            raise report.UsageError(
+                f"{info.name} has its base URL already, and only needs a key.",
+                remedy=f"Run: {command_line('keys', 'set', provider_id, root=root)}",
+            )
     start = like or (provider_id if provider_id in ready else None)
     if start is None:
         return None
