@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ABANDONED_FILE",
     "API_KEYS_FILE",
+    "DISCOVERED_FILE",
     "IN_FLIGHT_FOLDER",
     "KEPT_FOLDER",
     "KEYS_FILE",
@@ -21,6 +22,9 @@ KEYS_FILE = "invokeai_external_keys.yaml"
 
 USER_FILE = "invokeai_external.yaml"
 """The settings of this program."""
+
+DISCOVERED_FILE = "invokeai_external_discovered.json"
+"""The models that providers list themselves, as they were last asked."""
 
 IN_FLIGHT_FOLDER = "invokeai_external_in_flight"
 """A file for each process that has calls in flight."""

@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -33,10 +34,13 @@ from invokeai_external import Registry, load_settings
 from invokeai_external.cli.app import app
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
+from invokeai_external.providers import catalog
 from invokeai_external.root_folder import API_KEYS_FILE, KEYS_FILE, USER_FILE
 from invokeai_external.service.access import checked_base_url
+from invokeai_external.settings.discovered import Discovered, save_discovered
 from invokeai_external.settings.settings import Credentials, Limits, variable_name
 
+from .support.openrouter import OpenRouterServer, discovered
 from .support.providers import IN_INVOKE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,6 +266,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def _openrouter() -> Iterator[OpenRouterServer]:
+    with OpenRouterServer() as server:
+        yield server
+
+
+@pytest.fixture
+def openrouter_url(_openrouter: OpenRouterServer, canary: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A server with OpenRouter's API, to which the settings point."""
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENROUTER_BASE_URL", _openrouter.base_url)
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENROUTER_API_KEY", canary)
+    return _openrouter.base_url
+
+
 def command_that_adds(example: Example) -> Example | None:
     """The command on the same page that adds the provider which a ``keys`` command names, if one does."""
     command = shlex.split(example.text, comments=True)[1:]
@@ -276,6 +294,7 @@ def test_commands_run(
     example: Example,
     folder: Path,
     sandbox_url: str,
+    openrouter_url: str,
     canary: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -371,6 +390,8 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     assert name in (API_KEYS_FILE, KEYS_FILE, USER_FILE)
     (tmp_path / name).write_text(example.text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
+    router = catalog.page("openrouter").provider
+    save_discovered(tmp_path, router.id, Discovered(str(router.base_url), datetime.now(UTC), discovered()))
     settings = load_settings(tmp_path, {})
     registry = Registry(settings.catalog)
     assert settings.notices == ()
@@ -390,7 +411,7 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
         if "name" in fields:
             assert resolved.model.name == fields["name"]
             continue
-        if resolved.model.provider in settings.catalog.providers:
+        if resolved.model.provider in (*settings.catalog.providers, router.id):
             continue
         assert resolved.model.model_dump(include=set(fields)) != Registry().resolve(reference).model.model_dump(
             include=set(fields)

@@ -133,6 +133,9 @@ class Adapter(ABC):
     sandbox_path: ClassVar[str | None] = None
     """The path of this wire format in the sandbox; None if the sandbox does not have it."""
 
+    can_discover: ClassVar[bool] = False
+    """True if it can ask the provider which models it has and what each of them supports."""
+
     sent_options: ClassVar[frozenset[str] | None] = None
     """The names of the options that it sends; None if it sends any option under its own name."""
 
@@ -149,6 +152,11 @@ class Adapter(ABC):
     def lists_models(self) -> bool:
         """True if it has a list of models."""
         return self.provider.list_models and "models" in self.paths
+
+    @property
+    def discovers_models(self) -> bool:
+        """True if the provider's models are those that it lists, and not only those of the catalogue."""
+        return self.provider.discover_models and self.can_discover
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """The headers with the key, or with the token in its place. No other method is given one."""
@@ -241,3 +249,32 @@ class Adapter(ABC):
             ProviderError: The response is an error, or contains no list of models.
         """
         raise NotImplementedError(f"{type(self).__name__} has no list of models")
+
+    def build_discovery(self, base_url: str, model_id: str | None = None) -> HttpRequest:
+        """The HTTP request for what each model supports, or, with an id from there, for the page of that model."""
+        raise NotImplementedError(f"{type(self).__name__} discovers no models")
+
+    def parse_discovery(self, response: HttpResponse) -> Mapping[str, Mapping[str, Any]]:
+        """What a response says of each model, by its id, the newest first.
+
+        Raises:
+            ProviderError: The response is an error, or contains no list of models.
+        """
+        raise NotImplementedError(f"{type(self).__name__} discovers no models")
+
+    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse) -> dict[str, Any] | None:
+        """The raw fields of a model, without its id and provider; None if it cannot be used.
+
+        Args:
+            listed: What ``parse_discovery`` returned for it.
+            page: The response to the request for its page, which may be an error.
+        """
+        raise NotImplementedError(f"{type(self).__name__} discovers no models")
+
+    def build_key_test(self, base_url: str) -> HttpRequest | None:
+        """A request, which is free, that only a valid key passes; None if the list of models is one."""
+        return None
+
+    def parse_key_test(self, response: HttpResponse) -> None:
+        """Raise ProviderError if the response to ``build_key_test`` is an error."""
+        raise NotImplementedError(f"{type(self).__name__} has no test of a key")

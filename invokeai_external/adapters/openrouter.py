@@ -9,6 +9,7 @@ Source: the types of the official SDK (openrouter 1.3.84), OpenRouter's guides, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,10 +21,11 @@ from ..transport.messages import Base64, HttpRequest, HttpResponse
 from ..untrusted_number import number
 from .base import Adapter, Answer, StreamEvent
 from .error_dialects import error_fields
-from .fields import body_image, mapping, mappings, text_of, token_count
+from .fields import body_image, document_of, mapping, mappings, text_of, token_count
 from .http_errors import incomplete_stream, invalid_response, parse_json
 from .image_events import image_entries, image_of, read_image_event
 from .openrouter_errors import error_of, inner_error, request_id
+from .openrouter_models import listed_models, model_fields
 from .stated_cost import stated_cost
 
 __all__ = ["OpenRouterAdapter"]
@@ -33,7 +35,13 @@ __all__ = ["OpenRouterAdapter"]
 class OpenRouterAdapter(Adapter):
     """OpenRouter, and every server with the same API."""
 
-    paths: ClassVar[Mapping[str, str]] = {"generate": "images", "models": "images/models"}
+    paths: ClassVar[Mapping[str, str]] = {
+        "generate": "images",
+        "models": "images/models",
+        "model": "images/models/{model}/endpoints",
+        "key": "key",
+    }
+    can_discover: ClassVar[bool] = True
     usual_version: ClassVar[str] = "api/v1"
     sent_options: ClassVar[frozenset[str] | None] = frozenset(
         {"quality", "background", "output_format", "output_compression"}
@@ -63,12 +71,39 @@ class OpenRouterAdapter(Adapter):
         return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
 
     def parse_listing(self, response: HttpResponse) -> frozenset[str]:
+        return frozenset(name for entry in mappings(self._list(response)["data"]) if (name := text_of(entry.get("id"))))
+
+    def build_discovery(self, base_url: str, model_id: str | None = None) -> HttpRequest:
+        if model_id is None:
+            return self.build_listing(base_url)
+        # The slash between the author and the name of a model is one of the path.
+        return HttpRequest(url="/".join(self.url(base_url, "model", model_id).split("%2F")))
+
+    def parse_discovery(self, response: HttpResponse) -> Mapping[str, Mapping[str, Any]]:
+        return listed_models(self._list(response))
+
+    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse) -> dict[str, Any] | None:
+        body: object = None
+        if page.is_success:
+            with suppress(ValueError):
+                body = document_of(page)
+        return model_fields(listed, body)
+
+    def build_key_test(self, base_url: str) -> HttpRequest:
+        # The list of models is public.
+        return HttpRequest(url=self.url(base_url, "key"))
+
+    def parse_key_test(self, response: HttpResponse) -> None:
+        if not response.is_success:
+            raise error_of(self.provider, response, None)
+
+    def _list(self, response: HttpResponse) -> Mapping[str, Any]:
         if not response.is_success:
             raise error_of(self.provider, response, None)
         body = parse_json(self.provider, response, None)
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             raise invalid_response(self.provider, "contains no list of models", response, None)
-        return frozenset(name for entry in mappings(body["data"]) if (name := text_of(entry.get("id"))))
+        return body
 
     def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
         entries = body.get("data")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
+from ..errors import ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
 from ..planning.plan import Call
 from ..providers.provider_config import ProviderConfig
 from ..transport.bounded_json import load
@@ -26,15 +26,8 @@ from ..untrusted_number import number
 from ..untrusted_text import fit_to_show
 from .error_dialects import error_fields, error_in, status_in
 from .fields import mapping, mappings, text_of
-from .http_errors import (
-    change_the_request,
-    error_for_status,
-    error_from,
-    key_remedy,
-    lacks_credit,
-    model_or_listing,
-    quoting,
-)
+from .http_errors import change_the_request, error_for_status, error_from, lacks_credit, quoting
+from .usual_errors import known_error
 
 __all__ = ["error_of", "inner_error", "request_id"]
 
@@ -94,19 +87,11 @@ def _known_error(
     elif status == 402 or lacks_credit(status, said):
         kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
         remedy = Remedy(f"Add credit {provider.billing_place}", url=provider.billing_url)
-    elif status == 429:
-        what = f"{name} asks you to slow down{quoted}"
-        remedy = Remedy(f"Request fewer images at once, or see your limits {provider.limits_place}")
-        limited = error_from(RateLimitedError, what, remedy, response, call)
-        return limited.replace(retry_after=limited.retry_after or _wait(details))
-    elif status == 401:
-        # The message of a 401 may quote a part of the key, so it is not shown.
-        kind, what, remedy = AuthenticationError, f"{name} refused the key.", key_remedy(provider)
-    elif status == 403:
-        kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
-        remedy = Remedy(f"Check the permissions of the key {provider.key_place}", url=provider.key_url)
     else:
-        return None
+        usual = known_error(provider, {**fields, "message": said}, status, response, call)
+        if isinstance(usual, RateLimitedError) and usual.retry_after is None:
+            return usual.replace(retry_after=_wait(details))
+        return usual
     return error_from(kind, what, remedy, response, call)
 
 

@@ -31,6 +31,11 @@ class CatalogAdditions(Protocol):
         """The raw fields of each model by ``provider/id``."""
         ...
 
+    @property
+    def discovered(self) -> Mapping[str, Mapping[str, Any]]:
+        """The raw fields of each model, by ``provider/id``, that a provider listed itself."""
+        ...
+
     def invalid(self, place: Sequence[str], error: ValidationError) -> SettingsError:
         """The error for the first invalid field below a place, such as ``("models", "acme/acme-image-1")``."""
         ...

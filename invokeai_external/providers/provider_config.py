@@ -50,6 +50,7 @@ class ProviderConfig(Frozen):
         paths: Other paths than the usual ones of the wire format, by what they are for; ``{model}`` stands for the
             model's id.
         list_models: False if it has no list of models.
+        discover_models: True if its models, with their sizes, options and prices, are those that it lists itself.
         limits: What is different from the settings.
         key_url: The web page where you create a key.
         billing_url: The web page with credit and limits.
@@ -75,6 +76,7 @@ class ProviderConfig(Frozen):
     query: dict[str, str] = Field(default_factory=dict)
     paths: dict[str, str] = Field(default_factory=dict)
     list_models: bool = True
+    discover_models: bool = False
     limits: ProviderLimits = Field(default_factory=ProviderLimits)
     key_url: str | None = None
     billing_url: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,8 @@ from .provider_config import ProviderConfig
 from .schema import ModelConfig
 
 __all__ = ["Registry", "ResolvedModel"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,26 @@ class Registry:
         # As written in the files. What is returned has the status of the day, see ``_as_of``.
         self._models = {config.reference: config for page in catalog.pages() for config in page.configs()}
         if user:
+            self._add_discovered_of(user)
+        self._discovered = {model.provider for model in self._models.values() if self._discovers(model.provider)}
+        if user:
             self._add_models_of(user)
+
+    def _discovers(self, provider_id: str) -> bool:
+        found = self._providers.get(provider_id)
+        return found is not None and found.discover_models
+
+    def _add_discovered_of(self, user: CatalogAdditions) -> None:
+        for reference, fields in user.discovered.items():
+            provider_id, _, model_id = reference.partition("/")
+            if not self._discovers(provider_id):
+                continue
+            own = {"id": model_id, "provider": provider_id, "provider_name": self._providers[provider_id].name}
+            try:
+                self._models[reference] = ModelConfig.model_validate({**fields, **own})
+            except ValidationError:
+                # Another version may have written it; no mistake of the user's.
+                _log.info("What %s said of %s is not understood.", provider_id, model_id)
 
     def _add_models_of(self, user: CatalogAdditions) -> None:
         pending = dict(user.models)
@@ -79,7 +101,9 @@ class Registry:
                 reference = other
                 chain[reference] = None
             for reference in reversed(chain):
-                self._models[reference] = self._user_model(reference, pending.pop(reference), user)
+                fields = pending.pop(reference)
+                if not self._waits_for_discovery(reference, fields):
+                    self._models[reference] = self._user_model(reference, fields, user)
 
     def _user_model(self, reference: str, fields: Mapping[str, Any], user: CatalogAdditions) -> ModelConfig:
         place = ("models", reference)
@@ -92,6 +116,11 @@ class Registry:
         except ValidationError as error:
             raise user.invalid(place, error) from None
 
+    def _waits_for_discovery(self, reference: str, fields: Mapping[str, Any]) -> bool:
+        """True if a provider has not said yet what the model is whose fields the user changes."""
+        is_new = reference not in self._models and fields.get("extends") is None and "sizing" not in fields
+        return is_new and self._discovers(reference.partition("/")[0])
+
     def _base_of(self, reference: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields that the user's model has where nothing is written for it, and those that cannot be written.
 
@@ -103,6 +132,8 @@ class Registry:
         own = {"id": model_id, "provider": provider_id, "provider_name": provider.name}
         if (other := fields.get("extends")) is not None:
             known = self._extended(other)
+        elif reference in self._models:
+            known = self._models[reference]
         elif provider_id in built_in_ids() and catalog.page(provider_id).models:
             known = self._find(reference, self._today(), has_own_name="name" in fields).model
         else:
@@ -226,7 +257,7 @@ class Registry:
         model_id = model_id.removeprefix("models/")
         if not slash:
             return self._resolve_bare(provider_id)
-        self.provider(provider_id)
+        provider = self.provider(provider_id)
         if not model_id:
             raise InvalidRequestError(
                 f"{quoted(reference)} does not name a model.",
@@ -237,10 +268,12 @@ class Registry:
                 ),
             )
         models = self._known(provider_id)
-        if not models:
-            raise _without_models(provider_id, model_id)
         if found := _named(model_id, models):
             return ResolvedModel(found)
+        if provider.discover_models:
+            raise _not_discovered(provider, model_id, models if provider_id in self._discovered else ())
+        if not models:
+            raise _without_models(provider_id, model_id)
         if not has_own_name:
             _assert_not_misspelt(model_id, models)
         return self._resolve_unknown(model_id, models, day)
@@ -284,9 +317,14 @@ class Registry:
         """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()
         for provider_id in self.provider_ids:
-            if provider_id in ready and self._known(provider_id):
+            if provider_id in ready and self._known(provider_id) and not self._discovers(provider_id):
                 return self._as_of(today, _newest(self._known(provider_id), today))
-        *others, first = (name for name, provider in self._providers.items() if provider.base_url and self._known(name))
+        if many := next((name for name in self.provider_ids if name in ready and self._discovers(name)), None):
+            raise _without_default(self._providers[many])
+        usual = (
+            name for name, provider in self._providers.items() if provider.base_url and not provider.discover_models
+        )
+        *others, first = filter(self._known, usual)
         raise NotConfiguredError(
             "No provider has a key yet.",
             remedy=Remedy(
@@ -326,6 +364,30 @@ def _without_models(provider_id: str, model_id: str) -> InvalidRequestError:
         f"Nothing is known of {quoted(model_id)}, since {provider_id} has no models yet.",
         remedy=f"Add {provider_id}/{fit_to_show(model_id, ID)} to models: in {USER_FILE}, at least with its sizing, or "
         "with 'extends' and the model that it is like.",
+    )
+
+
+def _not_discovered(provider: ProviderConfig, model_id: str, models: Sequence[ModelConfig]) -> InvalidRequestError:
+    """The error for a model that a provider did not list; without ``models``, it was not asked yet."""
+    listing = f"invokeai-external models --provider {provider.id}"
+    if models:
+        what = f"{provider.name} does not list an image model {quoted(model_id)}."
+        todo = f"{or_nearest(model_id, [model.id for model in models])}List those that it has with: {listing}"
+    else:
+        what = f"Nothing is known of {quoted(model_id)}, since {provider.name} was not asked for its models yet."
+        todo = f"Ask it, which is free, with: {listing}"
+    return InvalidRequestError(what, remedy=Remedy(todo, action="list_models", provider=provider.id))
+
+
+def _without_default(provider: ProviderConfig) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{provider.name} has models of many makers, and no default model.",
+        remedy=Remedy(
+            f"List them with 'invokeai-external models --provider {provider.id}', then name one with --model, or as "
+            f"default_model in the settings of {USER_FILE}.",
+            action="list_models",
+            provider=provider.id,
+        ),
     )
 
 

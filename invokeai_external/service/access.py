@@ -18,7 +18,10 @@ from ..settings.key_file import key_file_of
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
 
-__all__ = ["Access", "access_to", "base_url_of", "checked_base_url", "shown", "token_source", "with_valid_token"]
+__all__ = [
+    *("Access", "access_to", "base_url_of", "checked_base_url", "public_access_to"),
+    *("shown", "token_source", "with_valid_token"),
+]
 
 _Sent = TypeVar("_Sent")
 
@@ -73,6 +76,15 @@ def access_to(provider: ProviderConfig, settings: Settings) -> Access:
     base_url, notices = base_url_of(provider, settings)
     source = credentials.source if provider.needs_key else token_source(provider)
     return Access(adapter_of(provider), base_url, key, source, notices)
+
+
+def public_access_to(provider: ProviderConfig, settings: Settings) -> Access:
+    """The access to what a provider shows without a key too: the key is empty if there is no key. Raises like
+    ``access_to``.
+    """
+    if provider.needs_key and _credentials(provider, settings).api_key is None:
+        return Access(adapter_of(provider), base_url_of(provider, settings)[0], "", None, ())
+    return access_to(provider, settings)
 
 
 def token_source(provider: ProviderConfig) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from .access import Access, shown, with_valid_token
 if TYPE_CHECKING:
     from ..transport.client import Transport
 
-__all__ = ["listed_models"]
+__all__ = ["free_request", "listed_models", "verify_key"]
 
 _TIMEOUT_S = 15.0
 """A list of models is there at once, and who tests a connection does not want to wait as long as for an image."""
@@ -36,7 +38,7 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
             remedy="To test the key, generate an image of a low quality.",
             provider=access.provider.id,
         )
-    adapter, provider = access.adapter, access.provider
+    adapter = access.adapter
     listed: frozenset[str] = frozenset()
 
     async def page_of(request: HttpRequest, access: Access) -> tuple[frozenset[str], str | None]:
@@ -44,22 +46,43 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
         return adapter.parse_listing(response), adapter.next_page(response)
 
     page: str | None = None
+    with free_request(access, _TIMEOUT_S), anyio.fail_after(_TIMEOUT_S):
+        for _ in range(_MOST_PAGES):
+            request = adapter.with_headers(adapter.build_listing(access.base_url, page))
+            found, following = await with_valid_token(access, partial(page_of, request))
+            listed |= found
+            page, last = following, page
+            if page is None or page == last:
+                break
+    return listed
+
+
+async def verify_key(access: Access, transport: Transport) -> None:
+    """Ask whether a key is valid, if the list of models does not show it; raises like ``listed_models``."""
+    adapter = access.adapter
+    if (request := adapter.build_key_test(access.base_url)) is None:
+        return
+
+    async def sent(access: Access) -> None:
+        response = await transport.send(adapter.with_headers(request), adapter.auth_headers(access.api_key))
+        adapter.parse_key_test(response)
+
+    with free_request(access, _TIMEOUT_S), anyio.fail_after(_TIMEOUT_S):
+        await with_valid_token(access, sent)
+
+
+@contextmanager
+def free_request(access: Access, timeout_s: float) -> Iterator[None]:
+    """Give the errors of a request that is never billed their texts."""
+    provider = access.provider
     try:
-        with anyio.fail_after(_TIMEOUT_S):
-            for _ in range(_MOST_PAGES):
-                request = adapter.with_headers(adapter.build_listing(access.base_url, page))
-                found, following = await with_valid_token(access, partial(page_of, request))
-                listed |= found
-                page, last = following, page
-                if page is None or page == last:
-                    break
+        yield
     except (NetworkError, TimedOutError, TimeoutError) as error:
         if isinstance(error, NetworkError) and error.never_sent:
             raise error.replace(provider=provider.id) from None
         # What the error of a lost call says of billing is not true of a list.
-        what = f"{provider.name} did not respond within {_TIMEOUT_S:g} s."
+        what = f"{provider.name} did not respond within {timeout_s:g} s."
         message = error.message if isinstance(error, ProviderError) else what
         raise NetworkError(message, remedy="Check the network and the base URL.", provider=provider.id) from None
     except ProviderError as error:
         raise shown(error.replace(provider=provider.id), access) from None
-    return listed

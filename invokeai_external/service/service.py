@@ -34,10 +34,11 @@ from ..transport.retry_policy import RetryPolicy
 from .access import Access, access_to, base_url_of, shown
 from .calls import Caller, Position, no_streams
 from .collected_results import Outcome, collect, finisher_of, total
+from .discovery import Discovery
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
-from .listing import listed_models
+from .listing import listed_models, verify_key
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
 from .tokens import Tokens
@@ -90,6 +91,7 @@ class Service:
                 remedy="Read them with load_settings(folder).",
             )
         self.registry = Registry(settings.catalog, today=today)
+        self._today = today
         self._settings = with_sandbox(settings) if sandbox else settings
         limits = settings.limits
         # The HTTP client takes longer to load than all the rest, and many programs only plan.
@@ -112,6 +114,7 @@ class Service:
         self._attempts = Attempts(concurrency, policy, clock, sleep, self._check_state)
         self._caller = Caller(self._transport_to, self._attempts, type_of)
         self._tokens = Tokens(clock)
+        self._discovery = Discovery(self._transport, self._tokens, clock)
         self._fetcher = ImageFetcher(self._transport, clock, sleep, type_of)
         self._run: object | None = None
         self._is_entered = self._is_closed = False
@@ -204,9 +207,10 @@ class Service:
         self._check_state()
         _check_request(request)
         started = time.monotonic()
-        access = await self._tokens.completed(self._access(self.resolve(request.model).model.provider))
+        about_models = await self._discover_for(request)
+        access = await self._tokens.completed(self._access(self._provider_of(request)))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
-        notices = (*self._settings.notices, *access.notices, *plan.notices)
+        notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
         finisher = finisher_of(request, self._settings.limits)
         in_flight = InFlight(None) if access.is_sandbox else self._in_flight
@@ -234,7 +238,7 @@ class Service:
 
     def is_billed(self, request: GenerationRequest) -> bool:
         """False if a request would go to the sandbox; raises a RequestError if it cannot be sent."""
-        access = self._access(self.resolve(request.model).model.provider)
+        access = self._access(self._provider_of(request))
         return not (self._is_sandbox or access.is_sandbox)
 
     async def check_connection(self, provider_id: str) -> ConnectionCheck:
@@ -251,6 +255,8 @@ class Service:
         access = await self._tokens.completed(self._access(provider_id))
         if access.another_token and not access.adapter.lists_models:
             return ConnectionCheck(access.provider.name, (), (), sent="token", token_source=access.key_source)
+        await verify_key(access, self._transport)
+        await self.discover_models(provider_id)
         listed = await listed_models(access, self._transport)
         known = self.registry.models(provider_id)
         return ConnectionCheck(
@@ -264,9 +270,53 @@ class Service:
         """Compare a provider's list of models with the catalogue and your own models; raises like
         ``check_connection``, and costs nothing either.
         """
-        self._check_state()
+        await self.discover_models(provider_id, always=True)
         listed = await listed_models(await self._tokens.completed(self._access(provider_id)), self._transport)
         return compare_listing(listed, self.registry.models(provider_id), self.registry.today)
+
+    async def discover_models(self, provider_id: str, *, always: bool = False) -> tuple[Notice, ...]:
+        """Ask a provider that lists its models itself for them, unless it was asked within a day; this is free.
+
+        Args:
+            provider_id: The provider. Nothing is asked of one whose models are in the catalogue.
+            always: True to ask even if it was asked within a day.
+
+        Returns:
+            A notice if it did not respond, so that its models are those of an earlier day.
+
+        Raises:
+            RequestError: There is no such provider, or no base URL that can be used.
+            ProviderError: It refused or did not respond, and its models are not known from an earlier day.
+        """
+        self._check_state()
+        provider = self._provider(provider_id)
+        if self._is_sandbox or not adapter_of(provider).discovers_models:
+            return ()
+        catalog, notices = await self._discovery.catalog(provider, self._settings, always=always)
+        if catalog != self._settings.catalog:
+            self._settings = replace(self._settings, catalog=catalog)
+            self.registry = Registry(catalog, today=self._today)
+        return notices
+
+    async def _discover_for(self, request: GenerationRequest) -> tuple[Notice, ...]:
+        """Discover the models of the provider that a request names."""
+        provider = self._named_provider(request)
+        if provider is None or not adapter_of(provider).discovers_models:
+            return ()
+        # Without a key, nothing is asked.
+        self._access(provider.id)
+        return await self.discover_models(provider.id)
+
+    def _provider_of(self, request: GenerationRequest) -> str:
+        """The id of the provider that a request is sent to; raises like ``resolve``."""
+        named = self._named_provider(request)
+        # Its models may not be known yet.
+        return named.id if named and named.discover_models else self.resolve(request.model).model.provider
+
+    def _named_provider(self, request: GenerationRequest) -> ProviderConfig | None:
+        """The provider with which the name of a request's model begins."""
+        name, slash, _ = str(request.model or self._settings.limits.default_model or "").strip().partition("/")
+        return self._settings.providers.get(name) if slash else None
 
     async def _outcome(
         self,

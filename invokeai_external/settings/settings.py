@@ -14,15 +14,17 @@ which key goes to which base URL. No message of this module ever holds a value f
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import Remedy, SettingsError
 from ..providers import catalog
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, USER_FILE
+from .discovered import read_discovered
 from .key_file import key_file_of, misplaced_notices, permission_notices, read_entries
 from .keys import (
     Credentials,
@@ -48,9 +50,11 @@ __all__ = [
     "load_settings",
     "load_user_file",
     "own_credentials",
+    "stated_base_url",
     "unpaired_error",
     "variable_name",
     "wants_sandbox",
+    "with_discovered",
 ]
 
 
@@ -115,13 +119,33 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     folder = root_folder(root, environ)
-    found = load_user_file(folder)
+    found = _in_user_file(folder)
     providers = found.providers.values()
     credentials = own_credentials(providers, folder, environ, usual_variables=usual_variables, check_names=True)
+    catalog = with_discovered(found.catalog, providers, credentials, folder)
     files = dict.fromkeys(folder / key_file_of(provider) for provider in providers)
     notices = [notice for file in files for notice in permission_notices(file)]
     notices += misplaced_notices(folder, providers)
-    return replace(found, credentials=credentials, notices=tuple(notices))
+    return replace(found, credentials=credentials, catalog=catalog, notices=tuple(notices))
+
+
+def with_discovered(
+    catalog: UserCatalog, providers: Iterable[ProviderConfig], credentials: Mapping[str, Credentials], root: Path
+) -> UserCatalog:
+    """What the user adds to the catalogue, with the models that providers listed themselves, at their base URLs."""
+    found: dict[str, Mapping[str, Any]] = {}
+    asked = [provider for provider in providers if provider.discover_models]
+    known = read_discovered(root) if asked else {}
+    for provider in asked:
+        said = known.get(provider.id)
+        if said and said.base_url == stated_base_url(provider, credentials):
+            found |= {f"{provider.id}/{model_id}": fields for model_id, fields in said.models.items()}
+    return replace(catalog, discovered=found)
+
+
+def stated_base_url(provider: ProviderConfig, credentials: Mapping[str, Credentials]) -> str:
+    """The base URL of a provider as it was set, or its own; empty if there is no base URL."""
+    return credentials.get(provider.id, Credentials()).base_url or provider.base_url or ""
 
 
 def own_credentials(
@@ -165,6 +189,11 @@ def load_user_file(root: Path) -> Settings:
     Raises:
         SettingsError: The file is broken; the message names the file, the line and the field.
     """
+    found = _in_user_file(root)
+    return replace(found, catalog=with_discovered(found.catalog, found.providers.values(), {}, root))
+
+
+def _in_user_file(root: Path) -> Settings:
     found = read_user_file(root / USER_FILE)
     return Settings(root, {}, found.limits, found.catalog, found.providers, found.sandbox)
 

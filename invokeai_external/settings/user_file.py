@@ -31,11 +31,13 @@ class UserCatalog:
         providers: The raw fields of each provider by its id.
         models: The raw fields of each model by ``provider/id``.
         file: The file, to name it in errors; None without one.
+        discovered: The raw fields of each model, by ``provider/id``, that a provider listed itself.
     """
 
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     file: YamlFile | None = None
+    discovered: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def invalid(self, place: Sequence[str], error: ValidationError) -> SettingsError:
         """The error for the first mistake in the fields of a provider or model, with its line."""
@@ -107,7 +109,9 @@ def read_user_file(path: Path, text: str | None = None) -> UserFile:
     providers = configured_providers(catalog)
     for provider_id in catalog.providers:
         _check_adapter(providers[provider_id], catalog)
-    if limits.default_model:
+    named = limits.default_model and providers.get(limits.default_model.partition("/")[0])
+    # Which models a provider lists is not in the file.
+    if limits.default_model and not (named and named.discover_models):
         try:
             Registry(catalog).resolve(limits.default_model)
         except (InvalidRequestError, UnknownProviderError) as error:
@@ -139,6 +143,11 @@ def _check_adapter(provider: ProviderConfig, catalog: UserCatalog) -> None:
             (*place, "adapter"),
             f"providers.{provider.id}.adapter: there is no such wire format",
             f"{or_nearest(provider.adapter, known)}Choose one of: {', '.join(known)}.",
+        )
+    if provider.discover_models and not adapter_of(provider).can_discover:
+        raise catalog.mistake(
+            (*place, "discover_models"),
+            f"providers.{provider.id}.discover_models: {provider.adapter} has no list that says what models support",
         )
     paths = adapter_of(provider).paths
     for name in provider.paths:

@@ -115,8 +115,8 @@ async def _request(kit: Kit) -> AsyncIterator[str]:
         yield "the model's id for the provider (ModelConfig.sent_id) is not in it"
     if kit.model.seed and 4321 not in [as_number(value) for value in scalars(kit.built(seed=4321))]:
         yield "the seed is not in it"
-    if len(sizes := kit.model.sizing.presets()) > 1:
-        first, last = (kit.built(size=choice.size) for choice in (sizes[0], sizes[-1]) if choice.size)
+    if len(sizes := [choice.nominal for choice in kit.model.sizing.presets() if choice.nominal]) > 1:
+        first, last = kit.built(size=sizes[0]), kit.built(size=sizes[-1])
         if first == last:
             yield "the size makes no difference"
     for name, value in values_of_options(kit.model).items():

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from ..support.openrouter import OpenRouterServer
 
 
 def test_models_lists_retired_models_only_with_all(run: Any) -> None:
@@ -64,3 +70,64 @@ def test_texts_of_the_users_models_do_nothing_on_a_terminal(run: Any, tmp_path: 
         assert result.code == 0
         assert "[31mred" in result.stdout
         assert "\x1b" not in result.stdout + result.stderr
+
+
+@pytest.fixture
+def openrouter(tmp_path: Path) -> Iterator[OpenRouterServer]:
+    with OpenRouterServer() as server:
+        text = f"providers:\n  openrouter: {{base_url: '{server.base_url}'}}\n"
+        (tmp_path / "invokeai_external.yaml").write_text(text)
+        yield server
+
+
+def test_models_of_a_provider_that_lists_them_itself(run: Any, tmp_path: Path, openrouter: OpenRouterServer) -> None:
+    at_root = ("--root", tmp_path)
+    assert "openrouter" not in run("models", *at_root).stdout
+    shown = run("models", "--provider", "openrouter", *at_root)
+    assert (shown.code, shown.stderr) == (0, "")
+    assert "openrouter/krea/krea-2-medium" in shown.stdout
+    assert "7 ratios at 1K, 2K" in shown.stdout
+    assert "0.030 to 0.040" in shown.stdout
+    # Now from the file, also for one model.
+    openrouter.requests.clear()
+    assert run("models", "--provider", "openrouter", *at_root).stdout == shown.stdout
+    page = run("models", "show", "openrouter/krea/krea-2-medium", *at_root).stdout
+    assert "USD per image: 1K 0.03, 2K 0.04; USD per input image: 0.003" in page
+    assert run("models", "show", "openrouter/meta/muse-image", *at_root).stdout.count("chosen by the model") == 1
+    assert openrouter.requests == []
+
+
+def test_models_of_an_earlier_day_have_a_notice_and_without_them_it_is_an_error(
+    run: Any, tmp_path: Path, openrouter: OpenRouterServer
+) -> None:
+    openrouter.is_down = True
+    failed = run("models", "--provider", "openrouter", "--root", tmp_path)
+    assert failed.code == 1
+    assert "Down for maintenance" in failed.stderr
+    openrouter.is_down = False
+    run("models", "--provider", "openrouter", "--root", tmp_path)
+    file = tmp_path / "invokeai_external_discovered.json"
+    data = json.loads(file.read_text())
+    data["providers"]["openrouter"]["at"] = "2026-01-02T03:04:05+00:00"
+    file.write_text(json.dumps(data))
+    openrouter.is_down = True
+    listed = run("models", "--provider", "openrouter", "--root", tmp_path)
+    assert listed.code == 0
+    assert "The models of 2026-01-02 are used." in listed.stderr
+    assert "openrouter/krea/krea-2-medium" in listed.stdout
+
+
+def test_a_check_asks_such_a_provider_again(
+    run: Any, tmp_path: Path, openrouter: OpenRouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENROUTER_API_KEY", "sk-or-v1-valid")
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENROUTER_BASE_URL", openrouter.base_url)
+    run("models", "--provider", "openrouter", "--root", tmp_path)
+    openrouter.endpoints["acme/new-image"] = openrouter.endpoints["krea/krea-2-medium"]
+    checked = run("models", "check", "openrouter", "--root", tmp_path)
+    assert checked.code == 0
+    assert "lists 8 of 8" in checked.stdout
+    assert "models:" not in checked.stdout
+    openrouter.requests.clear()
+    assert "acme/new-image" in run("models", "--provider", "openrouter", "--root", tmp_path).stdout
+    assert openrouter.requests == []

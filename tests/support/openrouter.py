@@ -15,10 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from invokeai_external.adapters.openrouter_models import model_fields
+
 from .samples import png_of
 from .servers import LocalServer
 
-__all__ = ["ENDPOINTS", "OpenRouterServer", "endpoint", "enum", "listed", "span"]
+__all__ = ["ENDPOINTS", "OpenRouterServer", "discovered", "endpoint", "enum", "listed", "span"]
 
 
 def enum(*values: str) -> dict[str, Any]:
@@ -182,6 +184,13 @@ def listed(model_id: str, endpoints: list[dict[str, Any]], created: int = 1_790_
     }
 
 
+def discovered() -> dict[str, dict[str, Any]]:
+    """What becomes of the models: raw fields by id."""
+    pages = {name: {"id": name, "endpoints": found} for name, found in ENDPOINTS.items()}
+    fields = {name: model_fields(listed(name, ENDPOINTS[name]), page) for name, page in pages.items()}
+    return {name: each for name, each in fields.items() if each}
+
+
 class OpenRouterServer(LocalServer):
     """Speaks OpenRouter's API as far as images go.
 
@@ -189,7 +198,7 @@ class OpenRouterServer(LocalServer):
         requests: The method, the path, the key and the JSON of each request.
         responses: What to respond to the next images, first in first out; then one image.
         endpoints: The models and their endpoints, as it lists them.
-        is_down: True to respond to everything with HTTP 503.
+        is_down: True to respond with HTTP 503 to whoever asks for the models.
     """
 
     def __init__(self) -> None:
@@ -217,7 +226,7 @@ class OpenRouterServer(LocalServer):
         body = await request.json() if request.method == "POST" else {}
         path = request.url.path.removeprefix("/api/v1")
         self.requests.append((request.method, path, key.removeprefix("Bearer ") if key else None, body))
-        if self.is_down:
+        if self.is_down and request.method == "GET":
             return JSONResponse({"error": {"code": 503, "message": "Down for maintenance"}}, 503)
         if request.method == "POST":
             return self.responses.pop(0) if self.responses else image_response(body)

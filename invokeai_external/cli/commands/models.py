@@ -12,7 +12,9 @@ from ...pricing.estimate import price_range
 from ...providers.registry import Registry
 from ...providers.schema import ModelConfig
 from ...providers.sizings import FixedSizing, FlexibleSizing, NamedSizing
+from ...result import Notice
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
+from ...settings.settings import Settings, load_settings
 from .. import report
 from ..common import named_provider, settings
 from ..invoke_database import saved_workflows
@@ -28,17 +30,37 @@ _WIDE = 140
 def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path | None) -> None:
     """Print the models; retired ones only with ``--all``."""
     current = settings(root)
+    about_models: tuple[Notice, ...] = ()
+    if provider and named_provider(provider, current.providers).discover_models:
+        about_models = _discover(current, provider)
+        current = load_settings(current.root)
     registry = Registry(current.catalog)
-    if provider:
-        named_provider(provider, current.providers)
     workflows = saved_workflows(current.root, EXTERNAL_MODEL)
-    report.notices((*current.notices, *ending_notices(current, registry, workflows, clock.utc_today())))
-    found = [model for model in registry.models(provider) if with_retired or model.lifecycle.status != "retired"]
+    of_models = ending_notices(current, registry, workflows, clock.utc_today())
+    report.notices((*current.notices, *about_models, *of_models))
+    # A provider without a key may have been asked for its models, so that they are known.
+    asked = {name for name, each in current.providers.items() if each.discover_models and not current.is_on(name)}
+    used = [model for model in registry.models(provider) if provider or model.provider not in asked]
+    found = [model for model in used if with_retired or model.lifecycle.status != "retired"]
     if as_json:
         report.print_json([model_object(model) for model in found])
         return
     width = width_of(sys.stdout)
     print_table([_cells(model, details=width is None or width >= _WIDE) for model in found])
+
+
+def _discover(current: Settings, provider: str) -> tuple[Notice, ...]:
+    """Ask a provider for its models; returns a notice if those of an earlier day are used."""
+    # Of the other providers, no request is sent, and what sends one takes long to load.
+    import anyio
+
+    from ...service.service import Service
+
+    async def ask() -> tuple[Notice, ...]:
+        async with Service(current) as service:
+            return await service.discover_models(provider)
+
+    return anyio.run(ask)
 
 
 def _cells(model: ModelConfig, *, details: bool) -> dict[str, str]:

@@ -26,7 +26,8 @@ def run(provider: str, *, sandbox: bool, as_json: bool, root: Path | None) -> No
     info = named_provider(provider, current.providers)
     report.notices(current.notices)
     check = anyio.run(_check, current, provider, sandbox)
-    lines = _lines_to_paste(provider, check, registry)
+    # Of models that a provider lists itself, everything is known that can be used.
+    lines = None if info.discover_models else _lines_to_paste(provider, check, registry)
     if as_json:
         report.print_json({"provider": provider, **asdict(check), "yaml": lines})
         return
