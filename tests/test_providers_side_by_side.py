@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -45,28 +46,38 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run_main
 
 
-@pytest.fixture
-def root(run: Run, urls: Mapping[str, LoggedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root folder, made by the commands, with all keys set; the servers have received nothing yet."""
-    for name in ("OPENAI", "GEMINI"):
-        monkeypatch.delenv(f"INVOKEAI_EXTERNAL_{name}_API_KEY")
-    folder = tmp_path / "root"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def made(urls: Mapping[str, LoggedServer], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a root folder, made by the commands, with all keys set."""
+    folder = tmp_path_factory.mktemp("made")
+    root = folder / "root"
+    root.mkdir()
     known = [f"external_{name}_base_url: {url_of(name, urls)}\n" for name in SIDES if name not in OTHERS]
-    (folder / "api_keys.yaml").write_text("".join(known))
-    (tmp_path / "token.py").write_text(f"print({SECRETS['vertex']!r})")
-    token = shlex.join([sys.executable, str(tmp_path / "token.py")])
+    (root / "api_keys.yaml").write_text("".join(known))
+    (folder / "token.py").write_text(f"print({SECRETS['vertex']!r})")
+    token = shlex.join([sys.executable, str(folder / "token.py")])
     for name, side in SIDES.items():
         arguments = [argument.format(url=urls[name].url, token=token) for argument in side.add]
-        assert not arguments or run("providers", "add", name, *arguments).code == 0
-        if side.has_key:
-            monkeypatch.setattr("sys.stdin", io.StringIO(SECRETS[name]))
-            assert run("keys", "set", name).code == 0
+        assert not arguments or main(["providers", "add", name, *arguments, "--root", str(root)]) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(SECRETS[name]))
+            assert not side.has_key or main(["keys", "set", name, "--root", str(root)]) == 0
+    return folder
+
+
+@pytest.fixture
+def root(made: Path, urls: Mapping[str, LoggedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root folder of a test; the servers have received nothing yet."""
+    for name in ("OPENAI", "GEMINI"):
+        monkeypatch.delenv(f"INVOKEAI_EXTERNAL_{name}_API_KEY")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "root" / "invokeai_external.yaml"
+    file.write_text(file.read_text().replace(str(made), str(tmp_path)))
     for server in urls.values():
         server.texts.clear()
         if isinstance(server, ProviderServer):
             server.received.clear()
-    return folder
+    return file.parent
 
 
 def url_of(name: str, urls: Mapping[str, LoggedServer]) -> str:
@@ -112,11 +123,11 @@ def test_a_dry_run_shows_the_url_and_sends_nothing(
 def test_an_image_and_its_edit_are_made_and_recalled(
     run: Run, root: Path, urls: Mapping[str, LoggedServer], tmp_path: Path, name: str
 ) -> None:
-    side, made = SIDES[name], ("--model", model_of(name), "--out", tmp_path / "out", "--json")
-    first = run("generate", "a fox", *made)
+    side, common = SIDES[name], ("--model", model_of(name), "--out", tmp_path / "out", "--json")
+    first = run("generate", "a fox", *common)
     assert first.code == 0, first.stdout
     (image,) = first.json["images"]
-    second = run("generate", "a hat", "--init", image["path"], *made)
+    second = run("generate", "a hat", "--init", image["path"], *common)
     assert second.code == 0, second.stdout
     assert (second.json["provider"], second.json["model"]) == (name, side.model)
     if side.cost_usd:
@@ -142,15 +153,15 @@ def test_an_image_and_its_edit_are_made_and_recalled(
 def test_an_error_names_the_provider_and_what_to_do(
     run: Run, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    side, made = SIDES[name], ("--model", model_of(name), "--out", tmp_path / "out", "--json")
-    blocked = run("generate", BLOCKED, *made)
+    side, common = SIDES[name], ("--model", model_of(name), "--out", tmp_path / "out", "--json")
+    blocked = run("generate", BLOCKED, *common)
     assert (blocked.code, blocked.json["error"]["code"]) == (1, "content_blocked")
     assert side.name in blocked.json["error"]["message"]
     (tmp_path / "token.py").write_text("print('another-token')")
     if side.has_key:
         monkeypatch.setattr("sys.stdin", io.StringIO("another-key-0123456789"))
         assert run("keys", "set", name).code == 0
-    refused = run("generate", "a fox", *made)
+    refused = run("generate", "a fox", *common)
     assert (refused.code, refused.json["error"]["code"]) == (1, "authentication")
     what = "key" if side.has_key else "token"
     assert refused.json["error"]["message"] == f"{side.name} refused the {what}."
@@ -243,10 +254,10 @@ def test_each_key_arrives_at_its_own_server_only(
 ) -> None:
     base = image_file(tmp_path / "base.png", (256, 256))
     for name in SIDES:
-        made = ("--model", model_of(name), "--out", tmp_path / "out")
+        common = ("--model", model_of(name), "--out", tmp_path / "out")
         run("keys", "test", name)
-        assert run("generate", "a fox", *made).code == 0
-        assert run("generate", "a hat", "--init", base, *made).code == 0
+        assert run("generate", "a fox", *common).code == 0
+        assert run("generate", "a hat", "--init", base, *common).code == 0
     for name, server in urls.items():
         received = "\n".join(server.texts)
         assert [other for other, secret in SECRETS.items() if secret in received] == [name]
@@ -258,10 +269,10 @@ def test_azure_receives_what_the_official_sdk_sends(
 ) -> None:
     side, url = SIDES[name], urls[name].url
     base = image_file(tmp_path / "base.png", (256, 256))
-    made = ("--model", model_of(name), "--out", tmp_path / "out", "--quality", "low", "--size", "1024x1024")
-    assert run("generate", "a fox", *made).code == 0
+    common = ("--model", model_of(name), "--out", tmp_path / "out", "--quality", "low", "--size", "1024x1024")
+    assert run("generate", "a fox", *common).code == 0
     generate = received_by(urls[name])
-    assert run("generate", "a hat", "--init", base, *made).code == 0
+    assert run("generate", "a hat", "--init", base, *common).code == 0
     edit = received_by(urls[name])
     secret, deployment = SECRETS[name], side.sent or ""
     sdk: openai.OpenAI

@@ -120,6 +120,20 @@ def test_two_servers_of_a_kind_are_side_by_side(run: Any, root: Path) -> None:
     assert "extends: azure/gpt-image-2" in written(root)
 
 
+def test_a_later_run_changes_only_what_it_names(run: Any, root: Path) -> None:
+    like = ("--like", "azure", "--way", "classic", "--base-url", EAST)
+    assert run("providers", "add", "azure_east", *like, "--auth", "bearer").code == 0
+    before = written(root)
+    assert run("providers", "add", "azure_east", "--like", "azure", "--model", "gpt-image-2=d").code == 0
+    assert (
+        written(root)
+        == f"{before}models:\n  azure_east/gpt-image-2:\n    extends: azure/gpt-image-2\n    api_model: d\n"
+    )
+    # The way of before is kept.
+    assert run("providers", "add", "azure_east", "--base-url", "https://other.openai.azure.com").code == 0
+    assert written(root).startswith(before.replace(EAST, "https://other.openai.azure.com"))
+
+
 def test_another_way_takes_back_what_the_first_one_wrote(run: Any, root: Path) -> None:
     (root / "invokeai_external.yaml").write_text("providers:\n  azure:\n    limits: {concurrency: 2}  # mine\n")
     for way, more in (("classic", True), ("v1", False)):

@@ -136,25 +136,19 @@ def _fields_of_server(
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     has_url = known is not None and known.base_url is not None
-    if ready is None:
-        if answers.way:
-            raise report.UsageError(f"--way is for ready providers, and there is no ready file of {provider_id}.")
-        if answers.adapter or known is None:
-            choices = adapter_names()
-            adapter = answers.adapter or _asked("Wire format", "--adapter", choices=choices)
-            fields["adapter"] = _choice(adapter, "--adapter", choices)
-        if answers.base_url or not has_url:
-            adapter = fields.get("adapter") or (known.adapter if known else "")
-            example = "such as https://img.example.com/v1"
-            fields["base_url"] = _base_url(provider_id, adapter, None, answers.base_url, example)
-    else:
-        if ready.id != provider_id:
-            whole = ready.provider.model_dump(mode="json", exclude_unset=True)
-            fields |= {name: value for name, value in whole.items() if name not in _OF_ITS_OWN}
-        if answers.adapter:
-            fields["adapter"] = _choice(answers.adapter, "--adapter", adapter_names())
-        if answers.base_url or answers.way or not has_url:
-            fields |= _fields_of_way(provider_id, answers, ready)
+    if ready and (answers.way or not has_url):
+        fields |= _fields_of_way(provider_id, answers, ready)
+    elif answers.way:
+        raise report.UsageError(f"--way is for ready providers, and there is no ready file of {provider_id}.")
+    if answers.adapter or not (known or ready):
+        choices = adapter_names()
+        adapter = answers.adapter or _asked("Wire format", "--adapter", choices=choices)
+        fields["adapter"] = _choice(adapter, "--adapter", choices)
+    if "base_url" not in fields and (answers.base_url or not has_url):
+        example = "such as https://img.example.com/v1"
+        url = answers.base_url or _asked(f"Base URL, {example}", "--base-url", example=example)
+        adapter = fields.get("adapter") or (known.adapter if known else "")
+        fields["base_url"] = _checked_url(provider_id, url, adapter, known.api_version if known else None)
     if answers.auth:
         fields["auth"] = _authentication(answers.auth)
     name = answers.name
@@ -175,14 +169,15 @@ def _fields_of_way(provider_id: str, answers: Answers, ready: _Ready) -> dict[st
             report.say(f"{name}: {one.about}")
         chosen = _asked("Way", "--way", usual=usual, choices=tuple(ways))
     way = ways[_choice(chosen, "--way", tuple(ways))]
-    fields: dict[str, Any] = {}
-    if ready.id == provider_id:
-        fields |= {
-            name: None for other in ways.values() for name in (*other.provider, *(["auth"] if other.auth else []))
-        }
+    fields: dict[str, Any] = {name: None for other in ways.values() for name in other.provider}
+    if any(other.auth for other in ways.values()):
+        fields["auth"] = None
+    if ready.id != provider_id:
+        whole = ready.provider.model_dump(mode="json", exclude_unset=True)
+        fields |= {name: value for name, value in whole.items() if name not in _OF_ITS_OWN}
     fields |= way.provider
     version = fields.get("api_version") or ready.provider.api_version
-    fields["base_url"] = _url_of_way(provider_id, way, answers.base_url, ready.provider.adapter, version)
+    fields["base_url"] = _checked_url(provider_id, _url_of_way(way, answers.base_url), ready.provider.adapter, version)
     if way.auth and not answers.auth and _is_terminal():
         auth = _authentication(_asked(f"Authentication ({', or '.join(way.auth)})", "--auth", usual=way.auth[0]))
         if ready.provider.auth is None or auth != ready.provider.auth.model_dump(mode="json"):
@@ -190,9 +185,10 @@ def _fields_of_way(provider_id: str, answers: Answers, ready: _Ready) -> dict[st
     return fields
 
 
-def _url_of_way(provider_id: str, way: SetupWay, given: str | None, adapter: str, version: str | None) -> str:
+def _url_of_way(way: SetupWay, given: str | None) -> str:
+    """The base URL as it is given, or with what the user types in the place of each blank."""
     if given or not way.blanks:
-        return _base_url(provider_id, adapter, version, given or way.base_url, "")
+        return given or way.base_url
     if not _is_terminal():
         raise _missing("--base-url", f"such as {way.base_url}")
     report.say(f"The base URL is {way.base_url}")
@@ -200,14 +196,13 @@ def _url_of_way(provider_id: str, way: SetupWay, given: str | None, adapter: str
     for blank in way.blanks:
         answer = _asked(f"{blank}, or your whole base URL", "--base-url", usual=way.usual.get(blank))
         if "://" in answer:
-            return _base_url(provider_id, adapter, version, answer, "")
+            return answer
         answers[blank] = answer
-    return _base_url(provider_id, adapter, version, way.filled(answers), "")
+    return way.filled(answers)
 
 
-def _base_url(provider_id: str, adapter: str, version: str | None, given: str | None, example: str) -> str:
-    """A base URL that is valid, with the version that it gets if it has no path."""
-    url = given or _asked(f"Base URL, {example}", "--base-url", example=example)
+def _checked_url(provider_id: str, url: str, adapter: str, version: str | None) -> str:
+    """A base URL in its usual form, with the version that it gets if it has no path; raises NotConfiguredError."""
     provider = ProviderConfig(id=provider_id, adapter=adapter, name=provider_id, base_url=url, api_version=version)
     return normalise_base_url(url, adapter_of(provider))
 
