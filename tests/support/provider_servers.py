@@ -104,6 +104,8 @@ class ProviderServer(LoggedServer):
             return JSONResponse({"error": {"code": "404", "message": "Resource not found"}}, 404)
         if request.method == "GET" and self._models is not None and path.endswith("/models"):
             return JSONResponse({"data": [{"id": model} for model in self._models]})
+        if request.method == "GET" and self._models is not None and path.endswith("/v1/key"):
+            return JSONResponse({"data": {"label": "the key of the test", "limit": None}})
         if request.method != "POST" or not any(re.fullmatch(known, path) for known in self._paths):
             return JSONResponse({"error": {"code": "404", "message": "Resource not found"}}, 404)
         if BLOCKED in str(body):
