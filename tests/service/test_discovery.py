@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.responses import Response
 
 from invokeai_external import GenerationRequest, GenerationResult, Registry, Service, Settings, load_settings
 from invokeai_external.errors import (
@@ -20,6 +22,7 @@ from invokeai_external.errors import (
     SettingsError,
     UnavailableError,
 )
+from invokeai_external.progress import Preview, Progress, Received
 from invokeai_external.request import InputImage
 from invokeai_external.sizing import AspectRatio
 
@@ -332,3 +335,34 @@ def test_discovery_is_for_a_wire_format_that_has_it(root: Path, server: OpenRout
     (root / "invokeai_external.yaml").write_text(text)
     settings = load_settings(root, {"INVOKEAI_EXTERNAL_OURS_API_KEY": KEY})
     assert len(generated(settings, model="ours/bytedance-seed/seedream-4.5").images) == 1
+
+
+def test_previews_come_as_a_stream(root: Path, server: OpenRouterServer) -> None:
+    image = base64.b64encode(png_of("RGB", (64, 64))).decode()
+    usage = {"prompt_tokens": 16, "completion_tokens": 272, "total_tokens": 288, "cost": 0.011}
+    events = [
+        {"type": "image_generation.partial_image", "partial_image_index": 0, "b64_json": image},
+        {"type": "image_generation.completed", "b64_json": image, "media_type": "image/png", "usage": usage},
+    ]
+    text = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    server.responses.append(Response(text, media_type="text/event-stream"))
+    seen: list[Progress] = []
+
+    async def make() -> GenerationResult:
+        async with Service(loaded(root, server)) as service:
+            request = GenerationRequest(prompt="a fox", model="openrouter/openai/gpt-image-2", previews=1)
+            return await service.generate(request, seen.append)
+
+    result = anyio.run(make)
+    assert (len(result.images), result.cost_usd) == (1, 0.011)
+    assert {notice.code for notice in result.notices} == {"plain_http"}
+    assert [type(event) for event in seen if isinstance(event, Preview | Received)] == [Preview, Received]
+    [body] = [body for method, _, _, body in server.requests if method == "POST"]
+    assert body["stream"] is True
+
+
+def test_a_maker_without_streams_responds_in_one_piece(root: Path, server: OpenRouterServer) -> None:
+    result = generated(loaded(root, server), model="openrouter/openai/gpt-image-2", previews=1)
+    assert len(result.images) == 1
+    assert [notice.code for notice in result.notices] == ["plain_http", "option_dropped"]
+    assert len(server.paths("POST")) == 1
