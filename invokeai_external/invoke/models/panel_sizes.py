@@ -43,7 +43,12 @@ def panel_sizes(model: ModelConfig) -> list[PanelSize]:
     if isinstance(sizing, FlexibleSizing):
         sizes = _named_sizes(sizing) or _sizes_by_rule(sizing)
     else:
-        sizes = [_panel_size(choice, _closest_ratio(choice), choice.image_size) for choice in sizing.presets()]
+        offered = sizing.presets()
+        known = [choice for choice in offered if choice.aspect_ratio in _PANEL_RATIOS]
+        if any(choice.image_size for choice in known):
+            # A ratio that the panel does not know would have the name of one that is there.
+            offered = tuple(known)
+        sizes = [_panel_size(choice, _closest_ratio(choice), choice.image_size) for choice in offered]
         if not any(size.image_size for size in sizes) and len({size.ratio for size in sizes}) < len(sizes):
             # Without names, the panel has room for one size per ratio.
             sizes = [PanelSize(size.ratio, size.size, str(size.size)) for size in sizes]
