@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import threading
@@ -37,6 +39,7 @@ from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings
 
 from .support.fake_invoke import FakeInvoke, FakeService, Report, Script, image, request_of, result_of, returning
+from .support.openrouter import OpenRouterServer
 
 ITEM = ItemId(1, "batch")
 NODE = QueuedNode(ITEM, "node", "user")
@@ -843,3 +846,25 @@ def test_the_page_recalls_the_options_of_a_carried_model(invoke: FakeInvoke, run
     assert runtime.recalled_options(Installed("openai", "acme/acme-image-1"), request) == {"openai_quality": "high"}
     own = replace(request_of(), options={"quality": "high"})
     assert runtime.recalled_options(Installed("openai", "gpt-image-2"), own) == {}
+
+
+def test_the_models_that_a_provider_lists_itself_are_asked_for_once_a_day(
+    invoke: FakeInvoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenRouterServer() as server:
+        keys = f"external_openrouter_api_key: sk-or-v1-valid\nexternal_openrouter_base_url: {server.base_url}\n"
+        runtime = Runtime(invoke)
+        with contextlib.closing(runtime):
+            assert not runtime.discover_models()
+            (invoke.root / "invokeai_external_keys.yaml").write_text(keys)
+            assert runtime.registry().models("openrouter") == ()
+            assert [runtime.discover_models(), runtime.discover_models()] == [True, False]
+            assert runtime.registry().models("openrouter")
+    with contextlib.closing(Runtime(invoke)) as later:
+        # The server is gone, and was not asked again.
+        assert later.registry().models("openrouter") != ()
+        assert later.discover_models() is False
+    (invoke.root / "invokeai_external_discovered.json").unlink()
+    with contextlib.closing(Runtime(invoke)) as without, caplog.at_level(logging.WARNING, "InvokeAI"):
+        assert without.discover_models() is False
+    assert "OpenRouter" in caplog.text

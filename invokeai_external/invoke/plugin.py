@@ -100,7 +100,7 @@ class Plugin:
                 # Noted at once: a key that is removed and set again would else be there when the sync looks.
                 on_key_change(
                     self._sync.key_changed,
-                    settled=lambda: _in_background(self._sync.run),
+                    settled=lambda: _in_background(self._update_models),
                     is_kept=self._runtime.is_carried,
                 )
             )
@@ -176,6 +176,18 @@ class Plugin:
         self._speed_up()
         self._deliver_expired()
         self._report_ending_models()
+        self._update_models()
+
+    def _update_models(self) -> None:
+        """Bring the installed models up to date, and again if a provider now lists others."""
+        self._sync.run()
+        try:
+            changed = self._runtime.discover_models()
+        except ExternalError:
+            # Reported by the sync.
+            return
+        if changed:
+            self._sync.run()
 
     def _stop_begins(self) -> None:
         # What it has left is for the next start.

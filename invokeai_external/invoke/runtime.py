@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from .. import clock
+from ..adapters.find import adapter_of
 from ..errors import CancelledError, ExternalError, RequestError, SettingsError
 from ..planning.plan import count_calls
 from ..progress import Preview
@@ -21,7 +24,7 @@ from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
 from ..service.service import Service
 from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
-from ..settings.settings import Settings, load_user_file, own_credentials, wants_sandbox
+from ..settings.settings import Settings, load_user_file, own_credentials, wants_sandbox, with_discovered
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
 from .host_api import Host
@@ -32,9 +35,11 @@ from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
 from .service_thread import ServiceThread
-from .unclaimed_images import RunImages
+from .unclaimed_images import RunImages, partial_result
 
 __all__ = ["MAY_BE_BILLED_TWICE", "Runtime", "Waits"]
+
+_Answer = TypeVar("_Answer")
 
 MAY_BE_BILLED_TWICE = Notice(
     "may_be_billed_twice",
@@ -104,13 +109,14 @@ class Runtime:
 
     def settings(self) -> Settings:
         """The settings files as they were when first read, and the keys as they are now; raises SettingsError."""
-        if self._files is None:
-            self._files = load_user_file(self._host.root)
-        providers = self._files.providers.values()
+        files = self._files or load_user_file(self._host.root)
+        providers = files.providers.values()
         known = self._host.credentials([provider for provider in providers if provider.in_invoke])
         others = [provider for provider in providers if not provider.in_invoke]
         ours = own_credentials(others, self._host.root, os.environ, usual_variables=False)
-        return replace(self._files, credentials={**known, **ours}, notices=())
+        found = replace(files, credentials={**known, **ours}, notices=())
+        self._files = self._files or _with_discovered(found)
+        return replace(found, catalog=self._files.catalog)
 
     def sandbox(self) -> bool:
         """True if everything is sent to the sandbox and not to the providers."""
@@ -132,7 +138,7 @@ class Runtime:
     def providers_on(self) -> list[str]:
         """The providers that Invoke knows, and the others that are in use, with or without a key."""
         current = self.settings()
-        return [name for name, provider in current.providers.items() if provider.in_invoke or current.is_on(name)]
+        return [name for name in current.providers if current.is_on(name)]
 
     def is_carried(self, record: Record) -> bool:
         """True if a record of Invoke's is one of a model that another provider carries, see ``carriers``."""
@@ -149,8 +155,7 @@ class Runtime:
         """The providers that have a key. One whose key is for another URL counts too: its models report that."""
         current = self.settings()
         if self.sandbox():
-            # It serves every wire format.
-            return set(self.providers_on())
+            return {name for name in self.providers_on() if adapter_of(current.providers[name]).sandbox_path}
         return {name for name, found in current.credentials.items() if found.unpaired or current.is_ready(name)}
 
     def recalled_options(self, record: Record, request: GenerationRequest) -> Mapping[str, OptionValue]:
@@ -181,16 +186,34 @@ class Runtime:
 
     def check_connection(self, provider: str) -> ConnectionCheck:
         """What ``Service.check_connection`` returns or raises."""
+        return self._call(lambda service: service.check_connection(provider))
+
+    def discover_models(self) -> bool:
+        """Ask the providers that list their models themselves, at most once a day; True if their models changed.
+
+        Logs the errors of providers; raises SettingsError.
+        """
+        current = self.settings()
+        for name in sorted(name for name in self.providers() if current.providers[name].discover_models):
+            try:
+                self._call(partial(Service.discover_models, provider_id=name))
+            except ExternalError as error:
+                log.warning("invokeai_external: %s has not said its models. %s", current.providers[name].name, error)
+        self._files = _with_discovered(current)
+        return self._files.catalog != current.catalog
+
+    def _call(self, ask: Callable[[Service], Awaitable[_Answer]]) -> _Answer:
+        """Ask something of a service that makes no images."""
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
 
-        async def check() -> ConnectionCheck:
+        async def call() -> _Answer:
             try:
-                return await service.check_connection(provider)
+                return await ask(service)
             finally:
                 await self._thread.release(service)
 
         with errors_in_invoke():
-            return portal.call(check)
+            return portal.call(call)
 
     def run(self, request: GenerationRequest, node: QueuedNode, destination: Destination) -> Run:
         """The run for a node: the one started before its turn, a cached result of an equal request, or a new run.
@@ -362,7 +385,7 @@ class Runtime:
                     self._record_abandoned(run, request, service)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
-                        await self._images.store(_partial_result(request, run), run, key.fingerprint, before_end)
+                        await self._images.store(partial_result(request, run), run, key.fingerprint, before_end)
                     else:
                         before_end()
                     raise
@@ -412,21 +435,7 @@ def _failed_before_sending(run: Run) -> bool:
     return run.future.done() and not run.future.cancelled() and isinstance(run.future.exception(), RequestError)
 
 
-def _partial_result(request: GenerationRequest, run: Run) -> GenerationResult:
-    """The images received when a run was cancelled."""
-    provider, _, model = (request.model or "").partition("/")
-    error = CancelledError(
-        f"The run was cancelled after {len(run.received)} of {request.n} images.",
-        remedy="Run it again for the remaining images.",
-    )
-    return GenerationResult(
-        provider=provider,
-        model=model,
-        images=tuple(run.received),
-        notices=(),
-        usage=None,
-        cost_usd=None,
-        request_ids=(),
-        errors=(error,),
-        elapsed_s=0.0,
-    )
+def _with_discovered(settings: Settings) -> Settings:
+    """The settings with the models that providers listed themselves when they were last asked."""
+    providers = settings.providers.values()
+    return replace(settings, catalog=with_discovered(settings.catalog, providers, settings.credentials, settings.root))

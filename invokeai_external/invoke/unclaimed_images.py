@@ -16,7 +16,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from ..errors import NotSavedError
+from ..errors import CancelledError, NotSavedError
+from ..request import GenerationRequest
 from ..result import GeneratedImage, GenerationResult
 from .gallery.fallback import FallbackFolder, reason_of
 from .gallery.images_of_cancelled_runs import Undelivered, deliver
@@ -26,7 +27,7 @@ from .host_api import Host
 from .log import log
 from .look_ahead.run_table import Run, RunKey
 
-__all__ = ["RunImages"]
+__all__ = ["RunImages", "partial_result"]
 
 
 class RunImages:
@@ -197,3 +198,23 @@ class RunImages:
 
 def _without_data(result: GenerationResult) -> GenerationResult:
     return replace(result, images=tuple(replace(image, data=b"") for image in result.images))
+
+
+def partial_result(request: GenerationRequest, run: Run) -> GenerationResult:
+    """The images received when a run was cancelled."""
+    provider, _, model = (request.model or "").partition("/")
+    error = CancelledError(
+        f"The run was cancelled after {len(run.received)} of {request.n} images.",
+        remedy="Run it again for the remaining images.",
+    )
+    return GenerationResult(
+        provider=provider,
+        model=model,
+        images=tuple(run.received),
+        notices=(),
+        usage=None,
+        cost_usd=None,
+        request_ids=(),
+        errors=(error,),
+        elapsed_s=0.0,
+    )
