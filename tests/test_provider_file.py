@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,3 +128,25 @@ def test_its_id_is_in_no_other_file_but_generated_pages(copy: Path, program: Pro
     texts = (file for file in copy.rglob("*") if file.suffix in {".py", ".md", ".yaml", ".toml", ".json"})
     named = {file.relative_to(copy).as_posix() for file in texts if ID in file.read_text(encoding="utf-8")}
     assert named == {f"invokeai_external/providers/{ID}.yaml", "docs/command-line.md"}
+
+
+def recipe(language: str, holding: str) -> str:
+    """A block of CONTRIBUTING.md."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return next(block for block in blocks if holding in block)
+
+
+@pytest.mark.slow
+def test_the_recipe_for_a_new_wire_format_works(copy: Path, tmp_path: Path) -> None:
+    package = tmp_path / "recipe" / "invokeai_external"
+    shutil.copytree(copy / "invokeai_external", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "providers" / "acme.yaml").write_text(recipe("yaml", "id: acme"))
+    (package / "adapters" / "acme_images.py").write_text(recipe("python", "class AcmeAdapter"))
+    program = Program(package.parent, tmp_path)
+    (package.parent / "check.py").write_text(f"{recipe('python', 'GoodResponse')}\n\ntest_nothing_is_wrong_with_it()\n")
+    assert program(module="check") == ""
+    shown = program("generate", "a fox", "--model", "acme/acme-image-1", "--size", "1536x1024", "--dry-run")
+    assert "https://api.acme.example/v1/acme-image-1/images" in shown
+    assert "1536x1024" in shown
+    assert "None" not in program("generate", "a fox", "--model", "acme/acme-image-1", "--dry-run")

@@ -276,9 +276,15 @@ def test_a_sizing_that_is_not_valid_is_refused(fields: dict[str, object], expect
     assert expected in str(caught.value)
 
 
+def test_a_size_that_is_required_is_chosen_without_a_request() -> None:
+    sizing = SIZING.validate_python({"kind": "fixed", "sizes": ("8x8", "16x8", "8x16"), "required": True})
+    assert sizing.choose(SizeRequest()).size == Size(8, 8)
+    assert sizing.choose(SizeRequest(natural_ratio=1.9)).size == Size(16, 8)
+
+
 def test_a_sizing_survives_being_dumped_and_validated() -> None:
     sizing = SIZING.validate_python({"kind": "fixed", "sizes": (Size(8, 8), "16x8")})
-    assert SIZING.dump_python(sizing) == {"kind": "fixed", "sizes": ("8x8", "16x8")}
+    assert SIZING.dump_python(sizing) == {"kind": "fixed", "sizes": ("8x8", "16x8"), "required": False}
     for model in MODELS.values():
         assert SIZING.validate_python(SIZING.dump_python(model.sizing, mode="json")) == model.sizing
 

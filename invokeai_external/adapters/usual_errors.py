@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
@@ -12,7 +13,7 @@ from ..transport.messages import HttpResponse
 from ..transport.retry_policy import retry_after_from_text
 from ..untrusted_text import fit_to_show
 from .error_dialects import error_codes, error_fields
-from .fields import text_of
+from .fields import document_of, mapping, text_of
 from .http_errors import (
     CONTENT_BLOCKED,
     GATEWAY_NO_CREDIT,
@@ -29,12 +30,39 @@ from .http_errors import (
 __all__ = ["known_error", "usual_error"]
 
 
-def usual_error(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> ProviderError:
-    """The error of a response without success; ``call`` is None for the list of models."""
+def usual_error(
+    provider: ProviderConfig,
+    response: HttpResponse,
+    call: Call | None,
+    *,
+    message: str | None = None,
+    code: str | None = None,
+) -> ProviderError:
+    """The error of a response without success.
+
+    Args:
+        provider: The provider.
+        response: The response.
+        call: The call; None for the list of models.
+        message: The name of the field with the message, if the provider has another form than the usual ones
+            (``error_dialects``).
+        code: The name of the field with the code, likewise.
+    """
+    if message and code and (own := _own_fields(response, message, code)):
+        # With this, it counts as the provider's, and not as one of a gateway.
+        response = replace(response, document={"error": own})
     fields = error_fields(response)
     if known := known_error(provider, fields, response.status, response, call):
         return known
     return error_for_status(provider, fit_to_show(fields.get("message")), response, call)
+
+
+def _own_fields(response: HttpResponse, message: str, code: str) -> dict[str, Any]:
+    try:
+        body = mapping(document_of(response))
+    except ValueError:
+        return {}
+    return {"message": body.get(message), "code": body.get(code)} if {message, code} & body.keys() else {}
 
 
 def known_error(

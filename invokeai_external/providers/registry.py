@@ -64,7 +64,8 @@ class Registry:
         self._today = today or clock.utc_today
         self._providers = configured_providers(user)
         # As written in the files. What is returned has the status of the day, see ``_as_of``.
-        self._models = {config.reference: config for page in catalog.pages() for config in page.configs()}
+        pages = (catalog.page(provider_id) for provider_id in self._providers if provider_id in built_in_ids())
+        self._models = {config.reference: config for page in pages for config in page.configs()}
         if user:
             self._add_discovered_of(user)
         self._discovered = {model.provider for model in self._models.values() if self._discovers(model.provider)}
@@ -321,10 +322,7 @@ class Registry:
                 return self._as_of(today, _newest(self._known(provider_id), today))
         if many := next((name for name in self.provider_ids if name in ready and self._discovers(name)), None):
             raise _without_default(self._providers[many])
-        usual = (
-            name for name, provider in self._providers.items() if provider.base_url and not provider.discover_models
-        )
-        *others, first = filter(self._known, usual)
+        *others, first = (name for name, provider in self._providers.items() if provider.in_invoke)
         raise NotConfiguredError(
             "No provider has a key yet.",
             remedy=Remedy(

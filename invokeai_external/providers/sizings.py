@@ -77,13 +77,21 @@ class FixedSizing(_Sizing):
 
     Attributes:
         sizes: All sizes in pixels.
+        required: True if a size must be sent: the first one if no size is requested, or with an image to edit the one
+            nearest to its ratio.
     """
 
     kind: Literal["fixed"]
     sizes: tuple[SizeText, ...] = Field(min_length=1)
+    required: bool = False
 
     def presets(self) -> tuple[SizeChoice, ...]:
         return tuple(SizeChoice(size) for size in self.sizes)
+
+    def nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
+        if not (request.is_open and self.required):
+            return super().nearest(request)
+        return self._nearest(request) if request.natural_ratio else self.presets()[:1]
 
     def _nearest(self, request: SizeRequest) -> tuple[SizeChoice, ...]:
         return _nearest_choices(self.presets(), request.in_pixels())

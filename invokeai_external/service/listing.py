@@ -35,7 +35,7 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
     if not access.adapter.lists_models:
         raise NotConfiguredError(
             f"{access.provider.name} has no list of models that could be asked for.",
-            remedy="To test the key, generate an image of a low quality.",
+            remedy="To test the key, generate an image with its cheapest model.",
             provider=access.provider.id,
         )
     adapter = access.adapter

@@ -31,6 +31,7 @@ from ..errors import (
     TimedOutError,
     UnavailableError,
 )
+from ..images.formats.containers import begins_like_image
 from ..providers.provider_config import ProviderConfig
 from ..providers.registry import Registry
 from ..providers.schema import ModelConfig
@@ -68,6 +69,7 @@ def check_provider(
     *,
     good: GoodResponse | None = None,
     model: ModelConfig | None = None,
+    errors: Sequence[tuple[Response, type[ProviderError]]] = (),
 ) -> list[Finding]:
     """Check an adapter; the list is empty if nothing is wrong. Nothing is sent to any network.
 
@@ -76,11 +78,18 @@ def check_provider(
         adapter: The class of its adapter; by default, the one that its ``adapter`` names.
         good: A response with one image; by default, that of the sandbox, if it has the wire format.
         model: A model of the provider; by default, the newest one of the catalogue.
+        errors: Responses as only this provider sends them, and the class of the error that each must become.
+
+    Raises:
+        ValueError: There is no good response, and the sandbox does not have the wire format.
     """
+    known = adapter_of(provider) if adapter is None or good is None else None
+    if good is None and (known is None or known.sandbox_path is None):
+        raise ValueError("Pass a good response: the sandbox does not have this wire format.")
     found = model or Registry().models(provider.id)[0]
     good = good or anyio.run(response_of_sandbox, adapter_of(provider), found)
     made = adapter(provider) if adapter else adapter_of(provider)
-    kit = Kit(made, found.model_copy(update={"api_model": SENT_ID}), good)
+    kit = Kit(made, found.model_copy(update={"api_model": SENT_ID}), good, tuple(errors))
     return anyio.run(_findings, kit)
 
 
@@ -113,6 +122,8 @@ async def _request(kit: Kit) -> AsyncIterator[str]:
         yield "the prompt is not in it as it was written"
     if not any(SENT_ID in text for text in (unquote(request.url), *texts)):
         yield "the model's id for the provider (ModelConfig.sent_id) is not in it"
+    if "None" in texts:
+        yield "it has the text None in the place of a value"
     if kit.model.seed and 4321 not in [as_number(value) for value in scalars(kit.built(seed=4321))]:
         yield "the seed is not in it"
     if len(sizes := [choice.nominal for choice in kit.model.sizing.presets() if choice.nominal]) > 1:
@@ -150,15 +161,45 @@ async def _success(kit: Kit) -> AsyncIterator[str]:
     images = [image.data for image in outcome.reply.answer.images]
     if images != [kit.good.image]:
         yield "the image is not that of the response"
-    cost = outcome.reply.answer.cost_usd
-    if cost is not None and not 0 <= cost < 1_000_000:
-        yield f"the cost is {cost}"
+    answer = outcome.reply.answer
+    for name, stated, read in (("seed", kit.good.seed, answer.seed), ("cost", kit.good.cost_usd, answer.cost_usd)):
+        if stated is not None and stated != read:
+            yield f"the {name} is {read}, not {stated}"
     (request,) = outcome.server.received
     if KEY in unquote(request.url) or KEY.encode() in request.body:
         yield "the key is in the URL or in the body"
     named = [name for name, value in request.headers.items() if KEY in value]
     if len(named) != int(kit.adapter.provider.needs_key):
         yield f"the key is in {len(named)} headers"
+
+
+async def _headers(kit: Kit) -> AsyncIterator[str]:
+    """Whatever a header says, the image is handed over, and the seed and the cost are possible ones or unknown."""
+    for name in kit.good.headers:
+        for value in ("", "abc", "-1", "7.5", "1e99", "nan", "9" * 400):
+            outcome = await kit.send(replace(kit.good_response, headers={**kit.good.headers, name: value}))
+            if outcome.reply is None:
+                if name != "content-type":
+                    yield f"the header {name}: {value[:9]} gives {outcome.what}"
+                continue
+            seed, cost = outcome.reply.answer.seed, outcome.reply.answer.cost_usd
+            if seed is not None and not 0 <= seed <= 0xFFFFFFFF:
+                yield f"the header {name}: {value[:9]} gives the seed {seed}"
+            if value == "7.5" and kit.good.headers[name] == str(kit.good.seed) and seed is not None:
+                yield f"the header {name}: {value} gives the seed {seed}"
+            if cost is not None and not 0 <= cost < 1_000_000:
+                yield f"the header {name}: {value[:9]} gives the cost {cost}"
+
+
+async def _own_errors(kit: Kit) -> AsyncIterator[str]:
+    """The errors that only this provider sends have the classes that were named."""
+    for response, expected in kit.errors:
+        outcome = await kit.send(response)
+        if not isinstance(outcome.error, expected):
+            yield f"{response!r} gives {outcome.what}, not {expected.__name__}"
+        retried = isinstance(outcome.error, RateLimitedError | UnavailableError) and not outcome.error.may_be_billed
+        if expected in (RateLimitedError, UnavailableError) and outcome.sent != (MOST_ATTEMPTS if retried else 1):
+            yield f"{response!r} is sent {outcome.sent} times"
 
 
 async def _refusals(kit: Kit) -> AsyncIterator[str]:
@@ -220,7 +261,9 @@ async def _unusable_responses(kit: Kit) -> AsyncIterator[str]:
     for body in [*bodies, *broken(kit.good.body)]:
         outcome = await kit.send(Response(200, body, json_type))
         if outcome.reply:
-            if not any(image.is_readable for image in outcome.reply.answer.images):
+            images = outcome.reply.answer.images
+            is_body = any(image.data == body for image in images) and not begins_like_image(body)
+            if is_body or not any(image.is_readable for image in images):
                 yield f"{body[:60]!r} is accepted without an image"
         elif outcome.sent != 1:
             yield f"{body[:60]!r} is sent {outcome.sent} times"
@@ -277,7 +320,7 @@ async def _listing(kit: Kit) -> AsyncIterator[str]:
 
 
 _CHECKS: Sequence[Callable[[Kit], AsyncIterator[str]]] = (
-    *(_request, _input_images, _success, _refusals, _retries, _no_second_submit),
+    *(_request, _input_images, _success, _headers, _own_errors, _refusals, _retries, _no_second_submit),
     *(_unusable_responses, _cancelling, _timeouts, _listing),
 )
 

@@ -48,11 +48,15 @@ class GoodResponse:
         body: Its body.
         image: The bytes of the image file in it.
         headers: Its headers.
+        seed: The seed that it names, if any.
+        cost_usd: The cost that it states, if any.
     """
 
     body: bytes = field(repr=False)
     image: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    seed: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +98,7 @@ class Kit:
     adapter: Adapter
     model: ModelConfig
     good: GoodResponse
+    errors: tuple[tuple[Response, type[ProviderError]], ...] = ()
 
     @property
     def good_response(self) -> Response:
