@@ -216,7 +216,8 @@ def check_token_can_be_made(provider: ProviderConfig) -> None:
 def _no_google_auth(provider: ProviderConfig) -> NotConfiguredError:
     return NotConfiguredError(
         f"The package google-auth, which makes the token for {provider.name}, is not installed.",
-        remedy="Install it with: pip install 'invokeai_external[google]'. Or use a command in its place: "
-        f"invokeai-external providers add {provider.id} --auth 'command:gcloud auth print-access-token'",
+        remedy="Install it with: pip install 'invokeai_external[google]'. Or use a command in its place: in "
+        f"{USER_FILE}, set the auth of providers.{provider.id} to {{type: command, command: [gcloud, auth, "
+        "print-access-token]}.",
         provider=provider.id,
     )

@@ -279,4 +279,4 @@ async def test_without_the_package_a_command_is_offered(
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with pytest.raises(NotConfiguredError) as caught:
         await generate(settings_of(tmp_path, gateway, "{type: google}"), MODEL)
-    assert "providers add acme --auth 'command:gcloud" in str(caught.value)
+    assert "type: command, command: [gcloud" in str(caught.value)
