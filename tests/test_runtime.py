@@ -858,7 +858,9 @@ def test_the_models_that_a_provider_lists_itself_are_asked_for_once_a_day(
             assert not runtime.discover_models()
             (invoke.root / "invokeai_external_keys.yaml").write_text(keys)
             assert runtime.registry().models("openrouter") == ()
+            before = runtime.registry()
             assert [runtime.discover_models(), runtime.discover_models()] == [True, False]
+            assert runtime.registry() is runtime.registry() is not before
             assert runtime.registry().models("openrouter")
     with contextlib.closing(Runtime(invoke)) as later:
         # The server is gone, and was not asked again.

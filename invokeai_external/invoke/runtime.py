@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from .. import clock
 from ..adapters.find import adapter_of
-from ..errors import CancelledError, ExternalError, RequestError, SettingsError
+from ..errors import CancelledError, ExternalError, SettingsError
 from ..planning.plan import count_calls
 from ..progress import Preview
 from ..providers.registry import Registry
@@ -24,7 +24,14 @@ from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
 from ..service.service import Service
 from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
-from ..settings.settings import Settings, load_user_file, own_credentials, wants_sandbox, with_discovered
+from ..settings.settings import (
+    Settings,
+    UserCatalog,
+    load_user_file,
+    own_credentials,
+    wants_sandbox,
+    with_discovered,
+)
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
 from .host_api import Host
@@ -103,6 +110,7 @@ class Runtime:
         self._images = RunImages(host, self.originals)
         self._thread = ServiceThread(make_service)
         self._files: Settings | None = None
+        self._registry: tuple[UserCatalog, Registry] | None = None
         self._lock = threading.Lock()
         self._with_nodes: set[Run] = set()
         self._stopped_items: set[ItemId] = set()
@@ -124,7 +132,12 @@ class Runtime:
 
     def registry(self) -> Registry:
         """The models; raises SettingsError if the user's file is not valid."""
-        return Registry(self.settings().catalog)
+        catalog = self.settings().catalog
+        known = self._registry
+        # To read all models takes as long as many other steps of a run together.
+        if known is None or known[0] is not catalog:
+            self._registry = known = (catalog, Registry(catalog))
+        return known[1]
 
     def ending_models(self) -> list[Notice]:
         """What of the user's uses a model that ends soon or has ended; raises SettingsError."""
@@ -223,7 +236,7 @@ class Runtime:
         """
         key = self.key_of(request, node)
         run = self.table.claim(key)
-        if run is None or _failed_before_sending(run):
+        if run is None or run.failed_before_sending:
             run = self._images.cached_run(key, destination, is_claimed=True)
             if run is None:
                 run = self._start(request, key, destination, is_ahead=False)
@@ -428,11 +441,6 @@ class Runtime:
             return True
         in_progress = {item.id for item in self._host.queued_items() if item.status == "in_progress"}
         return not self._stopped_items.isdisjoint(in_progress)
-
-
-def _failed_before_sending(run: Run) -> bool:
-    """True if nothing was sent, for a reason that may be fixed by now, such as a missing key."""
-    return run.future.done() and not run.future.cancelled() and isinstance(run.future.exception(), RequestError)
 
 
 def _with_discovered(settings: Settings) -> Settings:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...errors import RequestError
 from ...progress import Failed, Preview, Progress, Received, Sending
 from ...result import GeneratedImage, GenerationResult, Notice
 from ...service.progress_text import ProgressLine
@@ -85,6 +86,11 @@ class Run:
     def has_failed(self) -> bool:
         """True if it ended with an error or was cancelled."""
         return self.future.done() and (self.future.cancelled() or self.future.exception() is not None)
+
+    @property
+    def failed_before_sending(self) -> bool:
+        """True if nothing was sent, for a reason that may be fixed by now, such as a missing key."""
+        return self.has_failed and not self.future.cancelled() and isinstance(self.future.exception(), RequestError)
 
     @property
     def may_be_billed(self) -> bool:
