@@ -43,6 +43,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
         f"changed.{name}": (_STATUS_CHANGED, (name,))
         for name in ("batch_id", "destination", "origin", "queue_id", "status", "user_id")
     },
+    "core.invoke_internal": (_NODE, ("invoke_internal",)),
     "edge.destination": (f"{_GRAPH}:Edge", ("destination",)),
     "edge.destination.field": (f"{_GRAPH}:EdgeConnection", ("field",)),
     "edge.destination.node_id": (f"{_GRAPH}:EdgeConnection", ("node_id",)),
@@ -60,10 +61,12 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "node.get_type": (_NODE, ("get_type",)),
     "node.id": (_NODE, ("id",)),
     "node.invoke": (_NODE, ("invoke",)),
+    "other.invoke_internal": (_NODE, ("invoke_internal",)),
     "owner.is_admin": ("invokeai.app.services.users.users_common:UserDTO", ("is_admin",)),
     "record.image_name": (_IMAGES, ("image_name",)),
     "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),
+    "record.provider_id": (_MODEL, ("provider_id",)),
     "record.source": (_MODEL, ("source",)),
     "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
