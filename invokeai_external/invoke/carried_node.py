@@ -42,11 +42,10 @@ def our_node(node: BaseInvocation, context: InvocationContext) -> ExternalInvoca
     if node.get_type() != PLAIN_NODE:
         return None
     try:
-        record = context.models.get_config(node.model)
+        ours: CarriedImageInvocation = CarriedImageInvocation.model_validate(node.model_dump())
+        record = context.models.get_config(ours.model)
     # Invoke raises various errors here, and raises them again when its node runs.
     except Exception:
         return None
-    if not isinstance(record, ExternalApiModelConfig) or not active_plugin.runtime().is_carried(record):
-        return None
-    ours: CarriedImageInvocation = CarriedImageInvocation.model_validate(node.model_dump())
-    return ours
+    is_carried = isinstance(record, ExternalApiModelConfig) and active_plugin.runtime().is_carried(record)
+    return ours if is_carried else None
