@@ -141,11 +141,13 @@ class Plugin:
     def _uninstall(self) -> None:
         self._is_uninstalled = True
         self._sync.close()
-        try:
-            self._delete_carried()
-        except Exception as error:
-            log.error("invokeai_external could not delete the models of other providers: %s", error)
-        self.close()
+        # In between, a node of ours that starts would find no runtime.
+        with paused_queue():
+            try:
+                self._delete_carried()
+            except Exception as error:
+                log.error("invokeai_external could not delete the models of other providers: %s", error)
+            self.close()
 
     def _delete_carried(self) -> None:
         """Delete the carried models, before the core's nodes are back: they would send them to their carrier."""

@@ -115,6 +115,9 @@ def test_a_cost_that_is_unknown_is_empty(new_invoke: NewInvoke, sandbox: Sandbox
     output = results_of(completed(invoke, graph_of(invoke.model(MODEL))))["picture"]
     assert len(output["collection"]) == 1
     assert output.get("cost_usd") is None
+    number = {"cost": {"type": "float"}}
+    failed = invoke.failure(wired(graph_of(invoke.model(MODEL)), number, [("picture", "cost_usd", "cost", "value")]))
+    assert results_of(failed).keys() == {"picture"}
 
 
 def test_a_missing_image_is_a_notice(invoke: Invoke, sandbox: Sandbox, banana: Json) -> None:
@@ -257,7 +260,10 @@ def test_after_the_folder_was_deleted_by_hand_clearing_the_queue_helps(new_invok
     """This is in docs/invoke.md."""
     invoke = new_invoke(keys=("openai",))
     invoke.start_with_models()
-    batch = completed(invoke, graph_of(invoke.model(MODEL)))["batch_id"]
+    graph = graph_of(invoke.model(MODEL))
+    batch = completed(invoke, graph)["batch_id"]
+    invoke.send("PUT", "/v1/queue/default/processor/pause")
+    invoke.enqueue(graph)
     invoke.stop()
     shutil.rmtree(invoke.root / "nodes" / PACK)
     invoke.start()

@@ -101,7 +101,7 @@ def repair_queue(node_types: Sequence[str], repaired: Callable[[str], str | None
 
 
 def delete_items(is_wanted: Callable[[str], bool]) -> int:
-    """Cancel the items that have not ended, and delete them and those that have.
+    """Cancel the items that have not ended, and delete them and those that have. The queue must be paused.
 
     Args:
         is_wanted: True for the text of the stored session of an item to delete.
@@ -110,18 +110,17 @@ def delete_items(is_wanted: Callable[[str], bool]) -> int:
         How many were deleted.
     """
     services = ApiDependencies.invoker.services
-    with paused_queue():
-        numbers = {number for number, session in _sessions() if is_wanted(session)}
-        unfinished = [item.id.number for item in queued_items() if item.id.number in numbers]
-        for number in unfinished:
-            with suppress(SessionQueueItemNotFoundError):
-                services.session_queue.cancel_queue_item(number)
-        deadline = time.monotonic() + _END_S
-        # Invoke cannot store the end of an item that is deleted.
-        while unfinished and services.session_processor.get_status().is_processing and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with services.session_queue._db.transaction() as cursor:
-            cursor.executemany("DELETE FROM session_queue WHERE item_id = ?", [(number,) for number in numbers])
+    numbers = {number for number, session in _sessions() if is_wanted(session)}
+    unfinished = [item.id.number for item in queued_items() if item.id.number in numbers]
+    for number in unfinished:
+        with suppress(SessionQueueItemNotFoundError):
+            services.session_queue.cancel_queue_item(number)
+    deadline = time.monotonic() + _END_S
+    # Invoke cannot store the end of an item that is deleted.
+    while unfinished and services.session_processor.get_status().is_processing and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with services.session_queue._db.transaction() as cursor:
+        cursor.executemany("DELETE FROM session_queue WHERE item_id = ?", [(number,) for number in numbers])
     return len(numbers)
 
 
