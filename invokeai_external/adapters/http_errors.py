@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from ..errors import (
@@ -18,6 +19,7 @@ from ..errors import (
 from ..planning.plan import Call
 from ..providers.provider_config import ProviderConfig
 from ..providers.schema import ModelConfig
+from ..root_folder import USER_FILE
 from ..transport.messages import HttpResponse
 from ..transport.retry_policy import outcome_is_unknown, retry_after_from_headers, should_retry_from_headers
 from ..untrusted_text import fit_to_show
@@ -141,12 +143,14 @@ def error_for_status(
     if status == 402:
         kind, what = QuotaError, f"{name} requires payment (HTTP 402){quoted}"
         remedy = f"Add credit {provider.billing_place}, or to your account with the service at your base URL."
-    elif status == 404 and model and model.lifecycle.status in ("deprecated", "retired"):
+    elif status == 404 and model and _may_have_ended(model, response):
         # The successor is more useful than the provider's message, which only says that the model does not exist.
         kind, what, remedy = ModelRetiredError, _retired(model, name), _successor(model)
     elif status == 404:
         what = f"{name} does not offer {model_or_listing(call)}{quoted}"
         remedy = _unknown_model(provider) if model else "Check the base URL."
+        if model and model.api_model:
+            remedy = f"{model.api_model} was requested: check that name, in models: of {USER_FILE}, and the base URL."
     elif status == 408:
         kind, what, remedy = TimedOutError, f"{name} stopped waiting (HTTP 408){quoted}", "Try again later."
     elif status == 409 or status >= 500:
@@ -233,6 +237,12 @@ def quoting(message: str) -> str:
 def _unknown_model(provider: ProviderConfig) -> Remedy:
     text = f"List the known models with 'invokeai-external models --provider {provider.id}', or check the base URL."
     return Remedy(text, action="check_model", provider=provider.id)
+
+
+def _may_have_ended(model: ModelConfig, response: HttpResponse) -> bool:
+    """True if the end of a model may explain that it is not found: its last day is over, or is not known."""
+    life, day = model.lifecycle, datetime.fromtimestamp(response.received_at, UTC).date()
+    return life.may_have_ended(day) or (life.status == "deprecated" and life.shutdown is None)
 
 
 def _retired(model: ModelConfig, provider: str) -> str:

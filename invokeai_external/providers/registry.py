@@ -112,6 +112,7 @@ class Registry:
             base, own = self._base_of(reference, fields)
         except RequestError as error:
             raise user.mistake(place, f"models.{reference}: {error.message.rstrip('.')}", error.remedy) from None
+        _check_taken_out(reference, base, fields, user)
         try:
             return ModelConfig.model_validate({**merge_fields(base, fields), **own})
         except ValidationError as error:
@@ -331,6 +332,20 @@ class Registry:
                 action="set_key",
             ),
         )
+
+
+def _check_taken_out(
+    reference: str, base: Mapping[str, Any], fields: Mapping[str, Any], user: CatalogAdditions
+) -> None:
+    """Raise SettingsError for an option that is to be taken out and is not there: its name may be misspelt."""
+    known, written = base.get("options") or {}, fields.get("options")
+    for name, value in written.items() if isinstance(written, Mapping) else ():
+        if value is None and name not in known:
+            raise user.mistake(
+                ("models", reference, "options", str(name)),
+                f"models.{reference}.options.{name}: there is no such option to take out",
+                f"{or_nearest(str(name), known)}Correct or delete that line, then try again.",
+            )
 
 
 def _is_by_image(fields: Mapping[str, object]) -> bool:

@@ -11,9 +11,10 @@ from ..adapters.base import SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
-from ..providers.authentication import CommandToken, GoogleToken
+from ..providers.authentication import CommandToken, GoogleToken, NoKey
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
+from ..root_folder import USER_FILE
 from ..settings.key_file import key_file_of
 from ..settings.settings import Credentials, Settings, check_key, unpaired_error, variable_name
 from ..transport.redaction import redacted
@@ -142,6 +143,10 @@ def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
 
 def shown(error: ProviderError, access: Access) -> ProviderError:
     """An error fit to be shown. A refused key's says where the key came from: a new one elsewhere changes nothing."""
+    if isinstance(error, AuthenticationError) and isinstance(access.provider.auth, NoKey):
+        message = f"{access.provider.name} wants a key, and no key is sent." if error.status == 401 else error.message
+        todo = f"Change the auth of providers.{access.provider.id} in {USER_FILE}, then set the key."
+        return redacted(error.replace(message=message, remedy=Remedy(todo)), access.api_key)
     if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
         remedy = replace(error.remedy, source=access.key_source)
         todo = remedy.text

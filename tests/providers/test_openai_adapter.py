@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -476,8 +478,9 @@ FAILURES = [
         ("DALL·E 3", "2026-05-12"), ("(gpt-image-2)",), model="openai/dall-e-3",
     ),
     Failure(
-        "deprecated model", 404, HTML, ModelRetiredError, "model_retired",
-        ("GPT Image 1.5", "announced", "2026-12-01"), ("gpt-image-2.5-sunburst",), model="openai/gpt-image-1.5",
+        # A wrong base URL, or the wrong name of a deployment: the model has not ended yet.
+        "deprecated model", 404, HTML, RejectedRequestError, "rejected",
+        ("does not offer gpt-image-1.5",), ("base URL",), model="openai/gpt-image-1.5", action="check_model",
     ),
     Failure(
         "408", 408, error("Request timed out."), TimedOutError, "timed_out",
@@ -505,6 +508,13 @@ FAILURES = [
         ("OpenAI", "HTTP 503"), ("later",), headers={"x-should-retry": "false"}, should_retry=False,
     ),
 ]  # fmt: skip
+
+
+def test_a_model_that_is_not_found_after_its_last_day_has_ended() -> None:
+    day_after = datetime(2026, 12, 2, tzinfo=UTC).timestamp()
+    response = replace(make_response(HTML, 404, {}), received_at=day_after)
+    with pytest.raises(ModelRetiredError, match="announced as 2026-12-01"):
+        PROVIDER.parse(response, make_call("openai/gpt-image-1.5"))
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=[failure.name for failure in FAILURES])

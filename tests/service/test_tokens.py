@@ -214,6 +214,14 @@ async def test_without_a_key_nothing_is_sent_in_its_place(tmp_path: Path, gatewa
     assert gateway.received == [None]
 
 
+async def test_a_server_that_wants_a_key_after_all_says_what_to_change(tmp_path: Path, gateway: Gateway) -> None:
+    gateway.accepted = set()
+    with pytest.raises(AuthenticationError) as caught:
+        await generate(settings_of(tmp_path, gateway, "{type: none}"), MODEL)
+    assert "auth of providers.acme" in str(caught.value)
+    assert "keys set" not in str(caught.value)
+
+
 async def test_a_provider_without_a_list_says_so_and_is_not_asked(tmp_path: Path, gateway: Gateway) -> None:
     settings = settings_of(tmp_path, gateway, "{type: none}", "    list_models: false\n")
     async with Service(settings) as service:

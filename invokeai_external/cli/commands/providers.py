@@ -59,7 +59,7 @@ def _row(current: Settings, provider: ProviderConfig) -> _Row:
         name=provider.name,
         adapter=provider.adapter,
         on=current.is_on(provider.id),
-        ready=current.is_ready(provider.id),
+        ready=base_url is not None and current.is_ready(provider.id),
         base_url=base_url,
         key_source=found.source if provider.needs_key else token_source(provider),
         needs_key=provider.needs_key,
