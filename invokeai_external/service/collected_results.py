@@ -306,9 +306,9 @@ def _too_few(call: Call, answer: Answer, *, is_cut_short: bool) -> ProviderError
 
 
 def _more_images(asked: int, received: int) -> Notice:
-    return Notice(
-        "more_images", f"The provider sent {received} images where {asked} were requested; the others were discarded."
-    )
+    requested = "1 was" if asked == 1 else f"{asked} were"
+    what = f"The provider sent {received} images where {requested} requested; the others were discarded."
+    return Notice("more_images", what)
 
 
 def _search_notices(answer: Answer) -> list[Notice]:
