@@ -159,7 +159,11 @@ class Adapter(ABC):
         return self.provider.discover_models and self.can_discover
 
     def auth_headers(self, key: str) -> dict[str, str]:
-        """The headers with the key, or with the token in its place. No other method is given one."""
+        """The headers with the key, or with the token in its place; empty if there is neither. No other method is
+        given one.
+        """
+        if not key:
+            return {}
         match self.provider.auth or self.usual_auth:
             case NoKey():
                 return {}

@@ -31,14 +31,15 @@ from .http_errors import (
     CONTENT_BLOCKED,
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
+    blocked_content,
     change_the_request,
     error_for_status,
     error_from,
     invalid_response,
-    key_remedy,
     lacks_credit,
     model_or_listing,
     quoting,
+    refused_key,
 )
 
 __all__ = ["error_of", "inner_error", "no_image"]
@@ -132,13 +133,11 @@ def _error_with(
     details = mappings(fields.get("details"))
     message = text_of(fields.get("message")) or ""
     if response.status == 401 or any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
-        remedy = key_remedy(provider)
-        return error_from(AuthenticationError, f"{provider.name} refused the key.", remedy, response, call)
+        return refused_key(provider, response, call)
     codes = error_codes(fields)
     if not CONTENT_BLOCKED.isdisjoint(codes):
         # A gateway's, since Google says so in other fields.
-        what = f"{provider.name} blocked the request because of its content{quoting(fit_to_show(message))}"
-        return error_from(ContentBlockedError, what, change_the_request(None), response, call)
+        return blocked_content(provider, fit_to_show(message), response, call)
     at_gateway = GATEWAY_NO_CREDIT in codes
     if at_gateway or response.status == 402 or lacks_credit(response.status, message):
         return _no_credit(provider, message, response, call, at_gateway=at_gateway)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from ..errors import (
+    AuthenticationError,
+    ContentBlockedError,
     InvalidResponseError,
     ModelRetiredError,
     ProviderError,
@@ -30,16 +32,17 @@ __all__ = [
     "CONTENT_BLOCKED",
     "GATEWAY_NO_CREDIT",
     "GATEWAY_REMEDY",
+    "blocked_content",
     "change_the_request",
     "error_for_status",
     "error_from",
     "incomplete_stream",
     "invalid_response",
-    "key_remedy",
     "lacks_credit",
     "model_or_listing",
     "parse_json",
     "quoting",
+    "refused_key",
 ]
 
 
@@ -148,9 +151,7 @@ def error_for_status(
         kind, what, remedy = ModelRetiredError, _retired(model, name), _successor(model)
     elif status == 404:
         what = f"{name} does not offer {model_or_listing(call)}{quoted}"
-        remedy = _unknown_model(provider) if model else "Check the base URL."
-        if model and model.api_model:
-            remedy = f"{model.api_model} was requested: check that name, in models: of {USER_FILE}, and the base URL."
+        remedy = _unknown_model(provider, model) if model else "Check the base URL."
     elif status == 408:
         kind, what, remedy = TimedOutError, f"{name} stopped waiting (HTTP 408){quoted}", "Try again later."
     elif status == 409 or status >= 500:
@@ -203,10 +204,19 @@ def lacks_credit(status: int, message: str) -> bool:
     return 400 <= status < 500 and _NO_CREDIT.search(message) is not None
 
 
-def key_remedy(provider: ProviderConfig) -> Remedy:
-    """What to do if a key was refused."""
+def refused_key(provider: ProviderConfig, response: HttpResponse, call: Call | None) -> AuthenticationError:
+    """The error of a key that was refused. Its message may quote a part of the key, so it is not shown."""
     text = f"Create a new key {provider.key_place} and set it with: invokeai-external keys set {provider.id}"
-    return Remedy(text, action="replace_key", provider=provider.id, url=provider.key_url)
+    remedy = Remedy(text, action="replace_key", provider=provider.id, url=provider.key_url)
+    return error_from(AuthenticationError, f"{provider.name} refused the key.", remedy, response, call)
+
+
+def blocked_content(
+    provider: ProviderConfig, message: str, response: HttpResponse, call: Call | None
+) -> ContentBlockedError:
+    """The error of a refusal because of the content, with the provider's message on one line, which may be empty."""
+    what = f"{provider.name} blocked the request because of its content{quoting(message)}"
+    return error_from(ContentBlockedError, what, change_the_request(None), response, call)
 
 
 def change_the_request(less_strict: str | None, *, is_image: bool = False) -> Remedy:
@@ -234,7 +244,9 @@ def quoting(message: str) -> str:
     return f": {message}" if message.endswith((".", "!", "?", "…")) else f": {message}."
 
 
-def _unknown_model(provider: ProviderConfig) -> Remedy:
+def _unknown_model(provider: ProviderConfig, model: ModelConfig) -> Remedy:
+    if model.api_model:
+        return Remedy(f"{model.api_model} was requested: check that name, in models: of {USER_FILE}, and the base URL.")
     text = f"List the known models with 'invokeai-external models --provider {provider.id}', or check the base URL."
     return Remedy(text, action="check_model", provider=provider.id)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,11 +19,10 @@ from ..planning.input_images import CallImage
 from ..planning.plan import Call
 from ..result import Usage
 from ..transport.messages import Base64, FilePart, HttpRequest, HttpResponse
-from .base import Adapter, Answer, StreamEvent
+from .base import Answer, AnswerImage
 from .error_dialects import error_fields
-from .fields import body_image, mapping, text_of, token_count
-from .http_errors import incomplete_stream, invalid_response, parse_json
-from .image_events import image_entries, image_of, read_image_event
+from .fields import mapping, text_of, token_count
+from .image_data import ImageDataAdapter
 from .openai_errors import error_of, inner_error, known_error
 from .stated_cost import stated_cost
 
@@ -33,7 +32,7 @@ _ABOUT_STREAMS = re.compile("stream|partial_image")
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIImagesAdapter(Adapter):
+class OpenAIImagesAdapter(ImageDataAdapter):
     """OpenAI's Images API, and every server with the same API."""
 
     paths: ClassVar[Mapping[str, str]] = {"generate": "images/generations", "edit": "images/edits", "models": "models"}
@@ -50,29 +49,19 @@ class OpenAIImagesAdapter(Adapter):
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
         return HttpRequest(url=url, form=form, files=_files(call))
 
-    def parse(self, response: HttpResponse, call: Call) -> Answer:
-        if not response.is_success:
-            raise error_of(self.provider, response, call)
-        if image := body_image(response):
-            return Answer(
-                images=(image,),
-                request_id=response.headers.get("x-request-id"),
-                cost_usd=stated_cost(self.provider, None, response.headers),
-            )
-        body = parse_json(self.provider, response, call)
-        return self._answer(body if isinstance(body, dict) else {}, response, call)
+    def error_of(self, response: HttpResponse, call: Call | None) -> ProviderError:
+        return error_of(self.provider, response, call)
 
-    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
-        def error(fields: Mapping[str, Any]) -> ProviderError | None:
-            return inner_error(self.provider, fields, event, call)
+    def inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
+        return inner_error(self.provider, fields, head, call)
 
-        return read_image_event(self.provider, event, call, error)
-
-    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
-        if not bodies:
-            raise incomplete_stream(self.provider, "", head, call)
-        entries = [entry for body in bodies for entry in image_entries(body)]
-        return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
+    def answer(self, images: tuple[AnswerImage, ...], usage: object, response: HttpResponse, call: Call) -> Answer:
+        return Answer(
+            images=images,
+            usage=_usage(usage, bills_text=call.model.prices.text_out is not None),
+            request_id=response.headers.get("x-request-id"),
+            cost_usd=stated_cost(self.provider, usage, response.headers),
+        )
 
     def refuses_stream(self, response: HttpResponse) -> bool:
         if response.status not in (400, 422):
@@ -84,32 +73,6 @@ class OpenAIImagesAdapter(Adapter):
             return _ABOUT_STREAMS.search(named) is not None
         # Servers word it differently. If they only quote a prompt about streams, a second call is refused, for free.
         return _ABOUT_STREAMS.search(response.body.decode(errors="replace")) is not None
-
-    def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
-        entries = body.get("data")
-        if not isinstance(entries, list) or not entries:
-            error = inner_error(self.provider, error_fields(response), response, call)
-            raise error or invalid_response(self.provider, "contains no images", response, call)
-        images = tuple(map(image_of, entries))
-        if not any(image.is_readable for image in images):
-            raise invalid_response(self.provider, "contains no image that can be read", response, call)
-        usage = _usage(body.get("usage"), bills_text=call.model.prices.text_out is not None)
-        return Answer(
-            images=images,
-            usage=usage,
-            request_id=response.headers.get("x-request-id"),
-            cost_usd=stated_cost(self.provider, body.get("usage"), response.headers),
-        )
-
-    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
-        if not response.is_success:
-            raise error_of(self.provider, response, None)
-        body = parse_json(self.provider, response, None)
-        entries = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(entries, list):
-            raise invalid_response(self.provider, "contains no list of models", response, None)
-        ids = (text_of(entry.get("id")) for entry in entries if isinstance(entry, dict))
-        return frozenset(name for name in ids if name)
 
 
 def _is_dalle(model_id: str) -> bool:

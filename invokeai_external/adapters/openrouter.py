@@ -8,7 +8,7 @@ Source: the types of the official SDK (openrouter 1.3.84), OpenRouter's guides, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,11 +19,9 @@ from ..pricing.prices import MAX_USD
 from ..result import Usage
 from ..transport.messages import Base64, HttpRequest, HttpResponse
 from ..untrusted_number import number
-from .base import Adapter, Answer, StreamEvent
-from .error_dialects import error_fields
-from .fields import body_image, document_of, mapping, mappings, text_of, token_count
-from .http_errors import incomplete_stream, invalid_response, parse_json
-from .image_events import image_entries, image_of, read_image_event
+from .base import Answer, AnswerImage
+from .fields import document_of, mapping, token_count
+from .image_data import ImageDataAdapter
 from .openrouter_errors import error_of, inner_error, request_id
 from .openrouter_models import listed_models, model_fields
 from .stated_cost import stated_cost
@@ -32,7 +30,7 @@ __all__ = ["OpenRouterAdapter"]
 
 
 @dataclass(frozen=True, slots=True)
-class OpenRouterAdapter(Adapter):
+class OpenRouterAdapter(ImageDataAdapter):
     """OpenRouter, and every server with the same API."""
 
     paths: ClassVar[Mapping[str, str]] = {
@@ -50,28 +48,20 @@ class OpenRouterAdapter(Adapter):
     def build(self, call: Call, base_url: str) -> HttpRequest:
         return HttpRequest(url=self.url(base_url, "generate"), json=_fields(call))
 
-    def parse(self, response: HttpResponse, call: Call) -> Answer:
-        if not response.is_success:
-            raise error_of(self.provider, response, call)
-        if image := body_image(response):
-            return Answer(images=(image,), request_id=request_id(response))
-        body = parse_json(self.provider, response, call)
-        return self._answer(body if isinstance(body, dict) else {}, response, call)
+    def error_of(self, response: HttpResponse, call: Call | None) -> ProviderError:
+        return error_of(self.provider, response, call)
 
-    def read_event(self, event: HttpResponse, call: Call) -> StreamEvent:
-        def error(fields: Mapping[str, Any]) -> ProviderError | None:
-            return inner_error(self.provider, fields, event, call)
+    def inner_error(self, fields: Mapping[str, Any], head: HttpResponse, call: Call) -> ProviderError | None:
+        return inner_error(self.provider, fields, head, call)
 
-        return read_image_event(self.provider, event, call, error)
-
-    def join_events(self, bodies: Sequence[Mapping[str, Any]], head: HttpResponse, call: Call) -> Answer:
-        if not bodies:
-            raise incomplete_stream(self.provider, "", head, call)
-        entries = [entry for body in bodies for entry in image_entries(body)]
-        return self._answer({"data": entries, "usage": bodies[-1].get("usage")}, head, call)
-
-    def parse_listing(self, response: HttpResponse) -> frozenset[str]:
-        return frozenset(name for entry in mappings(self._list(response)["data"]) if (name := text_of(entry.get("id"))))
+    def answer(self, images: tuple[AnswerImage, ...], usage: object, response: HttpResponse, call: Call) -> Answer:
+        counts = mapping(usage)
+        return Answer(
+            images=images,
+            usage=_usage(counts, has_input_images=bool(call.images)) if counts else None,
+            request_id=request_id(response),
+            cost_usd=self._cost(counts, response),
+        )
 
     def build_discovery(self, base_url: str, model_id: str | None = None) -> HttpRequest:
         if model_id is None:
@@ -80,7 +70,7 @@ class OpenRouterAdapter(Adapter):
         return HttpRequest(url="/".join(self.url(base_url, "model", model_id).split("%2F")))
 
     def parse_discovery(self, response: HttpResponse) -> Mapping[str, Mapping[str, Any]]:
-        return listed_models(self._list(response))
+        return listed_models(self.listing(response))
 
     def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse) -> dict[str, Any] | None:
         body: object = None
@@ -96,30 +86,6 @@ class OpenRouterAdapter(Adapter):
     def parse_key_test(self, response: HttpResponse) -> None:
         if not response.is_success:
             raise error_of(self.provider, response, None)
-
-    def _list(self, response: HttpResponse) -> Mapping[str, Any]:
-        if not response.is_success:
-            raise error_of(self.provider, response, None)
-        body = parse_json(self.provider, response, None)
-        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
-            raise invalid_response(self.provider, "contains no list of models", response, None)
-        return body
-
-    def _answer(self, body: Mapping[str, Any], response: HttpResponse, call: Call) -> Answer:
-        entries = body.get("data")
-        if not isinstance(entries, list) or not entries:
-            error = inner_error(self.provider, error_fields(response), response, call)
-            raise error or invalid_response(self.provider, "contains no images", response, call)
-        images = tuple(map(image_of, entries))
-        if not any(image.is_readable for image in images):
-            raise invalid_response(self.provider, "contains no image that can be read", response, call)
-        usage = mapping(body.get("usage"))
-        return Answer(
-            images=images,
-            usage=_usage(usage, has_input_images=bool(call.images)) if usage else None,
-            request_id=request_id(response),
-            cost_usd=self._cost(usage, response),
-        )
 
     def _cost(self, usage: Mapping[str, Any], response: HttpResponse) -> float | None:
         """The cost that a response states; with your separate key for the maker, what the maker bills too."""

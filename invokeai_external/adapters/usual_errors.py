@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import AuthenticationError, ContentBlockedError, ProviderError, QuotaError, RateLimitedError, Remedy
+from ..errors import AuthenticationError, ProviderError, QuotaError, RateLimitedError, Remedy
 from ..planning.plan import Call
 from ..providers.provider_config import ProviderConfig
 from ..transport.messages import HttpResponse
@@ -18,13 +18,13 @@ from .http_errors import (
     CONTENT_BLOCKED,
     GATEWAY_NO_CREDIT,
     GATEWAY_REMEDY,
-    change_the_request,
+    blocked_content,
     error_for_status,
     error_from,
-    key_remedy,
     lacks_credit,
     model_or_listing,
     quoting,
+    refused_key,
 )
 
 __all__ = ["known_error", "usual_error"]
@@ -82,9 +82,8 @@ def known_error(
     kind: type[ProviderError]
     remedy: Remedy | str
     if not CONTENT_BLOCKED.isdisjoint(codes):
-        kind, what = ContentBlockedError, f"{name} blocked the request because of its content{quoted}"
-        remedy = change_the_request(None)
-    elif GATEWAY_NO_CREDIT in codes:
+        return blocked_content(provider, fit_to_show(message), response, call)
+    if GATEWAY_NO_CREDIT in codes:
         kind, what = QuotaError, f"{name} refused the request for lack of credit{quoted}"
         remedy = GATEWAY_REMEDY
     elif lacks_credit(status, message):
@@ -96,8 +95,7 @@ def known_error(
         limited = error_from(kind, what, Remedy(todo, url=provider.limits_url), response, call)
         return limited if limited.retry_after else limited.replace(retry_after=retry_after_from_text(message))
     elif status == 401:
-        # The message of a 401 may quote a part of the key, so it is not shown.
-        kind, what, remedy = AuthenticationError, f"{name} refused the key.", key_remedy(provider)
+        return refused_key(provider, response, call)
     elif status == 403:
         kind, what = AuthenticationError, f"{name} does not allow this key to use {model_or_listing(call)}{quoted}"
         todo = f"Check the permissions of the key and its project {provider.key_place}"

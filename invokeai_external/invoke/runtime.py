@@ -27,8 +27,8 @@ from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ..settings.settings import (
     Settings,
     UserCatalog,
+    credentials_beside_invoke,
     load_user_file,
-    own_credentials,
     wants_sandbox,
     with_discovered,
 )
@@ -121,7 +121,7 @@ class Runtime:
         providers = files.providers.values()
         known = self._host.credentials([provider for provider in providers if provider.in_invoke])
         others = [provider for provider in providers if not provider.in_invoke]
-        ours = own_credentials(others, self._host.root, os.environ, usual_variables=False)
+        ours = credentials_beside_invoke(others, self._host.root, os.environ)
         found = replace(files, credentials={**known, **ours}, notices=())
         self._files = self._files or _with_discovered(found)
         return replace(found, catalog=self._files.catalog)

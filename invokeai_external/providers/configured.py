@@ -53,9 +53,9 @@ def configured_providers(user: CatalogAdditions | None) -> dict[str, ProviderCon
     """
     built_in = sorted(catalog.providers(), key=lambda provider: not provider.in_invoke)
     providers = {provider.id: provider for provider in built_in}
-    for provider_id, fields in (user.providers if user else {}).items():
-        assert user is not None
-        providers[provider_id] = _configured(provider_id, fields, providers.get(provider_id), user)
+    if user:
+        for provider_id, fields in user.providers.items():
+            providers[provider_id] = _configured(provider_id, fields, providers.get(provider_id), user)
     return providers
 
 

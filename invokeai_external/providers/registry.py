@@ -11,12 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import clock
-from ..errors import (
-    InvalidRequestError,
-    NotConfiguredError,
-    Remedy,
-    RequestError,
-)
+from ..errors import InvalidRequestError, NotConfiguredError, Remedy, RequestError
 from ..misspellings import meant_model, or_nearest
 from ..result import Notice
 from ..root_folder import USER_FILE
@@ -66,10 +61,9 @@ class Registry:
         # As written in the files. What is returned has the status of the day, see ``_as_of``.
         pages = (catalog.page(provider_id) for provider_id in self._providers if provider_id in built_in_ids())
         self._models = {config.reference: config for page in pages for config in page.configs()}
+        self._discovered: set[str] = set()
         if user:
             self._add_discovered_of(user)
-        self._discovered = {model.provider for model in self._models.values() if self._discovers(model.provider)}
-        if user:
             self._add_models_of(user)
 
     def _discovers(self, provider_id: str) -> bool:
@@ -87,6 +81,8 @@ class Registry:
             except ValidationError:
                 # Another version may have written it; no mistake of the user's.
                 _log.info("What %s said of %s is not understood.", provider_id, model_id)
+            else:
+                self._discovered.add(provider_id)
 
     def _add_models_of(self, user: CatalogAdditions) -> None:
         pending = dict(user.models)

@@ -144,15 +144,9 @@ class PresetSizing(_Sizing):
         return min(self.ratios, key=lambda name: abs(math.log(AspectRatio.parse(name).value / ratio)))
 
 
-class NamedSizing(_Sizing):
-    """The sizes of a model whose provider names ratios and image sizes, and does not publish their pixels.
+class _NamedSizes(Frozen):
+    """Ratios, and named image sizes such as ``2K``."""
 
-    Attributes:
-        ratios: The ratios; empty for a model without them.
-        image_sizes: The named image sizes; empty for a model without them. If both are empty, the model chooses.
-    """
-
-    kind: Literal["named"]
     ratios: tuple[AspectRatioText, ...] = ()
     image_sizes: tuple[str, ...] = ()
 
@@ -161,6 +155,17 @@ class NamedSizing(_Sizing):
         for image_size in self.image_sizes:
             image_size_edge(image_size)
         return self
+
+
+class NamedSizing(_NamedSizes, _Sizing):
+    """The sizes of a model whose provider names ratios and image sizes, and does not publish their pixels.
+
+    Attributes:
+        ratios: The ratios; empty for a model without them.
+        image_sizes: The named image sizes; empty for a model without them. If both are empty, the model chooses.
+    """
+
+    kind: Literal["named"]
 
     def presets(self) -> tuple[SizeChoice, ...]:
         return tuple(_named(ratio, name) for name in self.image_sizes or (None,) for ratio in self.ratios or (None,))
@@ -182,22 +187,8 @@ def _named(ratio: AspectRatio | None, image_size: str | None) -> SizeChoice:
     return SizeChoice(aspect_ratio=str(ratio) if ratio else None, image_size=image_size, about=about)
 
 
-class FlexiblePresets(Frozen):
-    """The sizes to offer by name for a model with a rule.
-
-    Attributes:
-        ratios: The ratios to offer.
-        image_sizes: The named image sizes to offer, such as ``2K``.
-    """
-
-    ratios: tuple[AspectRatioText, ...] = ()
-    image_sizes: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _names_are_valid(self) -> Self:
-        for image_size in self.image_sizes:
-            image_size_edge(image_size)
-        return self
+class FlexiblePresets(_NamedSizes):
+    """The sizes to offer by name for a model with a rule."""
 
 
 class FlexibleSizing(_Sizing):

@@ -142,26 +142,38 @@ def _credentials(provider: ProviderConfig, settings: Settings) -> Credentials:
 
 
 def shown(error: ProviderError, access: Access) -> ProviderError:
-    """An error fit to be shown. A refused key's says where the key came from: a new one elsewhere changes nothing."""
-    if isinstance(error, AuthenticationError) and isinstance(access.provider.auth, NoKey):
-        message = f"{access.provider.name} wants a key, and no key is sent." if error.status == 401 else error.message
-        todo = f"Change the auth of providers.{access.provider.id} in {USER_FILE}, then set the key."
-        return redacted(error.replace(message=message, remedy=Remedy(todo)), access.api_key)
-    if isinstance(error, AuthenticationError) and access.key_source and error.remedy:
-        remedy = replace(error.remedy, source=access.key_source)
-        todo = remedy.text
-        if access.another_token:
-            message = f"{access.provider.name} refused the token." if error.status == 401 else error.message
+    """An error fit to be shown. That of a refused key or token says where it came from."""
+    return redacted(_with_source(error, access) if isinstance(error, AuthenticationError) else error, access.api_key)
+
+
+def _with_source(error: ProviderError, access: Access) -> ProviderError:
+    """The error of a refused key with what to change: a new key elsewhere than the one in use changes nothing."""
+    provider, source = access.provider, access.key_source
+    match provider.auth:
+        case NoKey():
+            refused = "wants a key, and no key is sent"
+            remedy = Remedy(f"Change the auth of providers.{provider.id} in {USER_FILE}, then set the key.")
+        case CommandToken() | GoogleToken():
+            refused = "refused the token"
             todo = "Sign in with it again, and check that the account may use this service."
-            changed = error.replace(message=message, remedy=Remedy(f"The token is from {access.key_source}. {todo}"))
-            return redacted(changed, access.api_key)
-        # Otherwise the key is valid, and lacks a permission.
-        if remedy.action == "replace_key":
-            set_it = f"invokeai-external keys set {access.provider.id}"
-            todo = f"Create a key {access.provider.key_place}, then "
-            todo += f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {set_it}"
-        error = error.replace(remedy=replace(remedy, text=f"The key in use is from {remedy.source}. {todo}"))
-    return redacted(error, access.api_key)
+            remedy = Remedy(f"The token is from {source}. {todo}")
+        case _:
+            return _with_key_source(error, access)
+    # Any other status quotes what the account may not do.
+    return error.replace(message=f"{provider.name} {refused}." if error.status == 401 else error.message, remedy=remedy)
+
+
+def _with_key_source(error: ProviderError, access: Access) -> ProviderError:
+    if not access.key_source or not error.remedy:
+        return error
+    remedy = replace(error.remedy, source=access.key_source)
+    todo = remedy.text
+    # Otherwise the key is valid, and lacks a permission.
+    if remedy.action == "replace_key":
+        set_it = f"invokeai-external keys set {access.provider.id}"
+        todo = f"Create a key {access.provider.key_place}, then "
+        todo += f"set {remedy.source} to it." if remedy.source_is_variable else f"run: {set_it}"
+    return error.replace(remedy=replace(remedy, text=f"The key in use is from {remedy.source}. {todo}"))
 
 
 def _missing_key(info: ProviderConfig, settings: Settings) -> NotConfiguredError:

@@ -17,9 +17,8 @@ from ..result import Notice
 from ..settings.discovered import Discovered, read_discovered, save_discovered
 from ..settings.settings import Settings, stated_base_url
 from ..settings.user_file import UserCatalog
-from ..transport.messages import HttpRequest, HttpResponse
 from .access import Access, public_access_to, with_valid_token
-from .listing import free_request
+from .listing import free_request, sent
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -112,16 +111,12 @@ async def _discovered_models(access: Access, transport: Transport, day: datetime
     models: dict[str, Mapping[str, Any]] = {}
     at_once = anyio.CapacityLimiter(_AT_ONCE)
 
-    async def sent(request: HttpRequest, access: Access) -> HttpResponse:
-        headers = adapter.auth_headers(access.api_key) if access.api_key else {}
-        return await transport.send(adapter.with_headers(request), headers)
-
     async def listed(access: Access) -> Mapping[str, Mapping[str, Any]]:
-        return adapter.parse_discovery(await sent(adapter.build_discovery(access.base_url), access))
+        return adapter.parse_discovery(await sent(adapter.build_discovery(access.base_url), access, transport))
 
     async def ask(model_id: str, entry: Mapping[str, Any]) -> None:
         async with at_once:
-            page = await sent(adapter.build_discovery(access.base_url, model_id), access)
+            page = await sent(adapter.build_discovery(access.base_url, model_id), access, transport)
         if fields := adapter.discovered_model(entry, page):
             models[model_id] = fields
 

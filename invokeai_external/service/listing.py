@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..errors import NetworkError, NotConfiguredError, ProviderError, TimedOutError
-from ..transport.messages import HttpRequest
+from ..transport.messages import HttpRequest, HttpResponse
 from .access import Access, shown, with_valid_token
 
 if TYPE_CHECKING:
     from ..transport.client import Transport
 
-__all__ = ["free_request", "listed_models", "verify_key"]
+__all__ = ["free_request", "listed_models", "sent", "verify_key"]
 
 _TIMEOUT_S = 15.0
 """A list of models is there at once, and who tests a connection does not want to wait as long as for an image."""
@@ -41,15 +41,14 @@ async def listed_models(access: Access, transport: Transport) -> frozenset[str]:
     adapter = access.adapter
     listed: frozenset[str] = frozenset()
 
-    async def page_of(request: HttpRequest, access: Access) -> tuple[frozenset[str], str | None]:
-        response = await transport.send(request, adapter.auth_headers(access.api_key))
+    async def page_of(page: str | None, access: Access) -> tuple[frozenset[str], str | None]:
+        response = await sent(adapter.build_listing(access.base_url, page), access, transport)
         return adapter.parse_listing(response), adapter.next_page(response)
 
     page: str | None = None
     with free_request(access, _TIMEOUT_S), anyio.fail_after(_TIMEOUT_S):
         for _ in range(_MOST_PAGES):
-            request = adapter.with_headers(adapter.build_listing(access.base_url, page))
-            found, following = await with_valid_token(access, partial(page_of, request))
+            found, following = await with_valid_token(access, partial(page_of, page))
             listed |= found
             page, last = following, page
             if page is None or page == last:
@@ -63,12 +62,17 @@ async def verify_key(access: Access, transport: Transport) -> None:
     if (request := adapter.build_key_test(access.base_url)) is None:
         return
 
-    async def sent(access: Access) -> None:
-        response = await transport.send(adapter.with_headers(request), adapter.auth_headers(access.api_key))
-        adapter.parse_key_test(response)
+    async def ask(access: Access) -> None:
+        adapter.parse_key_test(await sent(request, access, transport))
 
     with free_request(access, _TIMEOUT_S), anyio.fail_after(_TIMEOUT_S):
-        await with_valid_token(access, sent)
+        await with_valid_token(access, ask)
+
+
+async def sent(request: HttpRequest, access: Access, transport: Transport) -> HttpResponse:
+    """The response to a request of an adapter, sent with the provider's headers, and the key if there is one."""
+    adapter = access.adapter
+    return await transport.send(adapter.with_headers(request), adapter.auth_headers(access.api_key))
 
 
 @contextmanager

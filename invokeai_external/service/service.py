@@ -23,6 +23,7 @@ from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
 from ..progress import Failed, Progress, Received
+from ..providers.configured import provider_named
 from ..providers.listing import ListingCheck, compare_listing, is_listed
 from ..providers.provider_config import ProviderConfig
 from ..providers.registry import Registry, ResolvedModel
@@ -385,8 +386,7 @@ class Service:
 
     def _provider(self, provider_id: str) -> ProviderConfig:
         """A provider as it is used, which may be the sandbox in its place; raises UnknownProviderError."""
-        self.registry.provider(provider_id)
-        return self._settings.providers[provider_id]
+        return provider_named(provider_id, self._settings.providers)
 
     def _check_state(self) -> None:
         """Raise ServiceStateError unless the service is open and belongs to this event loop or was not used yet."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..locks import others_can_read
@@ -21,7 +21,15 @@ from .keys import check_key, unquoted
 from .yaml_edit import Change, edit_file
 from .yaml_file import YamlFile
 
-__all__ = ["key_file_of", "misplaced_notices", "permission_notices", "read_entries", "remove_key", "set_key"]
+__all__ = [
+    "key_file_of",
+    "key_files",
+    "misplaced_notices",
+    "permission_notices",
+    "read_entries",
+    "remove_key",
+    "set_key",
+]
 
 
 _FORMAT = 1
@@ -31,6 +39,11 @@ _FORMAT = 1
 def key_file_of(provider: ProviderConfig) -> str:
     """The name of the file that holds a provider's key."""
     return API_KEYS_FILE if provider.in_invoke else KEYS_FILE
+
+
+def key_files(root: Path) -> dict[str, YamlFile]:
+    """The two files of keys by their names, neither of which need exist; raises SettingsError if one is broken."""
+    return {name: YamlFile(root / name) for name in (API_KEYS_FILE, KEYS_FILE)}
 
 
 def set_key(root: Path, provider: ProviderConfig, key: str) -> Path:
@@ -55,15 +68,14 @@ def remove_key(root: Path, provider: ProviderConfig) -> bool:
     return True
 
 
-def read_entries(path: Path, providers: Sequence[str], *, check_names: bool = False) -> dict[str, str]:
+def read_entries(file: YamlFile, providers: Sequence[str], *, check_names: bool = False) -> dict[str, str]:
     """The entries of a file of keys for these providers, without empty ones. In ``api_keys.yaml``, all other entries
     belong to Invoke.
 
     Raises:
-        SettingsError: The file is broken, a value is not text, or, with ``check_names``, the name of an entry of these
-            providers is misspelt: without its base URL, a key would go to another server.
+        SettingsError: A value is not text, or, with ``check_names``, the name of an entry of these providers is
+            misspelt: without its base URL, a key would go to another server.
     """
-    file = YamlFile(path)
     if check_names:
         _check_names(file, providers)
     entries = {}
@@ -88,14 +100,15 @@ def _check_format(file: YamlFile) -> None:
 
 def _check_names(file: YamlFile, providers: Sequence[str]) -> None:
     """Raise SettingsError for the first name that is nearly that of an entry of these providers."""
+    names = _names(providers)
     for name in map(str, file.data):
-        if name in _names(providers).values() or (form := nearest(name, _names(providers))) is None:
+        if name in names.values() or (form := nearest(name, names)) is None:
             continue
         line, _ = file.find((name,))
         raise file.error(
             line,
             f"{name} is not the name of an entry",
-            remedy=f"Did you mean {_names(providers)[form]}? Correct that line, then try again.",
+            remedy=f"Did you mean {names[form]}? Correct that line, then try again.",
         )
 
 
@@ -122,21 +135,21 @@ def permission_notices(path: Path) -> list[Notice]:
     ]
 
 
-def misplaced_notices(root: Path, providers: Iterable[ProviderConfig]) -> Iterator[Notice]:
+def misplaced_notices(files: Mapping[str, YamlFile], providers: Iterable[ProviderConfig]) -> Iterator[Notice]:
     """What to know about entries that are in the file of keys where their provider's are not read.
 
-    Raises:
-        SettingsError: A file is broken.
+    Args:
+        files: The two files of keys by their names.
+        providers: The providers.
     """
-    data = {name: YamlFile(root / name).data for name in (API_KEYS_FILE, KEYS_FILE)}
     for provider in providers:
         right = key_file_of(provider)
         wrong = KEYS_FILE if right == API_KEYS_FILE else API_KEYS_FILE
         for name in (f"external_{provider.id}_api_key", f"external_{provider.id}_base_url"):
-            if data[wrong].get(name) is not None:
+            if files[wrong].data.get(name) is not None:
                 yield Notice(
                     "entry_in_wrong_file",
-                    f"{name} in {root / wrong} is not read there. Move that line to {root / right}.",
+                    f"{name} in {files[wrong].path} is not read there. Move that line to {files[right].path}.",
                 )
 
 

@@ -16,16 +16,17 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import Remedy, SettingsError
-from ..providers import catalog
+from ..providers.configured import configured_providers
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
-from ..root_folder import API_KEYS_FILE, USER_FILE
+from ..root_folder import API_KEYS_FILE, KEYS_FILE, USER_FILE
 from .discovered import read_discovered
-from .key_file import key_file_of, misplaced_notices, permission_notices, read_entries
+from .key_file import key_file_of, key_files, misplaced_notices, permission_notices, read_entries
 from .keys import (
     Credentials,
     check_key,
@@ -39,6 +40,7 @@ from .keys import (
 from .limits import Limits
 from .root import root_folder
 from .user_file import UserCatalog, read_user_file
+from .yaml_file import YamlFile
 
 __all__ = [
     "Credentials",
@@ -46,20 +48,16 @@ __all__ = [
     "Settings",
     "UserCatalog",
     "check_key",
+    "credentials_beside_invoke",
     "credentials_in_invoke",
     "load_settings",
     "load_user_file",
-    "own_credentials",
     "stated_base_url",
     "unpaired_error",
     "variable_name",
     "wants_sandbox",
     "with_discovered",
 ]
-
-
-def _built_in_providers() -> dict[str, ProviderConfig]:
-    return {provider.id: provider for provider in catalog.providers()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Settings:
     credentials: Mapping[str, Credentials]
     limits: Limits = field(default_factory=Limits)
     catalog: UserCatalog = field(default_factory=UserCatalog)
-    providers: Mapping[str, ProviderConfig] = field(default_factory=_built_in_providers)
+    providers: Mapping[str, ProviderConfig] = field(default_factory=partial(configured_providers, None))
     sandbox: bool = False
     notices: tuple[Notice, ...] = ()
 
@@ -121,11 +119,11 @@ def load_settings(
     folder = root_folder(root, environ)
     found = _in_user_file(folder)
     providers = found.providers.values()
-    credentials = own_credentials(providers, folder, environ, usual_variables=usual_variables, check_names=True)
+    files = key_files(folder)
+    credentials = _own_credentials(providers, files, environ, usual_variables=usual_variables, check_names=True)
     catalog = with_discovered(found.catalog, providers, credentials, folder)
-    files = dict.fromkeys(folder / key_file_of(provider) for provider in providers)
-    notices = [notice for file in files for notice in permission_notices(file)]
-    notices += misplaced_notices(folder, providers)
+    notices = [notice for file in files.values() for notice in permission_notices(file.path)]
+    notices += misplaced_notices(files, providers)
     return replace(found, credentials=credentials, catalog=catalog, notices=tuple(notices))
 
 
@@ -148,9 +146,9 @@ def stated_base_url(provider: ProviderConfig, credentials: Mapping[str, Credenti
     return credentials.get(provider.id, Credentials()).base_url or provider.base_url or ""
 
 
-def own_credentials(
+def _own_credentials(
     providers: Collection[ProviderConfig],
-    root: Path,
+    files: Mapping[str, YamlFile],
     environ: Mapping[str, str],
     *,
     usual_variables: bool,
@@ -160,22 +158,22 @@ def own_credentials(
 
     Args:
         providers: The providers.
-        root: The folder of the files of keys.
+        files: The files of keys by their names.
         environ: The environment variables.
         usual_variables: Also use the variables that the provider's own tools read.
         check_names: Refuse a misspelt entry in a file of keys.
 
     Raises:
-        SettingsError: A file of keys is broken.
+        SettingsError: An entry in a file of keys is not valid.
     """
-    by_file: dict[Path, list[str]] = {}
+    ids: dict[str, list[str]] = {}
     for provider in providers:
-        by_file.setdefault(root / key_file_of(provider), []).append(provider.id)
-    entries = {path: read_entries(path, ids, check_names=check_names) for path, ids in by_file.items()}
+        ids.setdefault(key_file_of(provider), []).append(provider.id)
+    entries = {name: read_entries(files[name], known, check_names=check_names) for name, known in ids.items()}
     credentials = {}
     for provider in providers:
-        path = root / key_file_of(provider)
-        ours = [environment_place(provider.id, environ), file_place(provider.id, entries[path], str(path))]
+        name = key_file_of(provider)
+        ours = [environment_place(provider.id, environ), file_place(provider.id, entries[name], str(files[name].path))]
         usual = usual_place(provider, environ) if usual_variables else None
         if not provider.needs_key:
             ours, usual = [replace(place, key=None) for place in ours], None
@@ -213,12 +211,19 @@ def credentials_in_invoke(
 
     def stored() -> Mapping[str, str]:
         try:
-            return read_entries(root / API_KEYS_FILE, [provider.id])
+            return read_entries(YamlFile(root / API_KEYS_FILE), [provider.id])
         except SettingsError:
             # Invoke read the file when it was still valid; what the environment overrides in it is not available now.
             return {}
 
     return pair(invoke_places(provider.id, key, base_url, environ, stored), own=provider.base_url)
+
+
+def credentials_beside_invoke(
+    providers: Collection[ProviderConfig], root: Path, environ: Mapping[str, str]
+) -> dict[str, Credentials]:
+    """The keys and base URLs in a running Invoke of providers that Invoke does not know; raises SettingsError."""
+    return _own_credentials(providers, {KEYS_FILE: YamlFile(root / KEYS_FILE)}, environ, usual_variables=False)
 
 
 def unpaired_error(provider: ProviderConfig, found: Credentials, root: Path) -> SettingsError:

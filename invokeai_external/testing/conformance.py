@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from urllib.parse import unquote
 
 import anyio
 import anyio.lowlevel
-import httpx
 
 from ..adapters.base import Adapter
 from ..adapters.find import adapter_of
@@ -36,10 +34,6 @@ from ..providers.provider_config import ProviderConfig
 from ..providers.registry import Registry
 from ..providers.schema import ModelConfig
 from ..request import InputImage
-from ..service.calls import Caller, Position
-from ..service.retry_loop import Attempts
-from ..transport.client import Transport
-from ..transport.retry_policy import RetryPolicy
 from .bodies import as_number, broken, files_of, png_of, scalars, values_of_options
 from .kit import BASE_URL, KEY, MOST_ATTEMPTS, PROMPT, SENT_ID, Clock, GoodResponse, Kit, response_of_sandbox
 from .scripted_server import HANGS, LOST, NOT_CONNECTED, Response, ScriptedServer
@@ -83,11 +77,12 @@ def check_provider(
     Raises:
         ValueError: There is no good response, and the sandbox does not have the wire format.
     """
-    known = adapter_of(provider) if adapter is None or good is None else None
-    if good is None and (known is None or known.sandbox_path is None):
-        raise ValueError("Pass a good response: the sandbox does not have this wire format.")
     found = model or Registry().models(provider.id)[0]
-    good = good or anyio.run(response_of_sandbox, adapter_of(provider), found)
+    if good is None:
+        usual = adapter_of(provider)
+        if usual.sandbox_path is None:
+            raise ValueError("Pass a good response: the sandbox does not have this wire format.")
+        good = anyio.run(response_of_sandbox, usual, found)
     made = adapter(provider) if adapter else adapter_of(provider)
     kit = Kit(made, found.model_copy(update={"api_model": SENT_ID}), good, tuple(errors))
     return anyio.run(_findings, kit)
@@ -273,11 +268,8 @@ async def _unusable_responses(kit: Kit) -> AsyncIterator[str]:
 
 async def _cancelling(kit: Kit) -> AsyncIterator[str]:
     """A call ends as soon as it is cancelled, and is not sent again."""
-    server, clock = ScriptedServer([HANGS]), Clock()
-    attempts = Attempts({kit.adapter.provider.id: 1}, RetryPolicy(), clock, clock.sleep, lambda: None)
-    async with kit.client(server) as transport:
-        caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
-        send = partial(caller.send, kit.access, kit.call(), Position(call=1, calls=1), lambda _: None)
+    server = ScriptedServer([HANGS])
+    async with kit.caller(server, Clock()) as send:
         with anyio.move_on_after(_CANCEL_S) as patience:
             async with anyio.create_task_group() as group:
                 group.start_soon(send)
@@ -289,13 +281,10 @@ async def _cancelling(kit: Kit) -> AsyncIterator[str]:
 
 async def _timeouts(kit: Kit) -> AsyncIterator[str]:
     """A provider that never responds is a timeout, and the call is not sent again."""
-    server, clock = ScriptedServer([HANGS]), Clock()
-    attempts = Attempts({kit.adapter.provider.id: 1}, RetryPolicy(), clock, clock.sleep, lambda: None)
-    async with httpx.AsyncClient(transport=server) as client:
-        transport = Transport(timeout_s=9, total_timeout_s=0.2, max_response_bytes=1_000_000, http_client=client)
-        caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
+    server = ScriptedServer([HANGS])
+    async with kit.caller(server, Clock(), total_timeout_s=0.2) as send:
         try:
-            await caller.send(kit.access, kit.call(), Position(call=1, calls=1), lambda _: None)
+            await send()
         except TimedOutError as error:
             if error.may_be_billed and len(server.received) == 1:
                 return

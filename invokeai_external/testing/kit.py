@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio.lowlevel
@@ -116,23 +117,36 @@ class Kit:
         return self.adapter.with_headers(self.adapter.build(self.call(**request), BASE_URL))
 
     @asynccontextmanager
-    async def client(self, server: ScriptedServer) -> AsyncIterator[Transport]:
+    async def client(self, server: ScriptedServer, total_timeout_s: float = 60) -> AsyncIterator[Transport]:
         async with (
             httpx.AsyncClient(transport=server) as client,
-            Transport(timeout_s=60, max_response_bytes=_MOST_BYTES, http_client=client) as found,
+            Transport(
+                timeout_s=60,
+                total_timeout_s=total_timeout_s,
+                max_response_bytes=_MOST_BYTES,
+                http_client=client,
+            ) as found,
         ):
             yield found
+
+    @asynccontextmanager
+    async def caller(
+        self, server: ScriptedServer, clock: Clock, total_timeout_s: float = 60
+    ) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Reply]]]:
+        """Sends a call to a server, as the service does."""
+        policy = RetryPolicy(max_attempts=MOST_ATTEMPTS, max_wait_s=60)
+        attempts = Attempts({self.adapter.provider.id: 4}, policy, clock, clock.sleep, lambda: None)
+        async with self.client(server, total_timeout_s) as transport:
+            caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
+            yield partial(caller.send, self.access, self.call(), Position(call=1, calls=1), lambda _: None)
 
     async def send(self, *script: Response | Behaviour) -> Outcome:
         """Send a call to a server with this script."""
         server, clock = ScriptedServer(script), Clock()
-        policy = RetryPolicy(max_attempts=MOST_ATTEMPTS, max_wait_s=60)
-        attempts = Attempts({self.adapter.provider.id: 4}, policy, clock, clock.sleep, lambda: None)
         reply = error = None
-        async with self.client(server) as transport:
-            caller = Caller(lambda _: transport, attempts, lambda _: "image/png")
+        async with self.caller(server, clock) as send:
             try:
-                reply = await caller.send(self.access, self.call(), Position(call=1, calls=1), lambda _: None)
+                reply = await send()
             except ProviderError as failure:
                 error = shown(failure, self.access)
         return Outcome(reply, error, server, clock.now)
