@@ -43,7 +43,7 @@ class CatalogPage:
 
     def configs(self) -> tuple[ModelConfig, ...]:
         """The models of the file as they are, without the user's fields."""
-        return tuple(ModelConfig.model_validate(fields) for fields in self.models.values())
+        return _configs_of(self.provider.id)
 
 
 @cache
@@ -64,6 +64,12 @@ def page(provider_id: str) -> CatalogPage:
     }
     setup = Setup.model_validate(raw["setup"]) if "setup" in raw else None
     return CatalogPage(raw["as_of"], provider, setup, raw.get("flags", {}), models)
+
+
+@cache
+def _configs_of(provider_id: str) -> tuple[ModelConfig, ...]:
+    """The models of a file, which are validated once: that takes most of the time of a registry."""
+    return tuple(ModelConfig.model_validate(fields) for fields in page(provider_id).models.values())
 
 
 def _extended(fields: Mapping[str, Any]) -> dict[str, Any]:
