@@ -19,5 +19,4 @@ def test_each_call_ends_in_the_images_that_were_sent_or_in_one_error(tmp_path: P
         mixture = mix(url, tmp_path, calls=EACH_ONCE, seed=1)
     assert mixture.wrong == []
     assert mixture.images + mixture.errors.total() == EACH_ONCE
-    assert mixture.files[1] == mixture.files[0]
-    assert mixture.threads[1] == mixture.threads[0]
+    assert mixture.left == []
