@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 
 from ..support.guard import CANARY
+from ..support.servers import LocalServer
 
 KEY = f"{CANARY}-acme"
 """The key of this provider only."""
@@ -26,7 +29,7 @@ ALIBABA_KEY = f"{CANARY}-alibaba"
 
 
 class Acme:
-    """Makes images of 1024 x 1024 pixels. The carrier's server is below ``/alibaba``.
+    """Makes images of 1024 x 1024 pixels; its edits have another color. The carrier's server is below ``/alibaba``.
 
     Attributes:
         seconds: How long a call for images takes, unless the client closes the connection.
@@ -48,7 +51,7 @@ class Acme:
             self.app.add_api_route(f"/v1/images/{path}", self._images, methods=["POST"])
         path = "/alibaba/api/v1/services/aigc/multimodal-generation/generation"
         self.app.add_api_route(path, self._alibaba, methods=["POST"])
-        self.app.add_api_route("/alibaba/image.png", lambda: Response(_image(), media_type="image/png"))
+        self.app.add_api_route("/alibaba/image.png", lambda: Response(_image("teal"), media_type="image/png"))
         self.alibaba: list[dict[str, Any]] = []
 
     def clear(self) -> None:
@@ -76,7 +79,8 @@ class Acme:
                     await anyio.sleep(0.1)
         finally:
             self.in_flight -= 1
-        return {"created": 1, "data": [{"b64_json": base64.b64encode(_image()).decode()}]}
+        image = _image("maroon" if "image" in fields else "teal")
+        return {"created": 1, "data": [{"b64_json": base64.b64encode(image).decode()}]}
 
     async def _alibaba(self, request: Request) -> dict[str, Any]:
         self.alibaba.append(await request.json())
@@ -85,9 +89,17 @@ class Acme:
         return {"request_id": "1", "output": {"choices": [{"message": {"content": content}}]}}
 
 
-def _image() -> bytes:
+@contextmanager
+def serving() -> Iterator[tuple[Acme, str]]:
+    """The provider and its server's address, while the server runs."""
+    provider = Acme()
+    with LocalServer(provider.app) as local:
+        yield provider, local.url
+
+
+def _image(color: str) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (1024, 1024), "teal").save(file, "PNG")
+    Image.new("RGB", (1024, 1024), color).save(file, "PNG")
     return file.getvalue()
 
 

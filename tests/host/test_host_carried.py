@@ -10,7 +10,6 @@ from PIL import Image
 
 from invokeai_external.errors import InvalidRequestError, NotConfiguredError
 
-from ..support.servers import LocalServer
 from . import acme, packing
 from .acme import ALIBABA_KEY, GPT, PLAIN, Acme
 from .conftest import NewInvoke
@@ -31,9 +30,8 @@ QWEN = "alibabacloud/qwen-image-2.0"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[Acme, str]]:
-    provider = Acme()
-    with LocalServer(provider.app) as local:
-        yield provider, local.url
+    with acme.serving() as found:
+        yield found
 
 
 @pytest.fixture

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
-from PIL import Image, ImageChops
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
-from ..invoke import NODE_TYPES, PROVIDERS, Invoke, Json, Picture, output_names
+from ..invoke import PROVIDERS, Invoke
 from ..sandbox import Sandbox
+from .canvas import FAR, MIDDLE, drag, edited, fit, inpainted, layers, paint_mask, run
 from .conftest import OpenPage
 from .page import InvokePage
 from .staging import SIZE, button, run_batch, slowed
 
 MODELS = {"openai": "GPT Image 2.5 Flare", "gemini": "Gemini Nano Banana 2.1"}
-# The middle of the image on the page when the Canvas is fitted to its layers.
-MIDDLE = (743, 480)
-FAR = 60
-"""How far the mouse is dragged, in pixels of the page: a stroke of the brush, or an image out of the box."""
-
-
-class CanvasRun(NamedTuple):
-    """A run of the Canvas: the external node as the page filled it in, and what it made."""
-
-    node: Json
-    picture: Picture
 
 
 @pytest.fixture(scope="module")
@@ -56,68 +44,15 @@ def provider(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def canvas(page: InvokePage, sandbox: Sandbox, provider: str) -> Iterator[InvokePage]:
     """The Canvas as *Edit* makes it from the image in the viewer, with a model of one provider and no calls so far."""
-    yield edited(page, provider)
+    yield edited(page, MODELS[provider])
     # The page locks nearly all while a result waits there to be accepted.
     if button(page, "Discard All").is_visible():
         button(page, "Discard All").click()
         expect(button(page, "Discard All")).to_have_count(0)
 
 
-def edited(page: InvokePage, provider: str) -> InvokePage:
-    page.open_tab("Generate")
-    page.open_picture(page.gallery()[0])
-    page.choose_model(MODELS[provider])
-    page.raw.get_by_role("button", name="Edit", exact=True).click()
-    expect(layers(page).get_by_text("Raster Layer", exact=True)).to_be_visible()
-    expect(layers(page).get_by_text("Inpaint Mask", exact=True)).to_be_visible()
-    page.close_notices()
-    return page
-
-
-def layers(page: InvokePage) -> Locator:
-    """The list of the Canvas' layers."""
-    return page.raw.get_by_test_id("control-layers-layer-list")
-
-
-def fit(page: InvokePage) -> None:
-    """Make the box as large as the image."""
-    button(page, "Fit Bbox To Layers").click()
-    button(page, "Fit Layers to Canvas").click()
-
-
-def drag(page: InvokePage, start: tuple[float, float], by: int) -> None:
-    x, y = start
-    page.raw.mouse.move(x, y)
-    page.raw.mouse.down()
-    page.raw.mouse.move(x + by, y + by / 2, steps=12)
-    page.raw.mouse.up()
-
-
-def paint_mask(page: InvokePage) -> None:
-    """A few strokes of the brush in the middle of the image, on the inpaint mask."""
-    layers(page).get_by_text("Inpaint Mask", exact=True).click()
-    button(page, "Brush (B)").click()
-    for row in range(3):
-        drag(page, (MIDDLE[0], MIDDLE[1] + 20 * row), FAR)
-    expect(button(page, "Undo")).to_be_enabled()
-
-
-def run(page: InvokePage, invoke: Invoke) -> CanvasRun:
-    """Press *Invoke*, and wait until the result is staged on the Canvas."""
-    page.invoke_button.click()
-    expect(button(page, "Accept (Enter)")).to_be_enabled()
-    page.wait_for_queue_idle()
-    newest: int = invoke.get("/v1/queue/default/list_all")[-1]["item_id"]
-    item = invoke.item(newest)
-    assert item["status"] == "completed", item["error_message"]
-    nodes = item["session"]["graph"]["nodes"].values()
-    [node] = [node for node in nodes if node["type"] in NODE_TYPES.values()]
-    [name] = output_names(item)
-    return CanvasRun(node, invoke.picture(name))
-
-
 def test_what_external_models_do_not_have_is_locked_on_the_canvas(page: InvokePage) -> None:
-    edited(page, "openai")
+    edited(page, MODELS["openai"])
     expect(page.raw.get_by_text("Not supported by model", exact=False)).to_be_visible()
     for field in ("Width", "Height"):
         expect(page.number(field)).to_be_disabled()
@@ -160,15 +95,11 @@ def test_inpainting_changes_what_was_painted_and_nothing_else(
     canvas.write_prompt("a red balloon")
     made = run(canvas, invoke)
     assert made.node["mode"] == "inpaint"
-    init = invoke.picture(made.node["init_image"]["image_name"]).image.convert("RGB")
-    mask = invoke.picture(made.node["mask_image"]["image_name"]).image.convert("L")
-    assert init.size == (1248, 832)
-    assert mask.getextrema() == (0, 255)
-    changed = ImageChops.difference(made.picture.image.convert("RGB"), init)
-    kept = Image.composite(changed, Image.new("RGB", changed.size), mask.point(lambda value: 255 * (value == 255)))
-    assert made.picture.image.size == init.size
-    assert kept.getbbox() is None
-    assert changed.getbbox() is not None
+    found = inpainted(made, invoke)
+    assert found.init.size == (1248, 832)
+    assert made.picture.image.size == found.init.size
+    assert found.changed_outside.getbbox() is None
+    assert found.changed.getbbox() is not None
     [call] = sandbox.calls()
     if provider == "openai":
         assert [field["name"] for field in call["fields"]].count("mask") == 1
@@ -178,7 +109,7 @@ def test_inpainting_changes_what_was_painted_and_nothing_else(
 
 
 def test_an_accepted_result_becomes_a_layer(page: InvokePage, invoke: Invoke) -> None:
-    edited(page, "openai")
+    edited(page, MODELS["openai"])
     run(page, invoke)
     button(page, "Accept (Enter)").click()
     expect(button(page, "Accept (Enter)")).to_have_count(0)
@@ -190,7 +121,7 @@ def test_every_image_of_a_batch_can_be_accepted(
     page: InvokePage, invoke: Invoke, sandbox: Sandbox, seconds: float, slowdown: int
 ) -> None:
     """Most of them are there before their turn, so that their items end while the page reads its list of them."""
-    edited(page, "openai")
+    edited(page, MODELS["openai"])
     page.write_prompt("the same at night")
     with slowed(page, slowdown):
         assert len(run_batch(page, invoke, sandbox, seconds)) == SIZE

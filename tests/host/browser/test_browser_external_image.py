@@ -18,6 +18,7 @@ from .page import InvokePage
 from .test_browser_editor import FIELDS_OF_BOTH, load, node
 
 NAME = "External: any provider"
+OPTIONS = "quality=low\nbackground=opaque"
 OUTPUTS = {
     "collection": ("image_collection", "collection"),
     "cost_usd": ("float", "value"),
@@ -28,14 +29,14 @@ OTHER_INPUTS: Json = {"image_collection": {"images": {"value": []}}}
 SIDES = ("Left Panel (T)", "Right Panel (G)")
 
 
-def workflow_of(invoke: Invoke) -> Json:
-    """A workflow with the node, and a core node after each of its outputs."""
-    model = {"value": identifier(invoke.model(MODEL))}
+def workflow_of(invoke: Invoke, reference: str, *, options: str = "") -> Json:
+    """A workflow with the node, a model and options in it, and a core node after each of its outputs."""
+    model = {"value": identifier(invoke.model(reference))}
     values: Json = {name: {} for name in ("board", "metadata", "init_image", "mask_image", "seed")}
     values |= {
         "model": model,
         "prompt": {"value": "a brass lantern"},
-        "options": {"value": "quality=low\nbackground=opaque"},
+        "options": {"value": options},
     }
     values |= {"reference_images": {"value": []}, "num_images": {"value": 1}, "previews": {"value": "setting"}}
     values |= {"width": {"value": 1024}, "height": {"value": 1024}, "image_size": {"value": ""}}
@@ -79,7 +80,7 @@ def placed(invoke: Invoke, name: str, kind: str, inputs: Json, **position: int) 
 def invoke(new_invoke: NewInvoke) -> Invoke:
     made = new_invoke(keys=PROVIDERS)
     made.start_with_models()
-    made.send("POST", "/v1/workflows/", json={"workflow": workflow_of(made)})
+    made.send("POST", "/v1/workflows/", json={"workflow": workflow_of(made, MODEL, options=OPTIONS)})
     return made
 
 
@@ -90,12 +91,17 @@ def page(invoke: Invoke, open_page: OpenPage) -> InvokePage:
     return page
 
 
-def test_it_opens_without_a_warning(page: InvokePage) -> None:
+def open_in_editor(page: InvokePage) -> None:
+    """Load the workflow, and assert that the page has nothing to say about it."""
     load(page, NAME)
     assert [re.sub(r" \(\d+\)$", "", notice) for notice in page.notices()] == ["Workflow Loaded"]
     edit = page.raw.get_by_role("button", name="Edit in Workflow Editor")
     if edit.is_visible():
         edit.click()
+
+
+def test_it_opens_without_a_warning(page: InvokePage) -> None:
+    open_in_editor(page)
     for side in SIDES:
         page.raw.get_by_role("button", name=f"Toggle {side}").click()
     page.raw.get_by_role("button", name="Hide MiniMap").click()
@@ -113,7 +119,7 @@ def test_it_shows_its_fields_in_order(page: InvokePage) -> None:
         *FIELDS_OF_BOTH[2:],
         *("Options", "Previews"),
     ]
-    expect(found.locator("textarea").last).to_have_value("quality=low\nbackground=opaque")
+    expect(found.locator("textarea").last).to_have_value(OPTIONS)
     page.screenshot("node-external", of=found)
 
 
