@@ -74,19 +74,18 @@ class Canvas:
         base = self._base
         # Twice the size is enough to scale from.
         edit = _in_profile(decoded(result, least=Size(2 * base.width, 2 * base.height)), self._profile)
+        if edit.mode == "RGBA" and edit.getchannel("A").getextrema()[0] == 255:
+            edit = edit.convert("RGB")
+        edit = _scaled(edit, base.size, self._box)
         if edit.mode == "RGBA" and not self._shows_through(edit):
             edit = edit.convert("RGB")
         mode = "RGBA" if "RGBA" in (base.mode, edit.mode) else "RGB"
-        edit = _scaled(edit, base.size, self._box)
         bands = (self._written(box, mode, edit) for box in bands_of(base.size))
         return png_of_written(base.size, mode, bands, self._profile)
 
     def _shows_through(self, edit: Image.Image) -> bool:
-        """True if any pixel that the mask marks is not opaque."""
-        alpha = edit.getchannel("A")
-        if alpha.getextrema()[0] == 255:
-            return False
-        return any(_scaled(alpha, self._base.size, self._box).histogram(self._marked.point(_MARKED))[:255])
+        """True if any pixel that the mask marks is not opaque; ``edit`` is the box around the mask."""
+        return any(edit.getchannel("A").histogram(self._marked.point(_MARKED))[:255])
 
     def _written(self, box: Box, mode: str, edit: Image.Image) -> Written:
         """A part of the file of a result; above and below the mask, it is the same in all of them."""

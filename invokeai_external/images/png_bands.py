@@ -37,8 +37,9 @@ _SMOOTH = 2.5
 """In bits of entropy for each byte. What has less gets Pillow's filters, one chosen for each row, which make it up to a
 third smaller. Above, they win next to nothing, and choosing takes longer than all the rest."""
 
-_NOISE = 7.2
-"""In bits of entropy for each byte: more than this is stored, since to compress it takes seconds and saves a tenth."""
+_NOISE = 6.6
+"""In bits of entropy for each byte: more than this is stored, since to compress it takes seconds and saves a sixth at
+most. Photos have less."""
 
 
 class Written(NamedTuple):
