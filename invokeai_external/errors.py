@@ -7,7 +7,9 @@ ExternalError
 │   ├── UnknownProviderError     there is no provider with that id
 │   ├── CapabilityError          the model does not support what was requested
 │   ├── InvalidRequestError      the request is not valid for any model
-│   └── ServiceStateError        the Service is closed, or belongs to another event loop
+│   ├── ServiceStateError        the Service is closed, or belongs to another event loop
+│   ├── SpendingRecordError      a limit is set, and the record of what was spent cannot be used
+│   └── BudgetExceededError      a limit does not allow what it could cost
 ├── ProviderError                a provider or the network failed
 │   ├── RejectedRequestError     the provider says that the request is not valid
 │   ├── AuthenticationError      the provider refused the key
@@ -37,6 +39,7 @@ from typing import Any, ClassVar, Literal, Self
 
 __all__ = [
     "AuthenticationError",
+    "BudgetExceededError",
     "CancelledError",
     "CapabilityError",
     "ContentBlockedError",
@@ -56,6 +59,7 @@ __all__ = [
     "RequestError",
     "ServiceStateError",
     "SettingsError",
+    "SpendingRecordError",
     "TimedOutError",
     "UnavailableError",
     "UnknownProviderError",
@@ -72,6 +76,7 @@ RemedyAction = Literal[
     "list_models",
     "check_model",
     "change_setting",
+    "raise_limit",
     "set_field",
 ]
 """What a remedy asks for: see ``Remedy.action``."""
@@ -93,6 +98,7 @@ class Remedy:
             - ``list_models``: Choose another model.
             - ``check_model``: Choose another model, or correct the base URL of ``provider``.
             - ``change_setting``: Change ``setting`` in ``invokeai_external.yaml``.
+            - ``raise_limit``: Raise the limit ``setting`` of what may be spent.
             - ``set_field``: Set a field of the request itself, which is not an option.
 
         provider: The id of the provider that the remedy is about.
@@ -230,6 +236,58 @@ class ServiceStateError(RequestError):
     """The ``Service`` is closed, was entered twice, or belongs to another event loop."""
 
     code = "service_state"
+
+
+class SpendingRecordError(RequestError):
+    """The record of what was spent cannot be used; without a limit, images are made all the same."""
+
+    code = "spending_record"
+
+
+class BudgetExceededError(RequestError):
+    """The request could cost more than a limit allows.
+
+    Attributes:
+        limit: The limit, as ``budget set`` takes it: ``total.day``, ``models.openai/gpt-image-2.month``,
+            ``max_per_image``, ``max_cost``.
+        limit_usd: What it allows, in USD.
+        used_usd: What counts against it: what was charged, what may have been charged, what is in progress.
+        unconfirmed_usd: What of that may have been charged.
+        in_progress_usd: What of that calls in progress may cost at most.
+        could_cost_usd: What the request could cost at most; None if that is unknown.
+        resets_at: When the limit starts again, as ISO text; None if it does not.
+        cheaper: A choice that would fit, such as ``--quality low``; None without one.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: Remedy | str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        limit: str = "",
+        limit_usd: float = 0.0,
+        used_usd: float = 0.0,
+        unconfirmed_usd: float = 0.0,
+        in_progress_usd: float = 0.0,
+        could_cost_usd: float | None = None,
+        resets_at: str | None = None,
+        cheaper: str | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, provider=provider, model=model, status=status, request_id=request_id)
+        self.limit = limit
+        self.limit_usd = limit_usd
+        self.used_usd = used_usd
+        self.unconfirmed_usd = unconfirmed_usd
+        self.in_progress_usd = in_progress_usd
+        self.could_cost_usd = could_cost_usd
+        self.resets_at = resets_at
+        self.cheaper = cheaper
 
 
 class ProviderError(ExternalError):

@@ -77,6 +77,8 @@ class Received:
         notices: What to know about them.
         usage: The tokens of the call; None if they are unknown.
         cost_usd: The cost of the call in USD; None if it is unknown.
+        cost_from: Who says so: ``provider`` or ``prices``; None if the cost is unknown.
+        request_id: The provider's id of the call.
     """
 
     call: int
@@ -85,6 +87,8 @@ class Received:
     notices: tuple[Notice, ...] = ()
     usage: Usage | None = None
     cost_usd: float | None = None
+    cost_from: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ __all__ = [
     "KEYS_FILE",
     "ORIGINALS_FOLDER",
     "RESCUED_FOLDER",
+    "SPENDING_FILE",
     "USER_FILE",
 ]
 
@@ -25,6 +26,9 @@ USER_FILE = "invokeai_external.yaml"
 
 DISCOVERED_FILE = "invokeai_external_discovered.json"
 """The models that providers list themselves, as they were last asked."""
+
+SPENDING_FILE = "invokeai_external_spending.sqlite3"
+"""What calls have cost and may cost, unless the setting ``spending_record`` names another file."""
 
 IN_FLIGHT_FOLDER = "invokeai_external_in_flight"
 """A file for each process that has calls in flight."""

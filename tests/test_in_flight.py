@@ -23,7 +23,7 @@ from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import NetworkError, RateLimitedError
 from invokeai_external.locks import try_lock
 from invokeai_external.progress import Failed, Progress, Received, Retrying, Sending
-from invokeai_external.root_folder import IN_FLIGHT_FOLDER
+from invokeai_external.root_folder import IN_FLIGHT_FOLDER, SPENDING_FILE
 from invokeai_external.service.in_flight import InFlight, LeftBehind, LeftCall, left_behind, notices_of
 
 from .support.programs import finished, program
@@ -335,5 +335,5 @@ def test_the_users_own_folder_is_created_for_it_and_a_named_one_is_not(
     assert main(arguments) == 0
     own = tmp_path / "config" / "invokeai-external"
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    assert [path.name for path in own.iterdir()] == [IN_FLIGHT_FOLDER]
+    assert {path.name for path in own.iterdir()} == {IN_FLIGHT_FOLDER, SPENDING_FILE, f"{SPENDING_FILE}-owners"}
     assert list((own / IN_FLIGHT_FOLDER).iterdir()) == []

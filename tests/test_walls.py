@@ -28,6 +28,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 VOCABULARY = (
     "clock",
     "errors",
+    "file_systems",
     "locks",
     "metadata_keys",
     "misspellings",
@@ -43,7 +44,7 @@ VOCABULARY = (
 )
 """The modules beside the rooms, which every room may import."""
 
-ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", "settings", "service")
+ROOMS = ("images", "providers", "pricing", "planning", "transport", "adapters", "spending", "settings", "service")
 """Each room may import those before it, and not those behind it."""
 
 HOSTS = ("cli", "invoke", "testing")

@@ -97,6 +97,8 @@ def _value(value: bool | float | str | None) -> str:
 def _range(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         return "text"
+    if field["type"] == "string":
+        return "text"
     if field["type"] == "boolean":
         return "true or false"
     if "enum" in field:

@@ -26,13 +26,19 @@ def command_line(*arguments: str, root: Path | None = None) -> str:
 
 def with_root(error: _Error, root: Path | None) -> _Error:
     """The same error; the commands of its remedy name the root that was given with ``--root``."""
-    if root is None or error.remedy is None:
+    if error.remedy is None or (root is None and error.remedy.action != "raise_limit"):
         return error
     return error.replace(remedy=replace(error.remedy, text=_text(error.remedy, root)))
 
 
-def _text(remedy: Remedy, root: Path) -> str:
+def _text(remedy: Remedy, root: Path | None) -> str:
     match remedy.action:
+        case "raise_limit" if remedy.setting and "." in remedy.setting:
+            return (
+                f"{remedy.text} To raise it, run: {command_line('budget', 'set', remedy.setting, 'AMOUNT', root=root)}"
+            )
+        case _ if root is None:
+            return remedy.text
         case "set_key" | "replace_key" if remedy.provider and not remedy.source_is_variable:
             make = f"Create a key at {remedy.url}, then run" if remedy.url else "Copy the whole key, then run"
             in_use = f"The key in use is from {remedy.source}. " if remedy.source else ""

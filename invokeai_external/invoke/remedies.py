@@ -99,5 +99,7 @@ def text_in_invoke(remedy: Remedy) -> str:
             return f"Choose another model, or check the base URL {place}."
         case "change_setting":
             return f"{remedy.text} Restart Invoke after you change it."
+        case "raise_limit":
+            return f"Raise {remedy.setting} in {_SETTINGS}, or choose a cheaper image."
         case "set_field":
             return "Use the node's own field for it."

@@ -20,7 +20,7 @@ from .input_images import CallImage, prepare_images
 from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options
 from .sizes import choose_size
 
-__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "plan"]
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "estimate_of", "plan"]
 
 MAX_IMAGES = 10
 """The most images of one request, for every model: OpenAI's own limit for ``n``."""
@@ -111,7 +111,7 @@ class Plan:
     @property
     def estimate(self) -> Estimate:
         """What the calls will cost, the prompt, the input images and the previews included."""
-        return estimate_sum([_estimate(call) for call in self.calls])
+        return estimate_sum([estimate_of(call) for call in self.calls])
 
 
 def plan(
@@ -174,7 +174,8 @@ def plan(
     return Plan(model, calls, notices)
 
 
-def _estimate(call: Call) -> Estimate:
+def estimate_of(call: Call) -> Estimate:
+    """What a call will cost."""
     quality = call.options.get("quality")
     estimate = estimate_call(
         call.model,

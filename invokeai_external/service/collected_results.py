@@ -14,6 +14,7 @@ from ..adapters.base import SANDBOX_HEADER, Answer
 from ..errors import InvalidResponseError, ProviderError
 from ..planning.plan import Call, Plan
 from ..pricing.prices import cost_usd, images_usd
+from ..progress import Received
 from ..request import GenerationRequest
 from ..result import GeneratedImage, GenerationResult, Notice, Usage
 from ..settings.settings import Limits
@@ -21,7 +22,7 @@ from ..sizing import Size
 from ..transport.messages import HttpResponse
 from ..transport.redaction import redacted
 from .access import Access
-from .calls import Reply
+from .calls import Position, Reply
 from .image_metadata import describe, seed_of
 from .image_urls import Content
 from .library_files import save_image
@@ -29,7 +30,7 @@ from .library_files import save_image
 if TYPE_CHECKING:
     from .image_checks import ArrivedImage, FinishedImage, Finisher
 
-__all__ = ["Outcome", "collect", "finisher_of", "total", "total_cost", "total_usage"]
+__all__ = ["Outcome", "collect", "finisher_of", "received", "too_little_memory", "total", "total_cost", "total_usage"]
 
 _SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost nothing; the cost shown is an estimate.")
 
@@ -60,6 +61,7 @@ class Outcome:
     notices: tuple[Notice, ...] = ()
     usage: Usage | None = None
     cost_usd: float | None = None
+    cost_from: str | None = None
     request_id: str | None = None
     errors: tuple[ProviderError, ...] = ()
 
@@ -128,8 +130,32 @@ async def collect(
         notices=(*common, *own_notices),
         usage=answer.usage,
         cost_usd=cost,
+        cost_from=None if cost is None else "prices" if answer.cost_usd is None else "provider",
         request_id=answer.request_id,
         errors=tuple(redacted(failure, access.api_key) for failure in errors),
+    )
+
+
+def received(position: Position, outcome: Outcome) -> Received:
+    """What is reported of a call that made images."""
+    return Received(
+        call=position.call,
+        calls=position.calls,
+        images=outcome.images,
+        notices=outcome.notices,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        cost_from=outcome.cost_from,
+        request_id=outcome.request_id,
+    )
+
+
+def too_little_memory() -> ProviderError:
+    """The error of a call that this computer's memory is too small for."""
+    return InvalidResponseError(
+        "The request or its response does not fit into this computer's memory.",
+        remedy="It may have been billed. Close other programs before you try again.",
+        may_be_billed=True,
     )
 
 

@@ -17,12 +17,12 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
-from ..errors import InvalidRequestError, InvalidResponseError, ProviderError, RequestError, ServiceStateError
+from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceStateError
 from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
 from ..planning.prompt_weights import without_weights
-from ..progress import Failed, Progress, Received
+from ..progress import Failed, Progress
 from ..providers.configured import provider_named
 from ..providers.listing import ListingCheck, compare_listing, is_listed
 from ..providers.provider_config import ProviderConfig
@@ -34,12 +34,14 @@ from ..transport.messages import HttpRequest
 from ..transport.retry_policy import RetryPolicy
 from .access import Access, access_to, base_url_of, shown
 from .calls import Caller, Position, no_streams
-from .collected_results import Outcome, collect, finisher_of, total
+from .collected_results import Outcome, collect, finisher_of, received, too_little_memory, total
 from .discovery import Discovery
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models, verify_key
+from .payments import Reserved, payments_of
+from .refusals import Purse
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
 from .tokens import Tokens
@@ -108,6 +110,7 @@ class Service:
         self._is_sandbox = sandbox
         # The sandbox bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
+        self._payments = payments_of(settings, records=not sandbox)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
         providers = self._settings.providers
@@ -137,6 +140,7 @@ class Service:
     async def aclose(self) -> None:
         """Close the connections. The service can make no more requests then."""
         self._is_closed = True
+        await self._payments.aclose()
         await self._transport.aclose()
 
     def resolve(self, reference: str | None) -> ResolvedModel:
@@ -189,19 +193,25 @@ class Service:
         return self.dry_run(request)
 
     async def generate(
-        self, request: GenerationRequest, on_progress: Callable[[Progress], None] = lambda _: None
+        self,
+        request: GenerationRequest,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        *,
+        purse: Purse | None = None,
     ) -> GenerationResult:
         """Make the images of a request, its calls side by side.
 
         Args:
             request: What to make.
             on_progress: Called at every step; an image is handed over as soon as it is there.
+            purse: Who pays, and what the request may cost; by default nobody in particular, and what the limits allow.
 
         Returns:
             The images in the order of the request. If some calls failed and others did not, their errors are in it.
 
         Raises:
-            RequestError: Nothing was sent: the key, the settings, the proxy or the request must change.
+            RequestError: Nothing was sent: the key, the settings, the proxy or the request must change, or a limit does
+                not allow what it could cost.
             ProviderError: All calls failed; this is the first one's error.
             BaseException: Whatever ``on_progress`` raises, as it is; the calls are ended.
         """
@@ -212,6 +222,22 @@ class Service:
         access = await self._tokens.completed(self._access(self._provider_of(request)))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
+        async with self._payments.reserved(plan, purse or Purse(), sandbox=access.is_sandbox) as reserved:
+            outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
+        result = total(plan, (*notices, *reserved.notices), outcomes, time.monotonic() - started)
+        for notice in result.notices:
+            _log.info("%s: %s", plan.model.reference, notice.message)
+        return result
+
+    async def _outcomes(
+        self,
+        access: Access,
+        request: GenerationRequest,
+        plan: Plan,
+        reserved: Reserved,
+        on_progress: Callable[[Progress], None],
+    ) -> list[Outcome]:
+        """Run the calls of a plan side by side."""
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
         finisher = finisher_of(request, self._settings.limits)
         in_flight = InFlight(None) if access.is_sandbox else self._in_flight
@@ -220,7 +246,8 @@ class Service:
             position = Position(call=place + 1, calls=len(plan.calls))
             names = access.provider.id, call.model.id
             with suppress(ListenerFailedError), in_flight.call(*names, call.n, listener) as report:
-                outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, report)
+                async with self._payments.call(reserved, place, report, group) as paid:
+                    outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, paid)
 
         try:
             async with anyio.create_task_group() as group:
@@ -232,10 +259,7 @@ class Service:
             raise failures.exceptions[0] from None
         if listener.error:
             raise listener.error
-        result = total(plan, notices, [o for o in outcomes if o], time.monotonic() - started)
-        for notice in result.notices:
-            _log.info("%s: %s", plan.model.reference, notice.message)
-        return result
+        return [outcome for outcome in outcomes if outcome]
 
     def is_billed(self, request: GenerationRequest) -> bool:
         """False if a request would go to the sandbox; raises a RequestError if it cannot be sent."""
@@ -352,17 +376,17 @@ class Service:
                 # What has arrived is handed over, whatever ends the wait for the rest.
                 if any(isinstance(content, bytes) for content in contents):
                     with anyio.CancelScope(shield=True), suppress(ProviderError, ListenerFailedError):
-                        on_progress(_received(position, await collected()))
+                        on_progress(received(position, await collected()))
                 raise
             with anyio.CancelScope(shield=True):
                 outcome = await collected()
         except (ProviderError, MemoryError) as problem:
             # Memory that one call lacks does not end the others: their images are paid for.
-            error = problem if isinstance(problem, ProviderError) else _too_little_memory()
+            error = problem if isinstance(problem, ProviderError) else too_little_memory()
             failure = shown(error.replace(provider=access.provider.id, model=call.model.id), access)
             on_progress(Failed(call=position.call, calls=position.calls, reason=failure))
             return Outcome(request_id=failure.request_id, errors=(failure,))
-        on_progress(_received(position, outcome))
+        on_progress(received(position, outcome))
         return outcome
 
     def _sandbox_app(self, today: Callable[[], datetime.date] | None) -> object:
@@ -399,25 +423,6 @@ class Service:
                 "This Service belongs to another event loop.",
                 remedy="Create a Service in each event loop that needs one.",
             )
-
-
-def _received(position: Position, outcome: Outcome) -> Received:
-    return Received(
-        call=position.call,
-        calls=position.calls,
-        images=outcome.images,
-        notices=outcome.notices,
-        usage=outcome.usage,
-        cost_usd=outcome.cost_usd,
-    )
-
-
-def _too_little_memory() -> ProviderError:
-    return InvalidResponseError(
-        "The request or its response does not fit into this computer's memory.",
-        remedy="It may have been billed. Close other programs before you try again.",
-        may_be_billed=True,
-    )
 
 
 def _this_run() -> object:

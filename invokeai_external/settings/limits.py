@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import SettingsError
 from ..misspellings import or_nearest
 from ..request import MAX_PREVIEWS, MetadataMode
+from ..root_folder import SPENDING_FILE
 from .yaml_file import problem_of
 
 __all__ = ["Limits"]
@@ -38,6 +39,9 @@ class Limits(BaseModel):
             templates contain.
         keep_originals: In Invoke, keep the original files of images that carry Content Credentials.
         look_ahead: In Invoke, send the calls of queued runs before their turn, up to ``concurrency``.
+        spending_record: The file of the spending record, from the root folder; ``off`` records nothing.
+        record_prompts: Record the prompt of each call with its cost.
+        tag: What the costs are filed under, such as a client's name.
         freeze_gc: In Invoke, shorten the pause between two runs, by excluding what was loaded at the start from
             Python's garbage collection.
 
@@ -64,6 +68,15 @@ class Limits(BaseModel):
     keep_originals: bool = False
     look_ahead: bool = True
     freeze_gc: bool = True
+    spending_record: str = Field(default=SPENDING_FILE, min_length=1)
+    record_prompts: bool = False
+    tag: str | None = Field(default=None, min_length=1, max_length=100)
+
+    @field_validator("spending_record", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        # YAML reads off as false.
+        return "off" if value is False else value
 
     if not TYPE_CHECKING:
 

@@ -25,6 +25,7 @@ from ..providers.configured import configured_providers
 from ..providers.provider_config import ProviderConfig
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, KEYS_FILE, USER_FILE
+from ..spending.limits import Budgets
 from .discovered import read_discovered
 from .key_file import key_file_of, key_files, misplaced_notices, permission_notices, read_entries
 from .keys import (
@@ -71,6 +72,7 @@ class Settings:
         catalog: What the user's file adds to the catalogue.
         providers: All providers by id, the user's own included.
         sandbox: True if Invoke uses the sandbox instead of the providers.
+        budgets: The limits on what is spent.
         notices: What the user should know about the files.
     """
 
@@ -80,6 +82,7 @@ class Settings:
     catalog: UserCatalog = field(default_factory=UserCatalog)
     providers: Mapping[str, ProviderConfig] = field(default_factory=partial(configured_providers, None))
     sandbox: bool = False
+    budgets: Budgets = field(default_factory=Budgets)
     notices: tuple[Notice, ...] = ()
 
     def is_on(self, provider_id: str) -> bool:
@@ -193,7 +196,7 @@ def load_user_file(root: Path) -> Settings:
 
 def _in_user_file(root: Path) -> Settings:
     found = read_user_file(root / USER_FILE)
-    return Settings(root, {}, found.limits, found.catalog, found.providers, found.sandbox)
+    return Settings(root, {}, found.limits, found.catalog, found.providers, found.sandbox, found.budgets)
 
 
 def credentials_in_invoke(

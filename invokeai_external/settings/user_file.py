@@ -15,12 +15,13 @@ from ..providers.configured import configured_providers
 from ..providers.provider_config import PROVIDER_FIELDS, ProviderConfig
 from ..providers.registry import Registry
 from ..providers.schema import MODEL_FIELDS
+from ..spending.limits import Budgets
 from .limits import Limits
 from .yaml_file import YamlFile
 
 __all__ = ["UserCatalog", "UserFile", "read_user_file"]
 
-_SECTIONS = ("settings", "providers", "models", "sandbox")
+_SECTIONS = ("settings", "providers", "models", "budgets", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,14 @@ class UserFile:
         catalog: Its ``providers:`` and ``models:``.
         providers: All providers by id: the built-in ones, as the file changes them, and those that it adds.
         sandbox: True if Invoke uses the sandbox instead of the providers.
+        budgets: Its ``budgets:``.
     """
 
     limits: Limits
     catalog: UserCatalog
     providers: Mapping[str, ProviderConfig]
     sandbox: bool
+    budgets: Budgets
 
 
 def read_user_file(path: Path, text: str | None = None) -> UserFile:
@@ -117,7 +120,47 @@ def read_user_file(path: Path, text: str | None = None) -> UserFile:
         except (InvalidRequestError, UnknownProviderError) as error:
             problem = f"settings.default_model: {error.message.rstrip('.')}"
             raise catalog.mistake(("settings", "default_model"), problem, error.remedy) from None
-    return UserFile(limits, catalog, providers, sandbox)
+    budgets = _budgets(file)
+    _check_budgets(budgets, limits, catalog, providers)
+    return UserFile(limits, catalog, providers, sandbox, budgets)
+
+
+def _budgets(file: YamlFile) -> Budgets:
+    # YAML may read a user's name or a model's as a number.
+    fields = {
+        str(name): {str(key): value for key, value in entries.items()} if isinstance(entries, dict) else entries
+        for name, entries in (file.data.get("budgets") or {}).items()
+    }
+    try:
+        return Budgets(**fields)
+    except ValidationError as error:
+        raise file.error_of(error, ("budgets",), Budgets.model_fields) from None
+
+
+def _check_budgets(
+    budgets: Budgets, limits: Limits, catalog: UserCatalog, providers: Mapping[str, ProviderConfig]
+) -> None:
+    """Raise SettingsError for a limit that would never apply, or that nothing could hold."""
+    for name in budgets.providers:
+        if name not in providers:
+            problem = f"budgets.providers.{name}: there is no such provider"
+            raise catalog.mistake(("budgets", "providers", name), problem, or_nearest(name, providers).strip() or None)
+    registry = Registry(catalog) if budgets.models else None
+    for name in budgets.models:
+        provider_id, _, model_id = name.partition("/")
+        found = providers.get(provider_id)
+        if registry and not (found and found.discover_models):
+            known = {model.id for model in registry.models(provider_id)} if found else set[str]()
+            if model_id not in known:
+                problem = f"budgets.models.{name}: there is no such model"
+                remedy = or_nearest(name, [f"{provider_id}/{each}" for each in known]).strip()
+                raise catalog.mistake(("budgets", "models", name), problem, remedy or "Use provider/model-id.")
+    if budgets.are_set and limits.spending_record == "off":
+        raise catalog.mistake(
+            ("settings", "spending_record"),
+            "settings.spending_record: off, and a limit is set, which needs the record",
+            "Remove that line, or the section budgets.",
+        )
 
 
 def _entries(file: YamlFile, section: str) -> dict[str, Mapping[str, Any]]:

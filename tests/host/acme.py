@@ -91,7 +91,7 @@ class Acme:
 
 @contextmanager
 def serving() -> Iterator[tuple[Acme, str]]:
-    """The provider and its server's address, while the server runs."""
+    """The provider and the URL of its server, while that runs."""
     provider = Acme()
     with LocalServer(provider.app) as local:
         yield provider, local.url

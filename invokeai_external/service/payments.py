@@ -1,0 +1,222 @@
+"""Reserves what a request may cost before it is sent, and settles each of its calls when it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from ..errors import ProviderError, SpendingRecordError
+from ..planning.plan import Call, Plan, estimate_of
+from ..progress import Failed, Progress, Received, Retrying, Sending
+from ..result import Notice
+from ..settings.settings import Settings
+from ..settings.spending import LiveBudgets, record_path
+from ..spending.amounts import at_most_nano, nano
+from ..spending.limits import Budgets, LimitExceededError
+from ..spending.recorded_call import Payer, PlannedCall, Settlement
+from .refusals import Purse, check_request, limit_exceeded, warning
+
+if TYPE_CHECKING:
+    from ..spending.record import SpendingRecord
+
+__all__ = ["Payments", "Reserved", "payments_of"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reserved:
+    """The calls of a request, which may be sent.
+
+    Attributes:
+        calls: The calls.
+        ids: The number of each in the record; None for those that are not recorded.
+        notices: What to know about the limits and the record; it grows until the last call has ended.
+    """
+
+    calls: Sequence[PlannedCall]
+    ids: tuple[int | None, ...]
+    notices: list[Notice] = field(default_factory=list)
+
+
+class Payments:
+    """The limits on what requests may cost, and the record of what they have cost.
+
+    Args:
+        record: The record; None to record nothing.
+        budgets: Reads the limits, which may change while the program is running; raises SettingsError.
+        records_prompts: Whether prompts are recorded.
+    """
+
+    def __init__(
+        self, record: SpendingRecord | None, budgets: Callable[[], Budgets], *, records_prompts: bool = False
+    ) -> None:
+        self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
+        self._has_looked_back = False
+
+    @asynccontextmanager
+    async def reserved(self, plan: Plan, purse: Purse, *, sandbox: bool = False) -> AsyncIterator[Reserved]:
+        """Reserve the most that a plan can cost, while the block runs; what was not sent by then is free again.
+
+        Raises:
+            BudgetExceededError: It could cost more than a limit allows.
+            SpendingRecordError: A limit is set, and the record cannot be used.
+            SettingsError: The limits cannot be read.
+        """
+        budgets = Budgets() if sandbox else self._budgets()
+        calls = [self._planned(call) for call in plan.calls]
+        if not sandbox:
+            check_request(plan, calls, budgets, purse)
+        if self._record is None:
+            yield Reserved(calls, (None,) * len(calls))
+            return
+        found = Reserved(calls, ())
+        try:
+            with anyio.CancelScope(shield=True):
+                found = await anyio.to_thread.run_sync(self._reserved, plan, calls, budgets, purse.payer, sandbox)
+            yield found
+        finally:
+            left = [number for number in found.ids if number is not None and self._record.is_open(number)]
+            for number in left:
+                await self._settled(number, Settlement(state="not_charged", error="cancelled"))
+
+    @asynccontextmanager
+    async def call(
+        self, reserved: Reserved, place: int, on_progress: Callable[[Progress], None], group: TaskGroup
+    ) -> AsyncIterator[Callable[[Progress], None]]:
+        """Follow one call while the block runs, and settle it; yields a function that passes its progress on.
+
+        However the block ends: a call that is cancelled while it is in flight may have been charged.
+
+        Args:
+            reserved: The calls of the request.
+            place: Which of them this is, from 0.
+            on_progress: What its progress is passed on to.
+            group: Where it is noted that the call was sent, while it is in flight.
+        """
+        number = reserved.ids[place]
+        if number is None or self._record is None:
+            yield on_progress
+            return
+        is_sent = False
+        end: Settlement | None = None
+
+        def report(progress: Progress) -> None:
+            nonlocal is_sent, end
+            match progress:
+                case Sending():
+                    is_sent = True
+                    group.start_soon(self._note_sent, number)
+                case Retrying():
+                    is_sent = False
+                case Received():
+                    end = _settlement(progress)
+                case Failed(reason=error):
+                    end = _failure(error)
+            on_progress(progress)
+
+        try:
+            yield report
+        finally:
+            end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
+            await self._settled(number, end)
+
+    async def aclose(self) -> None:
+        """Close the record."""
+        if self._record:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._record.close)
+
+    def _planned(self, call: Call) -> PlannedCall:
+        price = estimate_of(call).total
+        quality = call.options.get("quality")
+        since = call.model.prices.since or call.model.prices_as_of
+        return PlannedCall(
+            provider=call.model.provider,
+            model=call.model.id,
+            n=call.n,
+            expected=nano(price.usd),
+            at_most=at_most_nano(price.at_most_usd),
+            basis=price.basis,
+            size=str(call.size.size) if call.size.size else call.size.image_size,
+            quality=None if quality in (None, "", "auto") else str(quality),
+            prices_of=since.isoformat() if since else None,
+            prompt=call.prompt if self._records_prompts else None,
+        )
+
+    def _reserved(
+        self, plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, payer: Payer, sandbox: bool
+    ) -> Reserved:
+        assert self._record
+        if not budgets.are_set and not self._record.path.parent.is_dir():
+            # A mistyped folder is not created.
+            return Reserved(calls, (None,) * len(calls))
+        try:
+            if not self._has_looked_back:
+                self._record.release_ended()
+                self._has_looked_back = True
+            reservation = self._record.reserve(calls, payer, budgets, sandbox=sandbox)
+        except LimitExceededError as error:
+            raise limit_exceeded(plan, error.refusal) from None
+        except SpendingRecordError as error:
+            if budgets.are_set:
+                raise
+            notice = Notice("not_recorded", f"{error.message} The cost is not recorded.")
+            return Reserved(calls, (None,) * len(calls), [notice])
+        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned)])
+
+    async def _note_sent(self, number: int) -> None:
+        assert self._record
+        # It counts as before if this is lost.
+        with suppress(SpendingRecordError):
+            await anyio.to_thread.run_sync(self._record.sent, number)
+
+    async def _settled(self, number: int, end: Settlement) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._settle, number, end)
+
+    def _settle(self, number: int, end: Settlement) -> None:
+        assert self._record
+        try:
+            self._record.settle(number, end)
+        except SpendingRecordError as error:
+            # It counts as in progress, and then as one that may have been charged.
+            _log.warning("%s The end of a call is not recorded.", error.message)
+
+
+def _settlement(received: Received) -> Settlement:
+    """How a call ended that made images; one whose cost is unknown may have been charged up to the most that it can."""
+    cost = nano(received.cost_usd)
+    return Settlement(
+        state="unconfirmed" if cost is None else "charged",
+        cost=cost,
+        cost_from=received.cost_from,
+        usage=received.usage,
+        images=len(received.images),
+        image_hashes=tuple(hashlib.sha256(image.data).hexdigest() for image in received.images),
+        request_id=received.request_id,
+    )
+
+
+def _failure(error: ProviderError) -> Settlement:
+    return Settlement(
+        state="unconfirmed" if error.may_be_billed else "not_charged", request_id=error.request_id, error=error.code
+    )
+
+
+def payments_of(settings: Settings, *, records: bool = True) -> Payments:
+    """The limits and the record of a root folder; nothing is recorded without ``records``, or if it is turned off."""
+    path = record_path(settings) if records else None
+    if path is None:
+        return Payments(None, lambda: settings.budgets)
+    from ..spending.record import SpendingRecord
+
+    return Payments(SpendingRecord(path), LiveBudgets(settings), records_prompts=settings.limits.record_prompts)

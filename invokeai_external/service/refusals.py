@@ -1,0 +1,128 @@
+"""What a request may cost, and the sentences about the limits. Pure: the record checks what depends on other calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import BudgetExceededError, Remedy
+from ..planning.cheaper import CheaperChoice, cheaper_choice
+from ..planning.plan import Plan
+from ..result import Notice
+from ..spending.amounts import nano, shown_usd, usd
+from ..spending.limits import Budgets, Limit, Refusal, budgets_of
+from ..spending.record import Warned
+from ..spending.recorded_call import Payer, PlannedCall
+
+__all__ = ["Purse", "check_request", "limit_exceeded", "warning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """Who pays for a request, and what it may cost.
+
+    Attributes:
+        payer: On whose account it is made.
+        max_cost_usd: The most that it may cost; None for what the budgets allow.
+        allow_unknown_price: Make it even if its price is unknown and a limit applies.
+    """
+
+    payer: Payer = field(default_factory=Payer)
+    max_cost_usd: float | None = None
+    allow_unknown_price: bool = False
+
+
+def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, purse: Purse) -> None:
+    """Check what a request may cost on its own.
+
+    Raises:
+        BudgetExceededError: An image could cost more than an image may, or all more than the request may; or what it
+            costs is not known, and a limit applies.
+    """
+    model = plan.model
+    each = [call.at_most for call in calls]
+    known = [amount for amount in each if amount is not None]
+    if len(known) < len(each):
+        names = budgets_of(budgets, provider=model.provider, model=model.reference, user=purse.payer.user)
+        has_limit = names or budgets.max_per_image_usd is not None or purse.max_cost_usd is not None
+        if not has_limit or purse.allow_unknown_price or budgets.unknown_price == "allow":
+            return
+        raise BudgetExceededError(
+            f"What an image of {model.name} costs is not known, and a limit applies to it.",
+            remedy=Remedy(
+                "To make it all the same, set budgets.unknown_price to allow in invokeai_external.yaml.",
+                "change_setting",
+                setting="budgets.unknown_price",
+            ),
+            provider=model.provider,
+            model=model.id,
+            limit="unknown_price",
+        )
+    dearest = max(-(-amount // call.n) for call, amount in zip(calls, known, strict=True))
+    _check_amount(plan, "max_per_image", "An image", dearest, budgets.max_per_image_usd, len(calls))
+    _check_amount(plan, "max_cost", "The request", sum(known), purse.max_cost_usd, 1)
+
+
+def _check_amount(plan: Plan, name: str, what: str, could: int, most_usd: float | None, images: int) -> None:
+    most = nano(most_usd)
+    if most is None or could <= most:
+        return
+    cheaper = cheaper_choice(plan, (most_usd or 0.0) * images)
+    raise BudgetExceededError(
+        f"{what} of {plan.model.name} could cost up to {shown_usd(could)}, and the limit is {shown_usd(most)}.",
+        remedy=Remedy(_less(cheaper) or "Choose a cheaper model, or raise the limit.", "raise_limit", setting=name),
+        provider=plan.model.provider,
+        model=plan.model.id,
+        limit=name,
+        limit_usd=usd(most) or 0.0,
+        could_cost_usd=usd(could),
+        cheaper=str(cheaper) if cheaper else None,
+    )
+
+
+def limit_exceeded(plan: Plan, refusal: Refusal) -> BudgetExceededError:
+    """The error for a request that could exceed a limit."""
+    limit, amounts = refusal.limit, refusal.amounts
+    left = max(0, limit.amount - amounts.used)
+    cheaper = cheaper_choice(plan, usd(left) or 0.0)
+    parts = [f"{shown_usd(left)} of {shown_usd(limit.amount)} is left"]
+    if amounts.unconfirmed:
+        parts.append(f"{shown_usd(amounts.unconfirmed)} may have been charged")
+    if amounts.reserved:
+        parts.append(f"{shown_usd(amounts.reserved)} is in progress")
+    raise_it = f"{'Or raise' if cheaper else 'Raise'} {limit.name}"
+    return BudgetExceededError(
+        f"This could cost up to {shown_usd(refusal.could_cost)}, and {_named(limit)} does not allow it: "
+        f"{', '.join(parts)}.",
+        remedy=Remedy(
+            f"{_less(cheaper)}{raise_it}, which starts again at {refusal.resets_at:%Y-%m-%d %H:%M}.",
+            "raise_limit",
+            setting=limit.name,
+        ),
+        provider=plan.model.provider,
+        model=plan.model.id,
+        limit=limit.name,
+        limit_usd=usd(limit.amount) or 0.0,
+        used_usd=usd(amounts.used) or 0.0,
+        unconfirmed_usd=usd(amounts.unconfirmed) or 0.0,
+        in_progress_usd=usd(amounts.reserved) or 0.0,
+        could_cost_usd=usd(refusal.could_cost),
+        resets_at=refusal.resets_at.isoformat(),
+        cheaper=str(cheaper) if cheaper else None,
+    )
+
+
+def warning(warned: Warned) -> Notice:
+    """The notice that most of a limit is used."""
+    limit, used = warned.limit, warned.amounts.used
+    return Notice("budget_warning", f"{shown_usd(used)} of {shown_usd(limit.amount)} is used: {_named(limit)}.")
+
+
+def _less(choice: CheaperChoice | None) -> str:
+    return f"Choose {choice}: up to {shown_usd(nano(choice.at_most_usd) or 0)}. " if choice else ""
+
+
+def _named(limit: Limit) -> str:
+    """A limit as it is shown: the limit of the day for openai."""
+    of = f" for {limit.who}" if limit.who else ""
+    return f"the limit of the {limit.period}{of}"

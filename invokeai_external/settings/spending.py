@@ -1,0 +1,50 @@
+"""Where the spending record is, and the limits as the file has them now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..root_folder import USER_FILE
+from ..spending.limits import Budgets
+from .settings import Settings
+from .user_file import read_user_file
+
+__all__ = ["LiveBudgets", "record_path"]
+
+
+def record_path(settings: Settings) -> Path | None:
+    """The file of the spending record; None if nothing is recorded."""
+    named = settings.limits.spending_record
+    return None if named == "off" else settings.root / Path(named).expanduser()
+
+
+class LiveBudgets:
+    """The limits of a root folder, which are read again when the file has changed: a running Invoke follows them.
+
+    Args:
+        settings: The settings as they were read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.root / USER_FILE
+        self._budgets = settings.budgets
+        self._seen = self._state()
+
+    def __call__(self) -> Budgets:
+        """The limits now.
+
+        Raises:
+            SettingsError: The file has changed and is broken.
+        """
+        state = self._state()
+        if state != self._seen:
+            self._budgets = read_user_file(self._path).budgets
+            self._seen = state
+        return self._budgets
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size

@@ -1,0 +1,1 @@
+"""What images cost, as it is recorded, and the limits on it."""

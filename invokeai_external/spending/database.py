@@ -1,0 +1,131 @@
+"""The SQLite file of the spending record: opened, with its transactions, its format and its permissions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import SpendingRecordError
+from ..file_systems import is_on_network
+from .rows import SCHEMA, VERSION
+
+__all__ = ["Database"]
+
+_BUSY_S = 30.0
+"""How long a transaction waits for those of other programs, of which each takes milliseconds."""
+
+_REASONS = {
+    "database is locked": "another program holds it",
+    "database or disk is full": "the disk is full",
+    "file is not a database": "it is not an SQLite file",
+    "database disk image is malformed": "it is damaged",
+    "attempt to write a readonly database": "it cannot be written",
+    "unable to open database file": "it cannot be opened",
+    "disk I/O error": "the disk reports an error",
+}
+"""What SQLite's sentences mean to somebody who uses this program."""
+
+
+class Database:
+    """The file, which is opened at the first use and may be used by several threads, one after the other.
+
+    Args:
+        path: The file; it and its folder are made if they are not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def transaction(self, *, writes: bool = True, is_durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction, which is committed unless an error leaves the block.
+
+        Args:
+            writes: False to read only, which does not wait for others.
+            is_durable: False if a power failure right afterwards may undo it.
+
+        Raises:
+            SpendingRecordError: The file cannot be used.
+        """
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _opened(self.path)
+                db = self._connection
+                if not is_durable:
+                    db.execute("PRAGMA synchronous = NORMAL")
+                try:
+                    db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    if not is_durable:
+                        db.execute("PRAGMA synchronous = FULL")
+            except sqlite3.Error as error:
+                raise self.error(_REASONS.get(str(error), "SQLite reports an error")) from error
+            except OSError as error:
+                raise self.error(error.strerror or "it cannot be opened") from error
+
+    def error(self, reason: str) -> SpendingRecordError:
+        """The error for a file that cannot be used."""
+        return SpendingRecordError(
+            f"The spending record {self.path} cannot be used: {reason}.",
+            remedy="Make room on its disk, or correct its permissions. To use another file, set spending_record in "
+            "invokeai_external.yaml.",
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection:
+                with suppress(sqlite3.Error):
+                    self._connection.close()
+                self._connection = None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its other files the permissions of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+    # Transactions are begun here and not by Python; a lock keeps threads apart.
+    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.row_factory = sqlite3.Row
+        if _version(db) > VERSION:
+            raise OSError(0, "a newer version of this program made it")
+        # What WAL shares between programs is memory, which computers do not share.
+        db.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
+        db.execute("PRAGMA synchronous = FULL")
+        _create(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _version(db: sqlite3.Connection) -> int:
+    """The format of the file, 0 for a new one."""
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _create(db: sqlite3.Connection) -> None:
+    """Make the tables of a new file."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(db) == 0:
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

@@ -1,0 +1,218 @@
+"""The limits that apply to a call, and what counts against them."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from .amounts import nano
+from .calendar_days import Period, is_time_zone
+
+__all__ = [
+    "Amounts",
+    "Budget",
+    "Budgets",
+    "Limit",
+    "LimitExceededError",
+    "RaisedBudget",
+    "Refusal",
+    "Scope",
+    "UnknownPrice",
+    "budgets_of",
+    "limits_of",
+]
+
+Scope = Literal["total", "provider", "model", "user"]
+"""What a limit is about."""
+
+UnknownPrice = Literal["refuse", "allow", "ask"]
+"""What to do with a call that may cost anything, where a limit applies."""
+
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+_FIELDS: dict[Period, str] = {"day": "day_usd", "month": "month_usd"}
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class RaisedBudget(BaseModel):
+    """Other limits for a while.
+
+    Attributes:
+        day_usd: The most in a day; None if that is not changed.
+        month_usd: The most in a month; None if that is not changed.
+        until: The last day on which they hold.
+    """
+
+    model_config = _FROZEN
+
+    day_usd: Dollars | None = None
+    month_usd: Dollars | None = None
+    until: datetime.date
+
+
+class Budget(BaseModel):
+    """What may be spent in a day and in a month.
+
+    Attributes:
+        day_usd: The most in a day, in USD; None for no limit.
+        month_usd: The most in a month; None for no limit.
+        raised: Other limits for a while.
+        warn_at: The share of a limit from which on you are warned, once in each period.
+    """
+
+    model_config = _FROZEN
+
+    day_usd: Dollars | None = None
+    month_usd: Dollars | None = None
+    raised: RaisedBudget | None = None
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+
+    def amount(self, period: Period, today: datetime.date) -> int | None:
+        """The limit of a period in nano-dollars; None for no limit."""
+        field = _FIELDS[period]
+        raised = self.raised if self.raised and today <= self.raised.until else None
+        amount = getattr(raised, field, None)
+        return nano(getattr(self, field) if amount is None else amount)
+
+
+class Budgets(BaseModel):
+    """The limits on what is spent: the ``budgets:`` of ``invokeai_external.yaml``. By default there are no limits.
+
+    Attributes:
+        timezone: The time zone of the days, such as ``Europe/Berlin``; None for that of this computer.
+        total: The limits on everything together.
+        providers: Those by the provider's id.
+        models: Those by ``provider/model-id``.
+        users: Those by the user's name in Invoke; ``default`` are those of each user who has no others.
+        max_per_image_usd: The most that an image may cost.
+        unknown_price: What to do with a call whose price is unknown, where a limit applies: ``ask`` asks on a terminal,
+            and else refuses.
+        wait_s: In Invoke, how many seconds a run waits at most for calls in flight whose end could make room.
+    """
+
+    model_config = _FROZEN
+
+    timezone: str | None = None
+    total: Budget | None = None
+    providers: dict[str, Budget] = Field(default_factory=dict)
+    models: dict[str, Budget] = Field(default_factory=dict)
+    users: dict[str, Budget] = Field(default_factory=dict)
+    max_per_image_usd: Dollars | None = None
+    unknown_price: UnknownPrice = "ask"
+    wait_s: float = Field(default=120, ge=0, le=3600)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and not is_time_zone(name):
+            raise ValueError("this computer knows no such time zone")
+        return name
+
+    @property
+    def are_set(self) -> bool:
+        """True if there is a limit."""
+        return bool(self.total or self.providers or self.models or self.users or self.max_per_image_usd is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit that applies to a call.
+
+    Attributes:
+        name: As ``budget set`` takes it: ``total.day``, ``models.openai/gpt-image-2.month``.
+        scope: What it is about.
+        who: The provider, the model or the user; empty for the total.
+        period: For how long.
+        amount: The most, in nano-dollars.
+        warn_at: The share of it from which on you are warned.
+    """
+
+    name: str
+    scope: Scope
+    who: str
+    period: Period
+    amount: int
+    warn_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What counts against a limit, in nano-dollars.
+
+    Attributes:
+        charged: What was charged.
+        unconfirmed: What may have been charged, at the most that it can be.
+        reserved: What calls in progress may cost at most.
+    """
+
+    charged: int = 0
+    unconfirmed: int = 0
+    reserved: int = 0
+
+    @property
+    def used(self) -> int:
+        """All of it."""
+        return self.charged + self.unconfirmed + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why calls may not be made.
+
+    Attributes:
+        limit: The limit that they would exceed.
+        amounts: What counts against it.
+        could_cost: What the calls could cost together, in nano-dollars.
+        resets_at: When the limit starts again.
+    """
+
+    limit: Limit
+    amounts: Amounts
+    could_cost: int
+    resets_at: datetime.datetime
+
+
+class LimitExceededError(Exception):
+    """Calls could exceed a limit, so they may not be made."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.limit.name)
+        self.refusal = refusal
+
+
+def budgets_of(
+    budgets: Budgets, *, provider: str, model: str, user: str | None
+) -> tuple[tuple[str, Scope, str, Budget], ...]:
+    """The budgets that apply to a call: of each its name, its scope, whom it is for, and itself.
+
+    Args:
+        budgets: All budgets.
+        provider: The provider's id.
+        model: The model's reference, ``provider/model-id``.
+        user: The user's name in Invoke; None where there are no users.
+    """
+    own = user if user in budgets.users else "default"
+    named: tuple[tuple[str, Scope, str, Budget | None], ...] = (
+        ("total", "total", "", budgets.total),
+        (f"providers.{provider}", "provider", provider, budgets.providers.get(provider)),
+        (f"models.{model}", "model", model, budgets.models.get(model)),
+        (f"users.{own}", "user", user or "", None if user is None else budgets.users.get(own or "")),
+    )
+    return tuple((name, scope, who, budget) for name, scope, who, budget in named if budget)
+
+
+def limits_of(
+    budgets: Budgets, *, provider: str, model: str, user: str | None, today: datetime.date
+) -> tuple[Limit, ...]:
+    """The limits that apply to a call, as ``budgets_of`` finds them; ``today`` decides whether they are raised."""
+    found = budgets_of(budgets, provider=provider, model=model, user=user)
+    return tuple(
+        Limit(f"{name}.{period}", scope, who, period, amount, budget.warn_at)
+        for name, scope, who, budget in found
+        for period in _FIELDS
+        if (amount := budget.amount(period, today)) is not None
+    )

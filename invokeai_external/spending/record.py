@@ -1,0 +1,253 @@
+"""The spending record: what calls have cost and may cost, in a file that all programs of a root folder share.
+
+A call is reserved at the most that it can cost before it is sent, and settled when its response is there. All limits
+are checked in the transaction that reserves it, against sums that the same transaction keeps: no two programs can both
+use what is left.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from ..errors import SpendingRecordError
+from .calendar_days import Calendar
+from .database import Database
+from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
+from .owners import Owner, is_running
+from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
+from .rows import amounts_since, count, facts_of, insert, row_of, update
+
+__all__ = ["Reservation", "SpendingRecord", "Warned"]
+
+_KEPT_DAYS = 400
+"""For how many days the single calls are kept; the sums of each day stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A limit of which so much is used that you are warned, once in each period."""
+
+    limit: Limit
+    amounts: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Calls that may be made.
+
+    Attributes:
+        ids: The numbers of their rows, in the order of the calls.
+        warned: The limits to warn about.
+    """
+
+    ids: tuple[int, ...]
+    warned: tuple[Warned, ...] = ()
+
+
+class SpendingRecord:
+    """The record. It may be used by several threads.
+
+    Args:
+        path: The file; it and its folder are made if they are not there.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._database = Database(path)
+        self._lock = threading.Lock()
+        self._owner: Owner | None = None
+        self._mine: dict[int, RecordedCall] = {}
+
+    def reserve(
+        self, calls: Sequence[PlannedCall], payer: Payer, budgets: Budgets, *, sandbox: bool = False
+    ) -> Reservation:
+        """Reserve what calls to one model may cost: all of them, unless it is refused.
+
+        Args:
+            calls: The calls.
+            payer: Who pays for them.
+            budgets: The limits.
+            sandbox: True for calls to the sandbox, which count nowhere.
+
+        Raises:
+            LimitExceededError: They could exceed a limit.
+            SpendingRecordError: The record cannot be used.
+        """
+        # As the file holds it, in microseconds.
+        calendar, now = Calendar(budgets.timezone), round(self._clock() * 1e6) / 1e6
+        today, model = calendar.day_of(now), calls[0]
+        limits: Sequence[Limit] = ()
+        if not sandbox:
+            limits = limits_of(budgets, provider=model.provider, model=model.reference, user=payer.user, today=today)
+        could_cost = sum(call.at_most or 0 for call in calls)
+        new = [
+            RecordedCall(0, call, payer, Settlement(state="reserved"), now, None, today.isoformat(), sandbox)
+            for call in calls
+        ]
+        with self._database.transaction() as db:
+            _use_zone(db, calendar)
+            used = [(limit, _amounts(db, limit, calendar, today)) for limit in limits]
+            for limit, amounts in used:
+                if amounts.used + could_cost > limit.amount:
+                    raise LimitExceededError(Refusal(limit, amounts, could_cost, calendar.end_of(limit.period, today)))
+            ids = tuple(insert(db, call, self._owner_name()) for call in new)
+            warned = tuple(
+                Warned(limit, amounts)
+                for limit, amounts in used
+                if amounts.used + could_cost >= limit.warn_at * limit.amount
+                and _is_first_warning(db, limit, calendar.first_day(limit.period, today))
+            )
+        with self._lock:
+            self._mine |= {number: replace(call, id=number) for number, call in zip(ids, new, strict=True)}
+        return Reservation(ids, warned)
+
+    def is_open(self, number: int) -> bool:
+        """True if a call of this program is in progress."""
+        return number in self._mine
+
+    def sent(self, number: int) -> None:
+        """Note that a call is sent now.
+
+        Raises:
+            SpendingRecordError: The record cannot be used; the call counts as before.
+        """
+        with self._database.transaction(is_durable=False) as db:
+            db.execute("UPDATE calls SET state = 'sent' WHERE id = ? AND state = 'reserved'", (number,))
+
+    def settle(self, number: int, end: Settlement) -> None:
+        """Note how a call of this program ended; what it cost counts in full, even if that is more than was reserved.
+
+        Raises:
+            SpendingRecordError: The record cannot be used; the call counts as before.
+        """
+        with self._lock:
+            mine = self._mine.get(number)
+        if mine is None:
+            # The record was closed meanwhile: it may have been charged.
+            return
+        with self._database.transaction() as db:
+            known = _found(db, number)
+            if known is None or (known.started_at, known.call) != (mine.started_at, mine.call):
+                # A copy was put in the place of the record meanwhile, in which it is not.
+                insert(db, replace(mine, end=end, settled_at=self._clock()), None)
+            else:
+                self._move(db, known, end)
+        with self._lock:
+            self._mine.pop(number, None)
+
+    def confirm(self, numbers: Sequence[int], *, charged: bool) -> tuple[int, ...]:
+        """Settle calls that may have been charged, as the user says; return the numbers of those that were such.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        done = []
+        with self._database.transaction() as db:
+            for number in numbers:
+                known = _found(db, number)
+                if known and known.end.state == "unconfirmed":
+                    cost = known.call.at_most if charged else None
+                    self._move(db, known, replace(known.end, state="charged" if charged else "not_charged", cost=cost))
+                    done.append(number)
+        return tuple(done)
+
+    def release_ended(self) -> int:
+        """Note that calls in progress of programs that have ended may have been charged; return how many they are.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        own = self._owner.name if self._owner else None
+        with self._database.transaction() as db:
+            owners = [name for (name,) in db.execute("SELECT DISTINCT owner FROM calls WHERE owner IS NOT NULL")]
+            ended = [name for name in owners if name != own and not is_running(self._owners, name)]
+            rows = [row for name in ended for row in db.execute("SELECT * FROM calls WHERE owner = ?", (name,))]
+            for known in map(row_of, rows):
+                self._move(db, known, replace(known.end, state="unconfirmed"))
+            first_kept = Calendar(facts_of(db).get("zone")).day_of(self._clock()) - timedelta(days=_KEPT_DAYS)
+            db.execute(
+                "DELETE FROM calls WHERE day < ? AND state IN ('charged', 'not_charged')", (first_kept.isoformat(),)
+            )
+        return len(rows)
+
+    def amounts(self, limit: Limit, budgets: Budgets) -> Amounts:
+        """What counts against a limit now.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        calendar = Calendar(budgets.timezone)
+        with self._database.transaction() as db:
+            _use_zone(db, calendar)
+            return _amounts(db, limit, calendar, calendar.day_of(self._clock()))
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The database, to read what it holds at one moment.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        with self._database.transaction(writes=False) as db:
+            yield db
+
+    def close(self) -> None:
+        """Close it. Calls that are still in progress may have been charged."""
+        with suppress(SpendingRecordError):
+            for number, mine in list(self._mine.items()):
+                self.settle(number, replace(mine.end, state="unconfirmed"))
+        self._database.close()
+        with self._lock:
+            if self._owner:
+                self._owner.close()
+                self._owner = None
+
+    @property
+    def _owners(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-owners")
+
+    def _owner_name(self) -> str:
+        with self._lock:
+            self._owner = self._owner or Owner(self._owners)
+            return self._owner.name
+
+    def _move(self, db: sqlite3.Connection, known: RecordedCall, end: Settlement) -> None:
+        """Give a call another state; nothing happens if that is not a step forward."""
+        if end.state in FORWARD[known.end.state]:
+            update(db, known, replace(known, end=end, settled_at=self._clock()), None)
+
+
+def _found(db: sqlite3.Connection, number: int) -> RecordedCall | None:
+    row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
+    return row_of(row) if row else None
+
+
+def _amounts(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date) -> Amounts:
+    return amounts_since(db, limit.scope, limit.who, calendar.first_day(limit.period, today).isoformat())
+
+
+def _is_first_warning(db: sqlite3.Connection, limit: Limit, first_day: date) -> bool:
+    values = (limit.name, limit.who, first_day.isoformat())
+    return db.execute("INSERT OR IGNORE INTO warned VALUES (?, ?, ?)", values).rowcount > 0
+
+
+def _use_zone(db: sqlite3.Connection, calendar: Calendar) -> None:
+    """Count the calls by the days of another time zone, if the settings name another one than before."""
+    if facts_of(db).get("zone") == calendar.zone:
+        return
+    db.execute("INSERT OR REPLACE INTO facts VALUES ('zone', ?)", (calendar.zone,))
+    calls = [row_of(row) for row in db.execute("SELECT * FROM calls")]
+    for call in calls:
+        count(db, call, -1)
+        moved = replace(call, day=calendar.day_of(call.started_at).isoformat())
+        db.execute("UPDATE calls SET day = ? WHERE id = ?", (moved.day, call.id))
+        count(db, moved, 1)
