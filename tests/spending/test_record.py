@@ -308,7 +308,7 @@ def test_single_calls_are_kept_for_400_days_and_the_sums_stay(record: SpendingRe
     record.settle(reserve(record), Settlement(state="unconfirmed"))
     clock.now += 401 * DAY_S
     record.release_ended()
-    # What needs an answer stays.
+    # What may have been charged stays.
     assert [one.end.state for one in rows(record)] == ["unconfirmed"]
     with record.reading() as db:
         [found] = db.execute("SELECT calls, charged, unconfirmed FROM sums WHERE scope = 'total'").fetchall()
