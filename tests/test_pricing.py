@@ -78,9 +78,9 @@ def test_what_is_unknown_in_one_usage_is_unknown_in_the_sum() -> None:
         ("gemini-2.5-flash-image", 3, {}, {}, 3 * 0.0387),
         # GPT Image prices an image by quality and size: what the model chooses is not known.
         ("gpt-image-1", 1, {"size": Size(1024, 1024)}, {"quality": "high"}, 0.1664),
-        # GPT Image 1.5 bills up to 335 text tokens with each image, at 10 USD per million.
-        ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * (0.013056 + 0.00335)),
-        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176 + 0.00335),
+        # Without the text that GPT Image 1.5 bills with each image.
+        ("gpt-image-1.5", 10, {"size": Size(1024, 1536)}, {"quality": "low"}, 10 * 0.013056),
+        ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {"quality": "medium"}, 0.050176),
         ("gpt-image-1.5", 1, {"size": Size(1536, 1024)}, {}, None),
         ("gpt-image-1.5", 1, {}, {"quality": "low"}, None),
         ("gpt-image-2.5-flare", 1, {"size": Size(1024, 1024)}, {"quality": "low"}, 0.00588),
@@ -103,7 +103,8 @@ def test_the_estimate_of_a_plan(
 def test_an_estimate_needs_the_price_and_the_tokens() -> None:
     square = SizeChoice(Size(1024, 1024))
     without_text = MODELS["gpt-image-1.5"].model_copy(update={"prices": Prices(image_out=32)})
-    assert image_price(without_text, square, "high").basis == "unknown"
+    assert image_price(without_text, square, "high").basis == "table"
+    assert estimate_call(without_text, size=square, quality="high").total.basis == "unknown"
     model = MODELS["gemini-3-pro-image"].model_copy(update={"prices": Prices(text_in=2)})
     assert plan(GenerationRequest(prompt="a red fox"), model).estimate_usd is None
 
@@ -236,7 +237,7 @@ def test_the_range_of_prices_of_each_model() -> None:
         "gpt-image-2.5-sunburst": "0.003 0.712 exact",
         "gpt-image-2.5-flare": "0.003 0.712 exact",
         "gpt-image-2": "0.003 0.712 exact",
-        "gpt-image-1.5": "0.012 0.203 bounded",
+        "gpt-image-1.5": "0.009 0.200 table",
         "gpt-image-1-mini": "0.005 0.052 table",
         "gpt-image-1": "0.011 0.250 table",
     }

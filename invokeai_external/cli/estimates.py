@@ -29,7 +29,7 @@ def estimate_object(plan: Plan) -> dict[str, Any]:
 def estimate_text(plan: Plan) -> str:
     """The estimate for people, in one sentence or two."""
     estimate = plan.estimate
-    images, total = estimate.finished, estimate.total
+    images, total = estimate.part("images"), estimate.total
     if images.at_most_usd is None:
         return "Estimated cost: unknown."
     is_fixed = images.usd == images.at_most_usd

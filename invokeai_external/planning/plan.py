@@ -102,11 +102,11 @@ class Plan:
 
     @property
     def estimate_usd(self) -> float | None:
-        """What the finished images usually cost in USD, without what is sent.
+        """What the finished images cost in USD, without the text that is billed with them and without what is sent.
 
         None if it is unknown, or depends on what the model chooses; ``estimate`` then has the most that it can be.
         """
-        return self.estimate.finished.usd
+        return self.estimate.part("images").usd
 
     @property
     def estimate(self) -> Estimate:

@@ -29,6 +29,7 @@ __all__ = [
     "listed_prices",
     "price_range",
     "prices_of_tier",
+    "text_price",
 ]
 
 Tier = Literal["standard", "batch", "flex"]
@@ -79,7 +80,7 @@ def _share_of_tier(prices: Prices, tier: Tier) -> float | None:
 def image_price(
     model: ModelConfig, size: SizeChoice, quality: str | None = None, *, tier: Tier = "standard"
 ) -> ImagePrice:
-    """What one finished image costs with the text that is billed with it, without what is sent.
+    """What one finished image costs, without what is sent and without the text that is billed with it.
 
     Args:
         model: The model, with the prices of the day.
@@ -87,10 +88,6 @@ def image_price(
         quality: The quality that is sent; None or ``auto`` if the model chooses it, then up to its dearest quality.
         tier: The service tier.
     """
-    return _sum((_finished_image(model, size, quality, tier), *_text_beside(model, tier)))
-
-
-def _finished_image(model: ModelConfig, size: SizeChoice, quality: str | None, tier: Tier) -> ImagePrice:
     quality = None if quality in (None, "", "auto") else quality
     prices, share = prices_of_tier(model.prices, tier), _share_of_tier(model.prices, tier)
     if prices is None or share is None:
@@ -135,12 +132,15 @@ def _one_or_more(usd: float, n: int) -> ImagePrice:
     return ImagePrice(usd, usd, "exact") if n == 1 or not usd else ImagePrice(None, _times(usd, n), "bounded")
 
 
-def _text_beside(model: ModelConfig, tier: Tier) -> tuple[ImagePrice, ...]:
-    """The price of the text that is billed with an image, which has at most ``text_tokens``; empty for most models."""
-    if not model.text_tokens or not model.prices.bills("text_out"):
-        return ()
+def text_price(model: ModelConfig, *, tier: Tier = "standard") -> ImagePrice | None:
+    """The price of the text and the thoughts that are billed with an image: nothing, up to ``max_text_tokens``.
+
+    None for a model that bills no text.
+    """
+    if not model.max_text_tokens or not model.prices.bills("text_out"):
+        return None
     prices = prices_of_tier(model.prices, tier)
-    return (_price(TokenCount(model.text_tokens, model.text_tokens, "bounded"), prices.text_out if prices else None),)
+    return _price(TokenCount(0, model.max_text_tokens, "bounded"), prices.text_out if prices else None)
 
 
 PartName = Literal["images", "text", "input_images", "prompt", "previews", "web_search"]
@@ -151,8 +151,8 @@ class EstimatePart:
     """What a part of a call or of several costs.
 
     Attributes:
-        name: Which part: the finished images, the text that is billed with them, the input images with the mask, the
-            prompt, the previews, web searches.
+        name: Which part: the finished images, the text and the thoughts that are billed with them, the input images
+            with the mask, the prompt, the previews, web searches.
         price: Its price.
     """
 
@@ -179,11 +179,6 @@ class Estimate:
         return ImagePrice(
             total.usd, total.at_most_usd, weakest(*(part.price.basis for part in self.parts if part.name != "prompt"))
         )
-
-    @property
-    def finished(self) -> ImagePrice:
-        """The price of the finished images with the text that is billed with them."""
-        return _sum((self.part("images"), self.part("text")))
 
     def part(self, name: PartName) -> ImagePrice:
         """The price of a part; nothing if there is no such part."""
@@ -220,8 +215,9 @@ def estimate_call(
         tier: The service tier.
     """
     prices = prices_of_tier(model.prices, tier)
-    parts = [EstimatePart("images", _finished_image(model, size, quality, tier).times(n))]
-    parts += [EstimatePart("text", price.times(n)) for price in _text_beside(model, tier)]
+    parts = [EstimatePart("images", image_price(model, size, quality, tier=tier).times(n))]
+    if text := text_price(model, tier=tier):
+        parts.append(EstimatePart("text", text.times(n)))
     sent = [input_image_tokens(model, each, high_fidelity=high_fidelity) for each in input_sizes]
     if mask_size:
         mask = input_image_tokens(model, mask_size)

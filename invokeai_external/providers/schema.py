@@ -265,7 +265,8 @@ class ModelConfig(Frozen):
         image_token_rule: The rule for the image tokens of a size and quality that is not in these two tables.
         input_image_tokens: The tokens of an input image; None if they are unknown.
         preview_tokens: The output tokens that each preview of an image costs.
-        text_tokens: The most text tokens that are billed with each image, at the price ``text_out``.
+        max_text_tokens: The most text tokens, thoughts included, that have been billed with an image, at the price
+            ``text_out``. Not the API's output limit, which no image comes near.
         sources: Where its facts come from.
     """
 
@@ -294,7 +295,7 @@ class ModelConfig(Frozen):
     image_token_rule: ImageTokenRule | None = None
     input_image_tokens: InputImageTokens | None = None
     preview_tokens: int = Field(default=0, ge=0)
-    text_tokens: int = Field(default=0, ge=0)
+    max_text_tokens: int = Field(default=0, ge=0)
     sources: tuple[str, ...] = ()
 
     @field_validator("options")
@@ -364,7 +365,7 @@ class ModelConfig(Frozen):
                 "image_token_rule": None,
                 "input_image_tokens": None,
                 "preview_tokens": 0,
-                "text_tokens": 0,
+                "max_text_tokens": 0,
                 "sources": (),
             }
         )

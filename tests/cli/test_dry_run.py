@@ -73,7 +73,7 @@ def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPat
     )
     assert dry.code == 0
     assert "2026-12-01" in dry.stderr
-    assert "$0.0121" in dry.stderr
+    assert "$0.0087 for the image" in dry.stderr
 
 
 @pytest.mark.parametrize(

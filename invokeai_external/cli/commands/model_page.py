@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range
+from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range, text_price
 from ...pricing.tables import qualities_of
 from ...pricing.tokens import Basis, input_image_tokens
 from ...providers.registry import Registry
@@ -114,6 +114,8 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
     left_out = image_price(model, SizeChoice())
     if left_out.basis != "unknown":
         yield "Without --size and --quality", f"{'at most ' if left_out.usd is None else ''}{_usd(left_out, digits=4)}"
+    if text := text_price(model):
+        yield "Text with an image", f"up to {model.max_text_tokens:,} tokens, {_usd(text, digits=4)}"
 
 
 def _input_tokens(model: ModelConfig) -> str:
