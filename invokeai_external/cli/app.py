@@ -16,6 +16,7 @@ from .parameters import (
     Json,
     Provider,
     Root,
+    amount_usd,
     local,
     model_ids,
     provider_argument,
@@ -158,6 +159,22 @@ def generate(
             help="Save previews of the unfinished image in this folder. They may cost a little.", callback=local
         ),
     ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<text>",
+            help="What the cost is filed under in the spending record, such as a client's name.  [default: tag in "
+            "invokeai_external.yaml]",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<usd>",
+            help="The most that this run may cost, in USD. If it could cost more, nothing is sent.",
+            callback=amount_usd,
+        ),
+    ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Make the images with the built-in sandbox: no key, no network, no cost.")
     ] = False,
@@ -196,6 +213,8 @@ def generate(
         dry_run=dry_run,
         as_json=json,
         metadata=metadata,
+        tag=tag,
+        max_cost=max_cost,
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "Json",
     "Provider",
     "Root",
+    "amount_usd",
     "local",
     "model_ids",
     "provider_argument",
@@ -64,6 +65,17 @@ def local(value: Path | list[Path] | None) -> Path | list[Path] | None:
 
 
 _LONGEST_URL = 200
+
+
+def amount_usd(value: float | None) -> float | None:
+    """Refuse an amount of money that cannot be one."""
+    if value is not None and not 0 <= value <= MOST_USD:
+        raise typer.BadParameter(f"Write an amount in USD from 0 to {MOST_USD:,}, such as 0.50.")
+    return value
+
+
+MOST_USD = 1_000_000
+"""The largest amount that a limit may have, in USD."""
 
 Root = Annotated[
     Path | None,

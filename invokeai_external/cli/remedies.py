@@ -33,7 +33,7 @@ def with_root(error: _Error, root: Path | None) -> _Error:
 
 def _text(remedy: Remedy, root: Path | None) -> str:
     match remedy.action:
-        case "raise_limit" if remedy.setting and "." in remedy.setting:
+        case "raise_limit" if remedy.setting and remedy.setting != "max_cost":
             return (
                 f"{remedy.text} To raise it, run: {command_line('budget', 'set', remedy.setting, 'AMOUNT', root=root)}"
             )

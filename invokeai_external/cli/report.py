@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from ..errors import ExternalError, RequestError
+from ..errors import BudgetExceededError, ExternalError, RequestError
 from ..misspellings import or_nearest
 from ..result import Notice
 from ..transport.redaction import redacted
@@ -70,7 +70,10 @@ def notices(all_notices: Iterable[Notice]) -> None:
 
 
 def error_object(error: ExternalError) -> dict[str, Any]:
-    """An error as an object of the JSON output; ``former_code`` is there only if the code has changed."""
+    """An error as an object of the JSON output; ``former_code`` is there only if the code has changed.
+
+    A limit that was exceeded adds its facts.
+    """
     former = {"former_code": error.former_code} if error.former_code else {}
     return {
         "code": error.code,
@@ -80,7 +83,21 @@ def error_object(error: ExternalError) -> dict[str, Any]:
         "provider": error.provider,
         "status": error.status,
         "request_id": error.request_id,
+        **({name: getattr(error, name) for name in _FACTS} if isinstance(error, BudgetExceededError) else {}),
     }
+
+
+_FACTS = (
+    "limit",
+    "limit_usd",
+    "used_usd",
+    "unconfirmed_usd",
+    "in_progress_usd",
+    "could_cost_usd",
+    "resets_at",
+    "cheaper",
+)
+"""The facts about a limit that was exceeded."""
 
 
 def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int:

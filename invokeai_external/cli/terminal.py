@@ -11,7 +11,7 @@ from typing import TextIO
 
 from ..untrusted_text import printable
 
-__all__ = ["fitted", "print_facts", "print_table", "width_of"]
+__all__ = ["fitted", "is_terminal", "print_facts", "print_table", "width_of"]
 
 _WITHOUT_TERMINAL = 230
 """In columns: more than any table needs."""
@@ -30,6 +30,12 @@ _PIECE = re.compile(
     re.VERBOSE,
 )
 """What is not broken: a word, a URL or path without spaces, and a command, which must stay one line to be pasted."""
+
+
+def is_terminal() -> bool:
+    """True if there is somebody to ask."""
+    # There is no such object if the program was started with standard input closed.
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def width_of(stream: TextIO | None) -> int | None:

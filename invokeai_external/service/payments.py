@@ -54,12 +54,19 @@ class Payments:
         record: The record; None to record nothing.
         budgets: Reads the limits, which may change while the program is running; raises SettingsError.
         records_prompts: Whether prompts are recorded.
+        sandbox: True if all calls go to the sandbox, to which no limit applies.
     """
 
     def __init__(
-        self, record: SpendingRecord | None, budgets: Callable[[], Budgets], *, records_prompts: bool = False
+        self,
+        record: SpendingRecord | None,
+        budgets: Callable[[], Budgets],
+        *,
+        records_prompts: bool = False,
+        sandbox: bool = False,
     ) -> None:
         self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
+        self._is_sandbox = sandbox
         self._has_looked_back = False
 
     @asynccontextmanager
@@ -71,6 +78,7 @@ class Payments:
             SpendingRecordError: A limit is set, and the record cannot be used.
             SettingsError: The limits cannot be read.
         """
+        sandbox = sandbox or self._is_sandbox
         budgets = Budgets() if sandbox else self._budgets()
         calls = [self._planned(call) for call in plan.calls]
         if not sandbox:
@@ -212,11 +220,11 @@ def _failure(error: ProviderError) -> Settlement:
     )
 
 
-def payments_of(settings: Settings, *, records: bool = True) -> Payments:
-    """The limits and the record of a root folder; nothing is recorded without ``records``, or if it is turned off."""
-    path = record_path(settings) if records else None
+def payments_of(settings: Settings, *, sandbox: bool = False) -> Payments:
+    """The limits and the record of a root folder; for the sandbox there is neither, and the record may be off."""
+    path = None if sandbox else record_path(settings)
     if path is None:
-        return Payments(None, lambda: settings.budgets)
+        return Payments(None, lambda: settings.budgets, sandbox=sandbox)
     from ..spending.record import SpendingRecord
 
     return Payments(SpendingRecord(path), LiveBudgets(settings), records_prompts=settings.limits.record_prompts)

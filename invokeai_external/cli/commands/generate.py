@@ -11,17 +11,20 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import typer
 
-from ...errors import CancelledError, ExternalError, InvalidRequestError, NotSavedError
+from ...errors import BudgetExceededError, CancelledError, ExternalError, InvalidRequestError, NotSavedError
 from ...planning.plan import Plan
 from ...progress import Preview, Progress, Received, Sending
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice
 from ...service.collected_results import total_cost, total_usage
 from ...service.library_files import read_image, read_mask
+from ...service.refusals import Purse
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
+from ...spending.recorded_call import Payer
 from ...transport.messages import Base64, HttpRequest
 from .. import report
 from ..common import make_own_folder, settings
@@ -32,6 +35,7 @@ from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..prompts import prompt_of
 from ..remedies import with_root
+from ..terminal import is_terminal
 
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
 
@@ -96,10 +100,20 @@ def run(
     dry_run: bool,
     as_json: bool,
     metadata: MetadataMode | None = None,
+    tag: str | None = None,
+    max_cost: float | None = None,
 ) -> int:
     """Make the images, or show what would be sent; returns the exit code.
 
-    ``metadata`` says where to save the settings of the images; None for the user's setting.
+    Args:
+        arguments: What to make.
+        root: What was given with ``--root``.
+        sandbox: True to make them with the sandbox.
+        dry_run: True to send nothing.
+        as_json: Print JSON.
+        metadata: Where to save the settings of the images; None for the user's setting.
+        tag: What their cost is filed under; None for the user's setting.
+        max_cost: The most that they may cost, in USD; None for what the limits allow.
     """
     request = request_of(arguments)
     current = settings(root)
@@ -113,14 +127,28 @@ def run(
     if not sandbox:
         make_own_folder(root)
     done = Run(root=root, wanted=request.n)
+    purse = Purse(payer=Payer(host="cli", tag=tag or current.limits.tag), max_cost_usd=max_cost)
     making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
-        return _make_and_report(making, done, as_json=as_json)
+        try:
+            return _make_and_report(partial(making, purse=purse), done, as_json=as_json)
+        except BudgetExceededError as error:
+            if as_json or not _is_allowed_at_terminal(error, current):
+                raise
+            purse = replace(purse, allow_unknown_price=True)
+            return _make_and_report(partial(making, purse=purse), done, as_json=as_json)
     except Exception:
         # Whatever went wrong, say which images are saved.
         for saved in done.saved:
             report.say(f"Saved: {saved.path}")
         raise
+
+
+def _is_allowed_at_terminal(error: BudgetExceededError, current: Settings) -> bool:
+    """True if a user at a terminal allows a run whose price is unknown, and the settings say to ask."""
+    if error.limit != "unknown_price" or current.budgets.unknown_price != "ask" or not is_terminal():
+        return False
+    return typer.confirm(f"{error.message} Make it all the same?", err=True)
 
 
 def _make_and_report(
@@ -158,6 +186,7 @@ async def make_images(
     *,
     sandbox: bool,
     previews: PreviewFolder | None = None,
+    purse: Purse | None = None,
 ) -> None:
     """Make images and save each as soon as it arrives, so that an interrupted run keeps what has arrived.
 
@@ -182,7 +211,7 @@ async def make_images(
 
     async with Service(current, sandbox=sandbox) as service:
         done.is_billed = service.is_billed(request)
-        done.result = await service.generate(request, save)
+        done.result = await service.generate(request, save, purse=purse)
 
 
 def request_of(arguments: Arguments) -> GenerationRequest:

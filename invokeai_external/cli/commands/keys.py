@@ -19,6 +19,7 @@ from ...settings.settings import Credentials, Settings, check_key, load_user_fil
 from .. import report
 from ..common import named_provider, open_root, settings
 from ..remedies import command_line
+from ..terminal import is_terminal
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
@@ -52,8 +53,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
         token = token_source(info)
         why = f"its token is from {token}" if token else "requests to it are sent without one"
         raise report.UsageError(f"{info.name} needs no key: {why}. Nothing was saved.")
-    # There is no such object if the program was started with standard input closed.
-    if sys.stdin is not None and sys.stdin.isatty():
+    if is_terminal():
         report.say(f"Create a key {info.key_place}, then paste it here.")
         try:
             key = typer.prompt(f"{info.name} key (not shown)", hide_input=True, err=True)

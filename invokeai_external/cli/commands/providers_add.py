@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from ...untrusted_text import quoted
 from .. import report
 from ..common import open_root, settings
 from ..remedies import command_line
+from ..terminal import is_terminal
 
 __all__ = ["Answers", "add"]
 
@@ -152,7 +152,7 @@ def _fields_of_server(
     if answers.auth:
         fields["auth"] = _authentication(answers.auth)
     name = answers.name
-    if name is None and known is None and _is_terminal():
+    if name is None and known is None and is_terminal():
         name = _asked("Name to show", "--name", usual=provider_id)
     if name and name != provider_id:
         fields["name"] = name
@@ -164,7 +164,7 @@ def _fields_of_way(provider_id: str, answers: Answers, ready: _Ready) -> dict[st
     ways = ready.setup.ways
     usual = next(iter(ways))
     chosen = answers.way or usual
-    if not answers.way and len(ways) > 1 and _is_terminal():
+    if not answers.way and len(ways) > 1 and is_terminal():
         for name, one in ways.items():
             report.say(f"{name}: {one.about}")
         chosen = _asked("Way", "--way", usual=usual, choices=tuple(ways))
@@ -178,7 +178,7 @@ def _fields_of_way(provider_id: str, answers: Answers, ready: _Ready) -> dict[st
     fields |= way.provider
     version = fields.get("api_version") or ready.provider.api_version
     fields["base_url"] = _checked_url(provider_id, _url_of_way(way, answers.base_url), ready.provider.adapter, version)
-    if way.auth and not answers.auth and _is_terminal():
+    if way.auth and not answers.auth and is_terminal():
         auth = _authentication(_asked(f"Authentication ({', or '.join(way.auth)})", "--auth", usual=way.auth[0]))
         if ready.provider.auth is None or auth != ready.provider.auth.model_dump(mode="json"):
             fields["auth"] = auth
@@ -189,7 +189,7 @@ def _url_of_way(way: SetupWay, given: str | None) -> str:
     """The base URL as it is given, or with what the user types in the place of each blank."""
     if given or not way.blanks:
         return given or way.base_url
-    if not _is_terminal():
+    if not is_terminal():
         raise _missing("--base-url", f"such as {way.base_url}")
     report.say(f"The base URL is {way.base_url}")
     answers = {}
@@ -228,7 +228,7 @@ def _authentication(text: str) -> dict[str, Any]:
 def _asked_models(question: str | None) -> list[str]:
     """The models that a user names at a terminal, one after the other."""
     texts: list[str] = []
-    while question and _is_terminal() and (text := _asked(f"{question} (Enter to go on)", "--model", usual="")):
+    while question and is_terminal() and (text := _asked(f"{question} (Enter to go on)", "--model", usual="")):
         texts.append(text)
     return texts
 
@@ -288,16 +288,11 @@ def _say_next(provider_id: str, current: Settings, root: Path | None) -> None:
         )
 
 
-def _is_terminal() -> bool:
-    # There is no such object if the program was started with standard input closed.
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
 def _asked(
     question: str, flag: str, *, usual: str | None = None, choices: Sequence[str] = (), example: str = ""
 ) -> str:
     """What the user types at the terminal; raises UsageError if there is no terminal."""
-    if not _is_terminal():
+    if not is_terminal():
         raise _missing(flag, f"one of: {', '.join(choices)}" if choices else example)
     shown = f"{question} ({', '.join(choices)})" if choices else question
     try:

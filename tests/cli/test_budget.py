@@ -1,0 +1,142 @@
+"""Limits on the command line: what a run may cost, who pays, and what is asked at a terminal."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
+
+from ..support.programs import GEMINI, OPENAI
+
+SQUARE = ("--size", "1024x1024", "--quality", "low")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def generate(run: Any, out: Path, root: Path, sandbox_url: str) -> Any:
+    """Runs ``generate`` with a provider that bills."""
+
+    def generate_one(*arguments: object, model: str = OPENAI) -> Any:
+        return run("generate", "a fox", "--model", model, "--out", out, *arguments)
+
+    return generate_one
+
+
+def configure(root: Path, text: str) -> None:
+    (root / USER_FILE).write_text(text, encoding="utf-8")
+
+
+def recorded(root: Path, *columns: str) -> list[tuple[Any, ...]]:
+    if not (root / SPENDING_FILE).exists():
+        return []
+    with closing(sqlite3.connect(root / SPENDING_FILE)) as db:
+        return db.execute(f"SELECT {', '.join(columns)} FROM calls WHERE sandbox = 0 ORDER BY id").fetchall()
+
+
+def sent(sandbox_url: str) -> int:
+    return len(httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"])
+
+
+def test_a_run_is_recorded_with_its_tag(generate: Any, root: Path) -> None:
+    configure(root, "settings: {tag: usual}")
+    assert generate().code == 0
+    assert generate("--tag", "client-a").code == 0
+    assert recorded(root, "host", "tag", "state") == [("cli", "usual", "charged"), ("cli", "client-a", "charged")]
+
+
+def test_a_run_that_could_cost_more_than_it_may_is_not_sent(generate: Any, root: Path, sandbox_url: str) -> None:
+    refused = generate(*SQUARE, "-n", 2, "--max-cost", "0.01", "--json")
+    assert refused.code == 2
+    error = refused.json["error"]
+    assert (error["code"], error["limit"], error["limit_usd"]) == ("budget_exceeded", "max_cost", 0.01)
+    assert error["could_cost_usd"] > 0.01
+    assert error["cheaper"] == "-n 1"
+    assert sent(sandbox_url) == 0
+    assert recorded(root, "id") == []
+    assert generate(*SQUARE, "--max-cost", "0.1").code == 0
+
+
+@pytest.mark.parametrize("amount", ["-1", "nan", "inf", "a lot"])
+def test_an_amount_that_cannot_be_one(generate: Any, amount: str, sandbox_url: str) -> None:
+    refused = generate("--max-cost", amount, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "usage")
+    assert sent(sandbox_url) == 0
+
+
+def test_a_limit_that_is_exceeded_says_all_about_it(generate: Any, root: Path, sandbox_url: str) -> None:
+    configure(root, "budgets: {timezone: UTC, total: {day_usd: 0.008}}")
+    assert generate(*SQUARE).code == 0
+    refused = generate(*SQUARE, "-n", 2, "--json")
+    error = refused.json["error"]
+    assert (refused.code, error["code"], error["limit"]) == (2, "budget_exceeded", "total.day")
+    assert error["limit_usd"] == 0.008
+    assert 0 < error["used_usd"] < 0.008 < error["used_usd"] + error["could_cost_usd"]
+    assert (error["unconfirmed_usd"], error["in_progress_usd"]) == (0, 0)
+    assert error["resets_at"].endswith("T00:00:00+00:00")
+    assert "invokeai-external budget set total.day AMOUNT" in error["hint"]
+    assert sent(sandbox_url) == 1
+
+
+def test_the_sandbox_never_counts(run: Any, out: Path, root: Path) -> None:
+    configure(root, "budgets: {total: {day_usd: 0}, max_per_image_usd: 0}")
+    made = run("generate", "a fox", "--model", OPENAI, "--out", out, "--sandbox", "--max-cost", 0)
+    assert made.code == 0
+    assert run("demo", "--out", out).code == 0
+    assert recorded(root, "id") == []
+
+
+UNKNOWN = "openai/gpt-image-9"
+
+
+def test_an_unknown_price_where_a_limit_applies(generate: Any, root: Path, sandbox_url: str) -> None:
+    assert generate("--dry-run", model=UNKNOWN).code == 0
+    configure(root, "budgets: {total: {day_usd: 1}}")
+    refused = generate(model=UNKNOWN)
+    assert refused.code == 2
+    assert "set budgets.unknown_price to allow" in refused.stderr
+    assert sent(sandbox_url) == 0
+
+
+@pytest.mark.parametrize(("answer", "limits", "is_made"), [("y", "", True), ("n", "", False), ("", "refuse", False)])
+def test_an_unknown_price_is_asked_about_at_a_terminal(
+    generate: Any,
+    root: Path,
+    sandbox_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    limits: str,
+    is_made: bool,
+) -> None:
+    configure(root, f"budgets: {{total: {{day_usd: 1}}, unknown_price: {limits or 'ask'}}}")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    questions: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        questions.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    result = generate(model=UNKNOWN)
+    assert len(questions) == (0 if limits else 1)
+    assert sent(sandbox_url) == int(is_made)
+    assert result.code in ((0, 1) if is_made else (2,))
+    assert generate("--json", model=UNKNOWN).code == 2
+
+
+def test_a_program_is_not_asked(generate: Any, root: Path, sandbox_url: str) -> None:
+    configure(root, "budgets: {max_per_image_usd: 0.001}")
+    refused = generate(*SQUARE, "--json", model=GEMINI)
+    assert refused.json["error"]["limit"] == "max_per_image"
+    assert "budget set max_per_image AMOUNT" in refused.json["error"]["hint"]
