@@ -13,7 +13,7 @@ from ..errors import SpendingRecordError
 from ..file_systems import is_on_network
 from .rows import SCHEMA, VERSION
 
-__all__ = ["Database"]
+__all__ = ["Database", "opened"]
 
 _BUSY_S = 30.0
 """How long a transaction waits for those of other programs, of which each takes milliseconds."""
@@ -56,7 +56,7 @@ class Database:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = _opened(self.path)
+                    self._connection = opened(self.path)
                 db = self._connection
                 if not is_durable:
                     db.execute("PRAGMA synchronous = NORMAL")
@@ -91,7 +91,8 @@ class Database:
                 self._connection = None
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def opened(path: Path) -> sqlite3.Connection:
+    """The file, ready to be used; raises sqlite3.Error or OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives its other files the permissions of this one.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from ..errors import SpendingRecordError
+from ..errors import BudgetExceededError, SpendingRecordError
 from .calendar_days import Calendar
 from .database import Database
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
@@ -28,6 +28,9 @@ __all__ = ["Reservation", "SpendingRecord", "Warned"]
 
 _KEPT_DAYS = 400
 """For how many days the single calls are kept; the sums of each day stay."""
+
+
+_REFUSED = Settlement(state="not_charged", error=BudgetExceededError.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class SpendingRecord:
     def reserve(
         self, calls: Sequence[PlannedCall], payer: Payer, budgets: Budgets, *, sandbox: bool = False
     ) -> Reservation:
-        """Reserve what calls to one model may cost: all of them, unless it is refused.
+        """Reserve what calls to one model may cost: all of them, unless it is refused, which is recorded too.
 
         Args:
             calls: The calls.
@@ -96,16 +99,21 @@ class SpendingRecord:
         with self._database.transaction() as db:
             _use_zone(db, calendar)
             used = [(limit, _amounts(db, limit, calendar, today)) for limit in limits]
-            for limit, amounts in used:
-                if amounts.used + could_cost > limit.amount:
-                    raise LimitExceededError(Refusal(limit, amounts, could_cost, calendar.end_of(limit.period, today)))
-            ids = tuple(insert(db, call, self._owner_name()) for call in new)
-            warned = tuple(
-                Warned(limit, amounts)
-                for limit, amounts in used
-                if amounts.used + could_cost >= limit.warn_at * limit.amount
-                and _is_first_warning(db, limit, calendar.first_day(limit.period, today))
-            )
+            exceeded = next((one for one in used if one[1].used + could_cost > one[0].amount), None)
+            if exceeded:
+                for call in new:
+                    insert(db, replace(call, end=_REFUSED, settled_at=now), None)
+            else:
+                ids = tuple(insert(db, call, self._owner_name()) for call in new)
+                warned = tuple(
+                    Warned(limit, amounts)
+                    for limit, amounts in used
+                    if amounts.used + could_cost >= limit.warn_at * limit.amount
+                    and _is_first_warning(db, limit, calendar.first_day(limit.period, today))
+                )
+        if exceeded:
+            limit, amounts = exceeded
+            raise LimitExceededError(Refusal(limit, amounts, could_cost, calendar.end_of(limit.period, today)))
         with self._lock:
             self._mine |= {number: replace(call, id=number) for number, call in zip(ids, new, strict=True)}
         return Reservation(ids, warned)

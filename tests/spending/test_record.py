@@ -145,8 +145,13 @@ def test_unconfirmed_amounts_leave_the_limit_of_the_day_and_stay_in_that_of_the_
         reserve(record, call(90), budgets=budgets)
     assert caught.value.refusal.limit.name == "total.month"
     assert caught.value.refusal.amounts == cents(0, 90, 0)
-    [number] = [one.id for one in rows(record)]
-    assert record.confirm([number], charged=False) == (number,)
+    found = rows(record)
+    # What was refused is recorded too.
+    assert [(one.end.state, one.end.error) for one in found] == [
+        ("unconfirmed", None),
+        ("not_charged", "budget_exceeded"),
+    ]
+    assert record.confirm([found[0].id], charged=False) == (found[0].id,)
     reserve(record, call(90), budgets=budgets)
 
 
