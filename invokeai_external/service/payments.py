@@ -22,7 +22,7 @@ from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import at_most_nano, nano
 from ..spending.limits import Budgets, LimitExceededError
 from ..spending.recorded_call import Payer, PlannedCall, Settlement
-from .refusals import Purse, check_request, limit_exceeded, warning
+from .refusals import Purse, check_request, limit_exceeded, overrun, warning
 
 if TYPE_CHECKING:
     from ..spending.record import SpendingRecord
@@ -111,9 +111,6 @@ class Payments:
             group: Where it is noted that the call was sent, while it is in flight.
         """
         number = reserved.ids[place]
-        if number is None or self._record is None:
-            yield on_progress
-            return
         is_sent = False
         end: Settlement | None = None
 
@@ -122,7 +119,8 @@ class Payments:
             match progress:
                 case Sending():
                     is_sent = True
-                    group.start_soon(self._note_sent, number)
+                    if number is not None:
+                        group.start_soon(self._note_sent, number)
                 case Retrying():
                     is_sent = False
                 case Received():
@@ -135,7 +133,10 @@ class Payments:
             yield report
         finally:
             end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
-            await self._settled(number, end)
+            if number is not None:
+                await self._settled(number, end)
+            if notice := overrun(reserved.calls[place], end):
+                reserved.notices.append(notice)
 
     async def aclose(self) -> None:
         """Close the record."""

@@ -12,9 +12,9 @@ from ..result import Notice
 from ..spending.amounts import nano, shown_usd, usd
 from ..spending.limits import Budgets, Limit, Refusal, budgets_of
 from ..spending.record import Warned
-from ..spending.recorded_call import Payer, PlannedCall
+from ..spending.recorded_call import Payer, PlannedCall, Settlement
 
-__all__ = ["Purse", "check_request", "limit_exceeded", "warning"]
+__all__ = ["Purse", "check_request", "limit_exceeded", "overrun", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +116,17 @@ def warning(warned: Warned) -> Notice:
     """The notice that most of a limit is used."""
     limit, used = warned.limit, warned.amounts.used
     return Notice("budget_warning", f"{shown_usd(used)} of {shown_usd(limit.amount)} is used: {_named(limit)}.")
+
+
+def overrun(planned: PlannedCall, end: Settlement) -> Notice | None:
+    """The notice that a call cost more than the most that was expected; it counts in full."""
+    if end.cost is None or planned.at_most is None or end.cost <= planned.at_most:
+        return None
+    return Notice(
+        "cost_overrun",
+        f"{planned.reference} cost {shown_usd(end.cost)}, and at most {shown_usd(planned.at_most)} was expected. "
+        "All of it counts towards your limits.",
+    )
 
 
 def _less(choice: CheaperChoice | None) -> str:

@@ -69,6 +69,7 @@ class Till:
         self._sandbox.delete("/sandbox/requests")
         result = await self._service.generate(request)
         assert len(result.images) == request.n
+        assert "cost_overrun" not in {notice.code for notice in result.notices}
         total: dict[str, float] = {}
         for call in self._sandbox.get("/sandbox/requests").json()["requests"]:
             for name, value in {"usd": call["metered"]["usd"], **call["metered"]["tokens"]}.items():
