@@ -30,12 +30,15 @@ CREATE TABLE calls (
 CREATE INDEX calls_by_time ON calls (started_at);
 CREATE INDEX open_calls ON calls (owner) WHERE owner IS NOT NULL;
 CREATE INDEX unconfirmed_calls ON calls (day) WHERE state = 'unconfirmed';
+CREATE INDEX calls_of_users ON calls (user, started_at) WHERE user IS NOT NULL;
 CREATE TABLE sums (
     scope TEXT NOT NULL, who TEXT NOT NULL, day TEXT NOT NULL,
     calls INTEGER NOT NULL, images INTEGER NOT NULL,
     charged INTEGER NOT NULL, unconfirmed INTEGER NOT NULL, reserved INTEGER NOT NULL,
+    expected INTEGER NOT NULL, compared INTEGER NOT NULL,
     PRIMARY KEY (scope, who, day)
 ) WITHOUT ROWID;
+CREATE TABLE boards (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE warned (
     name TEXT NOT NULL, who TEXT NOT NULL, first_day TEXT NOT NULL, PRIMARY KEY (name, who, first_day)
 ) WITHOUT ROWID;
@@ -43,16 +46,19 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 """``calls`` has a row for each call. Amounts are in nano-dollars, times in microseconds since the epoch, and ``day`` is
 that of the time zone in ``facts``. ``owner`` is the program whose call is in progress. ``sums`` has what the calls of a
-day come to: of all (``total``), of a provider, a model, a user, a board, a tag. ``warned`` has the warnings that were
+day come to: of all (``total``), of a provider, a model, a user, a board, a tag; those of the sandbox's calls and of
+imported ones have scopes of their own. ``expected`` is what the charged ones were expected to cost, ``compared`` what
+those with an estimate did cost. ``boards`` has the newest name of each board, ``warned`` the warnings that were
 given."""
 
 _TOKENS = tuple(name for name in Usage.__dataclass_fields__)
 
 _ADD = """
-INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (scope, who, day) DO UPDATE SET
     calls = calls + excluded.calls, images = images + excluded.images, charged = charged + excluded.charged,
-    unconfirmed = unconfirmed + excluded.unconfirmed, reserved = reserved + excluded.reserved
+    unconfirmed = unconfirmed + excluded.unconfirmed, reserved = reserved + excluded.reserved,
+    expected = expected + excluded.expected, compared = compared + excluded.compared
 """
 
 
@@ -106,6 +112,13 @@ def insert(db: sqlite3.Connection, call: RecordedCall, owner: str | None) -> int
     marks = ", ".join("?" * len(values))
     cursor = db.execute(f"INSERT INTO calls ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
     count(db, call, 1)
+    if call.payer.board_id and call.payer.board and not call.imported:
+        # Most calls are for a board whose name is there already.
+        db.execute(
+            "INSERT INTO boards VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name "
+            "WHERE name <> excluded.name",
+            (call.payer.board_id, call.payer.board),
+        )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
@@ -121,8 +134,6 @@ def update(db: sqlite3.Connection, before: RecordedCall, after: RecordedCall, ow
 
 def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
     """Add a call to the sums of its day, or take it out of them (``times`` is -1)."""
-    if call.sandbox or call.imported:
-        return
     plan, payer, end = call.call, call.payer, call.end
     at_most = plan.at_most or 0
     amounts = {
@@ -131,7 +142,10 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
         "not_charged": (0, 0, 0),
         **dict.fromkeys(OPEN, (0, 0, at_most)),
     }[end.state]
-    numbers = tuple(times * number for number in (1, end.images, *amounts))
+    # What you confirmed is the most that it can have been, which says nothing about the estimate.
+    is_compared = end.state == "charged" and plan.expected is not None and end.cost_from is not None
+    compared = (plan.expected or 0, end.cost or 0) if is_compared else (0, 0)
+    numbers = tuple(times * number for number in (1, end.images, *amounts, *compared))
     names = {
         "total": "",
         "provider": plan.provider,
@@ -140,7 +154,10 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
         "board": payer.board_id,
         "tag": payer.tag,
     }
-    db.executemany(_ADD, [(scope, who, call.day, *numbers) for scope, who in names.items() if who is not None])
+    apart = "sandbox " if call.sandbox else "imported " if call.imported else ""
+    db.executemany(
+        _ADD, [(f"{apart}{scope}", who, call.day, *numbers) for scope, who in names.items() if who is not None]
+    )
 
 
 def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str) -> Amounts:
