@@ -96,7 +96,7 @@ class Spent:
     Attributes:
         first_day: Its first day.
         amounts: What counts.
-        limit: The limit on it; None if there is none.
+        limit: The limit on it, if there is one.
         resets_at: When the period is over.
     """
 
@@ -291,7 +291,7 @@ def _total(who: str | None, *numbers: int) -> Total:
 
 
 def _others(everything: Total, named: Total) -> list[Total]:
-    """The calls without a user, a board or a tag, which have no sums of their own."""
+    """The calls without a user, a board or a tag, which have no separate sums."""
     rest = {name: getattr(everything, name) - getattr(named, name) for name in _OF_SUMS}
     return [Total(who=None, name=None, **rest)] if rest["calls"] else []
 

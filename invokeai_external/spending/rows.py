@@ -47,7 +47,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """``calls`` has a row for each call. Amounts are in nano-dollars, times in microseconds since the epoch, and ``day`` is
 that of the time zone in ``facts``. ``owner`` is the program whose call is in progress. ``sums`` has what the calls of a
 day come to: of all (``total``), of a provider, a model, a user, a board, a tag; those of the sandbox's calls and of
-imported ones have scopes of their own. ``expected`` is what the charged ones were expected to cost, ``compared`` what
+imported ones have separate scopes. ``expected`` is what the charged ones were expected to cost, ``compared`` what
 those with an estimate did cost. ``boards`` has the newest name of each board, ``warned`` the warnings that were
 given."""
 
