@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from invokeai_external.planning.plan import plan
+from invokeai_external.planning.cheaper import cheaper_near_size, named_choice
+from invokeai_external.planning.plan import Plan, plan
 from invokeai_external.pricing.estimate import (
     Tier,
     cheapest_quality,
@@ -258,6 +261,88 @@ def test_the_cheapest_quality() -> None:
     assert found.price.usd == pytest.approx(0.00588)
     assert cheapest_quality(MODELS["gemini-3-pro-image"], SizeChoice()) is None
     assert cheapest_quality(MODELS["dall-e-3"], SizeChoice()) is None
+
+
+def planned(model: str, size: str | None = None, **options: OptionValue) -> Plan:
+    asked = {} if size is None else {"size": Size.parse(size)}
+    return plan(GenerationRequest(prompt="a red fox", options=options, **asked), MODELS[model])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "quality", "usd"),
+    [
+        # 1,756 tokens of medium quality at 1024x1024, and 3 of the prompt.
+        ("gpt-image-2", None, None, (1756 * 30 + 3 * 5) / 1e6),
+        ("gpt-image-2", None, "auto", (1756 * 30 + 3 * 5) / 1e6),
+        ("gpt-image-2", None, "high", (7024 * 30 + 3 * 5) / 1e6),
+        ("gpt-image-2", "1536x1024", None, (1372 * 30 + 3 * 5) / 1e6),
+        ("gpt-image-2", "1536x1024", "high", (5488 * 30 + 3 * 5) / 1e6),
+        # What it writes and thinks is not expected.
+        ("gemini-nano-banana-2.1", None, None, (1120 * 30 + 3 * 1.5) / 1e6),
+        ("dall-e-3", None, None, None),
+    ],
+)
+def test_what_to_expect_of_what_is_left_to_the_model(
+    model: str, size: str | None, quality: str | None, usd: float | None
+) -> None:
+    found = planned(model, size, **({"quality": quality} if quality else {}))
+    assert found.expected_usd == (None if usd is None else pytest.approx(usd))
+
+
+def test_an_input_image_of_which_only_a_bound_is_known_is_expected_at_it() -> None:
+    size = Size(64, 64)
+    found = estimate_call(MODELS["gemini-nano-banana-2.1"], size=SizeChoice(), input_sizes=[size])
+    assert found.total.usd is None
+    assert found.expected_usd == pytest.approx((1120 * 30 + 1120 * 1.5) / 1e6)
+    unknown = estimate_call(MODELS["gemini-2.5-flash-image"], size=SizeChoice(), input_sizes=[size])
+    assert unknown.expected_usd is None
+
+
+def test_text_and_thoughts_are_counted_in_the_most_that_an_image_costs() -> None:
+    found = planned("gemini-3-pro-image").estimate
+    assert found.part("text").usd == 0
+    assert found.part("text").at_most_usd == pytest.approx(3000 * 12 / 1e6)
+    assert (found.part("images").basis, found.total.basis) == ("table", "bounded")
+    assert found.total.at_most_usd == pytest.approx((1120 * 120 + 3000 * 12 + 109 * 2) / 1e6)
+    assert image_price(MODELS["gemini-3-pro-image"], SizeChoice()).at_most_usd == pytest.approx(1120 * 120 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "quality", "named", "near"),
+    [
+        ("gpt-image-2", None, None, "--size 1024x1024 --quality medium", None),
+        ("gpt-image-2", "1024x1024", None, "--quality medium", "--size 944x1120"),
+        ("gpt-image-2", None, "low", "--size 1024x1024", None),
+        ("gpt-image-2", "1024x1024", "high", None, "--size 944x1120"),
+        # Nothing is wider.
+        ("gpt-image-2", "1536x512", "high", None, None),
+        ("gpt-image-1", "1024x1024", "low", None, None),
+        ("gemini-nano-banana-2.1", None, None, None, None),
+    ],
+)
+def test_what_costs_less_is_named(
+    model: str, size: str | None, quality: str | None, named: str | None, near: str | None
+) -> None:
+    asked = planned(model, size, **({"quality": quality} if quality else {}))
+    before = asked.estimate.total.at_most_usd or 0
+    for found, expected in ((named_choice(asked), named), (cheaper_near_size(asked), near)):
+        assert (str(found) if found else None) == expected
+        assert found is None or found.at_most_usd < before
+
+
+@given(st.integers(40, 240), st.integers(40, 240), st.sampled_from(["low", "medium", "high"]))
+def test_a_near_size_saves_what_it_promises(across: int, down: int, quality: str) -> None:
+    size, model = Size(16 * across, 16 * down), MODELS["gpt-image-2"]
+    if not model.sizing.allows(size):
+        return
+    found = cheaper_near_size(planned("gpt-image-2", str(size), quality=quality))
+    if found is None:
+        return
+    assert found.size is not None
+    prices = [image_price(model, SizeChoice(each), quality).usd or 0 for each in (found.size, size)]
+    assert prices[0] <= 0.85 * prices[1]
+    assert found.size.pixels >= 0.97 * size.pixels
+    assert model.sizing.allows(found.size)
 
 
 def test_the_number_of_web_searches_is_not_known_before() -> None:

@@ -7,10 +7,10 @@ Otherwise an error is raised before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import CapabilityError, InvalidRequestError
-from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum
+from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum, usual_choice
 from ..providers.schema import Mode, ModelConfig
 from ..request import MAX_PREVIEWS, GenerationRequest, OptionValue
 from ..result import Notice
@@ -20,7 +20,7 @@ from .input_images import CallImage, prepare_images
 from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options
 from .sizes import choose_size
 
-__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "estimate_of", "plan"]
+__all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "estimate_of", "expected_of", "plan"]
 
 MAX_IMAGES = 10
 """The most images of one request, for every model: OpenAI's own limit for ``n``."""
@@ -113,6 +113,13 @@ class Plan:
         """What the calls will cost, the prompt, the input images and the previews included."""
         return estimate_sum([estimate_of(call) for call in self.calls])
 
+    @property
+    def expected_usd(self) -> float | None:
+        """What to expect that the calls cost in USD; None if that is unknown."""
+        prices = [expected_of(call) for call in self.calls]
+        known = [price for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
+
 
 def plan(
     request: GenerationRequest,
@@ -172,6 +179,17 @@ def plan(
         *image_notices,
     )
     return Plan(model, calls, notices)
+
+
+def expected_of(call: Call) -> float | None:
+    """What to expect that a call costs in USD: with what the model usually chooses of what is left to it.
+
+    None if that is unknown.
+    """
+    quality = call.options.get("quality")
+    size, usual = usual_choice(call.model, call.size, None if quality is None else str(quality))
+    options = {**call.options, "quality": usual} if usual else call.options
+    return estimate_of(replace(call, size=size, options=options)).expected_usd
 
 
 def estimate_of(call: Call) -> Estimate:

@@ -30,6 +30,7 @@ __all__ = [
     "price_range",
     "prices_of_tier",
     "text_price",
+    "usual_choice",
 ]
 
 Tier = Literal["standard", "batch", "flex"]
@@ -98,6 +99,16 @@ def image_price(
         found = [_times(usd, share) for usd in entries(model.image_prices, model, size, quality)]
         return _any_of(found, "table")
     return _price(image_tokens(model, size, quality), prices.image_out)
+
+
+def usual_choice(model: ModelConfig, size: SizeChoice, quality: str | None) -> tuple[SizeChoice, str | None]:
+    """A size and a quality with what the model usually chooses in the place of what is left to it, as far as known."""
+    usual = model.usual_choice
+    if size == SizeChoice() and usual.size and model.sizing.allows(usual.size):
+        size = SizeChoice(usual.size)
+    if quality in (None, "", "auto"):
+        quality = usual.quality if usual.quality in qualities_of(model) else None
+    return size, quality
 
 
 def _by_image(model: ModelConfig, size: SizeChoice, quality: str | None, prices: Prices) -> ImagePrice:
@@ -179,6 +190,18 @@ class Estimate:
         return ImagePrice(
             total.usd, total.at_most_usd, weakest(*(part.price.basis for part in self.parts if part.name != "prompt"))
         )
+
+    @property
+    def expected_usd(self) -> float | None:
+        """What to expect: what is usual, and for what is sent its bound if nothing else is known of it.
+
+        None if the usual price of the images is unknown, or the most that another part costs.
+        """
+        if self.part("images").usd is None:
+            return None
+        prices = [part.price.usd if part.price.usd is not None else part.price.at_most_usd for part in self.parts]
+        known = [price for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
 
     def part(self, name: PartName) -> ImagePrice:
         """The price of a part; nothing if there is no such part."""

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from .frozen import Frozen
 from .lifecycle import Lifecycle
-from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, NamedSizing, PresetSizing, Sizing
+from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, NamedSizing, PresetSizing, SizeText, Sizing
 
 __all__ = [
     "MODEL_FIELDS",
@@ -29,6 +29,7 @@ __all__ = [
     "Prices",
     "TextOption",
     "TokenKind",
+    "UsualChoice",
     "option_kind",
 ]
 
@@ -161,6 +162,18 @@ class InputImageLimits(Frozen):
     markup: bool = False
 
 
+class UsualChoice(Frozen):
+    """What a model usually chooses of what you leave to it, for what an image is expected to cost.
+
+    Attributes:
+        quality: The quality; None if it is not known.
+        size: The size; None if it is not known.
+    """
+
+    quality: str | None = None
+    size: SizeText | None = None
+
+
 class ChoiceOption(Frozen):
     """An option with a list of values.
 
@@ -264,6 +277,7 @@ class ModelConfig(Frozen):
             in place of tokens that are billed but not published. ``prices.per_image`` is what is billed itself.
         image_token_rule: The rule for the image tokens of a size and quality that is not in these two tables.
         input_image_tokens: The tokens of an input image; None if they are unknown.
+        usual_choice: What it usually chooses of what is left to it.
         preview_tokens: The output tokens that each preview of an image costs.
         max_text_tokens: The most text tokens, thoughts included, that have been billed with an image, at the price
             ``text_out``. Not the API's output limit, which no image comes near.
@@ -294,6 +308,7 @@ class ModelConfig(Frozen):
     image_prices: dict[str, Price] = Field(default_factory=dict)
     image_token_rule: ImageTokenRule | None = None
     input_image_tokens: InputImageTokens | None = None
+    usual_choice: UsualChoice = Field(default_factory=UsualChoice)
     preview_tokens: int = Field(default=0, ge=0)
     max_text_tokens: int = Field(default=0, ge=0)
     sources: tuple[str, ...] = ()
@@ -378,7 +393,7 @@ class ModelConfig(Frozen):
 
 
 _TOKENS = (ImageTokenRule, InputImageTokens)
-_PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, *_OPTIONS)
+_PARTS = (ModelConfig, Lifecycle, Prices, *_TOKENS, InputImageLimits, UsualChoice, *_OPTIONS)
 _SIZINGS = (FixedSizing, PresetSizing, NamedSizing, FlexibleSizing, FlexiblePresets)
 
 MODEL_FIELDS = frozenset(name for part in (*_PARTS, *_SIZINGS) for name in part.model_fields) - {"provider_name"}

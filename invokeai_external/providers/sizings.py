@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from ..sizing import DEFAULT_EDGE, AspectRatio, Size, SizeChoice, SizeRequest, image_size_edge, size_of
 from .frozen import Frozen
 
-__all__ = ["FixedSizing", "FlexiblePresets", "FlexibleSizing", "NamedSizing", "PresetSizing", "Sizing"]
+__all__ = ["FixedSizing", "FlexiblePresets", "FlexibleSizing", "NamedSizing", "PresetSizing", "SizeText", "Sizing"]
 
 
 def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:

@@ -14,7 +14,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from ..errors import ProviderError, SpendingRecordError
-from ..planning.plan import Call, Plan, estimate_of
+from ..planning.plan import Call, Plan, estimate_of, expected_of
 from ..progress import Failed, Progress, Received, Retrying, Sending
 from ..result import Notice
 from ..settings.settings import Settings
@@ -152,7 +152,7 @@ class Payments:
             provider=call.model.provider,
             model=call.model.id,
             n=call.n,
-            expected=nano(price.usd),
+            expected=nano(expected_of(call)),
             at_most=at_most_nano(price.at_most_usd),
             basis=price.basis,
             size=str(call.size.size) if call.size.size else call.size.image_size,

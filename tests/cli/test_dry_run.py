@@ -79,16 +79,34 @@ def test_dry_run_needs_no_key(run: Any, out: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ((), "With --size 1024x1024 --quality low, at most $0.0059"),
-        (("--quality", "low"), "With --size 1024x1024, at most $0.0059"),
-        (("--size", "1024x1024"), "With --quality low, at most $0.0059"),
-        (("--size", "1024x1024", "--quality", "low"), None),
+        ((), "With --size 1024x1024 --quality medium: up to $0.0137."),
+        (("--quality", "low"), "With --size 1024x1024: up to $0.0064."),
+        (("--size", "1024x1024"), "With --quality medium: up to $0.0137."),
+        (("--size", "1024x1024", "--quality", "low"), "With --size 944x1120: up to $0.0053."),
+        (("--size", "1536x512", "--quality", "low"), None),
     ],
 )
 def test_the_estimate_names_what_makes_it_small(given: tuple[str, ...], hint: str | None, run: Any) -> None:
     shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", *given, "--dry-run").stderr
-    assert (hint or "Estimated cost: $0.0059") in shown
+    assert hint is None or hint in shown
     assert ("With --" in shown) == (hint is not None)
+
+
+def test_what_is_left_to_the_model_is_expected_at_its_usual_choice(run: Any) -> None:
+    asked = ("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", "-n", 2, "--dry-run")
+    assert "Estimated cost: about $0.0264 for 2 images, at most $1.42" in run(*asked).stderr
+    estimate = run(*asked, "--json").json["estimate"]
+    # 439 tokens of the image at 30 USD per million and 2 of the prompt at 5, twice.
+    assert estimate["expected_usd"] == pytest.approx(2 * (439 * 30 + 2 * 5) / 1e6)
+    assert (estimate["usd"], estimate["basis"]) == (None, "bounded")
+    named = run(*asked, "--size", "1024x1024", "--quality", "medium", "--json").json["estimate"]
+    assert named["usd"] == named["expected_usd"] == estimate["expected_usd"]
+
+
+def test_the_estimate_says_that_searches_are_not_counted(run: Any) -> None:
+    shown = run("generate", "a fox", "--model", GEMINI, "--web-search", "web", "--dry-run").stderr
+    assert "an unknown amount in total" in shown
+    assert "may search the web as often as it likes" in shown
 
 
 def test_the_price_of_an_image_is_the_whole_estimate(run: Any, tmp_path: Path) -> None:
@@ -108,5 +126,5 @@ def test_the_price_of_an_image_is_the_whole_estimate(run: Any, tmp_path: Path) -
 def test_the_estimate_of_an_edit_names_no_other_size(run: Any, tmp_path: Path) -> None:
     base = image_file(tmp_path / "base.png")
     shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", "--init", base, "--dry-run").stderr
-    assert "With --quality low" in shown
+    assert "With --quality medium: up to" in shown
     assert "--size" not in shown

@@ -7,7 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...pricing.estimate import ImagePrice, ListedPrice, image_price, listed_prices, price_range, text_price
+from ...pricing.estimate import (
+    ImagePrice,
+    ListedPrice,
+    image_price,
+    listed_prices,
+    price_range,
+    text_price,
+    usual_choice,
+)
 from ...pricing.tables import qualities_of
 from ...pricing.tokens import Basis, input_image_tokens
 from ...providers.registry import Registry
@@ -60,7 +68,10 @@ def _price_fields(model: ModelConfig) -> dict[str, Any]:
             }
             for entry in listed_prices(model)
         ],
-        "default_image_price": asdict(image_price(model, SizeChoice())),
+        "default_image_price": {
+            **asdict(image_price(model, SizeChoice())),
+            "expected_usd": image_price(model, *usual_choice(model, SizeChoice(), None)).usd,
+        },
     }
 
 
@@ -113,9 +124,16 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
         yield "How exact this is", "exact, as images are billed" if is_billed_so else _HOW_EXACT[found.basis]
     left_out = image_price(model, SizeChoice())
     if left_out.basis != "unknown":
-        yield "Without --size and --quality", f"{'at most ' if left_out.usd is None else ''}{_usd(left_out, digits=4)}"
+        yield "Without --size and --quality", _if_left_to_the_model(model, left_out)
     if text := text_price(model):
         yield "Text with an image", f"up to {model.max_text_tokens:,} tokens, {_usd(text, digits=4)}"
+
+
+def _if_left_to_the_model(model: ModelConfig, price: ImagePrice) -> str:
+    if price.usd is not None:
+        return _usd(price, digits=4)
+    expected = image_price(model, *usual_choice(model, SizeChoice(), None)).usd
+    return f"{'' if expected is None else f'about {expected:.4f}, '}at most {_usd(price, digits=4)}"
 
 
 def _input_tokens(model: ModelConfig) -> str:
