@@ -84,6 +84,10 @@ def test_a_limit_is_raised_until_a_day(tmp_path: Path) -> None:
     assert total.raised
     assert (total.raised.day_usd, total.raised.month_usd, total.raised.until) == (20, 80, until)
     set_limit(tmp_path, "total.day", None, until=until)
+    assert "raised:\n      until: 2026-12-05\n      month_usd: 80\n" in (tmp_path / USER_FILE).read_text(
+        encoding="utf-8"
+    )
+    set_limit(tmp_path, "total.month", None, until=until)
     assert "raised" not in (tmp_path / USER_FILE).read_text(encoding="utf-8")
     with pytest.raises(InvalidRequestError):
         set_limit(tmp_path, "max_per_image", 1, until=until)
@@ -99,5 +103,47 @@ def test_what_is_not_valid_is_not_written(tmp_path: Path, name: str, usd: float)
 def test_a_limit_in_one_line_with_others_can_be_changed(tmp_path: Path) -> None:
     text = text_after(tmp_path, "budgets: {total: {day_usd: 5, month_usd: 60}}\n", ("total.day", 6))
     assert text == "budgets: {total: {day_usd: 6, month_usd: 60}}\n"
-    with pytest.raises(SettingsError, match="changed"):
-        set_limit(tmp_path, "users.anna.day", 1)
+    text = text_after(tmp_path, text, ("users.anna.day", 1), ("total.day", None))
+    assert text == "budgets: {total: {month_usd: 60}, users: {anna: {day_usd: 1}}}\n"
+    assert text_after(tmp_path, text, ("users.anna.day", None)) == "budgets: {total: {month_usd: 60}}\n"
+
+
+def test_a_limit_in_braces_over_several_lines_is_left_to_the_user(tmp_path: Path) -> None:
+    file = tmp_path / USER_FILE
+    file.write_text("budgets: {total: {day_usd: 5,  # a day\n  month_usd: 60}}\n", encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
+    with pytest.raises(SettingsError, match="line by line") as caught:
+        set_limit(tmp_path, "total.day", 9, until=datetime.date(2099, 12, 5))
+    assert str(caught.value.hint).endswith(
+        "budgets:\n  total:\n    raised:\n      day_usd: 9\n      until: 2099-12-05\n"
+    )
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_a_limit_that_is_set_for_good_ends_what_was_set_for_a_while(tmp_path: Path) -> None:
+    until = datetime.date(2099, 12, 5)
+    set_limit(tmp_path, "providers.openai.day", 5)
+    set_limit(tmp_path, "providers.openai.day", 20, until=until)
+    set_limit(tmp_path, "providers.openai.month", 80, until=until)
+    set_limit(tmp_path, "providers.openai.day", 7)
+    budget = read_user_file(tmp_path / USER_FILE).budgets.providers["openai"]
+    assert budget.raised
+    assert (budget.day_usd, budget.raised.day_usd, budget.raised.month_usd) == (7, None, 80)
+    set_limit(tmp_path, "providers.openai.month", None)
+    set_limit(tmp_path, "providers.openai.day", None)
+    assert not read_user_file(tmp_path / USER_FILE).budgets.are_set
+
+
+def test_two_limits_are_not_set_until_different_days(tmp_path: Path) -> None:
+    first, second = datetime.date(2099, 12, 5), datetime.date(2099, 12, 9)
+    set_limit(tmp_path, "total.day", 20, until=first)
+    with pytest.raises(InvalidRequestError, match="2099-12-05"):
+        set_limit(tmp_path, "total.month", 80, until=second)
+    set_limit(tmp_path, "total.day", 20, until=second)
+    # What is over is forgotten.
+    set_limit(tmp_path, "total.day", 20, until=datetime.date(2020, 1, 1))
+    set_limit(tmp_path, "total.month", 80, until=second)
+    total = read_user_file(tmp_path / USER_FILE).budgets.total
+    assert total
+    assert total.raised
+    assert (total.raised.day_usd, total.raised.month_usd, total.raised.until) == (None, 80, second)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..version import VERSION
-from . import lazy
+from . import budget_app, lazy
 from .option_flags import OptionFlags, complete_option, with_option_flags
 from .parameters import (
     PROVIDERS,
@@ -43,6 +43,7 @@ models_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 providers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(providers_app, name="providers")
+app.add_typer(budget_app.app, name="budget")
 
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]

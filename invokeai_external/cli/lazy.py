@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import completions, given_options, report
     from .commands import (
+        budget,
         demo,
         doctor,
         generate,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "budget",
     "completions",
     "demo",
     "doctor",

@@ -16,12 +16,14 @@ from anyio.abc import TaskGroup
 from ..errors import ProviderError, SpendingRecordError
 from ..planning.plan import Call, Plan, estimate_of, expected_of
 from ..progress import Failed, Progress, Received, Retrying, Sending
+from ..providers.registry import Registry
 from ..result import Notice
 from ..settings.settings import Settings
 from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import at_most_nano, nano
 from ..spending.limits import Budgets, LimitExceededError
 from ..spending.recorded_call import Payer, PlannedCall, Settlement
+from .limits_to_move import limits_to_move
 from .refusals import Purse, check_request, limit_exceeded, overrun, warning
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Payments:
         budgets: Reads the limits, which may change while the program is running; raises SettingsError.
         records_prompts: Whether prompts are recorded.
         sandbox: True if all calls go to the sandbox, to which no limit applies.
+        registry: The models, for limits on those that end.
     """
 
     def __init__(
@@ -64,9 +67,10 @@ class Payments:
         *,
         records_prompts: bool = False,
         sandbox: bool = False,
+        registry: Callable[[], Registry] = Registry,
     ) -> None:
         self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
-        self._is_sandbox = sandbox
+        self._is_sandbox, self._registry = sandbox, registry
         self._has_looked_back = False
 
     @asynccontextmanager
@@ -180,7 +184,8 @@ class Payments:
                 raise
             notice = Notice("not_recorded", f"{error.message} The cost is not recorded.")
             return Reserved(calls, (None,) * len(calls), [notice])
-        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned)])
+        left = limits_to_move(budgets, self._registry(), plan.model) if budgets.models else []
+        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned), *left])
 
     async def _note_sent(self, number: int) -> None:
         assert self._record
@@ -221,11 +226,12 @@ def _failure(error: ProviderError) -> Settlement:
     )
 
 
-def payments_of(settings: Settings, *, sandbox: bool = False) -> Payments:
+def payments_of(settings: Settings, registry: Callable[[], Registry], *, sandbox: bool = False) -> Payments:
     """The limits and the record of a root folder; for the sandbox there is neither, and the record may be off."""
     path = None if sandbox else record_path(settings)
     if path is None:
         return Payments(None, lambda: settings.budgets, sandbox=sandbox)
     from ..spending.record import SpendingRecord
 
-    return Payments(SpendingRecord(path), LiveBudgets(settings), records_prompts=settings.limits.record_prompts)
+    prompts = settings.limits.record_prompts
+    return Payments(SpendingRecord(path), LiveBudgets(settings), records_prompts=prompts, registry=registry)

@@ -110,7 +110,7 @@ class Service:
         self._is_sandbox = sandbox
         # The sandbox bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
-        self._payments = payments_of(settings, sandbox=sandbox)
+        self._payments = payments_of(settings, lambda: self.registry, sandbox=sandbox)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
         providers = self._settings.providers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ __all__ = [
     "Scope",
     "UnknownPrice",
     "budgets_of",
+    "every_limit",
     "limits_of",
 ]
 
@@ -74,9 +76,13 @@ class Budget(BaseModel):
     def amount(self, period: Period, today: datetime.date) -> int | None:
         """The limit of a period in nano-dollars; None for no limit."""
         field = _FIELDS[period]
-        raised = self.raised if self.raised and today <= self.raised.until else None
-        amount = getattr(raised, field, None)
-        return nano(getattr(self, field) if amount is None else amount)
+        return nano(getattr(self.raised if self.raised_until(period, today) else self, field))
+
+    def raised_until(self, period: Period, today: datetime.date) -> datetime.date | None:
+        """The last day of the other limit of a period that holds today; None if only the usual one holds."""
+        raised = self.raised
+        holds = raised and today <= raised.until and getattr(raised, _FIELDS[period]) is not None
+        return raised.until if raised and holds else None
 
 
 class Budgets(BaseModel):
@@ -129,6 +135,7 @@ class Limit:
         period: For how long.
         amount: The most, in nano-dollars.
         warn_at: The share of it from which on you are warned.
+        until: The last day on which it has this amount; None for ever.
     """
 
     name: str
@@ -137,6 +144,7 @@ class Limit:
     period: Period
     amount: int
     warn_at: float
+    until: datetime.date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +217,28 @@ def limits_of(
     budgets: Budgets, *, provider: str, model: str, user: str | None, today: datetime.date
 ) -> tuple[Limit, ...]:
     """The limits that apply to a call, as ``budgets_of`` finds them; ``today`` decides whether they are raised."""
-    found = budgets_of(budgets, provider=provider, model=model, user=user)
+    return _limits(budgets_of(budgets, provider=provider, model=model, user=user), today)
+
+
+def every_limit(budgets: Budgets, today: datetime.date) -> tuple[Limit, ...]:
+    """All limits that are set; that of each user without another one, ``users.default``, is about nobody."""
+    total = (("total", "total", "", budgets.total),) if budgets.total else ()
+    scopes: tuple[tuple[str, Scope, Mapping[str, Budget]], ...] = (
+        ("providers", "provider", budgets.providers),
+        ("models", "model", budgets.models),
+        ("users", "user", budgets.users),
+    )
+    named = tuple(
+        (f"{section}.{who}", scope, "" if (scope, who) == ("user", "default") else who, budget)
+        for section, scope, found in scopes
+        for who, budget in found.items()
+    )
+    return _limits((*total, *named), today)
+
+
+def _limits(found: Iterable[tuple[str, Scope, str, Budget]], today: datetime.date) -> tuple[Limit, ...]:
     return tuple(
-        Limit(f"{name}.{period}", scope, who, period, amount, budget.warn_at)
+        Limit(f"{name}.{period}", scope, who, period, amount, budget.warn_at, budget.raised_until(period, today))
         for name, scope, who, budget in found
         for period in _FIELDS
         if (amount := budget.amount(period, today)) is not None

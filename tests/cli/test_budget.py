@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from invokeai_external import Registry
 from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 
 from ..support.programs import GEMINI, OPENAI
@@ -140,3 +142,69 @@ def test_a_program_is_not_asked(generate: Any, root: Path, sandbox_url: str) -> 
     refused = generate(*SQUARE, "--json", model=GEMINI)
     assert refused.json["error"]["limit"] == "max_per_image"
     assert "budget set max_per_image AMOUNT" in refused.json["error"]["hint"]
+
+
+def test_a_limit_is_set_listed_and_removed(run: Any, generate: Any, root: Path) -> None:
+    saved = run("budget", "set", "total.day", "5")
+    assert (saved.code, "Saved total.day: $5.00, in" in saved.stderr) == (0, True)
+    assert run("budget", "set", "total.day", "9.5", "--until", "2099-12-05").code == 0
+    assert run("budget", "set", "users.default.month", "$2").code == 0
+    assert run("budget", "set", "max_per_image", "0.5").code == 0
+    made = generate(*SQUARE, "--json").json
+    total, users = run("budget", "list", "--json").json["limits"]
+    assert (total["name"], total["limit_usd"], total["until"]) == ("total.day", 9.5, "2099-12-05")
+    assert total["used_usd"] == pytest.approx(made["cost_usd"])
+    assert (users["name"], users["limit_usd"], users["used_usd"]) == ("users.default.month", 2, None)
+    shown = run("budget", "list").stdout
+    assert re.search(r"total\.day +\$9\.50 until 2099-12-05 +\$0\.00", shown)
+    assert re.search(r"users\.default\.month +\$2\.00 +each user's own", shown)
+    assert re.search(r"max_per_image +\$0\.50", shown)
+    for name in ("total.day", "users.default.month", "max_per_image"):
+        assert run("budget", "set", name, "off").code == 0
+    assert not (root / USER_FILE).read_text(encoding="utf-8").strip()
+    assert "invokeai-external budget set total.day 5" in run("budget", "list").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("total.day", "much"),
+        ("total.day", "-5"),
+        ("total.day", "nan"),
+        ("total.week", "5"),
+        ("providers.opanai.day", "5"),
+        ("total.day", "5", "--until", "tomorrow"),
+        ("total.day", "5", "--until", "2020-01-01"),
+        ("total.day", "off", "--until", "2099-01-01"),
+        ("max_per_image", "5", "--until", "2099-01-01"),
+    ],
+)
+def test_a_limit_that_is_not_valid_is_not_written(run: Any, root: Path, arguments: tuple[str, ...]) -> None:
+    result = run("budget", "set", "--", *arguments) if "-5" in arguments else run("budget", "set", *arguments)
+    assert result.code == 2
+    assert "Error: " in result.stderr
+    assert not (root / USER_FILE).exists()
+
+
+def test_what_lines_cannot_change_is_printed_to_paste(run: Any, root: Path) -> None:
+    configure(root, "budgets: {total: {month_usd: 60,\n  warn_at: 0.9}}\n")
+    result = run("budget", "set", "total.day", "5")
+    assert result.code == 2
+    assert "budgets:\n" in result.stderr
+    assert "    day_usd: 5" in result.stderr
+    assert (root / USER_FILE).read_text(encoding="utf-8") == "budgets: {total: {month_usd: 60,\n  warn_at: 0.9}}\n"
+
+
+def test_a_limit_on_a_model_that_ends_does_not_follow_it_by_itself(run: Any, generate: Any, root: Path) -> None:
+    """``limit_not_moved`` is reported until the successor has a limit, too."""
+    ending = next(model for model in Registry().models("openai") if model.lifecycle.status == "deprecated")
+    successor = f"openai/{ending.lifecycle.successor}"
+    saved = run("budget", "set", f"models.{ending.reference}.day", "3")
+    warning = f"The limit on {ending.name} does not apply to its successor"
+    assert warning in saved.stderr
+    assert warning in run("budget", "list").stderr
+    for model, is_reported in ((successor, True), (ending.reference, True), (GEMINI, False)):
+        codes = [notice["code"] for notice in generate("--json", model=model).json["notices"]]
+        assert ("limit_not_moved" in codes) is is_reported
+    assert warning not in run("budget", "set", f"models.{successor}.month", "30").stderr
+    assert "limit_not_moved" not in generate("--json", model=successor).stdout
