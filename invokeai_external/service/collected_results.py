@@ -124,7 +124,7 @@ async def collect(
     for one, done in finished:
         about_it = _image_notices(call, one, done)
         own_notices += about_it
-        images.append(_generated(request, call, answer, response, one, done, share, (*about_it, *common)))
+        images.append(_generated(request, call, answer, response, one, done, share, (*about_it, *common), limits))
     return Outcome(
         images=tuple(images),
         notices=(*common, *own_notices),
@@ -268,6 +268,7 @@ def _generated(
     finished: FinishedImage,
     cost: float | None,
     notices: Sequence[Notice],
+    limits: Limits,
 ) -> GeneratedImage:
     return GeneratedImage(
         data=finished.data,
@@ -279,7 +280,7 @@ def _generated(
             arrived.info,
             written_prompt=request.prompt,
             revised_prompt=arrived.image.revised_prompt,
-            cost_usd=cost,
+            cost_usd=cost if limits.metadata_cost else None,
             notices=notices,
             received_at=response.received_at,
             composited=finished.size if finished.composited else None,

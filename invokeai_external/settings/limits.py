@@ -33,6 +33,7 @@ class Limits(BaseModel):
         mask_feather_px: Over how many pixels an edit fades in, from the edge of the mask inward; 0 for a hard edge.
         previews: How many previews of each unfinished image to ask for, if the model supports it.
         metadata: Where the command line saves the metadata of an image: in its file, beside it, or nowhere.
+        metadata_cost: Write the cost of an image into its metadata. The tokens stay, from which it can be calculated.
         experimental: On the command line and in the library, allow the output formats gif and svg, which not every
             project at OpenAI may use.
         strip_prompt_weights: Send a prompt without its weights, such as ``sketch+++`` or ``(words)1.2``, which Invoke's
@@ -63,6 +64,7 @@ class Limits(BaseModel):
     mask_feather_px: int = Field(default=8, ge=0, le=64)
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS)
     metadata: MetadataMode = "auto"
+    metadata_cost: bool = True
     experimental: bool = False
     strip_prompt_weights: bool = False
     keep_originals: bool = False
