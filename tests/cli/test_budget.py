@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -208,3 +209,16 @@ def test_a_limit_on_a_model_that_ends_does_not_follow_it_by_itself(run: Any, gen
         assert ("limit_not_moved" in codes) is is_reported
     assert warning not in run("budget", "set", f"models.{successor}.month", "30").stderr
     assert "limit_not_moved" not in generate("--json", model=successor).stdout
+
+
+@pytest.mark.parametrize("has_cost", [True, False])
+def test_metadata_has_at_most_the_cost_of_the_image(run: Any, generate: Any, root: Path, has_cost: bool) -> None:
+    configure(root, f"settings: {{metadata_cost: {str(has_cost).lower()}}}\nbudgets: {{total: {{day_usd: 0.0075}}}}\n")
+    made = generate(*SQUARE, "--max-cost", "0.05", "--tag", "client-a", "--json").json
+    assert made["cost_usd"] > 0
+    assert "budget_warning" in [notice["code"] for notice in made["notices"]]
+    recalled = run("recall", made["images"][0]["path"], "--json").json
+    external = recalled["external"]
+    assert external.get("cost_usd") == (made["cost_usd"] if has_cost else None)
+    assert ("cost_from" in external) is has_cost
+    assert not re.search("budget|limit|client-a|total.day|max_cost", json.dumps(recalled))
