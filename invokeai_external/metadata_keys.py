@@ -15,10 +15,13 @@ from typing import Any
 
 from .result import GenerationResult, Notice
 
-__all__ = ["KEYWORD", "image_notices_first", "with_notice"]
+__all__ = ["INVOKE_KEYWORDS", "KEYWORD", "image_notices_first", "with_notice"]
 
 KEYWORD = "invokeai_metadata"
 """The keyword of the PNG text chunk in which Invoke looks for metadata."""
+
+INVOKE_KEYWORDS = (KEYWORD, "invokeai_workflow", "invokeai_graph")
+"""The keywords of all PNG text chunks that Invoke writes."""
 
 
 def with_notice(metadata: Mapping[str, Any], notice: Notice) -> dict[str, Any]:

@@ -336,6 +336,18 @@ def recall(
     lazy.recall.run(picture, as_json=json)
 
 
+@app.command(short_help="Copy images without prompt, cost and other metadata.")
+def share(
+    files: Annotated[list[Path], typer.Argument(metavar="<image>...", help="The images to copy.", callback=local)],
+    out: Annotated[Path, typer.Option(help="The folder to save the copies in.", callback=local)],
+) -> None:
+    """Copy images without prompt, cost, names of input images and other metadata, to give them to others.
+
+    Content Credentials stay valid. The copies have names without the prompt; their paths are printed, one per line.
+    """
+    lazy.share.run(files, out)
+
+
 @app.command(short_help="Make five images with the sandbox, free of charge.")
 def demo(
     out: Annotated[Path, typer.Option(help="The folder to save the images in.", callback=local)] = Path(

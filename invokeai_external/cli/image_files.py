@@ -22,7 +22,9 @@ from ..request import MetadataMode
 from ..result import GeneratedImage, Notice
 
 __all__ = [
+    "LARGEST_IMAGE",
     "LARGEST_SIDECAR",
+    "CopyFolder",
     "ImageFolder",
     "PreviewFolder",
     "SavedImage",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 _LONGEST_SLUG = 48
+
+LARGEST_IMAGE = 500_000_000
+"""In bytes, of an image that is read again."""
 
 LARGEST_SIDECAR = 16_000_000
 """In bytes. Settings take a few kB; with the longest prompts and texts, a few hundred."""
@@ -124,6 +129,22 @@ def _saved(
             why = f"it could not be written beside it ({error.strerror})"
             notices = (metadata_files.no_metadata(f"{why}."),)
     return SavedImage(image, _write_new(folder, name, placed.parts, is_shared=is_shared), size, None, notices)
+
+
+class CopyFolder:
+    """A folder to save copies of images in; raises what ``ImageFolder`` raises."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = _writable(folder, "--out")
+
+    def save(self, name: str, data: bytes) -> Path:
+        """Save a copy, with a number if the name is taken; raises InvalidRequestError if it cannot be written."""
+        try:
+            return _write_new(self._folder, name, [data], is_shared=False)
+        except OSError as error:
+            raise InvalidRequestError(
+                f"{self._folder} cannot be written: {error.strerror}.", remedy=f"{_what_to_do(error)}."
+            ) from None
 
 
 class PreviewFolder:

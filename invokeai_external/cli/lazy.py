@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         providers_add,
         recall,
         sandbox,
+        share,
         undelivered,
     )
 
@@ -41,6 +42,7 @@ __all__ = [
     "recall",
     "report",
     "sandbox",
+    "share",
     "undelivered",
 ]
 

@@ -17,13 +17,11 @@ from ...images.gif_and_svg import is_gif, is_svg
 from ...regular_files import read_regular_file
 from ...untrusted_text import printable
 from .. import report
-from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
+from ..image_files import LARGEST_IMAGE, LARGEST_SIDECAR, read_sidecar, sidecar_of
 from ..recalled_arguments import recall_command
 from ..remedies import command_line
 
 __all__ = ["run"]
-
-_LARGEST_IMAGE = 500_000_000
 
 _MOST_SIDECARS = 10_000
 _MOST_OF_THEM = 500_000_000
@@ -53,7 +51,7 @@ def run(path: Path, *, as_json: bool) -> None:
 def _settings_of(path: Path) -> dict[str, Any]:
     """The settings of an image: from the sidecar with its name, from its file, or from any sidecar in its folder."""
     try:
-        data = read_regular_file(path, _LARGEST_IMAGE)
+        data = read_regular_file(path, LARGEST_IMAGE)
     except OSError as error:
         raise InvalidRequestError(
             f"{path} cannot be read: {error.strerror or 'no such file'}.", remedy="Check the path of the image."

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ...metadata_keys import with_notice
+from ...metadata_keys import INVOKE_KEYWORDS, with_notice
 from ...result import GeneratedImage, Notice
 from .fallback import reason_of, root_cause
 from .originals import Originals
-from .passthrough import INVOKE_KEYWORDS, PassthroughImage
+from .passthrough import PassthroughImage
 from .result_cache import Destination
 
 __all__ = ["FROM_CANCELLED_RUN", "Gallery", "Undelivered", "deliver"]

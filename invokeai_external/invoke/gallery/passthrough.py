@@ -19,10 +19,7 @@ from ...images.pixels import as_encoded, decoded
 from ...images.text_chunks import parts_with_text_chunks
 from ...sizing import Size
 
-__all__ = ["INVOKE_KEYWORDS", "PassthroughImage"]
-
-INVOKE_KEYWORDS = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph")
-"""The keywords under which Invoke writes its own metadata into an image file."""
+__all__ = ["PassthroughImage"]
 
 _APPEARANCE = ("icc_profile", "transparency")
 """The entries of Pillow's ``info`` that change how the pixels look."""

@@ -11,11 +11,12 @@ from PIL import Image
 
 from ...errors import NotSavedError
 from ...images.errors import ImageError
+from ...metadata_keys import INVOKE_KEYWORDS
 from ...result import GeneratedImage
 from ...sizing import Size
 from .fallback import FallbackFolder, reason_of, root_cause
 from .originals import Originals
-from .passthrough import INVOKE_KEYWORDS, PassthroughImage
+from .passthrough import PassthroughImage
 from .result_cache import Destination
 
 __all__ = ["GalleryImage", "NodeGallery", "Saver"]
