@@ -401,7 +401,9 @@ def test_yaml_examples_load(example: Example, tmp_path: Path) -> None:
     if name == API_KEYS_FILE:
         assert all(settings.credentials[name].api_key for name in IN_INVOKE)
         return
-    assert settings.limits != Limits() or settings.catalog.models or settings.catalog.providers
+    assert (
+        settings.budgets.are_set or settings.limits != Limits() or settings.catalog.models or settings.catalog.providers
+    )
     for provider in settings.catalog.providers:
         assert settings.is_on(provider)
         checked_base_url(settings.providers[provider], Credentials())

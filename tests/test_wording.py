@@ -55,6 +55,69 @@ def test_a_hit_names_its_line() -> None:
     assert hit.line == 9
 
 
+MONEY = re.compile(
+    r"\b(?:ledger|reservations?|reserved?|scopes?|bounded|write-?offs?|written off|unconfirmed)\b", re.IGNORECASE
+)
+"""What no text about money says: it says spending record, in progress, charged, may have been charged, limit, up to."""
+
+_OF_THE_CODE = ("docs/architecture.md", "invokeai_external/spending/")
+"""What only describes the code, and SQL."""
+
+
+def _in_plain_money(text: Text) -> list[str]:
+    """What a text says in other words than those for users, but for names in backticks and of classes."""
+    prose = re.sub(r"``.+?``|`[^`\n]+`", "…", text.text)
+    is_name = re.fullmatch(r"[A-Z]\w+", prose) and re.search(
+        rf"^(?:class )?{prose}\b", _source(text.path), re.MULTILINE
+    )
+    return [] if is_name else MONEY.findall(prose)
+
+
+def _source(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).is_file() else ""
+
+
+def _texts_of_pages() -> list[Text]:
+    """What the pages in Invoke show: the text of HTML, and the strings of scripts that are more than a name."""
+    texts = []
+    for path in sorted((ROOT / "invokeai_external").rglob("*")):
+        if path.suffix not in (".html", ".js"):
+            continue
+        source, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        found = re.split(r"<[^>]*>", source) if path.suffix == ".html" else re.findall(r"\"[^\"\n]*\"|`[^`]*`", source)
+        texts += [Text(name, 1, "user", re.sub(r"[`\"]|\$\{[^}]*\}", "", one)) for one in found]
+    return [text for text in texts if re.search(r"\s|^[A-Z]", text.text.strip())]
+
+
+def test_what_users_read_about_money_has_no_word_of_the_code() -> None:
+    texts = [text for text in TEXTS if text.kind == "user" and not text.path.startswith(_OF_THE_CODE)]
+    found = [(text.path, text.line, words) for text in texts if (words := _in_plain_money(text))]
+    found += [(text.path, text.line, words) for text in _texts_of_pages() if (words := MONEY.findall(text.text))]
+    assert found == []
+
+
+def test_the_help_has_no_word_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    group = typer.main.get_command(app)
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        names = pending.pop()
+        command: Any = group
+        for name in names:
+            command = command.commands[name]
+        pending += [(*names, name) for name in getattr(command, "commands", {})]
+        assert main([*names, "--help"]) == 0
+        assert MONEY.findall(capsys.readouterr().out) == []
+
+
+def test_a_word_of_the_code_is_found() -> None:
+    assert _in_plain_money(Text("x", 1, "user", "The reservation is unconfirmed; see the ledger.")) == [
+        "reservation",
+        "unconfirmed",
+        "ledger",
+    ]
+    assert _in_plain_money(Text("x", 1, "user", "It is `unconfirmed`: up to $5 may have been charged.")) == []
+
+
 def test_the_glossary_that_contributors_read_is_the_one_that_is_tested() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = page.partition("| Write | not |\n| --- | --- |\n")[2].partition("\n\n")[0]

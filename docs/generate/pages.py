@@ -23,6 +23,7 @@ from .help_texts import help_text
 from .layout import ROOT, layout
 from .reference import (
     authentication_table,
+    budgets_table,
     errors_table,
     faults_table,
     mask_sentence,
@@ -45,6 +46,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "image_prices": image_prices_table,
     "unpriced": unpriced_list,
     "settings": settings_table,
+    "budgets": budgets_table,
     "provider_fields": provider_fields_table,
     "authentication": authentication_table,
     "paths": paths_table,

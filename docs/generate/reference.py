@@ -17,11 +17,13 @@ from invokeai_external.providers.authentication import BearerKey, CommandToken, 
 from invokeai_external.providers.provider_config import NOT_IN_A_FILE, ProviderConfig, ProviderLimits
 from invokeai_external.sandbox.faults import FAULTS, PROVIDERS, FaultKind
 from invokeai_external.settings.settings import Limits
+from invokeai_external.spending.limits import Budget, Budgets, RaisedBudget
 
 from .markdown import fenced, first_line, table
 
 __all__ = [
     "authentication_table",
+    "budgets_table",
     "errors_table",
     "faults_table",
     "leaf_errors",
@@ -42,6 +44,14 @@ def settings_table() -> str:
         for name, field in Limits.model_json_schema()["properties"].items()
     ]
     return table(("Setting", "Default", "Values", "Meaning"), rows)
+
+
+def budgets_table() -> str:
+    """The fields of ``budgets:``, and of a limit in it; the meanings come from the docstrings, in the terms of YAML."""
+    rows = [(f"`{name}`", meaning) for name, meaning in _meanings(Budgets).items()]
+    rows += [(f"of each limit: `{name}`", meaning) for name, meaning in _meanings(Budget).items()]
+    rows += [(f"of `raised`: `{name}`", meaning) for name, meaning in _meanings(RaisedBudget).items()]
+    return table(("Field", "Meaning"), [(name, _in_yaml(meaning)) for name, meaning in rows])
 
 
 def provider_fields_table() -> str:

@@ -222,3 +222,31 @@ def test_metadata_has_at_most_the_cost_of_the_image(run: Any, generate: Any, roo
     assert external.get("cost_usd") == (made["cost_usd"] if has_cost else None)
     assert ("cost_from" in external) is has_cost
     assert not re.search("budget|limit|client-a|total.day|max_cost", json.dumps(recalled))
+
+
+def test_after_a_run_it_says_what_today_comes_to(run: Any, generate: Any, root: Path, sandbox_url: str) -> None:
+    first = generate(*SQUARE, "--json").json
+    assert (first["today_usd"], first["day_limit_usd"]) == (first["cost_usd"], None)
+    cost = first["cost_usd"]
+    assert generate(*SQUARE).stderr.splitlines()[-1].endswith(f", ${cost:.4f}, today ${2 * cost:.4f}")
+    run("budget", "set", "total.day", "5")
+    assert generate(*SQUARE).stderr.splitlines()[-1].endswith(f", today ${3 * cost:.4f} of $5.00")
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "openai", "fault": "gateway_timeout"})
+    assert generate(*SQUARE).code == 1
+    last = generate(*SQUARE).stderr.splitlines()[-1]
+    assert re.search(r", today \$0\.0\d+ of \$5\.00, of it \$0\.0\d+ may have been charged$", last)
+    run("budget", "set", "total.day", "off")
+    assert generate(*SQUARE, "--json").json["today_usd"] == pytest.approx(5 * cost + 0.0064, abs=0.0001)
+
+
+def test_a_run_of_the_sandbox_or_without_a_record_says_nothing_of_today(run: Any, generate: Any, root: Path) -> None:
+    assert generate(*SQUARE).code == 0
+    assert "today" not in generate(*SQUARE, "--sandbox").stderr
+    assert "today_usd" not in generate(*SQUARE, "--sandbox", "--json").json
+    configure(root, "settings: {spending_record: off}")
+    assert "today_usd" not in generate(*SQUARE, "--json").json
+    configure(root, "")
+    (root / SPENDING_FILE).write_bytes(b"damaged" * 1000)
+    result = generate(*SQUARE, "--json")
+    assert result.code == 0
+    assert "today_usd" not in result.json

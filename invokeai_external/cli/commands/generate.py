@@ -35,6 +35,7 @@ from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..prompts import prompt_of
 from ..remedies import with_root
+from ..spent_today import SpentToday, spent_today
 from ..terminal import is_terminal
 
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
@@ -80,6 +81,7 @@ class Run:
         not_saved: The errors of images that could not be saved.
         in_flight: The numbers of the calls in flight.
         result: The result, when all calls have ended.
+        today: What today comes to then; None if that is not known.
     """
 
     is_billed: bool = True
@@ -90,6 +92,7 @@ class Run:
     not_saved: list[NotSavedError] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
+    today: SpentToday | None = None
 
 
 def run(
@@ -212,6 +215,8 @@ async def make_images(
     async with Service(current, sandbox=sandbox) as service:
         done.is_billed = service.is_billed(request)
         done.result = await service.generate(request, save, purse=purse)
+    if done.is_billed:
+        done.today = await anyio.to_thread.run_sync(spent_today, current)
 
 
 def request_of(arguments: Arguments) -> GenerationRequest:
@@ -341,7 +346,8 @@ def _print_result(result: GenerationResult, done: Run) -> None:
     if failed > 0:
         made = f"{len(result.images)} of {_images_text(done.wanted)}, {failed} failed,"
     cost = _cost_text(result.cost_usd, done)
-    report.say(f"{result.provider}/{result.model}: {made} in {result.elapsed_s:.1f} s, {cost}")
+    today = f", {done.today}" if done.today else ""
+    report.say(f"{result.provider}/{result.model}: {made} in {result.elapsed_s:.1f} s, {cost}{today}")
 
 
 def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:
@@ -353,6 +359,7 @@ def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:
         "notices": [asdict(notice) for notice in notices],
         "usage": asdict(result.usage) if result.usage else {},
         "cost_usd": result.cost_usd,
+        **(done.today.fields if done.today else {}),
         "request_ids": list(result.request_ids),
         "elapsed_s": round(result.elapsed_s, 3),
         **_errors_object([with_root(error, done.root) for error in (*result.errors, *done.not_saved)]),
