@@ -58,6 +58,7 @@ def named(
         ("settings: {default_model: gpt-image-1.5}", [], "default_model"),
         ("settings: {default_model: chatgpt-image-latest}", [], "default_model"),
         ("models:\n  openai/gpt-image-1.5: {prices: {image_out: 9}}\n", [], "models:"),
+        ("budgets: {models: {openai/gpt-image-1.5: {day_usd: 3}}}", [], "budgets:"),
         ("", [workflow("Cats", "openai:gpt-image-1.5", "openai:gpt-image-2")], "Cats"),
     ],
 )

@@ -22,6 +22,7 @@ from .parameters import (
     provider_argument,
     provider_id,
     provider_ids,
+    short,
 )
 
 __all__ = ["app"]
@@ -164,6 +165,7 @@ def generate(
         str | None,
         typer.Option(
             metavar="<text>",
+            callback=short,
             help="What the cost is filed under in the spending record, such as a client's name.  [default: tag in "
             "invokeai_external.yaml]",
         ),

@@ -23,6 +23,7 @@ __all__ = [
     "provider_argument",
     "provider_id",
     "provider_ids",
+    "short",
 ]
 
 PROVIDERS = "|".join(built_in_ids())
@@ -65,6 +66,16 @@ def local(value: Path | list[Path] | None) -> Path | list[Path] | None:
 
 
 _LONGEST_URL = 200
+
+
+def short(value: str | None) -> str | None:
+    """Refuse a text that is too long for a name; an empty one counts as not given."""
+    if value and len(value) > _LONGEST_NAME:
+        raise typer.BadParameter(f"It has {len(value):,} characters; {_LONGEST_NAME} is the most.")
+    return value or None
+
+
+_LONGEST_NAME = 100
 
 
 def amount_usd(value: float | None) -> float | None:

@@ -63,6 +63,8 @@ def _in_settings(settings: Settings) -> Iterator[tuple[str, str]]:
         yield settings.limits.default_model, f"default_model in {USER_FILE}"
     for reference in settings.catalog.models:
         yield reference, f"models: in {USER_FILE}"
+    for reference in settings.budgets.models:
+        yield reference, f"budgets: in {USER_FILE}"
 
 
 def _in_workflows(workflows: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,7 @@ def test_a_run_is_recorded_with_its_tag(generate: Any, root: Path) -> None:
     assert generate().code == 0
     assert generate("--tag", "client-a").code == 0
     assert recorded(root, "host", "tag", "state") == [("cli", "usual", "charged"), ("cli", "client-a", "charged")]
+    assert generate("--tag", "a" * 101).code == 2
 
 
 def test_a_run_that_could_cost_more_than_it_may_is_not_sent(generate: Any, root: Path, sandbox_url: str) -> None:
