@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import (
         AuthenticationError,
+        BudgetExceededError,
         CancelledError,
         CapabilityError,
         ContentBlockedError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         RequestError,
         ServiceStateError,
         SettingsError,
+        SpendingRecordError,
         TimedOutError,
         UnavailableError,
         UnknownProviderError,
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
     from .result import ConnectionCheck, GeneratedImage, GenerationResult, Notice, Usage
     from .service.generate_sync import generate_sync
     from .service.library_files import read_image, read_mask
+    from .service.refusals import Purse
     from .service.service import Service
     from .settings.keys import Credentials
     from .settings.settings import Limits, Settings, load_settings
     from .sizing import AspectRatio, Size
+    from .spending.recorded_call import Payer
     from .transport.messages import FilePart, HttpRequest
     from .version import VERSION
 
@@ -54,6 +58,7 @@ __all__ = [
     "VERSION",
     "AspectRatio",
     "AuthenticationError",
+    "BudgetExceededError",
     "Call",
     "CancelledError",
     "CapabilityError",
@@ -79,11 +84,13 @@ __all__ = [
     "NotSavedError",
     "Notice",
     "OptionValue",
+    "Payer",
     "Plan",
     "Preview",
     "Progress",
     "ProviderConfig",
     "ProviderError",
+    "Purse",
     "QuotaError",
     "RateLimitedError",
     "Received",
@@ -100,6 +107,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Size",
+    "SpendingRecordError",
     "TimedOutError",
     "UnavailableError",
     "UnknownProviderError",
@@ -147,6 +155,7 @@ _HOMES = {
         "read_image",
         "read_mask",
     ),
+    "service.refusals": ("Purse",),
     "service.service": ("Service",),
     "settings.keys": ("Credentials",),
     "settings.settings": (
@@ -158,6 +167,7 @@ _HOMES = {
         "AspectRatio",
         "Size",
     ),
+    "spending.recorded_call": ("Payer",),
     "transport.messages": (
         "FilePart",
         "HttpRequest",

@@ -11,13 +11,14 @@ import pytest
 import invokeai_external
 
 NAMES = """
-AspectRatio AuthenticationError Call CancelledError CapabilityError ConnectionCheck ContentBlockedError Credentials
-ExternalError Failed FilePart GeneratedImage GenerationRequest GenerationResult HttpRequest InputImage
-InvalidRequestError InvalidResponseError Limits MetadataMode ModelConfig ModelRetiredError NetworkError
-NotConfiguredError NotSavedError Notice OptionValue Plan Preview Progress ProviderConfig ProviderError QuotaError
-RateLimitedError Received Registry RejectedRequestError Remedy RemedyAction RequestError ResolvedModel
-Retrying Sending Service ServiceStateError Settings SettingsError Size TimedOutError UnavailableError
-UnknownProviderError Usage VERSION generate_sync load_settings read_image read_mask
+AspectRatio AuthenticationError BudgetExceededError Call CancelledError CapabilityError ConnectionCheck
+ContentBlockedError Credentials ExternalError Failed FilePart GeneratedImage GenerationRequest
+GenerationResult HttpRequest InputImage InvalidRequestError InvalidResponseError Limits MetadataMode
+ModelConfig ModelRetiredError NetworkError NotConfiguredError NotSavedError Notice OptionValue Payer Plan
+Preview Progress ProviderConfig ProviderError Purse QuotaError RateLimitedError Received Registry
+RejectedRequestError Remedy RemedyAction RequestError ResolvedModel Retrying Sending Service ServiceStateError
+Settings SettingsError Size SpendingRecordError TimedOutError UnavailableError UnknownProviderError Usage
+VERSION generate_sync load_settings read_image read_mask
 """.split()  # noqa: SIM905 - a list would take a line for each
 
 

@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..request import GenerationRequest
 from ..result import GenerationResult
 from ..settings.settings import Settings, load_settings
+from .refusals import Purse
 from .service import Service
 
 __all__ = ["generate_sync"]
@@ -23,6 +24,7 @@ def generate_sync(
     settings: Settings | None = None,
     sandbox: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    purse: Purse | None = None,
 ) -> GenerationResult:
     """Make the images of a request and wait for them, in code that is not async.
 
@@ -34,6 +36,7 @@ def generate_sync(
         settings: Keys, base URLs and limits; those that ``load_settings()`` reads if None.
         sandbox: True to use the sandbox in process: no key, no network, no cost.
         on_progress: Called at every step, in the thread of the event loop.
+        purse: Who pays, and what the request may cost; by default nobody in particular, and what the limits allow.
 
     Returns:
         The result of ``Service.generate``.
@@ -43,18 +46,22 @@ def generate_sync(
     """
     found = settings or load_settings()
     with start_blocking_portal() as portal:
-        outcome = portal.call(partial(_generate, request, found, sandbox, on_progress))
+        outcome = portal.call(partial(_generate, request, found, sandbox, on_progress, purse))
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
 
 
 async def _generate(
-    request: GenerationRequest, settings: Settings, sandbox: bool, on_progress: Callable[[Progress], None]
+    request: GenerationRequest,
+    settings: Settings,
+    sandbox: bool,
+    on_progress: Callable[[Progress], None],
+    purse: Purse | None,
 ) -> GenerationResult | BaseException:
     try:
         async with Service(settings, sandbox=sandbox) as service:
-            return await service.generate(request, on_progress)
+            return await service.generate(request, on_progress, purse=purse)
     except anyio.get_cancelled_exc_class():
         raise
     # Whatever on_progress raises reaches its caller, and does not end the event loop.
