@@ -321,6 +321,31 @@ CASES: Mapping[str, Case] = {
         f"{FLARE_FOX} --init {{inputs}}/mask-openai.png --markup {{inputs}}/mask-openai.png"
     ),
     "a number that is not valid": Case(f"{FOX} --output-format jpeg --output-compression 101"),
+    # Limits.
+    "an image that could cost more than it may": Case(
+        f"{FLARE_FOX} --root {{root}} --size 1024x1024", settings="budgets: {max_per_image_usd: 0.01}"
+    ),
+    "a run that could cost more than it may": Case(f"{FLARE_FOX} --size 1024x1024 --quality low -n 2 --max-cost 0.01"),
+    "an unknown price where a limit applies": Case(
+        "generate 'a fox' --out {out} --model openai/gpt-image-9 --root {root}",
+        settings="budgets: {total: {day_usd: 5}}",
+    ),
+    "a limit that does not exist": Case("budget set daily 5 --root {root}"),
+    "a limit of a misspelt provider": Case("budget set providers.opanai.day 5 --root {root}"),
+    "a limit that is not an amount": Case("budget set total.day much --root {root}"),
+    "a limit that lines cannot change": Case(
+        "budget set total.day 5 --until 2099-12-05 --root {root}", settings="budgets: {total: {\n  day_usd: 1}}"
+    ),
+    "most of a limit is used": Case(
+        f"{FLARE_FOX} --size 1024x1024 --quality low --json --root {{root}}",
+        settings="budgets: {total: {day_usd: 0.0075}}",
+        notice="budget_warning",
+    ),
+    "a limit on a model that ends": Case(
+        "generate 'a fox' --out {out} --model openai/gpt-image-1.5 --quality low --json --root {root}",
+        settings="budgets: {models: {openai/gpt-image-1.5: {day_usd: 5}}}",
+        notice="limit_not_moved",
+    ),
     # What a provider refuses.
     "key refused": Case(FOX, environment={"INVOKEAI_EXTERNAL_OPENAI_API_KEY": "invalid"}),
     "key refused by Gemini": Case(GEMINI_FOX, environment={"INVOKEAI_EXTERNAL_GEMINI_API_KEY": "invalid"}),

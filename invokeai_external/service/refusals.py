@@ -68,9 +68,10 @@ def _check_amount(plan: Plan, name: str, what: str, could: int, most_usd: float 
     if most is None or could <= most:
         return
     cheaper = cheaper_choice(plan, (most_usd or 0.0) * images)
+    advice = _less(cheaper).strip() or "Choose a cheaper model, or raise the limit."
     raise BudgetExceededError(
         f"{what} of {plan.model.name} could cost up to {shown_usd(could)}, and the limit is {shown_usd(most)}.",
-        remedy=Remedy(_less(cheaper) or "Choose a cheaper model, or raise the limit.", "raise_limit", setting=name),
+        remedy=Remedy(advice, "raise_limit", setting=name),
         provider=plan.model.provider,
         model=plan.model.id,
         limit=name,
@@ -115,7 +116,8 @@ def limit_exceeded(plan: Plan, refusal: Refusal) -> BudgetExceededError:
 def warning(warned: Warned) -> Notice:
     """The notice that most of a limit is used."""
     limit, used = warned.limit, warned.amounts.used
-    return Notice("budget_warning", f"{shown_usd(used)} of {shown_usd(limit.amount)} is used: {_named(limit)}.")
+    what = f"With this run, up to {shown_usd(used)} of {shown_usd(limit.amount)} is used: {_named(limit)}."
+    return Notice("budget_warning", what)
 
 
 def overrun(planned: PlannedCall, end: Settlement) -> Notice | None:

@@ -35,7 +35,7 @@ _REFUSED = Settlement(state="not_charged", error=BudgetExceededError.code)
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A limit of which so much is used that you are warned, once in each period."""
+    """A limit of which so much is used that you are warned, once in each period: with the calls that are new."""
 
     limit: Limit
     amounts: Amounts
@@ -106,7 +106,7 @@ class SpendingRecord:
             else:
                 ids = tuple(insert(db, call, self._owner_name()) for call in new)
                 warned = tuple(
-                    Warned(limit, amounts)
+                    Warned(limit, replace(amounts, reserved=amounts.reserved + could_cost))
                     for limit, amounts in used
                     if amounts.used + could_cost >= limit.warn_at * limit.amount
                     and _is_first_warning(db, limit, calendar.first_day(limit.period, today))

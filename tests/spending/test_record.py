@@ -203,12 +203,14 @@ def test_another_time_zone_counts_the_calls_again(record: SpendingRecord, clock:
 
 
 def test_a_warning_is_given_once_in_each_period(record: SpendingRecord, clock: Clock) -> None:
-    def warned(cents: int) -> list[str]:
-        return [one.limit.name for one in record.reserve([call(cents)], Payer(), ONE_DOLLAR).warned]
+    def warned(cents: int) -> list[tuple[str, int]]:
+        found = record.reserve([call(cents)], Payer(), ONE_DOLLAR).warned
+        return [(one.limit.name, one.amounts.used * 100 // NANO) for one in found]
 
-    assert [warned(79), warned(1), warned(1)] == [[], ["total.day"], []]
+    # With the call that is new.
+    assert [warned(79), warned(1), warned(1)] == [[], [("total.day", 80)], []]
     clock.now += DAY_S
-    assert warned(80) == ["total.day"]
+    assert warned(80) == [("total.day", 80)]
 
 
 def test_a_limit_may_be_raised_until_a_day(record: SpendingRecord, clock: Clock) -> None:
