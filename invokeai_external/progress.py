@@ -8,7 +8,7 @@ from .errors import ProviderError
 from .result import GeneratedImage, Notice, Usage
 from .sizing import Size
 
-__all__ = ["Failed", "Preview", "Progress", "Received", "Retrying", "Sending"]
+__all__ = ["Failed", "Preview", "Progress", "Received", "Retrying", "Sending", "Waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +106,20 @@ class Failed:
     reason: ProviderError
 
 
-Progress = Sending | Preview | Retrying | Received | Failed
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request waits for calls in progress, whose end may leave enough of a limit for it. Only in Invoke.
+
+    Attributes:
+        call: 0, since its calls are not sent yet.
+        calls: How many calls there are.
+        limit: The limit, such as ``total.day``.
+    """
+
+    call: int
+    calls: int
+    limit: str
+
+
+Progress = Sending | Preview | Retrying | Received | Failed | Waiting
 """What happens while a request is in progress."""

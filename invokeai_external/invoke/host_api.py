@@ -13,6 +13,7 @@ from typing import Protocol
 from ..providers.provider_config import ProviderConfig
 from ..request import GenerationRequest
 from ..settings.settings import Credentials
+from ..spending.recorded_call import Payer
 from .gallery.images_of_cancelled_runs import Gallery
 from .gallery.result_cache import Destination
 from .queue_items import ItemId, QueuedItem, QueuedNode
@@ -47,6 +48,14 @@ class Host(Gallery, Protocol):
 
     def has_several_users(self) -> bool:
         """True if it has several users, whose images are separate."""
+
+    def payer(self, user: str, board: str | None) -> Payer:
+        """On whose account the node of a user is run.
+
+        Args:
+            user: The id of the user.
+            board: The id of the board that its images are saved to; None for no board.
+        """
 
     def saved_workflows(self, containing: str) -> list[str]:
         """The JSON of all saved workflows with a text in it."""

@@ -22,6 +22,7 @@ from ..request import GenerationRequest, OptionValue
 from ..result import ConnectionCheck, GenerationResult, Notice
 from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
+from ..service.refusals import Purse
 from ..service.service import Service
 from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ..settings.settings import (
@@ -30,7 +31,6 @@ from ..settings.settings import (
     credentials_beside_invoke,
     load_user_file,
     wants_sandbox,
-    with_discovered,
 )
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
@@ -123,7 +123,7 @@ class Runtime:
         others = [provider for provider in providers if not provider.in_invoke]
         ours = credentials_beside_invoke(others, self._host.root, os.environ)
         found = replace(files, credentials={**known, **ours}, notices=())
-        self._files = self._files or _with_discovered(found)
+        self._files = self._files or found.with_discovered()
         return replace(found, catalog=self._files.catalog)
 
     def sandbox(self) -> bool:
@@ -212,7 +212,7 @@ class Runtime:
                 self._call(partial(Service.discover_models, provider_id=name))
             except ExternalError as error:
                 log.warning("invokeai_external: %s has not said its models. %s", current.providers[name].name, error)
-        self._files = _with_discovered(current)
+        self._files = current.with_discovered()
         return self._files.catalog != current.catalog
 
     def _call(self, ask: Callable[[Service], Awaitable[_Answer]]) -> _Answer:
@@ -381,6 +381,8 @@ class Runtime:
         provider, calls = self.provider_and_calls(request)
         line = ProgressLine(request.n)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination, line=line)
+        payer = replace(self._host.payer(key.node.user, destination.board), tag=self.settings().limits.tag)
+        purse = Purse(payer=payer, may_wait=not is_ahead, comes_again=is_ahead)
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
 
         def confirm() -> None:
@@ -393,7 +395,7 @@ class Runtime:
         async def carry_out() -> GenerationResult:
             try:
                 try:
-                    result = await service.generate(request, run.on_progress)
+                    result = await service.generate(request, run.on_progress, purse=purse)
                 except BaseException:
                     self._record_abandoned(run, request, service)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
@@ -441,9 +443,3 @@ class Runtime:
             return True
         in_progress = {item.id for item in self._host.queued_items() if item.status == "in_progress"}
         return not self._stopped_items.isdisjoint(in_progress)
-
-
-def _with_discovered(settings: Settings) -> Settings:
-    """The settings with the models that providers listed themselves when they were last asked."""
-    providers = settings.providers.values()
-    return replace(settings, catalog=with_discovered(settings.catalog, providers, settings.credentials, settings.root))

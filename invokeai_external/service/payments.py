@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,14 +17,14 @@ from anyio.abc import TaskGroup
 
 from ..errors import ProviderError, SpendingRecordError
 from ..planning.plan import Call, Plan, estimate_of, expected_of
-from ..progress import Failed, Progress, Received, Retrying, Sending
+from ..progress import Failed, Progress, Received, Retrying, Sending, Waiting
 from ..providers.registry import Registry
 from ..result import Notice
 from ..settings.settings import Settings
 from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import at_most_nano, nano
-from ..spending.limits import Budgets, LimitExceededError
-from ..spending.recorded_call import Payer, PlannedCall, Settlement
+from ..spending.limits import Budgets, LimitExceededError, Refusal
+from ..spending.recorded_call import PlannedCall, Settlement
 from .limits_to_move import limits_to_move
 from .refusals import Purse, check_request, limit_exceeded, overrun, warning
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ..spending.record import SpendingRecord
 
 __all__ = ["Payments", "Reserved", "payments_of"]
+
+_LOOK_AGAIN_S = 0.25
+"""How often a request that waits for room looks for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +63,8 @@ class Payments:
         records_prompts: Whether prompts are recorded.
         sandbox: True if all calls go to the sandbox, to which no limit applies.
         registry: The models, for limits on those that end.
+        clock: Seconds that only go up.
+        sleep: Waits for so many seconds.
     """
 
     def __init__(
@@ -68,14 +75,25 @@ class Payments:
         records_prompts: bool = False,
         sandbox: bool = False,
         registry: Callable[[], Registry] = Registry,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
         self._is_sandbox, self._registry = sandbox, registry
+        self._clock, self._sleep = clock, sleep
         self._has_looked_back = False
 
     @asynccontextmanager
-    async def reserved(self, plan: Plan, purse: Purse, *, sandbox: bool = False) -> AsyncIterator[Reserved]:
+    async def reserved(
+        self, plan: Plan, purse: Purse, on_progress: Callable[[Progress], None], *, sandbox: bool = False
+    ) -> AsyncIterator[Reserved]:
         """Reserve the most that a plan can cost, while the block runs; what was not sent by then is free again.
+
+        Args:
+            plan: What is to be sent.
+            purse: Who pays, and whether it may wait.
+            on_progress: Called while it waits.
+            sandbox: True for calls to the sandbox.
 
         Raises:
             BudgetExceededError: It could cost more than a limit allows.
@@ -92,8 +110,7 @@ class Payments:
             return
         found = Reserved(calls, ())
         try:
-            with anyio.CancelScope(shield=True):
-                found = await anyio.to_thread.run_sync(self._reserved, plan, calls, budgets, purse.payer, sandbox)
+            found = await self._with_room(plan, calls, budgets, purse, on_progress, sandbox)
             yield found
         finally:
             left = [number for number in found.ids if number is not None and self._record.is_open(number)]
@@ -165,8 +182,54 @@ class Payments:
             prompt=call.prompt if self._records_prompts else None,
         )
 
+    async def _with_room(
+        self,
+        plan: Plan,
+        calls: Sequence[PlannedCall],
+        budgets: Budgets,
+        purse: Purse,
+        on_progress: Callable[[Progress], None],
+        sandbox: bool,
+    ) -> Reserved:
+        """The calls, as soon as the limits have room for them; raises BudgetExceededError if they will not have it."""
+        deadline = self._clock() + (budgets.wait_s if purse.may_wait else 0.0)
+        while True:
+            is_last = self._clock() >= deadline
+            try:
+                with anyio.CancelScope(shield=True):
+                    found = await anyio.to_thread.run_sync(
+                        partial(self._reserved, calls, budgets, purse, sandbox, records_refusal=is_last)
+                    )
+            except LimitExceededError as error:
+                refusal = error.refusal
+            else:
+                if budgets.models:
+                    found.notices += limits_to_move(budgets, self._registry(), plan.model)
+                return found
+            if is_last:
+                raise limit_exceeded(plan, refusal)
+            if not self._may_leave_room(refusal):
+                deadline = self._clock()
+                continue
+            on_progress(Waiting(0, len(calls), refusal.limit.name))
+            await self._sleep(_LOOK_AGAIN_S)
+            # Meanwhile the limit may have been raised.
+            budgets = self._budgets()
+
+    def _may_leave_room(self, refusal: Refusal) -> bool:
+        """True if the end of calls in progress of this program could leave enough of a limit."""
+        assert self._record
+        others = refusal.amounts.used - self._record.in_progress_here(refusal.limit)
+        return others + refusal.could_cost <= refusal.limit.amount
+
     def _reserved(
-        self, plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, payer: Payer, sandbox: bool
+        self,
+        calls: Sequence[PlannedCall],
+        budgets: Budgets,
+        purse: Purse,
+        sandbox: bool,
+        *,
+        records_refusal: bool,
     ) -> Reserved:
         assert self._record
         if not budgets.are_set and not self._record.path.parent.is_dir():
@@ -176,16 +239,15 @@ class Payments:
             if not self._has_looked_back:
                 self._record.release_ended()
                 self._has_looked_back = True
-            reservation = self._record.reserve(calls, payer, budgets, sandbox=sandbox)
-        except LimitExceededError as error:
-            raise limit_exceeded(plan, error.refusal) from None
+            reservation = self._record.reserve(
+                calls, purse.payer, budgets, sandbox=sandbox, records_refusal=records_refusal and not purse.comes_again
+            )
         except SpendingRecordError as error:
             if budgets.are_set:
                 raise
             notice = Notice("not_recorded", f"{error.message} The cost is not recorded.")
             return Reserved(calls, (None,) * len(calls), [notice])
-        left = limits_to_move(budgets, self._registry(), plan.model) if budgets.models else []
-        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned), *left])
+        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned)])
 
     async def _note_sent(self, number: int) -> None:
         assert self._record
@@ -226,12 +288,25 @@ def _failure(error: ProviderError) -> Settlement:
     )
 
 
-def payments_of(settings: Settings, registry: Callable[[], Registry], *, sandbox: bool = False) -> Payments:
+def payments_of(
+    settings: Settings,
+    registry: Callable[[], Registry],
+    *,
+    sandbox: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> Payments:
     """The limits and the record of a root folder; for the sandbox there is neither, and the record may be off."""
     path = None if sandbox else record_path(settings)
     if path is None:
         return Payments(None, lambda: settings.budgets, sandbox=sandbox)
     from ..spending.record import SpendingRecord
 
-    prompts = settings.limits.record_prompts
-    return Payments(SpendingRecord(path), LiveBudgets(settings), records_prompts=prompts, registry=registry)
+    return Payments(
+        SpendingRecord(path),
+        LiveBudgets(settings),
+        records_prompts=settings.limits.record_prompts,
+        registry=registry,
+        clock=clock,
+        sleep=sleep,
+    )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..progress import Failed, Preview, Progress, Received, Retrying, Sending
+from ..progress import Failed, Preview, Progress, Received, Retrying, Sending, Waiting
 
 __all__ = ["ProgressLine"]
 
@@ -69,6 +69,8 @@ class ProgressLine:
                 left_s = max(0.0, state.event.wait_s - (now - state.since))
                 parts.append(f"again in {left_s:.0f} s: {state.event.reason.message}")
                 break
+        if not parts and states and isinstance(states[0].event, Waiting):
+            parts.append(f"waiting for room in the limit {states[0].event.limit}")
         return " · ".join(parts) or "preparing"
 
     def newest_preview(self) -> Preview | None:

@@ -25,11 +25,15 @@ class Purse:
         payer: On whose account it is made.
         max_cost_usd: The most that it may cost; None for what the budgets allow.
         allow_unknown_price: Make it even if its price is unknown and a limit applies.
+        may_wait: Wait for calls in progress of this program whose end could leave enough, for ``budgets.wait_s``.
+        comes_again: It is made again if it is refused now: no refusal is recorded.
     """
 
     payer: Payer = field(default_factory=Payer)
     max_cost_usd: float | None = None
     allow_unknown_price: bool = False
+    may_wait: bool = False
+    comes_again: bool = False
 
 
 def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, purse: Purse) -> None:

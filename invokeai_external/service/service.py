@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from ..adapters.find import adapter_of
 from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceStateError
@@ -36,6 +35,7 @@ from .access import Access, access_to, base_url_of, shown
 from .calls import Caller, Position, no_streams
 from .collected_results import Outcome, collect, finisher_of, received, too_little_memory, total
 from .discovery import Discovery
+from .event_loop import this_run
 from .image_urls import Content, ImageFetcher
 from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from .image_checks import Finisher
 
 __all__ = ["Service"]
-
-_RUN: RunVar[object] = RunVar("invokeai_external.service")
-"""Stands for an event loop as long as it runs."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +107,7 @@ class Service:
         self._is_sandbox = sandbox
         # The sandbox bills nothing.
         self._in_flight = InFlight(None if sandbox else settings.root)
-        self._payments = payments_of(settings, lambda: self.registry, sandbox=sandbox)
+        self._payments = payments_of(settings, lambda: self.registry, sandbox=sandbox, clock=clock, sleep=sleep)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
         providers = self._settings.providers
@@ -222,7 +219,8 @@ class Service:
         access = await self._tokens.completed(self._access(self._provider_of(request)))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
-        async with self._payments.reserved(plan, purse or Purse(), sandbox=access.is_sandbox) as reserved:
+        purse = purse or Purse()
+        async with self._payments.reserved(plan, purse, on_progress, sandbox=access.is_sandbox) as reserved:
             outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
         result = total(plan, (*notices, *reserved.notices), outcomes, time.monotonic() - started)
         for notice in result.notices:
@@ -416,23 +414,13 @@ class Service:
         """Raise ServiceStateError unless the service is open and belongs to this event loop or was not used yet."""
         if self._is_closed:
             raise ServiceStateError("This Service is closed.", remedy="Create another Service for further requests.")
-        run = _this_run()
+        run = this_run()
         self._run = self._run or run
         if self._run is not run:
             raise ServiceStateError(
                 "This Service belongs to another event loop.",
                 remedy="Create a Service in each event loop that needs one.",
             )
-
-
-def _this_run() -> object:
-    """What stands for the event loop that is running."""
-    try:
-        return _RUN.get()
-    except LookupError:
-        run = object()
-        _RUN.set(run)
-        return run
 
 
 def _check_request(request: object) -> None:

@@ -91,6 +91,12 @@ class Settings:
         is_named = bool(provider.base_url) and (provider.in_invoke or provider_id in self.catalog.providers)
         return bool(is_named or found.base_url or found.api_key or found.unpaired)
 
+    def with_discovered(self) -> Settings:
+        """The same settings with the models that providers listed themselves when they were last asked."""
+        return replace(
+            self, catalog=with_discovered(self.catalog, self.providers.values(), self.credentials, self.root)
+        )
+
     def is_ready(self, provider_id: str) -> bool:
         """True if a provider has a base URL, and a key if it needs one."""
         provider, found = self.providers[provider_id], self.credentials.get(provider_id, Credentials())

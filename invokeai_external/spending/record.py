@@ -71,15 +71,22 @@ class SpendingRecord:
         self._mine: dict[int, RecordedCall] = {}
 
     def reserve(
-        self, calls: Sequence[PlannedCall], payer: Payer, budgets: Budgets, *, sandbox: bool = False
+        self,
+        calls: Sequence[PlannedCall],
+        payer: Payer,
+        budgets: Budgets,
+        *,
+        sandbox: bool = False,
+        records_refusal: bool = True,
     ) -> Reservation:
-        """Reserve what calls to one model may cost: all of them, unless it is refused, which is recorded too.
+        """Reserve what calls to one model may cost: all of them, unless it is refused, which is recorded, too.
 
         Args:
             calls: The calls.
             payer: Who pays for them.
             budgets: The limits.
             sandbox: True for calls to the sandbox, which count nowhere.
+            records_refusal: False if the calls may be tried again.
 
         Raises:
             LimitExceededError: They could exceed a limit.
@@ -101,7 +108,7 @@ class SpendingRecord:
             used = [(limit, _amounts(db, limit, calendar, today)) for limit in limits]
             exceeded = next((one for one in used if one[1].used + could_cost > one[0].amount), None)
             if exceeded:
-                for call in new:
+                for call in new if records_refusal else ():
                     insert(db, replace(call, end=_REFUSED, settled_at=now), None)
             else:
                 ids = tuple(insert(db, call, self._owner_name()) for call in new)
@@ -187,6 +194,12 @@ class SpendingRecord:
             )
         return len(rows)
 
+    def in_progress_here(self, limit: Limit) -> int:
+        """What calls of this program, which are in progress, may cost at most: their end could leave as much room."""
+        with self._lock:
+            mine = list(self._mine.values())
+        return sum(one.call.at_most or 0 for one in mine if not one.sandbox and _is_subject_to(one, limit))
+
     def amounts(self, limit: Limit, budgets: Budgets) -> Amounts:
         """What counts against a limit now.
 
@@ -237,6 +250,11 @@ class SpendingRecord:
 def _found(db: sqlite3.Connection, number: int) -> RecordedCall | None:
     row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
     return row_of(row) if row else None
+
+
+def _is_subject_to(one: RecordedCall, limit: Limit) -> bool:
+    names = {"total": "", "provider": one.call.provider, "model": one.call.reference, "user": one.payer.user}
+    return names[limit.scope] == limit.who
 
 
 def _amounts(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date) -> Amounts:

@@ -19,8 +19,10 @@ from invokeai_external.providers.provider_config import ProviderConfig
 from invokeai_external.providers.registry import Registry, ResolvedModel
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import ConnectionCheck, GeneratedImage, GenerationResult
+from invokeai_external.service.refusals import Purse
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import Size
+from invokeai_external.spending.recorded_call import Payer
 
 Report = Callable[[Progress], None]
 Script = Callable[[Report], Awaitable[GenerationResult]]
@@ -58,6 +60,9 @@ class FakeInvoke:
 
     def has_several_users(self) -> bool:
         return self.users
+
+    def payer(self, user: str, board: str | None) -> Payer:
+        return Payer("invoke", user, board, board and f"Board {board}")
 
     def saved_workflows(self, containing: str) -> list[str]:
         return [text for text in self.workflows if containing in text]
@@ -100,6 +105,7 @@ class FakeService:
         scripts: Scripts for requests with these prompts.
         is_sent: Set when a request was sent.
         sent: The prompts of the requests that were sent.
+        purses: Who pays for them.
         is_closed: True when the service was closed.
         registry: The models.
         bills: False for a sandbox.
@@ -110,6 +116,7 @@ class FakeService:
         self.scripts: dict[str, Script] = {}
         self.is_sent = threading.Event()
         self.sent: list[str] = []
+        self.purses: list[Purse] = []
         self.is_closed = False
         self.registry = Registry()
         self.bills = True
@@ -126,7 +133,8 @@ class FakeService:
     async def check_connection(self, provider: str) -> ConnectionCheck:
         raise NetworkError(f"{provider} is not reachable")
 
-    async def generate(self, request: GenerationRequest, on_progress: Report) -> GenerationResult:
+    async def generate(self, request: GenerationRequest, on_progress: Report, *, purse: Purse) -> GenerationResult:
+        self.purses.append(purse)
         for call in range(1, request.n + 1):
             on_progress(Sending(call, request.n, 1))
         self.sent.append(request.prompt)

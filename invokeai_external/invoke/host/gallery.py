@@ -23,7 +23,7 @@ from PIL import Image
 
 from ..log import log
 
-__all__ = ["assert_may_read", "deliver", "save_image"]
+__all__ = ["assert_may_read", "board_name", "deliver", "save_image", "user_name"]
 
 _RECENT = 100
 """How many of the newest images are searched for those of a failed save; other runs may save at the same time."""
@@ -108,6 +108,25 @@ def deliver(image: Image.Image, metadata: dict[str, Any], *, user: str, board: s
         )
         services.events.dispatch(event)
     return name
+
+
+def user_name(user: str) -> str | None:
+    """The e-mail address by which a user signs in; None where there is only one user."""
+    services = ApiDependencies.invoker.services
+    if not services.configuration.multiuser:
+        return None
+    with suppress(Exception):
+        if found := services.users.get(user):
+            return str(found.email)
+    return user
+
+
+def board_name(board: str | None) -> str | None:
+    """The name of a board; None if it does not exist."""
+    with suppress(Exception):
+        if board:
+            return str(ApiDependencies.invoker.services.board_records.get(board).board_name)
+    return None
 
 
 def _may_write(services: InvocationServices, user: str, board: str) -> bool:

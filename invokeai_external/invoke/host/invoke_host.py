@@ -13,6 +13,7 @@ from PIL import Image
 from ...providers.provider_config import ProviderConfig
 from ...request import GenerationRequest
 from ...settings.settings import Credentials
+from ...spending.recorded_call import Payer
 from ..gallery.result_cache import Destination
 from ..host_api import NodeRequest
 from ..queue_items import ItemId, QueuedItem
@@ -58,6 +59,9 @@ class InvokeHost:
 
     def has_several_users(self) -> bool:
         return config.has_several_users()
+
+    def payer(self, user: str, board: str | None) -> Payer:
+        return Payer("invoke", gallery.user_name(user), board, gallery.board_name(board))
 
     def saved_workflows(self, containing: str) -> list[str]:
         return workflows.saved_workflows(containing)

@@ -1,0 +1,240 @@
+"""Limits and the spending record around real calls to the sandbox, over HTTP."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from invokeai_external.errors import BudgetExceededError, ProviderError, SettingsError, SpendingRecordError
+from invokeai_external.progress import Progress, Received, Sending, Waiting
+from invokeai_external.request import GenerationRequest
+from invokeai_external.result import GenerationResult
+from invokeai_external.root_folder import SPENDING_FILE
+from invokeai_external.service.refusals import Purse
+from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Settings, load_settings
+from invokeai_external.spending.recorded_call import Payer
+
+from .common import OPENAI, Order, received_calls
+
+pytestmark = pytest.mark.anyio
+
+LOW_USD = 0.006
+"""A little more than an image of this model costs at low quality, with its prompt."""
+
+
+def settings_with(root: Path, budgets: str = "", settings: str = "") -> Settings:
+    lines = f"settings: {{{settings}}}\nbudgets: {{{budgets}}}\n"
+    (root / "invokeai_external.yaml").write_text(lines)
+    return load_settings(root)
+
+
+def low(**request: Any) -> GenerationRequest:
+    asked = {"model": OPENAI, "prompt": "a fox", "size": "1024x1024", "options": {"quality": "low"}, **request}
+    return GenerationRequest(**asked)
+
+
+def rows(root: Path, columns: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(root / SPENDING_FILE)) as db:
+        return db.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
+
+
+async def make(settings: Settings, request: GenerationRequest | None = None, **purse: Any) -> GenerationResult:
+    async with Service(settings) as service:
+        return await service.generate(request or low(), purse=Purse(**purse))
+
+
+async def test_a_call_is_recorded_with_what_it_cost(sandbox_url: str, tmp_path: Path) -> None:
+    payer = Payer("library", tag="client-a")
+    result = await make(settings_with(tmp_path), low(n=2), payer=payer)
+    assert result.cost_usd
+    found = rows(tmp_path, "state, cost, images, request_id, host, tag, quality, size, prompt")
+    assert [row[0] for row in found] == ["charged"] * len(found)
+    assert sum(row[1] for row in found) == round(result.cost_usd * 1e9)
+    assert sum(row[2] for row in found) == 2
+    assert {row[3] for row in found} == set(result.request_ids)
+    assert {row[4:] for row in found} == {("library", "client-a", "low", "1024x1024", None)}
+
+
+async def test_prompts_are_recorded_only_if_you_say_so(sandbox_url: str, tmp_path: Path) -> None:
+    await make(settings_with(tmp_path, settings="record_prompts: true"))
+    assert rows(tmp_path, "prompt") == [("a fox",)]
+
+
+async def test_a_request_above_a_limit_is_refused_and_nothing_is_sent(sandbox_url: str, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, f"total: {{day_usd: {1.5 * LOW_USD}}}")
+    await make(settings)
+    with pytest.raises(BudgetExceededError) as caught:
+        await make(settings)
+    error = caught.value
+    assert (error.limit, error.provider) == ("total.day", "openai")
+    assert error.limit_usd == pytest.approx(1.5 * LOW_USD)
+    assert 0 < error.used_usd < error.limit_usd < error.used_usd + (error.could_cost_usd or 0)
+    assert len(received_calls(sandbox_url)) == 1
+    assert rows(tmp_path, "state, error") == [("charged", None), ("not_charged", "budget_exceeded")]
+
+
+async def test_a_cheaper_choice_that_fits_is_named(sandbox_url: str, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, f"total: {{day_usd: {1.5 * LOW_USD}}}")
+    with pytest.raises(BudgetExceededError) as caught:
+        await make(settings, low(options={"quality": "high"}))
+    assert caught.value.cheaper == "--quality low"
+    with pytest.raises(BudgetExceededError) as caught:
+        await make(settings, low(n=3))
+    assert caught.value.cheaper == "-n 1"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "purse", "limit"),
+    [
+        ("max_per_image_usd: 0.001", {}, "max_per_image"),
+        ("", {"max_cost_usd": 0.001}, "max_cost"),
+        ("providers: {openai: {month_usd: 0.001}}", {}, "providers.openai.month"),
+        (f"models: {{{OPENAI}: {{day_usd: 0.001}}}}", {}, f"models.{OPENAI}.day"),
+        ("users: {default: {day_usd: 0.001}}", {"payer": Payer("invoke", "anna")}, "users.default.day"),
+    ],
+)
+async def test_each_kind_of_limit(
+    sandbox_url: str, tmp_path: Path, budgets: str, purse: dict[str, Any], limit: str
+) -> None:
+    with pytest.raises(BudgetExceededError) as caught:
+        await make(settings_with(tmp_path, budgets), **purse)
+    assert caught.value.limit == limit
+    assert received_calls(sandbox_url) == []
+
+
+async def test_a_limit_that_is_raised_meanwhile_counts_at_once(sandbox_url: str, tmp_path: Path) -> None:
+    async with Service(settings_with(tmp_path, "total: {day_usd: 0.001}")) as service:
+        with pytest.raises(BudgetExceededError):
+            await service.generate(low())
+        settings_with(tmp_path, "total: {day_usd: 1}")
+        assert (await service.generate(low())).images
+        (tmp_path / "invokeai_external.yaml").write_text("budgets: {total: {day_usd: a lot}}")
+        with pytest.raises(SettingsError):
+            await service.generate(low())
+    assert len(received_calls(sandbox_url)) == 1
+
+
+async def state_after(order: Order, root: Path, fault: str, **facts: Any) -> str:
+    order(OPENAI, fault, **facts)
+    with pytest.raises(ProviderError):
+        await make(settings_with(root, settings="max_attempts: 1, total_timeout_s: 1"))
+    [(state,)] = rows(root, "state")
+    return str(state)
+
+
+async def test_a_call_that_was_not_billed_is_free_again(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    assert await state_after(order, tmp_path, "rate_limited", seconds=300) == "not_charged"
+
+
+async def test_a_call_without_a_response_may_have_been_charged(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    assert await state_after(order, tmp_path, "slow", seconds=60) == "unconfirmed"
+    with closing(sqlite3.connect(tmp_path / SPENDING_FILE)) as db:
+        [(unconfirmed, at_most)] = db.execute(
+            "SELECT sums.unconfirmed, at_most FROM sums, calls WHERE scope = 'total'"
+        ).fetchall()
+    assert unconfirmed == at_most > 0
+
+
+async def test_a_call_that_is_cancelled_in_flight_may_have_been_charged(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    order(OPENAI, "slow", seconds=60)
+    settings = settings_with(tmp_path)
+    with anyio.CancelScope() as scope:
+        async with Service(settings) as service:
+
+            def cancel(event: Progress) -> None:
+                if isinstance(event, Sending):
+                    scope.cancel()
+
+            await service.generate(low(), cancel)
+    assert rows(tmp_path, "state, error") == [("unconfirmed", "cancelled")]
+
+
+async def test_calls_that_were_not_sent_are_free_again(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    """Of four calls, one is in flight when the request is cancelled."""
+    order(OPENAI, "slow", seconds=60)
+    settings = settings_with(tmp_path, settings="concurrency: 1, previews: 1")
+    with anyio.CancelScope() as scope:
+        async with Service(settings) as service:
+
+            def cancel(event: Progress) -> None:
+                if isinstance(event, Sending):
+                    scope.cancel()
+
+            await service.generate(low(n=4, previews=1), cancel)
+    assert sorted(rows(tmp_path, "state")) == [("not_charged",)] * 3 + [("unconfirmed",)]
+
+
+async def test_a_request_waits_for_calls_whose_end_leaves_room(sandbox_url: str, order: Order, tmp_path: Path) -> None:
+    """The first is reserved at more than it costs in the end: the second fits once that is known."""
+    dear, cheap = low(prompt="a fox " * 50), low()
+    async with Service(settings_with(tmp_path)) as service:
+        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
+    settings = settings_with(tmp_path, f"total: {{day_usd: {most - 1e-6}}}")
+    seen: list[Progress] = []
+    order(OPENAI, "slow", seconds=1)
+    async with Service(settings) as service, anyio.create_task_group() as group:
+        first_is_sent = anyio.Event()
+
+        def first(event: Progress) -> None:
+            if isinstance(event, Sending):
+                first_is_sent.set()
+
+        group.start_soon(service.generate, dear, first)
+        await first_is_sent.wait()
+        result = await service.generate(cheap, seen.append, purse=Purse(may_wait=True))
+    assert result.images
+    assert [type(event) for event in seen if not isinstance(event, Sending | Received)] == [Waiting] * (len(seen) - 2)
+    assert isinstance(seen[0], Waiting)
+    assert seen[0].limit == "total.day"
+
+
+async def test_a_request_does_not_wait_for_room_that_nothing_will_leave(sandbox_url: str, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    async with Service(settings_with(tmp_path, "total: {day_usd: 0.001}")) as service:
+        with pytest.raises(BudgetExceededError):
+            await service.generate(low(), seen.append, purse=Purse(may_wait=True))
+    assert seen == []
+    assert rows(tmp_path, "error") == [("budget_exceeded",)]
+
+
+async def test_a_request_that_comes_again_records_no_refusal(sandbox_url: str, tmp_path: Path) -> None:
+    with pytest.raises(BudgetExceededError):
+        await make(settings_with(tmp_path, "total: {day_usd: 0.001}"), comes_again=True)
+    assert rows(tmp_path, "error") == []
+
+
+async def test_without_a_limit_an_image_is_made_although_nothing_can_be_recorded(
+    sandbox_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / SPENDING_FILE).mkdir()
+    result = await make(settings_with(tmp_path))
+    assert result.images
+    assert "not_recorded" in [notice.code for notice in result.notices]
+
+
+async def test_with_a_limit_nothing_is_sent_if_nothing_can_be_recorded(sandbox_url: str, tmp_path: Path) -> None:
+    (tmp_path / SPENDING_FILE).mkdir()
+    with pytest.raises(SpendingRecordError):
+        await make(settings_with(tmp_path, "total: {day_usd: 5}"))
+    assert received_calls(sandbox_url) == []
+
+
+async def test_the_record_can_be_turned_off_but_not_under_a_limit(sandbox_url: str, tmp_path: Path) -> None:
+    await make(settings_with(tmp_path, settings="spending_record: off"))
+    assert not (tmp_path / SPENDING_FILE).exists()
+    with pytest.raises(SettingsError):
+        settings_with(tmp_path, "total: {day_usd: 5}", "spending_record: off")
+
+
+async def test_a_warning_at_most_of_a_limit(sandbox_url: str, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, f"total: {{day_usd: {4 * LOW_USD}, warn_at: 0.4}}")
+    codes = [[notice.code for notice in (await make(settings)).notices] for _ in range(3)]
+    assert ["budget_warning" in each for each in codes] == [False, True, False]
