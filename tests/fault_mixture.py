@@ -35,6 +35,8 @@ from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Limits, Settings
 from invokeai_external.sizing import Size
 
+from .support.reckoning import reckon, rows_in
+
 _AT_ONCE = 8
 _LIMIT_S = 2.0
 """The time limits of a call; it is what a call takes on a busy machine, too, so that some good ones meet it."""
@@ -100,7 +102,14 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
             "openai": Credentials(SecretStr("sk-test-of-faults"), f"{url}/openai/v1", "a test"),
             "gemini": Credentials(SecretStr("test-of-faults"), f"{url}/gemini/v1beta", "a test"),
         },
-        Limits(concurrency=_AT_ONCE, timeout_s=_LIMIT_S, total_timeout_s=_LIMIT_S, max_wait_s=2, max_attempts=3),
+        Limits(
+            concurrency=_AT_ONCE,
+            timeout_s=_LIMIT_S,
+            total_timeout_s=_LIMIT_S,
+            max_wait_s=2,
+            max_attempts=3,
+            record_prompts=True,
+        ),
     )
     # Each fault comes before any comes twice.
     every = [(provider, name) for name, kind in FAULTS.items() for provider in kind.providers]
@@ -141,6 +150,10 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
             log = (await sandbox.get("/sandbox/requests")).json()["requests"]
             for request, outcome in zip(requests, outcomes, strict=True):
                 _judge(mixture, request, outcome, log)
+            prompts = {request.prompt for request in requests}
+            rows = [row for row in rows_in(root) if row.call.prompt in prompts]
+            assert len(rows) == len(requests)
+            mixture.wrong.extend(reckon(rows, log).wrong)
             gc.collect()
             mixture.memory.extend([_resident()] * len(requests))
 

@@ -59,9 +59,7 @@ async def generate_content(request: Request, version: str, model: str) -> Respon
 async def stream_generate_content(request: Request, version: str, model: str) -> Response:
     """The same in chunks: as events with ``?alt=sse``, else as a list in one piece."""
     as_events = parse_qs(request.scope["query_string"].decode("latin-1")).get("alt") == ["sse"]
-    whole, fault = await _response_body(request, version, model)
-    if fault and fault.name == "stream_refused":
-        raise gemini_error(404, f"The requested URL {request.url.path.removeprefix('/gemini')} was not found.")
+    whole, fault = await _response_body(request, version, model, is_stream=True)
     if fault and fault.name == "stream_ignored":
         return deliver(whole, fault, images=_images(whole, fault))
     chunks = _chunks(whole, fault)
@@ -75,7 +73,9 @@ async def stream_generate_content(request: Request, version: str, model: str) ->
     return deliver_events(events, fault)
 
 
-async def _response_body(request: Request, version: str, model: str) -> tuple[dict[str, Any], Fault | None]:
+async def _response_body(
+    request: Request, version: str, model: str, *, is_stream: bool = False
+) -> tuple[dict[str, Any], Fault | None]:
     """The response to a request in one piece, and the fault that applies to it."""
     state = state_of(request)
     query_key = _take_query_key(request)
@@ -89,6 +89,8 @@ async def _response_body(request: Request, version: str, model: str) -> tuple[di
     _check_key(request, query_key)
     fault = state.faults.take("gemini")
     raise_fault_error(fault)
+    if is_stream and fault and fault.name == "stream_refused":
+        raise gemini_error(404, f"The requested URL {request.url.path.removeprefix('/gemini')} was not found.")
     if broken:
         raise gemini_error(400, f"Invalid JSON payload received. {broken}")
     config = served_config(model, version, models=state.models)

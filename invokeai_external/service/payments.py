@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from ..errors import ProviderError, SpendingRecordError
+from ..errors import AuthenticationError, ModelRetiredError, ProviderError, QuotaError, SpendingRecordError
 from ..planning.plan import Call, Plan, estimate_of, expected_of
 from ..progress import Failed, Progress, Received, Retrying, Sending, Waiting
 from ..providers.registry import Registry
@@ -282,9 +282,17 @@ def _settlement(received: Received) -> Settlement:
     )
 
 
+_OF_THE_ACCOUNT = (AuthenticationError, QuotaError, ModelRetiredError)
+"""Errors of which no image is made, whatever the status of the response that has them."""
+
+
 def _failure(error: ProviderError) -> Settlement:
+    """How a call ended that failed: a response that calls itself a success may have been charged, too."""
+    is_success = error.status is not None and error.status < 400 and not isinstance(error, _OF_THE_ACCOUNT)
     return Settlement(
-        state="unconfirmed" if error.may_be_billed else "not_charged", request_id=error.request_id, error=error.code
+        state="unconfirmed" if error.may_be_billed or is_success else "not_charged",
+        request_id=error.request_id,
+        error=error.code,
     )
 
 

@@ -198,6 +198,16 @@ class TestLog:
             queue_fault("openai", fault)
             assert self.openai(http) is None
         assert self.openai(http, size="10x10") is None
+
+    def test_a_stream_that_is_refused_is_not_billed(self, http: httpx.Client, queue_fault: Callable[..., None]) -> None:
+        queue_fault("openai", "stream_refused")
+        assert self.openai(http, stream=True) is None
+        queue_fault("gemini", "stream_refused")
+        http.post(
+            "/gemini/v1beta/models/gemini-nano-banana-2.1:streamGenerateContent?alt=sse",
+            json={"contents": [{"parts": [{"text": "x"}]}]},
+        )
+        assert self.last(http) is None
         assert self.gemini(http, temperature=2) is None
         http.get("/openai/v1/models")
         assert self.last(http) is None
