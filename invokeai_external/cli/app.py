@@ -24,6 +24,7 @@ from .parameters import (
     provider_ids,
     short,
 )
+from .spend_app import spend_app
 
 __all__ = ["app"]
 
@@ -45,6 +46,7 @@ app.add_typer(models_app, name="models")
 providers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(providers_app, name="providers")
 app.add_typer(budget_app.app, name="budget")
+app.add_typer(spend_app, name="spend")
 
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]

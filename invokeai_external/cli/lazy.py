@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         recall,
         sandbox,
         share,
+        spend,
+        spend_calls,
         undelivered,
     )
 
@@ -43,6 +45,8 @@ __all__ = [
     "report",
     "sandbox",
     "share",
+    "spend",
+    "spend_calls",
     "undelivered",
 ]
 

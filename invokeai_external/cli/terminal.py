@@ -100,7 +100,8 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
         table.add_column(heading, min_width=columns)
     for row in rows:
         table.add_row(*row.values())
-    console = Console(width=width or _WITHOUT_TERMINAL)
+    # A board may be named [/red] or :fox:.
+    console = Console(width=width or _WITHOUT_TERMINAL, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
     # Rich fills every line up to the width of the table.

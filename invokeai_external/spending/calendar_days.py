@@ -34,7 +34,11 @@ class Calendar:
 
     def day_of(self, time: float) -> datetime.date:
         """The day of a time, in seconds since the epoch."""
-        return datetime.datetime.fromtimestamp(time, self._zone).date()
+        return self.time_of(time).date()
+
+    def time_of(self, time: float) -> datetime.datetime:
+        """A time, in seconds since the epoch, as the clocks of the time zone show it."""
+        return datetime.datetime.fromtimestamp(time, self._zone)
 
     def first_day(self, period: Period, day: datetime.date) -> datetime.date:
         """The first day of the period that a day is in."""

@@ -1,0 +1,65 @@
+"""The commands about the spending record, their options and their help texts. It imports nothing slow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from . import lazy
+from .parameters import Json, Root
+
+__all__ = ["SpendBy", "spend_app"]
+
+spend_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+SpendBy = Literal["day", "model", "provider", "user", "board", "tag"]
+"""``By`` of ``spending.reports``, which loads too much for a help page; a test compares the two."""
+
+Csv = Annotated[bool, typer.Option("--csv", help="Print the result as CSV, with columns that stay.")]
+
+
+@spend_app.callback()
+def spend(
+    context: typer.Context,
+    by: Annotated[SpendBy, typer.Option("--by", help="What to add up by.")] = "day",
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="<day>", help="The first day, such as 2026-11-29.  [default: the first of this month]"),
+    ] = None,
+    json: Json = False,
+    csv: Csv = False,
+    root: Root = None,
+) -> None:
+    """Show what images have cost, as the spending record has it."""
+    if context.invoked_subcommand is None:
+        lazy.spend.run(by=by, since=since, as_json=json, as_csv=csv, root=root)
+
+
+@spend_app.command("show", short_help="Show one call, or the newest ones.")
+def show_call(
+    call: Annotated[int | None, typer.Argument(help="The number of the call.")] = None,
+    last: Annotated[int, typer.Option(metavar="<int>", min=1, max=10_000_000, help="How many calls.")] = 20,
+    json: Json = False,
+    csv: Csv = False,
+    root: Root = None,
+) -> None:
+    """Show all that is recorded of one call; without a number, list the newest calls."""
+    lazy.spend_calls.show(call, last=last, as_json=json, as_csv=csv, root=root)
+
+
+@spend_app.command("confirm", short_help="Settle calls that may have been charged.")
+def confirm_calls(
+    calls: Annotated[list[int] | None, typer.Argument(help="The numbers of the calls.")] = None,
+    charged: Annotated[
+        bool | None, typer.Option("--charged/--not-charged", help="Whether they were charged, as your bill says.")
+    ] = None,
+    all: Annotated[bool, typer.Option("--all", help="Settle all calls that may have been charged.")] = False,
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """Settle calls that may have been charged; without a number and --all, list them.
+
+    A call that was charged counts at the most that it can cost; one that was not counts no more.
+    """
+    lazy.spend_calls.confirm(calls or (), everything=all, charged=charged, as_json=json, root=root)
