@@ -302,6 +302,9 @@ def test_commands_run(
     if "out/picture.png" in example.text:
         assert main(["generate", "a fox", "--model", "gemini/gemini-3-pro-image", "--out", "made"]) == 0
         next(Path("made").iterdir()).rename("out/picture.png")
+    if re.search(r" (spend check|data) ", example.text):
+        # These need a spending record.
+        assert main(["generate", "a fox", "--model", "openai/gpt-image-2", "--out", "made"]) == 0
     if adding := command_that_adds(example):
         assert main(shlex.split(adding.text)[1:]) == 0
     typed = "a fox" if " - " in example.text else canary

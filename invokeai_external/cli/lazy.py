@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         share,
         spend,
         spend_calls,
+        spend_check,
+        spend_import,
         undelivered,
     )
 
@@ -47,6 +49,8 @@ __all__ = [
     "share",
     "spend",
     "spend_calls",
+    "spend_check",
+    "spend_import",
     "undelivered",
 ]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from . import lazy
-from .parameters import Json, Root
+from .parameters import Json, Root, local, provider_argument
 
 __all__ = ["SpendBy", "spend_app"]
 
@@ -63,3 +64,30 @@ def confirm_calls(
     A call that was charged counts at the most that it can cost; one that was not counts no more.
     """
     lazy.spend_calls.confirm(calls or (), everything=all, charged=charged, as_json=json, root=root)
+
+
+@spend_app.command("import", short_help="Add images that were made before the record.")
+def import_images(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="file|folder", help="Images, or folders of images.", callback=local)
+    ],
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """Add images that were made before the record, with the cost in their metadata.
+
+    They are marked as imported and count against no limit. An image that is recorded already is not added again.
+    """
+    lazy.spend_import.run(files, as_json=json, root=root)
+
+
+@spend_app.command("check", short_help="Compare a provider's bill with the record.")
+def check_bill(
+    provider: Annotated[str, provider_argument("The provider.")],
+    month: Annotated[str, typer.Argument(help="The month, such as 2026-11.")],
+    amount: Annotated[str, typer.Argument(help="What the bill says, in USD, such as 41.20.")],
+    json: Json = False,
+    root: Root = None,
+) -> None:
+    """Compare a provider's bill for a month with the spending record, and say what may explain the difference."""
+    lazy.spend_check.run(provider, month, amount, as_json=json, root=root)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -19,6 +19,7 @@ from pathlib import Path
 from ..errors import BudgetExceededError, SpendingRecordError
 from .calendar_days import Calendar
 from .database import Database
+from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
 from .owners import Owner, is_running
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
@@ -174,6 +175,20 @@ class SpendingRecord:
                     self._move(db, known, replace(known.end, state="charged" if charged else "not_charged", cost=cost))
                     done.append(number)
         return tuple(done)
+
+    def add_earlier(self, images: Iterable[EarlierImage]) -> tuple[EarlierImage, ...]:
+        """Add images that were made before, each once; return those that were not in the record yet.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        with self._database.transaction() as db:
+            known, calendar = AlreadyRecorded(db), Calendar(facts_of(db).get("zone"))
+            new = tuple(filter(known.takes, images))
+            for image in new:
+                day = calendar.day_of(image.call.started_at)
+                insert(db, replace(image.call, day=day.isoformat()), None)
+        return new
 
     def release_ended(self) -> int:
         """Note that calls in progress of programs that have ended may have been charged; return how many they are.
