@@ -10,9 +10,9 @@ import typer
 from . import lazy
 from .parameters import Json, Root, local, provider_argument
 
-__all__ = ["SpendBy", "spend_app"]
+__all__ = ["SpendBy", "app"]
 
-spend_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 SpendBy = Literal["day", "model", "provider", "user", "board", "tag"]
 """``By`` of ``spending.reports``, which loads too much for a help page; a test compares the two."""
@@ -20,7 +20,7 @@ SpendBy = Literal["day", "model", "provider", "user", "board", "tag"]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the result as CSV, with columns that stay.")]
 
 
-@spend_app.callback()
+@app.callback()
 def spend(
     context: typer.Context,
     by: Annotated[SpendBy, typer.Option("--by", help="What to add up by.")] = "day",
@@ -37,7 +37,7 @@ def spend(
         lazy.spend.run(by=by, since=since, as_json=json, as_csv=csv, root=root)
 
 
-@spend_app.command("show", short_help="Show one call, or the newest ones.")
+@app.command("show", short_help="Show one call, or the newest ones.")
 def show_call(
     call: Annotated[int | None, typer.Argument(help="The number of the call.")] = None,
     last: Annotated[int, typer.Option(metavar="<int>", min=1, max=10_000_000, help="How many calls.")] = 20,
@@ -49,7 +49,7 @@ def show_call(
     lazy.spend_calls.show(call, last=last, as_json=json, as_csv=csv, root=root)
 
 
-@spend_app.command("confirm", short_help="Settle calls that may have been charged.")
+@app.command("confirm", short_help="Settle calls that may have been charged.")
 def confirm_calls(
     calls: Annotated[list[int] | None, typer.Argument(help="The numbers of the calls.")] = None,
     charged: Annotated[
@@ -66,7 +66,7 @@ def confirm_calls(
     lazy.spend_calls.confirm(calls or (), everything=all, charged=charged, as_json=json, root=root)
 
 
-@spend_app.command("import", short_help="Add images that were made before the record.")
+@app.command("import", short_help="Add images that were made before the record.")
 def import_images(
     files: Annotated[
         list[Path], typer.Argument(metavar="file|folder", help="Images, or folders of images.", callback=local)
@@ -81,7 +81,7 @@ def import_images(
     lazy.spend_import.run(files, as_json=json, root=root)
 
 
-@spend_app.command("check", short_help="Compare a provider's bill with the record.")
+@app.command("check", short_help="Compare a provider's bill with the record.")
 def check_bill(
     provider: Annotated[str, provider_argument("The provider.")],
     month: Annotated[str, typer.Argument(help="The month, such as 2026-11.")],
