@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import io
 import json
+import os
 import re
 import shlex
 import signal
@@ -302,9 +303,12 @@ def test_commands_run(
     if "out/picture.png" in example.text:
         assert main(["generate", "a fox", "--model", "gemini/gemini-3-pro-image", "--out", "made"]) == 0
         next(Path("made").iterdir()).rename("out/picture.png")
-    if re.search(r" (spend check|data) ", example.text):
+    if re.search(r" (spend check|spend import|data) ", example.text):
         # These need a spending record.
+        Path(os.environ["INVOKEAI_ROOT"]).mkdir()
         assert main(["generate", "a fox", "--model", "openai/gpt-image-2", "--out", "made"]) == 0
+    if " data restore " in example.text:
+        assert main(["data", "backup", "copy.sqlite3"]) == 0
     if adding := command_that_adds(example):
         assert main(shlex.split(adding.text)[1:]) == 0
     typed = "a fox" if " - " in example.text else canary

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..version import VERSION
-from . import budget_app, lazy, spend_app
+from . import budget_app, data_app, lazy, spend_app
 from .option_flags import OptionFlags, complete_option, with_option_flags
 from .parameters import (
     PROVIDERS,
@@ -46,6 +46,7 @@ providers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(providers_app, name="providers")
 app.add_typer(budget_app.app, name="budget")
 app.add_typer(spend_app.app, name="spend")
+app.add_typer(data_app.app, name="data")
 
 
 MetadataChoice = Literal["auto", "embed", "sidecar", "none"]

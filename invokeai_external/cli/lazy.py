@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import completions, given_options, report
     from .commands import (
         budget,
+        data,
         demo,
         doctor,
         generate,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "budget",
     "completions",
+    "data",
     "demo",
     "doctor",
     "generate",

@@ -74,6 +74,13 @@ class Database:
             except OSError as error:
                 raise self.error(error.strerror or "it cannot be opened") from error
 
+    def compact(self) -> None:
+        """Leave nothing of what was deleted in the files, as far as no other program reads them at this moment."""
+        with self._lock, suppress(sqlite3.Error):
+            if self._connection:
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def error(self, reason: str) -> SpendingRecordError:
         """The error for a file that cannot be used."""
         return SpendingRecordError(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import BudgetExceededError, SpendingRecordError
 from .calendar_days import Calendar
+from .copies import CopyFile, clear, replace_by
 from .database import Database
 from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
@@ -225,6 +226,26 @@ class SpendingRecord:
         with self._database.transaction() as db:
             _use_zone(db, calendar)
             return _amounts(db, limit, calendar, calendar.day_of(self._clock()))
+
+    def restore(self, copy: CopyFile) -> int:
+        """Put a copy in the place of what it holds; return how many calls that are.
+
+        Raises:
+            SpendingRecordError: The record cannot be used; nothing was changed.
+        """
+        with self._database.transaction() as db:
+            return replace_by(db, copy.db)
+
+    def delete(self) -> int:
+        """Delete everything but the calls in progress; return how many calls that were.
+
+        Raises:
+            SpendingRecordError: The record cannot be used; nothing was changed.
+        """
+        with self._database.transaction() as db:
+            deleted = clear(db)
+        self._database.compact()
+        return deleted
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

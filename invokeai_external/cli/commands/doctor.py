@@ -29,6 +29,7 @@ from ..common import open_root
 from ..exit_codes import WRONG_USAGE
 from ..invoke_database import saved_workflows
 from ..remedies import command_line, with_root
+from ..spending_state import spending_state
 from .install import VERSION_FILE, copies_of_plugin, plugin_folder
 from .undelivered import undelivered_images
 
@@ -93,6 +94,8 @@ def run(given_root: Path | None) -> int:
                 show(*_provider_state(current, current.providers[provider_id], given_root))
             except NotConfiguredError as error:
                 show(False, str(with_root(error, given_root)))
+        for good, text in spending_state(current, given_root):
+            show(good, text)
         is_sandbox = current.sandbox or wants_sandbox(os.environ)
         if not any(map(current.is_ready, current.providers)) and not is_sandbox:
             show(False, "no provider has a key, so Invoke does not show the models")

@@ -19,7 +19,7 @@ from ...spending.amounts import shown_usd, usd
 from ...spending.imported import EarlierImage, earlier_image
 from ...spending.record import SpendingRecord
 from .. import report
-from ..common import settings
+from ..common import make_own_folder, settings
 from ..image_files import read_sidecar, sidecar_of
 from ..spending import record_file
 
@@ -40,6 +40,7 @@ def run(paths: Sequence[Path], *, as_json: bool, root: Path | None) -> None:
     missing = [named for named in paths if not named.exists()]
     if missing:
         raise InvalidRequestError(f"There is no file or folder {missing[0]}.", remedy="Check the path.")
+    make_own_folder(root)
     if not path.parent.is_dir():
         raise InvalidRequestError(f"There is no folder {path.parent}.", remedy="Specify the root folder with --root.")
     counts: Counter[str] = Counter()

@@ -1,0 +1,172 @@
+"""Copies of the spending record, and deleting what is in it, while other programs use it.
+
+Their calls in progress stay in every case: their programs settle them by their numbers, and no number is given twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import urllib.parse
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidRequestError
+from ..regular_files import take_name, temporary_file
+from .rows import VERSION, count, row_of
+
+__all__ = ["CopyFile", "clear", "replace_by", "write_copy"]
+
+_REMEDY = "Name a file that 'invokeai-external data backup' has written."
+
+_OTHERS = ("warned", "boards", "facts")
+"""The small tables."""
+
+
+def write_copy(db: sqlite3.Connection, path: Path) -> int:
+    """Write what a record holds at this moment into a new file, for its owner only; return how many calls it has.
+
+    Args:
+        db: The record, as ``SpendingRecord.reading`` gives it.
+        path: The new file.
+
+    Raises:
+        OSError: It cannot be written, or there is such a file.
+    """
+    # Before anything is written; the name is taken only if it is still free then.
+    if path.exists():
+        raise FileExistsError
+    with temporary_file(path.parent, ()) as temporary:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            db.backup(copy)
+            # One file, which other disks can hold too.
+            copy.execute("PRAGMA journal_mode = DELETE")
+            (calls,) = copy.execute("SELECT count(*) FROM calls").fetchone()
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        take_name(temporary, path)
+    return int(calls)
+
+
+class CopyFile:
+    """A file that ``write_copy`` has written, opened to be read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InvalidRequestError: It is not there, is damaged, or is another file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise InvalidRequestError(f"There is no file {path}.", remedy=_REMEDY)
+        uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+        try:
+            self.db = sqlite3.connect(uri, uri=True, isolation_level=None)
+        except sqlite3.Error:
+            raise self._error("cannot be opened") from None
+        try:
+            self.db.row_factory = sqlite3.Row
+            (version,) = self.db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise self._error("was written by a newer version of this program")
+            if version < 1 or self.db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise self._error("is not a copy of a spending record")
+            (self.calls,) = self.db.execute("SELECT count(*) FROM calls").fetchone()
+            self.db.execute("SELECT count(*) FROM sums").fetchone()
+        except sqlite3.Error:
+            self.db.close()
+            raise self._error("is not a copy of a spending record") from None
+        except InvalidRequestError:
+            self.db.close()
+            raise
+
+    def close(self) -> None:
+        """Close it."""
+        self.db.close()
+
+    def _error(self, what: str) -> InvalidRequestError:
+        return InvalidRequestError(f"{self.path} {what}.", remedy=_REMEDY)
+
+
+def replace_by(db: sqlite3.Connection, copy: sqlite3.Connection) -> int:
+    """Put a copy in the place of what a record holds; return how many calls it has now.
+
+    Args:
+        db: The record, in a transaction that writes; calls in progress are those of running programs.
+        copy: The copy.
+    """
+    running = _open_rows(db)
+    highest = max(_highest(db), _highest(copy))
+    db.execute("DELETE FROM calls")
+    db.execute("DELETE FROM sums")
+    for table in ("sums", *_OTHERS):
+        rows = copy.execute(f"SELECT * FROM {table}")
+        marks = ", ".join("?" * len(rows.description))
+        db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", map(tuple, rows))
+    for row in copy.execute("SELECT * FROM calls ORDER BY id"):
+        values: dict[str, Any] = dict(row)
+        mine = running.get(row["id"])
+        if mine and _is_same(mine, row):
+            # It is in progress still.
+            count(db, row_of(row), -1)
+            continue
+        if mine:
+            highest += 1
+            values["id"] = highest
+        if row["owner"] is not None:
+            count(db, row_of(row), -1)
+            values |= {"state": "unconfirmed", "owner": None}
+        _insert(db, values)
+        if row["owner"] is not None:
+            count(db, row_of(_row(db, values["id"])), 1)
+    for row in running.values():
+        _insert(db, dict(row))
+        count(db, row_of(row), 1)
+    db.execute("DELETE FROM sqlite_sequence WHERE name = 'calls'")
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('calls', ?)", (highest,))
+    (calls,) = db.execute("SELECT count(*) FROM calls").fetchone()
+    return int(calls)
+
+
+def clear(db: sqlite3.Connection) -> int:
+    """Delete all calls but those in progress, all sums and all names; return how many calls were deleted.
+
+    Args:
+        db: The record, in a transaction that writes.
+    """
+    # What is deleted is overwritten too.
+    db.execute("PRAGMA secure_delete = ON")
+    deleted = db.execute("DELETE FROM calls WHERE owner IS NULL").rowcount
+    for table in ("sums", "warned", "boards"):
+        db.execute(f"DELETE FROM {table}")
+    for row in _open_rows(db).values():
+        count(db, row_of(row), 1)
+    return deleted
+
+
+def _open_rows(db: sqlite3.Connection) -> dict[int, sqlite3.Row]:
+    return {row["id"]: row for row in db.execute("SELECT * FROM calls WHERE owner IS NOT NULL")}
+
+
+def _highest(db: sqlite3.Connection) -> int:
+    """The highest number that a call had."""
+    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'calls'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _is_same(mine: sqlite3.Row, other: sqlite3.Row) -> bool:
+    return all(mine[name] == other[name] for name in ("started_at", "provider", "model", "at_most"))
+
+
+def _insert(db: sqlite3.Connection, values: dict[str, Any]) -> None:
+    marks = ", ".join("?" * len(values))
+    db.execute(f"INSERT INTO calls ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+
+
+def _row(db: sqlite3.Connection, number: int) -> sqlite3.Row:
+    found: sqlite3.Row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
+    return found
