@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -207,10 +208,19 @@ def budgets_of(
     named: tuple[tuple[str, Scope, str, Budget | None], ...] = (
         ("total", "total", "", budgets.total),
         (f"providers.{provider}", "provider", provider, budgets.providers.get(provider)),
-        (f"models.{model}", "model", model, budgets.models.get(model)),
+        *(
+            (f"models.{name}", "model", name, found)
+            for name, found in budgets.models.items()
+            if _is_or_dates(model, name)
+        ),
         (f"users.{own}", "user", user or "", None if user is None else budgets.users.get(own or "")),
     )
     return tuple((name, scope, who, budget) for name, scope, who, budget in named if budget)
+
+
+def _is_or_dates(model: str, name: str) -> bool:
+    """True if a model is the one with this name, or a dated snapshot of it: ``gpt-image-2-2026-09-08``."""
+    return model == name or re.match(r"-\d", model.removeprefix(name)) is not None
 
 
 def limits_of(

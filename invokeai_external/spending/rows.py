@@ -161,10 +161,17 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
 
 
 def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str) -> Amounts:
-    """What counts from a day on. Later days than today's are counted too: a clock that was set back frees nothing."""
+    """What counts from a day on, of a model with its dated snapshots.
+
+    Later days than today's are counted too: a clock that was set back frees nothing.
+    """
+    is_this, values = "who = ?", [who]
+    if scope == "model":
+        # A hyphen and a digit; the colon follows the nine.
+        is_this, values = "(who = ? OR who >= ? AND who < ?)", [who, f"{who}-0", f"{who}-:"]
     found = db.execute(
-        "SELECT sum(charged), sum(unconfirmed), sum(reserved) FROM sums WHERE scope = ? AND who = ? AND day >= ?",
-        (scope, who, first_day),
+        f"SELECT sum(charged), sum(unconfirmed), sum(reserved) FROM sums WHERE scope = ? AND {is_this} AND day >= ?",
+        (scope, *values, first_day),
     ).fetchone()
     return Amounts(*(amount or 0 for amount in found))
 

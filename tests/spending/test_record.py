@@ -371,3 +371,18 @@ def test_nothing_of_it_needs_this_process(tmp_path: Path) -> None:
     reserve(record)
     record.close()
     assert {path.name for path in tmp_path.iterdir()} == {"spending.sqlite3", "spending.sqlite3-owners"}
+
+
+def test_a_limit_on_a_model_is_one_on_its_dated_snapshots(record: SpendingRecord) -> None:
+    budgets = Budgets(timezone="UTC", models={"openai/gpt-image-2": Budget(day_usd=1)})
+    dated = call(model="gpt-image-2-2026-09-08")
+    reserve(record, call(), budgets=budgets)
+    reserve(record, dated, budgets=budgets)
+    for model in ("gpt-image-2", "gpt-image-2-2026-09-08", "gpt-image-2-2027-01-31"):
+        with pytest.raises(LimitExceededError) as caught:
+            reserve(record, call(model=model), budgets=budgets)
+        assert caught.value.refusal.limit.name == "models.openai/gpt-image-2.day"
+        assert caught.value.refusal.amounts == cents(0, 0, 80)
+    # These are other models.
+    for model in ("gpt-image-2.5-flare", "gpt-image-2-mini", "gpt-image-20"):
+        reserve(record, call(90, model=model), budgets=budgets)
