@@ -35,7 +35,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+if TYPE_CHECKING:
+    from .result import Usage
 
 __all__ = [
     "AuthenticationError",
@@ -298,6 +301,7 @@ class ProviderError(ExternalError):
         should_retry: Whether the provider says that a retry is useful; None if it does not say.
         never_sent: True if the request did not reach the provider, so that it cannot have been billed.
         may_be_billed: True if the request may have been billed although no image arrived. It is never sent again.
+        usage: The tokens that the response reports, which may be billed; None if it does not say.
     """
 
     def __init__(
@@ -313,12 +317,14 @@ class ProviderError(ExternalError):
         should_retry: bool | None = None,
         never_sent: bool = False,
         may_be_billed: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy, provider=provider, model=model, status=status, request_id=request_id)
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.never_sent = never_sent
         self.may_be_billed = may_be_billed
+        self.usage = usage
 
 
 class RejectedRequestError(ProviderError):

@@ -19,7 +19,7 @@ from invokeai_external.cli.streams import OutputError
 from invokeai_external.errors import ExternalError, InvalidRequestError, ProviderError, RejectedRequestError, Remedy
 from invokeai_external.invoke.gallery.result_cache import ResultCache
 from invokeai_external.invoke.remedies import text_in_invoke
-from invokeai_external.result import GenerationResult
+from invokeai_external.result import GenerationResult, Usage
 
 REMEDY = Remedy("Set the key.", action="set_key", provider="openai", url="https://a.example", source="OPENAI_API_KEY")
 FACTS: dict[str, Any] = {
@@ -30,7 +30,13 @@ FACTS: dict[str, Any] = {
     "status": 401,
     "request_id": "req-1",
 }
-MORE_FACTS: dict[str, Any] = {"retry_after": 1.5, "should_retry": False, "never_sent": True, "may_be_billed": True}
+MORE_FACTS: dict[str, Any] = {
+    "retry_after": 1.5,
+    "should_retry": False,
+    "never_sent": True,
+    "may_be_billed": True,
+    "usage": Usage(input_text_tokens=3),
+}
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ExternalError)]
 OF_HOSTS = [OutputError, report.UsageError]
 

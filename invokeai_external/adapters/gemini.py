@@ -135,7 +135,8 @@ class GeminiAdapter(Adapter):
         images = thoughts or images
         request_id = text_of(get(body, "responseId"))
         if not images:
-            raise no_image(self.provider, body, text, response, call, request_id)
+            error = no_image(self.provider, body, text, response, call, request_id)
+            raise error.replace(usage=_usage(get(body, "usageMetadata"), has_image=False))
         if not any(image.is_readable for image in images):
             raise invalid_response(self.provider, "contains no image that can be read", response, call, request_id)
         return Answer(
@@ -222,7 +223,7 @@ def _image(part: Mapping[str, Any]) -> AnswerImage | None:
     return answer_image(data, url) if data or url else None
 
 
-def _usage(raw: object) -> Usage | None:
+def _usage(raw: object, *, has_image: bool = True) -> Usage | None:
     """The tokens as Google counts them. Thoughts are priced as text.
 
     Without details by modality, the tokens of the response are unknown. Details may add up to more than the total; then
@@ -232,9 +233,9 @@ def _usage(raw: object) -> Usage | None:
         return None
     prompt = token_count(get(raw, "promptTokenCount"))
     prompt_images = _image_tokens(get(raw, "promptTokensDetails"))
-    candidates = token_count(get(raw, "candidatesTokenCount"))
-    # There is an image in the response, so 0 image tokens means that they are unknown.
-    images = _image_tokens(get(raw, "candidatesTokensDetails")) or None
+    candidates = token_count(get(raw, "candidatesTokenCount") or (None if has_image else 0))
+    # If there is an image in the response, 0 image tokens means that they are unknown.
+    images = _image_tokens(get(raw, "candidatesTokensDetails")) or (None if has_image else 0)
     # Protocol Buffers omit zeros.
     thoughts = token_count(get(raw, "thoughtsTokenCount") or 0)
     text = None if candidates is None or images is None else max(0, candidates - images)

@@ -17,8 +17,10 @@ from anyio.abc import TaskGroup
 
 from ..errors import AuthenticationError, ModelRetiredError, ProviderError, QuotaError, SpendingRecordError
 from ..planning.plan import Call, Plan, estimate_of, expected_of
+from ..pricing.prices import cost_usd
 from ..progress import Failed, Progress, Received, Retrying, Sending, Waiting
 from ..providers.registry import Registry
+from ..providers.schema import Prices
 from ..result import Notice
 from ..settings.settings import Settings
 from ..settings.spending import LiveBudgets, record_path
@@ -119,7 +121,7 @@ class Payments:
 
     @asynccontextmanager
     async def call(
-        self, reserved: Reserved, place: int, on_progress: Callable[[Progress], None], group: TaskGroup
+        self, reserved: Reserved, place: int, prices: Prices, on_progress: Callable[[Progress], None], group: TaskGroup
     ) -> AsyncIterator[Callable[[Progress], None]]:
         """Follow one call while the block runs, and settle it; yields a function that passes its progress on.
 
@@ -128,6 +130,7 @@ class Payments:
         Args:
             reserved: The calls of the request.
             place: Which of them this is, from 0.
+            prices: The prices of its model.
             on_progress: What its progress is passed on to.
             group: Where it is noted that the call was sent, while it is in flight.
         """
@@ -147,7 +150,7 @@ class Payments:
                 case Received():
                     end = _settlement(progress)
                 case Failed(reason=error):
-                    end = _failure(error)
+                    end = _failure(error, reserved.calls[place], prices)
             on_progress(progress)
 
         try:
@@ -286,13 +289,19 @@ _OF_THE_ACCOUNT = (AuthenticationError, QuotaError, ModelRetiredError)
 """Errors of which no image is made, whatever the status of the response that has them."""
 
 
-def _failure(error: ProviderError) -> Settlement:
-    """How a call ended that failed: a response that calls itself a success may have been charged, too."""
+def _failure(error: ProviderError, planned: PlannedCall, prices: Prices) -> Settlement:
+    """How a call ended that failed: a response that calls itself a success may have been charged, too.
+
+    If the response reports its tokens, it is no more than these cost.
+    """
+    at_most = nano(cost_usd(error.usage, prices)) if error.usage and planned.at_most is not None else None
     is_success = error.status is not None and error.status < 400 and not isinstance(error, _OF_THE_ACCOUNT)
     return Settlement(
         state="unconfirmed" if error.may_be_billed or is_success else "not_charged",
+        usage=error.usage,
         request_id=error.request_id,
         error=error.code,
+        at_most=None if at_most is None else min(at_most, planned.at_most or 0),
     )
 
 

@@ -244,7 +244,7 @@ class Service:
             position = Position(call=place + 1, calls=len(plan.calls))
             names = access.provider.id, call.model.id
             with suppress(ListenerFailedError), in_flight.call(*names, call.n, listener) as report:
-                async with self._payments.call(reserved, place, report, group) as paid:
+                async with self._payments.call(reserved, place, call.model.prices, report, group) as paid:
                     outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, paid)
 
         try:

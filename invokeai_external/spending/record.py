@@ -280,7 +280,8 @@ class SpendingRecord:
     def _move(self, db: sqlite3.Connection, known: RecordedCall, end: Settlement) -> None:
         """Give a call another state; nothing happens if that is not a step forward."""
         if end.state in FORWARD[known.end.state]:
-            update(db, known, replace(known, end=end, settled_at=self._clock()), None)
+            call = known.call if end.at_most is None else replace(known.call, at_most=end.at_most)
+            update(db, known, replace(known, call=call, end=end, settled_at=self._clock()), None)
 
 
 def _found(db: sqlite3.Connection, number: int) -> RecordedCall | None:

@@ -95,6 +95,7 @@ class Settlement:
         image_hashes: The SHA-256 of each, in hexadecimal.
         request_id: The provider's id of it.
         error: The code of the error that ended it.
+        at_most: The most that may have been charged, if its response says so; None for what was reserved.
     """
 
     state: State
@@ -106,6 +107,7 @@ class Settlement:
     image_hashes: tuple[str, ...] = ()
     request_id: str | None = None
     error: str | None = None
+    at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from invokeai_external.root_folder import SPENDING_FILE
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import load_settings
 from invokeai_external.sizing import Size
+from invokeai_external.spending.amounts import nano
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.reports import sum_of, totals
 
@@ -128,6 +129,9 @@ async def test_the_sums_are_equal_but_for_what_may_have_been_charged(root: Path,
         assert await states(service, root, "too slow", model=NANO) == ["unconfirmed"]
     rows = rows_in(root)
     ends = {row.call.prompt: row.end.state for row in rows}
+    # The tokens that Google reports are the most that it can charge for a refusal.
+    refused = [row for row in rows if row.call.prompt == "refused"]
+    assert [row.call.at_most for row in refused] == [nano(2 * 1.5 / 1e6)]
     assert (ends["in flight"], ends["after a preview"]) == ("unconfirmed", "unconfirmed")
     assert "never sent" not in ends
     found = reckon(rows, desk.log())
