@@ -16,6 +16,7 @@ from invokeai_external.pricing.estimate import (
     listed_prices,
     price_range,
     prices_of_tier,
+    whole_price,
 )
 from invokeai_external.pricing.prices import cost_usd
 from invokeai_external.pricing.tokens import Basis
@@ -305,6 +306,15 @@ def test_text_and_thoughts_are_counted_in_the_most_that_an_image_costs() -> None
     assert (found.part("images").basis, found.total.basis) == ("table", "bounded")
     assert found.total.at_most_usd == pytest.approx((1120 * 120 + 3000 * 12 + 109 * 2) / 1e6)
     assert image_price(MODELS["gemini-3-pro-image"], SizeChoice()).at_most_usd == pytest.approx(1120 * 120 / 1e6)
+
+
+def test_the_whole_price_of_an_image() -> None:
+    pro = whole_price(MODELS["gemini-3-pro-image"], SizeChoice())
+    assert (pro.usd, pro.at_most_usd, pro.basis) == (0.1344, 0.1704, "bounded")
+    left_to_it = whole_price(MODELS["gpt-image-2"], SizeChoice())
+    assert (left_to_it.usd, left_to_it.at_most_usd) == (0.05268, 0.71157)
+    exact = whole_price(MODELS["gpt-image-2"], SizeChoice(Size(1024, 1024)), "low")
+    assert (exact.usd, exact.at_most_usd, exact.basis) == (0.00588, 0.00588, "exact")
 
 
 @pytest.mark.parametrize(

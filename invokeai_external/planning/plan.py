@@ -118,7 +118,7 @@ class Plan:
         """What to expect that the calls cost in USD; None if that is unknown."""
         prices = [expected_of(call) for call in self.calls]
         known = [price for price in prices if price is not None]
-        return sum(known) if len(known) == len(prices) else None
+        return round(sum(known), 12) if len(known) == len(prices) else None
 
 
 def plan(

@@ -31,6 +31,7 @@ __all__ = [
     "prices_of_tier",
     "text_price",
     "usual_choice",
+    "whole_price",
 ]
 
 Tier = Literal["standard", "batch", "flex"]
@@ -201,7 +202,7 @@ class Estimate:
             return None
         prices = [part.price.usd if part.price.usd is not None else part.price.at_most_usd for part in self.parts]
         known = [price for price in prices if price is not None]
-        return sum(known) if len(known) == len(prices) else None
+        return _times(sum(known), 1) if len(known) == len(prices) else None
 
     def part(self, name: PartName) -> ImagePrice:
         """The price of a part; nothing if there is no such part."""
@@ -264,6 +265,17 @@ def estimate_call(
         # How many queries a model sends is not known before, nor how many of them are free.
         parts.append(EstimatePart("web_search", _UNKNOWN))
     return Estimate(tuple(parts))
+
+
+def whole_price(model: ModelConfig, size: SizeChoice, quality: str | None = None) -> ImagePrice:
+    """What one image costs with the text that is billed with it, without what is sent.
+
+    ``usd`` is what to expect, with what the model usually chooses of what is left to it; ``at_most_usd`` is the most.
+    """
+    total = estimate_call(model, size=size, quality=quality).total
+    usual_size, usual_quality = usual_choice(model, size, quality)
+    usual = estimate_call(model, size=usual_size, quality=usual_quality).expected_usd
+    return ImagePrice(usual, total.at_most_usd, total.basis)
 
 
 def estimate_sum(estimates: Sequence[Estimate]) -> Estimate:
@@ -357,11 +369,12 @@ def _sum(prices: Sequence[ImagePrice]) -> ImagePrice:
     usual = [price.usd for price in prices if price.usd is not None]
     at_most = [price.at_most_usd for price in prices if price.at_most_usd is not None]
     return ImagePrice(
-        sum(usual) if len(usual) == len(prices) else None,
-        sum(at_most) if len(at_most) == len(prices) else None,
+        _times(sum(usual), 1) if len(usual) == len(prices) else None,
+        _times(sum(at_most), 1) if len(at_most) == len(prices) else None,
         weakest(*(price.basis for price in prices)),
     )
 
 
 def _times(value: float | None, factor: float) -> float | None:
+    """A product without what binary fractions add to it."""
     return None if value is None else round(value * factor, 12)

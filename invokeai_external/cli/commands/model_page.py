@@ -14,7 +14,7 @@ from ...pricing.estimate import (
     listed_prices,
     price_range,
     text_price,
-    usual_choice,
+    whole_price,
 )
 from ...pricing.tables import qualities_of
 from ...pricing.tokens import Basis, input_image_tokens
@@ -70,7 +70,7 @@ def _price_fields(model: ModelConfig) -> dict[str, Any]:
         ],
         "default_image_price": {
             **asdict(image_price(model, SizeChoice())),
-            "expected_usd": image_price(model, *usual_choice(model, SizeChoice(), None)).usd,
+            "expected_usd": whole_price(model, SizeChoice()).usd,
         },
     }
 
@@ -132,7 +132,7 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
 def _if_left_to_the_model(model: ModelConfig, price: ImagePrice) -> str:
     if price.usd is not None:
         return _usd(price, digits=4)
-    expected = image_price(model, *usual_choice(model, SizeChoice(), None)).usd
+    expected = whole_price(model, SizeChoice()).usd
     return f"{'' if expected is None else f'about {expected:.4f}, '}at most {_usd(price, digits=4)}"
 
 
