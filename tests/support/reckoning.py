@@ -50,11 +50,12 @@ def reckon(rows: Iterable[RecordedCall], log: Sequence[Mapping[str, Any]]) -> Re
     Each prompt is that of one request, which may have several calls and tries.
     """
     found = Reckoning()
+    texts = [str(entry).replace("'", '"') for entry in log]
     by_prompt: dict[str, list[RecordedCall]] = defaultdict(list)
     for row in rows:
         by_prompt[row.call.prompt or ""].append(row)
     for prompt, calls in by_prompt.items():
-        tries = [entry for entry in log if f'"{prompt}"' in str(entry).replace("'", '"')]
+        tries = [entry for entry, text in zip(log, texts, strict=True) if f'"{prompt}"' in text]
         metered = sum(nano(entry["metered"]["usd"]) or 0 for entry in tries if entry["metered"])
         charged = sum(row.end.cost or 0 for row in calls if row.end.state == "charged")
         unclear = [row for row in calls if row.end.state == "unconfirmed"]
