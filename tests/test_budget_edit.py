@@ -10,6 +10,8 @@ import pytest
 from invokeai_external.errors import InvalidRequestError, SettingsError
 from invokeai_external.root_folder import USER_FILE
 from invokeai_external.settings.budget_edit import place_of_limit, set_limit
+from invokeai_external.settings.settings import load_settings
+from invokeai_external.settings.spending import LiveBudgets
 from invokeai_external.settings.user_file import read_user_file
 
 
@@ -147,3 +149,18 @@ def test_two_limits_are_not_set_until_different_days(tmp_path: Path) -> None:
     assert total
     assert total.raised
     assert (total.raised.day_usd, total.raised.month_usd, total.raised.until) == (None, 80, second)
+
+
+def test_limits_hold_that_were_written_between_the_read_of_the_settings_and_the_first_run(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, environ={})
+    set_limit(tmp_path, "total.day", 5)
+    budgets = LiveBudgets(settings)
+    total = budgets().total
+    assert total
+    assert total.day_usd == 5
+    set_limit(tmp_path, "total.day", 12.5)
+    total = budgets().total
+    assert total
+    assert total.day_usd == 12.5
+    (tmp_path / USER_FILE).unlink()
+    assert not budgets().are_set

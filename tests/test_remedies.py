@@ -35,7 +35,7 @@ IN_INVOKE = {
     "list_models": "Choose another model.",
     "check_model": "Choose another model, or check the base URL on Invoke's External Providers page.",
     "change_setting": "Run it. Restart Invoke after you change it.",
-    "raise_limit": ("Raise max_wait_s in invokeai_external.yaml in Invoke's root folder, or choose a cheaper image."),
+    "raise_limit": "Raise max_wait_s on Invoke's page /external, or choose a cheaper image.",
     "set_field": "Use the node's own field for it.",
 }
 

@@ -14,7 +14,7 @@ from ..providers.built_in import built_in_ids
 from ..version import VERSION
 from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
-from .host.config import on_key_change
+from .host.config import on_key_change, web_url
 from .host.invoke_host import InvokeHost
 from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
 from .host.model_records import (
@@ -45,6 +45,7 @@ from .page.canvas_refresh import CanvasRefresh
 from .remedies import shown_text
 from .routes import router_of
 from .runtime import Runtime
+from .spending_page.routes import page_router
 
 __all__ = ["Plugin", "activate"]
 
@@ -107,7 +108,7 @@ class Plugin:
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
             stack.enter_context(on_unregister(pack_name, self._uninstall))
-            stack.enter_context(added_routes(router_of(self._runtime)))
+            stack.enter_context(added_routes(router_of(self._runtime), page_router()))
             stack.enter_context(plain_failures(ExternalError, _shown))
             stack.enter_context(_canvas_refresh())
             self._starting = stack.enter_context(ExitStack())
@@ -174,6 +175,7 @@ class Plugin:
         report_unanswered(self._host, self._runtime.sent_items)
         with self._lock:
             self._starting.close()
+        log.info("invokeai_external: what images cost, and the limits: %s/external", web_url())
         self._sync.run()
         self._speed_up()
         self._deliver_expired()

@@ -11,11 +11,14 @@ from ..errors import ExternalError, ProviderError, Remedy
 from ..providers import catalog
 from ..root_folder import KEYS_FILE, USER_FILE
 
-__all__ = ["errors_in_invoke", "in_invoke", "shown_text", "text_in_invoke"]
+__all__ = ["PAGE", "errors_in_invoke", "in_invoke", "shown_text", "text_in_invoke"]
 
 _Error = TypeVar("_Error", bound=ExternalError)
 
 _PAGE = "Invoke's External Providers page"
+
+PAGE = "/external"
+"""The path of the page with the limits, from the path of Invoke itself: which host a user sees is not known."""
 
 _KEYS, _SETTINGS = (f"{file} in Invoke's root folder" for file in (KEYS_FILE, USER_FILE))
 """The files for the providers that Invoke does not know."""
@@ -100,6 +103,6 @@ def text_in_invoke(remedy: Remedy) -> str:
         case "change_setting":
             return f"{remedy.text} Restart Invoke after you change it."
         case "raise_limit":
-            return f"Raise {remedy.setting} in {_SETTINGS}, or choose a cheaper image."
+            return f"Raise {remedy.setting} on Invoke's page {PAGE}, or choose a cheaper image."
         case "set_field":
             return "Use the node's own field for it."

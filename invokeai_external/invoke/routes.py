@@ -1,18 +1,24 @@
-"""The routes under ``/api/v1/external``: status, the catalogue with its prices, a connection test, signed originals."""
+"""The routes under ``/api/v1/external``: status, the catalogue with its prices, a connection test, signed originals.
+
+Those of the page with the costs are in ``spending_page/routes.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 
-from ..errors import ExternalError, UnknownProviderError
+from ..errors import UnknownProviderError
 from .host.gallery import assert_may_read
+from .http_errors import external_errors
 from .runtime import Runtime
+from .spending_page.key_checks import KeyCheck, KeyChecks
+from .spending_page.routes import spending_router
 
 __all__ = ["router_of"]
 
@@ -21,32 +27,44 @@ def router_of(runtime: Runtime) -> APIRouter:
     """The plugin's routes. None returns a key. Every user can read them, and users who can set keys can test them."""
     router = APIRouter(prefix="/v1/external", tags=["external"])
 
-    def status(_: CurrentUserOrDefault) -> dict[str, Any]:
-        with _settings_errors():
-            usable = runtime.providers()
+    checks = KeyChecks(runtime.check_connection, lambda: runtime.settings().credentials, time.time)
+
+    def status(user: CurrentUserOrDefault) -> dict[str, Any]:
+        with external_errors():
+            usable, known = runtime.providers(), runtime.settings().providers
             return {
                 "sandbox": runtime.sandbox(),
-                "providers": [{"provider": name, "configured": name in usable} for name in runtime.providers_on()],
+                "providers": [
+                    {
+                        "provider": name,
+                        "configured": name in usable,
+                        "name": known[name].name,
+                        "billing_url": known[name].billing_url,
+                        "key_url": known[name].key_url,
+                        "check": _shown(checks.last(name), is_admin=user.is_admin),
+                    }
+                    for name in runtime.providers_on()
+                ],
+                # They may name workflows of other users.
+                "ending": [notice.message for notice in runtime.ending_models()] if user.is_admin else [],
             }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
-        with _settings_errors():
+        with external_errors():
             return [model.model_dump(mode="json") for model in runtime.registry().models()]
 
     def test(provider: str, _: AdminUserOrDefault) -> dict[str, Any]:
         """Request the provider's list of models, which costs nothing."""
         try:
-            check = runtime.check_connection(provider)
+            check = checks.run(provider)
         except UnknownProviderError as error:
             raise HTTPException(422, str(error)) from None
-        except ExternalError as error:
-            return {"provider": provider, "ok": False, "message": error.message, "hint": error.hint}
-        return {"provider": provider, "ok": True, "message": check.message, "hint": None}
+        return {"provider": provider, "ok": check.ok, "message": check.message, "hint": check.hint}
 
     def original(image_name: str, user: CurrentUserOrDefault) -> FileResponse:
         """The file of a signed image as received, for users who can see the image."""
         assert_may_read(image_name, user)
-        with _settings_errors():
+        with external_errors():
             found = runtime.originals().find(image_name)
         if found is None:
             raise HTTPException(404, f"No original of {image_name} is stored.")
@@ -72,13 +90,14 @@ def router_of(runtime: Runtime) -> APIRouter:
         summary="A signed image as received, with its Content Credentials",
         response_class=FileResponse,
     )
+    router.include_router(spending_router(runtime))
     return router
 
 
-@contextmanager
-def _settings_errors() -> Iterator[None]:
-    """Turn an error in the settings into a response with its message."""
-    try:
-        yield
-    except ExternalError as error:
-        raise HTTPException(503, str(error)) from None
+def _shown(check: KeyCheck | None, *, is_admin: bool) -> dict[str, Any] | None:
+    """The last check of a key; only administrators, who can set keys, see what the provider said."""
+    if check is None:
+        return None
+    at = datetime.fromtimestamp(check.at, UTC).isoformat(timespec="seconds")
+    text = {"message": check.message, "hint": check.hint} if is_admin else {"message": None, "hint": None}
+    return {"ok": check.ok, "at": at, **text}

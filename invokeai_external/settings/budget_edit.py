@@ -118,7 +118,7 @@ def _with_limit(
         if raised and last_day != until:
             raise InvalidRequestError(
                 f"The other limit of {'.'.join(above)} is raised until {last_day}, and both end on the same day.",
-                remedy=f"Write --until {last_day}, or set the other limit first.",
+                remedy=f"Set {last_day} as the last day of both, or set the other limit first.",
             )
         raised[field], last_day = _number(usd), until
     if budget.get(field, ...) is None:

@@ -22,13 +22,14 @@ class LiveBudgets:
     """The limits of a root folder, which are read again when the file has changed: a running Invoke follows them.
 
     Args:
-        settings: The settings as they were read.
+        settings: The settings as they were read. They count only as long as there is no file: nobody knows how long ago
+            that was, and what was written since then must hold.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.root / USER_FILE
         self._budgets = settings.budgets
-        self._seen = self._state()
+        self._seen: tuple[int, int] | None = None
 
     def __call__(self) -> Budgets:
         """The limits now.

@@ -211,6 +211,7 @@ def latest_calls(
     before: int | None = None,
     user: str | None = None,
     kind: Kind | None = None,
+    error: str | None = None,
 ) -> tuple[RecordedCall, ...]:
     """The newest calls, newest first.
 
@@ -220,8 +221,12 @@ def latest_calls(
         before: Only calls older than the one with this number: the last one of the page before.
         user: Only the calls of this user in Invoke.
         kind: Which calls; None for all.
+        error: Only those that ended with the error of this code.
     """
     where, values = _filters(user, kind)
+    if error is not None:
+        where.append("error = ?")
+        values.append(error)
     if before is not None:
         where.append("(started_at, id) < (SELECT started_at, id FROM calls WHERE id = ?)")
         values.append(before)

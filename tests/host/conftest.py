@@ -13,6 +13,7 @@ from PIL import Image
 from . import environment, packing
 from .invoke import PROVIDERS, Invoke
 from .sandbox import Sandbox
+from .users import Users, signed_in_users
 
 # Before the tests change it.
 _ENVIRON = dict(os.environ)
@@ -90,6 +91,19 @@ def invoke(host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.Te
     try:
         made.start_with_models()
         yield made
+    finally:
+        _close([made])
+
+
+@pytest.fixture(scope="session")
+def users(host_python: Path, host_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
+    """An Invoke with several users, which the tests of it share; both providers have a key."""
+    made = _new(host_python, host_sandbox, tmp_path_factory, keys=(), pack=True)
+    made.configure({"multiuser": True})
+    try:
+        made.start()
+        with signed_in_users(made, *PROVIDERS) as users:
+            yield users
     finally:
         _close([made])
 

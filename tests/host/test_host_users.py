@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from PIL import Image
 
 from invokeai_external.errors import InvalidRequestError
 
-from .conftest import NewInvoke
 from .failures import message_of
 from .graphs import workflow_graph
 from .invoke import PROVIDERS, Json, wait_for
 from .sandbox import Sandbox
 from .test_host_models import offered, references
-from .users import Users, signed_in_users
+from .users import Users
 
 
-@pytest.fixture(scope="module")
-def users(new_invoke: NewInvoke) -> Iterator[Users]:
-    """An Invoke with several users."""
-    invoke = new_invoke(settings={"multiuser": True})
-    invoke.start()
-    with signed_in_users(invoke, *PROVIDERS) as users:
-        wait_for(lambda: set(references(users.admin.models())) >= offered(*PROVIDERS))
-        yield users
+@pytest.fixture(scope="module", autouse=True)
+def _all_models(users: Users) -> None:
+    wait_for(lambda: set(references(users.admin.models())) >= offered(*PROVIDERS))
 
 
 def test_the_administrator_s_keys_install_the_models_for_all_users(users: Users) -> None:

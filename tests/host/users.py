@@ -9,7 +9,7 @@ from functools import partial
 
 from .invoke import Invoke, Json, wait_for
 
-_PASSWORD = "Fox-in-5now-and-more"
+PASSWORD = "Fox-in-5now-and-more"
 _FLASH = "openai/gpt-image-2.5-flare"
 
 
@@ -44,18 +44,18 @@ class Users:
 @contextmanager
 def signed_in_users(invoke: Invoke, *providers: str) -> Iterator[Users]:
     """Make the users of a running Invoke with ``multiuser: true``. The administrator sets the providers' keys."""
-    account = {"email": "admin@example.com", "display_name": "admin", "password": _PASSWORD}
+    account = {"email": "admin@example.com", "display_name": "admin", "password": PASSWORD}
     invoke.send("POST", "/v1/auth/setup", json=account)
     with ExitStack() as stack:
 
         def sign_in(name: str) -> Invoke:
-            user = invoke.signed_in(f"{name}@example.com", _PASSWORD)
+            user = invoke.signed_in(f"{name}@example.com", PASSWORD)
             stack.callback(user.sign_out)
             return user
 
         admin = sign_in("admin")
         for name in ("anna", "bob"):
-            account = {"email": f"{name}@example.com", "display_name": name, "password": _PASSWORD}
+            account = {"email": f"{name}@example.com", "display_name": name, "password": PASSWORD}
             admin.send("POST", "/v1/auth/users", json={**account, "is_admin": False})
         for provider in providers:
             admin.set_key(provider)

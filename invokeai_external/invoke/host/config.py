@@ -16,7 +16,7 @@ from ...providers.provider_config import ProviderConfig
 from ...settings.settings import Credentials, credentials_in_invoke
 from .model_records import delete_model, model_records
 
-__all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key_change"]
+__all__ = ["configured_credentials", "has_several_users", "invoke_root", "on_key_change", "web_url"]
 
 
 def invoke_root() -> Path:
@@ -41,6 +41,14 @@ def configured_credentials(providers: Sequence[ProviderConfig]) -> dict[str, Cre
 def has_several_users() -> bool:
     """True if Invoke has several users, whose images are separate."""
     return bool(ApiDependencies.invoker.services.configuration.multiuser)
+
+
+def web_url() -> str:
+    """The URL of its web page on this computer, without a slash at the end; a proxy may give it others."""
+    config: InvokeAIAppConfig = get_config()
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    path = str(getattr(config, "base_url", None) or "").rstrip("/")
+    return f"{'https' if config.ssl_certfile else 'http'}://{host}:{config.port}{path}"
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Container
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +25,7 @@ from PIL import Image
 
 from ..log import log
 
-__all__ = ["assert_may_read", "board_name", "deliver", "save_image", "user_name"]
+__all__ = ["MadeImage", "assert_may_read", "board_name", "deliver", "image_of_request", "save_image", "user_name"]
 
 _RECENT = 100
 """How many of the newest images are searched for those of a failed save; other runs may save at the same time."""
@@ -35,6 +37,45 @@ def assert_may_read(image_name: str, user: CurrentUserOrDefault) -> None:
     The owner and administrators may, and everybody if the image is on a shared or public board.
     """
     assert_image_read_access(image_name, user)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeImage:
+    """An image of the gallery.
+
+    Attributes:
+        name: Its name.
+        metadata: Its recall metadata.
+    """
+
+    name: str
+    metadata: dict[str, Any]
+
+
+def image_of_request(request_id: str, user: str, *, since: float, until: float) -> MadeImage | None:
+    """The first image of a user that a request made; None if there is no such image any more.
+
+    Args:
+        request_id: The provider's id of the request.
+        user: The id of the user.
+        since: The image is not older than this, in seconds since the epoch: Invoke has an index by time.
+        until: It is not newer than this.
+    """
+    services: InvocationServices = ApiDependencies.invoker.services
+    first, last = (datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S") for time in (since, until))
+    with services.session_queue._db.transaction() as cursor:  # type: ignore[attr-defined]
+        cursor.execute(
+            "SELECT image_name, metadata FROM images WHERE created_at BETWEEN ? AND ? AND user_id = ?"
+            " AND instr(metadata, ?) ORDER BY created_at",
+            (first, last, user, request_id),
+        )
+        rows = [tuple(row) for row in cursor.fetchall()]
+    for name, text in rows:
+        with suppress(ValueError):
+            metadata = json.loads(text)
+            if isinstance(metadata, dict) and metadata.get("external", {}).get("request_id") == request_id:
+                return MadeImage(name, metadata)
+    return None
 
 
 def save_image(

@@ -81,11 +81,12 @@ def on_unregister(pack_name: str, callback: Callable[[], None]) -> Iterator[None
 
 
 @contextmanager
-def added_routes(router: APIRouter) -> Iterator[None]:
-    """Add routes before the catch-all of Invoke's web page, and to the API page."""
+def added_routes(api: APIRouter, pages: APIRouter) -> Iterator[None]:
+    """Add routes before the catch-all of Invoke's web page: those of the API, which its page shows, and pages."""
     app = api_app.app
     before = list(app.router.routes)
-    app.include_router(router, prefix="/api")
+    app.include_router(api, prefix="/api")
+    app.include_router(pages)
     ours = [route for route in app.router.routes if route not in before]
     app.router.routes[:] = [*ours, *before]
     app.openapi_schema = None

@@ -1,0 +1,69 @@
+// What needs the user: costs that are not known, images that could not be delivered, runs that were refused.
+
+import { chooseRuns } from "./runs.js";
+import { settle } from "./settle.js";
+import { byId, button, count, element, usd } from "./show.js";
+
+export function showNeeds({ spent, undelivered }, refresh) {
+  const cards = [];
+  if (spent?.unconfirmed.calls) cards.push(unconfirmed(spent.unconfirmed, refresh));
+  if (undelivered) {
+    const many = count(undelivered.images, "image");
+    cards.push(
+      card(
+        `${many} could not be saved in the gallery`,
+        element(
+          "p",
+          {},
+          "The files are in the folder ",
+          element("code", {}, undelivered.folder),
+          " of Invoke's root. Move them out to clear this line.",
+        ),
+      ),
+    );
+  }
+  if (spent?.refused_today) {
+    cards.push(
+      card(
+        `${count(spent.refused_today, "run")} refused today by a limit`,
+        element("p", {}, "Nothing was sent. Raise the limit or choose a cheaper image, then retry in the queue."),
+        button("Show them", () => chooseRuns("refused")),
+      ),
+    );
+  }
+  const list = byId("needs-list");
+  list.replaceChildren(...(cards.length ? cards : [element("p", { class: "muted" }, "Nothing.")]));
+}
+
+function card(title, ...children) {
+  return element("article", { class: "need" }, element("h3", {}, title), children);
+}
+
+function unconfirmed({ calls, at_most_usd, unknown, up_to }, refresh) {
+  const open = unknown ? `, and ${count(unknown, "run")} whose price is unknown` : "";
+  const settleAll = (charged) => settle({ up_to, charged }, refresh);
+  const choice = element("div", { class: "actions" });
+  const ask = (charged) => {
+    const text = `Yes, settle ${count(calls, "run")} as ${charged ? "charged" : "not charged"}`;
+    const yes = button(text, () => settleAll(charged), { class: "primary" });
+    choice.replaceChildren(yes, button("Cancel", offer));
+    yes.focus();
+  };
+  const offer = () =>
+    choice.replaceChildren(
+      button(calls === 1 ? "It was not charged" : "No run was charged", () => ask(false)),
+      button(calls === 1 ? "It was charged" : "All runs were charged", () => ask(true)),
+      button("Show them", () => chooseRuns("unconfirmed")),
+    );
+  offer();
+  return card(
+    `${count(calls, "run")} may have been charged, up to ${usd(at_most_usd)}${open}`,
+    element(
+      "p",
+      {},
+      "No response arrived: a time-out, a cancelled run or a stopped Invoke. It counts against the limits until you say ",
+      "what became of it. Compare with the bill of the provider.",
+    ),
+    choice,
+  );
+}
