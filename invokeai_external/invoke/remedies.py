@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from ..errors import ExternalError, ProviderError, Remedy
+from ..errors import BudgetExceededError, ExternalError, ProviderError, Remedy
 from ..providers import catalog
 from ..root_folder import KEYS_FILE, USER_FILE
 
@@ -54,9 +54,10 @@ def errors_in_invoke() -> Iterator[None]:
 def shown_text(error: ExternalError) -> str:
     """What a toast and the queue show of an error.
 
-    An error of a provider may quote a text of any length, at its end. So what to do comes first, and the end is cut.
+    An error of a provider may quote a text of any length, at its end, and one about a limit has many facts. So what to
+    do comes first, and the end is cut.
     """
-    if not isinstance(error, ProviderError):
+    if not isinstance(error, ProviderError | BudgetExceededError):
         return str(error)
     remedy = error.hint or ""
     if remedy:
