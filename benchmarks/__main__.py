@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import batches, cancelling, eight, gallery, limits, loading, one_image, page, starting
+from . import batches, cancelling, eight, gallery, limits, loading, one_image, page, spending, starting
 
 QUESTIONS = {
     "one-image": one_image,
@@ -13,6 +13,7 @@ QUESTIONS = {
     "batches": batches,
     "eight": eight,
     "limits": limits,
+    "spending": spending,
     "loading": loading,
     "starting": starting,
     "cancelling": cancelling,
