@@ -53,11 +53,7 @@ def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, pu
             return
         raise BudgetExceededError(
             f"What an image of {model.name} costs is not known, and a limit applies to it.",
-            remedy=Remedy(
-                "To make it all the same, set budgets.unknown_price to allow in invokeai_external.yaml.",
-                "change_setting",
-                setting="budgets.unknown_price",
-            ),
+            remedy="To make it all the same, set budgets.unknown_price to allow in invokeai_external.yaml.",
             provider=model.provider,
             model=model.id,
             limit="unknown_price",
