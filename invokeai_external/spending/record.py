@@ -185,11 +185,16 @@ class SpendingRecord:
         """
         with self._database.transaction() as db:
             known, calendar = AlreadyRecorded(db), Calendar(facts_of(db).get("zone"))
-            new = tuple(filter(known.takes, images))
-            for image in new:
-                day = calendar.day_of(image.call.started_at)
-                insert(db, replace(image.call, day=day.isoformat()), None)
-        return new
+            (begins,) = db.execute("SELECT ifnull(min(day), '9') FROM sums WHERE scope = 'total'").fetchone()
+            # Of these days only the sums are left, in which an image may be.
+            summed = (begins, self._first_kept(calendar).isoformat())
+            new = []
+            for image in images:
+                day = calendar.day_of(image.call.started_at).isoformat()
+                if not summed[0] <= day < summed[1] and known.takes(image):
+                    insert(db, replace(image.call, day=day), None)
+                    new.append(image)
+        return tuple(new)
 
     def release_ended(self) -> int:
         """Note that calls in progress of programs that have ended may have been charged; return how many they are.
@@ -204,10 +209,7 @@ class SpendingRecord:
             rows = [row for name in ended for row in db.execute("SELECT * FROM calls WHERE owner = ?", (name,))]
             for known in map(row_of, rows):
                 self._move(db, known, replace(known.end, state="unconfirmed"))
-            first_kept = Calendar(facts_of(db).get("zone")).day_of(self._clock()) - timedelta(days=_KEPT_DAYS)
-            db.execute(
-                "DELETE FROM calls WHERE day < ? AND state IN ('charged', 'not_charged')", (first_kept.isoformat(),)
-            )
+            self._forget_old_calls(db)
         return len(rows)
 
     def in_progress_here(self, limit: Limit) -> int:
@@ -276,6 +278,21 @@ class SpendingRecord:
         with self._lock:
             self._owner = self._owner or Owner(self._owners)
             return self._owner.name
+
+    def _first_kept(self, calendar: Calendar) -> date:
+        """The first day whose single calls are kept."""
+        return calendar.day_of(self._clock()) - timedelta(days=_KEPT_DAYS)
+
+    def _forget_old_calls(self, db: sqlite3.Connection) -> None:
+        """Delete the single calls of old days, whose sums stay; not imported ones, which could be imported again."""
+        first_kept = self._first_kept(Calendar(facts_of(db).get("zone")))
+        # The index is by time, and no day ends more than a day away from that of UTC.
+        latest = (first_kept - date(1970, 1, 1) + timedelta(days=1)) // timedelta(microseconds=1)
+        db.execute(
+            "DELETE FROM calls WHERE started_at < ? AND day < ? AND state IN ('charged', 'not_charged') "
+            "AND imported = 0",
+            (latest, first_kept.isoformat()),
+        )
 
     def _move(self, db: sqlite3.Connection, known: RecordedCall, end: Settlement) -> None:
         """Give a call another state; nothing happens if that is not a step forward."""

@@ -78,7 +78,7 @@ def test_totals_as_json(run: Any, make: Make) -> None:
         0.4,
         0.5,
     )
-    assert found.json["unconfirmed"] == {"calls": 2, "at_most_usd": 0.2, "of_unknown_price": 1}
+    assert found.json["unconfirmed"] == {"calls": 2, "failed": 1, "at_most_usd": 0.2, "of_unknown_price": 1}
     assert [each["charged_usd"] for each in found.json["sandbox"]] == [0.7]
 
 

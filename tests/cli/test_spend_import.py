@@ -132,6 +132,23 @@ def test_metadata_may_hold_anything(run: Any, root: Path, images: Path, external
     assert call["day"] == datetime.date.fromtimestamp((images / "a.png").stat().st_mtime).isoformat()
 
 
+def test_an_old_image_is_imported_once_too(run: Any, root: Path, images: Path) -> None:
+    """Single calls are kept for 400 days, and imported ones for good."""
+    write(images / "a.png", cost_usd=0.04, created="2021-05-05T12:00:00+00:00")
+    assert counts(run("spend", "import", images, "--json")) == (1, 0, 0.04)
+    assert run("spend", "show").code == 0
+    assert counts(run("spend", "import", images, "--json")) == (0, 1, 0)
+
+
+def test_an_image_that_may_be_in_the_sums_of_an_old_day_is_not_imported(run: Any, root: Path, images: Path) -> None:
+    spent(root, 5, at="2024-05-05T12:00:00+00:00")
+    # The single call is deleted, and its sum stays.
+    assert run("spend", "show", "--json").json["calls"] == []
+    write(images / "a.png", "red", cost_usd=0.05, created="2024-05-05T12:00:00+00:00")
+    write(images / "b.png", "green", cost_usd=0.07, created="2024-05-04T12:00:00+00:00")
+    assert counts(run("spend", "import", images, "--json")) == (1, 1, 0.07)
+
+
 def test_what_is_not_there(run: Any, root: Path, tmp_path: Path) -> None:
     assert run("spend", "import", tmp_path / "nothing").code == 2
     assert list(root.iterdir()) == []

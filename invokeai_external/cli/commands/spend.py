@@ -111,7 +111,13 @@ def _rows(found: _Report) -> Iterator[dict[str, object]]:
 
 
 def _waiting_object(found: Waiting) -> dict[str, object]:
-    return {"calls": len(found.calls), "at_most_usd": usd(found.at_most), "of_unknown_price": found.unknown}
+    failed = sum(call.end.error is not None for call in found.calls)
+    return {
+        "calls": len(found.calls),
+        "failed": failed,
+        "at_most_usd": usd(found.at_most),
+        "of_unknown_price": found.unknown,
+    }
 
 
 def _show(found: _Report, root: Path | None) -> None:
