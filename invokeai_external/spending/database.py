@@ -18,11 +18,22 @@ __all__ = ["Database", "opened"]
 _BUSY_S = 30.0
 """How long a transaction waits for those of other programs, of which each takes milliseconds."""
 
+_NOT_SQLITE, _DAMAGED = "it is not an SQLite file", "it is damaged"
+
+_MAKE_USABLE = (
+    "Make room on its disk, or correct its permissions. To use another file, set spending_record in "
+    "invokeai_external.yaml."
+)
+_REPLACE = (
+    "Move it to another folder; a new one is made. If you have a copy, put it in its place: invokeai-external data "
+    "restore FILE"
+)
+
 _REASONS = {
     "database is locked": "another program holds it",
     "database or disk is full": "the disk is full",
-    "file is not a database": "it is not an SQLite file",
-    "database disk image is malformed": "it is damaged",
+    "file is not a database": _NOT_SQLITE,
+    "database disk image is malformed": _DAMAGED,
     "attempt to write a readonly database": "it cannot be written",
     "unable to open database file": "it cannot be opened",
     "disk I/O error": "the disk reports an error",
@@ -85,8 +96,7 @@ class Database:
         """The error for a file that cannot be used."""
         return SpendingRecordError(
             f"The spending record {self.path} cannot be used: {reason}.",
-            remedy="Make room on its disk, or correct its permissions. To use another file, set spending_record in "
-            "invokeai_external.yaml.",
+            remedy=_REPLACE if reason in (_NOT_SQLITE, _DAMAGED) else _MAKE_USABLE,
         )
 
     def close(self) -> None:

@@ -351,6 +351,7 @@ def test_a_file_that_cannot_be_used_is_an_error_and_stays_as_it_is(tmp_path: Pat
     with pytest.raises(SpendingRecordError) as caught:
         reserve(record)
     assert str(path) in caught.value.message
+    assert ("data restore" in str(caught.value.hint)) == (how == "not a database")
     assert (path.read_bytes() if path.is_file() else None) == before
     record.close()
 
