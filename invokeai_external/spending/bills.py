@@ -20,7 +20,7 @@ class BillCheck:
         recorded: What the calls of the month come to.
         imported: What images come to that were made earlier.
         unknown_cost: How many of these have no cost.
-        by_utc: What was charged if the days of UTC are counted.
+        by_utc: What was charged if the days of UTC are counted; None if only the sums of some days are left.
         first_day: The first day of the record, as ISO text; None if it is empty.
         providers: The ids of all providers in the record.
     """
@@ -29,7 +29,7 @@ class BillCheck:
     recorded: Total
     imported: Total
     unknown_cost: int
-    by_utc: int
+    by_utc: int | None
     first_day: str | None
     providers: tuple[str, ...]
 
@@ -66,8 +66,19 @@ def check_bill(db: sqlite3.Connection, provider: str, month: datetime.date, bill
         "AND state = 'charged' AND sandbox = 0",
         (micro(month), micro(following), provider),
     ).fetchone()
+    recorded, imported = of_month("paid"), of_month("imported")
+    (single,) = db.execute(
+        "SELECT count(*) FROM calls WHERE started_at >= ? AND started_at < ? AND day >= ? AND day < ? "
+        "AND provider = ? AND sandbox = 0",
+        (
+            micro(month - datetime.timedelta(days=2)),
+            micro(following + datetime.timedelta(days=2)),
+            month.isoformat(),
+            following.isoformat(),
+            provider,
+        ),
+    ).fetchone()
+    by_utc = by_utc if single == recorded.calls + imported.calls else None
     (first,) = db.execute("SELECT min(day) FROM sums WHERE scope = 'total'").fetchone()
     known = db.execute("SELECT DISTINCT who FROM sums WHERE scope IN ('provider', 'imported provider') ORDER BY who")
-    return BillCheck(
-        billed, of_month("paid"), of_month("imported"), unknown, by_utc, first, tuple(name for (name,) in known)
-    )
+    return BillCheck(billed, recorded, imported, unknown, by_utc, first, tuple(name for (name,) in known))

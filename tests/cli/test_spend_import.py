@@ -194,6 +194,13 @@ def test_a_bill_is_compared_with_the_record(run: Any, root: Path, images: Path) 
     assert run("spend", "check", "gemini", "2026-11", "1", "--json").json["charged_usd"] == 0
 
 
+def test_a_bill_of_a_month_of_which_only_sums_are_left(run: Any, root: Path) -> None:
+    spent(root, 500, at="2024-11-15T12:00:00+00:00")
+    found = run("spend", "check", "openai", "2024-11", "6", "--json").json
+    assert (found["charged_usd"], found["difference_usd"], found["charged_by_utc_usd"]) == (5, 1, None)
+    assert run("spend", "check", "openai", "2024-11", "6").code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

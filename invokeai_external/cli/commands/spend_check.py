@@ -81,10 +81,10 @@ def _reasons(found: BillCheck, month: str, zone: str, root: Path | None) -> Iter
             f"The record {since}. To add images that were made earlier, run: "
             f"{command_line('spend', 'import', 'FOLDER', root=root)}"
         )
-    if found.by_utc != found.recorded.charged + found.imported.charged:
+    if found.by_utc not in (None, found.recorded.charged + found.imported.charged):
         yield (
             f"The record counts the days of {zone}, and the provider may count others: by those of UTC, the month "
-            f"comes to {shown_usd(found.by_utc)}."
+            f"comes to {shown_usd(found.by_utc or 0)}."
         )
     if found.recorded.charged:
         yield "Most costs are calculated from the prices in the catalogue, which the provider may have changed."
