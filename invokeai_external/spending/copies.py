@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InvalidRequestError
 from ..regular_files import take_name, temporary_file
-from .rows import VERSION, count, row_of
+from .rows import SCHEMA, VERSION, count, row_of
 
 __all__ = ["CopyFile", "clear", "replace_by", "write_copy"]
 
@@ -73,10 +73,9 @@ class CopyFile:
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise self._error("was written by a newer version of this program")
-            if version < 1 or self.db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            if _columns(self.db) != _right_columns() or self.db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise self._error("is not a copy of a spending record")
             (self.calls,) = self.db.execute("SELECT count(*) FROM calls").fetchone()
-            self.db.execute("SELECT count(*) FROM sums").fetchone()
         except sqlite3.Error:
             self.db.close()
             raise self._error("is not a copy of a spending record") from None
@@ -146,6 +145,19 @@ def clear(db: sqlite3.Connection) -> int:
     for row in _open_rows(db).values():
         count(db, row_of(row), 1)
     return deleted
+
+
+def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
+    """The names of the columns of each table."""
+    return {
+        table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in ("calls", "sums", *_OTHERS)
+    }
+
+
+def _right_columns() -> dict[str, list[str]]:
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(SCHEMA)
+        return _columns(empty)
 
 
 def _open_rows(db: sqlite3.Connection) -> dict[int, sqlite3.Row]:

@@ -159,7 +159,7 @@ def test_a_new_record_can_be_made_of_a_copy(record: SpendingRecord, tmp_path: Pa
         assert paid(new) == number + 1
 
 
-@pytest.mark.parametrize("content", [b"", b"no database" * 500, None, "another", "newer", "half"])
+@pytest.mark.parametrize("content", [b"", b"no database" * 500, None, "another", "newer", "half", "other columns"])
 def test_another_file_is_refused_and_nothing_changes(
     record: SpendingRecord, tmp_path: Path, content: bytes | str | None
 ) -> None:
@@ -175,6 +175,9 @@ def test_another_file_is_refused_and_nothing_changes(
     elif content == "newer":
         with closing(sqlite3.connect(copied(record, copy))) as db:
             db.execute("PRAGMA user_version = 2")
+    elif content == "other columns":
+        with closing(sqlite3.connect(copied(record, copy))) as db:
+            db.execute("ALTER TABLE calls RENAME COLUMN tag TO label")
     elif content == "half":
         whole = copied(record, copy).read_bytes()
         copy.write_bytes(whole[: len(whole) // 2])
