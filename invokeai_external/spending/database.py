@@ -40,6 +40,9 @@ _REASONS = {
 }
 """What SQLite's sentences mean to somebody who uses this program."""
 
+_CREATING = threading.Lock()
+"""Held while the file is made, so that no thread opens it before it is closed again."""
+
 
 class Database:
     """The file, which is opened at the first use and may be used by several threads, one after the other.
@@ -111,8 +114,10 @@ class Database:
 def opened(path: Path) -> sqlite3.Connection:
     """The file, ready to be used; raises sqlite3.Error or OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its other files the permissions of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+    # SQLite gives its other files the permissions of this one. Only a new file is opened here: to close it would also
+    # end the locks of this program's other connections to it, and then another program may delete their log.
+    with _CREATING, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
     # Transactions are begun here and not by Python; a lock keeps threads apart.
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
