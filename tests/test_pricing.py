@@ -295,7 +295,7 @@ def test_an_input_image_of_which_only_a_bound_is_known_is_expected_at_it() -> No
     found = estimate_call(MODELS["gemini-nano-banana-2.1"], size=SizeChoice(), input_sizes=[size])
     assert found.total.usd is None
     assert found.expected_usd == pytest.approx((1120 * 30 + 1120 * 1.5) / 1e6)
-    unknown = estimate_call(MODELS["gemini-2.5-flash-image"], size=SizeChoice(), input_sizes=[size])
+    unknown = estimate_call(MODELS["gpt-image-1-mini"], size=SizeChoice(), quality="low", input_sizes=[size])
     assert unknown.expected_usd is None
 
 

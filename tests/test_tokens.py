@@ -117,7 +117,7 @@ def test_the_tokens_of_gemini_by_image_size(image_size: str | None, by_model: di
         ("gemini-3-pro-image", "4000x3000", 560, "table"),
         ("gemini-nano-banana-2.1", "400x300", 1120, "bounded"),
         ("gpt-image-1-mini", "1024x1024", None, "unknown"),
-        ("gemini-2.5-flash-image", "1024x1024", None, "unknown"),
+        ("gemini-2.5-flash-image", "1024x1024", 6192, "bounded"),
         ("dall-e-2", "1024x1024", None, "unknown"),
     ],
 )
