@@ -264,10 +264,14 @@ def test_prices_have_a_row_for_each_size_and_a_price_for_each_quality() -> None:
     assert {len(row) for row in flare["prices"]} == {len(flare["qualities"])}
     square = flare["prices"][next(number for number, size in enumerate(flare["sizes"]) if size.startswith("1024x1024"))]
     assert all(0 < price["usd"] <= price["at_most_usd"] for price in square)
+    # Medium quality at 1024x1024 is expected of what is left to the model, and its dearest choice is the most.
+    assert (flare["prices"][0][0]["usd"], flare["prices"][0][-1]["at_most_usd"]) == (0.00588, 0.71157)
     assert flare["usual_s"] == 22.0
     banana = prices_of(models["gemini/gemini-nano-banana-2.1"], {})
     assert banana["qualities"] == []
     assert {len(row) for row in banana["prices"]} == {1}
+    # What it writes and thinks is billed with an image.
+    assert banana["prices"][0][0] == {"usd": 0.0336, "at_most_usd": 0.0561, "basis": "bounded"}
 
 
 def test_a_check_counts_for_the_key_that_was_checked() -> None:

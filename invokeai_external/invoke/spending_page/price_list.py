@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...pricing.estimate import ImagePrice, image_price, listed_prices
+from ...pricing.estimate import ImagePrice, listed_prices, whole_price
 from ...pricing.tables import qualities_of
 from ...providers.schema import ModelConfig
 from ...sizing import SizeChoice
@@ -23,9 +23,9 @@ def prices_of(model: ModelConfig, seconds: Mapping[str, float]) -> dict[str, Any
     qualities = qualities_of(model)
     rows: dict[str, list[dict[str, Any]]] = {}
     for listed in listed_prices(model):
-        rows.setdefault(str(listed.size), []).append(_price(listed.price))
+        rows.setdefault(str(listed.size), []).append(_price(whole_price(model, listed.size, listed.quality)))
     # What is not sent, the model chooses.
-    open_row = [_price(image_price(model, SizeChoice(), quality)) for quality in qualities]
+    open_row = [_price(whole_price(model, SizeChoice(), quality)) for quality in qualities]
     return {
         "model": model.reference,
         "name": model.name,
