@@ -15,6 +15,7 @@ from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOr
 
 from ..errors import UnknownProviderError
 from .host.gallery import assert_may_read
+from .host.users import viewer_of
 from .http_errors import external_errors
 from .runtime import Runtime
 from .spending_page.key_checks import KeyCheck, KeyChecks
@@ -32,6 +33,7 @@ def router_of(runtime: Runtime) -> APIRouter:
     def status(user: CurrentUserOrDefault) -> dict[str, Any]:
         with external_errors():
             usable, known = runtime.providers(), runtime.settings().providers
+            is_admin = viewer_of(user).is_admin
             return {
                 "sandbox": runtime.sandbox(),
                 "providers": [
@@ -41,12 +43,12 @@ def router_of(runtime: Runtime) -> APIRouter:
                         "name": known[name].name,
                         "billing_url": known[name].billing_url,
                         "key_url": known[name].key_url,
-                        "check": _shown(checks.last(name), is_admin=user.is_admin),
+                        "check": _shown(checks.last(name), is_admin=is_admin),
                     }
                     for name in runtime.providers_on()
                 ],
                 # They may name workflows of other users.
-                "ending": [notice.message for notice in runtime.ending_models()] if user.is_admin else [],
+                "ending": [notice.message for notice in runtime.ending_models()] if is_admin else [],
             }
 
     def catalogue(_: CurrentUserOrDefault) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ _NODE = "invokeai.app.invocations.baseinvocation:BaseInvocation"
 _MODEL = "invokeai.backend.model_manager.configs.external_api:ExternalApiModelConfig"
 _RUNNER = "invokeai.app.services.session_processor.session_processor_default:DefaultSessionRunner"
 
+_USER = "invokeai.app.services.users.users_common:UserDTO"
 _GRAPH = "invokeai.app.services.shared.graph"
 _STATUS = "invokeai.app.services.session_processor.session_processor_common:SessionProcessorStatus"
 
@@ -62,13 +63,18 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "node.id": (_NODE, ("id",)),
     "node.invoke": (_NODE, ("invoke",)),
     "other.invoke_internal": (_NODE, ("invoke_internal",)),
-    "owner.is_admin": ("invokeai.app.services.users.users_common:UserDTO", ("is_admin",)),
+    "owner.is_admin": (_USER, ("is_admin",)),
     "record.image_name": (_IMAGES, ("image_name",)),
     "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),
     "record.provider_id": (_MODEL, ("provider_id",)),
     "record.source": (_MODEL, ("source",)),
-    "user.is_active": ("invokeai.app.services.users.users_common:UserDTO", ("is_active",)),
+    "ApiDependencies.invoker.services.board_records.get(board).board_name": (
+        "invokeai.app.services.board_records.board_records_common:BoardRecord",
+        ("board_name",),
+    ),
+    "found.email": (_USER, ("email",)),
+    **{f"user.{name}": (_USER, (name,)) for name in ("email", "is_active", "user_id")},
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     "services.session_processor.get_status().is_processing": (_STATUS, ("is_processing",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
@@ -89,6 +95,8 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
         None,
     ),
     "provider.id": None,
+    **dict.fromkeys(("metadata.get", "metadata.get('external', {}).get"), None),
+    "str(getattr(config, 'base_url', None) or '').rstrip": None,
     **dict.fromkeys(("cursor.execute", "cursor.executemany", "cursor.fetchall"), None),
 }
 

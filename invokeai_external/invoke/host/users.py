@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from invokeai.app.api.auth_dependencies import CurrentUserOrDefault
 from invokeai.app.api.dependencies import ApiDependencies
+from invokeai.app.services.auth.token_service import TokenData
 from invokeai.app.services.invocation_services import InvocationServices
 
 from ..spending_page.viewer import Viewer
@@ -17,7 +17,7 @@ _SYSTEM = "system"
 """The id of the user who had everything before Invoke had several users, and who cannot sign in."""
 
 
-def viewer_of(user: CurrentUserOrDefault) -> Viewer:
+def viewer_of(user: TokenData) -> Viewer:
     """The user who asks, as Invoke's own check found out; without several users, that is an administrator."""
     return Viewer(user.user_id, user_name(user.user_id), user.is_admin)
 
