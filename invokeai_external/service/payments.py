@@ -163,8 +163,8 @@ class Payments:
                 reserved.notices.append(notice)
 
     async def aclose(self) -> None:
-        """Close the record."""
-        if self._record:
+        """Close the record. Nothing is waited for if it was not used."""
+        if self._record and self._record.is_in_use:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._record.close)
 

@@ -102,6 +102,11 @@ class Database:
             remedy=_REPLACE if reason in (_NOT_SQLITE, _DAMAGED) else _MAKE_USABLE,
         )
 
+    @property
+    def is_open(self) -> bool:
+        """True from the first use until it is closed."""
+        return self._connection is not None
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

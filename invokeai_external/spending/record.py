@@ -259,6 +259,11 @@ class SpendingRecord:
         with self._database.transaction(writes=False) as db:
             yield db
 
+    @property
+    def is_in_use(self) -> bool:
+        """True from the first use until it is closed."""
+        return self._owner is not None or self._database.is_open
+
     def close(self) -> None:
         """Close it. Calls that are still in progress may have been charged."""
         with suppress(SpendingRecordError):
