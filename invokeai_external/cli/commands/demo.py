@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import anyio
 from PIL import Image, ImageDraw
 
 from ...request import GenerationRequest, InputImage
 from ...result import GenerationResult
 from ...settings.settings import load_settings
 from ...sizing import AspectRatio, Size
-from .. import report
+from .. import event_loop, report
 from ..exit_codes import INTERRUPTED
 from ..image_files import ImageFolder, SavedImage
 from ..progress_line import live_line
@@ -36,7 +35,7 @@ def run(out: Path, *, as_json: bool) -> int:
     folder = ImageFolder(out)
     rows: list[_Row] = []
     try:
-        anyio.run(partial(_make, folder, rows))
+        event_loop.run(partial(_make, folder, rows))
     except KeyboardInterrupt:
         return INTERRUPTED
     if as_json:

@@ -26,7 +26,7 @@ from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
 from ...spending.recorded_call import Payer
 from ...transport.messages import Base64, HttpRequest
-from .. import report
+from .. import event_loop, report
 from ..common import make_own_folder, settings
 from ..estimates import estimate_object, estimate_text
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
@@ -123,7 +123,7 @@ def run(
     if arguments.previews:
         request = replace(request, previews=current.limits.previews or MAX_PREVIEWS)
     if dry_run:
-        anyio.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
+        event_loop.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
         return 0
     folder = ImageFolder(arguments.out, metadata or current.limits.metadata)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
@@ -160,7 +160,7 @@ def _make_and_report(
     """Make the images and report them; returns the exit code."""
     try:
         with live_line(done.wanted) as on_progress:
-            anyio.run(making, on_progress)
+            event_loop.run(making, on_progress)
         code = _report_all(done, as_json=as_json)
     except KeyboardInterrupt:
         code = _interrupted(done, as_json=as_json)

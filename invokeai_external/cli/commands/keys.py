@@ -6,7 +6,6 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import anyio
 import typer
 
 from ...errors import NotConfiguredError, RequestError
@@ -16,7 +15,7 @@ from ...service.access import checked_base_url, token_source
 from ...service.service import Service
 from ...settings.key_file import key_file_of, remove_key, set_key
 from ...settings.settings import Credentials, Settings, check_key, load_user_file, unpaired_error
-from .. import report
+from .. import event_loop, report
 from ..common import named_provider, open_root, settings
 from ..remedies import command_line
 from ..terminal import is_terminal
@@ -127,7 +126,7 @@ def _row(current: Settings, info: ProviderConfig) -> _Row:
 def test_one(provider: str, *, as_json: bool, root: Path | None) -> None:
     """Ask the provider for its list of models with the key in use, and print the outcome."""
     named_provider(provider, load_user_file(open_root(root)).providers)
-    check = anyio.run(_check, provider, root)
+    check = event_loop.run(_check, provider, root)
     if as_json:
         report.print_json(asdict(check) | {"provider": provider})
     else:

@@ -15,7 +15,7 @@ from ...providers.sizings import FixedSizing, FlexibleSizing, NamedSizing
 from ...result import Notice
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ...settings.settings import Settings, load_settings
-from .. import report
+from .. import event_loop, report
 from ..common import named_provider, settings
 from ..invoke_database import saved_workflows
 from ..terminal import print_table, width_of
@@ -52,7 +52,6 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
 def _discover(current: Settings, provider: str) -> tuple[Notice, ...]:
     """Ask a provider for its models; returns a notice if those of an earlier day are used."""
     # Of the other providers, no request is sent, and what sends one takes long to load.
-    import anyio
 
     from ...service.service import Service
 
@@ -60,7 +59,7 @@ def _discover(current: Settings, provider: str) -> tuple[Notice, ...]:
         async with Service(current) as service:
             return await service.discover_models(provider)
 
-    return anyio.run(ask)
+    return event_loop.run(ask)
 
 
 def _cells(model: ModelConfig, *, details: bool) -> dict[str, str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import anyio
-
 from ...providers.listing import ListingCheck
 from ...providers.registry import Registry
 from ...root_folder import USER_FILE
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...untrusted_text import printable
-from .. import report
+from .. import event_loop, report
 from ..common import named_provider, settings
 
 __all__ = ["run"]
@@ -25,7 +23,7 @@ def run(provider: str, *, sandbox: bool, as_json: bool, root: Path | None) -> No
     registry = Registry(current.catalog)
     info = named_provider(provider, current.providers)
     report.notices(current.notices)
-    check = anyio.run(_check, current, provider, sandbox)
+    check = event_loop.run(_check, current, provider, sandbox)
     # Of models that a provider lists itself, everything is known that can be used.
     lines = None if info.discover_models else _lines_to_paste(provider, check, registry)
     if as_json:
