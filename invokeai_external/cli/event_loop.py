@@ -18,8 +18,8 @@ _AWAKE_S = 0.5
 def run(function: Callable[..., Awaitable[_Result]], *arguments: object) -> _Result:
     """As ``anyio.run``.
 
-    A signal that arrives at the moment before the event loop begins to wait is seen only when the loop wakes: asyncio
-    has no file descriptor that tells it. So it wakes twice a second.
+    A signal that arrives just before the event loop begins to wait does not wake it, and is seen only when something
+    else does. So it wakes twice a second.
     """
 
     async def awake() -> _Result:
