@@ -21,11 +21,13 @@ from ..spending.record import SpendingRecord
 from ..spending.recorded_call import RecordedCall, State
 from ..spending.reports import Total
 from . import report
+from .common import make_own_folder
 
 __all__ = [
     "STATES",
     "call_object",
     "exact_usd",
+    "make_folder_of",
     "no_record",
     "open_record",
     "parsed_day",
@@ -69,6 +71,13 @@ def no_record(path: Path) -> InvalidRequestError:
         f"There is no spending record {path}: no image was made with this root folder yet.",
         remedy="To read the record of Invoke, specify its root folder: --root INVOKE_ROOT",
     )
+
+
+def make_folder_of(path: Path, root: Path | None) -> None:
+    """Make the user's own folder for a new record; raises InvalidRequestError if its folder is another, and missing."""
+    make_own_folder(root)
+    if not path.parent.is_dir():
+        raise InvalidRequestError(f"There is no folder {path.parent}.", remedy="Specify the root folder with --root.")
 
 
 @contextmanager

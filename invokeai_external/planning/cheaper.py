@@ -54,7 +54,7 @@ def cheaper_choice(plan: Plan, within_usd: float) -> CheaperChoice | None:
     """
     found = []
     for quality in qualities_of(plan.model):
-        if quality and any(call.options.get("quality") != quality for call in plan.calls):
+        if quality and any(call.quality != quality for call in plan.calls):
             at_most = _at_most([_with_quality(call, quality) for call in plan.calls])
             if at_most is not None and at_most <= within_usd:
                 found.append(CheaperChoice(quality, None, at_most))
@@ -74,7 +74,7 @@ def named_choice(plan: Plan) -> CheaperChoice | None:
     With input images, the model chooses a size of their ratio, so no other is named.
     """
     call = plan.calls[0]
-    given = _quality(call)
+    given = call.quality
     size, quality = usual_choice(plan.model, call.size, given)
     if call.images:
         size = call.size
@@ -91,11 +91,11 @@ def cheaper_near_size(plan: Plan) -> CheaperChoice | None:
     call = plan.calls[0]
     if call.size.size is None or call.images or not isinstance(plan.model.sizing, FlexibleSizing):
         return None
-    price = image_price(plan.model, call.size, _quality(call)).at_most_usd
+    price = image_price(plan.model, call.size, call.quality).at_most_usd
     if not price:
         return None
     for size in _near_sizes(plan.model.sizing, call.size.size):
-        other = image_price(plan.model, SizeChoice(size), _quality(call)).at_most_usd
+        other = image_price(plan.model, SizeChoice(size), call.quality).at_most_usd
         if other is not None and other <= _WORTHWHILE * price:
             return _if_cheaper(plan, size, None)
     return None
@@ -125,12 +125,6 @@ def _if_cheaper(plan: Plan, size: Size | None, quality: str | None) -> CheaperCh
     if before is None or after is None or round(before - after, 9) <= 0:
         return None
     return CheaperChoice(quality, None, after, size)
-
-
-def _quality(call: Call) -> str | None:
-    """The quality that is sent; None if the model chooses it."""
-    quality = call.options.get("quality")
-    return None if quality in (None, "", "auto") else str(quality)
 
 
 def _with_quality(call: Call, quality: str) -> Call:

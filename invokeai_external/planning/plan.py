@@ -76,6 +76,12 @@ class Call:
         return (self.init_image, *self.references) if self.init_image else self.references
 
     @property
+    def quality(self) -> str | None:
+        """The quality that is sent; None if the model chooses it."""
+        quality = self.options.get("quality")
+        return None if quality in (None, "", "auto") else str(quality)
+
+    @property
     def keeps_file(self) -> bool:
         """True for the output formats gif and svg, whose files are kept byte for byte."""
         return self.options.get("output_format") in KEPT_FORMATS
@@ -186,19 +192,17 @@ def expected_of(call: Call) -> float | None:
 
     None if that is unknown.
     """
-    quality = call.options.get("quality")
-    size, usual = usual_choice(call.model, call.size, None if quality is None else str(quality))
+    size, usual = usual_choice(call.model, call.size, call.quality)
     options = {**call.options, "quality": usual} if usual else call.options
     return estimate_of(replace(call, size=size, options=options)).expected_usd
 
 
 def estimate_of(call: Call) -> Estimate:
     """What a call will cost."""
-    quality = call.options.get("quality")
     estimate = estimate_call(
         call.model,
         size=call.size,
-        quality=None if quality is None else str(quality),
+        quality=call.quality,
         n=call.n,
         prompt=call.prompt + (call.mask_sentence or ""),
         input_sizes=[_pixels(image) for image in call.images],

@@ -253,9 +253,7 @@ def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence
     # Copies beyond the number of requested images are not billed. The size of an image that was lost is unknown.
     received = min(len(answer.images), max(call.n, _different(answer, contents)))
     unread = [None] * (received - len(sizes))
-    quality = call.options.get("quality")
-    of_quality = None if quality is None else str(quality)
-    of_images = images_usd(call.model, call.size, of_quality, [*sizes, *unread], sent=len(call.images))
+    of_images = images_usd(call.model, call.size, call.quality, [*sizes, *unread], sent=len(call.images))
     return cost_usd(answer.usage, call.model.prices, of_images)
 
 

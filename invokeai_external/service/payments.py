@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from ..pricing.prices import cost_usd
 from ..progress import Failed, Progress, Received, Retrying, Sending, Waiting
 from ..providers.registry import Registry
 from ..providers.schema import Prices
-from ..result import Notice
+from ..result import GeneratedImage, Notice
 from ..settings.settings import Settings
 from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import at_most_nano, nano
@@ -63,7 +63,6 @@ class Payments:
         record: The record; None to record nothing.
         budgets: Reads the limits, which may change while the program is running; raises SettingsError.
         records_prompts: Whether prompts are recorded.
-        sandbox: True if all calls go to the sandbox, to which no limit applies.
         registry: The models, for limits on those that end.
         clock: Seconds that only go up.
         sleep: Waits for so many seconds.
@@ -75,14 +74,12 @@ class Payments:
         budgets: Callable[[], Budgets],
         *,
         records_prompts: bool = False,
-        sandbox: bool = False,
         registry: Callable[[], Registry] = Registry,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
-        self._is_sandbox, self._registry = sandbox, registry
-        self._clock, self._sleep = clock, sleep
+        self._registry, self._clock, self._sleep = registry, clock, sleep
         self._has_looked_back = False
 
     @asynccontextmanager
@@ -95,14 +92,13 @@ class Payments:
             plan: What is to be sent.
             purse: Who pays, and whether it may wait.
             on_progress: Called while it waits.
-            sandbox: True for calls to the sandbox.
+            sandbox: True for calls to the sandbox, to which no limit applies.
 
         Raises:
             BudgetExceededError: It could cost more than a limit allows.
             SpendingRecordError: A limit is set, and the record cannot be used.
             SettingsError: The limits cannot be read.
         """
-        sandbox = sandbox or self._is_sandbox
         budgets = Budgets() if sandbox else self._budgets()
         calls = [self._planned(call) for call in plan.calls]
         if not sandbox:
@@ -137,9 +133,10 @@ class Payments:
         number = reserved.ids[place]
         is_sent = False
         end: Settlement | None = None
+        images: tuple[GeneratedImage, ...] = ()
 
         def report(progress: Progress) -> None:
-            nonlocal is_sent, end
+            nonlocal is_sent, end, images
             match progress:
                 case Sending():
                     is_sent = True
@@ -148,7 +145,7 @@ class Payments:
                 case Retrying():
                     is_sent = False
                 case Received():
-                    end = _settlement(progress)
+                    end, images = _settlement(progress), progress.images
                 case Failed(reason=error):
                     end = _failure(error, reserved.calls[place], prices)
             on_progress(progress)
@@ -158,7 +155,7 @@ class Payments:
         finally:
             end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
             if number is not None:
-                await self._settled(number, end)
+                await self._settled(number, end, images)
             if notice := overrun(reserved.calls[place], end):
                 reserved.notices.append(notice)
 
@@ -170,7 +167,6 @@ class Payments:
 
     def _planned(self, call: Call) -> PlannedCall:
         price = estimate_of(call).total
-        quality = call.options.get("quality")
         since = call.model.prices.since or call.model.prices_as_of
         return PlannedCall(
             provider=call.model.provider,
@@ -180,7 +176,7 @@ class Payments:
             at_most=at_most_nano(price.at_most_usd),
             basis=price.basis,
             size=str(call.size.size) if call.size.size else call.size.image_size,
-            quality=None if quality in (None, "", "auto") else str(quality),
+            quality=call.quality,
             prices_of=since.isoformat() if since else None,
             prompt=call.prompt if self._records_prompts else None,
         )
@@ -258,14 +254,16 @@ class Payments:
         with suppress(SpendingRecordError):
             await anyio.to_thread.run_sync(self._record.sent, number)
 
-    async def _settled(self, number: int, end: Settlement) -> None:
+    async def _settled(self, number: int, end: Settlement, images: Sequence[GeneratedImage] = ()) -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._settle, number, end)
+            await anyio.to_thread.run_sync(self._settle, number, end, images)
 
-    def _settle(self, number: int, end: Settlement) -> None:
+    def _settle(self, number: int, end: Settlement, images: Sequence[GeneratedImage]) -> None:
         assert self._record
+        # Here and not where the call ends: the event loop would wait for the hash of a large image.
+        hashes = tuple(hashlib.sha256(image.data).hexdigest() for image in images)
         try:
-            self._record.settle(number, end)
+            self._record.settle(number, replace(end, image_hashes=hashes))
         except SpendingRecordError as error:
             # It counts as in progress, and then as one that may have been charged.
             _log.warning("%s The end of a call is not recorded.", error.message)
@@ -280,7 +278,6 @@ def _settlement(received: Received) -> Settlement:
         cost_from=received.cost_from,
         usage=received.usage,
         images=len(received.images),
-        image_hashes=tuple(hashlib.sha256(image.data).hexdigest() for image in received.images),
         request_id=received.request_id,
     )
 
@@ -316,7 +313,7 @@ def payments_of(
     """The limits and the record of a root folder; for the sandbox there is neither, and the record may be off."""
     path = None if sandbox else record_path(settings)
     if path is None:
-        return Payments(None, lambda: settings.budgets, sandbox=sandbox)
+        return Payments(None, lambda: settings.budgets)
     from ..spending.record import SpendingRecord
 
     return Payments(

@@ -219,8 +219,8 @@ class Service:
         access = await self._tokens.completed(self._access(self._provider_of(request)))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
-        purse = purse or Purse()
-        async with self._payments.reserved(plan, purse, on_progress, sandbox=access.is_sandbox) as reserved:
+        purse, is_sandbox = purse or Purse(), self._is_sandbox or access.is_sandbox
+        async with self._payments.reserved(plan, purse, on_progress, sandbox=is_sandbox) as reserved:
             outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
         result = total(plan, (*notices, *reserved.notices), outcomes, time.monotonic() - started)
         for notice in result.notices:

@@ -14,13 +14,14 @@ import yaml
 from ..errors import InvalidRequestError, SettingsError
 from ..root_folder import USER_FILE
 from ..spending.calendar_days import Calendar
+from ..spending.limits import FIELDS
 from .user_file import read_user_file
 from .yaml_edit import Change, edit_file, edited, one_line
 from .yaml_file import YamlFile, child_of
 
 __all__ = ["place_of_limit", "set_limit"]
 
-_FIELDS = {"day": "day_usd", "month": "month_usd"}
+_FIELDS: dict[str, str] = dict(FIELDS.items())
 
 _SECTIONS = ("providers", "models", "users")
 

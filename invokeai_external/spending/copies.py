@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InvalidRequestError
 from ..regular_files import take_name, temporary_file
-from .rows import SCHEMA, VERSION, count, row_of
+from .rows import SCHEMA, VERSION, call_with, count, insert_values, row_of
 
 __all__ = ["CopyFile", "clear", "replace_by", "write_copy"]
 
@@ -119,11 +119,11 @@ def replace_by(db: sqlite3.Connection, copy: sqlite3.Connection) -> int:
         if row["owner"] is not None:
             count(db, row_of(row), -1)
             values |= {"state": "unconfirmed", "owner": None}
-        _insert(db, values)
-        if row["owner"] is not None:
-            count(db, row_of(_row(db, values["id"])), 1)
+        insert_values(db, values)
+        if row["owner"] is not None and (call := call_with(db, values["id"])):
+            count(db, call, 1)
     for row in running.values():
-        _insert(db, dict(row))
+        insert_values(db, dict(row))
         count(db, row_of(row), 1)
     db.execute("DELETE FROM sqlite_sequence WHERE name = 'calls'")
     db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('calls', ?)", (highest,))
@@ -172,13 +172,3 @@ def _highest(db: sqlite3.Connection) -> int:
 
 def _is_same(mine: sqlite3.Row, other: sqlite3.Row) -> bool:
     return all(mine[name] == other[name] for name in ("started_at", "provider", "model", "at_most"))
-
-
-def _insert(db: sqlite3.Connection, values: dict[str, Any]) -> None:
-    marks = ", ".join("?" * len(values))
-    db.execute(f"INSERT INTO calls ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
-
-
-def _row(db: sqlite3.Connection, number: int) -> sqlite3.Row:
-    found: sqlite3.Row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
-    return found

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..pricing.prices import MAX_USD
 from ..untrusted_number import number, whole_number
 from ..untrusted_text import ID, NAME, fit_to_show
 from .amounts import nano
@@ -17,9 +18,8 @@ from .recorded_call import Payer, PlannedCall, RecordedCall, Settlement
 
 __all__ = ["AlreadyRecorded", "EarlierImage", "earlier_image"]
 
-_MOST_USD = 1_000_000
 _MOST_IMAGES = 10_000
-"""No image costs more, and no call makes more images."""
+"""No call makes more images."""
 
 _FIRST_YEAR, _LAST_YEAR = 2020, 2100
 """No image was made in another year."""
@@ -55,7 +55,7 @@ def earlier_image(
     provider, model = _text(external.get("provider"), ID), _text(external.get("model"), NAME)
     if not provider or not model:
         return None
-    cost = number(external.get("cost_usd"), 0, _MOST_USD)
+    cost = number(external.get("cost_usd"), 0, MAX_USD)
     options = external.get("options")
     prompt = metadata.get("positive_prompt")
     made_at = _time(external.get("created")) or written_at

@@ -14,6 +14,7 @@ from .amounts import nano
 from .calendar_days import Period, is_time_zone
 
 __all__ = [
+    "FIELDS",
     "Amounts",
     "Budget",
     "Budgets",
@@ -36,7 +37,8 @@ UnknownPrice = Literal["refuse", "allow", "ask"]
 
 Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
-_FIELDS: dict[Period, str] = {"day": "day_usd", "month": "month_usd"}
+FIELDS: dict[Period, str] = {"day": "day_usd", "month": "month_usd"}
+"""The field of a budget by the period that it limits."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -76,13 +78,13 @@ class Budget(BaseModel):
 
     def amount(self, period: Period, today: datetime.date) -> int | None:
         """The limit of a period in nano-dollars; None for no limit."""
-        field = _FIELDS[period]
+        field = FIELDS[period]
         return nano(getattr(self.raised if self.raised_until(period, today) else self, field))
 
     def raised_until(self, period: Period, today: datetime.date) -> datetime.date | None:
         """The last day of the other limit of a period that holds today; None if only the usual one holds."""
         raised = self.raised
-        holds = raised and today <= raised.until and getattr(raised, _FIELDS[period]) is not None
+        holds = raised and today <= raised.until and getattr(raised, FIELDS[period]) is not None
         return raised.until if raised and holds else None
 
 
@@ -250,6 +252,6 @@ def _limits(found: Iterable[tuple[str, Scope, str, Budget]], today: datetime.dat
     return tuple(
         Limit(f"{name}.{period}", scope, who, period, amount, budget.warn_at, budget.raised_until(period, today))
         for name, scope, who, budget in found
-        for period in _FIELDS
+        for period in FIELDS
         if (amount := budget.amount(period, today)) is not None
     )

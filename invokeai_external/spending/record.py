@@ -24,7 +24,7 @@ from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
 from .owners import Owner, is_running
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
-from .rows import amounts_since, count, facts_of, insert, row_of, update
+from .rows import call_with, count, facts_of, insert, row_of, update, used_of
 
 __all__ = ["Reservation", "SpendingRecord", "Warned"]
 
@@ -107,7 +107,7 @@ class SpendingRecord:
         ]
         with self._database.transaction() as db:
             _use_zone(db, calendar)
-            used = [(limit, _amounts(db, limit, calendar, today)) for limit in limits]
+            used = [(limit, used_of(db, limit, calendar, today)) for limit in limits]
             exceeded = next((one for one in used if one[1].used + could_cost > one[0].amount), None)
             if exceeded:
                 for call in new if records_refusal else ():
@@ -152,7 +152,7 @@ class SpendingRecord:
             # The record was closed meanwhile: it may have been charged.
             return
         with self._database.transaction() as db:
-            known = _found(db, number)
+            known = call_with(db, number)
             if known is None or (known.started_at, known.call) != (mine.started_at, mine.call):
                 # A copy was put in the place of the record meanwhile, in which it is not.
                 insert(db, replace(mine, end=end, settled_at=self._clock()), None)
@@ -170,7 +170,7 @@ class SpendingRecord:
         done = []
         with self._database.transaction() as db:
             for number in numbers:
-                known = _found(db, number)
+                known = call_with(db, number)
                 if known and known.end.state == "unconfirmed":
                     cost = known.call.at_most if charged else None
                     self._move(db, known, replace(known.end, state="charged" if charged else "not_charged", cost=cost))
@@ -227,7 +227,7 @@ class SpendingRecord:
         calendar = Calendar(budgets.timezone)
         with self._database.transaction() as db:
             _use_zone(db, calendar)
-            return _amounts(db, limit, calendar, calendar.day_of(self._clock()))
+            return used_of(db, limit, calendar, calendar.day_of(self._clock()))
 
     def restore(self, copy: CopyFile) -> int:
         """Put a copy in the place of what it holds; return how many calls that are.
@@ -306,18 +306,9 @@ class SpendingRecord:
             update(db, known, replace(known, call=call, end=end, settled_at=self._clock()), None)
 
 
-def _found(db: sqlite3.Connection, number: int) -> RecordedCall | None:
-    row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
-    return row_of(row) if row else None
-
-
 def _is_subject_to(one: RecordedCall, limit: Limit) -> bool:
     names = {"total": "", "provider": one.call.provider, "model": one.call.reference, "user": one.payer.user}
     return names[limit.scope] == limit.who
-
-
-def _amounts(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date) -> Amounts:
-    return amounts_since(db, limit.scope, limit.who, calendar.first_day(limit.period, today).isoformat())
 
 
 def _is_first_warning(db: sqlite3.Connection, limit: Limit, first_day: date) -> bool:

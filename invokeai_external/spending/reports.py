@@ -11,7 +11,7 @@ from typing import Literal
 from .calendar_days import Calendar, Period
 from .limits import Amounts, Budgets, Limit, Scope, limits_of
 from .recorded_call import RecordedCall
-from .rows import amounts_since, facts_of, row_of
+from .rows import amounts_since, call_with, facts_of, row_of
 
 __all__ = [
     "By",
@@ -258,8 +258,7 @@ def waiting(
 
 def call_of(db: sqlite3.Connection, number: int) -> RecordedCall | None:
     """The call with a number; None if there is no such call, or if it was so long ago that only sums are kept."""
-    found = _calls(db, ["id = ?"], [number], 1) if 0 < number <= _LARGEST else ()
-    return found[0] if found else None
+    return call_with(db, number) if 0 < number <= _LARGEST else None
 
 
 def _filters(user: str | None, kind: Kind | None) -> tuple[list[str], list[str | int]]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from ..result import Usage
-from .limits import Amounts, Scope
+from .calendar_days import Calendar
+from .limits import Amounts, Limit, Scope
 from .recorded_call import OPEN, Payer, PlannedCall, RecordedCall, Settlement
 
-__all__ = ["SCHEMA", "VERSION", "amounts_since", "count", "facts_of", "insert", "row_of", "update"]
+__all__ = [
+    "SCHEMA",
+    "VERSION",
+    "amounts_since",
+    "call_with",
+    "count",
+    "facts_of",
+    "insert",
+    "insert_values",
+    "row_of",
+    "update",
+    "used_of",
+]
 
 VERSION = 1
 """The format of the file: its ``user_version``."""
@@ -108,9 +122,7 @@ def row_of(row: sqlite3.Row) -> RecordedCall:
 
 def insert(db: sqlite3.Connection, call: RecordedCall, owner: str | None) -> int:
     """Add a row, whose number the database chooses, and count it; return the number."""
-    values = _values_of(call, owner)
-    marks = ", ".join("?" * len(values))
-    cursor = db.execute(f"INSERT INTO calls ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    number = insert_values(db, _values_of(call, owner))
     count(db, call, 1)
     if call.payer.board_id and call.payer.board and not call.imported:
         # Most calls are for a board whose name is there already.
@@ -119,6 +131,13 @@ def insert(db: sqlite3.Connection, call: RecordedCall, owner: str | None) -> int
             "WHERE name <> excluded.name",
             (call.payer.board_id, call.payer.board),
         )
+    return number
+
+
+def insert_values(db: sqlite3.Connection, values: Mapping[str, Any]) -> int:
+    """Add a row with these columns, which is not counted; return its number."""
+    marks = ", ".join("?" * len(values))
+    cursor = db.execute(f"INSERT INTO calls ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
@@ -174,6 +193,17 @@ def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str
         (scope, *values, first_day),
     ).fetchone()
     return Amounts(*(amount or 0 for amount in found))
+
+
+def used_of(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date) -> Amounts:
+    """What counts against a limit on a day."""
+    return amounts_since(db, limit.scope, limit.who, calendar.first_day(limit.period, today).isoformat())
+
+
+def call_with(db: sqlite3.Connection, number: int) -> RecordedCall | None:
+    """The call with a number; None if there is no such call."""
+    row = db.execute("SELECT * FROM calls WHERE id = ?", (number,)).fetchone()
+    return row_of(row) if row else None
 
 
 def facts_of(db: sqlite3.Connection) -> Mapping[str, str | None]:

@@ -18,6 +18,14 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The root folder of the command line, empty; every test has its name in the environment."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Any:
     def run_main(*arguments: object) -> Result:
         capsys.readouterr()

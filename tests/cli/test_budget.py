@@ -21,13 +21,6 @@ SQUARE = ("--size", "1024x1024", "--quality", "low")
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def generate(run: Any, out: Path, root: Path, sandbox_url: str) -> Any:
     """Runs ``generate`` with a provider that bills."""
 

@@ -14,14 +14,6 @@ from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer, PlannedCall, Settlement
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    monkeypatch.setenv("INVOKEAI_ROOT", str(folder))
-    return folder
-
-
 def pay(root: Path, state: str = "charged") -> None:
     with closing(SpendingRecord(root / SPENDING_FILE)) as record:
         call = PlannedCall(provider="openai", model="m", n=1, expected=1, at_most=1, basis="exact")

@@ -18,14 +18,6 @@ PROJECT = "https://aiplatform.googleapis.com/v1beta1/projects/p-1/locations/glob
 READY = {page.provider.id: page.setup for page in catalog.pages() if page.setup}
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    monkeypatch.setenv("INVOKEAI_ROOT", str(folder))
-    return folder
-
-
 def written(root: Path) -> str:
     return (root / "invokeai_external.yaml").read_text()
 

@@ -23,14 +23,6 @@ Make = Callable[..., int]
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    monkeypatch.setenv("INVOKEAI_ROOT", str(folder))
-    return folder
-
-
-@pytest.fixture
 def make(root: Path) -> Make:
     """Records a call: what it was expected to cost in cents, what became of it, and what it cost."""
 

@@ -23,14 +23,6 @@ COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "root"
-    folder.mkdir()
-    monkeypatch.setenv("INVOKEAI_ROOT", str(folder))
-    return folder
-
-
-@pytest.fixture
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     (folder / "deeper").mkdir(parents=True)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from . import environment, packing
+from . import acme, environment, packing
+from .acme import Acme
 from .invoke import PROVIDERS, Invoke
 from .sandbox import Sandbox
 from .users import Users, signed_in_users
@@ -127,6 +128,20 @@ def _close(made: list[Invoke]) -> None:
             problems.append(error)
     if problems:
         raise ExceptionGroup("not every Invoke stopped properly", problems)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Acme, str]]:
+    """A provider that Invoke does not know, and the URL of its server."""
+    with acme.serving() as found:
+        yield found
+
+
+@pytest.fixture
+def provider(server: tuple[Acme, str]) -> Acme:
+    """That provider, without the calls of other tests."""
+    server[0].clear()
+    return server[0]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -26,18 +25,6 @@ CANVAS = {"origin": "canvas", "destination": "canvas:session"}
 
 QWEN = "alibabacloud/qwen-image-2.0"
 """A model of Invoke's own."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Acme, str]]:
-    with acme.serving() as found:
-        yield found
-
-
-@pytest.fixture
-def provider(server: tuple[Acme, str]) -> Acme:
-    server[0].clear()
-    return server[0]
 
 
 @pytest.fixture(scope="module")

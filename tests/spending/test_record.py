@@ -7,7 +7,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -21,29 +20,10 @@ from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer, PlannedCall, RecordedCall, Settlement
 from invokeai_external.spending.rows import row_of
 
-NOON = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC).timestamp()
-DAY_S = 86_400.0
+from ..support.clock import Clock
+from .conftest import DAY_S, NOON
+
 ONE_DOLLAR = Budgets(timezone="UTC", total=Budget(day_usd=1, month_usd=3))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def record(tmp_path: Path, clock: Clock) -> Iterator[SpendingRecord]:
-    made = SpendingRecord(tmp_path / "spending.sqlite3", clock=clock)
-    yield made
-    made.close()
 
 
 def call(cents: int | None = 40, *, model: str = "gpt-image-2", provider: str = "openai") -> PlannedCall:

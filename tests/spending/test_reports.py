@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -26,31 +26,12 @@ from invokeai_external.spending.reports import (
     waiting,
 )
 
+from ..support.clock import Clock
+from .conftest import DAY_S
+
 TODAY = datetime.date(2026, 11, 29)
-NOON = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC).timestamp()
-DAY_S = 86_400.0
 UTC = Budgets(timezone="UTC")
 EVER = datetime.date.min
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def record(tmp_path: Path, clock: Clock) -> Iterator[SpendingRecord]:
-    made = SpendingRecord(tmp_path / "spending.sqlite3", clock=clock)
-    yield made
-    made.close()
 
 
 Make = Callable[..., int]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from ...settings.spending import record_path
 from ...spending.amounts import nano, shown_usd, usd
 from ...spending.calendar_days import Calendar
 from ...spending.limits import Amounts, Budgets, Limit, every_limit
-from ...spending.record import SpendingRecord
 from ...untrusted_text import quoted
 from .. import report
 from ..common import open_root
 from ..parameters import MOST_USD
 from ..remedies import command_line
+from ..spending import open_record
 from ..terminal import print_table
 
 __all__ = ["list_all", "set_one"]
@@ -78,7 +77,7 @@ def list_all(*, as_json: bool, root: Path | None) -> None:
     budgets, path = current.budgets, record_path(current)
     calendar, today = _calendar_and_today(budgets)
     limits = every_limit(budgets, today)
-    used = _used(path, limits, budgets)
+    used = _used(current, limits)
     ends = [calendar.end_of(limit.period, today) for limit in limits]
     if as_json:
         report.print_json(
@@ -109,13 +108,13 @@ def _calendar_and_today(budgets: Budgets) -> tuple[Calendar, datetime.date]:
     return calendar, calendar.day_of(time.time())
 
 
-def _used(path: Path | None, limits: Sequence[Limit], budgets: Budgets) -> list[Amounts | None]:
+def _used(current: Settings, limits: Sequence[Limit]) -> list[Amounts | None]:
     """What is used of each limit; None of one that each user has."""
+    path = record_path(current)
     if path is None or not path.exists():
         return [None if _is_of_each(limit) else Amounts() for limit in limits]
-    with closing(SpendingRecord(path)) as record:
-        record.release_ended()
-        return [None if _is_of_each(limit) else record.amounts(limit, budgets) for limit in limits]
+    with open_record(current) as record:
+        return [None if _is_of_each(limit) else record.amounts(limit, current.budgets) for limit in limits]
 
 
 def _is_of_each(limit: Limit) -> bool:

@@ -12,8 +12,8 @@ from ...spending.copies import CopyFile, write_copy
 from ...spending.record import SpendingRecord
 from ...spending.reports import waiting
 from .. import report
-from ..common import make_own_folder, settings
-from ..spending import no_record, open_record, record_file
+from ..common import settings
+from ..spending import make_folder_of, no_record, open_record, record_file
 from ..terminal import is_terminal
 
 __all__ = ["backup", "delete", "restore"]
@@ -39,9 +39,7 @@ def backup(file: Path, *, as_json: bool, root: Path | None) -> None:
 def restore(file: Path, *, yes: bool, as_json: bool, root: Path | None) -> None:
     """Put a copy in the place of the record."""
     path = record_file(settings(root))
-    make_own_folder(root)
-    if not path.parent.is_dir():
-        raise InvalidRequestError(f"There is no folder {path.parent}.", remedy="Specify the root folder with --root.")
+    make_folder_of(path, root)
     with closing(CopyFile(file)) as copy:
         if path.exists() and not _agreed(
             f"Replace what is in the spending record {path} by {_calls(copy.calls)} from {file}?", yes=yes

@@ -19,15 +19,13 @@ from ...spending.amounts import shown_usd, usd
 from ...spending.imported import EarlierImage, earlier_image
 from ...spending.record import SpendingRecord
 from .. import report
-from ..common import make_own_folder, settings
-from ..image_files import read_sidecar, sidecar_of
-from ..spending import record_file
+from ..common import settings
+from ..image_files import LARGEST_IMAGE, read_sidecar, sidecar_of
+from ..spending import make_folder_of, record_file
 
 __all__ = ["run"]
 
 _SUFFIXES = {".png", ".jpeg", ".jpg", ".webp", ".gif", ".svg"}
-
-_LARGEST_IMAGE = 500_000_000
 
 _AT_ONCE = 2_000
 """How many images are added in one transaction, which other programs wait for."""
@@ -40,9 +38,7 @@ def run(paths: Sequence[Path], *, as_json: bool, root: Path | None) -> None:
     missing = [named for named in paths if not named.exists()]
     if missing:
         raise InvalidRequestError(f"There is no file or folder {missing[0]}.", remedy="Check the path.")
-    make_own_folder(root)
-    if not path.parent.is_dir():
-        raise InvalidRequestError(f"There is no folder {path.parent}.", remedy="Specify the root folder with --root.")
+    make_folder_of(path, root)
     counts: Counter[str] = Counter()
     cost = 0
     found = _earlier(_files(paths), counts, with_prompt=current.limits.record_prompts)
@@ -88,7 +84,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 def _earlier(files: Iterable[Path], counts: Counter[str], *, with_prompt: bool) -> Iterator[EarlierImage]:
     for path in files:
         try:
-            data, written_at = read_regular_file(path, _LARGEST_IMAGE), path.stat().st_mtime
+            data, written_at = read_regular_file(path, LARGEST_IMAGE), path.stat().st_mtime
         except OSError as error:
             report.say(f"Note: {path} cannot be read: {error.strerror}.")
             continue

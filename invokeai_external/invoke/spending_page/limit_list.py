@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 from ...spending.calendar_days import Period
-from ...spending.limits import Budget, Budgets
+from ...spending.limits import FIELDS, Budget, Budgets
 
 __all__ = ["limit_list"]
-
-_PERIODS: tuple[Period, ...] = get_args(Period)
 
 
 def limit_list(budgets: Budgets, users: Iterable[str], today: datetime.date) -> dict[str, Any]:
@@ -35,14 +33,14 @@ def limit_list(budgets: Budgets, users: Iterable[str], today: datetime.date) -> 
         "max_per_image_usd": budgets.max_per_image_usd,
         "exceed_total": [
             period
-            for period in _PERIODS
+            for period in FIELDS
             if _sum_of_users(budgets, names, period) > _amount(budgets.total, period, math.inf)
         ],
     }
 
 
 def _amount(budget: Budget | None, period: Period, otherwise: float) -> float:
-    found: float | None = getattr(budget, f"{period}_usd", None)
+    found: float | None = getattr(budget, FIELDS[period], None)
     return otherwise if found is None else found
 
 

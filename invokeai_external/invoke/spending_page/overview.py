@@ -12,10 +12,10 @@ from typing import Any
 from ...errors import BudgetExceededError
 from ...spending.amounts import usd
 from ...spending.calendar_days import Calendar
-from ...spending.limits import Amounts, Budgets, Limit, limits_of
+from ...spending.limits import Amounts, Budgets, Limit, every_limit, limits_of
 from ...spending.recorded_call import OPEN, RecordedCall
 from ...spending.reports import By, Total, calendar_of, latest_calls, spent_so_far, totals, waiting
-from ...spending.rows import amounts_since
+from ...spending.rows import used_of
 from .viewer import Viewer
 
 __all__ = ["CHART_DAYS", "all_limits", "chart", "more_like", "overview", "run", "runs", "usual_seconds"]
@@ -61,17 +61,10 @@ def all_limits(
     """The limits that a user sees: all of them, or those of this user."""
     names = [viewer.only] if viewer.only is not None else _spenders(db, budgets, calendar.first_day("month", today))
     if viewer.only is None:
-        yield from limits_of(budgets, provider="", model="", user=None, today=today)
-        for provider in budgets.providers:
-            yield from _of_scope(limits_of(budgets, provider=provider, model="", user=None, today=today), "provider")
-        for model in budgets.models:
-            yield from _of_scope(limits_of(budgets, provider="", model=model, user=None, today=today), "model")
+        yield from (limit for limit in every_limit(budgets, today) if limit.scope != "user")
     for name in names:
-        yield from _of_scope(limits_of(budgets, provider="", model="", user=name, today=today), "user")
-
-
-def _of_scope(limits: Sequence[Limit], scope: str) -> list[Limit]:
-    return [limit for limit in limits if limit.scope == scope]
+        found = limits_of(budgets, provider="", model="", user=name, today=today)
+        yield from (limit for limit in found if limit.scope == "user")
 
 
 def _spenders(db: sqlite3.Connection, budgets: Budgets, first_day: datetime.date) -> list[str]:
@@ -81,7 +74,7 @@ def _spenders(db: sqlite3.Connection, budgets: Budgets, first_day: datetime.date
 
 
 def _limit(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: datetime.date) -> dict[str, Any]:
-    amounts = _amounts(db, limit, calendar, today)
+    amounts = used_of(db, limit, calendar, today)
     return {
         "name": limit.name,
         "scope": limit.scope,
@@ -93,10 +86,6 @@ def _limit(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date
         "resets_at": calendar.end_of(limit.period, today).isoformat(),
         **_amounts_usd(amounts),
     }
-
-
-def _amounts(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: datetime.date) -> Amounts:
-    return amounts_since(db, limit.scope, limit.who, calendar.first_day(limit.period, today).isoformat())
 
 
 def _period(first_day: datetime.date, amounts: Amounts, resets_at: datetime.datetime) -> dict[str, Any]:
@@ -125,7 +114,7 @@ def _last(
     if last is None:
         return None
     limits = limits_of(budgets, provider=last.call.provider, model=last.call.reference, user=viewer.name, today=today)
-    left = [(limit.amount - _amounts(db, limit, calendar, today).used, limit.name) for limit in limits]
+    left = [(limit.amount - used_of(db, limit, calendar, today).used, limit.name) for limit in limits]
     room, name = min(left, default=(None, None))
     assert last.end.cost
     return {

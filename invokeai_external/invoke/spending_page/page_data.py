@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,8 +164,5 @@ class PageData:
         if path is None or not path.exists():
             yield None
             return
-        record = SpendingRecord(path, clock=self._clock)
-        try:
+        with closing(SpendingRecord(path, clock=self._clock)) as record:
             yield record
-        finally:
-            record.close()

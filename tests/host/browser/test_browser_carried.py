@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from .. import acme
@@ -17,18 +15,6 @@ from .page import InvokePage
 from .test_browser_external_image import open_in_editor, workflow_of
 
 NAMES = {PLAIN: "Acme Image (Acme Gateway)", GPT: "Acme GPT (Acme Gateway)"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Acme, str]]:
-    with acme.serving() as found:
-        yield found
-
-
-@pytest.fixture
-def provider(server: tuple[Acme, str]) -> Acme:
-    server[0].clear()
-    return server[0]
 
 
 @pytest.fixture(scope="module")
