@@ -70,6 +70,23 @@ def test_a_run_that_its_node_started_is_not_started_ahead(table: RunTable) -> No
     assert table.start(key_of(), 2, ahead)
 
 
+def test_a_run_that_was_withdrawn_is_started_by_its_node(table: RunTable) -> None:
+    run = ahead()
+    table.start(key_of(), 1, lambda: run)
+    assert table.withdraw(run)
+    assert table.calls("openai") == 0
+    assert table.claim(key_of()) is None
+    # Look-ahead does not start it again.
+    assert table.start(key_of(), 1, ahead) is None
+
+
+def test_a_run_that_its_node_has_claimed_is_not_withdrawn(table: RunTable) -> None:
+    run = ahead()
+    table.start(key_of(), 1, lambda: run)
+    table.claim(key_of())
+    assert not table.withdraw(run)
+
+
 def test_equal_runs_of_one_node_are_each_started_and_claimed_once(table: RunTable) -> None:
     runs = [ahead(), ahead()]
     for number, run in enumerate(runs, start=1):

@@ -382,7 +382,8 @@ class Runtime:
         line = ProgressLine(request.n)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination, line=line)
         payer = replace(self._host.payer(key.node.user, destination.board), tag=self.settings().limits.tag)
-        purse = Purse(payer=payer, may_wait=not is_ahead, comes_again=is_ahead)
+        withdraw = partial(self.table.withdraw, run) if is_ahead else None
+        purse = Purse(payer=payer, may_wait=True, withdraw=withdraw)
         service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
 
         def confirm() -> None:

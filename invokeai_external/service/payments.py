@@ -192,8 +192,9 @@ class Payments:
     ) -> Reserved:
         """The calls, as soon as the limits have room for them; raises BudgetExceededError if they will not have it."""
         deadline = self._clock() + (budgets.wait_s if purse.may_wait else 0.0)
+        withdraw = purse.withdraw
         while True:
-            is_last = self._clock() >= deadline
+            is_last = withdraw is None and self._clock() >= deadline
             try:
                 with anyio.CancelScope(shield=True):
                     found = await anyio.to_thread.run_sync(
@@ -205,6 +206,11 @@ class Payments:
                 if budgets.models:
                     found.notices += limits_to_move(budgets, self._registry(), plan.model)
                 return found
+            if withdraw:
+                if withdraw():
+                    raise limit_exceeded(plan, refusal)
+                withdraw = None
+                continue
             if is_last:
                 raise limit_exceeded(plan, refusal)
             if not self._may_leave_room(refusal):
@@ -239,7 +245,7 @@ class Payments:
                 self._record.release_ended()
                 self._has_looked_back = True
             reservation = self._record.reserve(
-                calls, purse.payer, budgets, sandbox=sandbox, records_refusal=records_refusal and not purse.comes_again
+                calls, purse.payer, budgets, sandbox=sandbox, records_refusal=records_refusal
             )
         except SpendingRecordError as error:
             if budgets.are_set:

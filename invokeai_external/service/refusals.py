@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BudgetExceededError, Remedy
@@ -26,14 +26,15 @@ class Purse:
         max_cost_usd: The most that it may cost; None for what the budgets allow.
         allow_unknown_price: Make it even if its price is unknown and a limit applies.
         may_wait: Wait for calls in progress of this program whose end could leave enough, for ``budgets.wait_s``.
-        comes_again: It is made again if it is refused now: no refusal is recorded.
+        withdraw: Given for a request before its turn, and called if a limit refuses it. If it returns True, the request
+            ends at once, its refusal is not recorded, and it is made again at its turn. False if its turn has come.
     """
 
     payer: Payer = field(default_factory=Payer)
     max_cost_usd: float | None = None
     allow_unknown_price: bool = False
     may_wait: bool = False
-    comes_again: bool = False
+    withdraw: Callable[[], bool] | None = None
 
 
 def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, purse: Purse) -> None:

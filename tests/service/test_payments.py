@@ -205,10 +205,34 @@ async def test_a_request_does_not_wait_for_room_that_nothing_will_leave(sandbox_
     assert rows(tmp_path, "error") == [("budget_exceeded",)]
 
 
-async def test_a_request_that_comes_again_records_no_refusal(sandbox_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_withdrawn", "recorded"), [(True, []), (False, [("budget_exceeded",)])])
+async def test_only_the_refusal_at_its_turn_is_recorded(
+    sandbox_url: str, tmp_path: Path, is_withdrawn: bool, recorded: list[tuple[str]]
+) -> None:
     with pytest.raises(BudgetExceededError):
-        await make(settings_with(tmp_path, "total: {day_usd: 0.001}"), comes_again=True)
-    assert rows(tmp_path, "error") == []
+        await make(settings_with(tmp_path, "total: {day_usd: 0.001}"), withdraw=lambda: is_withdrawn)
+    assert rows(tmp_path, "error") == recorded
+
+
+async def test_a_request_whose_turn_comes_while_a_limit_is_checked_waits_for_room(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    dear, cheap = low(prompt="a fox " * 50), low()
+    async with Service(settings_with(tmp_path)) as service:
+        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
+    order(OPENAI, "slow", seconds=1)
+    limits = f"total: {{day_usd: {most - 1e-6}}}"
+    async with Service(settings_with(tmp_path, limits)) as service, anyio.create_task_group() as group:
+        first_is_sent = anyio.Event()
+
+        def first(event: Progress) -> None:
+            if isinstance(event, Sending):
+                first_is_sent.set()
+
+        group.start_soon(service.generate, dear, first)
+        await first_is_sent.wait()
+        result = await service.generate(cheap, purse=Purse(may_wait=True, withdraw=lambda: False))
+    assert result.images
 
 
 async def test_without_a_limit_an_image_is_made_although_nothing_can_be_recorded(

@@ -51,6 +51,7 @@ class Run:
         is_item_gone: True if its queue item has gone as well, so that no node will request the same again.
         notice: What its images report about it, in addition to the result's own notices.
         failed_unconfirmed: True once a call failed that may have been billed.
+        is_withdrawn: True once a limit refused it before its turn.
         ended: Set when the run is over and its images are stored if they have to be.
     """
 
@@ -68,6 +69,7 @@ class Run:
     is_item_gone: bool = False
     notice: Notice | None = None
     failed_unconfirmed: bool = False
+    is_withdrawn: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
     def on_progress(self, event: Progress) -> None:
@@ -138,8 +140,8 @@ class RunTable:
             item = self._items.setdefault(key.node.item, _Item())
             if runs := item.unclaimed[key]:
                 run = runs.pop(0)
-                run.is_claimed = True
-                return run
+                run.is_claimed = not run.is_withdrawn
+                return run if run.is_claimed else None
             item.requested[key] += 1
             return None
 
@@ -163,6 +165,15 @@ class RunTable:
             item.unclaimed[key].append(run)
             self._runs.add(run)
             return run
+
+    def withdraw(self, run: Run) -> bool:
+        """End a run before its turn, so that its node starts it again; False if its node has claimed it."""
+        with self._lock:
+            if run.is_claimed:
+                return False
+            run.is_withdrawn = True
+            self._runs.discard(run)
+            return True
 
     def calls(self, provider: str) -> int:
         """How many calls to a provider are in flight, including those whose result waits for its turn."""
