@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "ABANDONED_FILE",
     "API_KEYS_FILE",
     "DISCOVERED_FILE",
-    "IN_FLIGHT_FOLDER",
     "KEPT_FOLDER",
     "KEYS_FILE",
     "ORIGINALS_FOLDER",
@@ -29,12 +27,6 @@ DISCOVERED_FILE = "invokeai_external_discovered.json"
 
 SPENDING_FILE = "invokeai_external_spending.sqlite3"
 """What calls have cost and may cost, unless the setting ``spending_record`` names another file."""
-
-IN_FLIGHT_FOLDER = "invokeai_external_in_flight"
-"""A file for each process that has calls in flight."""
-
-ABANDONED_FILE = "invokeai_external_cancelled.jsonl"
-"""The calls that were cancelled in flight, in Invoke."""
 
 KEPT_FOLDER = "invokeai_external_kept"
 """Paid results that no node has fetched."""

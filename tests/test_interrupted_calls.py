@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,12 @@ import pytest
 from invokeai_external.invoke.interrupted_calls import report_unanswered
 from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem
-from invokeai_external.root_folder import IN_FLIGHT_FOLDER
+from invokeai_external.root_folder import SPENDING_FILE
+from invokeai_external.settings.settings import load_settings
+from invokeai_external.spending.limits import Budgets
+from invokeai_external.spending.owners import owners_folder
+from invokeai_external.spending.record import SpendingRecord
+from invokeai_external.spending.recorded_call import Payer, PlannedCall
 
 from .support.fake_invoke import FakeInvoke
 
@@ -33,7 +40,7 @@ def crash(root: Path, *items: ItemId) -> None:
 
 def reported(invoke: FakeInvoke, caplog: pytest.LogCaptureFixture) -> list[object]:
     """The arguments of each warning at the next start."""
-    report_unanswered(invoke, SentItems(invoke.root))
+    report_unanswered(invoke, partial(load_settings, invoke.root), SentItems(invoke.root))
     assert {record.levelno for record in caplog.records} <= {logging.WARNING}
     return [record.args for record in caplog.records]
 
@@ -50,20 +57,16 @@ def test_the_items_that_are_still_queued_are_reported_by_number(
     assert reported(invoke, caplog) == [(1, "2")]
 
 
-def write(root: Path, name: str, *lines: dict[str, object]) -> None:
-    """A file as a killed process left it."""
-    folder = root / IN_FLIGHT_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-
-
 def test_calls_in_flight_are_counted_for_each_model(invoke: FakeInvoke, caplog: pytest.LogCaptureFixture) -> None:
-    call = {"sent_at": "2026-11-29T12:03:11+00:00", "provider": "openai", "model": "gpt-image-2", "n": 1}
-    write(invoke.root, "killed", {"format": 1}, {"begin": 1, **call}, {"begin": 2, **call})
-    write(invoke.root, "newer", {"format": 2})
-    counted, newer = reported(invoke, caplog)
-    assert counted == ("2 calls to openai/gpt-image-2 were",)
-    assert "newer" in str(newer)
+    with closing(SpendingRecord(invoke.root / SPENDING_FILE)) as record:
+        call = PlannedCall(provider="openai", model="gpt-image-2", n=1, expected=None, at_most=None, basis="unknown")
+        record.reserve([call, call], Payer("invoke"), Budgets())
+        # As if it was killed: its file remains, and nothing is settled.
+        (owner,) = owners_folder(record.path).iterdir()
+        with closing(sqlite3.connect(record.path)) as db, db:
+            db.execute("UPDATE calls SET owner = ?", ("f" * 16,))
+        owner.with_name("f" * 16).touch()
+        assert reported(invoke, caplog) == [("2 calls to openai/gpt-image-2 were",)]
 
 
 def test_a_queue_that_cannot_be_read_does_not_stop_the_start(

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +24,6 @@ from invokeai_external.invoke.runtime import Runtime, Waits
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER
-from invokeai_external.service.abandoned_calls import abandoned_calls
 from invokeai_external.service.service import Service
 
 from .support.clock import ThreadClock
@@ -265,7 +263,7 @@ def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
 
 
 def test_a_batch_that_is_cancelled_at_once_leaves_one_call(
-    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService, clock: ThreadClock, tmp_path: Path
+    patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService, clock: ThreadClock
 ) -> None:
     for item in (ONE, TWO, THREE):
         invoke.enqueue(item, request_of(f"{item.number}"))
@@ -277,7 +275,6 @@ def test_a_batch_that_is_cancelled_at_once_leaves_one_call(
     patient.look()
     assert run.ended.wait(10)
     assert service.sent == ["1"]
-    assert abandoned_calls(tmp_path, datetime.now(UTC)) == {"openai/gpt-image-2": 1}
 
 
 @pytest.mark.parametrize("is_paused", [True, False])

@@ -10,17 +10,24 @@ from pathlib import Path
 from ..errors import InvalidRequestError, UnknownProviderError
 from ..providers.configured import provider_named
 from ..providers.provider_config import ProviderConfig
-from ..service.in_flight import LeftBehind, left_behind, notices_of
+from ..service.interrupted_calls import interrupted_calls, notices_of
 from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
 from . import report
 
-__all__ = ["make_own_folder", "named_provider", "open_root", "settings"]
+__all__ = ["make_own_folder", "named_provider", "open_root", "report_interrupted_calls", "settings"]
 
 
 def settings(root: Path | None) -> Settings:
-    """The settings of a root folder, the providers' usual variables included."""
-    return load_settings(open_root(root))
+    """The settings of a root folder, the providers' usual variables included; see ``report_interrupted_calls``."""
+    found = load_settings(open_root(root))
+    report_interrupted_calls(found)
+    return found
+
+
+def report_interrupted_calls(found: Settings) -> None:
+    """Report, once, which calls were in flight when their program was killed: they may have been billed."""
+    report.notices(notices_of(interrupted_calls(found)))
 
 
 def named_provider(name: str, providers: Mapping[str, ProviderConfig]) -> ProviderConfig:
@@ -34,8 +41,6 @@ def named_provider(name: str, providers: Mapping[str, ProviderConfig]) -> Provid
 def open_root(root: Path | None) -> Path:
     """The root folder: the one given with ``--root``, else ``INVOKEAI_ROOT``, else the user's own.
 
-    Reports, once, which calls were in flight there when their program was killed: they may have been billed.
-
     Raises:
         InvalidRequestError: It exists and is not a folder, or it has a name that the system refuses.
     """
@@ -48,14 +53,11 @@ def open_root(root: Path | None) -> Path:
         ) from None
     if is_other:
         raise InvalidRequestError(f"{folder} is not a folder.", remedy="Specify the root folder with --root.")
-    left = left_behind(folder)
-    if left != LeftBehind():
-        report.notices(notices_of(left))
     return folder
 
 
 def make_own_folder(root: Path | None) -> None:
-    """Create the user's own folder if it is the one in use, so that calls in flight can be recorded in it.
+    """Create the user's own folder if it is the one in use, so that what is spent can be recorded in it.
 
     A folder named with ``--root`` or ``INVOKEAI_ROOT`` is not created. Errors are ignored.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
 
-from ..service import in_flight
+from ..service.interrupted_calls import interrupted_calls
+from ..settings.settings import Settings
 from .host_api import Host
 from .log import calls_were, log
 from .look_ahead.sent_record import SentItems
@@ -13,18 +14,15 @@ from .look_ahead.sent_record import SentItems
 __all__ = ["report_unanswered"]
 
 
-def report_unanswered(host: Host, sent_items: SentItems) -> None:
+def report_unanswered(host: Host, settings: Callable[[], Settings], sent_items: SentItems) -> None:
     """Log the calls that may have been billed, and the queued items that send theirs again. Never raises."""
     try:
-        left = in_flight.left_behind(host.root)
         # Not the command line's sentence: here the items that wait in the queue are sent again.
-        for (provider, model), count in Counter((call.provider, call.model) for call in left.calls).items():
+        for model, count in Counter(one.call.reference for one in interrupted_calls(settings())).items():
             log.warning(
                 "invokeai_external: %s in flight when Invoke stopped and may have been billed.",
-                calls_were(count, f"{provider}/{model}"),
+                calls_were(count, model),
             )
-        for notice in in_flight.notices_of(replace(left, calls=())):
-            log.warning("invokeai_external: %s", notice.message)
         sent_items.retain({item.id for item in host.queued_items()})
     # The queue waits for this, and must not wait forever.
     except Exception as error:

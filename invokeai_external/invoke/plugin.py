@@ -172,7 +172,7 @@ class Plugin:
         """Begin what has to wait until Invoke serves requests."""
         _repair_queue()
         # Before anything is taken from the queue.
-        report_unanswered(self._host, self._runtime.sent_items)
+        report_unanswered(self._host, self._runtime.settings, self._runtime.sent_items)
         with self._lock:
             self._starting.close()
         log.info("invokeai_external: what images cost, and the limits: %s/external", web_url())

@@ -20,7 +20,6 @@ from ..progress import Preview
 from ..providers.registry import Registry
 from ..request import GenerationRequest, OptionValue
 from ..result import ConnectionCheck, GenerationResult, Notice
-from ..service.abandoned_calls import AbandonedCalls
 from ..service.progress_text import ProgressLine
 from ..service.refusals import Purse
 from ..service.service import Service
@@ -101,7 +100,6 @@ class Runtime:
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
-        self._abandoned = AbandonedCalls(host.root)
         self.is_stopping = False
         self.has_succeeded = False
         self._host = host
@@ -398,7 +396,7 @@ class Runtime:
                 try:
                     result = await service.generate(request, run.on_progress, purse=purse)
                 except BaseException:
-                    self._record_abandoned(run, request, service)
+                    _log_abandoned(run, request, service)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
                         await self._images.store(partial_result(request, run), run, key.fingerprint, before_end)
@@ -414,12 +412,6 @@ class Runtime:
 
         run.future = portal.start_task_soon(carry_out)
         return run
-
-    def _record_abandoned(self, run: Run, request: GenerationRequest, service: Service) -> None:
-        """Record the calls that are in flight when a run ends, unless they are free: they were cancelled."""
-        if (calls := len(run.in_flight)) and service.is_billed(request):
-            self._abandoned.add(run.provider, (request.model or "").partition("/")[2], calls)
-            log.info("invokeai_external: %s cancelled in flight and may be billed.", calls_were(calls, request.model))
 
     def _leave(self, run: Run) -> None:
         """Abandon a run whose node goes without its images; when Invoke stops, the stop waits for it."""
@@ -444,3 +436,9 @@ class Runtime:
             return True
         in_progress = {item.id for item in self._host.queued_items() if item.status == "in_progress"}
         return not self._stopped_items.isdisjoint(in_progress)
+
+
+def _log_abandoned(run: Run, request: GenerationRequest, service: Service) -> None:
+    """Log the calls that are in flight when a run ends, unless they are free: they were cancelled."""
+    if (calls := len(run.in_flight)) and service.is_billed(request):
+        log.info("invokeai_external: %s cancelled in flight and may be billed.", calls_were(calls, request.model))

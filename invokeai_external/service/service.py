@@ -37,7 +37,6 @@ from .collected_results import Outcome, collect, finisher_of, received, too_litt
 from .discovery import Discovery
 from .event_loop import this_run
 from .image_urls import Content, ImageFetcher
-from .in_flight import InFlight
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models, verify_key
 from .payments import Reserved, payments_of
@@ -105,8 +104,6 @@ class Service:
             http_client=http_client,
         )
         self._is_sandbox = sandbox
-        # The sandbox bills nothing.
-        self._in_flight = InFlight(None if sandbox else settings.root)
         self._payments = payments_of(settings, lambda: self.registry, sandbox=sandbox, clock=clock, sleep=sleep)
         type_of = partial(_type_of, max_pixels=limits.max_image_pixels)
         policy = RetryPolicy(max_attempts=limits.max_attempts, max_wait_s=limits.max_wait_s)
@@ -238,13 +235,11 @@ class Service:
         """Run the calls of a plan side by side."""
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
         finisher = finisher_of(request, self._settings.limits)
-        in_flight = InFlight(None) if access.is_sandbox else self._in_flight
 
         async def run(place: int, call: Call, listener: Listener) -> None:
             position = Position(call=place + 1, calls=len(plan.calls))
-            names = access.provider.id, call.model.id
-            with suppress(ListenerFailedError), in_flight.call(*names, call.n, listener) as report:
-                async with self._payments.call(reserved, place, call.model.prices, report, group) as paid:
+            with suppress(ListenerFailedError):
+                async with self._payments.call(reserved, place, call.model.prices, listener, group) as paid:
                     outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, paid)
 
         try:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ..locks import try_lock
 
-__all__ = ["Owner", "is_running"]
+__all__ = ["Owner", "ended_owners", "is_running", "owners_folder", "remove_if_ended"]
+
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def owners_folder(record: Path) -> Path:
+    """The folder of the files, beside the record."""
+    return record.with_name(f"{record.name}-owners")
 
 
 class Owner:
@@ -27,13 +35,14 @@ class Owner:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.name = secrets.token_hex(8)
-        self._path = folder / self.name
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        self._handle = os.open(self._path, flags, 0o600)
-        # Where the file system has no locks, it counts as running as long as the file is there.
-        with suppress(OSError):
-            try_lock(self._handle)
+        while True:
+            self.name = secrets.token_hex(8)
+            self._path = folder / self.name
+            self._handle = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+            # Before the lock was taken, another program may have taken it for one that has ended.
+            if _is_locked_now(self._handle) and _is_still_there(self._handle, self._path):
+                return
+            os.close(self._handle)
 
     def close(self) -> None:
         """End it; what is still in progress then may have been charged."""
@@ -43,18 +52,57 @@ class Owner:
 
 
 def is_running(folder: Path, name: str) -> bool:
-    """True if the program with this name is running. The file of one that is not is deleted."""
-    path = folder / name
+    """True if the program with this name is running."""
     try:
-        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(folder / name, _FLAGS)
     except OSError:
         return False
     try:
-        if not try_lock(handle):
-            return True
-        path.unlink()
+        return not try_lock(handle)
     except OSError:
+        # The file system has no locks.
         return True
     finally:
         os.close(handle)
-    return False
+
+
+def ended_owners(folder: Path) -> Iterator[str]:
+    """The names of the programs that have ended and left their files, as they do if they are killed."""
+    for path in folder.glob("[0-9a-f]" * 16):
+        if path.is_file() and not is_running(folder, path.name):
+            yield path.name
+
+
+def remove_if_ended(folder: Path, name: str) -> None:
+    """Delete the file of a program that has ended."""
+    path = folder / name
+    try:
+        handle = os.open(path, _FLAGS)
+    except OSError:
+        return
+    try:
+        if not _is_locked_now(handle):
+            return
+        # Under the lock, so that it is not that of a program which is about to take it.
+        if os.name == "posix":
+            path.unlink()
+    finally:
+        os.close(handle)
+    # Windows deletes no open file.
+    with suppress(OSError):
+        path.unlink()
+
+
+def _is_locked_now(handle: int) -> bool:
+    """Take the lock; where the file system has none, it counts as taken as long as the file is there."""
+    try:
+        return try_lock(handle)
+    except OSError:
+        return True
+
+
+def _is_still_there(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

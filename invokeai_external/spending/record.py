@@ -22,7 +22,7 @@ from .copies import CopyFile, clear, replace_by
 from .database import Database
 from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
-from .owners import Owner, is_running
+from .owners import Owner, ended_owners, is_running, owners_folder, remove_if_ended
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
 from .rows import call_with, count, facts_of, insert, row_of, update, used_of
 
@@ -69,6 +69,7 @@ class SpendingRecord:
         self._clock = clock
         self._database = Database(path)
         self._lock = threading.Lock()
+        self._owners = owners_folder(path)
         self._owner: Owner | None = None
         self._mine: dict[int, RecordedCall] = {}
 
@@ -196,8 +197,8 @@ class SpendingRecord:
                     new.append(image)
         return tuple(new)
 
-    def release_ended(self) -> int:
-        """Note that calls in progress of programs that have ended may have been charged; return how many they are.
+    def release_ended(self) -> tuple[RecordedCall, ...]:
+        """Note that calls in progress of programs that have ended may have been charged; return these calls.
 
         Raises:
             SpendingRecordError: The record cannot be used.
@@ -207,10 +208,13 @@ class SpendingRecord:
             owners = [name for (name,) in db.execute("SELECT DISTINCT owner FROM calls WHERE owner IS NOT NULL")]
             ended = [name for name in owners if name != own and not is_running(self._owners, name)]
             rows = [row for name in ended for row in db.execute("SELECT * FROM calls WHERE owner = ?", (name,))]
-            for known in map(row_of, rows):
+            released = tuple(map(row_of, rows))
+            for known in released:
                 self._move(db, known, replace(known.end, state="unconfirmed"))
             self._forget_old_calls(db)
-        return len(rows)
+        for name in {*ended, *ended_owners(self._owners)}:
+            remove_if_ended(self._owners, name)
+        return released
 
     def in_progress_here(self, limit: Limit) -> int:
         """What calls of this program, which are in progress, may cost at most: their end could leave as much room."""
@@ -274,10 +278,6 @@ class SpendingRecord:
             if self._owner:
                 self._owner.close()
                 self._owner = None
-
-    @property
-    def _owners(self) -> Path:
-        return self.path.with_name(f"{self.path.name}-owners")
 
     def _owner_name(self) -> str:
         with self._lock:

@@ -262,10 +262,10 @@ input()
         assert process.stdout
         assert process.stdout.readline() == "reserved\n"
         other = SpendingRecord(path)
-        assert other.release_ended() == 0
+        assert other.release_ended() == ()
         process.kill()
         process.wait()
-    assert other.release_ended() == 2
+    assert len(other.release_ended()) == 2
     assert [one.end.state for one in rows(other)] == ["unconfirmed", "unconfirmed"]
     assert list((tmp_path / "spending.sqlite3-owners").iterdir()) == []
     other.close()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import urllib.request
-from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from ...errors import ExternalError, NotConfiguredError, SettingsError
 from ...providers.provider_config import ProviderConfig
 from ...providers.registry import Registry
 from ...root_folder import API_KEYS_FILE, USER_FILE
-from ...service.abandoned_calls import abandoned_calls
 from ...service.access import checked_base_url, token_source
 from ...service.tokens import check_token_can_be_made
 from ...service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
@@ -25,7 +23,7 @@ from ...settings.yaml_file import YamlFile
 from ...untrusted_text import ID, fit_to_show
 from ...version import VERSION
 from .. import report
-from ..common import open_root
+from ..common import open_root, report_interrupted_calls
 from ..exit_codes import WRONG_USAGE
 from ..invoke_database import saved_workflows
 from ..remedies import command_line, with_root
@@ -73,16 +71,10 @@ def run(given_root: Path | None) -> int:
             f"images that were paid for and are not in Invoke's gallery: {len(images)}; list them with: "
             f"{command_line('undelivered', root=given_root)}",
         )
-    if cancelled := abandoned_calls(root, datetime.now(UTC)):
-        calls = ", ".join(f"{model}: {count}" for model, count in sorted(cancelled.items()))
-        show(
-            True,
-            f"calls that were cancelled in flight in the last 30 days and may have been billed: {cancelled.total()} "
-            f"({calls}); compare with your usage at the provider",
-        )
     try:
         # As Invoke reads them, which does not know the variables of the providers' own tools.
         current = load_settings(root, usual_variables=False)
+        report_interrupted_calls(current)
         registry = Registry(current.catalog)
         for notice in current.notices:
             show(False, notice.message)
