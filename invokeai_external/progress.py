@@ -79,6 +79,7 @@ class Received:
         cost_usd: The cost of the call in USD; None if it is unknown.
         cost_from: Who says so: ``provider`` or ``prices``; None if the cost is unknown.
         request_id: The provider's id of the call.
+        computed_usd: What it costs by the prices of the model, if the provider says so itself; None if that is unknown.
     """
 
     call: int
@@ -89,6 +90,7 @@ class Received:
     cost_usd: float | None = None
     cost_from: str | None = None
     request_id: str | None = None
+    computed_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,9 @@ def with_root(error: _Error, root: Path | None) -> _Error:
 
 def _text(remedy: Remedy, root: Path | None) -> str:
     match remedy.action:
-        case "raise_limit" if remedy.setting and remedy.setting != "max_cost":
+        case "raise_limit" if remedy.setting == "max_cost":
+            return f"{remedy.text} To raise it, use a larger --max-cost."
+        case "raise_limit" if remedy.setting:
             return (
                 f"{remedy.text} To raise it, run: {command_line('budget', 'set', remedy.setting, 'AMOUNT', root=root)}"
             )

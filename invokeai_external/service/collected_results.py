@@ -62,6 +62,7 @@ class Outcome:
     usage: Usage | None = None
     cost_usd: float | None = None
     cost_from: str | None = None
+    computed_usd: float | None = None
     request_id: str | None = None
     errors: tuple[ProviderError, ...] = ()
 
@@ -105,7 +106,8 @@ async def collect(
     )
     if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
         common = (*common, _more_images(call.n, received))
-    cost = _cost(call, reply, contents, [one.info.size for one, _ in finished])
+    by_prices, stated = _by_prices(call, reply, contents, [one.info.size for one, _ in finished]), answer.cost_usd
+    cost = by_prices if stated is None else stated
     share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
     facts = {
         "provider": access.provider.id,
@@ -130,7 +132,8 @@ async def collect(
         notices=(*common, *own_notices),
         usage=answer.usage,
         cost_usd=cost,
-        cost_from=None if cost is None else "prices" if answer.cost_usd is None else "provider",
+        cost_from=None if cost is None else "prices" if stated is None else "provider",
+        computed_usd=None if stated is None else by_prices,
         request_id=answer.request_id,
         errors=tuple(redacted(failure, access.api_key) for failure in errors),
     )
@@ -146,6 +149,7 @@ def received(position: Position, outcome: Outcome) -> Received:
         usage=outcome.usage,
         cost_usd=outcome.cost_usd,
         cost_from=outcome.cost_from,
+        computed_usd=outcome.computed_usd,
         request_id=outcome.request_id,
     )
 
@@ -232,8 +236,8 @@ def _different(answer: Answer, contents: Sequence[Content]) -> int:
     return len(answer.images) - (len(files) - len(set(files)))
 
 
-def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence[Size]) -> float | None:
-    """What a call cost: as the response states it, or by the prices of the model.
+def _by_prices(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence[Size]) -> float | None:
+    """What a call cost in USD by the prices of its model; None if that is unknown.
 
     Args:
         call: What was sent.
@@ -242,8 +246,6 @@ def _cost(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence
         sizes: The sizes of the images that are handed over.
     """
     answer = reply.answer
-    if answer.cost_usd is not None:
-        return answer.cost_usd
     if answer.is_grounded:
         # A search is billed too, and whether a query was within the free allowance is not known.
         return None

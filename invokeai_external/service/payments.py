@@ -38,6 +38,10 @@ __all__ = ["Payments", "Reserved", "payments_of"]
 _LOOK_AGAIN_S = 0.25
 """How often a request that waits for room looks for it."""
 
+_NOTED_AFTER_S = 0.1
+"""How long a call is in flight before it is noted as sent: what counts is the same before and after, and a provider
+takes seconds."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -132,16 +136,18 @@ class Payments:
         """
         number = reserved.ids[place]
         is_sent = False
+        noting: anyio.CancelScope | None = None
         end: Settlement | None = None
         images: tuple[GeneratedImage, ...] = ()
 
         def report(progress: Progress) -> None:
-            nonlocal is_sent, end, images
+            nonlocal is_sent, noting, end, images
             match progress:
                 case Sending():
                     is_sent = True
-                    if number is not None:
-                        group.start_soon(self._note_sent, number)
+                    if number is not None and noting is None:
+                        noting = anyio.CancelScope()
+                        group.start_soon(self._note_sent, number, noting)
                 case Retrying():
                     is_sent = False
                 case Received():
@@ -153,6 +159,8 @@ class Payments:
         try:
             yield report
         finally:
+            if noting:
+                noting.cancel()
             end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
             if number is not None:
                 await self._settled(number, end, images)
@@ -254,11 +262,13 @@ class Payments:
             return Reserved(calls, (None,) * len(calls), [notice])
         return Reserved(calls, reservation.ids, [*map(warning, reservation.warned)])
 
-    async def _note_sent(self, number: int) -> None:
+    async def _note_sent(self, number: int, noting: anyio.CancelScope) -> None:
         assert self._record
-        # It counts as before if this is lost.
-        with suppress(SpendingRecordError):
-            await anyio.to_thread.run_sync(self._record.sent, number)
+        with noting:
+            await self._sleep(_NOTED_AFTER_S)
+            # It counts as before if this is lost.
+            with suppress(SpendingRecordError):
+                await anyio.to_thread.run_sync(self._record.sent, number)
 
     async def _settled(self, number: int, end: Settlement, images: Sequence[GeneratedImage] = ()) -> None:
         with anyio.CancelScope(shield=True):
@@ -282,6 +292,7 @@ def _settlement(received: Received) -> Settlement:
         state="unconfirmed" if cost is None else "charged",
         cost=cost,
         cost_from=received.cost_from,
+        computed=nano(received.computed_usd),
         usage=received.usage,
         images=len(received.images),
         request_id=received.request_id,

@@ -60,8 +60,8 @@ def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, pu
             limit="unknown_price",
         )
     dearest = max(-(-amount // call.n) for call, amount in zip(calls, known, strict=True))
-    _check_amount(plan, "max_per_image", "An image", dearest, budgets.max_per_image_usd, len(calls))
-    _check_amount(plan, "max_cost", "The request", sum(known), purse.max_cost_usd, 1)
+    _check_amount(plan, "max_per_image", f"An image of {model.name}", dearest, budgets.max_per_image_usd, len(calls))
+    _check_amount(plan, "max_cost", "This request", sum(known), purse.max_cost_usd, 1)
 
 
 def _check_amount(plan: Plan, name: str, what: str, could: int, most_usd: float | None, images: int) -> None:
@@ -71,7 +71,7 @@ def _check_amount(plan: Plan, name: str, what: str, could: int, most_usd: float 
     cheaper = cheaper_choice(plan, (most_usd or 0.0) * images)
     advice = _less(cheaper).strip() or "Choose a cheaper model, or raise the limit."
     raise BudgetExceededError(
-        f"{what} of {plan.model.name} could cost up to {shown_usd(could)}, and the limit is {shown_usd(most)}.",
+        f"{what} could cost up to {shown_usd(could)}, and the limit is {shown_usd(most)}.",
         remedy=Remedy(advice, "raise_limit", setting=name),
         provider=plan.model.provider,
         model=plan.model.id,

@@ -94,7 +94,7 @@ def remove_if_ended(folder: Path, name: str) -> None:
 
 
 def _is_locked_now(handle: int) -> bool:
-    """Take the lock; where the file system has none, it counts as taken as long as the file is there."""
+    """Take the lock; where the file system has no locks, it counts as taken as long as the file is there."""
     try:
         return try_lock(handle)
     except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import respx
 from PIL import Image
 
 from invokeai_external.adapters.gemini import GeminiAdapter
+from invokeai_external.root_folder import SPENDING_FILE
 from invokeai_external.settings.settings import Settings, load_settings
 
 from .common import GEMINI, OPENAI, PNG_1X1, URL, candidate, generate, png_file, settings_of
@@ -94,6 +97,10 @@ async def test_the_cost_that_a_response_states_comes_before_the_prices(
     answers(respx_mock, PNG_1X1, PNG_1X1, usage={**USAGE, "cost": 0.07})
     result = await generate(stating("usage.cost", priced(tmp_path, "{per_image: 0.02}")), OPENAI, n=2)
     assert result.cost_usd == 0.07
+    with closing(sqlite3.connect(tmp_path / SPENDING_FILE)) as db:
+        assert db.execute("SELECT cost, cost_from, computed FROM calls").fetchall() == [
+            (70_000_000, "provider", 40_000_000)
+        ]
     assert [image.cost_usd for image in result.images] == [0.035] * 2
     external = [image.metadata["external"] for image in result.images]
     assert [(one["cost_usd"], one["cost_from"]) for one in external] == [(0.035, "provider")] * 2  # type: ignore[index]
