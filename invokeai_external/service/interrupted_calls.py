@@ -19,7 +19,7 @@ __all__ = ["interrupted_calls", "notices_of"]
 
 
 def interrupted_calls(settings: Settings) -> tuple[RecordedCall, ...]:
-    """The calls that killed programs had in progress with providers, each once; nothing if the record cannot be read."""
+    """The calls that killed programs had in progress, each once; empty if the record cannot be read."""
     path = record_path(settings)
     # Most programs end by themselves. Then the database is not opened, which takes longer than to start.
     if path is None or not any(ended_owners(owners_folder(path))):
