@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from invokeai_external.errors import InvalidRequestError, ProviderError, UnknownProviderError
+from invokeai_external.errors import InvalidRequestError
 from invokeai_external.invoke.spending_page.files import HEADERS, TYPES, file_of
-from invokeai_external.invoke.spending_page.key_checks import KeyChecks
 from invokeai_external.invoke.spending_page.overview import CHART_DAYS, more_like, runs
 from invokeai_external.invoke.spending_page.page_data import PageData
 from invokeai_external.invoke.spending_page.price_list import prices_of
 from invokeai_external.invoke.spending_page.viewer import Viewer
 from invokeai_external.providers.registry import Registry
-from invokeai_external.result import ConnectionCheck
 from invokeai_external.root_folder import RESCUED_FOLDER, SPENDING_FILE, USER_FILE
-from invokeai_external.settings.settings import Credentials, load_settings
+from invokeai_external.settings.settings import load_settings
 from invokeai_external.spending.amounts import NANO
 
 from .support.made_up_spending import call, fill, many_calls
@@ -272,32 +269,6 @@ def test_prices_have_a_row_for_each_size_and_a_price_for_each_quality() -> None:
     assert {len(row) for row in banana["prices"]} == {1}
     # What it writes and thinks is billed with an image.
     assert banana["prices"][0][0] == {"usd": 0.0336, "at_most_usd": 0.0561, "basis": "bounded"}
-
-
-def test_a_check_counts_for_the_key_that_was_checked() -> None:
-    keys = {"openai": Credentials(SecretStr("one"), "https://api.openai.com/v1", "", "")}
-    answers: list[Any] = [ConnectionCheck("OpenAI", ("gpt-image-2",), ()), ProviderError("The key is wrong.")]
-
-    def ask(provider: str) -> ConnectionCheck:
-        if provider not in keys:
-            raise UnknownProviderError("There is no such provider.")
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        assert isinstance(answer, ConnectionCheck)
-        return answer
-
-    checks = KeyChecks(ask, lambda: keys, lambda: NOON)
-    assert checks.last("openai") is None
-    assert checks.run("openai").ok
-    found = checks.last("openai")
-    assert found
-    assert (found.ok, found.at) == (True, NOON)
-    keys["openai"] = replace(keys["openai"], api_key=SecretStr("two"))
-    assert checks.last("openai") is None
-    assert checks.run("openai").message == "The key is wrong."
-    with pytest.raises(UnknownProviderError):
-        checks.run("nobody")
 
 
 def files() -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..providers.built_in import built_in_ids
 from ..version import VERSION
 from . import active_plugin, core_compatibility
 from .host.canvas import notify_canvas, on_canvas_item_ended, on_items_read
-from .host.config import on_key_change, web_url
+from .host.config import on_key_change, provider_messages, web_url
 from .host.invoke_host import InvokeHost
 from .host.lifecycle import added_routes, on_started, on_stop, on_unregister, services_exist
 from .host.model_records import (
@@ -35,6 +36,7 @@ from .host.nodes import (
 )
 from .host.queue import delete_items, on_batch, on_queue_change, paused_queue, repair_queue
 from .interrupted_calls import report_unanswered
+from .key_checks import KeyChecks, status_text
 from .log import log
 from .look_ahead.queue_watcher import QueueWatcher
 from .look_ahead.send_early import LookAhead
@@ -80,6 +82,14 @@ class Plugin:
     def __init__(self, pack_name: str) -> None:
         self._host = InvokeHost(_our_node)
         self._runtime = Runtime(self._host)
+        self._checks = KeyChecks(
+            self._runtime.check_connection,
+            # What the sandbox accepts says nothing of a key.
+            lambda: {} if self._runtime.sandbox() else self._runtime.settings().credentials,
+            time.time,
+            # The models' descriptions say it.
+            changed=lambda: _in_background(self._sync.run),
+        )
         self._lock = threading.Lock()
         self._closed = False
         self._is_uninstalled = False
@@ -94,21 +104,22 @@ class Plugin:
             # Until Invoke has started, its list has no model of these providers.
             starters = StarterModels(built_in_ids())
             stack.callback(starters.restore)
-            store = InvokeModelStore(starters)
+            store = InvokeModelStore(starters, self._checks.is_refused)
             self._sync = ModelSync(self._runtime.registry, self._runtime.providers, store, self._host.root)
             stack.enter_context(ordered_models(store.place_of))
             stack.enter_context(
                 # Noted at once: a key that is removed and set again would else be there when the sync looks.
                 on_key_change(
                     self._sync.key_changed,
-                    settled=lambda: _in_background(self._update_models),
+                    settled=lambda saved: _in_background(lambda: self._keys_changed(saved)),
                     is_kept=self._runtime.is_carried,
                 )
             )
             stack.enter_context(on_model_installed(self._sync.run))
             stack.enter_context(on_model_deleted(self._sync.model_deleted))
+            stack.enter_context(provider_messages(self._said_of_key))
             stack.enter_context(on_unregister(pack_name, self._uninstall))
-            stack.enter_context(added_routes(router_of(self._runtime), page_router()))
+            stack.enter_context(added_routes(router_of(self._runtime, self._checks), page_router()))
             stack.enter_context(plain_failures(ExternalError, _shown))
             stack.enter_context(_canvas_refresh())
             self._starting = stack.enter_context(ExitStack())
@@ -192,6 +203,27 @@ class Plugin:
             return
         if changed:
             self._sync.run()
+
+    def _keys_changed(self, saved: Set[str]) -> None:
+        """Bring the models up to date after a change of keys, and check those of these providers."""
+        self._update_models()
+        try:
+            # The sandbox accepts every key.
+            for name in () if self._runtime.sandbox() else sorted(saved & self._runtime.providers()):
+                if not (self._closed or self._runtime.is_stopping):
+                    self._checks.run(name)
+        # A check changes nothing, whatever becomes of it, such as an uninstall at that moment.
+        except Exception as error:
+            log.warning("invokeai_external: a key could not be checked: %s", error)
+
+    def _said_of_key(self, provider: str) -> str | None:
+        """What to say of a provider's key on Invoke's page."""
+        try:
+            check, known = self._checks.last(provider), self._runtime.settings().providers
+        except ExternalError:
+            # Reported by the sync.
+            return None
+        return status_text(known[provider].name, check) if check else None
 
     def _stop_begins(self) -> None:
         # What it has left is for the next start.

@@ -5,7 +5,6 @@ Those of the page with the costs are in ``spending_page/routes.py``.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,18 +16,16 @@ from ..errors import UnknownProviderError
 from .host.gallery import assert_may_read
 from .host.users import viewer_of
 from .http_errors import external_errors
+from .key_checks import KeyCheck, KeyChecks
 from .runtime import Runtime
-from .spending_page.key_checks import KeyCheck, KeyChecks
 from .spending_page.routes import spending_router
 
 __all__ = ["router_of"]
 
 
-def router_of(runtime: Runtime) -> APIRouter:
+def router_of(runtime: Runtime, checks: KeyChecks) -> APIRouter:
     """The plugin's routes. None returns a key. Every user can read them, and users who can set keys can test them."""
     router = APIRouter(prefix="/v1/external", tags=["external"])
-
-    checks = KeyChecks(runtime.check_connection, lambda: runtime.settings().credentials, time.time)
 
     def status(user: CurrentUserOrDefault) -> dict[str, Any]:
         with external_errors():
@@ -61,7 +58,7 @@ def router_of(runtime: Runtime) -> APIRouter:
             check = checks.run(provider)
         except UnknownProviderError as error:
             raise HTTPException(422, str(error)) from None
-        return {"provider": provider, "ok": check.ok, "message": check.message, "hint": check.hint}
+        return {"provider": provider, "ok": bool(check.accepted), "message": check.message, "hint": check.hint}
 
     def original(image_name: str, user: CurrentUserOrDefault) -> FileResponse:
         """The file of a signed image as received, for users who can see the image."""
@@ -102,4 +99,4 @@ def _shown(check: KeyCheck | None, *, is_admin: bool) -> dict[str, Any] | None:
         return None
     at = datetime.fromtimestamp(check.at, UTC).isoformat(timespec="seconds")
     text = {"message": check.message, "hint": check.hint} if is_admin else {"message": None, "hint": None}
-    return {"ok": check.ok, "at": at, **text}
+    return {"ok": check.accepted, "at": at, **text}

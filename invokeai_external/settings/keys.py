@@ -28,6 +28,7 @@ __all__ = [
     "environment_place",
     "file_place",
     "invoke_places",
+    "is_plausible_key",
     "origin",
     "pair",
     "unquoted",
@@ -218,6 +219,11 @@ def check_key(provider: ProviderConfig, key: str, source: str | None = None) -> 
         text = f"Set {source} to the whole key and nothing else."
         where, remedy = f" in {source}", Remedy(text, action="set_key", provider=provider.id, source=source)
     raise NotConfiguredError(f"The key for {provider.name}{where} {problem}.", remedy=remedy, provider=provider.id)
+
+
+def is_plausible_key(key: str) -> bool:
+    """False for a text that no provider could accept as a key, such as a placeholder."""
+    return _problem_of(key) is None
 
 
 def _problem_of(key: str) -> str | None:

@@ -76,9 +76,14 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "found.email": (_USER, ("email",)),
     **{f"user.{name}": (_USER, (name,)) for name in ("email", "is_active", "user_id")},
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
+    "status.message": (
+        "invokeai.app.services.external_generation.external_generation_common:ExternalProviderStatus",
+        ("message",),
+    ),
     "services.session_processor.get_status().is_processing": (_STATUS, ("is_processing",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
+    **dict.fromkeys(("found.items", "name.removeprefix", "name.removeprefix('external_').rsplit"), None),
     **dict.fromkeys(("message.startswith", "name.endswith", "named.get", "record.getMessage", "updates.items"), None),
     **dict.fromkeys(
         (

@@ -18,6 +18,7 @@ from .events import Listener
 from .failures import message_of
 from .graphs import workflow_graph
 from .invoke import PROVIDERS, Invoke, Json, wait_for
+from .sandbox import Sandbox
 
 PANEL_RATIOS = {
     *("1:1", "16:9", "9:16", "21:9", "9:21", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5"),
@@ -222,9 +223,46 @@ class TestKeysOverRest:
         keyless.set_key("openai")
         assert wait_for(lambda: has_models(keyless, *PROVIDERS))
 
+    def test_a_saved_key_that_is_refused_is_said_where_people_look(self, keyless: Invoke, sandbox: Sandbox) -> None:
+        keyless.settled_models()
+        model = keyless.model("openai/gpt-image-2")
+        keyless.set_key("openai", "invalid-key")
+
+        def described() -> str:
+            description: str = keyless.model("openai/gpt-image-2")["description"]
+            return description
+
+        assert wait_for(lambda: described() != model["description"])
+        assert described() == f"OpenAI did not accept the key. {model['description']}"
+        assert messages(keyless)["openai"] == "OpenAI did not accept the key."
+        assert [line.level for line in keyless.log() if "OpenAI refused the key" in line.text] == ["WARNING"]
+        assert "invalid-key" not in keyless.log_text()
+        # The others are as they were.
+        assert not any("did not accept" in found["description"] for found in keyless.models("gemini"))
+        assert sandbox.calls() == []
+
+    def test_a_good_key_after_it_is_said_too(self, keyless: Invoke, canary: str) -> None:
+        keyless.set_key("openai")
+        assert wait_for(lambda: messages(keyless)["openai"] == "OpenAI accepts the key.")
+        keyless.settled_models()
+        assert not any("did not accept" in found["description"] for found in keyless.models("openai"))
+        assert canary not in keyless.log_text()
+
+    def test_a_key_that_cannot_be_checked_is_saved_and_not_called_wrong(self, keyless: Invoke) -> None:
+        gone = {"api_key": "another-key", "base_url": "http://127.0.0.1:1/v1"}
+        keyless.send("POST", "/v1/app/external_providers/config/openai", json=gone)
+        assert wait_for(lambda: messages(keyless)["openai"] == "The key for OpenAI could not be checked.")
+        keyless.settled_models()
+        assert not any("did not accept" in found["description"] for found in keyless.models("openai"))
+
     def test_it_logged_no_error(self, keyless: Invoke) -> None:
         lines = [line.text for line in keyless.log() if line.level in ("ERROR", "CRITICAL")]
         assert [line for line in lines if "not installed" not in line] == []
+
+
+def messages(invoke: Invoke) -> dict[str, str | None]:
+    """What Invoke's page of external providers says of each provider."""
+    return {found["provider_id"]: found["message"] for found in invoke.get("/v1/app/external_providers/status")}
 
 
 @pytest.fixture(scope="module")

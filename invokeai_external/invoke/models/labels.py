@@ -34,9 +34,10 @@ def name_of(model: ModelConfig, day: datetime.date) -> str:
     return f"{model.name} ({added})" if added else model.name
 
 
-def description_of(model: ModelConfig, day: datetime.date) -> str:
-    """What a model of a ``Registry`` can do and costs, and when it ends, on a day."""
-    parts = [model.description, price_of(model)]
+def description_of(model: ModelConfig, day: datetime.date, *, key_is_refused: bool = False) -> str:
+    """What a model of a ``Registry`` can do and costs, and when it ends, on a day; first, if its key is refused."""
+    refused = f"{model.provider_name} did not accept the key." if key_is_refused else ""
+    parts = [refused, model.description, price_of(model)]
     life = model.lifecycle
     if life.status != "active":
         on = f" {'after' if life.status == 'retired' else 'on'} {life.shutdown}" if life.shutdown else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from invokeai.app.services.model_records.model_records_base import ModelRecordChanges
 from invokeai.backend.model_manager.configs.external_api import (
@@ -35,10 +35,11 @@ class InvokeModelStore:
 
     Args:
         starters: The list of starter models.
+        key_is_refused: Whether a provider, by its id, did not accept its key.
     """
 
-    def __init__(self, starters: StarterModels) -> None:
-        self._starters = starters
+    def __init__(self, starters: StarterModels, key_is_refused: Callable[[str], bool]) -> None:
+        self._starters, self._key_is_refused = starters, key_is_refused
         self._built_in = {entry.source: entry for entry in starters.built_in}
         self._places: dict[str, int] = {}
 
@@ -62,9 +63,10 @@ class InvokeModelStore:
 
     def desired(self, model: ModelConfig) -> Fields:
         """The fields of a model's record according to the catalogue."""
+        day, key_is_refused = clock.utc_today(), self._key_is_refused(model.provider)
         return {
-            "name": name_of(model, clock.utc_today()),
-            "description": description_of(model, clock.utc_today()),
+            "name": name_of(model, day),
+            "description": description_of(model, day, key_is_refused=key_is_refused),
             "capabilities": capabilities_of(model).model_dump(mode="json"),
             "default_settings": _default_settings(model).model_dump(mode="json"),
         }

@@ -5,7 +5,7 @@ import { ago, byId, button, element, say } from "./show.js";
 
 export function showReady(status) {
   const configured = status.providers.filter((provider) => provider.configured);
-  const refused = configured.filter((provider) => provider.check && !provider.check.ok);
+  const refused = configured.filter((provider) => provider.check?.ok === false);
   const answer = byId("ready-answer");
   answer.className = "lead";
   if (!configured.length) {
@@ -35,7 +35,8 @@ function row(provider, isSandbox) {
   let name = "";
   if (isSandbox && provider.configured) [text, name] = ["sandbox", "good"];
   else if (check?.ok) [text, name] = [`key accepted, checked ${ago(check.at)}`, "good"];
-  else if (check) [text, name] = [`key not accepted, checked ${ago(check.at)}`, "bad"];
+  else if (check?.ok === false) [text, name] = [`key not accepted, checked ${ago(check.at)}`, "bad"];
+  else if (check) [text, name] = [`key set, could not be checked ${ago(check.at)}`, "warns"];
   else if (provider.configured) text = "key set, not checked yet";
   const more = check && !check.ok ? [check.message, check.hint].filter(Boolean).join(" ") : "";
   return element(
@@ -49,7 +50,7 @@ function row(provider, isSandbox) {
 
 /** Asks the providers again whose keys were not checked within an hour, which is free of charge. */
 export async function checkKeys(status) {
-  const isOld = ({ check }) => !check || Date.now() - new Date(check.at) > 3600_000;
+  const isOld = ({ check }) => typeof check?.ok !== "boolean" || Date.now() - new Date(check.at) > 3600_000;
   const wanted = status.providers.filter((provider) => provider.configured && isOld(provider));
   if (wanted.length) await check(wanted);
   const again = button("Check the keys again", () => check(status.providers.filter((found) => found.configured)));
@@ -62,6 +63,6 @@ async function check(providers) {
   await Promise.all(providers.map((provider) => post(`test/${encodeURIComponent(provider.provider)}`)));
   const status = await get("status");
   showReady(status);
-  const refused = status.providers.filter((provider) => provider.check && !provider.check.ok);
+  const refused = status.providers.filter((provider) => provider.check?.ok === false);
   if (refused.length) say(`The key of ${refused.map((provider) => provider.name).join(", ")} was not accepted.`, true);
 }
