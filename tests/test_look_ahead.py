@@ -25,6 +25,7 @@ from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER
 from invokeai_external.service.service import Service
+from invokeai_external.settings.user_file_edit import set_setting
 
 from .support.clock import ThreadClock
 from .support.fake_invoke import FakeInvoke, FakeService, Report, request_of, returning
@@ -129,6 +130,28 @@ def test_no_more_calls_are_in_flight_than_the_concurrency_allows(
     look_ahead.look()
     assert table.calls("openai") == 3
     assert invoke.read == [ONE]
+
+
+def test_look_ahead_is_turned_on_and_off_while_it_runs(
+    look_ahead: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService
+) -> None:
+    set_setting(invoke.root, "look_ahead", False)
+    invoke.enqueue(ONE, request_of("one"), status="in_progress")
+    claimed(runtime, ONE, "one")
+    invoke.enqueue(TWO, request_of("two"), request_of("three"))
+    assert look_ahead.look()
+    assert started(runtime) == [ONE]
+    set_setting(invoke.root, "concurrency", 2)
+    set_setting(invoke.root, "look_ahead", True)
+    look_ahead.look()
+    assert started(runtime) == [ONE, TWO]
+    set_setting(invoke.root, "look_ahead", False)
+    set_setting(invoke.root, "concurrency", 8)
+    look_ahead.look()
+    # What was sent stays, and its node gets it.
+    assert started(runtime) == [ONE, TWO]
+    claimed(runtime, TWO, "two")
+    assert started(runtime) == [ONE, TWO]
 
 
 def test_a_provider_may_have_its_own_concurrency(invoke: FakeInvoke, service: FakeService) -> None:

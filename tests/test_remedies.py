@@ -34,7 +34,7 @@ IN_INVOKE = {
     ),
     "list_models": "Choose another model.",
     "check_model": "Choose another model, or check the base URL on Invoke's External Providers page.",
-    "change_setting": "Run it. Restart Invoke after you change it.",
+    "change_setting": "Run it.",
     "raise_limit": "Raise max_wait_s on Invoke's page /external, or choose a cheaper image.",
     "set_field": "Use the node's own field for it.",
 }
@@ -54,8 +54,7 @@ OF_ANOTHER_PROVIDER = {
         "Invoke's environment."
     ),
     "fix_base_url": (
-        "Set the base_url of acme in invokeai_external.yaml in Invoke's root folder, such as https://a.example, then "
-        "restart Invoke."
+        "Set the base_url of acme in invokeai_external.yaml in Invoke's root folder, such as https://a.example."
     ),
     "check_model": (
         "Choose another model, or check the base URL of acme in invokeai_external.yaml in Invoke's root folder."

@@ -35,6 +35,7 @@ from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Settings
+from invokeai_external.settings.user_file_edit import set_setting
 
 from .support.fake_invoke import FakeInvoke, FakeService, Report, Script, image, request_of, result_of, returning
 from .support.openrouter import OpenRouterServer
@@ -795,6 +796,24 @@ def test_the_settings_say_how_many_previews_a_request_asks_for(
     assert runtime.previews("openai/gpt-image-2") == expected
     without = next(model for model in runtime.registry().models() if not model.previews)
     assert runtime.previews(f"{without.provider}/{without.id}") == 0
+
+
+def test_a_changed_setting_counts_for_the_next_run_and_a_broken_file_does_not(
+    invoke: FakeInvoke, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert runtime.previews("openai/gpt-image-2") == 0
+    registry = runtime.registry()
+    set_setting(invoke.root, "previews", 2)
+    assert runtime.previews("openai/gpt-image-2") == 2
+    with caplog.at_level(logging.ERROR, "InvokeAI"):
+        (invoke.root / "invokeai_external.yaml").write_text("settings: {previews: many}\n", encoding="utf-8")
+        for _ in range(3):
+            assert runtime.previews("openai/gpt-image-2") == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "invokeai_external.yaml" in caplog.text
+    (invoke.root / "invokeai_external.yaml").write_text("models: {openai/gpt-image-2: {name: Mine}}\n")
+    assert runtime.registry() is runtime.registry() is not registry
+    assert runtime.registry().resolve("openai/gpt-image-2").model.name == "Mine"
 
 
 ACME = """

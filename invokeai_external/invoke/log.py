@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["calls_were", "log", "naming"]
+from ..errors import SettingsError
+
+__all__ = ["calls_were", "log", "naming", "report_broken_settings"]
 
 log = logging.getLogger("InvokeAI")
 """Invoke configures this logger before it loads node packs."""
@@ -24,3 +26,8 @@ def naming(name: str, message: str) -> str:
         message: The message.
     """
     return message if name.partition(" (")[0] in message else f"{name}: {message}"
+
+
+def report_broken_settings(error: SettingsError) -> None:
+    """Log that the settings file was changed and is broken while Invoke runs."""
+    log.error("invokeai_external: %s Until then, the settings stay as they were.", error)

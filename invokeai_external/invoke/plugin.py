@@ -81,7 +81,7 @@ class Plugin:
 
     def __init__(self, pack_name: str) -> None:
         self._host = InvokeHost(_our_node)
-        self._runtime = Runtime(self._host)
+        self._runtime = Runtime(self._host, settings_changed=lambda: _in_background(self._update_models))
         self._checks = KeyChecks(
             self._runtime.check_connection,
             # What the sandbox accepts says nothing of a key.
@@ -249,22 +249,18 @@ class Plugin:
     def _speed_up(self) -> None:
         """Shorten the waits of the queue, as far as the settings allow it."""
         try:
-            limits = self._runtime.settings().limits
+            freeze_gc = self._runtime.settings().limits.freeze_gc
         except ExternalError:
             # Reported above, and by every run.
-            return
+            freeze_gc = False
         with self._lock:
             if self._closed or self._runtime.is_stopping:
                 return
             # In an Invoke that has run for a while, it would freeze what its runs left behind as well.
-            if limits.freeze_gc and self._was_there_at_start:
+            if freeze_gc and self._was_there_at_start:
                 self._later.enter_context(_frozen_gc())
-            if limits.look_ahead:
-                self._later.enter_context(_look_ahead(self._runtime, self._host))
-            else:
-                # Remove the items that have ended since from its file.
-                self._runtime.sent_items.open()
-                self._runtime.sent_items.close()
+            # It asks the settings each time: it may be turned on and off while Invoke runs.
+            self._later.enter_context(_look_ahead(self._runtime, self._host))
 
 
 @contextmanager

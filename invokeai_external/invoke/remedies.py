@@ -73,13 +73,13 @@ def shown_text(error: ExternalError) -> str:
 def text_in_invoke(remedy: Remedy) -> str:
     """What a remedy asks for, in the terms of Invoke.
 
-    Invoke reads its environment and the settings file when it starts, and a variable overrides its settings page.
+    Invoke reads its environment when it starts, and a variable overrides its settings page.
     """
     known = {provider.id for provider in catalog.providers() if provider.in_invoke}
     provider = None if remedy.provider in known else remedy.provider
     entry = f"external_{provider}_api_key"
     match remedy.action:
-        case "advice":
+        case "advice" | "change_setting":
             return remedy.text
         case "set_key" | "replace_key" if remedy.source_is_variable:
             return f"Set {remedy.source} to a valid key in Invoke's environment, then restart Invoke."
@@ -93,7 +93,7 @@ def text_in_invoke(remedy: Remedy) -> str:
             return f"Correct or remove {remedy.source} in Invoke's environment, then restart Invoke."
         case "fix_base_url" if provider:
             example = f", such as {remedy.url}" if remedy.url else ""
-            return f"Set the base_url of {provider} in {_SETTINGS}{example}, then restart Invoke."
+            return f"Set the base_url of {provider} in {_SETTINGS}{example}."
         case "fix_base_url":
             return f"On {_PAGE}, enter a base URL such as {remedy.url}, or leave it empty."
         case "list_models":
@@ -101,8 +101,6 @@ def text_in_invoke(remedy: Remedy) -> str:
         case "check_model":
             place = f"of {provider} in {_SETTINGS}" if provider else f"on {_PAGE}"
             return f"Choose another model, or check the base URL {place}."
-        case "change_setting":
-            return f"{remedy.text} Restart Invoke after you change it."
         case "raise_limit":
             return f"Raise {remedy.setting} on Invoke's page {PAGE}, or choose a cheaper image."
         case "set_field":

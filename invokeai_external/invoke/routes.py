@@ -19,6 +19,7 @@ from .http_errors import external_errors
 from .key_checks import KeyCheck, KeyChecks
 from .runtime import Runtime
 from .spending_page.routes import spending_router
+from .spending_page.settings_routes import settings_router
 
 __all__ = ["router_of"]
 
@@ -90,6 +91,7 @@ def router_of(runtime: Runtime, checks: KeyChecks) -> APIRouter:
         response_class=FileResponse,
     )
     router.include_router(spending_router(runtime))
+    router.include_router(settings_router(runtime))
     return router
 
 

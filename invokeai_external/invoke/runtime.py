@@ -24,17 +24,12 @@ from ..service.progress_text import ProgressLine
 from ..service.refusals import Purse
 from ..service.service import Service
 from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
-from ..settings.settings import (
-    Settings,
-    UserCatalog,
-    credentials_beside_invoke,
-    load_user_file,
-    wants_sandbox,
-)
+from ..settings.live_settings import LiveSettings
+from ..settings.settings import Settings, UserCatalog, credentials_beside_invoke, wants_sandbox
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
 from .host_api import Host
-from .log import calls_were, log
+from .log import calls_were, log, report_broken_settings
 from .look_ahead.run_table import Run, RunKey, RunTable
 from .look_ahead.sent_record import SentItems
 from .models.carriers import Record, recalled_options, reference_of
@@ -82,6 +77,7 @@ class Runtime:
         make_service: Makes a service for settings; the second argument is true for the sandbox.
         waits: How long it waits.
         sleep: Sleeps for a number of seconds.
+        settings_changed: Called after the settings file has changed.
 
     Attributes:
         table: The runs, and which of them were started before their turn.
@@ -97,6 +93,7 @@ class Runtime:
         make_service: Callable[[Settings, bool], Service] = _make_service,
         waits: Waits | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        settings_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
@@ -107,22 +104,26 @@ class Runtime:
         self._sleep = sleep
         self._images = RunImages(host, self.originals)
         self._thread = ServiceThread(make_service)
-        self._files: Settings | None = None
+        self._files = LiveSettings(host.root, settings_changed, report_broken_settings)
+        self._catalog: tuple[Settings, UserCatalog] | None = None
         self._registry: tuple[UserCatalog, Registry] | None = None
         self._lock = threading.Lock()
         self._with_nodes: set[Run] = set()
         self._stopped_items: set[ItemId] = set()
 
     def settings(self) -> Settings:
-        """The settings files as they were when first read, and the keys as they are now; raises SettingsError."""
-        files = self._files or load_user_file(self._host.root)
+        """The settings and the keys as they are now; raises SettingsError if the file never was valid."""
+        files = self._files()
         providers = files.providers.values()
-        known = self._host.credentials([provider for provider in providers if provider.in_invoke])
+        in_invoke = self._host.credentials([provider for provider in providers if provider.in_invoke])
         others = [provider for provider in providers if not provider.in_invoke]
         ours = credentials_beside_invoke(others, self._host.root, os.environ)
-        found = replace(files, credentials={**known, **ours}, notices=())
-        self._files = self._files or found.with_discovered()
-        return replace(found, catalog=self._files.catalog)
+        found = replace(files, credentials={**in_invoke, **ours}, notices=())
+        known = self._catalog
+        # The models that providers have listed stay the same until they are asked again.
+        if known is None or known[0] is not files:
+            self._catalog = known = (files, found.with_discovered().catalog)
+        return replace(found, catalog=known[1])
 
     def sandbox(self) -> bool:
         """True if everything is sent to the sandbox and not to the providers."""
@@ -210,8 +211,9 @@ class Runtime:
                 self._call(partial(Service.discover_models, provider_id=name))
             except ExternalError as error:
                 log.warning("invokeai_external: %s has not said its models. %s", current.providers[name].name, error)
-        self._files = current.with_discovered()
-        return self._files.catalog != current.catalog
+        found = current.with_discovered().catalog
+        self._catalog = (self._files(), found)
+        return found != current.catalog
 
     def _call(self, ask: Callable[[Service], Awaitable[_Answer]]) -> _Answer:
         """Ask something of a service that makes no images."""

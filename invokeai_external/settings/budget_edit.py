@@ -1,23 +1,18 @@
-"""Changes single limits in ``invokeai_external.yaml``, and keeps every other line."""
+"""Sets and removes single limits in ``invokeai_external.yaml``."""
 
 from __future__ import annotations
 
-import copy
 import datetime
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..errors import InvalidRequestError, SettingsError
-from ..root_folder import USER_FILE
+from ..errors import InvalidRequestError
 from ..spending.calendar_days import Calendar
 from ..spending.limits import FIELDS
 from .user_file import read_user_file
-from .yaml_edit import Change, edit_file, edited, one_line
-from .yaml_file import YamlFile, child_of
+from .user_file_edit import edit_section, lines_of
+from .yaml_file import YamlFile
 
 __all__ = ["place_of_limit", "set_limit"]
 
@@ -69,39 +64,28 @@ def set_limit(root: Path, name: str, usd: float | None, *, until: datetime.date 
             f"{name} cannot be set for a while.", remedy="Set it without a day, and set it back later."
         )
 
-    def changes(file: YamlFile) -> Iterator[Change]:
+    def changed(file: YamlFile, before: dict[str, Any]) -> dict[str, Any]:
         budgets = read_user_file(file.path, file.text).budgets
-        today = Calendar(budgets.timezone).day_of(time.time())
-        before = _plain(file.data.get("budgets"))
-        after = _with_limit(before, place, usd, until, today)
-        found = child_of(file.node, "budgets")
-        return _differences(("budgets",), found and found[1], before, after, file.text)
+        return _with_limit(before, place, usd, until, Calendar(budgets.timezone).day_of(time.time()))
 
-    return edit_file(root / USER_FILE, changes, by_hand=_by_hand(name, place, usd, until), check=_check)
+    return edit_section(root, "budgets", changed, by_hand=_by_hand(name, place, usd, until))
 
 
 def _by_hand(name: str, place: tuple[str, ...], usd: float | None, until: datetime.date | None) -> str:
     if usd is None:
         return f"Remove {'.'.join(('budgets', *place))} from it."
-    lines = edited("", _differences(("budgets",), None, {}, _with_limit({}, place, usd, until, datetime.date.min), ""))
+    lines = lines_of("budgets", _with_limit({}, place, usd, until, datetime.date.min))
     return f"For {name}, write these lines into it:\n\n{lines}"
 
 
-def _plain(value: object) -> dict[str, Any]:
-    """A mapping with the names as texts: YAML may read that of a user as a number."""
-    found = value if isinstance(value, dict) else {}
-    return {str(key): _plain(inner) if isinstance(inner, dict) else inner for key, inner in found.items()}
-
-
 def _with_limit(
-    before: Mapping[str, Any],
+    after: dict[str, Any],
     place: tuple[str, ...],
     usd: float | None,
     until: datetime.date | None,
     today: datetime.date,
 ) -> dict[str, Any]:
-    """The ``budgets:`` with a limit set or removed, without what is empty then."""
-    after = copy.deepcopy(dict(before))
+    """The ``budgets:`` with a limit set or removed, without what is empty then; they are changed."""
     *above, field = place
     budgets = [after]
     for step in above:
@@ -132,38 +116,5 @@ def _with_limit(
     return after
 
 
-def _differences(
-    place: Sequence[str], node: yaml.Node | None, before: Mapping[str, Any], after: Mapping[str, Any], text: str
-) -> Iterator[Change]:
-    """The changes that make one mapping of another; a mapping in braces is written as a whole."""
-    if before == after:
-        return
-    if not after:
-        yield place, None
-    elif isinstance(node, yaml.MappingNode) and node.flow_style and "\n" not in _text_of(node, text):
-        yield place, one_line(dict(after))
-    else:
-        for name in dict.fromkeys((*before, *after)):
-            old, new = before.get(name), after.get(name)
-            found = child_of(node, name)
-            if isinstance(new, dict):
-                yield from _differences((*place, name), found and found[1], _plain(old), new, text)
-            elif old != new:
-                yield (*place, name), None if new is None else one_line(new)
-
-
-def _text_of(node: yaml.Node, text: str) -> str:
-    return text[node.start_mark.index : node.end_mark.index]
-
-
 def _number(usd: float) -> int | float:
     return int(usd) if usd == int(usd) else usd
-
-
-def _check(path: Path, text: str) -> None:
-    try:
-        read_user_file(path, text)
-    except SettingsError as error:
-        meant = (error.hint or "").removesuffix("Correct that line, then try again.")
-        remedy = meant or "Correct what you specified, then try again."
-        raise error.replace(remedy=f"Nothing was written. {remedy}".strip()) from None

@@ -8,6 +8,7 @@ from ..root_folder import USER_FILE
 from ..spending.limits import Budgets
 from .settings import Settings
 from .user_file import read_user_file
+from .yaml_file import state_of
 
 __all__ = ["LiveBudgets", "record_path"]
 
@@ -37,15 +38,8 @@ class LiveBudgets:
         Raises:
             SettingsError: The file has changed and is broken.
         """
-        state = self._state()
+        state = state_of(self._path)
         if state != self._seen:
             self._budgets = read_user_file(self._path).budgets
             self._seen = state
         return self._budgets
-
-    def _state(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size

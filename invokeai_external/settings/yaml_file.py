@@ -132,6 +132,15 @@ def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
+def state_of(path: Path) -> tuple[int, int] | None:
+    """When a file was last written, in nanoseconds, and its size, to see that it has changed; None if it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def problem_of(mistake: Mapping[str, Any]) -> str:
     """What is wrong, in plain words, according to one of pydantic's errors; without a full stop."""
     message: str = mistake["msg"]

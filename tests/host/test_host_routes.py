@@ -22,6 +22,7 @@ def test_the_routes_are_on_the_api_page(invoke: Invoke) -> None:
         "/api/v1/external/spending/settle": {"post"},
         "/api/v1/external/prices": {"get"},
         "/api/v1/external/limits": {"get", "post"},
+        "/api/v1/external/settings": {"get", "post"},
     }
 
 

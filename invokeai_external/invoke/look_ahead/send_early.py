@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from ...errors import ExternalError
 from ..host_api import Host, NodeRequest
 from ..log import log
 from ..queue_items import ItemId
@@ -105,11 +106,7 @@ class LookAhead:
         self._runtime = runtime
         self._host = host
         self._table = runtime.table
-        settings = runtime.settings()
-        self._concurrency = {
-            name: provider.limits.concurrency or settings.limits.concurrency
-            for name, provider in settings.providers.items()
-        }
+        self._concurrency: Mapping[str, int] = {}
         self._clock = clock
         self._stopped = False
         self.wait_s: float | None = None
@@ -153,7 +150,9 @@ class LookAhead:
         queued_batches = {item.batch for item in queued}
         self._first_runs = {batch: first for batch, first in self._first_runs.items() if batch in queued_batches}
         self._open_batches &= queued_batches
-        if (sent_items.was_orderly or self._runtime.has_succeeded) and not self._host.queue_is_paused():
+        self._concurrency = self._most_calls()
+        may_start = self._concurrency and (sent_items.was_orderly or self._runtime.has_succeeded)
+        if may_start and not self._host.queue_is_paused():
             batches = {item.id.batch for item in queue if item.status == "in_progress"}
             # The sort is stable: items in progress stay first, and the others in their order.
             for item in sorted(queue, key=lambda item: item.id.batch not in batches)[:_HORIZON]:
@@ -162,6 +161,18 @@ class LookAhead:
                 if not sent_items.is_unconfirmed(item.id):
                     self._start(item.id)
         return bool(queue)
+
+    def _most_calls(self) -> Mapping[str, int]:
+        """How many calls may be in flight to each provider, by its id; empty while look-ahead is off."""
+        try:
+            settings = self._runtime.settings()
+        except ExternalError:
+            # Every run reports it.
+            return {}
+        if not settings.limits.look_ahead:
+            return {}
+        most = settings.limits.concurrency
+        return {name: provider.limits.concurrency or most for name, provider in settings.providers.items()}
 
     def _start(self, item: ItemId) -> None:
         """Start what is known of an item, as far as there is room. An item that cannot be read waits for its turn."""

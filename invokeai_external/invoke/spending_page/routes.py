@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import RedirectResponse, Response
 from invokeai.app.api.auth_dependencies import AdminUserOrDefault, CurrentUserOrDefault
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from ..host.gallery import image_of_request
 from ..host.users import user_names, viewer_of
 from ..http_errors import external_errors
 from ..runtime import Runtime
+from .changes import CHANGES
 from .files import HEADERS, file_of
 from .overview import runs
 from .page_data import Only, PageData
@@ -23,8 +24,6 @@ from .price_list import prices_of
 from .viewer import Viewer
 
 __all__ = ["page_router", "spending_router"]
-
-_HEADER = "X-InvokeAI-External"
 
 _SAVED_WITHIN_S = 3600
 """How long after a call its image may have been saved: a queue may be paused in between."""
@@ -58,20 +57,6 @@ class NewLimit(BaseModel):
 
     name: str = Field(max_length=300)
     usd: float | None = Field(ge=0, le=1_000_000, allow_inf_nan=False)
-
-
-def from_this_page(request: Request) -> None:
-    """Refuse a change that a page of another site asks for; one with several users needs their token as well.
-
-    A browser asks before it sends this header or JSON to another site, and Invoke does not allow that.
-    """
-    site = request.headers.get("Sec-Fetch-Site", "same-origin")
-    is_json = request.headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
-    if site != "same-origin" or _HEADER not in request.headers or not is_json:
-        raise HTTPException(403, f"Send JSON with the header {_HEADER}, from a page of this Invoke or from no page.")
-
-
-_CHANGES = [Depends(from_this_page)]
 
 
 def spending_router(runtime: Runtime) -> APIRouter:
@@ -135,7 +120,7 @@ def spending_router(runtime: Runtime) -> APIRouter:
         "/spending/settle",
         settle,
         methods=["POST"],
-        dependencies=_CHANGES,
+        dependencies=CHANGES,
         operation_id="settle_external_runs",
         summary="Settle runs that may have been charged",
     )
@@ -144,7 +129,7 @@ def spending_router(runtime: Runtime) -> APIRouter:
         "/limits",
         change_limit,
         methods=["POST"],
-        dependencies=_CHANGES,
+        dependencies=CHANGES,
         operation_id="set_external_limit",
         summary="Set or remove a limit",
     )

@@ -193,6 +193,31 @@ def test_an_administrator_settles_in_two_clicks_and_raises_a_limit(users: Users,
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_an_administrator_changes_the_settings_with_the_keyboard(users: Users, page_of: Open, width: int) -> None:
+    page = page_of(NAMES[0], width)
+    settings = page.section("Settings")
+    settings.get_by_label("Previews of each image").select_option("2")
+    settings.get_by_label("Send queued runs ahead").select_option("off")
+    calls = settings.get_by_label("Calls at once")
+    expect(calls).to_have_value("8")
+    calls.fill("3")
+    calls.press("Enter")
+    expect(page.said).to_have_text("Saved: Settings.")
+    file = (users.admin.root / USER_FILE).read_text(encoding="utf-8")
+    assert file == "settings:\n  previews: 2\n  look_ahead: false\n  concurrency: 3\n"
+    page.open(users.nobody.url)
+    expect(settings.get_by_label("Previews of each image")).to_have_value("2")
+    expect(settings.get_by_label("Send queued runs ahead")).to_have_value("false")
+    calls.fill("100")
+    calls.press("Enter")
+    # The browser says what is wrong, and nothing is sent.
+    assert calls.evaluate("input => input.validity.rangeOverflow")
+    assert (users.admin.root / USER_FILE).read_text(encoding="utf-8") == file
+    assert page.fits()
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_twenty_thousand_runs_are_shown_in_parts_and_settled_at_once(users: Users, page_of: Open, width: int) -> None:
     set_up(users, 20_000)
     page = page_of(NAMES[0], width)
@@ -219,6 +244,7 @@ def test_a_user_sees_their_own_runs_and_no_limits_of_others(users: Users, page_o
     expect(page.raw.locator("#viewer")).to_have_text(NAMES[1])
     expect(page.raw.locator(".tile").first).to_contain_text("of $2.00")
     expect(page.section("Limits")).to_have_count(0)
+    expect(page.section("Settings")).to_have_count(0)
     for other in (NAMES[0], NAMES[2]):
         expect(page.raw.locator("body")).not_to_contain_text(other)
     page.button("May have been charged").click()
@@ -279,7 +305,8 @@ def test_it_can_be_used_with_the_keyboard_and_read_aloud(users: Users, page_of: 
         expect(image).to_have_accessible_name(re.compile(r"\S"))
     titles = page.raw.get_by_role("heading", level=2).all_inner_texts()
     assert titles == [
-        *("Can I make images?", "Spent", "Needs you", "Last runs", "What will it cost?", "Limits", "The last 31 days"),
+        *("Can I make images?", "Spent", "Needs you", "Last runs", "What will it cost?", "Limits", "Settings"),
+        "The last 31 days",
     ]
 
 

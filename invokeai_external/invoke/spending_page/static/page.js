@@ -7,6 +7,7 @@ import { showNeeds } from "./needs.js";
 import { showPrices } from "./prices.js";
 import { checkKeys, showReady } from "./ready.js";
 import { showRuns } from "./runs.js";
+import { showSettings } from "./settings.js";
 import { byId, element, say } from "./show.js";
 import { showSpent } from "./spent.js";
 
@@ -39,6 +40,7 @@ async function start() {
   showRecord(spending);
   byId("page").hidden = false;
   say(spending.record.message ?? "", Boolean(spending.record.message));
+  if (spending.viewer.is_admin) await showSettings();
   await showPrices();
   if (spending.viewer.is_admin && !status.sandbox) await checkKeys(status);
 }
