@@ -95,9 +95,12 @@ def test_anything_but_a_session_is_unchanged(text: str) -> None:
     assert not has_own_node(text)
 
 
-def test_a_session_has_our_own_node_in_any_of_its_graphs_and_not_in_a_text() -> None:
-    own = {"nodes": {"a": {"type": "external_image", "id": "a"}}}
-    quoting = {"nodes": {"a": {**OPENAI, "prompt": '"type": "external_image"', "note": "external_image"}}}
+@pytest.mark.parametrize("node_type", ["external_image", "external_image_info"])
+def test_a_session_has_a_node_that_the_core_does_not_know_in_any_of_its_graphs_and_not_in_a_text(
+    node_type: str,
+) -> None:
+    own = {"nodes": {"a": {"type": node_type, "id": "a"}}}
+    quoting = {"nodes": {"a": {**OPENAI, "prompt": f'"type": "{node_type}"', "note": node_type}}}
     assert has_own_node(json.dumps({"graph": own}))
     assert has_own_node(json.dumps({"graph": quoting, "calls": [{"frame": {"graph": own}}]}, separators=(",", ":")))
     assert not has_own_node(json.dumps({"graph": quoting}))

@@ -9,8 +9,8 @@ So a value that only our class accepts is not stored in its field. It is stored 
 core's class ignores, and our class reads it from there. A value in the field takes precedence, because *batch data*
 writes into stored nodes directly.
 
-The core does not know the node *External Image* at all. Its items are deleted on an uninstall; after the folder was
-deleted by hand, Invoke cannot read them.
+The core does not know the nodes *External Image* and *External Image Info* at all. Their items are deleted on an
+uninstall; after the folder was deleted by hand, Invoke cannot read them.
 
 Pure functions. The facts are from the core's classes in 6.13.0 and 6.14.2, which are equal here; a host test compares
 them.
@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["EXACT", "NODE_TYPES", "OWN_NODE_TYPE", "as_read", "as_stored", "has_own_node", "repaired"]
+__all__ = ["EXACT", "INFO_NODE_TYPE", "NODE_TYPES", "OWN_NODE_TYPE", "as_read", "as_stored", "has_own_node", "repaired"]
 
 EXACT = "invokeai_external"
 """The key in a stored node for the values that only our class accepts, by field."""
@@ -44,6 +44,11 @@ NODE_TYPES = tuple(_ACCEPTED)
 
 OWN_NODE_TYPE = "external_image"
 """The type of the node *External Image*. The core has no such node, and without the plugin reads no item with one."""
+
+INFO_NODE_TYPE = "external_image_info"
+"""The type of the node *External Image Info*, which the core does not have either."""
+
+_UNKNOWN_TO_THE_CORE = (OWN_NODE_TYPE, INFO_NODE_TYPE)
 
 _DEFAULTS: Mapping[str, str] = {"input_fidelity": "auto", "thinking_level": "auto"}
 """Our defaults that the core does not accept. They are not stored, because a missing value is read as the default."""
@@ -93,11 +98,11 @@ def repaired(session: str) -> str | None:
 
 
 def has_own_node(session: str) -> bool:
-    """True if a session of the queue has a node of ``OWN_NODE_TYPE``."""
-    if f'"{OWN_NODE_TYPE}"' not in session:
+    """True if a session of the queue has a node that the core does not know."""
+    if not any(f'"{name}"' in session for name in _UNKNOWN_TO_THE_CORE):
         return False
     try:
-        return any(node.get("type") == OWN_NODE_TYPE for node in _nodes(json.loads(session)))
+        return any(node.get("type") in _UNKNOWN_TO_THE_CORE for node in _nodes(json.loads(session)))
     except (ValueError, RecursionError):
         return False
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invokeai.app.invocations.fields import ImageField
     from invokeai.app.services.shared.invocation_context import InvocationContext
 
-__all__ = ["input_size", "read_image", "read_mask", "recallable_reference"]
+__all__ = ["input_size", "read_image", "read_mask", "readable", "recallable_reference"]
 
 
 _REMEDIES: Mapping[str, str] = {
@@ -38,9 +38,16 @@ def read_image(context: InvocationContext, field: ImageField, role: str) -> Inpu
     Raises:
         InvalidRequestError: The image cannot be used.
     """
-    try:
+    with readable(field, role):
         path = context.images.get_path(field.image_name)
         return InputImage(path.read_bytes(), field.image_name)
+
+
+@contextmanager
+def readable(field: ImageField, role: str) -> Iterator[None]:
+    """Turn what Invoke raises in this block into an InvalidRequestError that names the image and what it is for."""
+    try:
+        yield
     except PermissionError:
         # With several users (6.14.2).
         raise InvalidRequestError(

@@ -30,6 +30,7 @@ from ..request import GenerationRequest, InputImage, OptionValue
 from . import active_plugin
 from .core_compatibility import OWN_NODE_TYPE, as_read, as_stored
 from .gallery.result_cache import Destination
+from .info_node import ExternalImageInfoInvocation, ExternalImageInfoOutput
 from .node_base import ExternalInvocation, Saved
 from .node_inputs import read_image
 
@@ -251,7 +252,13 @@ def _fields_of(saved: Saved) -> list[ImageField]:
     return [ImageField(image_name=name) for name in saved.names]
 
 
-NODES: tuple[type[BaseInvocation], ...] = (OpenAIImageInvocation, GeminiImageInvocation, ExternalImageInvocation)
+NODES: tuple[type[BaseInvocation], ...] = (
+    OpenAIImageInvocation,
+    GeminiImageInvocation,
+    ExternalImageInvocation,
+    ExternalImageInfoInvocation,
+)
+"""All our nodes, those of other modules too."""
 
-OUTPUTS: tuple[type[BaseInvocationOutput], ...] = (ExternalImageOutput,)
+OUTPUTS: tuple[type[BaseInvocationOutput], ...] = (ExternalImageOutput, ExternalImageInfoOutput)
 """The outputs that Invoke does not have."""

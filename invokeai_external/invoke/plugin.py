@@ -168,7 +168,7 @@ class Plugin:
                 delete_model(record)
 
     def _delete_items_if_uninstalled(self) -> None:
-        """Delete the queue items that Invoke cannot read without our node: one of them breaks its list of all items."""
+        """Delete the queue items that Invoke cannot read without our nodes: one of them breaks its list of all."""
         if not self._is_uninstalled or not services_exist():
             return
         try:
@@ -177,7 +177,11 @@ class Plugin:
             log.error("invokeai_external could not delete its items of the queue: %s", error)
             return
         if count:
-            log.info("invokeai_external: items of the queue with the node External Image deleted: %s.", count)
+            log.info(
+                "invokeai_external: items of the queue with the nodes External Image or External Image Info deleted:"
+                " %s.",
+                count,
+            )
 
     def _begin(self) -> None:
         """Begin what has to wait until Invoke serves requests."""

@@ -26,6 +26,7 @@ from ..support.guard import CANARY
 PROVIDERS = ("openai", "gemini")
 NODE_TYPES = {provider: f"{provider}_image_generation" for provider in PROVIDERS}
 OWN_NODE_TYPE = "external_image"
+INFO_NODE_TYPE = "external_image_info"
 
 ENDING_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """The prefix of a command that the kernel ends together with the process that started it (Linux).

@@ -15,7 +15,7 @@ from invokeai_external.errors import InvalidRequestError
 from .conftest import NewInvoke
 from .failures import message_of
 from .graphs import QUICK, workflow_graph
-from .invoke import OWN_NODE_TYPE, PROVIDERS, Invoke, Json, output_names, wait_for
+from .invoke import INFO_NODE_TYPE, OWN_NODE_TYPE, PROVIDERS, Invoke, Json, output_names, wait_for
 from .packing import PACK
 from .sandbox import Sandbox
 from .test_host_look_ahead import calls_soon, wired
@@ -183,6 +183,59 @@ def test_from_invokes_cache_it_costs_nothing(invoke: Invoke, sandbox: Sandbox, g
     assert len(sandbox.calls()) == 1
 
 
+def info_of(invoke: Invoke, name: str) -> Json:
+    """What the node *External Image Info* says of an image, through the nodes that take its outputs."""
+    graph: Json = {"id": "graph", "nodes": {}, "edges": []}
+    texts = {"model": {"type": "string"}, "notices": {"type": "string"}}
+    node = {"info": {"type": INFO_NODE_TYPE, "image": {"image_name": name}}, **texts}
+    results = results_of(completed(invoke, wired(graph, node, [("info", text, text, "value") for text in texts])))
+    info = results["info"]
+    assert {text: results[text]["value"] for text in texts} == {text: info[text] for text in texts}
+    return {"cost_usd": info.get("cost_usd"), **{text: info[text] for text in texts}}
+
+
+def test_the_info_of_an_image_is_what_its_metadata_says(invoke: Invoke, sandbox: Sandbox, photo: Image.Image) -> None:
+    info = {"info": {"type": INFO_NODE_TYPE}, "cost": {"type": "float"}}
+    graph = wired(
+        graph_of(invoke.model(MODEL), num_images=2),
+        {"one": {"type": "iterate"}, **info},
+        [
+            ("picture", "collection", "one", "collection"),
+            ("one", "item", "info", "image"),
+            ("info", "cost_usd", "cost", "value"),
+        ],
+    )
+    item = completed(invoke, graph)
+    costs = [output["value"] for output in item["session"]["results"].values() if output["type"] == "float_output"]
+    results = results_of(item)
+    names = [field["image_name"] for field in results["picture"]["collection"]]
+    assert sorted(costs) == sorted(invoke.picture(name).metadata["external"]["cost_usd"] for name in names)
+    assert sum(costs) == pytest.approx(results["picture"]["cost_usd"])
+    external = invoke.picture(names[0]).metadata["external"]
+    assert info_of(invoke, names[0]) == {
+        "cost_usd": external["cost_usd"],
+        "model": MODEL,
+        "notices": "\n".join(notice["message"] for notice in external["notices"]),
+    }
+    assert info_of(invoke, invoke.upload(photo)) == {"cost_usd": None, "model": "", "notices": ""}
+    assert len(sandbox.calls()) == 1
+
+
+def test_the_cost_that_the_metadata_has_not_is_not_in_the_info(new_invoke: NewInvoke, sandbox: Sandbox) -> None:
+    invoke = new_invoke(keys=("openai",))
+    (invoke.root / "invokeai_external.yaml").write_text("settings: {metadata_cost: false}\n", encoding="utf-8")
+    invoke.start_with_models()
+    output = results_of(completed(invoke, graph_of(invoke.model(MODEL))))["picture"]
+    assert output["cost_usd"] > 0
+    info = info_of(invoke, output["collection"][0]["image_name"])
+    assert (info["cost_usd"], info["model"]) == (None, MODEL)
+
+
+def test_the_info_of_a_missing_image_fails(invoke: Invoke) -> None:
+    graph: Json = {"nodes": {"info": {"id": "info", "type": INFO_NODE_TYPE, "image": {"image_name": "gone.png"}}}}
+    assert "gone.png" in message_of(invoke.failure({"id": "graph", "edges": [], **graph}), InvalidRequestError)
+
+
 def test_its_requests_are_sent_ahead_and_end_with_their_items(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
     prompts = ["one fox", "two foxes", "three foxes"]
     graph = wired(
@@ -230,7 +283,9 @@ def test_an_uninstall_deletes_its_items_and_the_queue_can_be_read(own: Invoke, s
     other = own.enqueue(workflow_graph(model, prompt='an "external_image"'))
     finished = own.enqueue(graph_of(model))
     failed = own.enqueue(graph_of(model, options="quality"))
-    for number in (other, finished, failed):
+    info: Json = {"info": {"id": "info", "type": INFO_NODE_TYPE, "image": {"image_name": "gone.png"}}}
+    asked = own.enqueue({"id": "graph", "nodes": info, "edges": []})
+    for number in (other, finished, failed, asked):
         own.ended(number)
     batch = own.item(finished)["batch_id"]
     images = list(output_names(own.item(finished)))
@@ -240,7 +295,7 @@ def test_an_uninstall_deletes_its_items_and_the_queue_can_be_read(own: Invoke, s
     uninstall(own)
     assert routes_that_fail(own, batch) == {}
     assert own.item(other)["status"] == "completed"
-    for number in (finished, failed, running, pending):
+    for number in (finished, failed, asked, running, pending):
         assert own.request("GET", f"/v1/queue/default/i/{number}").status_code == httpx.codes.NOT_FOUND
     # The images stay, and the queue goes on.
     assert [own.picture(name).metadata["positive_prompt"] for name in images] == ["a red fox in snow"]

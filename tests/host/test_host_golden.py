@@ -10,14 +10,14 @@ from PIL import Image
 from tests.golden.compare import check, shape
 
 from .graphs import panel_graph, workflow_graph
-from .invoke import NODE_TYPES, OWN_NODE_TYPE, PROVIDERS, Invoke, Json
+from .invoke import INFO_NODE_TYPE, NODE_TYPES, OWN_NODE_TYPE, PROVIDERS, Invoke, Json
 
 _OF_INVOKE = {"id", "is_intermediate", "use_cache", "type", "metadata", "board"}
 """Fields that Invoke adds to nodes. Only their presence is tested."""
 
 
 def test_nodes(invoke: Invoke) -> None:
-    found = {kind: invoke.schema(kind) for kind in sorted({*NODE_TYPES.values(), OWN_NODE_TYPE})}
+    found = {kind: invoke.schema(kind) for kind in sorted({*NODE_TYPES.values(), OWN_NODE_TYPE, INFO_NODE_TYPE})}
     now = {
         kind: {
             "version": schema["version"],
@@ -29,8 +29,10 @@ def test_nodes(invoke: Invoke) -> None:
         }
         for kind, schema in found.items()
     }
-    output = invoke.get("/../openapi.json")["components"]["schemas"]["ExternalImageOutput"]["properties"]
-    now[OWN_NODE_TYPE]["output fields"] = {name: _field(field) for name, field in sorted(output.items())}
+    schemas = invoke.get("/../openapi.json")["components"]["schemas"]
+    for kind in (OWN_NODE_TYPE, INFO_NODE_TYPE):
+        output = schemas[now[kind]["output"].rpartition("/")[2]]["properties"]
+        now[kind]["output fields"] = {name: _field(field) for name, field in sorted(output.items())}
     check("nodes", now, may_grow=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .invoke import NODE_TYPES, OWN_NODE_TYPE, PROVIDERS, Invoke, LogLine
+from .invoke import INFO_NODE_TYPE, NODE_TYPES, OWN_NODE_TYPE, PROVIDERS, Invoke, LogLine
 from .packing import PACK
 
 # The fields that Invoke's tabs send, and that workflows saved with the core's nodes have (6.13.0 to 6.14.2).
@@ -52,7 +52,7 @@ def test_the_node_replaces_the_core_s(invoke: Invoke, provider: str) -> None:
 def test_the_list_of_packs_counts_its_nodes(invoke: Invoke) -> None:
     packs = {pack["name"]: pack for pack in invoke.get("/v2/custom_nodes/")["node_packs"]}
     assert set(packs) == {PACK}
-    assert set(packs[PACK]["node_types"]) == {*NODE_TYPES.values(), OWN_NODE_TYPE}
+    assert set(packs[PACK]["node_types"]) == {*NODE_TYPES.values(), OWN_NODE_TYPE, INFO_NODE_TYPE}
 
 
 def test_the_web_page_is_still_served(invoke: Invoke) -> None:

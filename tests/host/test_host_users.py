@@ -9,7 +9,7 @@ from invokeai_external.errors import InvalidRequestError
 
 from .failures import message_of
 from .graphs import workflow_graph
-from .invoke import PROVIDERS, Json, wait_for
+from .invoke import INFO_NODE_TYPE, PROVIDERS, Json, wait_for
 from .sandbox import Sandbox
 from .test_host_models import offered, references
 from .users import Users
@@ -82,6 +82,22 @@ def test_an_image_of_a_cancelled_run_is_only_for_the_user_who_paid(users: Users,
     assert notices[0]["code"] == "from_cancelled_run"
     assert len(users.bob.run(graph)) == 1
     assert len(sandbox.calls()) == 3
+
+
+def test_the_info_of_an_image_is_only_for_who_may_see_it(users: Users, sandbox: Sandbox) -> None:
+    [picture] = users.anna.run(workflow_graph(users.model, prompt="hers"))
+    # Invoke's own cache is the same for all users.
+    node = {"id": "info", "type": INFO_NODE_TYPE, "image": {"image_name": picture.name}, "use_cache": True}
+    graph: Json = {"id": "graph", "nodes": {"info": node}, "edges": []}
+    for user in (users.anna, users.admin):
+        [info] = user.ended(user.enqueue(graph))["session"]["results"].values()
+        assert info["cost_usd"] == picture.metadata["external"]["cost_usd"]
+    assert picture.name in message_of(users.bob.failure(graph), InvalidRequestError)
+    body = {"board_name": "for all", "board_visibility": "shared"}
+    board = users.anna.send("POST", "/v1/boards/", params={"board_name": body["board_name"]})["board_id"]
+    users.anna.send("PATCH", f"/v1/boards/{board}", json=body)
+    users.anna.send("POST", "/v1/board_images/", json={"board_id": board, "image_name": picture.name})
+    assert users.bob.ended(users.bob.enqueue(graph))["status"] == "completed"
 
 
 @pytest.fixture

@@ -7,16 +7,19 @@ from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fastapi import HTTPException
 from invokeai.app.api.auth_dependencies import CurrentUserOrDefault
 from invokeai.app.api.dependencies import ApiDependencies
 from invokeai.app.api.routers._access import assert_image_read_access
 from invokeai.app.invocations.fields import ImageField, MetadataField
 from invokeai.app.invocations.image import BlankImageInvocation
 from invokeai.app.invocations.primitives import ImageCollectionOutput
+from invokeai.app.services.auth.token_service import TokenData
 from invokeai.app.services.events.events_common import InvocationCompleteEvent
 from invokeai.app.services.image_records.image_records_common import ImageCategory, ResourceOrigin
 from invokeai.app.services.invocation_services import InvocationServices
@@ -25,7 +28,16 @@ from PIL import Image
 
 from ..log import log
 
-__all__ = ["MadeImage", "assert_may_read", "board_name", "deliver", "image_of_request", "save_image", "user_name"]
+__all__ = [
+    "MadeImage",
+    "assert_may_read",
+    "board_name",
+    "deliver",
+    "image_of_request",
+    "metadata_of",
+    "save_image",
+    "user_name",
+]
 
 _RECENT = 100
 """How many of the newest images are searched for those of a failed save; other runs may save at the same time."""
@@ -37,6 +49,34 @@ def assert_may_read(image_name: str, user: CurrentUserOrDefault) -> None:
     The owner and administrators may, and everybody if the image is on a shared or public board.
     """
     assert_image_read_access(image_name, user)
+
+
+def metadata_of(context: InvocationContext, image_name: str) -> dict[str, Any]:
+    """The metadata of an image; empty for an image without metadata.
+
+    Invoke 6.13.0 does not check who reads it, so this does.
+
+    Args:
+        context: The context of the node that reads it.
+        image_name: The name of the image.
+
+    Raises:
+        PermissionError: The user of the node may not see the image.
+        Exception: What Invoke raises if there is no such image.
+    """
+    services = context._services
+    if services.configuration.multiuser:
+        user = services.users.get(context._data.queue_item.user_id)
+        if user is None:
+            raise PermissionError
+        try:
+            assert_may_read(image_name, TokenData(user_id=user.user_id, email=user.email, is_admin=user.is_admin))
+        except HTTPException as error:
+            if error.status_code == HTTPStatus.FORBIDDEN:
+                raise PermissionError from None
+            raise
+    found = context.images.get_metadata(image_name)
+    return dict(found.root) if found else {}
 
 
 @dataclass(frozen=True, slots=True)
