@@ -106,6 +106,21 @@ def started_ahead(runtime: Runtime, service: FakeService) -> Run:
     return run
 
 
+def test_a_run_says_its_cost_in_the_log_and_one_of_the_sandbox_does_not(
+    runtime: Runtime, service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "InvokeAI")
+    service.script = returning("red")
+    for service.bills in (False, True):
+        follow(runtime, started(runtime, service))
+        for thread in threading.enumerate():
+            if "cost of a run" in thread.name:
+                thread.join()
+        assert [line for line in caplog.messages if "cost" in line] == (
+            ["invokeai_external: openai/gpt-image-2: cost unknown"] if service.bills else []
+        )
+
+
 def follow(runtime: Runtime, run: Run, *, is_canceled: bool = False) -> GenerationResult:
     def check() -> None:
         if is_canceled:

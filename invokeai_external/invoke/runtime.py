@@ -35,6 +35,7 @@ from .look_ahead.sent_record import SentItems
 from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
+from .run_costs import log_cost_soon
 from .service_thread import ServiceThread
 from .unclaimed_images import RunImages, partial_result
 
@@ -381,10 +382,11 @@ class Runtime:
         provider, calls = self.provider_and_calls(request)
         line = ProgressLine(request.n)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination, line=line)
-        payer = replace(self._host.payer(key.node.user, destination.board), tag=self.settings().limits.tag)
+        current = self.settings()
+        payer = replace(self._host.payer(key.node.user, destination.board), tag=current.limits.tag)
         withdraw = partial(self.table.withdraw, run) if is_ahead else None
         purse = Purse(payer=payer, may_wait=True, withdraw=withdraw)
-        service, portal = self._thread.acquire(self.settings(), is_sandbox=self.sandbox())
+        service, portal = self._thread.acquire(current, is_sandbox=self.sandbox())
 
         def confirm() -> None:
             if is_ahead:
@@ -406,6 +408,8 @@ class Runtime:
                         before_end()
                     raise
                 self.has_succeeded = True
+                if service.is_billed(request):
+                    log_cost_soon(current, result)
                 await self._images.store(result, run, key.fingerprint, confirm)
                 return self._images.waiting(result, run)
             finally:

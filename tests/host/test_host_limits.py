@@ -76,6 +76,8 @@ def test_the_record_says_who_paid_and_for_which_board(limited: Invoke, sandbox: 
     )
     [(cost,)] = rows(limited, "cost")[-1:]
     assert cost == round(picture.metadata["external"]["cost_usd"] * 1e9)
+    in_log = f"{GPT}: ${cost / 1e9:.4f}, today $"
+    assert wait_for(lambda: [line.text for line in limited.log() if in_log in line.text and " of $1.00" in line.text])
 
 
 def test_a_cancelled_item_that_was_not_sent_leaves_its_money(limited: Invoke, sandbox: Sandbox) -> None:

@@ -22,6 +22,7 @@ from ...service.collected_results import total_cost, total_usage
 from ...service.library_files import read_image, read_mask
 from ...service.refusals import Purse
 from ...service.service import Service
+from ...service.spent_today import SpentToday, cost_text, spent_today
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
 from ...spending.recorded_call import Payer
@@ -35,7 +36,6 @@ from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..prompts import prompt_of
 from ..remedies import with_root
-from ..spent_today import SpentToday, spent_today
 from ..terminal import is_terminal
 
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
@@ -312,9 +312,8 @@ def _received_notices(done: Run) -> Sequence[Notice]:
 
 
 def _cost_text(cost_usd: float | None, done: Run) -> str:
-    if cost_usd is None:
-        return "cost unknown"
-    return f"{'' if done.is_billed else 'would cost '}${cost_usd:.4f}"
+    would = "" if done.is_billed or cost_usd is None else "would cost "
+    return f"{would}{cost_text(cost_usd)}"
 
 
 def _images_text(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What today comes to, after a run: asked of the spending record once."""
+"""What a run has cost and what today comes to, as the hosts say it after a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..spending.amounts import shown_usd, usd
 from ..spending.record import SpendingRecord
 from ..spending.reports import spent_so_far
 
-__all__ = ["SpentToday", "spent_today"]
+__all__ = ["SpentToday", "cost_text", "spent_today"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class SpentToday:
     def fields(self) -> dict[str, Any]:
         """As the JSON output has it."""
         return {"today_usd": usd(self.used), "day_limit_usd": usd(self.limit)}
+
+
+def cost_text(cost_usd: float | None) -> str:
+    """``$0.0410``, or that the cost is unknown."""
+    return "cost unknown" if cost_usd is None else f"${cost_usd:.4f}"
 
 
 def spent_today(settings: Settings) -> SpentToday | None:

@@ -1,0 +1,29 @@
+"""Logs what each run has cost and what today comes to: Invoke clears its progress line at the end of a run."""
+
+from __future__ import annotations
+
+import threading
+
+from ..result import GenerationResult
+from ..service.spent_today import cost_text, spent_today
+from ..settings.settings import Settings
+from .log import log
+
+__all__ = ["log_cost", "log_cost_soon"]
+
+
+def log_cost_soon(settings: Settings, result: GenerationResult) -> None:
+    """Log what a run has cost, in a thread, so that no run waits for the spending record or fails with it."""
+    threading.Thread(
+        target=log_cost, args=(settings, result), name="invokeai_external cost of a run", daemon=True
+    ).start()
+
+
+def log_cost(settings: Settings, result: GenerationResult) -> None:
+    """Log what a run has cost, and what all users together have spent today: administrators read the log.
+
+    If nothing is recorded, or the record cannot be read, it is only the cost.
+    """
+    today = spent_today(settings)
+    cost = ", ".join([cost_text(result.cost_usd), *([str(today)] if today else ())])
+    log.info("invokeai_external: %s/%s: %s", result.provider, result.model, cost)
