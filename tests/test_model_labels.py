@@ -8,6 +8,7 @@ import pytest
 
 from invokeai_external.clock import utc_today
 from invokeai_external.invoke.models.labels import description_of, in_list_order, name_of, price_of
+from invokeai_external.invoke.remedies import PAGE
 from invokeai_external.providers.lifecycle import Lifecycle
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
@@ -55,7 +56,7 @@ def test_the_name_has_the_provider_that_invoke_does_not_show() -> None:
 def test_the_successor_has_its_name() -> None:
     day = datetime.date(2026, 11, 29)
     model = model_on("openai/gpt-image-1-mini", day)
-    assert description_of(model, day).endswith("Ends on 2026-12-01; use GPT Image 2 instead.")
+    assert "Ends on 2026-12-01; use GPT Image 2 instead." in description_of(model, day)
     assert "instead" not in description_of(model_on("openai/gpt-image-2", day), day)
 
 
@@ -77,6 +78,7 @@ def test_the_newest_model_of_a_provider_is_first_and_one_with_an_end_comes_after
 @pytest.mark.parametrize("model", Registry().models(), ids=lambda model: model.id)
 def test_every_description_has_one_price(model: ModelConfig) -> None:
     described = description_of(model, utc_today())
+    assert PAGE in described
     assert described.count(price_of(model)) == 1
     assert "bills every" not in described
 

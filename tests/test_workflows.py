@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from invokeai_external import AspectRatio, GenerationRequest, InputImage, Registry, Size
+from invokeai_external.invoke.remedies import PAGE
 from invokeai_external.planning.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +110,8 @@ def test_no_other_file_would_be_imported_as_a_workflow() -> None:
 @every_example
 def test_it_describes_itself_and_says_which_keys_it_needs(name: str) -> None:
     workflow = EXAMPLES[name]
+    # Invoke's page makes a link of a whole URL only.
+    assert f"http://127.0.0.1:9090{PAGE} " in workflow["description"]
     for field in ("name", "author", "description", "version", "tags", "notes"):
         assert workflow[field].strip(), field
     assert workflow["meta"] == {"version": "3.0.0", "category": "user"}

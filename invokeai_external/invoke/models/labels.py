@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ...pricing.estimate import price_range
 from ...providers.schema import ModelConfig
+from ..remedies import PAGE
 from .carriers import carrier_of
 
 __all__ = ["description_of", "in_list_order", "name_of", "price_of"]
@@ -35,7 +36,9 @@ def name_of(model: ModelConfig, day: datetime.date) -> str:
 
 
 def description_of(model: ModelConfig, day: datetime.date, *, key_is_refused: bool = False) -> str:
-    """What a model of a ``Registry`` can do and costs, and when it ends, on a day; first, if its key is refused."""
+    """What a model of a ``Registry`` can do and costs, when it ends, on a day, and where the costs are shown; first, if
+    its key is refused.
+    """
     refused = f"{model.provider_name} did not accept the key." if key_is_refused else ""
     parts = [refused, model.description, price_of(model)]
     life = model.lifecycle
@@ -49,6 +52,7 @@ def description_of(model: ModelConfig, day: datetime.date, *, key_is_refused: bo
             # Only an end that is not confirmed can be over without the model being retired.
             end, doubt = "Reportedly ended", ""
         parts.append(f"{end}{on}{doubt}{instead}.")
+    parts.append(f"What your runs cost: Invoke's page {PAGE}.")
     return " ".join(part for part in parts if part)
 
 
