@@ -43,10 +43,8 @@ test-fast: $(VENV)/.test ## Run the quick tests: those that start no process and
 test-host: $(VENV)/.host ## Run the tests on a real Invoke, which is installed in your cache folder (7 GB) if it is missing
 	@echo "== Looking for InvokeAI $(INVOKE_VERSION) ..."
 	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python tests/host/environment.py
-	@echo "== Running the host tests on it ..."
-	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host --ignore tests/host/browser
-	@echo "== Running the browser tests on it ..."
-	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host/browser
+	@echo "== Running the host tests and the browser tests on it ..."
+	@INVOKE_VERSION=$(INVOKE_VERSION) $(BIN)/python -m pytest $(TWO_INVOKES) tests/host
 
 test-hosts: test-host ## Run them on the oldest supported Invoke, too
 	@$(MAKE) --no-print-directory test-host INVOKE_VERSION=6.13.0
