@@ -17,7 +17,9 @@ from pathlib import Path
 import httpx
 
 from invokeai_external.errors import ContentBlockedError, QuotaError
+from invokeai_external.root_folder import USER_FILE
 
+from ..support.reckoning import reckon, rows_in
 from ..support.servers import SandboxServer
 
 # isort: split
@@ -26,6 +28,15 @@ from . import environment, packing
 from .graphs import panel_graph
 from .invoke import PROVIDERS, Invoke, Json, output_names, wait_for
 from .sandbox import Sandbox
+
+_LIMITS = """\
+settings: {record_prompts: true}
+budgets:
+  total: {day_usd: 1000, month_usd: 1000}
+  providers: {openai: {day_usd: 1000}, gemini: {day_usd: 1000}}
+  models: {openai/gpt-image-2.5-flare: {day_usd: 1000}}
+"""
+"""Limits that allow everything, so that each call is checked against them; prompts tell the calls apart."""
 
 _MODELS = {"openai": "openai/gpt-image-2.5-flare", "gemini": "gemini/gemini-nano-banana-2.1"}
 _ENDED = ("completed", "failed", "canceled")
@@ -176,9 +187,13 @@ def main() -> int:
         sandbox = Sandbox(server.url)
         invoke = Invoke(environment.python_of(os.environ), Path(folder) / "root", sandbox.url, PROVIDERS)
         packing.copy_to(invoke.root / "nodes")
+        (invoke.root / USER_FILE).write_text(_LIMITS, encoding="utf-8")
         try:
             invoke.start_with_models()
             soaked = soak(invoke, sandbox, count, random.Random(seed))
+            # The first ones are not in the sandbox's log.
+            rows = [row for row in rows_in(invoke.root) if (row.call.prompt or "").startswith("fox")]
+            soaked.wrong += reckon(rows, sandbox.calls()).wrong
             print(f"== {soaked.summary()}", flush=True)
             invoke.stop()
         finally:
