@@ -36,7 +36,7 @@ budgets:
   providers: {openai: {day_usd: 1000}, gemini: {day_usd: 1000}}
   models: {openai/gpt-image-2.5-flare: {day_usd: 1000}}
 """
-"""Limits that allow everything, so that each call is checked against them; the record has the prompts to find the calls by."""
+"""Limits that allow everything, so that each call is checked; calls are found by their prompts."""
 
 _MODELS = {"openai": "openai/gpt-image-2.5-flare", "gemini": "gemini/gemini-nano-banana-2.1"}
 _ENDED = ("completed", "failed", "canceled")
