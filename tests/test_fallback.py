@@ -10,7 +10,7 @@ from PIL import Image
 
 from invokeai_external import GeneratedImage, Size
 from invokeai_external.images import metadata_files
-from invokeai_external.invoke.gallery.fallback import FallbackFolder, reason_of, root_cause
+from invokeai_external.invoke.gallery.fallback import FallbackFolder, count_images, reason_of, root_cause
 from invokeai_external.root_folder import RESCUED_FOLDER
 
 from .support.samples import encoded
@@ -35,6 +35,15 @@ def test_images_are_saved_in_the_root_with_their_metadata(image: GeneratedImage,
     # Relative to the root, which a remote user does not know.
     assert all(f" {RESCUED_FOLDER}/{file.name} " in saved.message for file in saved.files)
     assert str(tmp_path) not in saved.message
+
+
+def test_images_of_one_of_several_users_are_in_a_folder_of_this_user(image: GeneratedImage, tmp_path: Path) -> None:
+    [file] = FallbackFolder(tmp_path, "1b4e28ba-2fa1").save([image]).files
+    [other] = FallbackFolder(tmp_path, "../elsewhere").save([image]).files
+    assert file.parent == tmp_path / RESCUED_FOLDER / "1b4e28ba-2fa1"
+    # An id that is not one of Invoke's.
+    assert other.parent == tmp_path / RESCUED_FOLDER
+    assert [count_images(tmp_path, owner) for owner in ("1b4e28ba-2fa1", "2fa1", "../elsewhere", None)] == [1, 0, 0, 2]
 
 
 def test_the_root_is_used_even_if_there_is_no_temporary_folder(

@@ -196,13 +196,25 @@ def test_refused_runs_of_today_are_counted(data: Data, tmp_path: Path) -> None:
     assert data().overview(ONLY)["spent"]["refused_today"] == 2
 
 
-def test_files_that_the_gallery_did_not_accept_are_shown_to_administrators(data: Data, tmp_path: Path) -> None:
+def test_files_that_the_gallery_did_not_accept_are_shown_to_their_user_and_to_administrators(
+    data: Data, tmp_path: Path
+) -> None:
     folder = tmp_path / RESCUED_FOLDER
-    folder.mkdir()
-    for name in ("picture-1.png", "picture-2.png", "picture-2.png.json"):
+    (folder / ANNA.id).mkdir(parents=True)
+    # Files without an owner are of an Invoke that had one user, or of an earlier version.
+    for name in ("picture-1.png", "picture-2.png", "picture-2.png.json", f"{ANNA.id}/picture-3.png"):
         (folder / name).touch()
-    assert data().overview(ADMIN)["undelivered"] == {"images": 2, "folder": RESCUED_FOLDER}
-    assert data().overview(ANNA)["undelivered"] is None
+    shown = {viewer: data().overview(viewer)["undelivered"] for viewer in (ADMIN, ANNA, replace(ANNA, id="bob"))}
+    assert shown[ADMIN] == {"images": 3, "folder": RESCUED_FOLDER}
+    assert shown[ANNA] == {"images": 1, "folder": RESCUED_FOLDER}
+    assert [*shown.values()][2] is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", f"../{RESCUED_FOLDER}", "a/b"])
+def test_a_strange_id_opens_no_folder(data: Data, tmp_path: Path, name: str) -> None:
+    (tmp_path / RESCUED_FOLDER).mkdir()
+    (tmp_path / RESCUED_FOLDER / "picture-1.png").touch()
+    assert data().overview(replace(ANNA, id=name))["undelivered"] is None
 
 
 def test_a_broken_record_is_said_and_the_rest_is_shown(data: Data, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from . import active_plugin
 from .gallery.fallback import FallbackFolder
 from .gallery.result_cache import Destination
 from .gallery.saving import GalleryImage, Saver
-from .host.config import invoke_root
+from .host.config import has_several_users, invoke_root
 from .host.gallery import save_image
 from .host.nodes import CanceledException, node_cache
 from .host.queue import queued_node
@@ -174,7 +174,8 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
             if missing:
                 notices = [missing, *notices]
             saver = Saver(_Gallery(self, context), runtime.originals(), context.logger)
-            names = saver.save(images, destination, FallbackFolder(invoke_root()))
+            owner = destination.user if has_several_users() else None
+            names = saver.save(images, destination, FallbackFolder(invoke_root(), owner))
             return Saved(names, result.cost_usd, notices)
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:

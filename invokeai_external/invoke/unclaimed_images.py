@@ -157,7 +157,7 @@ class RunImages:
         elif run.received and run.destination:
             undelivered = self._deliver(run.received, run.destination)
             if undelivered.images:
-                self._save_as_files(undelivered)
+                self._save_as_files(undelivered, run.destination.user)
 
     def _deliver_entry(self, entry: Path, destination: Destination) -> bool:
         """Put a cached result that is acquired into the gallery; False if that failed and it stays in the cache."""
@@ -173,7 +173,7 @@ class RunImages:
             )
             return False
         # Some are in the gallery, and the next attempt would save those again.
-        if undelivered.images and self._save_as_files(undelivered):
+        if undelivered.images and self._save_as_files(undelivered, destination.user):
             return False
         self._cache.remove(entry)
         return True
@@ -185,9 +185,10 @@ class RunImages:
             log.info("invokeai_external: images of a cancelled run that were saved in the gallery: %s.", count)
         return undelivered
 
-    def _save_as_files(self, undelivered: Undelivered) -> int:
-        """Save images as files that the gallery could not save; logs where. Returns how many are lost."""
-        saved = FallbackFolder(self._host.root).save(undelivered.images)
+    def _save_as_files(self, undelivered: Undelivered, user: str) -> int:
+        """Save images of a user as files that the gallery could not save; logs where. Returns how many are lost."""
+        owner = user if self._host.has_several_users() else None
+        saved = FallbackFolder(self._host.root, owner).save(undelivered.images)
         log.error(
             "invokeai_external: the images of a cancelled run could not be saved in the gallery: %s. %s",
             undelivered.reason,

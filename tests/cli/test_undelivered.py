@@ -99,6 +99,13 @@ def test_nothing_of_a_file_s_name_acts_on_the_terminal(tmp_path: Path, capsys: p
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_those_of_one_of_several_users_are_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "invokeai_external_rescued" / "1b4e28ba"
+    folder.mkdir(parents=True)
+    (folder / "picture-1.png").write_bytes(b"")
+    assert [Path(image.path).name for image in undelivered_images(tmp_path)] == ["picture-1.png"]
+
+
 def test_the_doctor_counts_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--root", str(root)])
     [line] = [line for line in capsys.readouterr().out.splitlines() if "undelivered" in line]

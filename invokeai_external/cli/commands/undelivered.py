@@ -86,7 +86,7 @@ def run(root: Path | None, *, as_json: bool) -> None:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for pattern in (f"{KEPT_FOLDER}/*/*", f"{RESCUED_FOLDER}/*"):
+    for pattern in (f"{KEPT_FOLDER}/*/*", f"{RESCUED_FOLDER}/*", f"{RESCUED_FOLDER}/*/*"):
         for path in root.glob(pattern):
             if path.suffix.lower() in _SUFFIXES and path.is_file() and not path.is_symlink():
                 yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,10 @@ from ...result import GeneratedImage
 from ...root_folder import RESCUED_FOLDER
 from ...untrusted_text import fit_to_show
 
-__all__ = ["FallbackFolder", "FallbackResult", "reason_of", "root_cause"]
+__all__ = ["FallbackFolder", "FallbackResult", "count_images", "reason_of", "root_cause"]
+
+_USER_ID = re.compile(r"[A-Za-z0-9][\w-]{0,200}", re.ASCII)
+"""Invoke gives a user a UUID. Nothing else becomes the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,13 @@ class FallbackFolder:
 
     Args:
         root: Invoke's root folder.
+        owner: The id of the user who has paid for them, which is then the name of a folder in it; None if Invoke has a
+            single user.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: str | None = None) -> None:
         self._root = root
+        self._folder = _folder_of(root, owner)
 
     def save(self, images: Sequence[GeneratedImage]) -> FallbackResult:
         """Write images with their metadata to the folder in the root, or else to the system's temporary folder."""
@@ -68,8 +75,11 @@ class FallbackFolder:
         # The temporary folder is looked up only when it is needed: it raises if no folder is writable.
         for is_in_root in (True, False):
             try:
-                folder = self._root / RESCUED_FOLDER if is_in_root else Path(tempfile.gettempdir())
-                folder.mkdir(exist_ok=True)
+                folder = self._folder if is_in_root else Path(tempfile.gettempdir())
+                if is_in_root:
+                    # Not the root itself: without it, there is no Invoke.
+                    (self._root / RESCUED_FOLDER).mkdir(exist_ok=True)
+                    folder.mkdir(exist_ok=True)
                 # Only its owner can read it, since an Invoke may have several users.
                 suffix = f".{EXTENSIONS[image.mime_type]}"
                 path = new_file(folder, placed.parts, prefix="picture-", suffix=suffix)
@@ -78,6 +88,26 @@ class FallbackFolder:
             _write_sidecar(path, placed.sidecar)
             return path
         return None
+
+
+def count_images(root: Path, owner: str | None = None) -> int:
+    """How many images are in the folder: those of one user, or all of them.
+
+    Args:
+        root: Invoke's root folder.
+        owner: The id of the user; None for all, also for those without an owner.
+    """
+    folder = _folder_of(root, owner)
+    if owner is not None and folder == _folder_of(root, None):
+        return 0
+    files = folder.glob("*") if owner is not None else (*folder.glob("*"), *folder.glob("*/*"))
+    return sum(path.suffix != ".json" for path in files if path.is_file())
+
+
+def _folder_of(root: Path, owner: str | None) -> Path:
+    """Where the images of a user are; without an id, where those without an owner are."""
+    folder = root / RESCUED_FOLDER
+    return folder / owner if owner is not None and _USER_ID.fullmatch(owner) else folder
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import BudgetExceededError, SpendingRecordError
@@ -18,6 +17,7 @@ from ...spending.limits import Budgets
 from ...spending.record import SpendingRecord
 from ...spending.recorded_call import RecordedCall
 from ...spending.reports import latest_calls, waiting
+from ..gallery.fallback import count_images
 from .limit_list import limit_list
 from .overview import chart, overview, usual_seconds
 from .viewer import Viewer
@@ -150,11 +150,8 @@ class PageData:
         set_limit(self._settings().root, name, usd)
 
     def _undelivered(self, viewer: Viewer) -> dict[str, Any] | None:
-        """The images that the gallery could not save, for an administrator: the files say nothing of their owners."""
-        folder: Path = self._settings().root / RESCUED_FOLDER
-        if not viewer.is_admin or not folder.is_dir():
-            return None
-        count = sum(path.suffix != ".json" for path in folder.iterdir() if path.is_file())
+        """How many images the gallery could not save: those of this user, or all for an administrator."""
+        count = count_images(self._settings().root, None if viewer.is_admin else viewer.id)
         return {"images": count, "folder": RESCUED_FOLDER} if count else None
 
     @contextmanager

@@ -4,7 +4,7 @@ import { chooseRuns } from "./runs.js";
 import { settle } from "./settle.js";
 import { byId, button, count, element, usd } from "./show.js";
 
-export function showNeeds({ spent, undelivered }, refresh) {
+export function showNeeds({ viewer, spent, undelivered }, refresh) {
   const cards = [];
   if (spent?.unconfirmed.calls) cards.push(unconfirmed(spent.unconfirmed, refresh));
   if (undelivered) {
@@ -17,7 +17,8 @@ export function showNeeds({ spent, undelivered }, refresh) {
           {},
           "The files are in the folder ",
           element("code", {}, undelivered.folder),
-          " of Invoke's root. Move them out to clear this line.",
+          " of Invoke's root. ",
+          viewer.is_admin ? "Move them out to clear this line." : "An administrator of this Invoke can get them for you.",
         ),
       ),
     );
