@@ -193,7 +193,8 @@ class GeminiImageInvocation(ReplacingInvocation):
             "temperature": self.temperature,
             "thinking_level": self.thinking_level,
             "safety": self.safety,
-            "web_search": self.web_search,
+            # A tab has no field for it, so its models' defaults count.
+            "web_search": None if self.is_of_tab and self.web_search == "off" else self.web_search,
         }
 
 

@@ -8,12 +8,16 @@ from dataclasses import fields, replace
 
 from ..errors import CapabilityError, InvalidRequestError, Remedy
 from ..misspellings import or_nearest
-from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption, TextOption
+from ..providers.schema import ChoiceOption, Mode, ModelConfig, NumberOption, Option, TextOption
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
+from ..root_folder import USER_FILE
 from ..untrusted_text import printable, quoted
 
-__all__ = ["KEPT_FORMATS", "accept_options", "check_option_names", "kept_format", "only_sent_options"]
+__all__ = [
+    *("KEPT_FORMATS", "accept_options", "check_default", "check_option_names", "kept_format", "only_sent_options"),
+    "with_defaults",
+]
 
 _FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"options"}
 """What a request has beside its options."""
@@ -43,9 +47,9 @@ KEPT_FORMATS = ("gif", "svg")
 
 
 def kept_format(request: GenerationRequest, model: ModelConfig) -> str | None:
-    """The format of ``KEPT_FORMATS`` that a request asks for, if the model has it."""
-    text = str(request.options.get("output_format", "")).strip().lower()
-    option = model.options.get("output_format")
+    """The format of ``KEPT_FORMATS`` that a request asks for, or that is the default, if the model has it."""
+    given, option = request.options.get("output_format", ""), model.options.get("output_format")
+    text = str(model.defaults.get("output_format", "") if _is_left_out(given, option) else given).strip().lower()
     return text if text in KEPT_FORMATS and isinstance(option, ChoiceOption) and text in option.values else None
 
 
@@ -73,6 +77,46 @@ def only_sent_options(
     return replace(request, options=options), notices
 
 
+def with_defaults(request: GenerationRequest, model: ModelConfig, mode: Mode) -> GenerationRequest:
+    """The request with the defaults of its model for the options that it leaves out, as far as they apply to it.
+
+    Raises:
+        CapabilityError: A default that would be used is not valid.
+    """
+    added: dict[str, OptionValue] = {}
+    for name, value in model.defaults.items():
+        option = model.options.get(name)
+        if _is_left_out(request.options.get(name, ""), option):
+            check_default(model, name, value)
+            if option and mode in option.modes:
+                added[name] = value
+    return replace(request, options={**request.options, **added})
+
+
+def check_default(model: ModelConfig, name: str, value: OptionValue) -> None:
+    """Raise CapabilityError if a model cannot have a value as the default of an option."""
+    option, label = model.options.get(name), name.replace("_", " ")
+    where = f"models.{model.reference}.defaults in {USER_FILE}"
+    if option is None:
+        raise CapabilityError(
+            f"{model.name} has no option {quoted(name)}, for which {USER_FILE} has a default.",
+            remedy=f"{or_nearest(name, model.options)}Correct {where}.",
+        )
+    try:
+        _value(model, label, option, value)
+    except CapabilityError as error:
+        raise CapabilityError(
+            f"The default of the option {label} in {USER_FILE} is not valid: {error.message}",
+            remedy=f"{error.hint} Correct {where}.",
+        ) from None
+
+
+def _is_left_out(value: OptionValue, option: Option | None) -> bool:
+    """True for a value that leaves an option to the provider: nothing, or ``auto`` unless it is a text."""
+    text = str(value).strip().lower()
+    return not text or (text == "auto" and not isinstance(option, TextOption))
+
+
 def accept_options(
     request: GenerationRequest, model: ModelConfig, mode: Mode, *, experimental: bool = False
 ) -> tuple[dict[str, OptionValue], list[Notice]]:
@@ -90,8 +134,7 @@ def accept_options(
         text = str(value).strip().lower()
         label = name.replace("_", " ")
         option = model.options.get(name)
-        is_default = text == "auto" or (name, text) == ("web_search", "off")
-        if not text or (is_default and not isinstance(option, TextOption)):
+        if _is_left_out(value, option) or (name, text) == ("web_search", "off"):
             continue
         if option is None:
             if (name, text) == ("background", "transparent"):
@@ -106,12 +149,10 @@ def accept_options(
             notices.append(
                 Notice("option_dropped", f"{label.capitalize()} applies only {where}; {quoted(value)} was not sent.")
             )
-        elif isinstance(option, NumberOption):
-            accepted[name] = _number(model, label, option, value)
-        elif isinstance(option, TextOption):
-            accepted[name] = _text(model, label, option, str(value))
         else:
-            accepted[name] = _choice(model, label, option, text)
+            accepted[name] = _value(model, label, option, value)
+            if not isinstance(option, ChoiceOption):
+                continue
             if text in option.experimental and not experimental:
                 raise CapabilityError(
                     f"The {label} {text} is experimental, and not every project at the provider may use it.",
@@ -174,6 +215,15 @@ def _dependent(request: GenerationRequest, model: ModelConfig, accepted: dict[st
 
 _COMPRESSIBLE = ("jpeg", "webp")
 """The output formats with a compression that can be set."""
+
+
+def _value(model: ModelConfig, label: str, option: Option, value: OptionValue) -> OptionValue:
+    """A value as it is sent; raises CapabilityError if the option does not have it."""
+    if isinstance(option, NumberOption):
+        return _number(model, label, option, value)
+    if isinstance(option, TextOption):
+        return _text(model, label, option, str(value))
+    return _choice(model, label, option, str(value).strip().lower())
 
 
 def _number(model: ModelConfig, label: str, option: NumberOption, value: OptionValue) -> float:

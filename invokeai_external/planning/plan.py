@@ -17,7 +17,7 @@ from ..result import Notice
 from ..sizing import Size, SizeChoice
 from ..untrusted_text import quoted, shows_nothing
 from .input_images import CallImage, prepare_images
-from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options
+from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options, with_defaults
 from .sizes import choose_size
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "estimate_of", "expected_of", "plan"]
@@ -151,6 +151,7 @@ def plan(
     _check_prompt(request, model)
     _check_count(request)
     mode = _mode(request, model)
+    request = with_defaults(request, model, mode)
     request, unsent_notices = only_sent_options(request, model, sent_options)
     options, option_notices = accept_options(request, model, mode, experimental=experimental)
     size, size_notices = choose_size(request, model, options)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from ..request import OptionValue
 from .frozen import Frozen
 from .lifecycle import Lifecycle
 from .sizings import FixedSizing, FlexiblePresets, FlexibleSizing, NamedSizing, PresetSizing, SizeText, Sizing
@@ -267,6 +268,7 @@ class ModelConfig(Frozen):
         max_prompt_characters: The longest prompt; None if there is no known limit.
         sizing: The sizes that it supports.
         options: Its options by name.
+        defaults: The values of options that a request leaves out, by name; the planner checks them.
         prices: Its prices. They may be written as a list whose entries each begin on a day (``since``); models from a
             ``Registry`` have the prices of the day.
         later_prices: Prices that begin on a later day, the earliest first.
@@ -301,6 +303,7 @@ class ModelConfig(Frozen):
     max_prompt_characters: int | None = Field(default=None, ge=1)
     sizing: Sizing
     options: dict[str, Option] = Field(default_factory=dict)
+    defaults: dict[str, OptionValue] = Field(default_factory=dict)
     prices: Prices = Field(default_factory=Prices)
     later_prices: tuple[Prices, ...] = ()
     prices_as_of: datetime.date | None = None
@@ -321,6 +324,15 @@ class ModelConfig(Frozen):
             if name in options:
                 raise ValueError(f"{name} is a part of every request, so it cannot be an option")
         return options
+
+    @field_validator("defaults", mode="before")
+    @classmethod
+    def _on_and_off_are_words(cls, defaults: object) -> object:
+        # YAML reads them as true and false.
+        if not isinstance(defaults, Mapping):
+            return defaults
+        words = {True: "on", False: "off"}
+        return {name: words[value] if isinstance(value, bool) else value for name, value in defaults.items()}
 
     @field_validator("later_prices")
     @classmethod
@@ -372,6 +384,7 @@ class ModelConfig(Frozen):
                 "description": f"Not in the catalogue; treated like {self.name}. Needs an API key; images are billed.",
                 "lifecycle": Lifecycle(),
                 "aliases": (),
+                "defaults": {},
                 "prices": Prices(),
                 "later_prices": (),
                 "prices_as_of": None,

@@ -15,7 +15,7 @@ import yaml
 from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 
 from ..support.made_up_spending import call, clear, fill
-from .graphs import workflow_graph
+from .graphs import panel_graph, workflow_graph
 from .invoke import Invoke, Json, wait_for
 from .sandbox import Sandbox
 from .users import Users
@@ -24,6 +24,7 @@ FROM_PAGE = {"X-InvokeAI-External": "page"}
 SETTLE = "/v1/external/spending/settle"
 LIMITS = "/v1/external/limits"
 SETTINGS = "/v1/external/settings"
+DEFAULTS = "/v1/external/settings/defaults"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,6 +120,7 @@ def test_only_administrators_see_and_change_the_limits(users: Users) -> None:
         (LIMITS, {"name": "total.day", "usd": 999}),
         (SETTLE, {"charged": True, "up_to": 999}),
         (SETTINGS, {"name": "previews", "value": 3}),
+        (DEFAULTS, {"model": "openai/gpt-image-2.5-flare", "option": "quality", "value": "max"}),
     ],
 )
 def test_a_page_of_another_site_changes_nothing(users: Users, path: str, body: Json) -> None:
@@ -159,30 +161,6 @@ def test_only_administrators_see_and_change_the_settings(users: Users) -> None:
     assert users.admin.get(SETTINGS)["previews"] == 0
 
 
-def test_the_switches_hold_for_the_next_run_without_a_restart(users: Users, sandbox: Sandbox) -> None:
-    for name, value in {"previews": 2, "look_ahead": False}.items():
-        assert post(users.admin, SETTINGS, {"name": name, "value": value}).json()[name] == value
-    users.anna.run(workflow_graph(users.model, prompt="with previews"))
-    assert [call["json"]["partial_images"] for call in sandbox.calls()] == [2]
-    sandbox.clear()
-    most = []
-    # Without look-ahead, one call at a time; with it, as many as may be in flight.
-    for look_ahead, concurrency in ((False, 8), (True, 2)):
-        post(users.admin, SETTINGS, {"name": "look_ahead", "value": look_ahead}).raise_for_status()
-        post(users.admin, SETTINGS, {"name": "concurrency", "value": concurrency}).raise_for_status()
-        sandbox.order("openai", "slow", times=4, seconds=2)
-        items = [users.anna.enqueue(workflow_graph(users.model, prompt=f"{look_ahead} {n}")) for n in range(4)]
-        seen = 0
-        while any(users.anna.item(item)["status"] in ("pending", "in_progress") for item in items):
-            seen = max(seen, sandbox.in_flight())
-        most.append(seen)
-    assert most == [1, 2]
-    file = yaml.safe_load((users.admin.root / USER_FILE).read_text(encoding="utf-8"))
-    assert file["settings"] == {"previews": 2, "look_ahead": True, "concurrency": 2}
-    for name, value in {"previews": 0, "concurrency": 8}.items():
-        post(users.admin, SETTINGS, {"name": name, "value": value}).raise_for_status()
-
-
 def test_a_user_settles_their_own_and_an_administrator_all(users: Users) -> None:
     numbers = [run["id"] for run in users.admin.get("/v1/external/spending/runs", only="unconfirmed")["runs"]]
     assert post(users.nobody, SETTLE, {"charged": False, "calls": numbers}).status_code == 401
@@ -207,12 +185,13 @@ def test_in_two_hundred_requests_nobody_gets_through_the_walls(users: Users) -> 
         LIMITS: {"name": "total.day", "usd": 999},
         SETTLE: {"charged": True, "calls": numbers},
         SETTINGS: {"name": "previews", "value": 3},
+        DEFAULTS: {"model": "openai/gpt-image-2.5-flare", "option": "quality", "value": "max"},
     }
     for _ in range(200):
         name = chance.choice(("anna", "bob", "nobody"))
         user: Invoke = getattr(users, name)
         path = chance.choice(
-            ("spending", "spending/runs", "spending/charts", "limits", "settings", SETTLE, LIMITS, SETTINGS)
+            ("spending", "spending/runs", "spending/charts", "limits", "settings", SETTLE, LIMITS, SETTINGS, DEFAULTS)
         )
         if path.startswith("/v1"):
             answer = post(user, path, bodies[path])
@@ -223,7 +202,7 @@ def test_in_two_hundred_requests_nobody_gets_through_the_walls(users: Users) -> 
         assert not any(other in answer.text for other in others)
         if name == "nobody":
             assert answer.status_code == 401
-        elif path in ("limits", "settings", LIMITS, SETTINGS):
+        elif path in ("limits", "settings", LIMITS, SETTINGS, DEFAULTS):
             assert answer.status_code == 403
     assert (spent(users.admin), users.admin.get(SETTINGS)) == before
 
@@ -262,6 +241,65 @@ def test_a_refused_run_names_the_page_and_succeeds_after_the_limit_is_raised_the
     retried = users.bob.send("PUT", "/v1/queue/default/retry_items_by_id", json=[failed["item_id"]])
     assert retried["retried_item_ids"] == [failed["item_id"]]
     wait_for(lambda: users.bob.get("/v1/external/spending/runs")["runs"][0]["state"] == "charged")
+
+
+def test_the_switches_hold_for_the_next_run_without_a_restart(users: Users, sandbox: Sandbox) -> None:
+    for name, value in {"previews": 2, "look_ahead": False}.items():
+        assert post(users.admin, SETTINGS, {"name": name, "value": value}).json()[name] == value
+    users.anna.run(workflow_graph(users.model, prompt="with previews"))
+    assert [call["json"]["partial_images"] for call in sandbox.calls()] == [2]
+    post(users.admin, SETTINGS, {"name": "previews", "value": 0}).raise_for_status()
+    sandbox.clear()
+    most = []
+    # Without look-ahead, one call at a time; with it, as many as may be in flight.
+    for look_ahead, concurrency in ((False, 8), (True, 2)):
+        post(users.admin, SETTINGS, {"name": "look_ahead", "value": look_ahead}).raise_for_status()
+        post(users.admin, SETTINGS, {"name": "concurrency", "value": concurrency}).raise_for_status()
+        sandbox.order("openai", "slow", times=4, seconds=2)
+        items = [users.anna.enqueue(workflow_graph(users.model, prompt=f"{look_ahead} {n}")) for n in range(4)]
+        seen = 0
+        while any(users.anna.item(item)["status"] in ("pending", "in_progress") for item in items):
+            seen = max(seen, sandbox.in_flight())
+        most.append(seen)
+    assert most == [1, 2]
+    file = yaml.safe_load((users.admin.root / USER_FILE).read_text(encoding="utf-8"))
+    assert file["settings"] == {"previews": 0, "look_ahead": True, "concurrency": 2}
+    post(users.admin, SETTINGS, {"name": "concurrency", "value": 8}).raise_for_status()
+
+
+def test_a_default_of_a_model_counts_for_what_the_panel_leaves_out(users: Users, sandbox: Sandbox) -> None:
+    flare, banana = "openai/gpt-image-2.5-flare", "gemini/gemini-nano-banana-2.1"
+    for wrong in (
+        {"model": flare, "option": "quality", "value": "ultra"},
+        {"model": flare, "option": "qualty", "value": "high"},
+        {"model": "openai/nothing", "option": "quality", "value": "high"},
+        {"model": flare, "option": "quality", "value": True},
+    ):
+        assert post(users.admin, DEFAULTS, wrong).status_code == 422
+    assert post(users.anna, DEFAULTS, {"model": flare, "option": "quality", "value": "max"}).status_code == 403
+    for model, option, value in (
+        (flare, "quality", "xhigh"),
+        (flare, "moderation", "low"),
+        (banana, "thinking_level", "medium"),
+    ):
+        body = {"model": model, "option": option, "value": value}
+        shown = {found["model"]: found for found in post(users.admin, DEFAULTS, body).json()["models"]}
+        assert shown[model]["defaults"][option] == value
+    # What the panel sends if nobody has touched its fields, and if somebody has chosen a quality.
+    for quality, expected in (("auto", "xhigh"), ("low", "low")):
+        sandbox.clear()
+        [picture] = users.anna.run(panel_graph(users.model, quality=quality, background="auto"))
+        [call] = sandbox.calls()
+        assert (call["json"]["quality"], call["json"]["moderation"]) == (expected, "low")
+        assert picture.metadata["external"]["options"]["quality"] == expected
+    sandbox.clear()
+    users.anna.run(panel_graph(users.admin.model(banana)))
+    [call] = sandbox.calls()
+    assert call["json"]["generationConfig"]["thinkingConfig"]["thinkingLevel"].lower() == "medium"
+    for model, option in ((flare, "quality"), (flare, "moderation"), (banana, "thinking_level")):
+        post(users.admin, DEFAULTS, {"model": model, "option": option, "value": None}).raise_for_status()
+    file = yaml.safe_load((users.admin.root / USER_FILE).read_text(encoding="utf-8"))
+    assert not file.get("models")
 
 
 def test_a_checked_key_is_shown_to_everybody_and_what_the_provider_said_to_administrators(users: Users) -> None:

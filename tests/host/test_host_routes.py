@@ -23,6 +23,7 @@ def test_the_routes_are_on_the_api_page(invoke: Invoke) -> None:
         "/api/v1/external/prices": {"get"},
         "/api/v1/external/limits": {"get", "post"},
         "/api/v1/external/settings": {"get", "post"},
+        "/api/v1/external/settings/defaults": {"post"},
     }
 
 

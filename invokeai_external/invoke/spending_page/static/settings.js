@@ -1,6 +1,7 @@
 // The settings of everybody's runs, for administrators.
 
 import { get, post } from "./api.js";
+import { showDefaults } from "./defaults.js";
 import { byId, say } from "./show.js";
 
 export async function showSettings() {
@@ -24,5 +25,6 @@ export async function showSettings() {
       .finally(fill);
   });
   fill();
+  showDefaults(settings.models);
   byId("settings").hidden = false;
 }

@@ -1,0 +1,150 @@
+"""The defaults of a model's options: when they count, what they may be, how they are written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invokeai_external.errors import CapabilityError, InvalidRequestError, SettingsError
+from invokeai_external.invoke.spending_page.model_defaults import checked_default, models_with_options
+from invokeai_external.planning.plan import Plan, count_calls, plan
+from invokeai_external.providers.registry import Registry
+from invokeai_external.providers.schema import ModelConfig
+from invokeai_external.request import GenerationRequest, InputImage
+from invokeai_external.root_folder import USER_FILE
+from invokeai_external.settings.settings import load_user_file
+from invokeai_external.settings.user_file_edit import set_default
+
+from .support.samples import png_of
+
+FLARE = "openai/gpt-image-2.5-flare"
+BANANA = "gemini/gemini-nano-banana-2.1"
+
+
+def with_file(root: Path, defaults: str, reference: str = FLARE) -> ModelConfig:
+    """A model with defaults in the user's file."""
+    (root / USER_FILE).write_text(f"models:\n  {reference}:\n    defaults: {defaults}\n", encoding="utf-8")
+    return Registry(load_user_file(root).catalog).resolve(reference).model
+
+
+def planned(model: ModelConfig, **options: Any) -> Plan:
+    return plan(GenerationRequest(prompt="a fox", options=options), model)
+
+
+def sent(model: ModelConfig, **options: Any) -> dict[str, Any]:
+    [call] = planned(model, **options).calls
+    return dict(call.options)
+
+
+def test_a_default_counts_for_what_a_request_leaves_out(tmp_path: Path) -> None:
+    model = with_file(tmp_path, "{quality: xhigh, moderation: low}")
+    assert sent(model) == {"quality": "xhigh", "moderation": "low"}
+    # As Invoke's panel and our nodes say that the provider chooses.
+    assert sent(model, quality="auto", background="auto", moderation="") == {"quality": "xhigh", "moderation": "low"}
+    assert sent(model, quality="low") == {"quality": "low", "moderation": "low"}
+    # It is in the estimate.
+    assert planned(model).estimate == planned(model, quality="xhigh").estimate != planned(model, quality="low").estimate
+    assert planned(model).notices == ()
+
+
+def test_off_is_a_value_of_a_web_search_and_a_word_in_yaml(tmp_path: Path) -> None:
+    model = with_file(tmp_path, "{web_search: web, safety: off}", BANANA)
+    assert sent(model) == {"web_search": "web", "safety": "off"}
+    assert sent(model, web_search="off") == {"safety": "off"}
+
+
+def test_a_default_that_does_not_apply_is_left_out_without_a_notice(tmp_path: Path) -> None:
+    model = with_file(tmp_path, "{input_fidelity: high}", "openai/gpt-image-1.5")
+    assert sent(model) == {}
+    assert [notice.code for notice in planned(model).notices] == [
+        notice.code for notice in planned(replace_defaults(model)).notices
+    ]
+    image = InputImage(png_of("RGB", (64, 64)), "image.png")
+    [call] = plan(GenerationRequest(prompt="a fox", init_image=image), model).calls
+    assert call.options == {"input_fidelity": "high"}
+
+
+def replace_defaults(model: ModelConfig, **defaults: Any) -> ModelConfig:
+    return model.model_copy(update={"defaults": defaults})
+
+
+@pytest.mark.parametrize(
+    ("defaults", "facts"),
+    [
+        ("{quality: ultra}", ("quality", "ultra", "xhigh")),
+        ("{qualty: high}", ("qualty", "Did you mean quality?")),
+        ("{output_compression: 101}", ("output compression", "101")),
+        ("{output_compression: high}", ("output compression", "high")),
+    ],
+)
+def test_an_invalid_default_is_an_error_that_names_the_file_and_only_where_it_would_be_used(
+    tmp_path: Path, defaults: str, facts: tuple[str, ...]
+) -> None:
+    model = with_file(tmp_path, defaults)
+    with pytest.raises(CapabilityError) as caught:
+        planned(model)
+    for fact in (*facts, USER_FILE, f"models.{FLARE}.defaults"):
+        assert fact in str(caught.value)
+    if "quality" in defaults:
+        assert sent(model, quality="low") == {"quality": "low"}
+    other = Registry(load_user_file(tmp_path).catalog).resolve("openai/gpt-image-2").model
+    assert sent(other) == {}
+
+
+def test_a_default_that_is_no_text_or_number_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_file(tmp_path, "{quality: [high]}")
+    assert "line 3" in str(caught.value)
+
+
+def test_the_default_format_decides_how_many_calls_there_are(tmp_path: Path) -> None:
+    request = GenerationRequest(prompt="a fox", n=3)
+    model = with_file(tmp_path, "{output_format: svg}", "openai/gpt-image-2.6-sunburst")
+    assert count_calls(request, model) == len(plan(request, model, experimental=True).calls) == 3
+    png = replace(request, options={"output_format": "png"})
+    assert count_calls(png, model) == len(plan(png, model, experimental=True).calls)
+
+
+def test_an_unknown_model_has_no_default_of_the_one_that_it_is_treated_like(tmp_path: Path) -> None:
+    registry = Registry()
+    newest = registry.similar_to("openai", "acme-image-9")
+    with_file(tmp_path, "{quality: low}", newest.reference)
+    registry = Registry(load_user_file(tmp_path).catalog)
+    assert registry.resolve(newest.reference).model.defaults == {"quality": "low"}
+    assert registry.resolve("openai/acme-image-9").model.defaults == {}
+
+
+def test_defaults_are_written_and_removed_and_every_other_line_stays(tmp_path: Path) -> None:
+    file = tmp_path / USER_FILE
+    set_default(tmp_path, FLARE, "quality", "xhigh")
+    set_default(tmp_path, FLARE, "output_compression", 80)
+    assert file.read_text(encoding="utf-8") == (
+        f"models:\n  {FLARE}:\n    defaults:\n      quality: xhigh\n      output_compression: 80\n"
+    )
+    file.write_text(f"models:\n  {FLARE}: {{name: Mine}}   # ours\nsettings: {{tag: a}}\n", encoding="utf-8")
+    set_default(tmp_path, FLARE, "quality", "low")
+    text = f"models:\n  {FLARE}: {{name: Mine, defaults: {{quality: low}}}}   # ours\nsettings: {{tag: a}}\n"
+    assert file.read_text(encoding="utf-8") == text
+    set_default(tmp_path, FLARE, "quality", None)
+    assert "defaults" not in file.read_text(encoding="utf-8")
+    set_default(tmp_path, BANANA, "web_search", "off")
+    assert Registry(load_user_file(tmp_path).catalog).resolve(BANANA).model.defaults == {"web_search": "off"}
+
+
+def test_the_page_offers_the_options_of_each_model_and_only_what_works_becomes_a_default() -> None:
+    registry = Registry()
+    found = {each["model"]: each for each in models_with_options(registry.models())}
+    assert found[FLARE]["defaults"] == {}
+    assert "xhigh" in found[FLARE]["options"]["quality"]["values"]
+    assert found[FLARE]["options"]["output_compression"] == {"minimum": 0, "maximum": 100, "whole": True}
+    # Not what a setting has to allow first.
+    assert "svg" not in found["openai/gpt-image-2.6-sunburst"]["options"]["output_format"]["values"]
+    assert checked_default(registry, FLARE, "quality", "max") == "max"
+    assert checked_default(registry, FLARE, "gone", None) is None
+    with pytest.raises(CapabilityError):
+        checked_default(registry, FLARE, "quality", "ultra")
+    with pytest.raises(InvalidRequestError):
+        checked_default(registry, "openai/nothing", "quality", "low")
