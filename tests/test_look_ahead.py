@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -152,6 +153,17 @@ def test_look_ahead_is_turned_on_and_off_while_it_runs(
     assert started(runtime) == [ONE, TWO]
     claimed(runtime, TWO, "two")
     assert started(runtime) == [ONE, TWO]
+
+
+def test_a_run_is_claimed_when_the_setting_for_previews_has_changed_meanwhile(
+    look_ahead: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService
+) -> None:
+    service.script = returning("red")
+    invoke.enqueue(ONE, request_of("one"))
+    look_ahead.look()
+    run = runtime.run(replace(request_of("one"), previews=2), QueuedNode(ONE, "node 0", "user"), Destination("user"))
+    assert run.future.result(10).images
+    assert service.sent == ["one"]
 
 
 def test_a_provider_may_have_its_own_concurrency(invoke: FakeInvoke, service: FakeService) -> None:

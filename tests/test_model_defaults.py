@@ -39,7 +39,7 @@ def sent(model: ModelConfig, **options: Any) -> dict[str, Any]:
     return dict(call.options)
 
 
-def test_a_default_counts_for_what_a_request_leaves_out(tmp_path: Path) -> None:
+def test_a_default_counts_for_what_a_request_does_not_set(tmp_path: Path) -> None:
     model = with_file(tmp_path, "{quality: xhigh, moderation: low}")
     assert sent(model) == {"quality": "xhigh", "moderation": "low"}
     # As Invoke's panel and our nodes say that the provider chooses.
@@ -56,7 +56,7 @@ def test_off_is_a_value_of_a_web_search_and_a_word_in_yaml(tmp_path: Path) -> No
     assert sent(model, web_search="off") == {"safety": "off"}
 
 
-def test_a_default_that_does_not_apply_is_left_out_without_a_notice(tmp_path: Path) -> None:
+def test_a_default_that_does_not_apply_is_not_sent_and_has_no_notice(tmp_path: Path) -> None:
     model = with_file(tmp_path, "{input_fidelity: high}", "openai/gpt-image-1.5")
     assert sent(model) == {}
     assert [notice.code for notice in planned(model).notices] == [
@@ -94,7 +94,7 @@ def test_an_invalid_default_is_an_error_that_names_the_file_and_only_where_it_wo
     assert sent(other) == {}
 
 
-def test_a_default_that_is_no_text_or_number_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+def test_a_default_of_another_type_is_a_mistake_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         with_file(tmp_path, "{quality: [high]}")
     assert "line 3" in str(caught.value)

@@ -205,7 +205,6 @@ IMAGE = InputImage(png("red"), "red.png")
         {"seed": None},
         {"aspect_ratio": AspectRatio(4, 3)},
         {"image_size": "2K"},
-        {"previews": 1},
         {"options": {"temperature": 0.5}},
         {"init_image": IMAGE},
         {"references": (IMAGE,)},
@@ -217,6 +216,10 @@ def test_a_different_request_has_a_different_fingerprint(other: dict[str, object
     changed = fingerprint("user", "", replace(REQUEST, **other))  # type: ignore[arg-type]
     assert changed != fingerprint("user", "", REQUEST)
     assert changed == fingerprint("user", "", replace(REQUEST, **other))  # type: ignore[arg-type]
+
+
+def test_previews_change_nothing_of_a_result() -> None:
+    assert fingerprint("user", "", replace(REQUEST, previews=2)) == fingerprint("user", "", REQUEST)
 
 
 def test_a_different_user_or_base_url_has_a_different_fingerprint() -> None:

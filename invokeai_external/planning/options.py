@@ -49,7 +49,7 @@ KEPT_FORMATS = ("gif", "svg")
 def kept_format(request: GenerationRequest, model: ModelConfig) -> str | None:
     """The format of ``KEPT_FORMATS`` that a request asks for, or that is the default, if the model has it."""
     given, option = request.options.get("output_format", ""), model.options.get("output_format")
-    text = str(model.defaults.get("output_format", "") if _is_left_out(given, option) else given).strip().lower()
+    text = str(model.defaults.get("output_format", "") if _is_unset(given, option) else given).strip().lower()
     return text if text in KEPT_FORMATS and isinstance(option, ChoiceOption) and text in option.values else None
 
 
@@ -78,7 +78,7 @@ def only_sent_options(
 
 
 def with_defaults(request: GenerationRequest, model: ModelConfig, mode: Mode) -> GenerationRequest:
-    """The request with the defaults of its model for the options that it leaves out, as far as they apply to it.
+    """The request with the defaults of its model for the options that it does not set, as far as they apply to it.
 
     Raises:
         CapabilityError: A default that would be used is not valid.
@@ -86,7 +86,7 @@ def with_defaults(request: GenerationRequest, model: ModelConfig, mode: Mode) ->
     added: dict[str, OptionValue] = {}
     for name, value in model.defaults.items():
         option = model.options.get(name)
-        if _is_left_out(request.options.get(name, ""), option):
+        if _is_unset(request.options.get(name, ""), option):
             check_default(model, name, value)
             if option and mode in option.modes:
                 added[name] = value
@@ -111,7 +111,7 @@ def check_default(model: ModelConfig, name: str, value: OptionValue) -> None:
         ) from None
 
 
-def _is_left_out(value: OptionValue, option: Option | None) -> bool:
+def _is_unset(value: OptionValue, option: Option | None) -> bool:
     """True for a value that leaves an option to the provider: nothing, or ``auto`` unless it is a text."""
     text = str(value).strip().lower()
     return not text or (text == "auto" and not isinstance(option, TextOption))
@@ -134,7 +134,7 @@ def accept_options(
         text = str(value).strip().lower()
         label = name.replace("_", " ")
         option = model.options.get(name)
-        if _is_left_out(value, option) or (name, text) == ("web_search", "off"):
+        if _is_unset(value, option) or (name, text) == ("web_search", "off"):
             continue
         if option is None:
             if (name, text) == ("background", "transparent"):

@@ -268,7 +268,7 @@ class ModelConfig(Frozen):
         max_prompt_characters: The longest prompt; None if there is no known limit.
         sizing: The sizes that it supports.
         options: Its options by name.
-        defaults: The values of options that a request leaves out, by name; the planner checks them.
+        defaults: The values of options that a request does not set, by name; the planner checks them.
         prices: Its prices. They may be written as a list whose entries each begin on a day (``since``); models from a
             ``Registry`` have the prices of the day.
         later_prices: Prices that begin on a later day, the earliest first.

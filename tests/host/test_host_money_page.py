@@ -267,7 +267,7 @@ def test_the_switches_hold_for_the_next_run_without_a_restart(users: Users, sand
     post(users.admin, SETTINGS, {"name": "concurrency", "value": 8}).raise_for_status()
 
 
-def test_a_default_of_a_model_counts_for_what_the_panel_leaves_out(users: Users, sandbox: Sandbox) -> None:
+def test_a_default_of_a_model_counts_for_what_the_panel_does_not_set(users: Users, sandbox: Sandbox) -> None:
     flare, banana = "openai/gpt-image-2.5-flare", "gemini/gemini-nano-banana-2.1"
     for wrong in (
         {"model": flare, "option": "quality", "value": "ultra"},

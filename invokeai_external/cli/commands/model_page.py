@@ -113,7 +113,8 @@ def _facts(model: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "Previews", f"yes{each}" if model.previews else "no"
     yield "Sizes", sizes_of(model)
     for name, option in model.options.items():
-        yield flag_of(name) or f"-o {name}", _option_text(option)
+        default = f"; your default: {model.defaults[name]}" if name in model.defaults else ""
+        yield flag_of(name) or f"-o {name}", f"{_option_text(option)}{default}"
     as_of = f" of {model.prices_as_of}" if model.prices_as_of else ""
     yield f"Prices{as_of}", _prices_text(model.prices)
     for later in model.later_prices:

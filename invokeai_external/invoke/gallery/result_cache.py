@@ -78,7 +78,7 @@ class Destination:
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
-    """A name for a request that is equal for all requests that may share one result.
+    """A name for a request that is equal for all requests that may share one result, whatever previews they ask for.
 
     Args:
         user: The id of the user, so that nobody gets what another user paid for.
@@ -88,6 +88,8 @@ def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
     Returns:
         A SHA-256 in hexadecimal.
     """
+    # A setting decides how many previews there are, and it may change between a request and its turn.
+    request = replace(request, previews=0)
     content = {entry.name: _as_json(getattr(request, entry.name)) for entry in fields(request)}
     if request.markup is None:
         # What was kept before there was a markup is still found.
