@@ -215,7 +215,8 @@ class Payments:
                     found.notices += limits_to_move(budgets, self._registry(), plan.model)
                 return found
             if withdraw:
-                if withdraw():
+                # In a thread: in Invoke it waits for a lock, whose owner may wait for the event loop.
+                if await anyio.to_thread.run_sync(withdraw):
                     raise limit_exceeded(plan, refusal)
                 withdraw = None
                 continue

@@ -26,8 +26,9 @@ class Purse:
         max_cost_usd: The most that it may cost; None for what the budgets allow.
         allow_unknown_price: Make it even if its price is unknown and a limit applies.
         may_wait: Wait for calls in progress of this program whose end could leave enough, for ``budgets.wait_s``.
-        withdraw: Given for a request before its turn, and called if a limit refuses it. If it returns True, the request
-            ends at once, its refusal is not recorded, and it is made again at its turn. False if its turn has come.
+        withdraw: Given for a request before its turn, and called in a thread if a limit refuses it. If it returns True,
+            the request ends at once, its refusal is not recorded, and it is made again at its turn. False if its turn
+            has come.
     """
 
     payer: Payer = field(default_factory=Payer)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from invokeai_external.errors import BudgetExceededError, ProviderError, SettingsError, SpendingRecordError
@@ -212,6 +213,16 @@ async def test_only_the_refusal_at_its_turn_is_recorded(
     with pytest.raises(BudgetExceededError):
         await make(settings_with(tmp_path, "total: {day_usd: 0.001}"), withdraw=lambda: is_withdrawn)
     assert rows(tmp_path, "error") == recorded
+
+
+async def test_the_event_loop_goes_on_while_a_request_is_withdrawn(sandbox_url: str, tmp_path: Path) -> None:
+    def withdraw() -> bool:
+        # In Invoke, it waits for a lock, whose owner may wait for the event loop.
+        anyio.from_thread.run(anyio.sleep, 0)
+        return True
+
+    with pytest.raises(BudgetExceededError):
+        await make(settings_with(tmp_path, "total: {day_usd: 0.001}"), withdraw=withdraw)
 
 
 async def test_a_request_whose_turn_comes_while_a_limit_is_checked_waits_for_room(
