@@ -238,7 +238,10 @@ def _opened(data: bytes, most: int = MAX_PIXELS) -> Iterator[tuple[ImageFile.Ima
     else:
         check_pixels(container.size, most)
         with unreadable_on_failure(), _opened_by_pillow(container) as image:
-            yield image, container.orientation
+            assert image.fp
+            # Pillow keeps the file of an image that is decoded: of a large one, a hundred megabytes.
+            with image.fp:
+                yield image, container.orientation
 
 
 class _Warnings:
