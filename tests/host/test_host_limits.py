@@ -18,21 +18,20 @@ from .graphs import panel_graph
 from .invoke import Invoke, Json, output_names, wait_for
 from .sandbox import Sandbox
 from .test_host_look_ahead import batch
+from .test_host_money_page import FROM_PAGE, LIMITS
 
 GPT = "openai/gpt-image-2.5-flare"
-MOST_USD = 0.0064
-"""The most that an image of it costs at low quality and 1024 x 1024 pixels, with its prompt, rounded up."""
-
-
-def allow(invoke: Invoke, day_usd: float) -> None:
-    (invoke.root / USER_FILE).write_text(f"budgets: {{total: {{day_usd: {day_usd}}}}}\n")
+SETTINGS = f"""
+models: {{{GPT}: {{prices: {{per_image: 0.01}}}}}}
+budgets: {{total: {{day_usd: 0.03}}}}
+"""
 
 
 @pytest.fixture(scope="module")
 def limited(new_invoke: NewInvoke) -> Invoke:
-    """An Invoke with money for three images."""
+    """An Invoke with a model whose price is exact, and with money for three of its images."""
     invoke = new_invoke(keys=("openai",))
-    allow(invoke, 3.5 * MOST_USD)
+    (invoke.root / USER_FILE).write_text(SETTINGS, encoding="utf-8")
     invoke.start_with_models()
     return invoke
 
@@ -55,7 +54,10 @@ def test_what_a_limit_does_not_allow_is_not_sent_and_runs_when_it_is_raised(limi
         assert len(message) <= 200
     # A refusal counts once, however often a run looked for room.
     assert Counter(rows(limited, "state, error")) == {("charged", None): 3, ("not_charged", "budget_exceeded"): 5}
-    allow(limited, 1)
+    assert set(rows(limited, "basis, at_most")) == {("exact", 10_000_000)}
+    # As the page does it.
+    raised = {"name": "total.day", "usd": 1}
+    limited.request("POST", LIMITS, json=raised, headers=FROM_PAGE).raise_for_status()
     numbers = [item["item_id"] for item in failed]
     again: Json = limited.send("PUT", "/v1/queue/default/retry_items_by_id", json=numbers)
     assert len(again["retried_item_ids"]) == 5
@@ -64,6 +66,7 @@ def test_what_a_limit_does_not_allow_is_not_sent_and_runs_when_it_is_raised(limi
     assert [item["status"] for item in made] == ["completed"] * 5
     assert sum(len(list(output_names(item))) for item in made) == 5
     assert len(sandbox.calls()) == 8
+    assert Counter(rows(limited, "state, cost")) == {("charged", 10_000_000): 8, ("not_charged", None): 5}
 
 
 def test_the_record_says_who_paid_and_for_which_board(limited: Invoke, sandbox: Sandbox) -> None:

@@ -16,12 +16,18 @@ from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 
 from ...support.made_up_spending import call, clear, fill, many_calls
 from ..graphs import workflow_graph
+from ..invoke import Invoke, Json, wait_for
 from ..sandbox import Sandbox
+from ..test_host_look_ahead import batch
+from ..test_host_money_page import spent
 from ..users import PASSWORD, Users
 
 WIDTHS = (1440, 400)
 NAMES = ("admin@example.com", "anna@example.com", "bob@example.com")
 LIMITS = "budgets:\n  timezone: UTC\n  total: {day_usd: 5, month_usd: 60}\n  users:\n    default: {day_usd: 2}\n"
+
+CANCELLED_BATCHES = int(os.environ.get("INVOKEAI_EXTERNAL_CANCELLED_BATCHES", "2"))
+"""Twenty take about two minutes."""
 
 # Before the tests change it.
 _SCREENSHOTS = os.environ.get("INVOKEAI_EXTERNAL_SCREENSHOTS")
@@ -215,6 +221,40 @@ def test_an_administrator_changes_the_settings_with_the_keyboard(users: Users, p
     assert (users.admin.root / USER_FILE).read_text(encoding="utf-8") == file
     assert page.fits()
     assert page.errors == []
+
+
+def cancel_a_batch(user: Invoke, sandbox: Sandbox, graph: Json) -> None:
+    """Queue eight items, and cancel them when all are sent, before a response."""
+    sent = len(sandbox.calls()) + 8
+    sandbox.order("openai", "slow", times=8, seconds=60)
+    numbers = batch(user, graph, [f"image {i}" for i in range(8)], node="picture", field="prompt")
+    wait_for(lambda: len(sandbox.calls()) == sent, 60)
+    batches = {"batch_ids": [user.item(numbers[0])["batch_id"]]}
+    user.send("PUT", "/v1/queue/default/cancel_by_batch_ids", json=batches)
+    wait_for(lambda: sandbox.in_flight() == 0, 10)
+
+
+def test_what_cancelled_batches_may_have_cost_is_freed_in_two_clicks(
+    users: Users, page_of: Open, sandbox: Sandbox
+) -> None:
+    set_up(users, 0)
+    graph = workflow_graph(users.model, quality="low")
+    for _ in range(CANCELLED_BATCHES):
+        cancel_a_batch(users.anna, sandbox, graph)
+    calls = 8 * CANCELLED_BATCHES
+    wait_for(lambda: spent(users.admin)["unconfirmed"]["calls"] == calls)
+    found = spent(users.admin)
+    assert found["day"]["unconfirmed_usd"] == found["day"]["used_usd"] == found["unconfirmed"]["at_most_usd"] > 0
+    page = page_of(NAMES[0], WIDTHS[0])
+    expect(page.section("Needs you")).to_contain_text(f"{calls} runs may have been charged")
+    page.button("No run was charged").click()
+    page.button(f"Yes, settle {calls} runs as not charged").click()
+    expect(page.said).to_have_text(f"{calls} runs settled as not charged.")
+    expect(page.section("Needs you")).to_contain_text("Nothing.")
+    assert spent(users.admin)["day"]["used_usd"] == 0
+    assert len(sandbox.calls()) == calls
+    # There is room again.
+    users.anna.run(graph)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
