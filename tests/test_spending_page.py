@@ -196,6 +196,34 @@ def test_refused_runs_of_today_are_counted(data: Data, tmp_path: Path) -> None:
     assert data().overview(ONLY)["spent"]["refused_today"] == 2
 
 
+def test_what_is_unclear_is_counted_and_summed_as_it_is_listed(data: Data, tmp_path: Path) -> None:
+    unclear = call(NOON, state="unconfirmed", at_most_usd=0.05, user=ANNA.name)
+    unknown = replace(unclear, call=replace(unclear.call, at_most=None))
+    [*_, last] = record(tmp_path, unclear, unknown, unclear, call(NOON - 40 * DAY_S, state="unconfirmed"))
+    # Not these: another kind, or another state.
+    record(tmp_path, replace(unclear, sandbox=True), replace(unclear, imported=True), call(NOON))
+    page = data()
+    assert page.overview(ADMIN)["spent"]["unconfirmed"] == {
+        "calls": 4,
+        "at_most_usd": 0.15,
+        "unknown": 1,
+        "up_to": last,
+    }
+    assert page.overview(ANNA)["spent"]["unconfirmed"] == {
+        "calls": 3,
+        "at_most_usd": 0.1,
+        "unknown": 1,
+        "up_to": last - 1,
+    }
+    assert page.overview(BOB)["spent"]["unconfirmed"] == {"calls": 0, "at_most_usd": 0, "unknown": 0, "up_to": None}
+
+
+def test_all_refused_runs_of_a_long_queue_are_counted(data: Data, tmp_path: Path) -> None:
+    record(tmp_path, *(call(NOON, state="not_charged", error="budget_exceeded", user=ANNA.name) for _ in range(1001)))
+    assert data().overview(ADMIN)["spent"]["refused_today"] == 1001
+    assert data().overview(BOB)["spent"]["refused_today"] == 0
+
+
 def test_files_that_the_gallery_did_not_accept_are_shown_to_their_user_and_to_administrators(
     data: Data, tmp_path: Path
 ) -> None:

@@ -19,13 +19,16 @@ __all__ = [
     "Spent",
     "SpentSoFar",
     "Total",
+    "Unconfirmed",
     "Waiting",
     "calendar_of",
     "call_of",
+    "failed_on",
     "latest_calls",
     "spent_so_far",
     "sum_of",
     "totals",
+    "unconfirmed",
     "waiting",
 ]
 
@@ -130,6 +133,23 @@ class Waiting:
     calls: tuple[RecordedCall, ...]
     at_most: int
     unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """What the calls come to that may have been charged.
+
+    Attributes:
+        calls: How many they are.
+        at_most: What they can cost together, in nano-dollars, as far as that is known.
+        unknown: Of how many of them it is not known.
+        last: The highest of their numbers; None if there are no such calls.
+    """
+
+    calls: int
+    at_most: int
+    unknown: int
+    last: int | None
 
 
 def calendar_of(db: sqlite3.Connection) -> Calendar:
@@ -256,6 +276,38 @@ def waiting(
     return Waiting(tuple(found), sum(amount or 0 for amount in amounts), amounts.count(None))
 
 
+def unconfirmed(db: sqlite3.Connection, *, user: str | None = None) -> Unconfirmed:
+    """What the calls to a provider come to that may have been charged, of all days, without reading each of them.
+
+    Args:
+        db: The record, as ``SpendingRecord.reading`` gives it.
+        user: Only the calls of this user in Invoke.
+    """
+    where, values = _filters(user, "paid")
+    condition = " AND ".join(["state = 'unconfirmed'", *where])
+    columns = "count(*), ifnull(sum(at_most), 0), count(*) - count(at_most), max(id)"
+    found = db.execute(f"SELECT {columns} FROM calls INDEXED BY unconfirmed_calls WHERE {condition}", values)
+    return Unconfirmed(*found.fetchone())
+
+
+def failed_on(db: sqlite3.Connection, day: datetime.date, error: str, *, user: str | None = None) -> int:
+    """How many calls of a day ended with the error of a code.
+
+    Args:
+        db: The record, as ``SpendingRecord.reading`` gives it.
+        day: The day.
+        error: The code.
+        user: Only the calls of this user in Invoke.
+    """
+    where, values = _filters(user, None)
+    condition = " AND ".join([*where, "started_at >= ?", "day = ?", "error = ?"])
+    found = db.execute(
+        f"SELECT count(*) FROM calls WHERE {condition}", (*values, _not_after(day), day.isoformat(), error)
+    )
+    count: int = found.fetchone()[0]
+    return count
+
+
 def call_of(db: sqlite3.Connection, number: int) -> RecordedCall | None:
     """The call with a number; None if there is no such call, or if it was so long ago that only sums are kept."""
     return call_with(db, number) if 0 < number <= _LARGEST else None
@@ -293,14 +345,20 @@ def _from_calls(
     db: sqlite3.Connection, group: str, since: datetime.date, until: datetime.date, user: str, kind: Kind
 ) -> list[Total]:
     where, values = _filters(user, kind)
-    # The index is by time, and no day begins more than a day away from that of UTC.
     condition = " AND ".join([*where, "started_at >= ?", "day BETWEEN ? AND ?"])
-    earliest = (since - datetime.date(1970, 1, 2)).days * _DAY_US
     rows = db.execute(
         f"SELECT {group} AS who, {_OF_CALLS} FROM calls WHERE {condition} GROUP BY who ORDER BY who",
-        (*values, earliest, since.isoformat(), until.isoformat()),
+        (*values, _not_after(since), since.isoformat(), until.isoformat()),
     )
     return [_total(*row) for row in rows]
+
+
+def _not_after(day: datetime.date) -> int:
+    """A time, in microseconds, that no call of a day or of a later one started before.
+
+    The indexes are by time, and no day begins more than a day away from that of UTC.
+    """
+    return (day - datetime.date(1970, 1, 2)).days * _DAY_US
 
 
 def _total(who: str | None, *numbers: int) -> Total:

@@ -14,7 +14,7 @@ from ...spending.amounts import usd
 from ...spending.calendar_days import Calendar
 from ...spending.limits import Amounts, Budgets, Limit, every_limit, limits_of
 from ...spending.recorded_call import OPEN, RecordedCall
-from ...spending.reports import By, Total, calendar_of, latest_calls, spent_so_far, totals, waiting
+from ...spending.reports import By, Total, calendar_of, failed_on, latest_calls, spent_so_far, totals, unconfirmed
 from ...spending.rows import used_of
 from .viewer import Viewer
 
@@ -27,31 +27,26 @@ _LOOKED_AT = 200
 """How many of the newest calls are read to find the last one that was charged, and how long calls take."""
 
 
-_MOST_REFUSED = 1000
-"""How many refused calls of a day are counted; a queue that was refused may be long."""
-
-
 def overview(db: sqlite3.Connection, viewer: Viewer, budgets: Budgets, now: float) -> dict[str, Any]:
     """What a user has spent today and this month, the limits, and what needs the user."""
     calendar = calendar_of(db)
     today = calendar.day_of(now)
     so_far = spent_so_far(db, budgets, now, user=viewer.only)
     limits = [*all_limits(db, budgets, viewer, calendar, today)]
-    unsettled = waiting(db, "unconfirmed", user=viewer.only)
+    unsettled = unconfirmed(db, user=viewer.only)
     newest = latest_calls(db, _LOOKED_AT, user=viewer.only)
-    refused = latest_calls(db, _MOST_REFUSED, user=viewer.only, error=BudgetExceededError.code)
     return {
         "day": _period(so_far.today.first_day, so_far.today.amounts, so_far.today.resets_at),
         "month": _period(so_far.month.first_day, so_far.month.amounts, so_far.month.resets_at),
         "limits": [_limit(db, limit, calendar, today) for limit in limits],
         "last": _last(db, newest, viewer, budgets, calendar, today),
         "unconfirmed": {
-            "calls": len(unsettled.calls),
+            "calls": unsettled.calls,
             "at_most_usd": usd(unsettled.at_most),
             "unknown": unsettled.unknown,
-            "up_to": max((call.id for call in unsettled.calls), default=None),
+            "up_to": unsettled.last,
         },
-        "refused_today": sum(call.day == today.isoformat() for call in refused),
+        "refused_today": failed_on(db, today, BudgetExceededError.code, user=viewer.only),
     }
 
 

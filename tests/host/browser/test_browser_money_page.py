@@ -68,11 +68,12 @@ class MoneyPage:
         """What it says about the last thing that the user did."""
         return self.raw.locator("#status")
 
-    def screenshot(self, name: str) -> None:
-        """Take one of what is in view, for the docs."""
+    def screenshot(self, name: str, of: Locator | None = None) -> None:
+        """Take one of what is in view, or of a part of the page, for the docs."""
         if _SCREENSHOTS:
             self.raw.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-            self.raw.screenshot(path=Path(_SCREENSHOTS).absolute() / f"{name}.jpg", type="jpeg", quality=80)
+            path = Path(_SCREENSHOTS).absolute() / f"{name}.jpg"
+            (of or self.raw).screenshot(path=path, type="jpeg", quality=80)
 
     def fits(self) -> bool:
         """True if nothing is wider than the window."""
@@ -276,6 +277,8 @@ def test_an_administrator_sets_and_removes_a_default(users: Users, page_of: Open
     assert file.endswith("    defaults:\n      quality: xhigh\n      output_compression: 80\n")
     assert page.fits()
     page.open(users.nobody.url)
+    if width == WIDTHS[0]:
+        page.screenshot("money-settings", settings)
     for text in ("quality xhigh", "output compression 80"):
         page.button(f"Remove: GPT Image 2.5 Flare: {text}").click()
         expect(settings.get_by_role("heading", name="Defaults of models")).to_be_focused()
