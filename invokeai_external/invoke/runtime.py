@@ -212,9 +212,8 @@ class Runtime:
                 self._call(partial(Service.discover_models, provider_id=name))
             except ExternalError as error:
                 log.warning("invokeai_external: %s has not said its models. %s", current.providers[name].name, error)
-        found = current.with_discovered().catalog
-        self._catalog = (self._files(), found)
-        return found != current.catalog
+        self._catalog = None
+        return self.settings().catalog != current.catalog
 
     def _call(self, ask: Callable[[Service], Awaitable[_Answer]]) -> _Answer:
         """Ask something of a service that makes no images."""

@@ -11,6 +11,7 @@ from invokeai_external.errors import InvalidRequestError
 from invokeai_external.invoke.models.labels import in_list_order, name_of, price_of
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
+from invokeai_external.root_folder import USER_FILE
 
 from . import packing
 from .conftest import NewInvoke
@@ -254,6 +255,16 @@ class TestKeysOverRest:
         assert wait_for(lambda: messages(keyless)["openai"] == "The key for OpenAI could not be checked.")
         keyless.settled_models()
         assert not any("did not accept" in found["description"] for found in keyless.models("openai"))
+
+    def test_in_the_sandbox_no_key_is_checked(self, keyless: Invoke, sandbox: Sandbox) -> None:
+        settings = keyless.root / USER_FILE
+        settings.write_text("sandbox: true\n", encoding="utf-8")
+        sandbox.clear()
+        keyless.set_key("openai", "invalid-key")
+        keyless.settled_models()
+        assert messages(keyless)["openai"] is None
+        assert sandbox.all_calls() == []
+        settings.unlink()
 
     def test_it_logged_no_error(self, keyless: Invoke) -> None:
         lines = [line.text for line in keyless.log() if line.level in ("ERROR", "CRITICAL")]
