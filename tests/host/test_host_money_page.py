@@ -12,12 +12,13 @@ import httpx
 import pytest
 import yaml
 
-from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
+from invokeai_external.root_folder import RESCUED_FOLDER, SPENDING_FILE, USER_FILE
 
 from ..support.made_up_spending import call, clear, fill
 from .graphs import panel_graph, workflow_graph
 from .invoke import Invoke, Json, wait_for
 from .sandbox import Sandbox
+from .test_host_saving import blocked_gallery
 from .users import Users
 
 FROM_PAGE = {"X-InvokeAI-External": "page"}
@@ -300,6 +301,15 @@ def test_a_default_of_a_model_counts_for_what_the_panel_does_not_set(users: User
         post(users.admin, DEFAULTS, {"model": model, "option": option, "value": None}).raise_for_status()
     file = yaml.safe_load((users.admin.root / USER_FILE).read_text(encoding="utf-8"))
     assert not file.get("models")
+
+
+def test_an_image_that_the_gallery_cannot_save_is_counted_for_its_user(users: Users, sandbox: Sandbox) -> None:
+    with blocked_gallery(users.admin):
+        users.anna.failure(workflow_graph(users.model, prompt="a fox without a home"))
+    [file] = (users.admin.root / RESCUED_FOLDER).glob("*/*")
+    found = [user.get("/v1/external/spending")["undelivered"] for user in (users.anna, users.bob, users.admin)]
+    assert [shown and shown["images"] for shown in found] == [1, None, 1]
+    file.unlink()
 
 
 def test_a_checked_key_is_shown_to_everybody_and_what_the_provider_said_to_administrators(users: Users) -> None:

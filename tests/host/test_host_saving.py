@@ -6,7 +6,7 @@ import io
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,23 +117,24 @@ def test_of_several_images_the_saved_ones_stay(saving: Invoke, sandbox: Sandbox,
     assert "too large" in line.text
 
 
-@pytest.fixture
-def blocked(saving: Invoke) -> Iterator[None]:
-    """A file replaces the folder of the images."""
-    folder = saving.root / "outputs" / "images"
+@contextmanager
+def blocked_gallery(invoke: Invoke) -> Iterator[None]:
+    """In the block, a file replaces the folder of the images."""
+    folder = invoke.root / "outputs" / "images"
     folder.rename(folder.with_name("away"))
     folder.write_bytes(b"")
-    yield
-    folder.unlink()
-    folder.with_name("away").rename(folder)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        folder.with_name("away").rename(folder)
 
 
-def test_an_image_that_the_gallery_cannot_save_becomes_a_file(
-    saving: Invoke, sandbox: Sandbox, blocked: None, canary: str
-) -> None:
+def test_an_image_that_the_gallery_cannot_save_becomes_a_file(saving: Invoke, sandbox: Sandbox, canary: str) -> None:
     records = gallery_of(saving).records
     graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), num_images=2)
-    message = message_of(saving.failure(graph), NotSavedError)
+    with blocked_gallery(saving):
+        message = message_of(saving.failure(graph), NotSavedError)
     files = fallback_files(saving)
     assert len(files) == 2
     for path in files:
