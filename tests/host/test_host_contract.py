@@ -56,6 +56,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "found[0].UIConfig": (_NODE, ("UIConfig",)),
     "found[0].UIConfig.node_pack": ("invokeai.app.invocations.baseinvocation:UIConfigBase", ("node_pack",)),
     "found.board_visibility": (_BOARD, ("board_visibility",)),
+    "found.root": ("invokeai.app.invocations.fields:MetadataField", ("root",)),
     "found.user_id": (_BOARD, ("user_id",)),
     "get_config().root_path": (_CONFIG, ("root_path",)),
     "saved.image_name": ("invokeai.app.services.images.images_common:ImageDTO", ("image_name",)),
@@ -74,7 +75,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
         ("board_name",),
     ),
     "found.email": (_USER, ("email",)),
-    **{f"user.{name}": (_USER, (name,)) for name in ("email", "is_active", "user_id")},
+    **{f"user.{name}": (_USER, (name,)) for name in ("email", "is_active", "is_admin", "user_id")},
     "records.items": ("invokeai.app.services.shared.pagination:OffsetPaginatedResults", ("items",)),
     "status.message": (
         "invokeai.app.services.external_generation.external_generation_common:ExternalProviderStatus",
@@ -83,7 +84,9 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "services.session_processor.get_status().is_processing": (_STATUS, ("is_processing",)),
     **dict.fromkeys(("handlers.remove", "inputs.items", "rest.partition"), None),
     **dict.fromkeys(("changed.destination.startswith", "server.started"), None),
-    **dict.fromkeys(("found.items", "name.removeprefix", "name.removeprefix('external_').rsplit"), None),
+    **dict.fromkeys(
+        ("error.status_code", "found.items", "name.removeprefix", "name.removeprefix('external_').rsplit"), None
+    ),
     **dict.fromkeys(("message.startswith", "name.endswith", "named.get", "record.getMessage", "updates.items"), None),
     **dict.fromkeys(
         (

@@ -81,17 +81,20 @@ class InvokeModelStore:
             "capabilities": ExternalModelCapabilities().model_dump(mode="json"),
             "default_settings": None,
         }
+        # Invoke changes models later, one by one, so what was right for an earlier key may come after a change of keys.
+        late = {"description": description_of(model, clock.utc_today(), key_is_refused=True)}
+        # The page also sends our own starter entries, without capabilities.
+        shown = starter_model(model)
+        ours = [late, {"name": shown.name, "description": shown.description}]
         entry = self._built_in.get(source)
         if entry is None:
-            return [plain]
+            return [plain, *ours]
         built_in = {"name": entry.name, "description": entry.description}
         if entry.capabilities:
             built_in["capabilities"] = entry.capabilities.model_dump(mode="json")
         if entry.default_settings:
             built_in["default_settings"] = entry.default_settings.model_dump(mode="json")
-        # The page also sends our own starter entries, without capabilities.
-        ours = starter_model(model)
-        return [plain, built_in, {"name": ours.name, "description": ours.description}]
+        return [plain, built_in, *ours]
 
     def install(self, model: ModelConfig, fields: Fields) -> None:
         """Install a model, or change the record of an installed one."""
