@@ -125,6 +125,24 @@ def test_the_result_is_in_the_log_unless_the_key_was_changed_meanwhile(caplog: p
     assert checks.last("openai") is None
 
 
+def test_a_late_answer_about_the_old_key_does_not_replace_that_about_the_new_one() -> None:
+    provider = Provider(AuthenticationError("OpenAI refused the key.", status=401))
+
+    def set_and_check_another_key(_: str) -> ConnectionCheck:
+        if provider.answers:
+            provider.keys["openai"] = with_key("sk-two-two-two")
+            refusal = provider.answers.pop()
+            checks.run("openai")
+            raise refusal
+        return ACCEPTED
+
+    checks = KeyChecks(set_and_check_another_key, lambda: provider.keys, lambda: NOON)
+    checks.run("openai")
+    found = checks.last("openai")
+    assert found
+    assert found.accepted
+
+
 def test_what_everybody_may_read_has_nothing_that_the_provider_said() -> None:
     refusal = AuthenticationError("The organisation org-secret has no such key.", status=401)
     unclear = NetworkError("proxy.internal is not reachable")

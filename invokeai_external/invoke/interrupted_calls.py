@@ -11,18 +11,23 @@ from .host_api import Host
 from .log import calls_were, log
 from .look_ahead.sent_record import SentItems
 
-__all__ = ["report_unanswered"]
+__all__ = ["log_interrupted_calls", "report_unanswered"]
+
+
+def log_interrupted_calls(settings: Settings) -> None:
+    """Log the calls of killed programs, which may have been billed, each once."""
+    # Not the command line's sentence: here the items that wait in the queue are sent again.
+    for model, count in Counter(one.call.reference for one in interrupted_calls(settings)).items():
+        log.warning(
+            "invokeai_external: %s in flight when the program was killed and may have been billed.",
+            calls_were(count, model),
+        )
 
 
 def report_unanswered(host: Host, settings: Callable[[], Settings], sent_items: SentItems) -> None:
     """Log the calls that may have been billed, and the queued items that send theirs again. Never raises."""
     try:
-        # Not the command line's sentence: here the items that wait in the queue are sent again.
-        for model, count in Counter(one.call.reference for one in interrupted_calls(settings())).items():
-            log.warning(
-                "invokeai_external: %s in flight when Invoke stopped and may have been billed.",
-                calls_were(count, model),
-            )
+        log_interrupted_calls(settings())
         sent_items.retain({item.id for item in host.queued_items()})
     # The queue waits for this, and must not wait forever.
     except Exception as error:

@@ -62,13 +62,15 @@ class KeyChecks:
             raise
         except ExternalError as error:
             found = KeyCheck(_accepted(error, known), error.message, error.hint, self._clock())
+        if self._credentials().get(provider) != known:
+            # The key was changed meanwhile, and the new one may have been checked.
+            return found
         with self._lock:
             self._found[provider] = (known, found)
-        if self.last(provider) is found:
-            report = log.info if found.accepted else log.warning
-            report("invokeai_external: %s", " ".join(filter(None, (found.message, found.hint))))
-            if self.is_refused(provider) != was_refused:
-                self._changed()
+        report = log.info if found.accepted else log.warning
+        report("invokeai_external: %s", " ".join(filter(None, (found.message, found.hint))))
+        if self.is_refused(provider) != was_refused:
+            self._changed()
         return found
 
     def last(self, provider: str) -> KeyCheck | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from ..result import GenerationResult
 from ..service.spent_today import cost_text, spent_today
@@ -14,9 +15,12 @@ __all__ = ["log_cost", "log_cost_soon"]
 
 def log_cost_soon(settings: Settings, result: GenerationResult) -> None:
     """Log what a run has cost, in a thread, so that no run waits for the spending record or fails with it."""
-    threading.Thread(
+    thread = threading.Thread(
         target=log_cost, args=(settings, result), name="invokeai_external cost of a run", daemon=True
-    ).start()
+    )
+    # The system may not allow another thread.
+    with suppress(RuntimeError):
+        thread.start()
 
 
 def log_cost(settings: Settings, result: GenerationResult) -> None:

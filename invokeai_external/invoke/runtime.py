@@ -207,7 +207,8 @@ class Runtime:
         Logs the errors of providers; raises SettingsError.
         """
         current = self.settings()
-        for name in sorted(name for name in self.providers() if current.providers[name].discover_models):
+        lists = {name for name, provider in current.providers.items() if provider.discover_models}
+        for name in sorted(lists & self.providers()):
             try:
                 self._call(partial(Service.discover_models, provider_id=name))
             except ExternalError as error:
@@ -407,9 +408,9 @@ class Runtime:
                         before_end()
                     raise
                 self.has_succeeded = True
+                await self._images.store(result, run, key.fingerprint, confirm)
                 if service.is_billed(request):
                     log_cost_soon(current, result)
-                await self._images.store(result, run, key.fingerprint, confirm)
                 return self._images.waiting(result, run)
             finally:
                 run.ended.set()

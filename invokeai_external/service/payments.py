@@ -27,6 +27,7 @@ from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import at_most_nano, nano
 from ..spending.limits import Budgets, LimitExceededError, Refusal
 from ..spending.recorded_call import PlannedCall, Settlement
+from .interrupted_calls import notices_of
 from .limits_to_move import limits_to_move
 from .refusals import Purse, check_request, limit_exceeded, overrun, warning
 
@@ -222,7 +223,7 @@ class Payments:
                 continue
             if is_last:
                 raise limit_exceeded(plan, refusal)
-            if not self._may_leave_room(refusal):
+            if not await anyio.to_thread.run_sync(self._may_leave_room, refusal):
                 deadline = self._clock()
                 continue
             on_progress(Waiting(0, len(calls), refusal.limit.name))
@@ -251,7 +252,8 @@ class Payments:
             return Reserved(calls, (None,) * len(calls))
         try:
             if not self._has_looked_back:
-                self._record.release_ended()
+                for notice in notices_of(call for call in self._record.release_ended() if not call.sandbox):
+                    _log.warning("%s", notice.message)
                 self._has_looked_back = True
             reservation = self._record.reserve(
                 calls, purse.payer, budgets, sandbox=sandbox, records_refusal=records_refusal

@@ -10,9 +10,17 @@ from pathlib import Path
 
 from ..locks import try_lock
 
-__all__ = ["Owner", "ended_owners", "is_running", "owners_folder", "remove_if_ended"]
+__all__ = ["Owner", "ended_owners", "is_running", "owners_folder", "owners_here", "remove_if_ended"]
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+_names_here = set[str]()
+
+
+def owners_here() -> frozenset[str]:
+    """The names in the records that this program has: one for each record that it uses."""
+    return frozenset(_names_here)
 
 
 def owners_folder(record: Path) -> Path:
@@ -41,14 +49,15 @@ class Owner:
             self._handle = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
             # Before the lock was taken, another program may have taken it for one that has ended.
             if _is_locked_now(self._handle) and _is_still_there(self._handle, self._path):
+                _names_here.add(self.name)
                 return
             os.close(self._handle)
 
     def close(self) -> None:
         """End it; what is still in progress then may have been charged."""
+        _names_here.discard(self.name)
         os.close(self._handle)
-        with suppress(OSError):
-            self._path.unlink()
+        _unlink(self._path)
 
 
 def is_running(folder: Path, name: str) -> bool:
@@ -85,10 +94,15 @@ def remove_if_ended(folder: Path, name: str) -> None:
             return
         # Under the lock, so that it is not that of a program which is about to take it.
         if os.name == "posix":
-            path.unlink()
+            _unlink(path)
     finally:
         os.close(handle)
     # Windows deletes no open file.
+    _unlink(path)
+
+
+def _unlink(path: Path) -> None:
+    """Delete a file, unless another program was faster or the folder does not allow it."""
     with suppress(OSError):
         path.unlink()
 

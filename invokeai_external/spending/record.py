@@ -22,7 +22,7 @@ from .copies import CopyFile, clear, replace_by
 from .database import Database
 from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
-from .owners import Owner, ended_owners, is_running, owners_folder, remove_if_ended
+from .owners import Owner, ended_owners, is_running, owners_folder, owners_here, remove_if_ended
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
 from .rows import call_with, count, facts_of, insert, row_of, update, used_of
 
@@ -217,10 +217,15 @@ class SpendingRecord:
         return released
 
     def in_progress_here(self, limit: Limit) -> int:
-        """What calls of this program, which are in progress, may cost at most: their end could leave as much room."""
-        with self._lock:
-            mine = list(self._mine.values())
-        return sum(one.call.at_most or 0 for one in mine if not one.sandbox and _is_subject_to(one, limit))
+        """What calls of this program, which are in progress, may cost at most: their end could leave as much room.
+
+        Raises:
+            SpendingRecordError: The record cannot be used.
+        """
+        with self._database.transaction(writes=False) as db:
+            query = "SELECT * FROM calls WHERE owner = ?"
+            calls = [row_of(row) for name in owners_here() for row in db.execute(query, (name,))]
+        return sum(one.call.at_most or 0 for one in calls if not one.sandbox and _is_subject_to(one, limit))
 
     def amounts(self, limit: Limit, budgets: Budgets) -> Amounts:
         """What counts against a limit now.

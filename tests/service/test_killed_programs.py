@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from invokeai_external.locks import try_lock
 from invokeai_external.root_folder import SPENDING_FILE
 from invokeai_external.service.interrupted_calls import interrupted_calls, notices_of
 from invokeai_external.settings.settings import load_settings
+from invokeai_external.spending.limits import Budgets
 from invokeai_external.spending.owners import Owner, ended_owners, owners_folder
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer, PlannedCall, RecordedCall, Settlement
@@ -143,6 +145,22 @@ def test_the_file_of_a_killed_program_without_calls_is_deleted(root: Path) -> No
     assert list(ended_owners(owners(root))) == [path.name]
     assert interrupted_calls(load_settings(root)) == ()
     assert not path.exists()
+
+
+def test_a_folder_that_forbids_deletion_hides_no_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program may have deleted the file at the same moment, too."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "denied", str(path))
+
+    path = killed(root)
+    with closing(SpendingRecord(root / SPENDING_FILE)) as record:
+        record.reserve([interrupted("gpt-image-2", 9).call], Payer(), Budgets())
+        with closing(sqlite3.connect(record.path)) as db, db:
+            db.execute("UPDATE calls SET owner = ?", (path.name,))
+        monkeypatch.setattr(Path, "unlink", refuse)
+        assert len(interrupted_calls(load_settings(root))) == 1
+        monkeypatch.undo()
 
 
 def test_a_record_that_cannot_be_used_stops_no_command(root: Path) -> None:

@@ -197,6 +197,28 @@ async def test_a_request_waits_for_calls_whose_end_leaves_room(sandbox_url: str,
     assert seen[0].limit == "total.day"
 
 
+async def test_a_request_waits_for_calls_of_another_service_of_the_same_program(
+    sandbox_url: str, order: Order, tmp_path: Path
+) -> None:
+    """As in Invoke, where a changed setting makes another service while calls are in flight."""
+    dear, cheap = low(prompt="a fox " * 50), low()
+    async with Service(settings_with(tmp_path)) as service:
+        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
+    settings = settings_with(tmp_path, f"total: {{day_usd: {most - 1e-6}}}")
+    order(OPENAI, "slow", seconds=1)
+    async with Service(settings) as first, Service(settings) as second, anyio.create_task_group() as group:
+        is_sent = anyio.Event()
+
+        def note(event: Progress) -> None:
+            if isinstance(event, Sending):
+                is_sent.set()
+
+        group.start_soon(first.generate, dear, note)
+        await is_sent.wait()
+        result = await second.generate(cheap, purse=Purse(may_wait=True))
+    assert result.images
+
+
 async def test_a_request_does_not_wait_for_room_that_nothing_will_leave(sandbox_url: str, tmp_path: Path) -> None:
     seen: list[Progress] = []
     async with Service(settings_with(tmp_path, "total: {day_usd: 0.001}")) as service:

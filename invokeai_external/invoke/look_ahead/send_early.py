@@ -224,9 +224,9 @@ class LookAhead:
             yield _Prospect(at_turn, provider, calls)
 
     def _has_room_for_any(self) -> bool:
-        return any(self._table.calls(provider) < self._concurrency[provider] for provider in self._runtime.providers())
+        return any(self._table.calls(name) < self._concurrency.get(name, 0) for name in self._runtime.providers())
 
     def _has_room_for(self, first: _Prospect) -> bool:
         """True if the calls of a request may be sent now. The only request may make more calls than ``concurrency``."""
         in_flight = self._table.calls(first.provider)
-        return in_flight == 0 or in_flight + first.calls <= self._concurrency[first.provider]
+        return in_flight == 0 or in_flight + first.calls <= self._concurrency.get(first.provider, 0)

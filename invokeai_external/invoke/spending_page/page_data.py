@@ -18,6 +18,7 @@ from ...spending.record import SpendingRecord
 from ...spending.recorded_call import RecordedCall
 from ...spending.reports import latest_calls, waiting
 from ..gallery.fallback import count_images
+from ..interrupted_calls import log_interrupted_calls
 from .limit_list import limit_list
 from .overview import chart, overview, usual_seconds
 from .viewer import Viewer
@@ -64,8 +65,8 @@ class PageData:
         try:
             with self._reading() as record:
                 if record:
-                    # What an Invoke was doing that was killed may have been charged.
-                    record.release_ended()
+                    # They may have been charged, and are no longer in progress.
+                    log_interrupted_calls(self._settings())
                     with record.reading() as db:
                         shown["spent"] = overview(db, viewer, self.budgets(), self._clock())
         except SpendingRecordError as error:
