@@ -117,6 +117,24 @@ def test_an_unknown_model_has_no_default_of_the_one_that_it_is_treated_like(tmp_
     assert registry.resolve("openai/acme-image-9").model.defaults == {}
 
 
+@pytest.mark.parametrize(
+    ("entry", "reference"),
+    [
+        (f"openai/mine: {{extends: {FLARE}}}", "openai/mine"),
+        (f"{FLARE}-2099-01-01: {{name: Mine}}", f"{FLARE}-2099-01-01"),
+        ("", f"{FLARE}-2099-01-01"),
+    ],
+)
+def test_a_default_is_that_of_its_model_and_of_no_model_like_it(tmp_path: Path, entry: str, reference: str) -> None:
+    with_file(tmp_path, "{quality: xhigh}")
+    with (tmp_path / USER_FILE).open("a", encoding="utf-8") as file:
+        file.write(f"  {entry}\n")
+    registry = Registry(load_user_file(tmp_path).catalog)
+    assert registry.resolve(FLARE).model.defaults == {"quality": "xhigh"}
+    model = registry.resolve(reference).model
+    assert (model.id, model.defaults) == (reference.partition("/")[2], {})
+
+
 def test_defaults_are_written_and_removed_and_every_other_line_stays(tmp_path: Path) -> None:
     file = tmp_path / USER_FILE
     set_default(tmp_path, FLARE, "quality", "xhigh")

@@ -138,6 +138,9 @@ class Registry:
             # A new provider's models are like no others.
             return {"name": model_id, "description": f"A model of {provider.name}. Images are billed."}, own
         base = known.model_dump(mode="json", exclude_unset=True)
+        if known.reference != reference:
+            # They may cost more, and are set for the model under its own name alone.
+            base.pop("defaults", None)
         if known.provider != provider_id:
             base = without_own_facts(base)
         elif known.id != model_id:

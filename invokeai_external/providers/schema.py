@@ -400,9 +400,8 @@ class ModelConfig(Frozen):
 
     def as_snapshot(self, model_id: str) -> Self:
         """The profile of this model for one of its dated snapshots, which has the same abilities and prices."""
-        return self.model_copy(
-            update={"id": model_id, "api_model": None, "name": f"{self.name} ({model_id})", "aliases": ()}
-        )
+        name = f"{self.name} ({model_id})"
+        return self.model_copy(update={"id": model_id, "api_model": None, "name": name, "aliases": (), "defaults": {}})
 
 
 _TOKENS = (ImageTokenRule, InputImageTokens)
