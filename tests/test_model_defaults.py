@@ -67,6 +67,56 @@ def test_a_default_that_does_not_apply_is_not_sent_and_has_no_notice(tmp_path: P
     assert call.options == {"input_fidelity": "high"}
 
 
+@pytest.mark.parametrize(
+    ("defaults", "options", "expected"),
+    [
+        ({"output_format": "jpeg"}, {"background": "transparent"}, {"background": "transparent"}),
+        (
+            {"output_format": "webp"},
+            {"background": "transparent"},
+            {"background": "transparent", "output_format": "webp"},
+        ),
+        ({"background": "transparent"}, {"output_format": "jpeg"}, {"output_format": "jpeg"}),
+        ({"background": "transparent"}, {"output_format": "auto"}, {"background": "transparent"}),
+        ({"background": "transparent", "output_format": "jpeg"}, {}, {"output_format": "jpeg"}),
+        ({"output_compression": 80}, {}, {}),
+        ({"output_compression": 80}, {"output_format": "webp"}, {"output_compression": 80, "output_format": "webp"}),
+        ({"output_compression": 80, "output_format": "jpeg"}, {}, {"output_compression": 80, "output_format": "jpeg"}),
+        ({"frame_count": 4}, {}, {}),
+    ],
+)
+def test_a_default_gives_way_to_what_a_request_sets(
+    defaults: dict[str, Any], options: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    model = replace_defaults(Registry().resolve(FLARE).model, **defaults)
+    found = planned(model, **options)
+    assert [dict(call.options) for call in found.calls] == [expected]
+    assert "option_dropped" not in [notice.code for notice in found.notices]
+
+
+@pytest.mark.parametrize("default", ["gif", "svg", "jpeg", "webp"])
+def test_with_a_mask_the_default_format_is_not_sent(default: str) -> None:
+    model = Registry().resolve(FLARE).model
+    image = InputImage(png_of("RGB", (64, 64)), "image.png")
+    request = GenerationRequest(
+        prompt="a fox", n=3, init_image=image, mask=InputImage(png_of("L", (64, 64)), "mask.png")
+    )
+    defaults = {"output_format": default, "output_compression": 80, "frame_count": 4}
+    found = plan(request, replace_defaults(model, **defaults), experimental=True)
+    assert found == replace(plan(request, model), model=found.model, calls=found.calls)
+    assert [dict(call.options) for call in found.calls] == [{}] * count_calls(request, found.model)
+    assert len(found.calls) == count_calls(request, model)
+
+
+def test_moderation_as_a_default_is_not_sent_with_markup() -> None:
+    model = replace_defaults(Registry().resolve(FLARE).model, moderation="low")
+    image = InputImage(png_of("RGB", (64, 64)), "image.png")
+    markup = InputImage(png_of("RGBA", (64, 64)), "markup.png")
+    found = plan(GenerationRequest(prompt="a fox", init_image=image, markup=markup), model)
+    assert [dict(call.options) for call in found.calls] == [{}]
+    assert "option_dropped" not in [notice.code for notice in found.notices]
+
+
 def replace_defaults(model: ModelConfig, **defaults: Any) -> ModelConfig:
     return model.model_copy(update={"defaults": defaults})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 
 from ..errors import CapabilityError, InvalidRequestError, Remedy
@@ -47,9 +47,10 @@ KEPT_FORMATS = ("gif", "svg")
 
 
 def kept_format(request: GenerationRequest, model: ModelConfig) -> str | None:
-    """The format of ``KEPT_FORMATS`` that a request asks for, or that is the default, if the model has it."""
-    given, option = request.options.get("output_format", ""), model.options.get("output_format")
-    text = str(model.defaults.get("output_format", "") if _is_unset(given, option) else given).strip().lower()
+    """The format of ``KEPT_FORMATS`` that a request asks for, or that is the default for it, if the model has it."""
+    option = model.options.get("output_format")
+    options = {**request.options, **_fitting(request, _unset_defaults(request, model))}
+    text = str(options.get("output_format", "")).strip().lower()
     return text if text in KEPT_FORMATS and isinstance(option, ChoiceOption) and text in option.values else None
 
 
@@ -81,16 +82,48 @@ def with_defaults(request: GenerationRequest, model: ModelConfig, mode: Mode) ->
     """The request with the defaults of its model for the options that it does not set, as far as they apply to it.
 
     Raises:
-        CapabilityError: A default that would be used is not valid.
+        CapabilityError: A default of an option that the request does not set is not valid.
     """
-    added: dict[str, OptionValue] = {}
-    for name, value in model.defaults.items():
-        option = model.options.get(name)
-        if _is_unset(request.options.get(name, ""), option):
-            check_default(model, name, value)
-            if option and mode in option.modes:
-                added[name] = value
-    return replace(request, options={**request.options, **added})
+    unset = _unset_defaults(request, model)
+    for name, value in unset.items():
+        check_default(model, name, value)
+    added = {name: value for name, value in unset.items() if mode in model.options[name].modes}
+    return replace(request, options={**request.options, **_fitting(request, added)})
+
+
+def _unset_defaults(request: GenerationRequest, model: ModelConfig) -> dict[str, OptionValue]:
+    """The defaults of the options that a request does not set."""
+    given, options = request.options, model.options
+    return {name: value for name, value in model.defaults.items() if _is_unset(given.get(name, ""), options.get(name))}
+
+
+def _fitting(request: GenerationRequest, defaults: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """The defaults without those that would be refused or taken out beside the other parts of a request.
+
+    If two defaults do not go together, the output format counts.
+    """
+    fitting = dict(defaults)
+    output_format = _word(defaults, "output_format")
+    is_opaque = _word(request.options, "background") == "transparent" and output_format not in _TRANSPARENT
+    if output_format and (is_opaque or (request.mask and output_format in (*_COMPRESSIBLE, *KEPT_FORMATS))):
+        del fitting["output_format"]
+    output_format = _word({**request.options, **fitting}, "output_format") or "png"
+    unfit = set()
+    if output_format not in _TRANSPARENT and _word(defaults, "background") == "transparent":
+        unfit.add("background")
+    if output_format not in _COMPRESSIBLE or request.mask:
+        unfit.add("output_compression")
+    if output_format != "gif":
+        unfit |= {"frame_count", "frame_duration_ms"}
+    if request.markup:
+        unfit.add("moderation")
+    return {name: value for name, value in fitting.items() if name not in unfit}
+
+
+def _word(options: Mapping[str, OptionValue], name: str) -> str:
+    """The value of a choice in lower case; empty if it is left to the provider."""
+    text = str(options.get(name, "")).strip().lower()
+    return "" if text == "auto" else text
 
 
 def check_default(model: ModelConfig, name: str, value: OptionValue) -> None:
@@ -166,7 +199,7 @@ def accept_options(
                     )
                 )
     output_format = str(accepted.get("output_format", "png"))
-    if accepted.get("background") == "transparent" and output_format not in ("png", "webp"):
+    if accepted.get("background") == "transparent" and output_format not in _TRANSPARENT:
         raise CapabilityError(
             f"{output_format.upper()} does not support transparency.",
             remedy="Choose the output format png or webp, or another background.",
@@ -215,6 +248,9 @@ def _dependent(request: GenerationRequest, model: ModelConfig, accepted: dict[st
 
 _COMPRESSIBLE = ("jpeg", "webp")
 """The output formats with a compression that can be set."""
+
+_TRANSPARENT = ("png", "webp")
+"""The output formats that can have a transparent background."""
 
 
 def _value(model: ModelConfig, label: str, option: Option, value: OptionValue) -> OptionValue:
