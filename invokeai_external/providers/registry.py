@@ -62,6 +62,8 @@ class Registry:
         pages = (catalog.page(provider_id) for provider_id in self._providers if provider_id in built_in_ids())
         self._models = {config.reference: config for page in pages for config in page.configs()}
         self._discovered: set[str] = set()
+        # The user's models that are not there yet, and the model of a provider's own list that each waits for.
+        self._awaited: dict[str, str] = {}
         if user:
             self._add_discovered_of(user)
             self._add_models_of(user)
@@ -99,7 +101,9 @@ class Registry:
                 chain[reference] = None
             for reference in reversed(chain):
                 fields = pending.pop(reference)
-                if not self._waits_for_discovery(reference, fields):
+                if awaited := self._awaited_by(reference, fields):
+                    self._awaited[reference] = awaited
+                else:
                     self._models[reference] = self._user_model(reference, fields, user)
 
     def _user_model(self, reference: str, fields: Mapping[str, Any], user: CatalogAdditions) -> ModelConfig:
@@ -114,10 +118,17 @@ class Registry:
         except ValidationError as error:
             raise user.invalid(place, error) from None
 
-    def _waits_for_discovery(self, reference: str, fields: Mapping[str, Any]) -> bool:
-        """True if a provider has not said yet what the model is whose fields the user changes."""
-        is_new = reference not in self._models and fields.get("extends") is None and "sizing" not in fields
-        return is_new and self._discovers(reference.partition("/")[0])
+    def _awaited_by(self, reference: str, fields: Mapping[str, Any]) -> str | None:
+        """The model that the user changes or extends, if its provider lists its models itself and has not listed it.
+
+        It may not have been asked yet, and what it lists may change on any day.
+        """
+        base = fields.get("extends")
+        if base is None and "sizing" not in fields:
+            base = reference
+        if not isinstance(base, str) or base in self._models:
+            return None
+        return self._awaited.get(base) or (base if self._discovers(base.partition("/")[0]) else None)
 
     def _base_of(self, reference: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields that the user's model has where nothing is written for it, and those that cannot be written.
@@ -139,7 +150,7 @@ class Registry:
             return {"name": model_id, "description": f"A model of {provider.name}. Images are billed."}, own
         base = known.model_dump(mode="json", exclude_unset=True)
         if known.reference != reference:
-            # They may cost more, and are set for the model under its own name alone.
+            # The user has set them for that model only, and they may cost more.
             base.pop("defaults", None)
         if known.provider != provider_id:
             base = without_own_facts(base)
@@ -166,6 +177,10 @@ class Registry:
     def provider(self, provider_id: str) -> ProviderConfig:
         """The provider with an id; raises UnknownProviderError if there is no such provider."""
         return provider_named(provider_id, self._providers)
+
+    def is_awaited(self, reference: str) -> bool:
+        """True if a model of the user's is not there before a provider has listed the one that it extends."""
+        return reference in self._awaited
 
     @property
     def provider_ids(self) -> tuple[str, ...]:
@@ -258,7 +273,7 @@ class Registry:
         model_id = model_id.removeprefix("models/")
         if not slash:
             return self._resolve_bare(provider_id)
-        provider = self.provider(provider_id)
+        self.provider(provider_id)
         if not model_id:
             raise InvalidRequestError(
                 f"{quoted(reference)} does not name a model.",
@@ -271,8 +286,11 @@ class Registry:
         models = self._known(provider_id)
         if found := _named(model_id, models):
             return ResolvedModel(found)
-        if provider.discover_models:
-            raise _not_discovered(provider, model_id, models if provider_id in self._discovered else ())
+        known_as = f"{provider_id}/{model_id}"
+        lister, _, listed_id = self._awaited.get(known_as, known_as).partition("/")
+        if self._discovers(lister):
+            listed = self._known(lister) if lister in self._discovered else ()
+            raise _not_discovered(self._providers[lister], listed_id, listed)
         if not models:
             raise _without_models(provider_id, model_id)
         if not has_own_name:

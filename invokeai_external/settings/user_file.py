@@ -115,8 +115,10 @@ def read_user_file(path: Path, text: str | None = None) -> UserFile:
     named = limits.default_model and providers.get(limits.default_model.partition("/")[0])
     # Which models a provider lists is not in the file.
     if limits.default_model and not (named and named.discover_models):
+        registry = Registry(catalog)
         try:
-            Registry(catalog).resolve(limits.default_model)
+            if not registry.is_awaited(limits.default_model):
+                registry.resolve(limits.default_model)
         except (InvalidRequestError, UnknownProviderError) as error:
             problem = f"settings.default_model: {error.message.rstrip('.')}"
             raise catalog.mistake(("settings", "default_model"), problem, error.remedy) from None
@@ -151,7 +153,7 @@ def _check_budgets(
         found = providers.get(provider_id)
         if registry and not (found and found.discover_models):
             known = {model.id for model in registry.models(provider_id)} if found else set[str]()
-            if model_id not in known:
+            if model_id not in known and not registry.is_awaited(name):
                 problem = f"budgets.models.{name}: there is no such model"
                 remedy = or_nearest(name, [f"{provider_id}/{each}" for each in known]).strip()
                 raise catalog.mistake(("budgets", "models", name), problem, remedy or "Use provider/model-id.")

@@ -24,6 +24,9 @@ from invokeai_external.errors import (
 )
 from invokeai_external.progress import Preview, Progress, Received
 from invokeai_external.request import InputImage
+from invokeai_external.settings.budget_edit import set_limit
+from invokeai_external.settings.live_settings import LiveSettings
+from invokeai_external.settings.user_file_edit import set_default, set_setting
 from invokeai_external.sizing import AspectRatio
 
 from ..support.openrouter import OpenRouterServer, error_response
@@ -83,6 +86,47 @@ def aged(root: Path, **changes: Any) -> None:
 
 def long_ago() -> str:
     return (datetime.now(UTC) - timedelta(hours=25)).isoformat()
+
+
+EXTENDING = """
+providers:
+  gate: {adapter: openai_images, base_url: "http://127.0.0.1:1/v1"}
+models:
+  gate/mine: {extends: openrouter/mine}
+  openrouter/mine: {extends: openrouter/bytedance-seed/seedream-4.5, name: Mine}
+"""
+
+
+def test_a_model_that_extends_a_listed_one_waits_until_it_is_listed(root: Path, server: OpenRouterServer) -> None:
+    text = EXTENDING + "settings: {default_model: gate/mine}\nbudgets: {models: {gate/mine: {day_usd: 1}}}\n"
+    before = Registry(loaded(root, server, text).catalog)
+    for name in ("gate/mine", "openrouter/mine"):
+        with pytest.raises(InvalidRequestError) as caught:
+            before.resolve(name)
+        assert "bytedance-seed/seedream-4.5" in caught.value.message
+    assert before.resolve("openai/gpt-image-2").model.id == "gpt-image-2"
+    # Which is only with the base URL that a variable sets, and which no check of the file knows.
+    set_limit(root, "total.day", 5)
+    set_setting(root, "previews", 1)
+    set_default(root, "openai/gpt-image-2", "quality", "low")
+    live = LiveSettings(root, lambda: None, lambda error: None)
+    assert live().limits.previews == 1
+    asked(loaded(root, server, text))
+    for name in ("gate/mine", "openrouter/mine"):
+        assert Registry(loaded(root, server, text).catalog).resolve(name).model.name == "Mine"
+    assert generated(loaded(root, server, text), model="openrouter/mine").cost_usd
+    file_of(root).unlink()
+    assert LiveSettings(root, lambda: None, lambda error: None)().catalog.discovered == {}
+
+
+def test_a_listed_model_that_is_gone_makes_no_other_model_fail(root: Path, server: OpenRouterServer) -> None:
+    text = "models: {openrouter/mine: {extends: openrouter/bytedance-seed/gone}}\n"
+    asked(loaded(root, server, text))
+    registry = Registry(loaded(root, server, text).catalog)
+    assert registry.resolve(MODEL).model.reference == MODEL
+    with pytest.raises(InvalidRequestError) as caught:
+        registry.resolve("openrouter/mine")
+    assert "bytedance-seed/gone" in caught.value.message
 
 
 def test_the_first_request_for_a_model_asks_once_and_the_next_ones_do_not(root: Path, server: OpenRouterServer) -> None:
