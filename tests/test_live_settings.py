@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,13 +22,21 @@ class Followed:
     Attributes:
         changes: How often they have changed.
         problems: What was reported.
+        meanwhile: What other programs do in the next pauses.
     """
 
     def __init__(self, root: Path) -> None:
         self.file = root / USER_FILE
+        self.meanwhile: list[Callable[[], object]] = []
         self.changes = 0
         self.problems: list[str] = []
-        self.now = LiveSettings(root, self._changed, lambda error: self.problems.append(error.message))
+        self.now = LiveSettings(
+            root, self._changed, lambda error: self.problems.append(error.message), pause=self._pause
+        )
+
+    def _pause(self) -> None:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
 
     def _changed(self) -> None:
         self.changes += 1
@@ -65,6 +75,32 @@ def test_a_file_that_becomes_broken_is_reported_once_and_nothing_changes(followe
     assert len(followed.problems) == 1
     assert str(followed.file) in followed.problems[0]
     followed.write("settings: {previews: 3}\n")
+    assert (followed.now().limits.previews, followed.changes) == (3, 1)
+
+
+MINE = "models: {openai/gpt-image-2: {name: Mine}}\n"
+
+
+@pytest.mark.parametrize("half", ["", "models: {openai/gpt-ima", None])
+def test_a_file_that_is_being_saved_changes_nothing_until_it_is_saved(followed: Followed, half: str | None) -> None:
+    followed.write(MINE)
+    before = followed.now()
+    if half is None:
+        followed.file.unlink()
+    else:
+        followed.write(half)
+    followed.meanwhile.append(partial(followed.write, MINE + "settings: {previews: 2}\n"))
+    assert followed.now() is before
+    assert (followed.changes, followed.problems) == (0, [])
+    after = followed.now()
+    assert (after.limits.previews, after.catalog.models) == (2, before.catalog.models)
+    assert (followed.changes, followed.problems) == (1, [])
+
+
+def test_what_is_written_by_us_counts_at_once(followed: Followed, tmp_path: Path) -> None:
+    followed.write(MINE)
+    followed.now()
+    set_setting(tmp_path, "previews", 3)
     assert (followed.now().limits.previews, followed.changes) == (3, 1)
 
 
