@@ -151,6 +151,7 @@ async def _run(mixture: Mixture, url: str, root: Path, calls: int, dice: random.
             for request, outcome in zip(requests, outcomes, strict=True):
                 _judge(mixture, request, outcome, log)
             prompts = {request.prompt for request in requests}
+            await service.settled()
             rows = [row for row in rows_in(root) if row.call.prompt in prompts]
             assert len(rows) == len(requests)
             mixture.wrong.extend(reckon(rows, log).wrong)

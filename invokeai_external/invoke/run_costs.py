@@ -8,9 +8,16 @@ from contextlib import suppress
 from ..result import GenerationResult
 from ..service.spent_today import cost_text, spent_today
 from ..settings.settings import Settings
-from .log import log
+from .log import calls_were, log
+from .look_ahead.run_table import Run
 
-__all__ = ["log_cost", "log_cost_soon"]
+__all__ = ["log_abandoned", "log_cost", "log_cost_soon"]
+
+
+def log_abandoned(run: Run, model: str | None) -> None:
+    """Log the calls that are in flight when a run ends: they were cancelled."""
+    if calls := len(run.in_flight):
+        log.info("invokeai_external: %s cancelled in flight and may be billed.", calls_were(calls, model))
 
 
 def log_cost_soon(settings: Settings, result: GenerationResult) -> None:

@@ -35,7 +35,7 @@ from .look_ahead.sent_record import SentItems
 from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
-from .run_costs import log_cost_soon
+from .run_costs import log_abandoned, log_cost_soon
 from .service_thread import ServiceThread
 from .unclaimed_images import RunImages, partial_result
 
@@ -400,7 +400,8 @@ class Runtime:
                 try:
                     result = await service.generate(request, run.on_progress, purse=purse)
                 except BaseException:
-                    _log_abandoned(run, request, service)
+                    if service.is_billed(request):
+                        log_abandoned(run, request.model)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
                         await self._images.store(partial_result(request, run), run, key.fingerprint, before_end)
@@ -410,6 +411,7 @@ class Runtime:
                 self.has_succeeded = True
                 await self._images.store(result, run, key.fingerprint, confirm)
                 if service.is_billed(request):
+                    await service.settled()
                     log_cost_soon(current, result)
                 return self._images.waiting(result, run)
             finally:
@@ -442,9 +444,3 @@ class Runtime:
             return True
         in_progress = {item.id for item in self._host.queued_items() if item.status == "in_progress"}
         return not self._stopped_items.isdisjoint(in_progress)
-
-
-def _log_abandoned(run: Run, request: GenerationRequest, service: Service) -> None:
-    """Log the calls that are in flight when a run ends, unless they are free: they were cancelled."""
-    if (calls := len(run.in_flight)) and service.is_billed(request):
-        log.info("invokeai_external: %s cancelled in flight and may be billed.", calls_were(calls, request.model))

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from ..errors import AuthenticationError, ModelRetiredError, ProviderError, QuotaError, SpendingRecordError
 from ..planning.plan import Call, Plan, estimate_of, expected_of
@@ -39,10 +39,6 @@ __all__ = ["Payments", "Reserved", "payments_of"]
 _LOOK_AGAIN_S = 0.25
 """How often a request that waits for room looks for it."""
 
-_NOTED_AFTER_S = 0.1
-"""How long a call is in flight before it is noted as sent: what counts is the same before and after, and a provider
-takes seconds."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -53,11 +49,13 @@ class Reserved:
     Attributes:
         calls: The calls.
         ids: The number of each in the record; None for those that are not recorded.
+        left: The numbers of those whose end is not known yet.
         notices: What to know about the limits and the record; it grows until the last call has ended.
     """
 
     calls: Sequence[PlannedCall]
     ids: tuple[int | None, ...]
+    left: set[int] = field(default_factory=set)
     notices: list[Notice] = field(default_factory=list)
 
 
@@ -86,6 +84,8 @@ class Payments:
         self._record, self._budgets, self._records_prompts = record, budgets, records_prompts
         self._registry, self._clock, self._sleep = registry, clock, sleep
         self._has_looked_back = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._recording = set[Future[None]]()
 
     @asynccontextmanager
     async def reserved(
@@ -116,13 +116,12 @@ class Payments:
             found = await self._with_room(plan, calls, budgets, purse, on_progress, sandbox)
             yield found
         finally:
-            left = [number for number in found.ids if number is not None and self._record.is_open(number)]
-            for number in left:
-                await self._settled(number, Settlement(state="not_charged", error="cancelled"))
+            for number in found.left:
+                self._record_soon(partial(self._settle, number, Settlement(state="not_charged", error="cancelled")))
 
     @asynccontextmanager
     async def call(
-        self, reserved: Reserved, place: int, prices: Prices, on_progress: Callable[[Progress], None], group: TaskGroup
+        self, reserved: Reserved, place: int, prices: Prices, on_progress: Callable[[Progress], None]
     ) -> AsyncIterator[Callable[[Progress], None]]:
         """Follow one call while the block runs, and settle it; yields a function that passes its progress on.
 
@@ -133,22 +132,20 @@ class Payments:
             place: Which of them this is, from 0.
             prices: The prices of its model.
             on_progress: What its progress is passed on to.
-            group: Where it is noted that the call was sent, while it is in flight.
         """
         number = reserved.ids[place]
-        is_sent = False
-        noting: anyio.CancelScope | None = None
+        is_sent = is_noted = False
         end: Settlement | None = None
         images: tuple[GeneratedImage, ...] = ()
 
         def report(progress: Progress) -> None:
-            nonlocal is_sent, noting, end, images
+            nonlocal is_sent, is_noted, end, images
             match progress:
                 case Sending():
                     is_sent = True
-                    if number is not None and noting is None:
-                        noting = anyio.CancelScope()
-                        group.start_soon(self._note_sent, number, noting)
+                    if number is not None and not is_noted:
+                        is_noted = True
+                        self._record_soon(partial(self._note_sent, number))
                 case Retrying():
                     is_sent = False
                 case Received():
@@ -160,16 +157,25 @@ class Payments:
         try:
             yield report
         finally:
-            if noting:
-                noting.cancel()
             end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
             if number is not None:
-                await self._settled(number, end, images)
+                reserved.left.discard(number)
+                self._record_soon(partial(self._settle, number, end, images))
             if notice := overrun(reserved.calls[place], end):
                 reserved.notices.append(notice)
 
+    async def settled(self) -> None:
+        """Wait until the record has the end of all calls that have ended."""
+        if self._recording:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(wait, list(self._recording))
+
     async def aclose(self) -> None:
         """Close the record. Nothing is waited for if it was not used."""
+        await self.settled()
+        if self._thread:
+            self._thread.shutdown()
+            self._thread = None
         if self._record and self._record.is_in_use:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._record.close)
@@ -200,6 +206,8 @@ class Payments:
         sandbox: bool,
     ) -> Reserved:
         """The calls, as soon as the limits have room for them; raises BudgetExceededError if they will not have it."""
+        # What has ended counts at what it cost, and not at the most that it could.
+        await self.settled()
         deadline = self._clock() + (budgets.wait_s if purse.may_wait else 0.0)
         withdraw = purse.withdraw
         while True:
@@ -262,24 +270,27 @@ class Payments:
             if budgets.are_set:
                 raise
             notice = Notice("not_recorded", f"{error.message} The cost is not recorded.")
-            return Reserved(calls, (None,) * len(calls), [notice])
-        return Reserved(calls, reservation.ids, [*map(warning, reservation.warned)])
+            return Reserved(calls, (None,) * len(calls), notices=[notice])
+        return Reserved(calls, reservation.ids, set(reservation.ids), [*map(warning, reservation.warned)])
 
-    async def _note_sent(self, number: int, noting: anyio.CancelScope) -> None:
+    def _record_soon(self, record: Callable[[], None]) -> None:
+        """Record something in a thread, one after the other: the images are handed over meanwhile.
+
+        The event loop would wait for the disk, and for the hash of a large image. The end of Python waits for it, too.
+        """
+        self._thread = self._thread or ThreadPoolExecutor(1, "invokeai_external spending record")
+        task = self._thread.submit(record)
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    def _note_sent(self, number: int) -> None:
         assert self._record
-        with noting:
-            await self._sleep(_NOTED_AFTER_S)
-            # It counts as before if this is lost.
-            with suppress(SpendingRecordError):
-                await anyio.to_thread.run_sync(self._record.sent, number)
+        # It counts as before if this is lost.
+        with suppress(SpendingRecordError):
+            self._record.sent(number)
 
-    async def _settled(self, number: int, end: Settlement, images: Sequence[GeneratedImage] = ()) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._settle, number, end, images)
-
-    def _settle(self, number: int, end: Settlement, images: Sequence[GeneratedImage]) -> None:
+    def _settle(self, number: int, end: Settlement, images: Sequence[GeneratedImage] = ()) -> None:
         assert self._record
-        # Here and not where the call ends: the event loop would wait for the hash of a large image.
         hashes = tuple(hashlib.sha256(image.data).hexdigest() for image in images)
         try:
             self._record.settle(number, replace(end, image_hashes=hashes))

@@ -239,7 +239,7 @@ class Service:
         async def run(place: int, call: Call, listener: Listener) -> None:
             position = Position(call=place + 1, calls=len(plan.calls))
             with suppress(ListenerFailedError):
-                async with self._payments.call(reserved, place, call.model.prices, listener, group) as paid:
+                async with self._payments.call(reserved, place, call.model.prices, listener) as paid:
                     outcomes[place] = await self._outcome(access, request, call, plan.notices, finisher, position, paid)
 
         try:
@@ -253,6 +253,10 @@ class Service:
         if listener.error:
             raise listener.error
         return [outcome for outcome in outcomes if outcome]
+
+    async def settled(self) -> None:
+        """Wait until the spending record has the end of all calls so far: a request returns its images before that."""
+        await self._payments.settled()
 
     def is_billed(self, request: GenerationRequest) -> bool:
         """False if a request would go to the sandbox; raises a RequestError if it cannot be sent."""

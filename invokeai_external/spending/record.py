@@ -128,10 +128,6 @@ class SpendingRecord:
             self._mine |= {number: replace(call, id=number) for number, call in zip(ids, new, strict=True)}
         return Reservation(ids, warned)
 
-    def is_open(self, number: int) -> bool:
-        """True if a call of this program is in progress."""
-        return number in self._mine
-
     def sent(self, number: int) -> None:
         """Note that a call is sent now.
 

@@ -79,6 +79,7 @@ async def states(service: Service, root: Path, prompt: str, **request: Any) -> l
     """Make images of a prompt that no other request has; returns the states of its calls."""
     with contextlib.suppress(ProviderError):
         await service.generate(GenerationRequest(prompt=prompt, **request))
+    await service.settled()
     return [row.end.state for row in rows_in(root) if row.call.prompt == prompt]
 
 

@@ -124,6 +124,9 @@ class FakeService:
     def is_billed(self, request: GenerationRequest) -> bool:
         return self.bills
 
+    async def settled(self) -> None:
+        """Nothing is recorded."""
+
     def resolve(self, model: str) -> ResolvedModel:
         return self.registry.resolve(model)
 
