@@ -43,7 +43,7 @@ def page(stock: Invoke, open_page: OpenPage) -> InvokePage:
 def test_the_node_manager_installs_the_pack_without_a_restart(page: InvokePage, clone_source: Path) -> None:
     page.install_node_pack(str(clone_source))
     card = page.node_pack(PACK)
-    expect(card).to_contain_text("3 nodes")
+    expect(card).to_contain_text("4 nodes")
     for node_type in NODE_TYPES.values():
         expect(card).to_contain_text(node_type)
     expect(page.raw.get_by_role("row", name=re.compile(f"^{PACK} Completed"))).to_be_visible()
