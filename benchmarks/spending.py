@@ -21,10 +21,10 @@ __all__ = ["TITLE", "measure"]
 TITLE = "The spending record"
 
 _TEXT = """\
-A call is written twice: reserved before it is sent, under limits on three levels, and settled when it has ended. Beside
-it stand two bare transactions of SQLite that insert one row each. All of them end on the same disk, with
-`synchronous = FULL`, and take turns; the figures are medians of calls, in milliseconds. The limits: at most twice the
-bare ones, and with a million calls in the record at most 1.5 times what it takes with a thousand."""
+A call is written twice: before it is sent, under limits on three levels, and when it has ended. Beside it stand two
+bare transactions of SQLite that insert one row each. All of them end on the same disk, with `synchronous = FULL`, and
+take turns; the figures are medians of calls, in milliseconds. The limits: at most twice the bare ones, and with a
+million calls in the record at most 1.5 times what it takes with a thousand."""
 
 _CALLS = 100
 """How many calls a round makes of each."""
