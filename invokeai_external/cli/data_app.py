@@ -13,7 +13,7 @@ from .parameters import Json, Root, local
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Copy the spending record, restore it, or delete what is in it.",
+    help="Copy, restore or empty the spending record.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -23,7 +23,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 @app.callback()
 def data(context: typer.Context) -> None:
-    """Copy the spending record, restore it, or delete what is in it. Invoke may be running."""
+    """Copy, restore or empty the spending record. Invoke may be running."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 

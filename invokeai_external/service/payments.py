@@ -281,7 +281,13 @@ class Payments:
         self._thread = self._thread or ThreadPoolExecutor(1, "invokeai_external spending record")
         task = self._thread.submit(record)
         self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
+        task.add_done_callback(self._recorded)
+
+    def _recorded(self, task: Future[None]) -> None:
+        self._recording.discard(task)
+        if error := task.exception():
+            # Nobody expected it. The call counts as in progress, and then as one that may have been charged.
+            _log.error("The end of a call is not recorded.", exc_info=error)
 
     def _note_sent(self, number: int) -> None:
         assert self._record

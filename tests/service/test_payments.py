@@ -19,6 +19,7 @@ from invokeai_external.root_folder import SPENDING_FILE
 from invokeai_external.service.refusals import Purse
 from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Settings, load_settings
+from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer
 
 from .common import OPENAI, Order, received_calls
@@ -217,6 +218,21 @@ async def test_a_request_waits_for_calls_of_another_service_of_the_same_program(
         await is_sent.wait()
         result = await second.generate(cheap, purse=Purse(may_wait=True))
     assert result.images
+
+
+async def test_an_error_that_nobody_expected_is_logged_and_loses_no_image(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async with Service(settings_with(tmp_path)) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(SpendingRecord, "settle", fail)
+            assert (await service.generate(low())).images
+            await service.settled()
+    assert [one.levelname for one in caplog.records if one.exc_info] == ["ERROR"]
+    assert rows(tmp_path, "state") == [("unconfirmed",)]
 
 
 async def test_a_request_does_not_wait_for_room_that_nothing_will_leave(sandbox_url: str, tmp_path: Path) -> None:
