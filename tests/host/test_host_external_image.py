@@ -321,6 +321,8 @@ def test_after_the_folder_was_deleted_by_hand_clearing_the_queue_helps(new_invok
     invoke.enqueue(graph)
     invoke.stop()
     shutil.rmtree(invoke.root / "nodes" / PACK)
+    # For a key, Invoke installs its own models while it starts, and its start sometimes fails then: cannot VACUUM.
+    (invoke.root / "api_keys.yaml").unlink()
     invoke.start()
     assert set(routes_that_fail(invoke, batch)) >= {"list_all"}
     invoke.send("PUT", "/v1/queue/default/clear")
