@@ -134,17 +134,16 @@ class Payments:
             on_progress: What its progress is passed on to.
         """
         number = reserved.ids[place]
-        is_sent = is_noted = False
+        is_sent = False
         end: Settlement | None = None
         images: tuple[GeneratedImage, ...] = ()
 
         def report(progress: Progress) -> None:
-            nonlocal is_sent, is_noted, end, images
+            nonlocal is_sent, end, images
             match progress:
                 case Sending():
                     is_sent = True
-                    if number is not None and not is_noted:
-                        is_noted = True
+                    if number is not None:
                         self._record_soon(partial(self._note_sent, number))
                 case Retrying():
                     is_sent = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -174,24 +175,37 @@ async def test_calls_that_were_not_sent_are_free_again(sandbox_url: str, order: 
     assert sorted(rows(tmp_path, "state")) == [("not_charged",)] * 3 + [("unconfirmed",)]
 
 
+DEAR, CHEAP = low(prompt="a fox " * 50), low()
+
+
+async def too_little_for_both(root: Path) -> Settings:
+    """Settings with room for the dear request or the cheap one; the dear one costs less in the end than reserved."""
+    async with Service(settings_with(root)) as service:
+        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (DEAR, CHEAP))
+    return settings_with(root, f"total: {{day_usd: {most - 1e-6}}}")
+
+
+@asynccontextmanager
+async def in_flight(service: Service, request: GenerationRequest) -> AsyncIterator[None]:
+    """A request that is in flight when the block begins, and whose end is waited for when it ends."""
+    async with anyio.create_task_group() as group:
+        is_sent = anyio.Event()
+
+        def note(event: Progress) -> None:
+            if isinstance(event, Sending):
+                is_sent.set()
+
+        group.start_soon(service.generate, request, note)
+        await is_sent.wait()
+        yield
+
+
 async def test_a_request_waits_for_calls_whose_end_leaves_room(sandbox_url: str, order: Order, tmp_path: Path) -> None:
     """The first is reserved at more than it costs in the end: the second fits once that is known."""
-    dear, cheap = low(prompt="a fox " * 50), low()
-    async with Service(settings_with(tmp_path)) as service:
-        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
-    settings = settings_with(tmp_path, f"total: {{day_usd: {most - 1e-6}}}")
     seen: list[Progress] = []
     order(OPENAI, "slow", seconds=1)
-    async with Service(settings) as service, anyio.create_task_group() as group:
-        first_is_sent = anyio.Event()
-
-        def first(event: Progress) -> None:
-            if isinstance(event, Sending):
-                first_is_sent.set()
-
-        group.start_soon(service.generate, dear, first)
-        await first_is_sent.wait()
-        result = await service.generate(cheap, seen.append, purse=Purse(may_wait=True))
+    async with Service(await too_little_for_both(tmp_path)) as service, in_flight(service, DEAR):
+        result = await service.generate(CHEAP, seen.append, purse=Purse(may_wait=True))
     assert result.images
     assert [type(event) for event in seen if not isinstance(event, Sending | Received)] == [Waiting] * (len(seen) - 2)
     assert isinstance(seen[0], Waiting)
@@ -202,21 +216,10 @@ async def test_a_request_waits_for_calls_of_another_service_of_the_same_program(
     sandbox_url: str, order: Order, tmp_path: Path
 ) -> None:
     """As in Invoke, where a changed setting makes another service while calls are in flight."""
-    dear, cheap = low(prompt="a fox " * 50), low()
-    async with Service(settings_with(tmp_path)) as service:
-        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
-    settings = settings_with(tmp_path, f"total: {{day_usd: {most - 1e-6}}}")
+    settings = await too_little_for_both(tmp_path)
     order(OPENAI, "slow", seconds=1)
-    async with Service(settings) as first, Service(settings) as second, anyio.create_task_group() as group:
-        is_sent = anyio.Event()
-
-        def note(event: Progress) -> None:
-            if isinstance(event, Sending):
-                is_sent.set()
-
-        group.start_soon(first.generate, dear, note)
-        await is_sent.wait()
-        result = await second.generate(cheap, purse=Purse(may_wait=True))
+    async with Service(settings) as first, Service(settings) as second, in_flight(first, DEAR):
+        result = await second.generate(CHEAP, purse=Purse(may_wait=True))
     assert result.images
 
 
@@ -266,21 +269,9 @@ async def test_the_event_loop_goes_on_while_a_request_is_withdrawn(sandbox_url: 
 async def test_a_request_whose_turn_comes_while_a_limit_is_checked_waits_for_room(
     sandbox_url: str, order: Order, tmp_path: Path
 ) -> None:
-    dear, cheap = low(prompt="a fox " * 50), low()
-    async with Service(settings_with(tmp_path)) as service:
-        most = sum(service.plan(request).estimate.total.at_most_usd or 0 for request in (dear, cheap))
     order(OPENAI, "slow", seconds=1)
-    limits = f"total: {{day_usd: {most - 1e-6}}}"
-    async with Service(settings_with(tmp_path, limits)) as service, anyio.create_task_group() as group:
-        first_is_sent = anyio.Event()
-
-        def first(event: Progress) -> None:
-            if isinstance(event, Sending):
-                first_is_sent.set()
-
-        group.start_soon(service.generate, dear, first)
-        await first_is_sent.wait()
-        result = await service.generate(cheap, purse=Purse(may_wait=True, withdraw=lambda: False))
+    async with Service(await too_little_for_both(tmp_path)) as service, in_flight(service, DEAR):
+        result = await service.generate(CHEAP, purse=Purse(may_wait=True, withdraw=lambda: False))
     assert result.images
 
 
