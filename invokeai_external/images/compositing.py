@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageCms, ImageFilter
 
 from ..sizing import Size
-from .pixels import Pixels, decoded, decoded_mask
+from .inputs import size_of
+from .pixels import MAX_EDITED_PIXELS, Pixels, check_pixels, decoded
 from .png_bands import Box, Written, bands_of, png_of_written, written
 from .provider_masks import stretched
 
-__all__ = ["Canvas", "composite"]
+__all__ = ["Canvas", "Original"]
 
 _STEPS = 4
 """The feather is computed in about so many steps on a smaller mask, and interpolated between them."""
@@ -20,27 +22,25 @@ _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
 
-def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> bytes:
-    """Composite one edit into its original; arguments, result and errors are those of ``Canvas``."""
-    return Canvas(original, mask, feather=feather).with_edit(result)
+class Original(NamedTuple):
+    """An image to edit, and where: ``mask`` is L, 255 = change, of any size."""
+
+    pixels: Pixels
+    mask: Image.Image
 
 
 class Canvas:
-    """An original, decoded once for all of its edits.
+    """An original, made ready once for all of its edits.
 
     Args:
-        original: The image that was edited, in any format that Pillow reads.
-        mask: The internal form (L, 255 = change); stretched to the original's size.
+        original: The image and its mask, which is stretched to the image's size.
         feather: Over how many pixels an edit fades in, inward from the mask's edge; 0 for a hard edge. Parts of the
             mask that are too thin for that fade in faster, so that they change too.
-
-    Raises:
-        ImageError: One of the two cannot be read.
     """
 
-    def __init__(self, original: bytes, mask: bytes, *, feather: int) -> None:
-        self._base, self._profile = decoded(original)
-        marked = stretched(decoded_mask(mask).convert("L"), self._base.size)
+    def __init__(self, original: Original, *, feather: int) -> None:
+        self._base, self._profile = original.pixels
+        marked = stretched(original.mask, self._base.size)
         box = marked.getbbox() or (0, 0, 1, 1)
         # Only the part around the mask is computed, with a margin that includes its edges.
         margin = feather + 1
@@ -69,8 +69,9 @@ class Canvas:
             inside the mask is not opaque (a hole that was requested stays a hole); else RGB.
 
         Raises:
-            ImageError: The result cannot be read.
+            ImageError: The result cannot be read, or has more pixels than an image to edit.
         """
+        check_pixels(size_of(result), MAX_EDITED_PIXELS)
         base = self._base
         # Twice the size is enough to scale from.
         edit = _in_profile(decoded(result, least=Size(2 * base.width, 2 * base.height)), self._profile)

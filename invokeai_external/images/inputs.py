@@ -20,6 +20,10 @@ __all__ = ["PreparedImage", "prepare_input", "size_of"]
 _SLOW_PIXELS = 4_000_000
 """Encoding a PNG with more pixels than this takes more than a second, a JPEG a tenth of that."""
 
+_MOST_SEEN = 4096 * 4096
+"""An image that must be encoded again is scaled down to this many pixels: no model makes more, and OpenAI's see 1,536
+patches of 32x32 (developers.openai.com, images and vision). More takes longer to encode and to send."""
+
 _ENOUGH = 0.8
 """A JPEG to be scaled down is decoded at a half, a quarter or an eighth of its size if that is at least this share of
 the size to try first: that one is hopeful, and decoding the whole takes seconds."""
@@ -49,8 +53,8 @@ def prepare_input(data: bytes, *, max_bytes: int, pixels: Pixels | None = None) 
     XMP, texts, comments, thumbnails, more images. It is encoded again only if it must be turned upright, is an
     animation (only its first image is used), has CMYK or 16-bit grey pixels, or is too large; every other format that
     Pillow reads is, too. A JPEG, and anything opaque with more than four million pixels, becomes a JPEG with quality
-    95, anything else a PNG, RGB or RGBA. An ICC profile stays, unless the colours had to be converted; then they are
-    sRGB.
+    95, anything else a PNG, RGB or RGBA, of at most 4096x4096 pixels in any ratio. An ICC profile stays, unless the
+    colours had to be converted; then they are sRGB.
 
     Args:
         data: The file, in any format that Pillow reads, up to 100 million pixels.
@@ -71,8 +75,10 @@ def prepare_input(data: bytes, *, max_bytes: int, pixels: Pixels | None = None) 
     original = size_of(data)
     is_large = original.pixels > _SLOW_PIXELS
     is_jpeg = container is not None and container.mime_type == "image/jpeg"
-    # In the same format, the file's length shows how far to scale down.
-    scale = min(1.0, math.sqrt(1.2 * max_bytes / len(data))) if is_jpeg and is_large else 1.0
+    scale = min(1.0, math.sqrt(_MOST_SEEN / original.pixels))
+    if is_jpeg and is_large:
+        # In the same format, the file's length shows how far to scale down.
+        scale = min(scale, math.sqrt(1.2 * max_bytes / len(data)))
     pixels = pixels or decoded(data, least=_scaled(original, _ENOUGH * scale) if scale < 1 else None)
     mime_type: MimeType = "image/jpeg" if is_jpeg or (is_large and pixels.image.mode == "RGB") else "image/png"
     scale = min(1.0, scale * original.width / pixels.image.width)

@@ -13,7 +13,7 @@ from .errors import ImageError
 from .formats.containers import parse
 from .pixels import as_encoded, decoded_mask, encoded_png
 
-__all__ = ["check_color", "in_internal_form", "mask_from_black", "mask_from_color", "mask_from_file", "share"]
+__all__ = ["check_color", "mask_from_black", "mask_from_color", "mask_from_file", "mask_pixels", "share"]
 
 _KEPT, _CHANGED = 16, 239
 """Up to the first, a value counts as 0; from the second on, as 255. A JPEG of black and white areas has such values
@@ -49,6 +49,10 @@ def mask_from_file(data: bytes) -> bytes:
     Raises:
         ImageError: It cannot be read, is coloured, or marks nothing or everything; the error says how to mark.
     """
+    return encoded_png(_from_file(data))
+
+
+def _from_file(data: bytes) -> Image.Image:
     image = decoded_mask(data)
     if image.mode == "RGBA":
         mask = ImageChops.invert(image.getchannel("A"))
@@ -78,6 +82,10 @@ def mask_from_black(data: bytes, *, may_be_whole: bool = False) -> bytes:
     Raises:
         ImageError: It cannot be read, is coloured or completely white, or, unless that is accepted, completely black.
     """
+    return encoded_png(_from_black(data, may_be_whole=may_be_whole))
+
+
+def _from_black(data: bytes, *, may_be_whole: bool) -> Image.Image:
     image = decoded_mask(data)
     _check_grey(image)
     nothing = ImageError(
@@ -99,10 +107,23 @@ def mask_from_color(data: bytes, color: str) -> bytes:
     Raises:
         ImageError: It cannot be read, there is no such colour, or no pixel or every pixel has it.
     """
+    return encoded_png(_from_color(data, color))
+
+
+def mask_pixels(data: bytes, color: str) -> Image.Image:
+    """The pixels of a mask in the internal form, those of any other as ``mask_from_color`` reads them; mode L.
+
+    Raises:
+        ImageError: As ``mask_from_color``; a mask in the internal form may mark nothing or everything.
+    """
+    return decoded_mask(data).convert("L") if _in_internal_form(data) else _from_color(data, color)
+
+
+def _from_color(data: bytes, color: str) -> Image.Image:
     if color == "white":
-        return mask_from_file(data)
+        return _from_file(data)
     if color == "black":
-        return mask_from_black(data)
+        return _from_black(data, may_be_whole=False)
     wanted = check_color(color)
     image = decoded_mask(data)
     mask = Image.new("L", image.size)
@@ -134,7 +155,7 @@ def check_color(color: str) -> tuple[int, ...]:
         ) from None
 
 
-def in_internal_form(data: bytes) -> bool:
+def _in_internal_form(data: bytes) -> bool:
     """True for a PNG of mode L without a transparent colour; raises ImageError if the file is broken."""
     container = parse(data)
     if container is None or container.mime_type != "image/png" or container.has_alpha:
@@ -147,8 +168,8 @@ def share(mask: Image.Image) -> float:
     return 1 - mask.histogram()[0] / (mask.width * mask.height)
 
 
-def _finished(mask: Image.Image, nothing: ImageError, *, may_be_whole: bool = False) -> bytes:
-    """The mask without noise, as PNG; raises ``nothing`` if it marks nothing."""
+def _finished(mask: Image.Image, nothing: ImageError, *, may_be_whole: bool = False) -> Image.Image:
+    """The mask without noise; raises ``nothing`` if it marks nothing."""
     mask = mask.point(_SNAPPED)
     least, most = mask.getextrema()
     if most == 0:
@@ -159,7 +180,7 @@ def _finished(mask: Image.Image, nothing: ImageError, *, may_be_whole: bool = Fa
             "whole_mask",
             remedy="Mark only the part to change, or send no mask to change the whole image.",
         )
-    return encoded_png(mask)
+    return mask
 
 
 def _check_grey(image: Image.Image) -> None:

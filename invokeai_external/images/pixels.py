@@ -45,8 +45,8 @@ MAX_PIXELS = 100_000_000
 """The most pixels of an image: decoded, and once more turned or scaled, they take 800 MB of memory."""
 
 MAX_EDITED_PIXELS = 36_000_000
-"""The most pixels of a mask, and of an image to edit with one: compositing takes four times its memory, and encoding
-the result as PNG is most of five seconds."""
+"""The most pixels of a mask, of an image to edit with one, and of its edit: compositing takes four times its memory,
+and seconds. No model makes half as many."""
 
 _MOST_DECODED_AT_COST = 64_000_000
 """The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other

@@ -6,7 +6,7 @@ from PIL import Image, ImageChops
 
 from ..sizing import Size
 from .errors import ImageError
-from .pixels import decoded, decoded_mask, encoded_png, png_of_at_most
+from .pixels import decoded, encoded_png, png_of_at_most
 
 __all__ = [
     "alpha_mask",
@@ -18,21 +18,21 @@ __all__ = [
 ]
 
 
-def alpha_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
+def alpha_mask(mask: Image.Image, size: Size, *, max_bytes: int) -> bytes:
     """A mask in OpenAI's form: a black RGBA PNG with alpha 0 where the image is to be changed.
 
     Args:
-        mask: The internal form.
+        mask: The pixels of the internal form.
         size: The size of the image that it is for; the mask is stretched to it. A mask with only 0 and 255 stays so.
         max_bytes: The limit in bytes. A larger mask loses its partly marked pixels: each is marked fully or not at all.
 
     Raises:
-        ImageError: The mask cannot be read or does not fit.
+        ImageError: The mask does not fit.
     """
     return _fitting(mask, size, max_bytes, is_alpha=True)
 
 
-def white_mask(mask: bytes, size: Size, *, max_bytes: int) -> bytes:
+def white_mask(mask: Image.Image, size: Size, *, max_bytes: int) -> bytes:
     """A mask as an image for the model to look at: a grey PNG of mode L, white where the image is to be changed.
 
     The arguments and errors are those of ``alpha_mask``.
@@ -63,21 +63,18 @@ def square_rgba(data: bytes, *, edge: int, max_bytes: int) -> bytes:
     return encoded
 
 
-def square_mask(mask: bytes, image_size: Size, *, edge: int) -> bytes:
-    """The mask that belongs to ``square_rgba``, in the internal form: everything around the image is marked.
+def square_mask(mask: Image.Image, image_size: Size, *, edge: int) -> Image.Image:
+    """The pixels of the mask that belongs to ``square_rgba``: everything around the image is marked.
 
     Args:
-        mask: The internal form.
+        mask: The pixels of the internal form.
         image_size: The size of the image that it is for, upright.
         edge: The square's edge in pixels.
-
-    Raises:
-        ImageError: The mask cannot be read.
     """
     left, top, inner = _contained(image_size, edge)
     square = Image.new("L", (edge, edge), 255)
-    square.paste(stretched(decoded_mask(mask).convert("L"), inner), (left, top))
-    return encoded_png(square)
+    square.paste(stretched(mask, inner), (left, top))
+    return square
 
 
 def from_square(data: bytes, image_size: Size) -> bytes:
@@ -114,13 +111,13 @@ def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     return mask.resize(size, Image.Resampling.BOX).point([255 * (value > 0) for value in range(256)])
 
 
-def _fitting(mask: bytes, size: Size, max_bytes: int, *, is_alpha: bool) -> bytes:
+def _fitting(mask: Image.Image, size: Size, max_bytes: int, *, is_alpha: bool) -> bytes:
     """A mask, stretched and in the provider's form, as PNG; without its greys if it has too many bytes with them."""
 
     def encode(area: Image.Image) -> bytes | None:
         return png_of_at_most(max_bytes, ImageChops.invert(area) if is_alpha else area, is_alpha=is_alpha)
 
-    soft = stretched(decoded_mask(mask).convert("L"), (size.width, size.height))
+    soft = stretched(mask, (size.width, size.height))
     encoded = encode(soft)
     if encoded is None and any(soft.histogram()[1:255]):
         half = _brightest(soft) / 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import CapabilityError, InvalidRequestError
@@ -19,8 +19,8 @@ from ..result import Notice
 from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 
 if TYPE_CHECKING:
+    from ..images.compositing import Original
     from ..images.inputs import PreparedImage
-    from ..images.pixels import Pixels
 
 __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
 
@@ -39,7 +39,6 @@ class CallImage:
         name: The name of the original file.
         sha256: The SHA-256 of the original file, in hexadecimal.
         marks: As in ``InputImage``.
-        area: Of a mask: where the user's image is to change, in the internal form of ``images.painted_masks``.
     """
 
     data: bytes = field(repr=False)
@@ -47,7 +46,6 @@ class CallImage:
     name: str
     sha256: str
     marks: str | None = None
-    area: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +57,14 @@ class CallImages:
         mask: Where to edit it.
         references: The reference images.
         markup: The drawings on the image to edit.
+        original: With a mask: the user's image and mask, decoded.
     """
 
     init_image: CallImage | None = None
     mask: CallImage | None = None
     references: tuple[CallImage, ...] = ()
     markup: CallImage | None = None
+    original: Original | None = field(default=None, repr=False)
 
 
 def natural_ratio(request: GenerationRequest) -> float | None:
@@ -99,14 +99,14 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             f"{' with the mask' if mask_counts else ''}.",
             remedy="Use fewer images.",
         )
-    mask, pixels, notices = None, None, list[Notice]()
+    original, notices = None, list[Notice]()
     if request.init_image and request.mask:
-        mask, pixels, marked = _checked_mask(request.mask, request.init_image)
+        original, marked = _original(request.init_image, request.mask)
         notices.append(marked)
     if limits.square_rgba:
-        square, about_it = _square_images(given[0], mask, model, size)
+        square, about_it = _square_images(given[0], request.mask, original, model, size)
         return square, [*notices, *about_it]
-    prepared, ready_mask = _prepared(given, pixels, mask, limits)
+    prepared, ready_mask = _prepared(given, request.mask, original, limits)
     notices += [
         Notice("image_downscaled", f"{image.name} is too large for {model.name}; it was scaled down to {ready.size}.")
         for image, ready in zip(given, prepared, strict=True)
@@ -115,15 +115,17 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
     sent = tuple(_call_image(image, ready.data, ready.mime_type) for image, ready in zip(given, prepared, strict=True))
     if request.init_image:
         markup = _prepared_markup(request.markup, request.init_image, prepared[0].size, limits)
-        return CallImages(init_image=sent[0], mask=ready_mask, references=sent[1:], markup=markup), notices
+        images = CallImages(init_image=sent[0], mask=ready_mask, references=sent[1:], markup=markup, original=original)
+        return images, notices
     return CallImages(references=sent), notices
 
 
-def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Pixels, Notice]:
-    """A mask in the internal form, the pixels of the image that it is for, and a notice of how much it marks."""
+def _original(image: InputImage, mask: InputImage) -> tuple[Original, Notice]:
+    """An image and its mask, decoded, and a notice of how much is marked."""
+    from ..images.compositing import Original
     from ..images.inputs import size_of
-    from ..images.painted_masks import in_internal_form, mask_from_color, share
-    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded, decoded_mask
+    from ..images.painted_masks import mask_pixels, share
+    from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded
 
     if mask.sha256 == image.sha256 and not _has_alpha(image):
         raise InvalidRequestError(
@@ -145,13 +147,10 @@ def _checked_mask(mask: InputImage, image: InputImage) -> tuple[InputImage, Pixe
             remedy=f"Use a mask of {shown}, or of the same ratio.",
         )
     with _naming(mask):
-        if not in_internal_form(mask.data):
-            data = mask_from_color(mask.data, mask.marks or "white")
-            mask = replace(mask, data=data, original_sha256=mask.sha256)
-        marks = decoded_mask(mask.data).convert("L")
+        marks = mask_pixels(mask.data, mask.marks or "white")
     part = share(marks)
     marked = f"The mask marks {_percent(part)} of the image{'; the rest does not change' if part < 1 else ''}."
-    return mask, pixels, Notice("mask_area", marked)
+    return Original(pixels, marks), Notice("mask_area", marked)
 
 
 def _has_alpha(image: InputImage) -> bool:
@@ -178,11 +177,11 @@ def _percent(share: float) -> str:
 
 
 def _prepared(
-    given: Sequence[InputImage], pixels: Pixels | None, mask: InputImage | None, limits: InputImageLimits
+    given: Sequence[InputImage], mask: InputImage | None, original: Original | None, limits: InputImageLimits
 ) -> tuple[list[PreparedImage], CallImage | None]:
     """The images and the mask of the first, each of them and all together within the model's limits.
 
-    ``pixels`` are those of the first image, if they are decoded.
+    ``original`` are the first image and the mask, decoded.
     """
     from ..images.inputs import prepare_input
 
@@ -191,14 +190,15 @@ def _prepared(
 
     def prepare(place: int, max_bytes: int) -> PreparedImage:
         with _naming(given[place]):
-            return prepare_input(given[place].data, max_bytes=max_bytes, pixels=None if place else pixels)
+            pixels = original.pixels if original and place == 0 else None
+            return prepare_input(given[place].data, max_bytes=max_bytes, pixels=pixels)
 
     # As far as the lengths of the files show: to prepare a large image again takes seconds.
     first = limits.max_bytes
     if total is not None:
         first = min(first, _share([min(len(image.data), first) for image in given], total))
     prepared = [prepare(place, first) for place in range(len(given))]
-    ready_mask = _prepared_mask(mask, prepared[0].size, mask_bytes, limits)
+    ready_mask = _prepared_mask(mask, original, prepared[0].size, mask_bytes, limits)
     if total is None:
         return prepared, ready_mask
     # What was scaled down can use what the others leave.
@@ -211,19 +211,21 @@ def _prepared(
         prepare(place, share) if len(ready.data) > share or (ready.downscaled and share > first) else ready
         for place, ready in enumerate(prepared)
     ]
-    return fitted, _prepared_mask(mask, fitted[0].size, mask_bytes, limits)
+    return fitted, _prepared_mask(mask, original, fitted[0].size, mask_bytes, limits)
 
 
-def _prepared_mask(mask: InputImage | None, size: Size, max_bytes: int, limits: InputImageLimits) -> CallImage | None:
+def _prepared_mask(
+    mask: InputImage | None, original: Original | None, size: Size, max_bytes: int, limits: InputImageLimits
+) -> CallImage | None:
     """The mask at the size of the image that is sent, in the model's ``mask_format``."""
-    if mask is None:
+    if mask is None or original is None:
         return None
     from ..images.provider_masks import alpha_mask, white_mask
 
     convert = white_mask if limits.mask_format == "white" else alpha_mask
     with _naming(mask):
-        data = convert(mask.data, size, max_bytes=max_bytes)
-    return replace(_call_image(mask, data, "image/png"), area=mask.data)
+        data = convert(original.mask, size, max_bytes=max_bytes)
+    return _call_image(mask, data, "image/png")
 
 
 def _prepared_markup(
@@ -251,7 +253,7 @@ def _share(sizes: Sequence[int], total: int) -> int:
 
 
 def _square_images(
-    image: InputImage, mask: InputImage | None, model: ModelConfig, size: SizeChoice
+    image: InputImage, mask: InputImage | None, original: Original | None, model: ModelConfig, size: SizeChoice
 ) -> tuple[CallImages, list[Notice]]:
     """As DALL·E 2 needs them: the image as a square PNG with alpha, and its mask in the same layout."""
     from ..images.inputs import size_of
@@ -265,12 +267,12 @@ def _square_images(
     notices = []
     if max(shown.width, shown.height) > edge:
         notices.append(Notice("image_downscaled", f"{image.name} was scaled down to fit a square of {edge}x{edge}."))
-    if mask is None:
+    if mask is None or original is None:
         return CallImages(init_image=square), notices
     with _naming(mask):
-        inside = square_mask(mask.data, shown, edge=edge)
+        inside = square_mask(original.mask, shown, edge=edge)
         alpha = alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
-    return CallImages(init_image=square, mask=replace(_call_image(mask, alpha, "image/png"), area=mask.data)), notices
+    return CallImages(init_image=square, mask=_call_image(mask, alpha, "image/png"), original=original), notices
 
 
 def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:

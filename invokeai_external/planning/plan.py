@@ -7,7 +7,8 @@ Otherwise an error is raised before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ..errors import CapabilityError, InvalidRequestError
 from ..pricing.estimate import Estimate, EstimatePart, ImagePrice, estimate_call, estimate_sum, usual_choice
@@ -19,6 +20,9 @@ from ..untrusted_text import quoted, shows_nothing
 from .input_images import CallImage, prepare_images
 from .options import KEPT_FORMATS, accept_options, kept_format, only_sent_options, with_defaults
 from .sizes import choose_size
+
+if TYPE_CHECKING:
+    from ..images.compositing import Original
 
 __all__ = ["MASK_SENTENCE", "MAX_IMAGES", "Call", "Plan", "count_calls", "estimate_of", "expected_of", "plan"]
 
@@ -55,6 +59,7 @@ class Call:
         markup: Drawings on the init image that say what to do: a transparent PNG of its size.
         options: The option values to send, by name.
         previews: How many previews of each image to request, as a stream; 0 for a response in one piece.
+        original: With a mask: the user's image and mask, decoded, to composite the edits into.
     """
 
     model: ModelConfig
@@ -69,6 +74,7 @@ class Call:
     options: Mapping[str, OptionValue]
     previews: int = 0
     markup: CallImage | None = None
+    original: Original | None = field(default=None, repr=False, compare=False)
 
     @property
     def images(self) -> tuple[CallImage, ...]:
@@ -173,6 +179,7 @@ def plan(
             options=options,
             previews=previews,
             markup=ready.markup,
+            original=ready.original,
         )
         for first in range(0, request.n, per_call)
     )

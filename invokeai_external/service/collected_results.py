@@ -100,7 +100,7 @@ async def collect(
         common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
-    limiter = large_edits if _is_large_edit(request, call) else None
+    limiter = large_edits if _is_large_edit(call) else None
     finished, errors = await anyio.to_thread.run_sync(
         _finished, call, answer, contents, limits, finisher, limiter=limiter
     )
@@ -201,14 +201,14 @@ def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
     return added
 
 
-def finisher_of(request: GenerationRequest, limits: Limits) -> Callable[[], Finisher]:
+def finisher_of(limits: Limits) -> Callable[[], Finisher]:
     """Makes what finishes the images of a request, once, when the first one is there."""
 
     @cache
     def finisher() -> Finisher:
         from .image_checks import Finisher
 
-        return Finisher(request, limits)
+        return Finisher(limits)
 
     return finisher
 
@@ -292,14 +292,9 @@ def _generated(
     )
 
 
-def _is_large_edit(request: GenerationRequest, call: Call) -> bool:
+def _is_large_edit(call: Call) -> bool:
     """True if compositing takes hundreds of megabytes."""
-    if call.mask is None or request.init_image is None:
-        return False
-    # The planner has loaded Pillow, which this needs, for the mask.
-    from ..images.inputs import size_of
-
-    return size_of(request.init_image.data).pixels > _LARGE
+    return call.original is not None and Size(*call.original.pixels.image.size).pixels > _LARGE
 
 
 def _chosen(call: Call, arrived: Sequence[ArrivedImage]) -> Sequence[ArrivedImage]:

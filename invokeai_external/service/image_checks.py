@@ -11,12 +11,10 @@ from ..images.as_received import NAMES, inspect_as_received
 from ..images.compositing import Canvas
 from ..images.errors import ImageError, too_little_memory
 from ..images.gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
-from ..images.inputs import size_of
 from ..images.inspect import ImageInfo, inspect_image
 from ..images.pixels import verify_pixels
 from ..images.provider_masks import from_square
 from ..planning.plan import MAX_IMAGES, Call
-from ..request import GenerationRequest
 from ..result import Notice
 from ..settings.settings import Limits
 from ..sizing import Size
@@ -75,7 +73,7 @@ def arrived_images(
     arrived, errors = [], list[ProviderError]()
     received = list(zip(answer.images, contents, strict=True))
     # One of too many images may be needed in place of a broken one, so all are checked first.
-    is_decoded_later = call.mask is not None and call.mask.area is not None
+    is_decoded_later = call.original is not None
     if sum(isinstance(content, bytes) for content in contents) > call.n:
         is_decoded_later = False
         received = _different_first(received, call.n)[:_MOST_CHECKED]
@@ -106,15 +104,13 @@ def _different_first(received: Sequence[tuple[AnswerImage, Content]], n: int) ->
 
 
 class Finisher:
-    """Finishes the images of a request; decodes the image to edit once, when the first edit arrives.
+    """Finishes the images of a request; makes its canvas once, when the first edit arrives.
 
     Args:
-        request: What the user asked for.
         limits: The user's.
     """
 
-    def __init__(self, request: GenerationRequest, limits: Limits) -> None:
-        self._original = request.init_image.data if request.init_image else None
+    def __init__(self, limits: Limits) -> None:
         self._feather = limits.mask_feather_px
         self._canvas: Canvas | None = None
 
@@ -127,15 +123,14 @@ class Finisher:
         as_it_is = FinishedImage(
             arrived.data, arrived.info.mime_type, arrived.info.size, composited=False, kept=arrived.kept
         )
-        if self._original is None or call.mask is None or call.mask.area is None:
+        if call.original is None:
             return as_it_is
-        data = arrived.data
+        data, size = arrived.data, Size(*call.original.pixels.image.size)
         try:
-            size = size_of(self._original)
             if call.model.input_images.square_rgba:
                 data = from_square(data, size)
-            # The mask is the same for all calls of a request.
-            self._canvas = self._canvas or Canvas(self._original, call.mask.area, feather=self._feather)
+            # All calls of a request have the same.
+            self._canvas = self._canvas or Canvas(call.original, feather=self._feather)
             made = self._canvas.with_edit(data)
         except (ImageError, MemoryError) as error:
             problem = error if isinstance(error, ImageError) else too_little_memory()

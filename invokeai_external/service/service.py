@@ -234,7 +234,7 @@ class Service:
     ) -> list[Outcome]:
         """Run the calls of a plan side by side."""
         outcomes: list[Outcome | None] = [None] * len(plan.calls)
-        finisher = finisher_of(request, self._settings.limits)
+        finisher = finisher_of(self._settings.limits)
 
         async def run(place: int, call: Call, listener: Listener) -> None:
             position = Position(call=place + 1, calls=len(plan.calls))

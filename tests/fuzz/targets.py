@@ -21,11 +21,10 @@ from pydantic import SecretStr
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.images import metadata_files
-from invokeai_external.images.compositing import composite
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
-from invokeai_external.images.painted_masks import mask_from_black, mask_from_file
+from invokeai_external.images.painted_masks import mask_from_black, mask_from_file, mask_pixels
 from invokeai_external.images.pixels import rgb_thumbnail, verify_pixels
 from invokeai_external.images.provider_masks import alpha_mask
 from invokeai_external.images.text_chunks import embed_text, read_text
@@ -37,6 +36,7 @@ from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Limits, Settings, load_settings
 from invokeai_external.sizing import Size
 
+from ..support.edits import composite
 from . import mutations, seeds
 
 __all__ = ["TARGETS", "Target", "targets"]
@@ -245,7 +245,7 @@ def _check_image(case: bytes) -> None:
     tried(lambda: composite(good, case, seeds.image_files()[3], feather=2))
     tried(lambda: composite(case, good, seeds.image_files()[3], feather=2))
     tried(lambda: composite(good, good, case, feather=2))
-    tried(lambda: alpha_mask(case, Size(8, 8), max_bytes=4000))
+    tried(lambda: alpha_mask(mask_pixels(case, "red"), Size(8, 8), max_bytes=4000))
     tried(lambda: metadata_files.read(case))
 
 

@@ -301,6 +301,18 @@ def test_large_images_are_scaled_down(mode_and_kind: tuple[str, str], choice: st
     assert len(prepared.data) > most / 3
 
 
+@pytest.mark.parametrize("kind", ["BMP", "JPEG", "PNG"])
+def test_what_must_be_encoded_again_has_no_more_pixels_than_a_model_sees(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = noise("RGB", kind)
+    monkeypatch.setattr("invokeai_external.images.inputs._MOST_SEEN", 800)
+    as_it_is = prepare_input(data, max_bytes=1_000_000)
+    assert as_it_is.downscaled == (kind == "BMP")
+    prepared = prepare_input(data, max_bytes=len(data) - 1)
+    assert (prepared.size, prepared.downscaled) == (Size(40, 20), True)
+
+
 def test_an_image_that_fits_when_packed_better_keeps_its_size() -> None:
     data = encoded(Image.new("RGB", (100, 100)), "PNG", compress_level=0)
     prepared = prepare_input(data, max_bytes=len(data) // 2)

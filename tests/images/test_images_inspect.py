@@ -16,7 +16,7 @@ from PIL import Image, JpegImagePlugin
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import ImageInfo, inspect_image
-from invokeai_external.images.painted_masks import mask_from_file
+from invokeai_external.images.painted_masks import mask_from_file, mask_pixels
 from invokeai_external.images.pixels import decoded
 from invokeai_external.images.provider_masks import alpha_mask, square_mask, square_rgba
 from invokeai_external.images.text_chunks import embed_text, read_text
@@ -401,9 +401,9 @@ ALL_FUNCTIONS: tuple[Callable[[bytes], object], ...] = (
     lambda data: size_of(data),
     lambda data: prepare_input(data, max_bytes=3000),
     lambda data: mask_from_file(data),
-    lambda data: alpha_mask(data, Size(5, 4), max_bytes=1000),
+    lambda data: alpha_mask(mask_pixels(data, "white"), Size(5, 4), max_bytes=1000),
     lambda data: square_rgba(data, edge=8, max_bytes=10**6),
-    lambda data: square_mask(data, Size(4, 5), edge=8),
+    lambda data: square_mask(mask_pixels(data, "red"), Size(4, 5), edge=8),
 )
 
 

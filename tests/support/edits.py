@@ -1,0 +1,14 @@
+"""One edit, composited into its original."""
+
+from __future__ import annotations
+
+from invokeai_external.images.compositing import Canvas, Original
+from invokeai_external.images.painted_masks import mask_pixels
+from invokeai_external.images.pixels import decoded
+
+__all__ = ["composite"]
+
+
+def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> bytes:
+    """What ``Canvas`` makes of three files; the mask is in the internal form."""
+    return Canvas(Original(decoded(original), mask_pixels(mask, "white")), feather=feather).with_edit(result)
