@@ -205,8 +205,9 @@ class Payments:
         sandbox: bool,
     ) -> Reserved:
         """The calls, as soon as the limits have room for them; raises BudgetExceededError if they will not have it."""
-        # What has ended counts at what it cost, and not at the most that it could.
-        await self.settled()
+        if budgets.are_set:
+            # What has ended counts at what it cost, and not at the most that it could.
+            await self.settled()
         deadline = self._clock() + (budgets.wait_s if purse.may_wait else 0.0)
         withdraw = purse.withdraw
         while True:
