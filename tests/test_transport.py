@@ -283,6 +283,12 @@ async def test_gzip_may_have_several_members_and_padding(packed: bytes) -> None:
     assert not whole.is_cut_short
 
 
+async def test_gzip_of_more_members_than_any_server_sends_is_an_error() -> None:
+    packed = gzip.compress(b"") * 10_000 + gzip.compress(WHOLE)
+    with RawServer(answer(packed, content_encoding="gzip")) as server, pytest.raises(InvalidResponseError):
+        await sent(server)
+
+
 async def test_gzip_whose_last_member_has_no_end_is_cut_off() -> None:
     packed = gzip.compress(WHOLE[:20]) + gzip.compress(WHOLE[20:])[:100]
     with RawServer(answer(packed, content_encoding="gzip")) as server, pytest.raises(NetworkError):

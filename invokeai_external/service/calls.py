@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +31,9 @@ _Read = TypeVar("_Read")
 
 _QUICK_BYTES = 1 << 16
 """A body of at most this many bytes is read faster than a thread starts."""
+
+_MOST_PREVIEWS = 40
+"""How many previews of a call are shown: three of each of ten images, and a few that nobody asked for."""
 
 _USAGE_WAIT_S = 2.0
 """How long a stream that has sent its image and says that it is done may take to send the token counts."""
@@ -166,12 +168,12 @@ class Caller:
         """
         bodies: list[Mapping[str, Any]] = []
         heads: list[HttpResponse] = []
-        numbers = itertools.count(1)
+        shown = 0
         lost: ProviderError | None = None
         has_image = is_last = has_usage = False
 
         async def read(answer: HttpResponse) -> float | None:
-            nonlocal has_image, is_last, has_usage, lost
+            nonlocal has_image, is_last, has_usage, lost, shown
             try:
                 event = await _in_thread_if_large(adapter.read_event, answer, call)
             except InvalidResponseError as error:
@@ -185,10 +187,11 @@ class Caller:
                 bodies.append(event.body)
             has_image, is_last = has_image or event.has_image, is_last or event.is_last
             has_usage = has_usage or event.has_usage
-            for preview in event.previews if call.previews else ():
+            for preview in event.previews[: _MOST_PREVIEWS - shown] if call.previews else ():
                 mime_type = await anyio.to_thread.run_sync(self._type_of, preview, abandon_on_cancel=True)
                 if mime_type:
-                    show(next(numbers), preview, mime_type)
+                    shown += 1
+                    show(shown, preview, mime_type)
             if has_image and is_last:
                 return 0.0 if has_usage else _USAGE_WAIT_S
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ __all__ = ["Token", "Tokens", "check_token_can_be_made", "make_token", "read_tok
 
 _COMMAND_S = 30.0
 """How long a command may take."""
+
+_LONGEST_OUTPUT = 1_000_000
+"""How many bytes a command may print: a token, or a page of JSON around it."""
 
 _USUAL_LIFE_S = 45 * 60.0
 """How long a token is kept that does not say when it expires; those of Google and Microsoft live for an hour."""
@@ -113,18 +117,55 @@ def _token_of_command(provider: ProviderConfig, command: tuple[str, ...]) -> Tok
 
     started = datetime.now().timestamp()
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False)
+        code, output = _run(command)
     except subprocess.TimeoutExpired:
         raise failed(f"did not end within {_COMMAND_S:g} s") from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "it is not a valid command"
         raise failed(f"cannot be started: {reason}") from None
-    if done.returncode:
-        raise failed(f"ended with exit code {done.returncode}")
+    if len(output) > _LONGEST_OUTPUT:
+        raise failed(f"printed more than {_LONGEST_OUTPUT:,} bytes")
+    if code:
+        raise failed(f"ended with exit code {code}")
     try:
-        return read_token(done.stdout, started)
+        return read_token(output, started)
     except ValueError:
         raise failed("did not print a token") from None
+
+
+def _run(command: tuple[str, ...]) -> tuple[int, bytes]:
+    """The exit code of a command and what it prints; if that is too much, it is ended after one byte more.
+
+    Raises:
+        subprocess.TimeoutExpired: It runs for too long; it was ended.
+        OSError: It cannot be started.
+        ValueError: It is not a valid command.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+    )
+    printed = bytearray()
+
+    def read() -> None:
+        assert process.stdout
+        with process.stdout as stdout:
+            while len(printed) <= _LONGEST_OUTPUT and (piece := stdout.read(_LONGEST_OUTPUT + 1 - len(printed))):
+                printed.extend(piece)
+
+    # A program that the command started may hold the pipe open for longer than the command runs.
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        reader.join(_COMMAND_S)
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(command[0], _COMMAND_S)
+        if len(printed) > _LONGEST_OUTPUT:
+            process.kill()
+        return process.wait(_COMMAND_S), bytes(printed)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def read_token(output: bytes, now: float) -> Token:

@@ -14,6 +14,9 @@ from .chunks import CHUNK_BYTES, chunks
 
 __all__ = ["Gzip", "Identity", "decompressor"]
 
+_MOST_MEMBERS = 10_000
+"""Servers send one. Each takes time, even one of twenty bytes that holds nothing."""
+
 _GZIP_BEGINS = b"\x1f"
 """The first byte of gzip (RFC 1952). Neither JSON nor an event stream begins with it."""
 
@@ -37,6 +40,7 @@ class Gzip:
     def __init__(self) -> None:
         self._zlib: Any = None
         self._is_plain = self._is_over = False
+        self._members = 1
 
     @property
     def is_whole(self) -> bool:
@@ -56,6 +60,9 @@ class Gzip:
                 self._is_over = not raw.startswith(_GZIP_BEGINS)
                 if self._is_over:
                     return
+                self._members += 1
+                if self._members > _MOST_MEMBERS:
+                    raise httpx.DecodingError("too many gzip members")
                 self._zlib = _member()
             before = self._zlib.copy()
             try:

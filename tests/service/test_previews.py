@@ -230,6 +230,18 @@ async def test_a_preview_that_is_not_an_image_is_ignored(
     assert [(p.index, p.count) for p in previews_in(seen)] == [(1, 2)]
 
 
+async def test_more_previews_than_any_model_sends_are_not_shown(sandbox_url: str, tmp_path: Path) -> None:
+    file = base64.b64encode(png_file(PHOTO, "x").data).decode()
+    one = f'data: {{"type": "image_generation.partial_image", "b64_json": "{file}"}}\n\n'
+    last = f'data: {{"type": "image_generation.completed", "b64_json": "{file}"}}\n\n'
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=50 * one + last)
+    seen: list[Progress] = []
+    with respx.mock:
+        respx.post(url__regex=r".*/images/generations").mock(return_value=answer)
+        result = await generate(settings_of(tmp_path), OPENAI, seen=seen, previews=1)
+    assert (len(previews_in(seen)), len(result.images)) == (40, 1)
+
+
 @pytest.mark.parametrize("end", ["\r\n\r\ndata: [DONE]\r\n\r\n", "\r\n\r\n", "\r\n"])
 async def test_a_stream_may_have_keep_alives_and_events_in_pieces(end: str, sandbox_url: str, tmp_path: Path) -> None:
     file = base64.b64encode(png_file(PHOTO, "x").data).decode()

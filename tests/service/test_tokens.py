@@ -159,6 +159,7 @@ async def test_the_list_of_models_renews_a_refused_token_too(tmp_path: Path, gat
         ("print('{secret')", "did not print a token"),
         ("sys.stdout.buffer.write(b'\\xffsecret')", "did not print a token"),
         ("print('secret' * 10_000)", "did not print a token"),
+        ("while True: print('secret' * 1000)", "printed more than 1,000,000 bytes"),
         ("time.sleep(30)", "did not end within 0.5 s"),
     ],
 )
