@@ -111,6 +111,7 @@ def test_what_cannot_be_used_is_named_and_nothing_is_sent(
     variable: str, value: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(variable, value)
+    (tmp_path / "root").mkdir()
     generate = ("generate", "a fox", "--model", OPENAI, "--out", tmp_path / "out")
     result = run("keys", "test", "openai")
     assert (result.code, result.stdout) == (2, "")
@@ -119,6 +120,8 @@ def test_what_cannot_be_used_is_named_and_nothing_is_sent(
     assert (value in result.stderr) == variable.startswith("SSL")
     error = run(*generate, "-n", 2, "--json").json["error"]
     assert (error["code"], error["message"].startswith(f"{variable} ")) == ("settings", True)
+    # Nothing was reserved, so nothing can have been charged.
+    assert run("spend", "show", "--json").json == {"calls": []}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from ..errors import AuthenticationError, ModelRetiredError, ProviderError, QuotaError, SpendingRecordError
+from ..errors import (
+    AuthenticationError,
+    ModelRetiredError,
+    NotConfiguredError,
+    ProviderError,
+    QuotaError,
+    ServiceStateError,
+    SettingsError,
+    SpendingRecordError,
+)
 from ..planning.plan import Call, Plan, estimate_of, expected_of
 from ..pricing.prices import cost_usd
 from ..progress import Failed, Progress, Received, Retrying, Sending, Waiting
@@ -155,6 +164,9 @@ class Payments:
 
         try:
             yield report
+        except _BEFORE_SENDING as error:
+            end = end or Settlement(state="not_charged", error=error.code)
+            raise
         finally:
             end = end or Settlement(state="unconfirmed" if is_sent else "not_charged", error="cancelled")
             if number is not None:
@@ -318,6 +330,9 @@ def _settlement(received: Received) -> Settlement:
         request_id=received.request_id,
     )
 
+
+_BEFORE_SENDING = (NotConfiguredError, ServiceStateError, SettingsError)
+"""What is raised of a token, a client, a proxy or certificates that cannot be used, so that nothing was sent."""
 
 _OF_THE_ACCOUNT = (AuthenticationError, QuotaError, ModelRetiredError)
 """Errors of which no image is made, whatever the status of the response that has them."""

@@ -217,6 +217,8 @@ class Service:
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
         purse, is_sandbox = purse or Purse(), self._is_sandbox or access.is_sandbox
+        # What cannot be sent is not reserved.
+        self._transport.check_can_send(access.base_url)
         async with self._payments.reserved(plan, purse, on_progress, sandbox=is_sandbox) as reserved:
             outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
         result = total(plan, (*notices, *reserved.notices), outcomes, time.monotonic() - started)

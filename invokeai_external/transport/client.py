@@ -105,7 +105,8 @@ class Transport:
         self._max_response_bytes = max_response_bytes
         self._timeout = httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
         self._owns_client = http_client is None
-        self._client = http_client or _client(keepalive_s, asgi_app)
+        self._routes = None if http_client or asgi_app else Routes(_limits(keepalive_s))
+        self._client = http_client or _client(self._routes or httpx.ASGITransport(asgi_app))
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,6 +128,21 @@ class Transport:
         other._total_timeout_s = total_timeout_s or self._total_timeout_s
         other._timeout = httpx.Timeout(other._timeout_s, connect=_CONNECT_TIMEOUT_S)
         return other
+
+    def check_can_send(self, url: str) -> None:
+        """Raise what would keep a request to a URL from being sent at all; nothing is connected.
+
+        Raises:
+            ServiceStateError: The client that was given is closed.
+            SettingsError: The environment names a proxy or certificates that cannot be used.
+        """
+        self._check_open()
+        if self._routes:
+            self._routes.of(httpx.URL(url))
+
+    def _check_open(self) -> None:
+        if self._client.is_closed:
+            raise ServiceStateError("The http_client is closed.", remedy="Close it after the Service, not before.")
 
     async def send(
         self, request: HttpRequest, auth_headers: Mapping[str, str], on_event: EventHandler | None = None
@@ -268,8 +284,7 @@ class Transport:
         Returns:
             The head of the response, with the body of an error; and the failure of a success that broke off.
         """
-        if self._client.is_closed:
-            raise ServiceStateError("The http_client is closed.", remedy="Close it after the Service, not before.")
+        self._check_open()
         # The URL of an image is the server's, and may have any host.
         host = fit_to_show(request.url.host)
         watch = HeadWatch(self._head_timeout_s)
@@ -324,11 +339,14 @@ class Transport:
         return bytes(body[:_LONGEST_ERROR])
 
 
-def _client(keepalive_s: float, asgi_app: Any) -> httpx.AsyncClient:
+def _limits(keepalive_s: float) -> httpx.Limits:
     # The service decides how many calls are in flight.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s)
+    return httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s)
+
+
+def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(asgi_app) if asgi_app else Routes(limits),
+        transport=transport,
         event_hooks={"response": [_without_location]},
         # No cookie is stored: no provider needs one, and one that cannot be encoded would fail all later requests.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),

@@ -39,10 +39,7 @@ class Routes(httpx.AsyncBaseTransport):
         self._routes: dict[tuple[Proxy | None, bool], httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        proxy, is_tls = self._proxies.for_url(request.url), request.url.scheme == "https"
-        route = self._routes.get((proxy, is_tls))
-        if route is None:
-            route = self._routes[proxy, is_tls] = self._new_route(proxy, is_tls)
+        proxy, route = self.of(request.url)
         try:
             return await route.handle_async_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -50,6 +47,18 @@ class Routes(httpx.AsyncBaseTransport):
             if proxy is None or is_about_tls(error):
                 raise
             raise not_through_proxy(error, request.url.host, proxy.address, proxy.source) from None
+
+    def of(self, url: httpx.URL) -> tuple[Proxy | None, httpx.AsyncHTTPTransport]:
+        """The proxy for a URL, if there is one, and what sends through it; nothing is connected.
+
+        Raises:
+            SettingsError: The environment names a proxy or certificates that it needs and that cannot be used.
+        """
+        proxy, is_tls = self._proxies.for_url(url), url.scheme == "https"
+        route = self._routes.get((proxy, is_tls))
+        if route is None:
+            route = self._routes[proxy, is_tls] = self._new_route(proxy, is_tls)
+        return proxy, route
 
     async def aclose(self) -> None:
         for route in self._routes.values():

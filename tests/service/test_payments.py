@@ -10,9 +10,16 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+import httpx
 import pytest
 
-from invokeai_external.errors import BudgetExceededError, ProviderError, SettingsError, SpendingRecordError
+from invokeai_external.errors import (
+    BudgetExceededError,
+    ProviderError,
+    ServiceStateError,
+    SettingsError,
+    SpendingRecordError,
+)
 from invokeai_external.progress import Progress, Received, Sending, Waiting
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
@@ -236,6 +243,24 @@ async def test_an_error_that_nobody_expected_is_logged_and_loses_no_image(
             await service.settled()
     assert [one.levelname for one in caplog.records if one.exc_info] == ["ERROR"]
     assert rows(tmp_path, "state") == [("unconfirmed",)]
+
+
+async def test_what_fails_before_it_is_sent_is_not_charged(sandbox_url: str, tmp_path: Path) -> None:
+    client = httpx.AsyncClient(cookies={"a": "\u20ac"})
+    async with client, Service(settings_with(tmp_path), http_client=client) as service:
+        with pytest.raises(ServiceStateError):
+            await service.generate(low())
+    assert received_calls(sandbox_url) == []
+    assert rows(tmp_path, "state, error") == [("not_charged", "service_state")]
+
+
+async def test_what_can_never_be_sent_is_not_reserved(sandbox_url: str, tmp_path: Path) -> None:
+    client = httpx.AsyncClient()
+    await client.aclose()
+    async with Service(settings_with(tmp_path), http_client=client) as service:
+        with pytest.raises(ServiceStateError):
+            await service.generate(low())
+    assert not (tmp_path / SPENDING_FILE).exists()
 
 
 async def test_a_request_does_not_wait_for_room_that_nothing_will_leave(sandbox_url: str, tmp_path: Path) -> None:
