@@ -32,7 +32,9 @@ def spending_state(current: Settings, given_root: Path | None) -> Iterator[tuple
     if path is None:
         yield True, f"no costs are recorded: spending_record is off in {USER_FILE}"
         return
-    if not path.exists():
+    if not path.parent.is_dir() and not _is_same(path.parent, own_folder(os.environ)):
+        yield False, f"no costs are recorded: there is no folder {path.parent}"
+    elif not path.exists():
         yield True, f"no costs were recorded yet; the spending record will be {path}"
     else:
         yield from _of_file(path, given_root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+from ..errors import ExternalError
 from ..result import GenerationResult
 from ..service.spent_today import cost_text, spent_today
 from ..settings.settings import Settings
@@ -35,6 +36,9 @@ def log_cost(settings: Settings, result: GenerationResult) -> None:
 
     If nothing is recorded, or the record cannot be read, it is only the cost.
     """
-    today = spent_today(settings)
+    try:
+        today = spent_today(settings)
+    except ExternalError:
+        today = None
     cost = ", ".join([cost_text(result.cost_usd), *([str(today)] if today else ())])
     log.info("invokeai_external: %s/%s: %s", result.provider, result.model, cost)

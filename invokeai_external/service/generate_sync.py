@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -61,7 +62,8 @@ async def _generate(
 ) -> GenerationResult | BaseException:
     try:
         async with Service(settings, sandbox=sandbox) as service:
-            return await service.generate(request, on_progress, purse=purse)
+            result = await service.generate(request, on_progress, purse=purse)
+            return replace(result, notices=(*result.notices, *await service.settled()))
     except anyio.get_cancelled_exc_class():
         raise
     # Whatever on_progress raises reaches its caller, and does not end the event loop.

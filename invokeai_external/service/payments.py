@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -47,6 +48,8 @@ __all__ = ["Payments", "Reserved", "payments_of"]
 
 _LOOK_AGAIN_S = 0.25
 """How often a request that waits for room looks for it."""
+
+_NOT_RECORDED = "What a call has cost is not recorded."
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +98,7 @@ class Payments:
         self._has_looked_back = False
         self._thread: ThreadPoolExecutor | None = None
         self._recording = set[Future[None]]()
+        self._not_recorded: list[Notice] = []
 
     @asynccontextmanager
     async def reserved(
@@ -175,15 +179,22 @@ class Payments:
             if notice := overrun(reserved.calls[place], end):
                 reserved.notices.append(notice)
 
-    async def settled(self) -> None:
-        """Wait until the record has the end of all calls that have ended."""
+    async def settled(self) -> tuple[Notice, ...]:
+        """Wait until the record has the end of all calls that have ended; return a notice for each that it could not
+        get since this was last called.
+        """
+        await self._recorded_all()
+        lost, self._not_recorded = self._not_recorded, []
+        return tuple(dict.fromkeys(lost))
+
+    async def _recorded_all(self) -> None:
         if self._recording:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(wait, list(self._recording))
 
     async def aclose(self) -> None:
         """Close the record. Nothing is waited for if it was not used."""
-        await self.settled()
+        await self._recorded_all()
         if self._thread:
             self._thread.shutdown()
             self._thread = None
@@ -219,7 +230,7 @@ class Payments:
         """The calls, as soon as the limits have room for them; raises BudgetExceededError if they will not have it."""
         if budgets.are_set:
             # What has ended counts at what it cost, and not at the most that it could.
-            await self.settled()
+            await self._recorded_all()
         deadline = self._clock() + (budgets.wait_s if purse.may_wait else 0.0)
         withdraw = purse.withdraw
         while True:
@@ -269,7 +280,8 @@ class Payments:
         assert self._record
         if not budgets.are_set and not self._record.path.parent.is_dir():
             # A mistyped folder is not created.
-            return Reserved(calls, (None,) * len(calls))
+            missing = [] if sandbox else [_no_folder(self._record.path)]
+            return Reserved(calls, (None,) * len(calls), notices=missing)
         try:
             if not self._has_looked_back:
                 for notice in notices_of(call for call in self._record.release_ended() if not call.sandbox):
@@ -299,7 +311,8 @@ class Payments:
         self._recording.discard(task)
         if error := task.exception():
             # Nobody expected it. The call counts as in progress, and then as one that may have been charged.
-            _log.error("The end of a call is not recorded.", exc_info=error)
+            _log.error(_NOT_RECORDED, exc_info=error)
+            self._not_recorded.append(Notice("not_recorded", _NOT_RECORDED))
 
     def _note_sent(self, number: int) -> None:
         assert self._record
@@ -314,7 +327,16 @@ class Payments:
             self._record.settle(number, replace(end, image_hashes=hashes))
         except SpendingRecordError as error:
             # It counts as in progress, and then as one that may have been charged.
-            _log.warning("%s The end of a call is not recorded.", error.message)
+            self._not_recorded.append(Notice("not_recorded", f"{error.message} {_NOT_RECORDED}"))
+            _log.warning("%s %s", error.message, _NOT_RECORDED)
+
+
+def _no_folder(record: Path) -> Notice:
+    return Notice(
+        "not_recorded",
+        f"There is no folder {record.parent}, so the cost is not recorded and no limit applies. Create "
+        "it, or correct its name: in --root, INVOKEAI_ROOT or the setting spending_record.",
+    )
 
 
 def _settlement(received: Received) -> Settlement:

@@ -256,9 +256,13 @@ class Service:
             raise listener.error
         return [outcome for outcome in outcomes if outcome]
 
-    async def settled(self) -> None:
-        """Wait until the spending record has the end of all calls so far: a request returns its images before that."""
-        await self._payments.settled()
+    async def settled(self) -> tuple[Notice, ...]:
+        """Wait until the spending record has the end of all calls so far: a request returns its images before that.
+
+        Returns:
+            A notice ``not_recorded`` for each that it could not get since this was last called.
+        """
+        return await self._payments.settled()
 
     def is_billed(self, request: GenerationRequest) -> bool:
         """False if a request would go to the sandbox; raises a RequestError if it cannot be sent."""

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import SettingsError, SpendingRecordError
 from ..settings.settings import Settings
 from ..settings.spending import LiveBudgets, record_path
 from ..spending.amounts import shown_usd, usd
@@ -49,14 +48,16 @@ def cost_text(cost_usd: float | None) -> str:
 
 
 def spent_today(settings: Settings) -> SpentToday | None:
-    """What today comes to; None if that is not recorded, or cannot be read: the images are there."""
+    """What today comes to; None if nothing is recorded.
+
+    Raises:
+        SettingsError: The limits cannot be read.
+        SpendingRecordError: The record cannot be read.
+    """
     path = record_path(settings)
     if path is None or not path.exists():
         return None
-    try:
-        budgets = LiveBudgets(settings)()
-        with closing(SpendingRecord(path)) as record, record.reading() as db:
-            today = spent_so_far(db, budgets, time.time()).today
-    except (SettingsError, SpendingRecordError):
-        return None
+    budgets = LiveBudgets(settings)()
+    with closing(SpendingRecord(path)) as record, record.reading() as db:
+        today = spent_so_far(db, budgets, time.time()).today
     return SpentToday(today.amounts.used, today.amounts.unconfirmed, today.limit.amount if today.limit else None)

@@ -18,7 +18,7 @@ __all__ = ["Database", "opened"]
 _BUSY_S = 30.0
 """How long a transaction waits for those of other programs, of which each takes milliseconds."""
 
-_NOT_SQLITE, _DAMAGED = "it is not an SQLite file", "it is damaged"
+_NOT_SQLITE, _DAMAGED, _NO_FOLDER = "it is not an SQLite file", "it is damaged", "its folder was deleted"
 
 _MAKE_USABLE = (
     "Make room on its disk, or correct its permissions. To use another file, set spending_record in "
@@ -59,6 +59,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: os.stat_result | None = None
 
     @contextmanager
     def transaction(self, *, writes: bool = True, is_durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -73,9 +74,7 @@ class Database:
         """
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = opened(self.path)
-                db = self._connection
+                db = self._usable()
                 if not is_durable:
                     db.execute("PRAGMA synchronous = NORMAL")
                 try:
@@ -91,6 +90,26 @@ class Database:
                 raise self.error(_REASONS.get(str(error), "SQLite reports an error")) from error
             except OSError as error:
                 raise self.error(error.strerror or "it cannot be opened") from error
+
+    def _usable(self) -> sqlite3.Connection:
+        """The file, opened; raises sqlite3.Error or OSError.
+
+        A deleted file that is still open could be written, and nobody would ever read it.
+        """
+        if self._connection and not self._is_still_there():
+            self.close()
+        if self._connection is None:
+            if self._opened and not self.path.parent.is_dir():
+                raise OSError(0, _NO_FOLDER)
+            self._connection = opened(self.path)
+            self._opened = self.path.stat()
+        return self._connection
+
+    def _is_still_there(self) -> bool:
+        try:
+            return self._opened is not None and os.path.samestat(self._opened, self.path.stat())
+        except OSError:
+            return False
 
     def compact(self) -> None:
         """Leave nothing of what was deleted in the files, as far as no other program reads them at this moment."""

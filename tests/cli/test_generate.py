@@ -6,12 +6,17 @@ import base64
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
+
+from invokeai_external.cli.image_files import ImageFolder, SavedImage
+from invokeai_external.result import GeneratedImage
+from invokeai_external.root_folder import SPENDING_FILE
 
 from ..support.programs import GEMINI, OPENAI, image_file, png_chunks
 
@@ -47,6 +52,50 @@ def test_generate_as_json_prints_one_object(run: Any, out: Path) -> None:
     assert shown["usage"]["output_image_tokens"] == 2240
     assert shown["cost_usd"] == pytest.approx(2240 * 30 / 1e6, rel=0.3)
     assert len(shown["request_ids"]) == 2
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("left", [None, b"", b"no database" * 1000])
+def test_generate_says_that_its_cost_was_not_recorded(
+    left: bytes | None,
+    as_json: bool,
+    run: Any,
+    root: Path,
+    out: Path,
+    sandbox_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The root folder is deleted during the call, or its record is emptied or overwritten."""
+    save = ImageFolder.save
+
+    def destroy_and_save(folder: ImageFolder, image: GeneratedImage) -> SavedImage:
+        if left is None:
+            shutil.rmtree(root)
+        else:
+            (root / SPENDING_FILE).write_bytes(left)
+        return save(folder, image)
+
+    (root / "invokeai_external.yaml").write_text("budgets: {total: {day_usd: 5}}")
+    arguments = ("generate", "a fox", "--model", OPENAI, "--out", out, *["--json"] * as_json)
+    assert str(root) not in run(*arguments).stderr
+    monkeypatch.setattr(ImageFolder, "save", destroy_and_save)
+    result = run(*arguments)
+    assert (result.code, len(list(out.iterdir()))) == (0, 2)
+    if as_json:
+        assert "not_recorded" in [notice["code"] for notice in result.json["notices"]]
+        assert "today_usd" not in result.json
+    else:
+        assert str(root / SPENDING_FILE) in result.stderr
+
+
+def test_generate_says_that_its_root_folder_does_not_exist(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOKEAI_ROOT", f"{tmp_path / 'typo'} ")
+    result = run("generate", "a fox", "--model", OPENAI, "--out", out, "--json")
+    [notice] = [notice for notice in result.json["notices"] if notice["code"] == "not_recorded"]
+    assert str(tmp_path / "typo") in notice["message"]
+    assert result.code == 0
 
 
 def test_generate_reports_a_partial_success(run: Any, out: Path, sandbox_url: str) -> None:

@@ -51,6 +51,11 @@ def test_it_names_the_file_and_does_not_make_it(root: Path) -> None:
     assert (good, f"{root / SPENDING_FILE}: 1 call, " in text) == (True, True)
 
 
+def test_it_says_that_the_root_folder_is_missing(root: Path) -> None:
+    [(good, text)] = state(root / "typo")
+    assert (good, str(root / "typo") in text) == (False, True)
+
+
 def test_it_says_what_may_have_been_charged(root: Path) -> None:
     pay(root, "unconfirmed")
     [_, (good, text)] = state(root)

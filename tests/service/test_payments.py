@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -307,6 +308,42 @@ async def test_without_a_limit_an_image_is_made_although_nothing_can_be_recorded
     result = await make(settings_with(tmp_path))
     assert result.images
     assert "not_recorded" in [notice.code for notice in result.notices]
+
+
+async def test_a_missing_folder_is_not_made_but_said(sandbox_url: str, tmp_path: Path) -> None:
+    missing = tmp_path / "typo"
+    result = await make(load_settings(missing))
+    assert result.images
+    [notice] = [notice for notice in result.notices if notice.code == "not_recorded"]
+    assert str(missing) in notice.message
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize("budgets", ["", "total: {day_usd: 5}"])
+async def test_what_a_deleted_folder_could_not_get_is_said(budgets: str, sandbox_url: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+
+    def on_progress(progress: Progress) -> None:
+        if isinstance(progress, Received):
+            shutil.rmtree(root)
+
+    async with Service(settings_with(root, budgets)) as service:
+        assert (await service.generate(low(), on_progress)).images
+        assert {notice.code for notice in await service.settled()} == {"not_recorded"}
+        assert await service.settled() == ()
+    assert not root.exists()
+
+
+async def test_a_deleted_record_is_made_again_with_the_end_of_a_call(sandbox_url: str, tmp_path: Path) -> None:
+    def on_progress(progress: Progress) -> None:
+        if isinstance(progress, Received):
+            (tmp_path / SPENDING_FILE).unlink()
+
+    async with Service(settings_with(tmp_path)) as service:
+        await service.generate(low(), on_progress)
+        assert await service.settled() == ()
+    assert rows(tmp_path, "state") == [("charged",)]
 
 
 async def test_with_a_limit_nothing_is_sent_if_nothing_can_be_recorded(sandbox_url: str, tmp_path: Path) -> None:

@@ -13,7 +13,15 @@ import anyio
 import anyio.to_thread
 import typer
 
-from ...errors import BudgetExceededError, CancelledError, ExternalError, InvalidRequestError, NotSavedError
+from ...errors import (
+    BudgetExceededError,
+    CancelledError,
+    ExternalError,
+    InvalidRequestError,
+    NotSavedError,
+    SettingsError,
+    SpendingRecordError,
+)
 from ...planning.plan import Plan
 from ...progress import Preview, Progress, Received, Sending
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
@@ -82,6 +90,7 @@ class Run:
         in_flight: The numbers of the calls in flight.
         result: The result, when all calls have ended.
         today: What today comes to then; None if that is not known.
+        not_recorded: Notices about costs that are not in the spending record, or that it cannot show.
     """
 
     is_billed: bool = True
@@ -93,6 +102,7 @@ class Run:
     in_flight: set[int] = field(default_factory=set)
     result: GenerationResult | None = None
     today: SpentToday | None = None
+    not_recorded: list[Notice] = field(default_factory=list)
 
 
 def run(
@@ -144,6 +154,7 @@ def run(
         # Whatever went wrong, say which images are saved.
         for saved in done.saved:
             report.say(f"Saved: {saved.path}")
+        report.notices(done.not_recorded)
         raise
 
 
@@ -214,9 +225,22 @@ async def make_images(
 
     async with Service(current, sandbox=sandbox) as service:
         done.is_billed = service.is_billed(request)
-        done.result = await service.generate(request, save, purse=purse)
+        try:
+            done.result = await service.generate(request, save, purse=purse)
+        finally:
+            done.not_recorded += await service.settled()
     if done.is_billed:
+        await _look_at_today(current, done)
+
+
+async def _look_at_today(current: Settings, done: Run) -> None:
+    """Find out what today comes to. The images are there, whatever becomes of the record."""
+    try:
         done.today = await anyio.to_thread.run_sync(spent_today, current)
+    except (SettingsError, SpendingRecordError) as error:
+        if not done.not_recorded:
+            unknown = Notice("not_recorded", f"{error.message} What was spent today is not known.")
+            done.not_recorded.append(unknown)
 
 
 def request_of(arguments: Arguments) -> GenerationRequest:
@@ -308,7 +332,7 @@ def _received_object(done: Run) -> dict[str, Any]:
 
 def _received_notices(done: Run) -> Sequence[Notice]:
     of_calls = [notice for call in done.received for notice in call.notices]
-    return list(dict.fromkeys((*of_calls, *_saving_notices(done.saved))))
+    return list(dict.fromkeys((*of_calls, *_saving_notices(done.saved), *done.not_recorded)))
 
 
 def _cost_text(cost_usd: float | None, done: Run) -> str:
@@ -337,7 +361,7 @@ def _left_behind(done: Run) -> str:
 def _print_result(result: GenerationResult, done: Run) -> None:
     for saved in _in_order(result, done.saved):
         print(saved.path)
-    report.notices((*result.notices, *_saving_notices(done.saved)))
+    report.notices((*result.notices, *_saving_notices(done.saved), *done.not_recorded))
     for error in (*result.errors, *done.not_saved):
         report.say_error(with_root(error, done.root))
     failed = done.wanted - len(result.images)
@@ -350,7 +374,7 @@ def _print_result(result: GenerationResult, done: Run) -> None:
 
 
 def _result_object(result: GenerationResult, done: Run) -> dict[str, Any]:
-    notices = (*result.notices, *_saving_notices(done.saved))
+    notices = (*result.notices, *_saving_notices(done.saved), *done.not_recorded)
     return {
         "model": result.model,
         "provider": result.provider,
