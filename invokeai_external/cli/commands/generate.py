@@ -22,7 +22,6 @@ from ...errors import (
     SettingsError,
     SpendingRecordError,
 )
-from ...planning.plan import Plan
 from ...progress import Preview, Progress, Received, Sending
 from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
 from ...result import GenerationResult, Notice
@@ -34,10 +33,8 @@ from ...service.spent_today import SpentToday, cost_text, spent_today
 from ...settings.settings import Settings
 from ...sizing import AspectRatio, Size
 from ...spending.recorded_call import Payer
-from ...transport.messages import Base64, HttpRequest
 from .. import event_loop, report
 from ..common import make_own_folder, settings
-from ..estimates import estimate_object, estimate_text
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
 from ..given_options import options_of
 from ..image_files import ImageFolder, PreviewFolder, SavedImage
@@ -45,6 +42,7 @@ from ..progress_line import live_line
 from ..prompts import prompt_of
 from ..remedies import with_root
 from ..terminal import is_terminal
+from .dry_run import dry_run_of
 
 __all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
 
@@ -133,7 +131,7 @@ def run(
     if arguments.previews:
         request = replace(request, previews=current.limits.previews or MAX_PREVIEWS)
     if dry_run:
-        event_loop.run(partial(_dry_run, current, request, sandbox=sandbox, as_json=as_json))
+        event_loop.run(partial(dry_run_of, current, request, sandbox=sandbox, as_json=as_json))
         return 0
     folder = ImageFolder(arguments.out, metadata or current.limits.metadata)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
@@ -423,50 +421,3 @@ def _in_order(result: GenerationResult, saved: list[SavedImage]) -> list[SavedIm
 def _saving_notices(saved: list[SavedImage]) -> list[Notice]:
     # Report the same notice on several images once.
     return list(dict.fromkeys(notice for one in saved for notice in one.notices))
-
-
-async def _dry_run(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
-    async with Service(current, sandbox=sandbox) as service:
-        # Preparing images may take a while, so it runs in a thread: Ctrl-C works meanwhile.
-        plan, requests = await anyio.to_thread.run_sync(service.dry_run, request, abandon_on_cancel=True)
-    shown = [_shown(http_request) for http_request in requests]
-    if as_json:
-        report.print_json(
-            {
-                "model": plan.model.id,
-                "provider": plan.model.provider,
-                "requests": shown,
-                "notices": [asdict(notice) for notice in plan.notices],
-                "estimated_cost_usd": plan.estimate_usd,
-                "estimate": estimate_object(plan),
-            }
-        )
-        return
-    _print_plan(plan, shown)
-
-
-def _print_plan(plan: Plan, shown: list[dict[str, Any]]) -> None:
-    for request in shown:
-        print(f"POST {request['url']}")
-        for name, value in request.get("headers", {}).items():
-            print(f"{name}: {value}")
-        report.print_json(request.get("json") or {"form": request["form"], "files": request["files"]})
-    report.notices(plan.notices)
-    report.say(f"{estimate_text(plan)} Nothing was sent.")
-
-
-def _shown(request: HttpRequest) -> dict[str, Any]:
-    """A request for people to read: all of it but the image data."""
-    head = {"url": request.url, **({"headers": dict(request.headers)} if request.headers else {})}
-    if request.json is not None:
-        return {**head, "json": _without_images(request.json)}
-    files = [f"{part.name}: {part.filename}, {part.content_type}, {len(part.data):,} bytes" for part in request.files]
-    return {**head, "form": dict(request.form), "files": files}
-
-
-def _without_images(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_images(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_images(inner) for inner in value]
-    return f"<{len(value):,} characters of base64>" if isinstance(value, Base64) else value
