@@ -10,13 +10,25 @@ from typing import Literal
 from .errors import InvalidRequestError
 from .sizing import AspectRatio, Size
 
-__all__ = ["MAX_PREVIEWS", "GenerationRequest", "InputImage", "MetadataMode", "OptionValue"]
+__all__ = [
+    "MAX_PREVIEWS",
+    "MOST_INPUT_BYTES",
+    "GenerationRequest",
+    "InputImage",
+    "MetadataMode",
+    "OptionValue",
+    "check_input_bytes",
+]
 
 OptionValue = str | float
 """The value of an option: text, or a number where the option has one."""
 
 MetadataMode = Literal["auto", "embed", "sidecar", "none"]
 """Where the metadata of an image is written: see ``images.metadata_files.place``."""
+
+MOST_INPUT_BYTES = 256_000_000
+"""How many bytes all images of a request may have together: they are in memory while it is made. No provider accepts a
+fifth of it, and an uncompressed image of 64 million pixels has as many."""
 
 MAX_PREVIEWS = 3
 """The most previews of one image, for every model: OpenAI's own limit for ``partial_images``."""
@@ -125,6 +137,17 @@ class GenerationRequest:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        images = (self.init_image, self.mask, self.markup, *self.references)
+        check_input_bytes(sum(len(image.data) for image in images if image))
+
+
+def check_input_bytes(total: int) -> None:
+    """Raise InvalidRequestError if the images of a request have more bytes together than is accepted."""
+    if total > MOST_INPUT_BYTES:
+        raise InvalidRequestError(
+            f"The images have {total:,} bytes together; at most {MOST_INPUT_BYTES:,} are accepted.",
+            remedy="Use fewer images, or save them as smaller files, such as JPEGs.",
+        )
 
 
 _NAMES = {str: "text", int: "a whole number", InputImage: "an InputImage"}

@@ -756,6 +756,25 @@ def test_an_image_to_edit_inside_a_mask_has_fewer_pixels_than_others(monkeypatch
         planned(FLARE, init_image=large, mask=left_half((60, 40)))
 
 
+def test_images_that_take_too_long_to_decode_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("invokeai_external.planning.input_images._MOST_TOGETHER", 3 * 60 * 40)
+    files = [image(f"{name}.png", (60, 40)) for name in "abcd"]
+    assert codes_of(planned(FLARE, references=files[:3])) == []
+    for asked in (
+        {"references": files},
+        {"init_image": files[0], "mask": left_half((60, 40)), "references": files[1:3]},
+    ):
+        with pytest.raises(InvalidRequestError):
+            planned(FLARE, **asked)
+
+
+def test_the_images_of_a_request_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("invokeai_external.request.MOST_INPUT_BYTES", 10)
+    assert GenerationRequest(prompt="x", init_image=b"12345", references=[b"12345"]).references
+    with pytest.raises(InvalidRequestError, match="11 bytes"):
+        GenerationRequest(prompt="x", init_image=b"12345", references=[b"12345", b"6"])
+
+
 def test_the_text_on_the_mask_counts_towards_the_longest_prompt() -> None:
     longest = 131_072 - len(MASK_SENTENCE)
     asked = {"init_image": image(), "mask": left_half()}

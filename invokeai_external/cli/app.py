@@ -194,7 +194,7 @@ def generate(
     Prints the paths of the images, one per line.
     """
     return lazy.generate.run(
-        lazy.generate.Arguments(
+        lazy.generate_arguments.Arguments(
             prompt=prompt,
             prompt_file=prompt_file,
             model=model,

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import completions, given_options, report
+    from . import completions, generate_arguments, given_options, report
     from .commands import (
         budget,
         data,
@@ -37,6 +37,7 @@ __all__ = [
     "demo",
     "doctor",
     "generate",
+    "generate_arguments",
     "given_options",
     "install",
     "keys",
@@ -60,5 +61,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    is_command = name not in ("completions", "given_options", "report")
+    is_command = name not in ("completions", "generate_arguments", "given_options", "report")
     return import_module(f".commands.{name}" if is_command else f".{name}", __package__)

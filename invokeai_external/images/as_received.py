@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import get_args
 
 from ..sizing import Size
+from .decoding_limits import MAX_PIXELS
 from .errors import ImageError, TooManyPixelsError, unreadable
 from .formats.containers import begun_type, parse
 from .formats.others import OtherType, other_type
 from .formats.png import Png, begun_size
 from .gif_and_svg import inspect_gif, inspect_svg, is_gif, is_svg
 from .inspect import ImageInfo
-from .pixels import MAX_PIXELS, open_other_format
+from .pixels import open_other_format
 
 __all__ = ["NAMES", "inspect_as_received"]
 

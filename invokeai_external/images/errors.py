@@ -59,7 +59,7 @@ class TooManyPixelsError(ImageError):
     """
 
     def __init__(self, message: str, size: Size | None = None) -> None:
-        super().__init__(message, "too_many_pixels")
+        super().__init__(message, "too_many_pixels", remedy="Save it with fewer pixels.")
         self.size = size
 
 

@@ -106,9 +106,11 @@ def _fitting(pixels: Pixels, mime_type: MimeType, max_bytes: int, scale: float) 
     original = Size(*image.size)
     if _scaled(original, scale).pixels > _SLOW_PIXELS:
         strips = _strips(image)
-        at_scale = _resized(strips, _scaled(Size(*strips.size), scale))
-        expected = len(_encoded(at_scale, pixels.profile, mime_type)) * image.height / strips.height
-        scale *= min(1.0, 0.97 * math.sqrt(max_bytes / expected))
+        # Twice, since fewer pixels compress worse.
+        for _ in range(2):
+            at_scale = _resized(strips, _scaled(Size(*strips.size), scale))
+            expected = len(_encoded(at_scale, pixels.profile, mime_type)) * image.height / strips.height
+            scale *= min(1.0, 0.98 * math.sqrt(max_bytes / expected))
     while True:
         size = _scaled(original, scale)
         encoded = _encoded(_resized(image, size), pixels.profile, mime_type)

@@ -16,6 +16,7 @@ from PIL import IcnsImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin, Pn
 
 from ..sizing import Size
 from . import png_bands
+from .decoding_limits import MAX_PIXELS, MOST_AT_COST, MOST_AT_GREAT_COST, MOST_OF_JPEG_2000
 from .errors import ImageError, TooManyPixelsError, too_little_memory, truncated, unreadable
 from .formats import exif, png
 from .formats.containers import Container, parse
@@ -26,7 +27,6 @@ from .formats.unsupported import unsupported_format
 
 __all__ = [
     "MAX_EDITED_PIXELS",
-    "MAX_PIXELS",
     "Pixels",
     "as_encoded",
     "check_pixels",
@@ -34,6 +34,7 @@ __all__ = [
     "decoded_mask",
     "encoded_png",
     "open_other_format",
+    "pixels_at_cost",
     "png_of_at_most",
     "rgb_thumbnail",
     "upright",
@@ -41,19 +42,12 @@ __all__ = [
     "verify_pixels",
 ]
 
-MAX_PIXELS = 100_000_000
-"""The most pixels of an image: decoded, and once more turned or scaled, they take 800 MB of memory."""
-
 MAX_EDITED_PIXELS = 36_000_000
 """The most pixels of a mask, of an image to edit with one, and of its edit: compositing takes four times its memory,
 and seconds. No model makes half as many."""
 
-_MOST_DECODED_AT_COST = 64_000_000
-"""The most pixels in WebP, of which Pillow holds four copies while it decodes, and in the formats of Pillow's other
-plugins, of which some take seconds for as many."""
-
-_MOST_DECODED_JPEG_2000 = 16_000_000
-"""The most pixels in JPEG 2000, also inside an ICNS icon: four times as many take 1.6 GB and ten seconds."""
+_MOST_OF_OTHERS = {"AVIF": MOST_AT_GREAT_COST, "JPEG2000": MOST_OF_JPEG_2000}
+"""How many pixels are decoded, by Pillow's name of the format; of its others ``MOST_AT_COST``."""
 
 _MOST_IN_ONE_GO = 4_000_000
 """The most pixels that Pillow writes as PNG at level 1: it takes half a second at most."""
@@ -87,6 +81,19 @@ def check_pixels(size: Size, most: int = MAX_PIXELS) -> None:
     """Raise ImageError if an image of that size has more than ``most`` pixels."""
     if size.pixels > most:
         raise TooManyPixelsError(f"The image has {size} pixels; the limit is {most:,} pixels.", size)
+
+
+def pixels_at_cost(data: bytes) -> float:
+    """The pixels of an image, each counted as many times as decoding it takes longer than in an 8-bit PNG.
+
+    Raises:
+        ImageError: It cannot be read or has too many pixels.
+    """
+    container = parse(data)
+    if container is not None:
+        return container.size.pixels * MAX_PIXELS / container.most_pixels
+    with open_other_format(data) as image:
+        return Size(*image.size).pixels * MAX_PIXELS / _most_of(image)
 
 
 def upright(size: Size, orientation: int) -> Size:
@@ -312,12 +319,11 @@ def _opened_by_pillow(container: Container) -> ImageFile.ImageFile:
     Raises:
         ImageError: A PNG or a JPEG is not complete; Pillow would decode missing pixels as black or grey.
     """
+    check_pixels(container.size, container.most_pixels)
     if isinstance(container, Png):
         container.verify()
     if isinstance(container, Jpeg) and not container.has_end:
         _check_without_end(container)
-    if container.mime_type == "image/webp":
-        check_pixels(container.size, _MOST_DECODED_AT_COST)
     return _PLUGINS[container.mime_type](io.BytesIO(container.stripped()))
 
 
@@ -359,11 +365,14 @@ def open_other_format(data: bytes) -> Iterator[ImageFile.ImageFile]:
     with unreadable_on_failure(data), Image.open(io.BytesIO(data)) as image:
         if image.format in _REFUSED_FORMATS:
             raise unreadable()
-        is_jpeg_2000 = image.format == "JPEG2000"
-        check_pixels(Size(*image.size), _MOST_DECODED_JPEG_2000 if is_jpeg_2000 else _MOST_DECODED_AT_COST)
+        check_pixels(Size(*image.size), _most_of(image))
         if isinstance(image, IcnsImagePlugin.IcnsImageFile):
             _check_icon(image, data)
         yield image
+
+
+def _most_of(image: ImageFile.ImageFile) -> int:
+    return _MOST_OF_OTHERS.get(image.format or "", MOST_AT_COST)
 
 
 def _check_icon(image: IcnsImagePlugin.IcnsImageFile, data: bytes) -> None:

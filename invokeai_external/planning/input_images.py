@@ -29,6 +29,10 @@ _SAME_RATIO = 0.02
 """How far the ratio of a mask may be from that of its image: Invoke's Canvas rounds sizes to multiples of 8."""
 
 
+_MOST_TOGETHER = 300_000_000
+"""How many pixels of an 8-bit PNG decoding all images of a request may take as long as: three times the most of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallImage:
     """An image as it is sent: without private data, upright, within the model's limits.
@@ -99,6 +103,7 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             f"{' with the mask' if mask_counts else ''}.",
             remedy="Use fewer images.",
         )
+    _check_together([*given, *([request.mask] if request.mask else [])])
     original, notices = None, list[Notice]()
     if request.init_image and request.mask:
         original, marked = _original(request.init_image, request.mask)
@@ -118,6 +123,21 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
         images = CallImages(init_image=sent[0], mask=ready_mask, references=sent[1:], markup=markup, original=original)
         return images, notices
     return CallImages(references=sent), notices
+
+
+def _check_together(images: Sequence[InputImage]) -> None:
+    """Refuse images that take too long to decode together, before any of them is decoded."""
+    from ..images.pixels import pixels_at_cost
+
+    total = 0.0
+    for image in images:
+        with _naming(image):
+            total += pixels_at_cost(image.data)
+    if total > _MOST_TOGETHER:
+        raise InvalidRequestError(
+            "The input images have too many pixels together.",
+            remedy="Use fewer images, or scale them down: no model sees more than 4096x4096 pixels of one.",
+        )
 
 
 def _original(image: InputImage, mask: InputImage) -> tuple[Original, Notice]:

@@ -9,13 +9,10 @@ from pathlib import Path
 
 from ..errors import InvalidRequestError, NotSavedError
 from ..regular_files import make_readable, read_regular_file, take_names, temporary_file
-from ..request import InputImage
+from ..request import MOST_INPUT_BYTES, InputImage
 from ..result import GeneratedImage
 
 __all__ = ["read_image", "read_mask", "save_image"]
-
-_LARGEST_INPUT = 256_000_000
-"""In bytes: no provider accepts a fifth of it, and an uncompressed image of 64 million pixels has as many."""
 
 
 def read_image(path: str | os.PathLike[str]) -> InputImage:
@@ -26,7 +23,7 @@ def read_image(path: str | os.PathLike[str]) -> InputImage:
     """
     file = Path(path)
     try:
-        return InputImage(read_regular_file(file, _LARGEST_INPUT), file.name)
+        return InputImage(read_regular_file(file, MOST_INPUT_BYTES), file.name)
     # A path with a zero byte is a ValueError.
     except (OSError, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or "no such file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import shlex
 import shutil
@@ -189,6 +190,18 @@ def test_the_recalled_command_makes_the_same_image(run: Any, out: Path) -> None:
     command = shlex.split(run("recall", first).stdout)
     second = run(*command[1:], "--out", out, "--sandbox", "--json").json["images"][0]["path"]
     assert Image.open(first).tobytes() == Image.open(second).tobytes()
+
+
+def test_images_that_are_too_large_together_are_refused_before_they_are_read(
+    run: Any, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invokeai_external.cli.generate_arguments.read_image", None)
+    large = tmp_path / "large.png"
+    large.touch()
+    os.truncate(large, 200_000_000)
+    result = run("generate", "a fox", "--init", large, "--ref", large, "--out", out, "--sandbox", "--json")
+    assert (result.code, result.json["error"]["code"]) == (2, "invalid_request")
+    assert "400,000,000" in result.json["error"]["message"]
 
 
 def test_a_failure_of_the_provider_exits_with_1(run: Any, out: Path, sandbox_url: str) -> None:

@@ -46,7 +46,7 @@ def test_a_limit_of_the_size_of_files_is_not_taken_for_a_full_disk(out: Path) ->
 def test_an_image_that_does_not_fit_into_the_memory_is_an_error(out: Path, tmp_path: Path) -> None:
     """One with 16 bits must be encoded again."""
     image = tmp_path / "reference.png"
-    Image.new("I;16", (9000, 9000), 7).save(image)
+    Image.new("I;16", (8000, 8000), 7).save(image)
     limit = partial(resource.setrlimit, resource.RLIMIT_AS, (400_000_000, 400_000_000))
     arguments = ("generate", "a fox", "--ref", image, "--model", OPENAI, "--out", out, "--sandbox", "--json")
     result = finished(program(*arguments, preexec_fn=limit))

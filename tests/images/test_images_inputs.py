@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
-from invokeai_external.images.pixels import decoded
+from invokeai_external.images.pixels import decoded, pixels_at_cost
 from invokeai_external.sizing import Size
 
 from ..support import samples
@@ -364,13 +364,34 @@ def jpeg_2000(edge: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize(("edge", "codes"), [(4000, ()), (4001, ("too_many_pixels",))])
+@pytest.mark.parametrize(("edge", "codes"), [(2828, ()), (2829, ("too_many_pixels",))])
 def test_jpeg_2000_has_fewer_pixels_than_other_formats(edge: int, codes: tuple[Any, ...]) -> None:
     large = jpeg_2000(edge)
     inside = b"ic10" + struct.pack(">I", 8 + len(large)) + large
     for data in (large, b"icns" + struct.pack(">I", 8 + len(inside)) + inside):
         with image_error(*codes) if codes else nullcontext():
             assert size_of(data).pixels
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "saved", "limit"),
+    [
+        ("JPEG", "RGB", {"progressive": True}, "formats.jpeg.MOST_AT_COST"),
+        ("PNG", "I;16", {}, "formats.png.MOST_AT_COST"),
+        ("WEBP", "RGB", {}, "formats.webp.MOST_AT_GREAT_COST"),
+        ("BMP", "RGB", {}, "pixels.MOST_AT_COST"),
+    ],
+)
+def test_an_image_that_takes_longer_to_decode_may_have_fewer_pixels(
+    kind: str, mode: str, saved: dict[str, Any], limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.new(mode, (4, 4)), kind, **saved)
+    assert decoded(data).image.size == (4, 4)
+    assert pixels_at_cost(data) > 16 == pixels_at_cost(png_of("RGB", (4, 4)))
+    monkeypatch.setattr(f"invokeai_external.images.{limit}", 15)
+    with image_error("too_many_pixels", facts=("4x4", "15")):
+        decoded(data)
+    assert decoded(encoded(Image.new("RGB", (4, 4)), "JPEG")).image.size == (4, 4)
 
 
 def test_the_warnings_of_pillow_are_dropped_while_it_reads_and_the_filters_are_as_before() -> None:

@@ -17,61 +17,34 @@ from ...errors import (
     BudgetExceededError,
     CancelledError,
     ExternalError,
-    InvalidRequestError,
     NotSavedError,
     SettingsError,
     SpendingRecordError,
 )
 from ...progress import Preview, Progress, Received, Sending
-from ...request import MAX_PREVIEWS, GenerationRequest, InputImage, MetadataMode, OptionValue
+from ...request import (
+    MAX_PREVIEWS,
+    GenerationRequest,
+    MetadataMode,
+)
 from ...result import GenerationResult, Notice
 from ...service.collected_results import total_cost, total_usage
-from ...service.library_files import read_image, read_mask
 from ...service.refusals import Purse
 from ...service.service import Service
 from ...service.spent_today import SpentToday, cost_text, spent_today
 from ...settings.settings import Settings
-from ...sizing import AspectRatio, Size
 from ...spending.recorded_call import Payer
 from .. import event_loop, report
 from ..common import make_own_folder, settings
 from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
-from ..given_options import options_of
+from ..generate_arguments import Arguments, request_of
 from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
-from ..prompts import prompt_of
 from ..remedies import with_root
 from ..terminal import is_terminal
 from .dry_run import dry_run_of
 
-__all__ = ["Arguments", "Run", "make_images", "request_of", "run"]
-
-
-_MASK_COLOR = "white"
-"""The default of ``--mask-color``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """The arguments of ``generate`` that say what to make, as given on the command line."""
-
-    out: Path
-    prompt: str | None = None
-    prompt_file: Path | None = None
-    model: str | None = None
-    n: int = 1
-    size: str | None = None
-    aspect_ratio: str | None = None
-    image_size: str | None = None
-    seed: int | None = None
-    references: tuple[Path, ...] = ()
-    init: Path | None = None
-    mask: Path | None = None
-    mask_color: str = _MASK_COLOR
-    markup: Path | None = None
-    flags: Mapping[str, OptionValue] = field(default_factory=dict)
-    options: tuple[str, ...] = ()
-    previews: Path | None = None
+__all__ = ["Run", "make_images", "run"]
 
 
 @dataclass(slots=True)
@@ -239,63 +212,6 @@ async def _look_at_today(current: Settings, done: Run) -> None:
         if not done.not_recorded:
             unknown = Notice("not_recorded", f"{error.message} What was spent today is not known.")
             done.not_recorded.append(unknown)
-
-
-def request_of(arguments: Arguments) -> GenerationRequest:
-    """The request of a command line; raises InvalidRequestError for what cannot be read."""
-    if arguments.model is not None and not arguments.model.strip():
-        # The default model may cost more than the one that an unset variable was to name.
-        raise InvalidRequestError(
-            "--model is empty.", remedy="Write a model after it, or leave --model out to use the default model."
-        )
-    _check_init(arguments)
-    if arguments.mask is None and arguments.mask_color != _MASK_COLOR:
-        # Without its mask, the whole image would be edited, and paid for.
-        raise InvalidRequestError(
-            "--mask-color says how to read a mask, but there is no mask.", remedy="Add --mask FILE."
-        )
-    return GenerationRequest(
-        prompt=prompt_of(arguments.prompt, arguments.prompt_file),
-        model=arguments.model,
-        n=arguments.n,
-        size=_parsed("--size", Size.parse, arguments.size),
-        aspect_ratio=_parsed("--aspect-ratio", AspectRatio.parse, arguments.aspect_ratio),
-        image_size=_parsed("--image-size", str, arguments.image_size),
-        seed=arguments.seed,
-        init_image=read_image(arguments.init) if arguments.init else None,
-        mask=_mask(arguments.mask, arguments.mask_color) if arguments.mask else None,
-        references=tuple(read_image(path) for path in arguments.references),
-        markup=read_image(arguments.markup) if arguments.markup else None,
-        options=options_of(arguments.flags, arguments.options),
-    )
-
-
-def _check_init(arguments: Arguments) -> None:
-    """Raise InvalidRequestError for what belongs to an image to edit, if there is no such image."""
-    for what, path in (("mask", arguments.mask), ("markup", arguments.markup)):
-        if path and not arguments.init:
-            raise InvalidRequestError(
-                f"There is a {what} but no image to edit.", remedy=f"Add --init FILE, the image of the {what}."
-            )
-
-
-def _mask(path: Path, color: str) -> InputImage:
-    from ...images.errors import ImageError
-    from ...images.painted_masks import check_color
-
-    try:
-        check_color(color)
-    except ImageError as error:
-        raise InvalidRequestError(f"--mask-color: {error}", remedy=error.remedy) from None
-    return read_mask(path, marks=color)
-
-
-def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
-    """The value of a size option; None if it is missing, empty or ``auto``, which is OpenAI's word."""
-    try:
-        return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"{flag}: {error}", remedy=f"Correct the value of {flag}.") from None
 
 
 def _interrupted(done: Run, *, as_json: bool) -> int:

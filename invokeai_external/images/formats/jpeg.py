@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
+from ..decoding_limits import MAX_PIXELS, MOST_AT_COST
 from ..errors import ImageError, damaged, too_many_parts, truncated, unreadable
 from . import exif
 
@@ -21,6 +22,9 @@ _SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header, which holds the size: SOF0 to SOF15 without DHT, JPG and DAC (table B.1)."""
+
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+"""The frame headers of files whose pixels come in several scans (table B.1)."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """The next marker in compressed data: 0xFF, but not a stuffed 0xFF00, a fill byte or a restart marker."""
@@ -71,6 +75,7 @@ class Jpeg:
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are; False for CMYK.
         has_end: False if only the end marker is missing, or a part of the last scan.
+        most_pixels: How many pixels an image of this kind may have to be decoded.
         is_signed: True if the file carries Content Credentials, in APP11 segments (C2PA 2.2, A.3.1).
     """
 
@@ -90,6 +95,7 @@ class Jpeg:
         if not width or not height:
             raise unreadable()
         self.size = Size(width, height)
+        self.most_pixels = MOST_AT_COST if frames[0].marker in _PROGRESSIVE else MAX_PIXELS
         most = max(_USUAL_SCANS, min(_MOST_SCANS, _MOST_SCANNED // self.size.pixels))
         if sum(segment.marker == _SOS for segment in self._segments) > most:
             raise ImageError(f"The JPEG has more than {most} scans, which take too long to decode.", "too_many_parts")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
+from ..decoding_limits import MAX_PIXELS, MOST_AT_COST
 from ..errors import ImageError, damaged, too_many_parts, truncated, unreadable
 from . import exif
 
@@ -68,6 +69,7 @@ class Png:
         is_plain: True if the pixels can be sent as they are. 16-bit grey cannot: Pillow, which many servers use, makes
             it white when it converts it to RGB.
         has_end: False if only the last chunk is missing, or a part of it; it is added to what the methods return.
+        most_pixels: How many pixels an image of this kind may have to be decoded.
         is_signed: True if the file carries Content Credentials, in a ``caBX`` chunk (C2PA 2.2, A.3.3).
     """
 
@@ -95,6 +97,7 @@ class Png:
             raise unreadable()
         self.size = Size(width, height)
         self.has_alpha = self._colour >= 4 or b"tRNS" in self._kinds
+        self.most_pixels = MOST_AT_COST if self._depth == 16 else MAX_PIXELS
         self.is_plain = (self._colour, self._depth) != (_GREY, 16)
         self.is_signed = b"caBX" in self._kinds
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...sizing import Size
+from ..decoding_limits import MOST_AT_GREAT_COST
 from ..errors import too_many_parts, truncated, unreadable
 from . import exif
 
@@ -50,6 +51,7 @@ class WebP:
         has_alpha: True if there is an alpha channel.
         orientation: How to turn the pixels to show them, 1 to 8, as EXIF counts.
         is_plain: True if the pixels can be sent as they are; False for an animation.
+        most_pixels: How many pixels an image of this kind may have to be decoded.
         is_signed: True if the file carries Content Credentials, in a ``C2PA`` chunk (C2PA 2.2, A.3.7).
     """
 
@@ -70,6 +72,7 @@ class WebP:
         if not width or not height:
             raise unreadable()
         self.size = Size(width, height)
+        self.most_pixels = MOST_AT_GREAT_COST
         self.has_alpha = bool(self._flags & _HAS_ALPHA)
         self.is_plain = not self._flags & _HAS_ANIMATION
         self.is_signed = any(chunk.kind == b"C2PA" for chunk in self._chunks)
