@@ -50,6 +50,7 @@ class InputImage:
     name: str
     marks: str | None = None
     original_sha256: str | None = None
+    _digests: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, bytes):
@@ -57,8 +58,12 @@ class InputImage:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the original file, in hexadecimal."""
-        return self.original_sha256 or hashlib.sha256(self.data).hexdigest()
+        """The SHA-256 of the original file, in hexadecimal. It is computed once: 200 MB take a tenth of a second."""
+        if self.original_sha256:
+            return self.original_sha256
+        if not self._digests:
+            self._digests.append(hashlib.sha256(self.data).hexdigest())
+        return self._digests[0]
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -85,10 +85,7 @@ def png_of_at_most(max_bytes: int, size: tuple[int, int], mode: str, bands: Iter
 
 def png_of_written(size: tuple[int, int], mode: str, bands: Iterable[Written], profile: bytes | None = None) -> bytes:
     """As ``png_of_bands``, from bands that ``written`` made."""
-    file = io.BytesIO()
-    for part in _parts(size, mode, bands, profile):
-        file.write(part)
-    return file.getvalue()
+    return b"".join(_parts(size, mode, bands, profile))
 
 
 def written(mode: str, band: Image.Image, *, is_first: bool) -> Written:
