@@ -13,6 +13,7 @@ import pytest
 
 from invokeai_external import Notice, Registry, load_settings
 from invokeai_external.cli.entry_point import main
+from invokeai_external.cli.invoke_database import saved_workflows
 from invokeai_external.invoke.runtime import Runtime
 from invokeai_external.service.uses_of_ending_models import ending_notices
 
@@ -208,3 +209,15 @@ def test_invokes_start_names_what_uses_them(tmp_path: Path, monkeypatch: pytest.
 def test_the_successor_in_a_notice_and_an_error_has_its_name() -> None:
     life = Registry(today=lambda: AFTER).resolve("gpt-image-1.5").model.lifecycle
     assert life.instead == " Use GPT Image 2.5 Sunburst (gpt-image-2.5-sunburst) instead."
+
+
+def test_a_view_in_the_place_of_the_workflows_is_not_read(root: Path) -> None:
+    with closing(sqlite3.connect(root / "databases" / "invokeai.db")) as database:
+        database.execute("ALTER TABLE workflow_library RENAME TO others")
+        database.execute("CREATE VIEW workflow_library AS SELECT * FROM others")
+        database.commit()
+    assert saved_workflows(root, "gpt-image-1.5") == []
+    with closing(sqlite3.connect(root / "databases" / "invokeai.db")) as database:
+        database.execute("DROP VIEW workflow_library")
+        database.execute("ALTER TABLE others RENAME TO workflow_library")
+    assert len(saved_workflows(root, "gpt-image-1.5")) == 1

@@ -38,6 +38,7 @@ VOCABULARY = (
     "result",
     "root_folder",
     "sizing",
+    "sqlite_files",
     "untrusted_number",
     "untrusted_text",
     "version",

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ..errors import SettingsError
 from ..settings.yaml_file import YamlFile
+from ..sqlite_files import is_table, opened_to_read
 
 __all__ = ["saved_workflows"]
-
-_WAIT_S = 2.0
 
 
 def saved_workflows(root: Path, containing: str) -> list[str]:
@@ -24,8 +23,9 @@ def saved_workflows(root: Path, containing: str) -> list[str]:
     try:
         if not path.is_file():
             return []
-        uri = f"{path.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT_S)) as database:
+        with closing(opened_to_read(path)) as database:
+            if not is_table(database, "workflow_library"):
+                return []
             rows = database.execute("SELECT workflow FROM workflow_library WHERE instr(workflow, ?)", (containing,))
             return [str(row[0]) for row in rows]
     # The folder may have a name that the system refuses, or belong to somebody else.

@@ -20,6 +20,7 @@ from ..spending.calendar_days import Calendar
 from ..spending.record import SpendingRecord
 from ..spending.recorded_call import RecordedCall, State
 from ..spending.reports import Total
+from ..untrusted_text import printable
 from . import report
 from .common import make_own_folder
 
@@ -128,14 +129,14 @@ def exact_usd(amount: int | None) -> str:
 
 
 def print_csv(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows as CSV on standard output. No text becomes a formula in a spreadsheet."""
+    """Print rows as CSV on standard output. No text acts on a terminal, or becomes a formula in a spreadsheet."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row[name]) for name in columns] for row in rows)
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else printable(str(value))
     return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text
 
 

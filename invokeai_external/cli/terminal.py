@@ -80,9 +80,10 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     """Print rows that all have the same headings on standard output.
 
     On a terminal where a word of the table would have to be broken, each row becomes a paragraph: the first cell, and
-    below it a line for each of the others. What a terminal acts on is removed: your own models may hold anything.
+    below it a line for each of the others. What a terminal acts on is removed, line breaks too: the cells may hold
+    anything.
     """
-    rows = [{heading: printable(cell) for heading, cell in row.items()} for row in rows]
+    rows = [{heading: " ".join(printable(cell).split()) for heading, cell in row.items()} for row in rows]
     width = width_of(sys.stdout)
     longest = {
         heading: max((_columns(word) for row in rows for word in f"{heading} {row[heading]}".split()), default=0)
@@ -109,10 +110,13 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print names and values on standard output, one pair a line; in two columns if the terminal is wide enough."""
+    """Print names and values on standard output, one pair a line; in two columns if the terminal is wide enough.
+
+    The further lines of a value are indented, so that they do not look like ours.
+    """
     width = width_of(sys.stdout)
     indent = max(_columns(name) for name, _ in facts) + _GAP
-    for name, value in ((name, printable(value)) for name, value in facts):
+    for name, value in ((name, printable(value).replace("\n", f"\n{' ' * _GAP}")) for name, value in facts):
         if width and width < 2 * indent:
             print(fitted(f"{name}: {value}", width, indent=2))
         else:

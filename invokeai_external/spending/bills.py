@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from .reports import Kind, Total, sum_of, totals
+from .tables import text, whole
 
 __all__ = ["BillCheck", "check_bill"]
 
@@ -62,7 +63,7 @@ def check_bill(db: sqlite3.Connection, provider: str, month: datetime.date, bill
         (provider, month.isoformat(), following.isoformat()),
     ).fetchone()
     (by_utc,) = db.execute(
-        "SELECT ifnull(sum(cost), 0) FROM calls WHERE started_at >= ? AND started_at < ? AND provider = ? "
+        "SELECT sum(cost) FROM calls WHERE started_at >= ? AND started_at < ? AND provider = ? "
         "AND state = 'charged' AND sandbox = 0",
         (micro(month), micro(following), provider),
     ).fetchone()
@@ -78,7 +79,9 @@ def check_bill(db: sqlite3.Connection, provider: str, month: datetime.date, bill
             provider,
         ),
     ).fetchone()
-    by_utc = by_utc if single == recorded.calls + imported.calls else None
+    by_utc = whole(by_utc) if single == recorded.calls + imported.calls else None
     (first,) = db.execute("SELECT min(day) FROM sums WHERE scope = 'total'").fetchone()
     known = db.execute("SELECT DISTINCT who FROM sums WHERE scope IN ('provider', 'imported provider') ORDER BY who")
-    return BillCheck(billed, recorded, imported, unknown, by_utc, first, tuple(name for (name,) in known))
+    return BillCheck(
+        billed, recorded, imported, unknown, by_utc, text(first), tuple(name for (name,) in known if text(name))
+    )

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import urllib.parse
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidRequestError
 from ..regular_files import take_name, temporary_file
-from .rows import SCHEMA, VERSION, call_with, count, insert_values, row_of
+from ..sqlite_files import opened_to_read
+from .rows import call_with, count, insert_values, row_of
+from .tables import VERSION, check_tables, checked, highest_number
 
 __all__ = ["CopyFile", "clear", "replace_by", "write_copy"]
 
@@ -63,9 +65,8 @@ class CopyFile:
         self.path = path
         if not path.is_file():
             raise InvalidRequestError(f"There is no file {path}.", remedy=_REMEDY)
-        uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
         try:
-            self.db = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self.db = opened_to_read(path)
         except sqlite3.Error:
             raise self._error("cannot be opened") from None
         try:
@@ -73,8 +74,10 @@ class CopyFile:
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise self._error("was written by a newer version of this program")
-            if _columns(self.db) != _right_columns() or self.db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise self._error("is not a copy of a spending record")
+            check_tables(self.db)
+            if self.db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise self._error("is damaged")
+            self.highest = highest_number(self.db)
             (self.calls,) = self.db.execute("SELECT count(*) FROM calls").fetchone()
         except sqlite3.Error:
             self.db.close()
@@ -82,6 +85,14 @@ class CopyFile:
         except InvalidRequestError:
             self.db.close()
             raise
+
+    def rows(self, table: str) -> Iterator[sqlite3.Row]:
+        """The rows of a table, calls in the order of their numbers; raises InvalidRequestError if one is damaged."""
+        try:
+            for row in self.db.execute(f"SELECT * FROM {table} ORDER BY 1"):
+                yield checked(table, row)
+        except sqlite3.Error:
+            raise self._error("is damaged") from None
 
     def close(self) -> None:
         """Close it."""
@@ -91,22 +102,24 @@ class CopyFile:
         return InvalidRequestError(f"{self.path} {what}.", remedy=_REMEDY)
 
 
-def replace_by(db: sqlite3.Connection, copy: sqlite3.Connection) -> int:
+def replace_by(db: sqlite3.Connection, copy: CopyFile) -> int:
     """Put a copy in the place of what a record holds; return how many calls it has now.
 
     Args:
         db: The record, in a transaction that writes; calls in progress are those of running programs.
         copy: The copy.
+
+    Raises:
+        InvalidRequestError: The copy is damaged.
     """
     running = _open_rows(db)
-    highest = max(_highest(db), _highest(copy))
+    highest = max(highest_number(db), copy.highest)
     db.execute("DELETE FROM calls")
     db.execute("DELETE FROM sums")
     for table in ("sums", *_OTHERS):
-        rows = copy.execute(f"SELECT * FROM {table}")
-        marks = ", ".join("?" * len(rows.description))
-        db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", map(tuple, rows))
-    for row in copy.execute("SELECT * FROM calls ORDER BY id"):
+        for row in copy.rows(table):
+            db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row))
+    for row in copy.rows("calls"):
         values: dict[str, Any] = dict(row)
         mine = running.get(row["id"])
         if mine and _is_same(mine, row):
@@ -147,27 +160,8 @@ def clear(db: sqlite3.Connection) -> int:
     return deleted
 
 
-def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
-    """The names of the columns of each table."""
-    return {
-        table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in ("calls", "sums", *_OTHERS)
-    }
-
-
-def _right_columns() -> dict[str, list[str]]:
-    with closing(sqlite3.connect(":memory:")) as empty:
-        empty.executescript(SCHEMA)
-        return _columns(empty)
-
-
 def _open_rows(db: sqlite3.Connection) -> dict[int, sqlite3.Row]:
     return {row["id"]: row for row in db.execute("SELECT * FROM calls WHERE owner IS NOT NULL")}
-
-
-def _highest(db: sqlite3.Connection) -> int:
-    """The highest number that a call had."""
-    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'calls'").fetchone()
-    return int(found[0]) if found else 0
 
 
 def _is_same(mine: sqlite3.Row, other: sqlite3.Row) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import SpendingRecordError
 from ..file_systems import is_on_network
-from .rows import SCHEMA, VERSION
+from .tables import SCHEMA, VERSION, DamagedError, check_tables, highest_number
 
 __all__ = ["Database", "opened"]
 
@@ -39,6 +39,9 @@ _REASONS = {
     "disk I/O error": "the disk reports an error",
 }
 """What SQLite's sentences mean to somebody who uses this program."""
+
+_SIGNS_OF_DAMAGE = ("no such ", "malformed ", "integer overflow", "Could not decode to UTF-8")
+"""How SQLite's other sentences about a damaged record begin."""
 
 _LOG_PAGES = 100
 """How long SQLite's log becomes before it is used again from its start: in the place of what is there, a transaction is
@@ -87,7 +90,7 @@ class Database:
                     if not is_durable:
                         db.execute("PRAGMA synchronous = FULL")
             except sqlite3.Error as error:
-                raise self.error(_REASONS.get(str(error), "SQLite reports an error")) from error
+                raise self.error(_reason(error)) from error
             except OSError as error:
                 raise self.error(error.strerror or "it cannot be opened") from error
 
@@ -150,23 +153,45 @@ def opened(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
-        if _version(db) > VERSION:
-            raise OSError(0, "a newer version of this program made it")
+        _refuse_others(db)
         # What WAL shares between programs is memory, which computers do not share.
         db.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        # Nothing in its schema calls functions that have effects.
+        db.execute("PRAGMA trusted_schema = OFF")
         _create(db)
+        check_tables(db)
+        highest_number(db)
     except BaseException:
         db.close()
         raise
     return db
 
 
+def _reason(error: sqlite3.Error) -> str:
+    """Why the record cannot be used."""
+    if isinstance(error, DamagedError) or str(error).startswith(_SIGNS_OF_DAMAGE):
+        return _DAMAGED
+    return _REASONS.get(str(error), "SQLite reports an error")
+
+
 def _version(db: sqlite3.Connection) -> int:
     """The format of the file, 0 for a new one."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
+
+
+def _refuse_others(db: sqlite3.Connection) -> None:
+    """Raise OSError for the database of a newer version or of another program, before anything is changed."""
+    # Read at one moment: another program may be making the tables.
+    db.execute("BEGIN")
+    version, content = _version(db), db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    db.execute("COMMIT")
+    if version > VERSION:
+        raise OSError(0, "a newer version of this program made it")
+    if version == 0 and content:
+        raise OSError(0, "it belongs to another program")
 
 
 def _create(db: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from ..untrusted_number import number, whole_number
 from ..untrusted_text import ID, NAME, fit_to_show
 from .amounts import nano
 from .recorded_call import Payer, PlannedCall, RecordedCall, Settlement
+from .tables import text
 
 __all__ = ["AlreadyRecorded", "EarlierImage", "earlier_image"]
 
@@ -105,7 +106,7 @@ class AlreadyRecorded:
         self._own: set[str] = set()
         self._imported: Counter[str] = Counter()
         for hashes, request, imported in db.execute("SELECT hashes, request_id, imported FROM calls"):
-            self._note((hashes or "").split(), request, is_imported=bool(imported))
+            self._note((text(hashes) or "").split(), text(request), is_imported=bool(imported))
 
     def takes(self, image: EarlierImage) -> bool:
         """True if an image is not in the record yet; from then on, it counts as being there."""

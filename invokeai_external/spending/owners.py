@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,8 @@ __all__ = ["Owner", "ended_owners", "is_running", "owners_folder", "owners_here"
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
+_NAME = re.compile(r"[0-9a-f]{16}")
+"""The record may hold anything as the name of a program, also a path of other files."""
 
 _names_here = set[str]()
 
@@ -61,7 +64,9 @@ class Owner:
 
 
 def is_running(folder: Path, name: str) -> bool:
-    """True if the program with this name is running."""
+    """True if the program with this name is running; no program has a name that ``Owner`` does not make."""
+    if not _NAME.fullmatch(name):
+        return False
     try:
         handle = os.open(folder / name, _FLAGS)
     except OSError:
@@ -84,6 +89,8 @@ def ended_owners(folder: Path) -> Iterator[str]:
 
 def remove_if_ended(folder: Path, name: str) -> None:
     """Delete the file of a program that has ended."""
+    if not _NAME.fullmatch(name):
+        return
     path = folder / name
     try:
         handle = os.open(path, _FLAGS)

@@ -24,7 +24,8 @@ from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
 from .owners import Owner, ended_owners, is_running, owners_folder, owners_here, remove_if_ended
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
-from .rows import call_with, count, facts_of, insert, row_of, update, used_of
+from .rows import calendar_of, call_with, count, facts_of, insert, row_of, update, used_of
+from .tables import text
 
 __all__ = ["Reservation", "SpendingRecord", "Warned"]
 
@@ -181,10 +182,10 @@ class SpendingRecord:
             SpendingRecordError: The record cannot be used.
         """
         with self._database.transaction() as db:
-            known, calendar = AlreadyRecorded(db), Calendar(facts_of(db).get("zone"))
-            (begins,) = db.execute("SELECT ifnull(min(day), '9') FROM sums WHERE scope = 'total'").fetchone()
+            known, calendar = AlreadyRecorded(db), calendar_of(db)
+            (first,) = db.execute("SELECT min(day) FROM sums WHERE scope = 'total'").fetchone()
             # Of these days only the sums are left, in which an image may be.
-            summed = (begins, self._first_kept(calendar).isoformat())
+            summed = (text(first) or "9", self._first_kept(calendar).isoformat())
             new = []
             for image in images:
                 day = calendar.day_of(image.call.started_at).isoformat()
@@ -241,7 +242,7 @@ class SpendingRecord:
             SpendingRecordError: The record cannot be used; nothing was changed.
         """
         with self._database.transaction() as db:
-            return replace_by(db, copy.db)
+            return replace_by(db, copy)
 
     def delete(self) -> int:
         """Delete everything but the calls in progress; return how many calls that were.
@@ -291,7 +292,7 @@ class SpendingRecord:
 
     def _forget_old_calls(self, db: sqlite3.Connection) -> None:
         """Delete the single calls of old days, whose sums stay; not imported ones, which could be imported again."""
-        first_kept = self._first_kept(Calendar(facts_of(db).get("zone")))
+        first_kept = self._first_kept(calendar_of(db))
         # The index is by time, and no day ends more than a day away from that of UTC.
         latest = (first_kept - date(1970, 1, 1) + timedelta(days=1)) // timedelta(microseconds=1)
         db.execute(

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from .calendar_days import Calendar, Period
+from .calendar_days import Period
 from .limits import Amounts, Budgets, Limit, Scope, limits_of
 from .recorded_call import RecordedCall
-from .rows import amounts_since, call_with, facts_of, row_of
+from .rows import amounts_since, calendar_of, call_with, row_of
+from .tables import checked, text, whole
 
 __all__ = [
     "By",
@@ -21,7 +22,6 @@ __all__ = [
     "Total",
     "Unconfirmed",
     "Waiting",
-    "calendar_of",
     "call_of",
     "failed_on",
     "latest_calls",
@@ -152,11 +152,6 @@ class Unconfirmed:
     last: int | None
 
 
-def calendar_of(db: sqlite3.Connection) -> Calendar:
-    """The days that the record counts by."""
-    return Calendar(facts_of(db).get("zone"))
-
-
 def totals(
     db: sqlite3.Connection,
     by: By,
@@ -285,9 +280,10 @@ def unconfirmed(db: sqlite3.Connection, *, user: str | None = None) -> Unconfirm
     """
     where, values = _filters(user, "paid")
     condition = " AND ".join(["state = 'unconfirmed'", *where])
-    columns = "count(*), ifnull(sum(at_most), 0), count(*) - count(at_most), max(id)"
+    columns = "count(*), sum(at_most), count(*) - count(at_most), max(id)"
     found = db.execute(f"SELECT {columns} FROM calls INDEXED BY unconfirmed_calls WHERE {condition}", values)
-    return Unconfirmed(*found.fetchone())
+    calls, at_most, unknown, last = found.fetchone()
+    return Unconfirmed(calls, whole(at_most), unknown, last)
 
 
 def failed_on(db: sqlite3.Connection, day: datetime.date, error: str, *, user: str | None = None) -> int:
@@ -361,8 +357,9 @@ def _not_after(day: datetime.date) -> int:
     return (day - datetime.date(1970, 1, 2)).days * _DAY_US
 
 
-def _total(who: str | None, *numbers: int) -> Total:
-    return Total(who=who, name=who, **dict(zip(_OF_SUMS, numbers, strict=True)))
+def _total(who: object, *numbers: object) -> Total:
+    named = text(who)
+    return Total(who=named, name=named, **dict(zip(_OF_SUMS, map(whole, numbers), strict=True)))
 
 
 def _others(everything: Total, named: Total) -> list[Total]:
@@ -372,9 +369,9 @@ def _others(everything: Total, named: Total) -> list[Total]:
 
 
 def _named(db: sqlite3.Connection, total: Total) -> Total:
-    found = db.execute("SELECT name FROM boards WHERE id = ?", (total.who,)).fetchone()
+    found = db.execute("SELECT * FROM boards WHERE id = ?", (total.who,)).fetchone()
     numbers = {name: getattr(total, name) for name in _OF_SUMS}
-    return Total(who=total.who, name=found[0] if found else total.who, **numbers)
+    return Total(who=total.who, name=checked("boards", found)["name"] if found else total.who, **numbers)
 
 
 def _weight(total: Total) -> int:

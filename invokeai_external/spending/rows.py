@@ -1,4 +1,4 @@
-"""The tables of the spending record, and what a row of them says."""
+"""The rows of the spending record: what each says, how it is changed, and the sums that count it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import date
 from typing import Any
 
 from ..result import Usage
-from .calendar_days import Calendar
+from .calendar_days import Calendar, is_time_zone
 from .limits import Amounts, Limit, Scope
 from .recorded_call import OPEN, Payer, PlannedCall, RecordedCall, Settlement
+from .tables import DamagedError, checked, whole
 
 __all__ = [
-    "SCHEMA",
-    "VERSION",
     "amounts_since",
+    "calendar_of",
     "call_with",
     "count",
     "facts_of",
@@ -26,54 +26,16 @@ __all__ = [
     "used_of",
 ]
 
-VERSION = 1
-"""The format of the file: its ``user_version``."""
-
-SCHEMA = """
-CREATE TABLE calls (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    state TEXT NOT NULL, owner TEXT, day TEXT NOT NULL, started_at INTEGER NOT NULL, settled_at INTEGER,
-    sandbox INTEGER NOT NULL, imported INTEGER NOT NULL,
-    host TEXT NOT NULL, user TEXT, board_id TEXT, board TEXT, tag TEXT,
-    provider TEXT NOT NULL, model TEXT NOT NULL, tier TEXT NOT NULL, size TEXT, quality TEXT, n INTEGER NOT NULL,
-    expected INTEGER, at_most INTEGER, basis TEXT NOT NULL, prices_of TEXT, prompt TEXT,
-    cost INTEGER, cost_from TEXT, computed INTEGER, images INTEGER NOT NULL, hashes TEXT, request_id TEXT, error TEXT,
-    input_text_tokens INTEGER, input_image_tokens INTEGER, output_text_tokens INTEGER, output_image_tokens INTEGER,
-    total_tokens INTEGER
-);
-CREATE INDEX calls_by_time ON calls (started_at);
-CREATE INDEX open_calls ON calls (owner) WHERE owner IS NOT NULL;
-CREATE INDEX unconfirmed_calls ON calls (day) WHERE state = 'unconfirmed';
-CREATE INDEX calls_of_users ON calls (user, started_at) WHERE user IS NOT NULL;
-CREATE TABLE sums (
-    scope TEXT NOT NULL, who TEXT NOT NULL, day TEXT NOT NULL,
-    calls INTEGER NOT NULL, images INTEGER NOT NULL,
-    charged INTEGER NOT NULL, unconfirmed INTEGER NOT NULL, reserved INTEGER NOT NULL,
-    expected INTEGER NOT NULL, compared INTEGER NOT NULL,
-    PRIMARY KEY (scope, who, day)
-) WITHOUT ROWID;
-CREATE TABLE boards (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE warned (
-    name TEXT NOT NULL, who TEXT NOT NULL, first_day TEXT NOT NULL, PRIMARY KEY (name, who, first_day)
-) WITHOUT ROWID;
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-"""
-"""``calls`` has a row for each call. Amounts are in nano-dollars, times in microseconds since the epoch, and ``day`` is
-that of the time zone in ``facts``. ``owner`` is the program whose call is in progress. ``sums`` has what the calls of a
-day come to: of all (``total``), of a provider, a model, a user, a board, a tag; those of the sandbox's calls and of
-imported ones have separate scopes. ``expected`` is what the charged ones were expected to cost, ``compared`` what
-those with an estimate did cost. ``boards`` has the newest name of each board, ``warned`` the warnings that were
-given."""
-
 _TOKENS = tuple(name for name in Usage.__dataclass_fields__)
 
-_ADD = """
+_SUMMED = ("calls", "images", "charged", "unconfirmed", "reserved", "expected", "compared")
+
+_ADD = f"""
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (scope, who, day) DO UPDATE SET
-    calls = calls + excluded.calls, images = images + excluded.images, charged = charged + excluded.charged,
-    unconfirmed = unconfirmed + excluded.unconfirmed, reserved = reserved + excluded.reserved,
-    expected = expected + excluded.expected, compared = compared + excluded.compared
+ON CONFLICT (scope, who, day) DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMMED)}
+WHERE {" AND ".join(f"typeof({name}) = 'integer' AND typeof({name} + excluded.{name}) = 'integer'" for name in _SUMMED)}
 """
+"""Adds to a row of ``sums``, unless that holds something else than integers, or their sum would."""
 
 
 def _values_of(call: RecordedCall, owner: str | None) -> dict[str, Any]:
@@ -97,7 +59,8 @@ def _values_of(call: RecordedCall, owner: str | None) -> dict[str, Any]:
 
 
 def row_of(row: sqlite3.Row) -> RecordedCall:
-    """A call, from its row."""
+    """A call, from its whole row; raises DamagedError."""
+    checked("calls", row)
     tokens = {name: row[name] for name in _TOKENS}
     return RecordedCall(
         id=row["id"],
@@ -152,7 +115,7 @@ def update(db: sqlite3.Connection, before: RecordedCall, after: RecordedCall, ow
 
 
 def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
-    """Add a call to the sums of its day, or take it out of them (``times`` is -1)."""
+    """Add a call to the sums of its day, or take it out of them (``times`` is -1); raises DamagedError."""
     plan, payer, end = call.call, call.payer, call.end
     at_most = plan.at_most or 0
     amounts = {
@@ -174,9 +137,9 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
         "tag": payer.tag,
     }
     apart = "sandbox " if call.sandbox else "imported " if call.imported else ""
-    db.executemany(
-        _ADD, [(f"{apart}{scope}", who, call.day, *numbers) for scope, who in names.items() if who is not None]
-    )
+    rows = [(f"{apart}{scope}", who, call.day, *numbers) for scope, who in names.items() if who is not None]
+    if db.executemany(_ADD, rows).rowcount != len(rows):
+        raise DamagedError
 
 
 def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str) -> Amounts:
@@ -192,7 +155,7 @@ def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str
         f"SELECT sum(charged), sum(unconfirmed), sum(reserved) FROM sums WHERE scope = ? AND {is_this} AND day >= ?",
         (scope, *values, first_day),
     ).fetchone()
-    return Amounts(*(amount or 0 for amount in found))
+    return Amounts(*map(whole, found))
 
 
 def used_of(db: sqlite3.Connection, limit: Limit, calendar: Calendar, today: date) -> Amounts:
@@ -208,7 +171,13 @@ def call_with(db: sqlite3.Connection, number: int) -> RecordedCall | None:
 
 def facts_of(db: sqlite3.Connection) -> Mapping[str, str | None]:
     """The facts about the record by their names."""
-    return dict(db.execute("SELECT name, value FROM facts").fetchall())
+    return {row["name"]: checked("facts", row)["value"] for row in db.execute("SELECT * FROM facts")}
+
+
+def calendar_of(db: sqlite3.Connection) -> Calendar:
+    """The days that the record counts by; those of this computer if it does not know that time zone."""
+    zone = facts_of(db).get("zone")
+    return Calendar(zone if zone and is_time_zone(zone) else None)
 
 
 def _micro(time: float | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -187,6 +188,32 @@ def test_a_broken_record_is_an_error(run: Any, root: Path, arguments: tuple[str,
     (root / SPENDING_FILE).write_bytes(b"no database" * 500)
     refused = run("spend", *arguments, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "spending_record")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--by", "model", "--csv"), ("show",), ("show", "1"), ("show", "--csv"), ("show", "--json")]
+)
+def test_a_damaged_record_is_an_error(run: Any, root: Path, make: Make, arguments: tuple[str, ...]) -> None:
+    make()
+    with closing(sqlite3.connect(root / SPENDING_FILE)) as db, db:
+        db.execute("UPDATE calls SET state = '\x1b[2Jodd', cost = 'x', started_at = 'y'")
+        db.execute("UPDATE sums SET charged = 9e999")
+    refused = run("spend", *arguments)
+    assert refused.code == 2
+    assert "data restore" in refused.stdout + refused.stderr
+    assert "\x1b" not in refused.stdout + refused.stderr
+
+
+def test_no_foreign_word_acts_on_a_terminal(run: Any, make: Make) -> None:
+    make(10, "unconfirmed", tag="\x1b[31m\u202eevil\r\nSaved: x", user="\x9b2J", board="\x1b]0;t\x07", board_id="b")
+    for by in ("tag", "user", "board"):
+        for arguments in [(), ("--csv",)]:
+            shown = run("spend", "--by", by, *arguments).stdout
+            assert not {"\x1b", "\x9b", "\x07", "\r", "\u202e"} & {*shown}
+    for arguments in [("show",), ("show", "1"), ("confirm",)]:
+        shown = run("spend", *arguments).stdout
+        assert not any(line.startswith("Saved") for line in shown.splitlines())
+    assert "\x1b" not in run("spend", "show", "--csv").stdout
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ...spending.amounts import shown_usd, usd
 from ...spending.calendar_days import Calendar
-from ...spending.reports import By, Total, Waiting, calendar_of, sum_of, totals, waiting
+from ...spending.reports import By, Total, Waiting, sum_of, totals, waiting
+from ...spending.rows import calendar_of
 from .. import report
 from ..common import settings
 from ..remedies import command_line

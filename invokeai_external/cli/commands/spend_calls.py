@@ -10,7 +10,8 @@ from ...settings.settings import Settings
 from ...spending.amounts import shown_usd, usd
 from ...spending.calendar_days import Calendar
 from ...spending.recorded_call import RecordedCall
-from ...spending.reports import Waiting, calendar_of, call_of, latest_calls, waiting
+from ...spending.reports import Waiting, call_of, latest_calls, waiting
+from ...spending.rows import calendar_of
 from .. import report
 from ..common import settings
 from ..remedies import command_line

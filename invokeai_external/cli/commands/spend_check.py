@@ -9,7 +9,7 @@ from typing import Any
 
 from ...spending.amounts import nano, shown_usd, usd
 from ...spending.bills import BillCheck, check_bill
-from ...spending.reports import calendar_of
+from ...spending.rows import calendar_of
 from .. import report
 from ..common import settings
 from ..remedies import command_line

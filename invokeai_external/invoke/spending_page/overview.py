@@ -14,8 +14,8 @@ from ...spending.amounts import usd
 from ...spending.calendar_days import Calendar
 from ...spending.limits import Amounts, Budgets, Limit, every_limit, limits_of
 from ...spending.recorded_call import OPEN, RecordedCall
-from ...spending.reports import By, Total, calendar_of, failed_on, latest_calls, spent_so_far, totals, unconfirmed
-from ...spending.rows import used_of
+from ...spending.reports import By, Total, failed_on, latest_calls, spent_so_far, totals, unconfirmed
+from ...spending.rows import calendar_of, used_of
 from .viewer import Viewer
 
 __all__ = ["CHART_DAYS", "all_limits", "chart", "more_like", "overview", "run", "runs", "usual_seconds"]
