@@ -266,12 +266,12 @@ class Adapter(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} discovers no models")
 
-    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse) -> dict[str, Any] | None:
+    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse | None) -> dict[str, Any] | None:
         """The raw fields of a model, without its id and provider; None if it cannot be used.
 
         Args:
             listed: What ``parse_discovery`` returned for it.
-            page: The response to the request for its page, which may be an error.
+            page: The response to the request for its page, which may be an error; None if it was not asked for.
         """
         raise NotImplementedError(f"{type(self).__name__} discovers no models")
 

@@ -72,9 +72,9 @@ class OpenRouterAdapter(ImageDataAdapter):
     def parse_discovery(self, response: HttpResponse) -> Mapping[str, Mapping[str, Any]]:
         return listed_models(self.listing(response))
 
-    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse) -> dict[str, Any] | None:
+    def discovered_model(self, listed: Mapping[str, Any], page: HttpResponse | None) -> dict[str, Any] | None:
         body: object = None
-        if page.is_success:
+        if page and page.is_success:
             with suppress(ValueError):
                 body = document_of(page)
         return model_fields(listed, body)

@@ -48,11 +48,10 @@ def possible_sizes(model: ModelConfig, size: SizeChoice) -> Sequence[SizeChoice]
     if size.size or isinstance(model.sizing, FlexibleSizing):
         return (size,)
     name = _image_size(model, size)
-    presets = model.sizing.presets()
     if isinstance(model.sizing, NamedSizing):
         # Which of the names is the default is not published.
-        return (size,) if name or not model.sizing.image_sizes else presets
-    return [choice for choice in presets if choice.image_size in (None, name)] or (replace(size, image_size=name),)
+        return (size,) if name or not model.sizing.image_sizes else model.sizing.presets()
+    return [choice for choice in model.sizing.presets() if choice.image_size in (None, name)] or (replace(size, image_size=name),)
 
 
 def _image_size(model: ModelConfig, size: SizeChoice) -> str | None:

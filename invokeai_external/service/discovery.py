@@ -33,6 +33,10 @@ _AT_ONCE = 8
 
 _MOST_MODELS = 500
 
+_MOST_PAGES = 100
+"""Of how many models, the newest, the pages are asked for: each takes milliseconds of CPU time. The others are known from
+the list, at an unknown price."""
+
 _NEXT_TRY_S = 600.0
 """How long a provider that did not respond is not asked again by itself."""
 
@@ -114,9 +118,11 @@ async def _discovered_models(access: Access, transport: Transport, day: datetime
     async def listed(access: Access) -> Mapping[str, Mapping[str, Any]]:
         return adapter.parse_discovery(await sent(adapter.build_discovery(access.base_url), access, transport))
 
-    async def ask(model_id: str, entry: Mapping[str, Any]) -> None:
-        async with at_once:
-            page = await sent(adapter.build_discovery(access.base_url, model_id), access, transport)
+    async def ask(model_id: str, entry: Mapping[str, Any], *, has_page: bool) -> None:
+        page = None
+        if has_page:
+            async with at_once:
+                page = await sent(adapter.build_discovery(access.base_url, model_id), access, transport)
         if fields := adapter.discovered_model(entry, page):
             models[model_id] = fields
 
@@ -124,8 +130,8 @@ async def _discovered_models(access: Access, transport: Transport, day: datetime
         found = dict(list((await with_valid_token(access, listed)).items())[:_MOST_MODELS])
         try:
             async with anyio.create_task_group() as group:
-                for model_id, entry in found.items():
-                    group.start_soon(partial(ask, model_id, entry))
+                for place, (model_id, entry) in enumerate(found.items()):
+                    group.start_soon(partial(ask, model_id, entry, has_page=place < _MOST_PAGES))
         except BaseExceptionGroup as failures:
             # One is enough: they all have the same connection.
             raise failures.exceptions[0] from None

@@ -88,6 +88,18 @@ def long_ago() -> str:
     return (datetime.now(UTC) - timedelta(hours=25)).isoformat()
 
 
+def test_only_the_newest_models_of_a_long_list_have_their_pages_asked_for(root: Path, server: OpenRouterServer) -> None:
+    [found, *_] = server.endpoints.values()
+    server.endpoints = {f"acme/image-{number}": found for number in range(300)}
+    settings = loaded(root, server)
+    asked(settings)
+    pages = {path for path in server.paths("GET") if path.endswith("/endpoints")}
+    assert pages == {f"/images/models/acme/image-{number}/endpoints" for number in range(200, 300)}
+    registry = Registry(loaded(root, server).catalog)
+    models = [registry.resolve(f"openrouter/acme/image-{number}").model for number in (0, 299)]
+    assert [model.prices.image_out is None for model in models] == [True, False]
+
+
 EXTENDING = """
 providers:
   gate: {adapter: openai_images, base_url: "http://127.0.0.1:1/v1"}
