@@ -6,9 +6,13 @@ The public names load when they are first used (PEP 562), so that importing the 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+# Not that of typing, which takes longer to load than all the rest of this module: Ctrl-C would show where it was.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .errors import (
         AuthenticationError,
         BudgetExceededError,

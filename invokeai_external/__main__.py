@@ -1,5 +1,5 @@
 """``python -m invokeai_external`` is the command line."""
 
-from .cli.entry_point import program
+from .cli.start import program
 
 program()

@@ -32,7 +32,7 @@ _LIKE_CTRL_C = ("SIGTERM", "SIGHUP")
 
 
 def program() -> NoReturn:
-    """Run the command line and end the process; the entry point of ``invokeai-external`` and ``python -m``."""
+    """Run the command line and end the process."""
     code = main()
     if code == INTERRUPTED:
         _exit_at_once(code)

@@ -51,7 +51,9 @@ def possible_sizes(model: ModelConfig, size: SizeChoice) -> Sequence[SizeChoice]
     if isinstance(model.sizing, NamedSizing):
         # Which of the names is the default is not published.
         return (size,) if name or not model.sizing.image_sizes else model.sizing.presets()
-    return [choice for choice in model.sizing.presets() if choice.image_size in (None, name)] or (replace(size, image_size=name),)
+    return [choice for choice in model.sizing.presets() if choice.image_size in (None, name)] or (
+        replace(size, image_size=name),
+    )
 
 
 def _image_size(model: ModelConfig, size: SizeChoice) -> str | None:

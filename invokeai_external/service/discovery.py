@@ -34,8 +34,8 @@ _AT_ONCE = 8
 _MOST_MODELS = 500
 
 _MOST_PAGES = 100
-"""Of how many models, the newest, the pages are asked for: each takes milliseconds of CPU time. The others are known from
-the list, at an unknown price."""
+"""Of how many models, the newest, the pages are asked for: each takes milliseconds of CPU time. The others are known
+from the list, at an unknown price."""
 
 _NEXT_TRY_S = 600.0
 """How long a provider that did not respond is not asked again by itself."""

@@ -76,6 +76,26 @@ program()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("module", ["typer", "invokeai_external.cli.app"])
+def test_ctrl_c_while_the_modules_load_ends_it_without_a_word(module: str) -> None:
+    """The signal arrives when a module is looked for."""
+    code = f"""
+import os, signal, sys
+
+class Stops:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stops())
+from invokeai_external.cli.start import program
+program()
+"""
+    result = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_with_nohup_a_run_outlives_its_terminal(out: Path, sandbox_url: str) -> None:
     httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "slow", "seconds": 2})
     ignore = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
