@@ -18,7 +18,7 @@ from invokeai_external.errors import SettingsError
 from invokeai_external.transport.proxies import Proxies, Proxy
 
 from .support.programs import OPENAI, Result
-from .support.raw_server import RawServer, head
+from .support.raw_server import HOLD, RawServer, head
 
 NO_PROXY = (
     "localhost, fd00::/8,10.1.0.0/16,.corp.example,*.lan,gw.example:8443,https://only-tls.example,192.168.7.9,"
@@ -209,6 +209,14 @@ def test_a_proxy_that_refuses_to_connect_is_named(status: int, run: Any, monkeyp
     for fact in (proxy.url.removeprefix("http://"), "provider.example", f"HTTP {status}", "HTTPS_PROXY"):
         assert fact in result.stderr
     assert [request.method for request in proxy.requests] == ["CONNECT"]
+
+
+def test_a_proxy_that_does_not_speak_http_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(b"hello\r\n\r\n", HOLD) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        result = run("keys", "test", "openai")
+    assert "HTTPS_PROXY" in result.stderr
+    assert "provider.invalid" not in result.stderr
 
 
 class _Socks(socketserver.StreamRequestHandler):

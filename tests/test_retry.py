@@ -28,6 +28,7 @@ from invokeai_external.errors import (
     UnavailableError,
 )
 from invokeai_external.transport.retry_policy import (
+    MOST_WAIT_S,
     RetryPolicy,
     retry_after_from_headers,
     retry_after_from_text,
@@ -300,7 +301,8 @@ def test_a_wait_longer_than_what_is_left_is_reported_with_both_numbers() -> None
         (45.1, "45.1 s", "46 seconds"),
         (121, "121 s", "3 minutes"),
         (3600, "3,600 s", "60 minutes"),
-        (1_000_000, "1,000,000 s", "278 hours"),
+        (7200, "7,200 s", "2 hours"),
+        (1_000_000, "1,000,000 s", "12 days"),
     ],
 )
 def test_a_long_wait_is_rounded_up_in_the_remedy(seconds: float, exact: str, rounded: str) -> None:
@@ -308,7 +310,17 @@ def test_a_long_wait_is_rounded_up_in_the_remedy(seconds: float, exact: str, rou
     found = reported(error, policy=RetryPolicy(max_wait_s=0))
     assert type(found) is UnavailableError
     assert numbers_in(found.message) == [exact, "0 s"]
-    assert f" {rounded}," in (found.hint or "")
+    assert f" {rounded}" in (found.hint or "")
+    # No longer wait can be set.
+    can_raise = seconds <= MOST_WAIT_S
+    assert found.remedy
+    assert (found.remedy.setting, "max_wait_s" in found.remedy.text) == ("max_wait_s" if can_raise else None, can_raise)
+
+
+def test_a_setting_that_cannot_be_raised_far_enough_is_not_named() -> None:
+    error = UnavailableError("Busy.", status=503, retry_after=1000)
+    found = reported(error, waited_s=3000, policy=RetryPolicy(max_wait_s=3500))
+    assert "max_wait_s" not in (found.hint or "")
 
 
 def test_a_wait_that_another_failure_asks_for_is_reported_as_a_rate_limit() -> None:

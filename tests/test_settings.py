@@ -284,6 +284,16 @@ SECRET = "sk-secret-0123456789"
         ),
         (
             "invokeai_external.yaml",
+            "models:\n  openai/gpt-x:\n    prices_as_of: 2026-99-99\n",
+            "line 3: this looks like a date",
+        ),
+        (
+            "invokeai_external.yaml",
+            f"settings:\n  max_wait_s: {'9' * 200_000}\n",
+            "line 2: this number is too long",
+        ),
+        (
+            "invokeai_external.yaml",
             "models:\n  gpt-x:\n    name: X\n",
             "line 2: models.gpt-x",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import gzip
@@ -202,6 +203,34 @@ async def test_a_response_that_breaks_off_is_lost_and_may_be_billed(said: tuple[
         await sent(server)
     assert caught.value.may_be_billed
     assert not caught.value.never_sent
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"hello, this is HTTP/0.9\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        head(200, transfer_encoding="chunked") + b"no number\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 500_000,
+    ],
+)
+async def test_a_response_that_is_not_http_is_not_a_lost_connection(said: bytes) -> None:
+    with RawServer(said, HOLD) as server, pytest.raises(InvalidResponseError) as caught:
+        await sent(server)
+    assert caught.value.may_be_billed
+
+
+async def test_a_handshake_that_fails_is_not_a_refused_connection() -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Transport(timeout_s=10, max_response_bytes=1000) as transport:
+        with pytest.raises(NetworkError) as caught:
+            await transport.send(HttpRequest(url=url, json={}), {})
+    assert caught.value.never_sent
+    assert "TLS" in caught.value.message
 
 
 async def test_complete_responses_are_not_cut_short() -> None:

@@ -39,12 +39,13 @@ _WITHOUT_READER = frozenset({"image/heic", "image/jxl"})
 assert set(NAMES) == set(get_args(OtherType))
 
 
-def inspect_as_received(data: bytes, *, expected: Size | None) -> ImageInfo:
+def inspect_as_received(data: bytes, *, expected: Size | None, is_too_much: bool = False) -> ImageInfo:
     """The format of an image that cannot be checked any further, and its size, as far as it can be read.
 
     Args:
         data: The file.
         expected: The size to report for a file whose size cannot be read.
+        is_too_much: True if it is known to be too large to be decoded.
 
     Raises:
         ImageError: It cannot be an image, or is damaged as far as that can be seen without decoding it.
@@ -62,7 +63,7 @@ def inspect_as_received(data: bytes, *, expected: Size | None) -> ImageInfo:
         return ImageInfo(container.mime_type, container.size, container.has_alpha, container.is_signed)
     if is_gif(data):
         try:
-            return inspect_gif(data, max_pixels=MAX_PIXELS)
+            return inspect_gif(data, max_pixels=0 if is_too_much else MAX_PIXELS)
         except TooManyPixelsError as error:
             return ImageInfo("image/gif", error.size or expected or Size(1, 1), has_alpha=False)
     if is_svg(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):

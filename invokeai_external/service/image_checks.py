@@ -164,7 +164,8 @@ def _inspected(call: Call, data: bytes, limits: Limits, is_decoded_later: bool) 
         if error.code not in _KEPT:
             raise _broken(error) from None
         try:
-            info = inspect_as_received(data, expected=call.size.size)
+            is_too_much = error.code in _TOO_MUCH
+            info = inspect_as_received(data, expected=call.size.size, is_too_much=is_too_much)
         except ImageError as damage:
             raise _broken(error if damage.code == "unreadable" else damage) from None
         if error.code not in _TOO_MUCH and info.mime_type not in NAMES:

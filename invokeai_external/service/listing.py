@@ -89,4 +89,7 @@ def free_request(access: Access, timeout_s: float) -> Iterator[None]:
         message = error.message if isinstance(error, ProviderError) else what
         raise NetworkError(message, remedy="Check the network and the base URL.", provider=provider.id) from None
     except ProviderError as error:
+        if error.may_be_billed:
+            # So does that of a response that cannot be read.
+            error = error.replace(may_be_billed=False, remedy="Check the base URL.")
         raise shown(error.replace(provider=provider.id), access) from None

@@ -22,6 +22,7 @@ from ..errors import (
     NotConfiguredError,
     ProviderError,
     QuotaError,
+    Remedy,
     ServiceStateError,
     SettingsError,
     SpendingRecordError,
@@ -44,7 +45,7 @@ from .refusals import Purse, check_request, limit_exceeded, overrun, warning
 if TYPE_CHECKING:
     from ..spending.record import SpendingRecord
 
-__all__ = ["Payments", "Reserved", "payments_of"]
+__all__ = ["Payments", "Reserved", "payments_of", "with_billing"]
 
 _LOOK_AGAIN_S = 0.25
 """How often a request that waits for room looks for it."""
@@ -359,16 +360,30 @@ _BEFORE_SENDING = (NotConfiguredError, ServiceStateError, SettingsError)
 _OF_THE_ACCOUNT = (AuthenticationError, QuotaError, ModelRetiredError)
 """Errors of which no image is made, whatever the status of the response that has them."""
 
+_SENT_ELSEWHERE = frozenset({301, 307, 308})
+"""Statuses that ask for the same request at another URL (RFC 9110, 15.4): it was not carried out here."""
+
+
+def with_billing(error: ProviderError) -> ProviderError:
+    """The error of a call, which says so if the call may have been charged: also if its response calls itself a
+    success. The record counts it by that.
+    """
+    is_success = error.status is not None and error.status < 400 and error.status not in _SENT_ELSEWHERE
+    if error.may_be_billed or error.never_sent or not is_success or isinstance(error, _OF_THE_ACCOUNT):
+        return error
+    remedy = error.remedy or Remedy("")
+    text = f"{remedy.text} It may have been billed.".lstrip()
+    return error.replace(may_be_billed=True, remedy=replace(remedy, text=text))
+
 
 def _failure(error: ProviderError, planned: PlannedCall, prices: Prices) -> Settlement:
-    """How a call ended that failed: a response that calls itself a success may have been charged, too.
+    """How a call ended that failed.
 
     If the response reports its tokens, it is no more than these cost.
     """
     at_most = nano(cost_usd(error.usage, prices)) if error.usage and planned.at_most is not None else None
-    is_success = error.status is not None and error.status < 400 and not isinstance(error, _OF_THE_ACCOUNT)
     return Settlement(
-        state="unconfirmed" if error.may_be_billed or is_success else "not_charged",
+        state="unconfirmed" if error.may_be_billed else "not_charged",
         usage=error.usage,
         request_id=error.request_id,
         error=error.code,

@@ -39,7 +39,7 @@ from .event_loop import this_run
 from .image_urls import Content, ImageFetcher
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models, verify_key
-from .payments import Reserved, payments_of
+from .payments import Reserved, payments_of, with_billing
 from .refusals import Purse
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
@@ -386,7 +386,7 @@ class Service:
         except (ProviderError, MemoryError) as problem:
             # Memory that one call lacks does not end the others: their images are paid for.
             error = problem if isinstance(problem, ProviderError) else too_little_memory()
-            failure = shown(error.replace(provider=access.provider.id, model=call.model.id), access)
+            failure = shown(with_billing(error.replace(provider=access.provider.id, model=call.model.id)), access)
             on_progress(Failed(call=position.call, calls=position.calls, reason=failure))
             return Outcome(request_id=failure.request_id, errors=(failure,))
         on_progress(received(position, outcome))

@@ -10,6 +10,7 @@ from ..errors import SettingsError
 from ..misspellings import or_nearest
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..root_folder import SPENDING_FILE
+from ..transport.retry_policy import MOST_WAIT_S
 from .yaml_file import problem_of
 
 __all__ = ["Limits"]
@@ -55,7 +56,7 @@ class Limits(BaseModel):
     default_model: str | None = Field(default=None, min_length=1)
     concurrency: int = Field(default=8, ge=1, le=64)
     max_attempts: int = Field(default=6, ge=1, le=20)
-    max_wait_s: float = Field(default=120, ge=0, le=3600)
+    max_wait_s: float = Field(default=120, ge=0, le=MOST_WAIT_S)
     timeout_s: float = Field(default=600, gt=0, le=3600)
     total_timeout_s: float = Field(default=1800, gt=0, le=86_400)
     max_response_bytes: int = Field(default=300_000_000, ge=1_000_000)

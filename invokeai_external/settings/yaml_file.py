@@ -69,8 +69,16 @@ _IN_PLAIN_WORDS = {
 """Messages for the author of the file, by pydantic's types of errors, with the names of their facts."""
 
 
-class _TooMuchError(yaml.MarkedYAMLError):
-    """A file nests or repeats more than settings do; ``problem`` says which."""
+class _ProblemError(yaml.MarkedYAMLError):
+    """Something that PyYAML has no words for: more than settings have, or no such value; ``problem`` says what."""
+
+
+_LOOKS_LIKE = {
+    "tag:yaml.org,2002:timestamp": "this looks like a date, and there is no such date",
+    "tag:yaml.org,2002:int": "this number is too long, or is not one",
+    "tag:yaml.org,2002:float": "this number is too long, or is not one",
+}
+"""What is wrong with a value of a kind that cannot be read."""
 
 
 class BoundedLoader(yaml.SafeLoader):
@@ -87,14 +95,14 @@ class BoundedLoader(yaml.SafeLoader):
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > _MOST_DEPTH:
-            raise _TooMuchError(problem="this is nested too deeply", problem_mark=mark)
+            raise _ProblemError(problem="this is nested too deeply", problem_mark=mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
-            raise _TooMuchError(problem="this repeats itself endlessly", problem_mark=mark)
+            raise _ProblemError(problem="this repeats itself endlessly", problem_mark=mark)
         self._count += self._sizes[id(node)] if is_alias else 1
         if self._count > _MOST_VALUES:
-            raise _TooMuchError(problem=f"the file holds more than {_MOST_VALUES:,} values", problem_mark=mark)
+            raise _ProblemError(problem=f"the file holds more than {_MOST_VALUES:,} values", problem_mark=mark)
         if not is_alias:
             self._sizes[id(node)] = 1 + sum(self._sizes[id(below)] for below in children_of(node))
         return node
@@ -123,7 +131,8 @@ class BoundedLoader(yaml.SafeLoader):
             raise
         # A tag with a text that does not fit raises ValueError, KeyError, AttributeError and others.
         except Exception:
-            raise yaml.constructor.ConstructorError(problem_mark=node.start_mark) from None
+            problem = _LOOKS_LIKE.get(node.tag, "this value does not fit its tag")
+            raise _ProblemError(problem=problem, problem_mark=node.start_mark) from None
 
 
 def children_of(node: yaml.Node | None) -> Sequence[yaml.Node]:
@@ -185,7 +194,7 @@ class YamlFile:
             data = loader.construct_document(self.node) if self.node else None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            problem = error.problem if isinstance(error, _TooMuchError) else None
+            problem = error.problem if isinstance(error, _ProblemError) else None
             raise self.error(line, problem or "this is not valid YAML") from None
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1

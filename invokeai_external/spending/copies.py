@@ -63,8 +63,10 @@ class CopyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
+        if not path.exists():
             raise InvalidRequestError(f"There is no file {path}.", remedy=_REMEDY)
+        if not path.is_file():
+            raise self._error("is not a regular file")
         try:
             self.db = opened_to_read(path)
         except sqlite3.Error:

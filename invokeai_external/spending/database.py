@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -20,23 +21,37 @@ _BUSY_S = 30.0
 
 _NOT_SQLITE, _DAMAGED, _NO_FOLDER = "it is not an SQLite file", "it is damaged", "its folder was deleted"
 
-_MAKE_USABLE = (
-    "Make room on its disk, or correct its permissions. To use another file, set spending_record in "
-    "invokeai_external.yaml."
-)
+_OTHER_FILE = "To use another file, set spending_record in invokeai_external.yaml."
+_MAKE_USABLE = f"Correct its permissions or those of its folder. {_OTHER_FILE}"
 _REPLACE = (
     "Move it to another folder; a new one is made. If you have a copy, put it in its place: invokeai-external data "
     "restore FILE"
 )
 
+_IN_USE, _FULL, _NEWER = "another program holds it", "the disk is full", "a newer version of this program made it"
+_DISK_ERROR, _OF_ANOTHER = "the disk reports an error", "it belongs to another program"
+
+_REMEDIES = {
+    _NOT_SQLITE: _REPLACE,
+    _DAMAGED: _REPLACE,
+    _NO_FOLDER: f"Make the folder again. {_OTHER_FILE}",
+    _IN_USE: "Close the program that holds it, or wait until that is done with it; then try again.",
+    _FULL: f"Make room on its disk. {_OTHER_FILE}",
+    os.strerror(errno.ENOSPC): f"Make room on its disk. {_OTHER_FILE}",
+    _NEWER: f"Update this program. {_OTHER_FILE}",
+    _DISK_ERROR: f"Check its disk. {_OTHER_FILE}",
+    _OF_ANOTHER: _OTHER_FILE,
+}
+"""What to do about the reasons for which it is not the permissions."""
+
 _REASONS = {
-    "database is locked": "another program holds it",
-    "database or disk is full": "the disk is full",
+    "database is locked": _IN_USE,
+    "database or disk is full": _FULL,
     "file is not a database": _NOT_SQLITE,
     "database disk image is malformed": _DAMAGED,
     "attempt to write a readonly database": "it cannot be written",
     "unable to open database file": "it cannot be opened",
-    "disk I/O error": "the disk reports an error",
+    "disk I/O error": _DISK_ERROR,
 }
 """What SQLite's sentences mean to somebody who uses this program."""
 
@@ -125,7 +140,7 @@ class Database:
         """The error for a file that cannot be used."""
         return SpendingRecordError(
             f"The spending record {self.path} cannot be used: {reason}.",
-            remedy=_REPLACE if reason in (_NOT_SQLITE, _DAMAGED) else _MAKE_USABLE,
+            remedy=_REMEDIES.get(reason, _MAKE_USABLE),
         )
 
     @property
@@ -189,9 +204,9 @@ def _refuse_others(db: sqlite3.Connection) -> None:
     version, content = _version(db), db.execute("SELECT 1 FROM sqlite_master").fetchone()
     db.execute("COMMIT")
     if version > VERSION:
-        raise OSError(0, "a newer version of this program made it")
+        raise OSError(0, _NEWER)
     if version == 0 and content:
-        raise OSError(0, "it belongs to another program")
+        raise OSError(0, _OF_ANOTHER)
 
 
 def _create(db: sqlite3.Connection) -> None:

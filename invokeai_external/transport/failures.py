@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import ssl
@@ -31,13 +32,22 @@ _Kind = TypeVar("_Kind", bound=ProviderError)
 _NEVER_SENT = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
 """What fails before a request is sent, if a transport does not say so itself."""
 
+_PARSER = "h11."
+"""The package that reads HTTP for httpx."""
+
+_ENDS_EARLY = "peer "
+"""How its sentences begin about a response that ends too early."""
+
+_WITHOUT_TLS = ("wrong_version_number", "record_layer_failure", "packet_length_too_long", "http_request")
+"""What OpenSSL calls a response without TLS, in its different versions."""
+
 _MAY_BE_BILLED = "It may still have been billed: check your usage before you send it again."
 
 
 def not_connected(error: httpx.HTTPError, host: str) -> NetworkError:
     """No connection was made, so nothing was sent."""
     return NetworkError(
-        f"Cannot connect to {host} ({_reason(error)}).",
+        f"Cannot connect to {host} ({_reason_before_sending(error)}).",
         remedy="Check the network and the base URL; nothing was sent.",
         never_sent=True,
     )
@@ -65,7 +75,7 @@ def not_through_proxy(error: httpx.HTTPError, host: str, proxy: str, source: str
         status = re.match(r"[45]\d\d\b", str(error))
         what = f"The proxy {proxy} did not connect to {host}{f' (HTTP {status[0]})' if status else ''}."
     else:
-        what = f"Cannot connect to the proxy {proxy} ({_reason(error)})."
+        what = f"Cannot connect to the proxy {proxy} ({_reason_before_sending(error)})."
     return NetworkError(what, remedy=f"Check {source}; nothing was sent.", never_sent=True)
 
 
@@ -80,6 +90,8 @@ def lost(error: httpx.HTTPError, host: str, timeout_s: float, response: httpx.Re
         return timed_out(f"{host} did not respond within {timeout_s:g} s.", response)
     if isinstance(error, httpx.DecodingError):
         return _after_sending(InvalidResponseError, f"The response of {host} cannot be decompressed.", response)
+    if _is_not_http(error):
+        return _after_sending(InvalidResponseError, f"The response of {host} is not valid HTTP.", response)
     return _after_sending(NetworkError, f"The connection to {host} was lost ({_reason(error)}).", response)
 
 
@@ -129,28 +141,49 @@ def _after_sending(kind: type[_Kind], message: str, response: httpx.Response | N
     )
 
 
+def _is_not_http(error: httpx.HTTPError) -> bool:
+    """True for a response that breaks the rules of HTTP, and not only ends too early."""
+    is_of_parser = any(type(cause).__module__.startswith(_PARSER) for cause in _causes(error))
+    return isinstance(error, httpx.RemoteProtocolError) and is_of_parser and not str(error).startswith(_ENDS_EARLY)
+
+
 def _reason(error: httpx.HTTPError) -> str:
-    """The kind of failure; httpx's own text may quote what was sent."""
+    """Why a connection was lost; httpx's own text may quote what was sent."""
+    return "too many files are open" if _lacks_files(error) else "closed before the response was complete"
+
+
+def _reason_before_sending(error: httpx.HTTPError) -> str:
+    """Why there is no connection."""
     if isinstance(error, httpx.TimeoutException):
         return "timed out"
     if isinstance(error, httpx.ProxyError):
         return "the proxy refused it"
     if _lacks_files(error):
         return "too many files are open"
-    text = str(error).lower()
+    if _is_not_http(error):
+        return "its response is not valid HTTP"
+    causes, text = list(_causes(error)), str(error).lower()
     if "certificate" in text:
         return "its certificate is not trusted"
-    if "ssl" in text:
+    if any(sign in text for sign in _WITHOUT_TLS):
         return "the server does not use HTTPS"
-    if "name" in text or "getaddrinfo" in text or "nodename" in text:
+    if "ssl" in text or any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "the TLS handshake failed"
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "unknown host"
-    if isinstance(error, httpx.ConnectError):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return "connection refused"
-    return "closed before the response was complete"
+    numbers = (cause.errno for cause in causes if isinstance(cause, OSError))
+    return next((os.strerror(number).lower() for number in numbers if number), "the connection was closed")
 
 
-def _lacks_files(error: BaseException | None) -> bool:
-    """True if the system lets this process, or all of them together, open no more files, such as connections."""
-    while error and not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it comes from."""
+    while error:
+        yield error
         error = error.__cause__ or error.__context__
-    return error is not None
+
+
+def _lacks_files(error: BaseException) -> bool:
+    """True if the system lets this process, or all of them together, open no more files, such as connections."""
+    return any(isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE) for one in _causes(error))

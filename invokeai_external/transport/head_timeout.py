@@ -14,7 +14,7 @@ from ..untrusted_text import fit_to_show
 from .chunks import CHUNK_BYTES
 from .failures import as_failures_of_httpx, not_connected_in_time, timed_out, unreadable
 
-__all__ = ["HEAD_TIMEOUT_S", "HeadWatch", "report_reads", "send_with_head_timeout"]
+__all__ = ["HEAD_TIMEOUT_S", "HeadWatch", "is_connecting", "report_reads", "send_with_head_timeout"]
 
 HEAD_TIMEOUT_S = 60.0
 
@@ -60,6 +60,12 @@ def report_reads(transport: httpx.AsyncHTTPTransport) -> None:
     """
     pool: Any = transport._pool
     pool._network_backend = _Reporting(pool._network_backend)
+
+
+def is_connecting() -> bool:
+    """True while nothing of the request at hand was sent yet."""
+    watch = _WATCH.get()
+    return watch is not None and watch.never_sent
 
 
 class HeadWatch:

@@ -25,6 +25,7 @@ from ..errors import (
 from ..untrusted_number import number, number_in_text
 
 __all__ = [
+    "MOST_WAIT_S",
     "RetryPolicy",
     "outcome_is_unknown",
     "pauses_model",
@@ -34,6 +35,9 @@ __all__ = [
     "seconds_before_retry",
     "should_retry_from_headers",
 ]
+
+MOST_WAIT_S = 3600
+"""The most that ``max_wait_s`` may be."""
 
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 8.0
@@ -101,7 +105,8 @@ def seconds_before_retry(
     left_s = max(0.0, policy.max_wait_s - waited_s)
     if error.retry_after is not None:
         if error.retry_after > left_s:
-            raise _waits_too_long(error, error.retry_after, left_s)
+            can_raise = waited_s + error.retry_after <= MOST_WAIT_S
+            raise _waits_too_long(error, error.retry_after, left_s, can_raise=can_raise)
         return error.retry_after
     backoff_s = min(_FIRST_BACKOFF_S * 2.0 ** (attempt - 1), _MAX_BACKOFF_S) * (1 - _MAX_JITTER * jitter)
     if backoff_s > left_s:
@@ -200,16 +205,17 @@ def _with_attempts(error: ProviderError, attempts: int) -> ProviderError:
     return error.replace(message=f"{error.message.rstrip('.')} (tried {attempts} times).") if attempts > 1 else error
 
 
-def _waits_too_long(error: ProviderError, wait_s: float, left_s: float) -> ProviderError:
+def _waits_too_long(error: ProviderError, wait_s: float, left_s: float, *, can_raise: bool) -> ProviderError:
+    again = f"Try again in {_in_words(wait_s)}"
+    remedy = Remedy(f"{again}.")
+    if can_raise:
+        text = f"{again}, or raise max_wait_s in invokeai_external.yaml."
+        remedy = Remedy(text, action="change_setting", setting="max_wait_s")
     kind = type(error) if isinstance(error, RateLimitedError | UnavailableError) else RateLimitedError
     return kind(
         f"{error.message} The wait of {_short(wait_s)} s that it asks for is longer than the {_short(left_s)} s that "
         "are left of max_wait_s.",
-        remedy=Remedy(
-            f"Try again in {_in_words(wait_s)}, or raise max_wait_s in invokeai_external.yaml.",
-            action="change_setting",
-            setting="max_wait_s",
-        ),
+        remedy=remedy,
         provider=error.provider,
         model=error.model,
         status=error.status,
@@ -228,4 +234,7 @@ def _in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{math.ceil(seconds)} seconds"
     minutes = math.ceil(seconds / 60)
-    return f"{minutes} minutes" if minutes < 90 else f"{math.ceil(minutes / 60)} hours"
+    if minutes < 90:
+        return f"{minutes} minutes"
+    hours = math.ceil(minutes / 60)
+    return f"{hours} hours" if hours < 48 else f"{math.ceil(hours / 24):,} days"

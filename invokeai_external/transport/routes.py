@@ -12,7 +12,7 @@ import httpx
 from ..errors import SettingsError
 from ..untrusted_text import NAME, fit_to_show
 from .failures import is_about_tls, not_through_proxy
-from .head_timeout import report_reads
+from .head_timeout import is_connecting, report_reads
 from .proxies import Proxies, Proxy
 
 __all__ = ["Routes"]
@@ -42,9 +42,9 @@ class Routes(httpx.AsyncBaseTransport):
         proxy, route = self.of(request.url)
         try:
             return await route.handle_async_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
             # The far host's certificate is read through the proxy.
-            if proxy is None or is_about_tls(error):
+            if proxy is None or is_about_tls(error) or not _is_before_sending(error):
                 raise
             raise not_through_proxy(error, request.url.host, proxy.address, proxy.source) from None
 
@@ -94,6 +94,13 @@ class Routes(httpx.AsyncBaseTransport):
             raise _unusable(
                 variable, "contains no certificate" if is_read else f"cannot be used: {error.strerror}"
             ) from None
+
+
+def _is_before_sending(error: httpx.TransportError) -> bool:
+    """True if nothing of the request was sent: also if a proxy's own response ends too early, or is not HTTP."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return True
+    return isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) and is_connecting()
 
 
 def _is_special(path: Path) -> bool:

@@ -25,6 +25,12 @@ def calls(run: Any) -> list[int]:
     return [call["id"] for call in run("spend", "show", "--json").json["calls"]]
 
 
+def test_a_folder_in_the_place_of_a_copy_is_not_said_to_be_missing(run: Any, root: Path, tmp_path: Path) -> None:
+    errors = [run("data", "restore", path, "--json").json["error"] for path in (tmp_path, tmp_path / "missing")]
+    assert [error["code"] for error in errors] == ["invalid_request"] * 2
+    assert ["There is no" in error["message"] for error in errors] == [False, True]
+
+
 def test_a_copy_is_written_and_restored(run: Any, root: Path, tmp_path: Path) -> None:
     pay(root)
     copy, record = tmp_path / "copy", str(root / SPENDING_FILE)

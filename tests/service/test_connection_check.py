@@ -58,6 +58,18 @@ async def test_a_refused_key_is_an_error_with_its_source(provider: str, sandbox_
 
 @pytest.mark.parametrize("provider", IN_INVOKE)
 @respx.mock
+async def test_what_is_free_cannot_have_been_billed(provider: str, tmp_path: Path) -> None:
+    respx.get(path__regex="/models$").respond(json=[1] * 300_000)
+    async with Service(settings_of(tmp_path)) as service:
+        for ask in (service.check_connection, service.check_models):
+            with pytest.raises(InvalidResponseError) as caught:
+                await ask(provider)
+            assert not caught.value.may_be_billed
+            assert "billed" not in str(caught.value)
+
+
+@pytest.mark.parametrize("provider", IN_INVOKE)
+@respx.mock
 async def test_a_key_without_permission_is_not_replaced(provider: str, tmp_path: Path) -> None:
     respx.get(path__regex="/models$").respond(403)
     with pytest.raises(AuthenticationError) as parsed:

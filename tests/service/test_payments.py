@@ -31,7 +31,7 @@ from invokeai_external.settings.settings import Settings, load_settings
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer
 
-from .common import OPENAI, Order, received_calls
+from .common import GEMINI, OPENAI, Order, received_calls
 
 pytestmark = pytest.mark.anyio
 
@@ -253,6 +253,30 @@ async def test_what_fails_before_it_is_sent_is_not_charged(sandbox_url: str, tmp
             await service.generate(low())
     assert received_calls(sandbox_url) == []
     assert rows(tmp_path, "state, error") == [("not_charged", "service_state")]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "body", "is_billed"),
+    [
+        (OPENAI, 307, {}, False),
+        (OPENAI, 303, {}, True),
+        (OPENAI, 200, {}, True),
+        (OPENAI, 400, {"error": {"message": "no"}}, False),
+        (OPENAI, 502, {}, True),
+        (GEMINI, 200, {"candidates": [{"content": {"parts": [{"text": "no"}]}, "finishReason": "STOP"}]}, True),
+        (GEMINI, 200, {"promptFeedback": {"blockReason": "SAFETY"}}, True),
+    ],
+)
+async def test_an_error_says_of_money_what_the_record_has(
+    model: str, status: int, body: dict[str, Any], is_billed: bool, sandbox_url: str, tmp_path: Path
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
+    settings = settings_with(tmp_path, settings="max_attempts: 1")
+    async with httpx.AsyncClient(transport=transport) as client, Service(settings, http_client=client) as service:
+        with pytest.raises(ProviderError) as caught:
+            await service.generate(GenerationRequest(model=model, prompt="a fox"))
+    assert rows(tmp_path, "state") == [("unconfirmed" if is_billed else "not_charged",)]
+    assert (caught.value.may_be_billed, "billed" in (caught.value.hint or "")) == (is_billed, is_billed)
 
 
 async def test_what_can_never_be_sent_is_not_reserved(sandbox_url: str, tmp_path: Path) -> None:

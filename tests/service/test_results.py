@@ -338,6 +338,8 @@ async def test_a_body_that_is_the_image_file_itself_is_kept(kind: str, content_t
         (b"\xff\x0a" + bytes(20), "image/jxl"),
         (b"BM" + bytes(4) + bytes(4) + struct.pack("<IIiiHH", 54, 40, 60000, 60000, 1, 24) + bytes(24), "image/bmp"),
         (b"GIF89a\xff\xff\xff\xff" + bytes(3), "image/gif"),
+        # 98 million pixels, more than the setting and fewer than Pillow's own limit, and a frame that it cannot decode.
+        (b"GIF89a\xff\xff\xdc\x05" + bytes(3) + b"," + bytes(4) + b"\xff\xff\xdc\x05\x00\x02\x00;", "image/gif"),
     ],
 )
 async def test_an_image_that_pillow_cannot_open_is_kept(data: bytes, mime_type: str, tmp_path: Path) -> None:

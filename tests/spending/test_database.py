@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from invokeai_external.errors import SpendingRecordError
 from invokeai_external.spending.database import Database
 
 pytestmark = pytest.mark.slow
+
+
+def test_the_remedy_fits_the_reason(tmp_path: Path) -> None:
+    newer = Database(tmp_path / "newer.sqlite3")
+    with newer.transaction() as db:
+        db.execute("PRAGMA user_version = 1000")
+    newer.close()
+    remedies = [error_of(newer)]
+    (tmp_path / "text.sqlite3").write_text("no database" * 100)
+    (tmp_path / "folder.sqlite3").mkdir()
+    remedies += [error_of(Database(tmp_path / f"{name}.sqlite3")) for name in ("text", "folder")]
+    gone = Database(tmp_path / "gone" / "record.sqlite3")
+    with gone.transaction():
+        pass
+    shutil.rmtree(tmp_path / "gone")
+    remedies.append(error_of(gone))
+    assert not (tmp_path / "gone").exists()
+    assert len(set(remedies)) == len(remedies)
+
+
+def error_of(database: Database) -> str | None:
+    with pytest.raises(SpendingRecordError) as caught, database.transaction():
+        pass
+    return caught.value.hint
 
 
 def test_a_second_connection_of_a_program_leaves_the_locks_of_the_first(tmp_path: Path) -> None:
