@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
+import stat
 from pathlib import Path
 
 from ..errors import InvalidRequestError
 from .report import UsageError
+from .streams import read_input
 
 __all__ = ["prompt_of"]
 
@@ -15,6 +16,10 @@ _STDIN = "-"
 
 _MOST_BYTES = 1_000_000
 """No model supports a prompt of nearly that length; a longer file was given by mistake."""
+
+_OPEN_FILES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+"""Where systems have the files that are open already: /dev/stdin, and /dev/fd/63 for <(command). Such a pipe has a
+writer, which the user has started, and is waited for like standard input. A named pipe elsewhere need not have one."""
 
 
 def prompt_of(argument: str | None, file: Path | None) -> str:
@@ -31,13 +36,13 @@ def prompt_of(argument: str | None, file: Path | None) -> str:
     if argument is not None and file is not None:
         raise UsageError("There are two prompts: an argument and --prompt-file.", remedy="Remove one of them.")
     if file is not None:
-        return _read_stdin() if str(file) == _STDIN else _read_file(file)
+        return _of_stdin() if str(file) == _STDIN else _read_file(file)
     if argument is None:
         raise UsageError(
             "There is no prompt.", remedy="Give it as an argument, with --prompt-file FILE, or pipe it in and write -."
         )
     if argument == _STDIN:
-        return _read_stdin()
+        return _of_stdin()
     _refuse_file(argument)
     return argument
 
@@ -62,6 +67,11 @@ def _refuse_file(argument: str) -> None:
 
 def _read_file(path: Path) -> str:
     try:
+        if stat.S_ISFIFO(path.stat().st_mode) and path.parent not in _OPEN_FILES:
+            raise InvalidRequestError(
+                f"{path} is a named pipe, to which nobody may ever write.",
+                remedy="Write --prompt-file -, and pipe the prompt in.",
+            )
         # It may be a pipe, as from <(command), so read it before its size is known.
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -72,15 +82,8 @@ def _read_file(path: Path) -> str:
     return _text(data, str(path))
 
 
-def _read_stdin() -> str:
-    try:
-        # There is no such object if the program was started with standard input closed.
-        data = sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b""
-    except OSError as error:
-        raise InvalidRequestError(
-            f"Standard input cannot be read: {error.strerror}.", remedy="Pipe the prompt in as text."
-        ) from None
-    return _text(data, "Standard input")
+def _of_stdin() -> str:
+    return _text(read_input(_MOST_BYTES + 1), "Standard input")
 
 
 def _text(data: bytes, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Standard output and standard error that report failures: full disks, closed pipes, limited encodings."""
+"""Standard streams that report failures: full disks, closed pipes, limited encodings, an input that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO, TypeVar, cast
 
-from ..errors import ExternalError
+from ..errors import ExternalError, InvalidRequestError
 
-__all__ = ["OutputError", "guarded", "mute"]
+__all__ = ["OutputError", "guarded", "mute", "read_input"]
 
 
 class OutputError(ExternalError):
@@ -95,3 +95,20 @@ def mute(stream: TextIO | None) -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+def read_input(most_bytes: int) -> bytes:
+    """Standard input up to its end, or up to a number of bytes; empty if it is closed.
+
+    Raises:
+        InvalidRequestError: It cannot be read.
+    """
+    # There is no such object if the program was started with standard input closed.
+    if sys.stdin is None:
+        return b""
+    try:
+        return sys.stdin.buffer.read(most_bytes)
+    except OSError as error:
+        raise InvalidRequestError(
+            f"Standard input cannot be read: {error.strerror}.", remedy="Pipe it in from a program or a file."
+        ) from None

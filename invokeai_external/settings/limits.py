@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -11,6 +12,7 @@ from ..misspellings import or_nearest
 from ..request import MAX_PREVIEWS, MetadataMode
 from ..root_folder import SPENDING_FILE
 from ..transport.retry_policy import MOST_WAIT_S
+from .paths import path_in
 from .yaml_file import problem_of
 
 __all__ = ["Limits"]
@@ -80,6 +82,12 @@ class Limits(BaseModel):
     def _off(cls, value: object) -> object:
         # YAML reads off as false.
         return "off" if value is False else value
+
+    @field_validator("spending_record")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        path_in(Path(), value)
+        return value
 
     if not TYPE_CHECKING:
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..root_folder import USER_FILE
 from ..spending.limits import Budgets
+from .paths import path_in
 from .settings import Settings
 from .user_file import read_user_file
 from .yaml_file import state_of
@@ -16,7 +17,7 @@ __all__ = ["LiveBudgets", "record_path"]
 def record_path(settings: Settings) -> Path | None:
     """The file of the spending record; None if nothing is recorded."""
     named = settings.limits.spending_record
-    return None if named == "off" else settings.root / Path(named).expanduser()
+    return None if named == "off" else path_in(settings.root, named)
 
 
 class LiveBudgets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import subprocess
@@ -14,7 +13,7 @@ import httpx
 import pytest
 import typer
 
-from ..support.programs import GEMINI, OPENAI
+from ..support.programs import GEMINI, OPENAI, piped
 
 
 def test_keys_are_set_listed_and_removed_and_never_shown(
@@ -24,7 +23,7 @@ def test_keys_are_set_listed_and_removed_and_never_shown(
     root = tmp_path / "root"
     root.mkdir()
     (root / "api_keys.yaml").write_text("# mine\nexternal_openai_base_url: http://127.0.0.1:1/v1/\n")
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{canary}\n"))
+    monkeypatch.setattr("sys.stdin", piped(f"{canary}\n".encode()))
     assert run("keys", "set", "openai").code == 0
     stored = (root / "api_keys.yaml").read_text()
     assert stored == f'# mine\nexternal_openai_base_url: http://127.0.0.1:1/v1/\nexternal_openai_api_key: "{canary}"\n'
@@ -131,8 +130,20 @@ def test_without_standard_input_there_is_no_key(run: Any, tmp_path: Path, monkey
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX streams")
+@pytest.mark.parametrize("arguments", [("keys", "set", "openai"), ("generate", "-", "--model", OPENAI)])
+def test_a_standard_input_that_cannot_be_read_is_an_error(
+    arguments: tuple[str, ...], run: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "file").open("wb") as only_written, os.fdopen(os.dup(only_written.fileno())) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        refused = run(*arguments)
+    assert refused.code == 2
+    assert "Standard input" in refused.stderr
+
+
 def test_two_lines_are_not_a_valid_key(run: Any, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{canary}\nsecond\n"))
+    monkeypatch.setattr("sys.stdin", piped(f"{canary}\nsecond\n".encode()))
     result = run("keys", "set", "openai")
     assert result.code == 2
     assert not (tmp_path / "root" / "api_keys.yaml").exists()
@@ -142,7 +153,7 @@ def test_setting_a_key_reports_its_base_url_and_a_key_that_has_priority(
     run: Any, tmp_path: Path, canary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def say() -> str:
-        monkeypatch.setattr("sys.stdin", io.StringIO(f'"{canary}"\n'))
+        monkeypatch.setattr("sys.stdin", piped(f'"{canary}"\n'.encode()))
         said: str = run("keys", "set", "openai").stderr
         return said
 
@@ -207,7 +218,7 @@ def test_the_usual_variables_come_last(run: Any, canary: str, monkeypatch: pytes
 
 @pytest.mark.parametrize("key", ["", "two words", "schlüssel-mit-umlaut"])
 def test_an_invalid_key_is_not_saved(key: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{key}\n"))
+    monkeypatch.setattr("sys.stdin", piped(f"{key}\n".encode()))
     result = run("keys", "set", "gemini")
     assert result.code == 2
     assert "keys set gemini" in result.stderr

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import os
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ..support.programs import OPENAI, image_file
+from ..support.programs import OPENAI, image_file, piped
 
 
 def prompts_sent(sandbox_url: str) -> list[str]:
     """The prompts that the sandbox has seen."""
     seen = httpx.get(f"{sandbox_url}/sandbox/requests").json()["requests"]
     return [call["json"]["prompt"] for call in seen if call["method"] == "POST"]
-
-
-def piped(data: bytes) -> Any:
-    return io.TextIOWrapper(io.BytesIO(data))
 
 
 @pytest.mark.parametrize(
@@ -90,3 +86,23 @@ def test_a_text_that_is_not_the_name_of_a_file_is_a_prompt(
     Path("folder").mkdir()
     assert run("generate", prompt, "--model", OPENAI, "--out", out).code == 0
     assert prompts_sent(sandbox_url) == [prompt]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_refused_and_an_open_pipe_is_read(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    # With a writer, so that nothing waits if it is read.
+    handle = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(handle, b"a fox")
+    refused = run("generate", "--prompt-file", tmp_path / "pipe", "--model", OPENAI, "--out", out, "--dry-run")
+    assert refused.code == 2
+    os.close(handle)
+    reading, writing = os.pipe()
+    os.write(writing, b"a fox")
+    os.close(writing)
+    # As <(command) names it.
+    assert run("generate", "--prompt-file", f"/dev/fd/{reading}", "--model", OPENAI, "--out", out).code == 0
+    os.close(reading)
+    assert prompts_sent(sandbox_url) == ["a fox"]

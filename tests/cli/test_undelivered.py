@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 from pathlib import Path
 from shutil import copytree
 
 import pytest
+from PIL import Image
 
 from invokeai_external.cli.commands.undelivered import undelivered_images
 from invokeai_external.cli.entry_point import main
+from invokeai_external.images import metadata_files
+from invokeai_external.root_folder import RESCUED_FOLDER
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "root_0_1"
 
@@ -111,3 +116,36 @@ def test_the_doctor_counts_them(root: Path, capsys: pytest.CaptureFixture[str]) 
     [line] = [line for line in capsys.readouterr().out.splitlines() if "undelivered" in line]
     assert line.startswith("ok ")
     assert "gallery: 4;" in line
+
+
+SIZE = 10_000_000
+
+
+@pytest.mark.parametrize("begins_as", ["png", "jpeg", "webp", "nothing"])
+def test_the_pixels_of_an_image_are_not_read(begins_as: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root / RESCUED_FOLDER / "large.png"
+    with path.open("wb") as file:
+        file.write(large(begins_as))
+        file.truncate(SIZE)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    [found] = [image for image in undelivered_images(root) if image.path == str(path)]
+    assert found.bytes == SIZE
+    assert found.model == (None if begins_as == "nothing" else "m")
+
+
+def large(kind: str) -> bytes:
+    """The beginning of an image whose pixels would be very many, with metadata wherever they can be before those."""
+    if kind == "nothing":
+        return b""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(buffer, kind)
+    data = metadata_files.embed(buffer.getvalue(), {"external": {"model": "m"}})
+    match kind:
+        case "png":
+            start = data.index(b"IDAT") - 4
+            return data[:start] + struct.pack(">I", SIZE - start - 12) + b"IDAT"
+        case "jpeg":
+            return data[: data.index(b"\xff\xda") + 40]
+        case _:
+            # The texts of a WebP follow its pixels; what follows its end is not looked at.
+            return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import typer
 
 from invokeai_external.cli.app import app
 
-from ..support.programs import GEMINI, OPENAI, image_file
+from ..support.programs import GEMINI, OPENAI, image_file, piped
 
 WRONG: list[tuple[str, list[str], str, list[str]]] = [
     ("empty prompt", ["generate", " "], "invalid_request", []),
@@ -121,7 +120,7 @@ def test_a_root_that_is_a_file_is_an_error(
 ) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    monkeypatch.setattr("sys.stdin", io.StringIO("sk-0123456789abcdef0123456789\n"))
+    monkeypatch.setattr("sys.stdin", piped(b"sk-0123456789abcdef0123456789\n"))
     result = run(*command.split(), "--root", file)
     assert (result.code, result.stdout) == (2, "")
     assert str(file) in result.stderr
@@ -132,7 +131,7 @@ def test_a_root_that_is_a_file_is_an_error(
 def test_a_root_with_a_name_that_is_too_long_is_an_error(
     command: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("sk-0123456789abcdef0123456789\n"))
+    monkeypatch.setattr("sys.stdin", piped(b"sk-0123456789abcdef0123456789\n"))
     result = run(*command.split(), "--root", tmp_path / ("x" * 300))
     assert (result.code, result.stdout) == (2, "")
     assert "--root" in result.stderr
@@ -194,6 +193,17 @@ def test_wrong_input_is_reported_and_nothing_is_sent(
     assert error["code"] == code
     assert list(error) == ["code", "message", "hint", "provider", "status", "request_id"]
     assert all(fact in f"{error['message']} {error['hint']}" for fact in facts)
+
+
+@pytest.mark.parametrize("path", [r"a\0b", "~nobody-has-this-name/x", r"\ud800"])
+@pytest.mark.parametrize("arguments", [("spend",), ("doctor",), ("generate", "a fox", "--model", OPENAI)])
+def test_a_path_in_the_settings_that_no_file_can_have(
+    arguments: tuple[str, ...], path: str, run: Any, root: Path
+) -> None:
+    (root / "invokeai_external.yaml").write_text(f'settings:\n  spending_record: "{path}"\n', encoding="utf-8")
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert "spending_record" in refused.stdout + refused.stderr
 
 
 def test_a_broken_settings_file_is_reported_with_its_line(run: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -42,6 +43,11 @@ def program(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         text=True,
         **options,
     )
+
+
+def piped(data: bytes) -> io.TextIOWrapper:
+    """A standard input that holds these bytes."""
+    return io.TextIOWrapper(io.BytesIO(data))
 
 
 def image_file(path: Path, size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Path:

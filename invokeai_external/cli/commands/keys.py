@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from ...settings.settings import Credentials, Settings, check_key, load_user_fil
 from .. import event_loop, report
 from ..common import named_provider, open_root, settings
 from ..remedies import command_line
+from ..streams import read_input
 from ..terminal import is_terminal
 
 __all__ = ["list_all", "remove_one", "set_one", "test_one"]
 
 
 _LONGEST_INPUT = 10_000
-"""The most characters read from standard input; no key is that long."""
+"""The most bytes read from standard input; no key is that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def set_one(provider: str, *, root: Path | None) -> None:
             raise
     else:
         # To the end: a second line is an error, and must not be ignored.
-        key = sys.stdin.read(_LONGEST_INPUT) if sys.stdin else ""
+        key = read_input(_LONGEST_INPUT).decode("utf-8-sig", "replace")
     path = set_key(folder, info, key)
     report.say(f"Saved the key for {info.name} in {path}")
     current = settings(root)

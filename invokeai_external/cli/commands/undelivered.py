@@ -12,18 +12,17 @@ from typing import Any
 from ...errors import InvalidRequestError
 from ...images import metadata_files
 from ...images.errors import ImageError
+from ...images.outlines import outline
+from ...regular_files import read_regular_file
 from ...root_folder import KEPT_FOLDER, RESCUED_FOLDER
 from ...untrusted_number import number
 from ...untrusted_text import NAME, fit_to_show
 from .. import report
 from ..common import open_root
-from ..image_files import read_sidecar, sidecar_of
+from ..image_files import LARGEST_SIDECAR, read_sidecar, sidecar_of
 from ..remedies import command_line
 
 __all__ = ["UndeliveredImage", "run", "undelivered_images"]
-
-_MOST_BYTES = 1 << 30
-"""Larger files are not read."""
 
 _MOST_USD = 1_000_000
 """No image costs more."""
@@ -114,15 +113,14 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         result = path.with_name("result.json")
         if result.is_file():
-            held = json.loads(result.read_text(encoding="utf-8"))
+            held = json.loads(read_regular_file(result, LARGEST_SIDECAR))
             found = held["images"][int(path.stem.rpartition("-")[2]) - 1]["metadata"]
         elif sidecar_of(path).is_file():
             sidecar = read_sidecar(sidecar_of(path))
             found = sidecar.metadata if sidecar else None
-        elif path.stat().st_size <= _MOST_BYTES:
-            found = metadata_files.read(path.read_bytes())
         else:
-            found = None
+            with path.open("rb") as file:
+                found = metadata_files.read(outline(file))
     # The files may hold anything.
     except (OSError, ValueError, LookupError, TypeError, RecursionError, ImageError):
         found = None
