@@ -7,14 +7,12 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import TextIO
 
 from ..untrusted_text import printable
 
-__all__ = ["fitted", "is_terminal", "print_facts", "print_table", "width_of"]
-
-_WITHOUT_TERMINAL = 230
-"""In columns: more than any table needs."""
+__all__ = ["fitted", "is_terminal", "print_facts", "print_table", "table_lines", "width_of"]
 
 _GAP = 2
 """The columns between those of a table."""
@@ -73,40 +71,68 @@ def _broken(text: str, width: int, indent: str) -> Iterator[str]:
 
 
 def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    """How many columns of a terminal a text fills: two for a wide letter, no further one for an accent on a letter."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     """Print rows that all have the same headings on standard output.
 
-    On a terminal where a word of the table would have to be broken, each row becomes a paragraph: the first cell, and
-    below it a line for each of the others. What a terminal acts on is removed, line breaks too: the cells may hold
-    anything.
+    What a terminal acts on is removed, line breaks too: the cells may hold anything.
     """
     rows = [{heading: " ".join(printable(cell).split()) for heading, cell in row.items()} for row in rows]
-    width = width_of(sys.stdout)
-    longest = {
-        heading: max((_columns(word) for row in rows for word in f"{heading} {row[heading]}".split()), default=0)
-        for heading in (rows[0] if rows else ())
-    }
-    if width and sum(longest.values()) + _GAP * (len(longest) - 1) > width:
-        print("\n".join(_paragraphs(rows, width)))
-        return
-    # Rich takes a while to load.
-    from rich.console import Console
-    from rich.table import Table
+    for line in table_lines(rows, width_of(sys.stdout)):
+        print(line)
 
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for heading, columns in longest.items():
-        table.add_column(heading, min_width=columns)
-    for row in rows:
-        table.add_row(*row.values())
-    # A board may be named [/red] or :fox:.
-    console = Console(width=width or _WITHOUT_TERMINAL, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    # Rich fills every line up to the width of the table.
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+def table_lines(rows: Sequence[Mapping[str, str]], width: int | None) -> Iterator[str]:
+    """A table whose cells are broken between words, so that all of each cell is shown.
+
+    If a word would have to be broken, each row becomes a paragraph: the first cell, and below it a line for each of the
+    others.
+
+    Args:
+        rows: They all have the same headings.
+        width: The columns that a line may have; None to break nothing.
+    """
+    if not rows:
+        return
+    columns = [[heading, *(row[heading] for row in rows)] for heading in rows[0]]
+    least = [
+        max((_columns(piece[0]) for cell in cells for piece in _PIECE.finditer(cell)), default=0) for cells in columns
+    ]
+    if width and sum(least) + _GAP * (len(columns) - 1) > width:
+        yield from _paragraphs(rows, width)
+        return
+    widths = _widths(columns, least, width)
+    for cells in zip(*columns, strict=True):
+        yield from _row(cells, widths)
+
+
+def _widths(columns: Sequence[Sequence[str]], least: Sequence[int], width: int | None) -> list[int]:
+    """How wide each column of a table is: as its widest cell, or less for the widest ones if the terminal is narrow.
+
+    Args:
+        columns: The cells of each column, its heading included.
+        least: How wide each must be for its words.
+        width: The columns of the terminal, which suffice for these; None if there is no terminal.
+    """
+    widths = [max(map(_columns, cells)) for cells in columns]
+    while width and sum(widths) + _GAP * (len(widths) - 1) > width:
+        widest = max((i for i in range(len(widths)) if widths[i] > least[i]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """The lines of one row of a table."""
+    broken = [list(_broken(cell, width, "")) for cell, width in zip(cells, widths, strict=True)]
+    for line in zip_longest(*broken, fillvalue=""):
+        padded = (part + " " * (width - _columns(part)) for part, width in zip(line, widths, strict=True))
+        yield (" " * _GAP).join(padded).rstrip()
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -126,6 +152,6 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 def _paragraphs(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[str]:
     for row in rows:
         (_, first), *others = row.items()
-        yield fitted(first, width)
+        yield from _broken(first, width, "")
         for heading, cell in others:
-            yield fitted(f"  {heading}: {cell}" if heading else f"  {cell}", width, indent=4)
+            yield from _broken(f"  {heading}: {cell}" if heading else f"  {cell}", width, indent=" " * 4)

@@ -10,12 +10,20 @@ import struct
 import subprocess
 import sys
 import termios
+import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from invokeai_external.cli.terminal import fitted
+from invokeai_external.cli import terminal
+from invokeai_external.cli.terminal import fitted, table_lines
+from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
+
+from ..support import made_up_spending
 
 COMMAND = "invokeai-external keys set openai --root '/my root'"
 
@@ -41,6 +49,44 @@ COMMAND = "invokeai-external keys set openai --root '/my root'"
 )
 def test_a_line_is_broken_between_words_and_not_in_a_command(text: str, width: int | None, broken: str) -> None:
     assert fitted(text, width, indent=2) == broken
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("models", "models --provider openai", "models --all", "models show gpt-image-2", "providers", "spend show"),
+        *(
+            "spend --by model --since 2020-01",
+            "spend --by user --since 2020-01",
+            "spend confirm",
+            "budget list",
+            "demo --out {out}",
+        ),
+    ],
+)
+def test_a_table_shows_all_of_every_cell_at_every_width(
+    command: str, run: Any, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / USER_FILE).write_text(
+        "budgets: {total: {month_usd: 5}, users: {default: {day_usd: 1}}, max_per_image_usd: 1}"
+    )
+    made_up_spending.fill(root / SPENDING_FILE, made_up_spending.many_calls(40, time.time(), ("ann", None)))
+    tables: list[Sequence[dict[str, str]]] = []
+
+    def noted(rows: Sequence[dict[str, str]], width: int | None) -> Any:
+        tables.append(rows)
+        return table_lines(rows, width)
+
+    monkeypatch.setattr(terminal, "table_lines", noted)
+    assert run(*command.format(out=out).split()).code == 0
+    [rows] = tables
+    for width in range(40, 241):
+        lines = list(table_lines(rows, width))
+        assert [line for line in lines if len(line) > width and len(line.split()) > 2] == []
+        printed = Counter(" ".join(lines).split())
+        for row in rows:
+            assert Counter(" ".join(row.values()).split()) <= printed
+            printed -= Counter(" ".join(row.values()).split())
 
 
 def words(text: str) -> set[str]:
