@@ -375,6 +375,24 @@ async def test_a_compression_that_was_not_requested_is_an_error(encoding: str) -
         assert (await sent(server)).status == 429
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "none", "br", "utf-8, gzip"])
+async def test_a_label_that_is_no_compression_loses_no_image(encoding: str) -> None:
+    for said in (answer(b" \n" + WHOLE, content_encoding=encoding), chunked(WHOLE, content_encoding=encoding)):
+        with RawServer(said) as server:
+            assert (await sent(server)).document == DOCUMENT
+    # In pieces of one byte.
+    with RawServer(head(200, content_encoding=encoding), *(bytes([byte]) for byte in b'{"a": 1}')) as server:
+        assert (await sent(server)).body == b'{"a": 1}'
+    seen: list[HttpResponse] = []
+
+    async def see(event: HttpResponse) -> None:
+        seen.append(event)
+
+    with RawServer(events(b'{"a": 1}', content_encoding=encoding) + chunk(b"")) as server:
+        assert (await sent(server, stream=see)).is_stream
+    assert len(seen) == 1
+
+
 async def test_the_limit_counts_decompressed_bytes_and_no_chunk_holds_up_other_tasks() -> None:
     bomb = gzip.compress(bytes(60_000_000))
     turns = 0

@@ -10,12 +10,20 @@ from typing import Any
 import httpx
 
 from ..errors import InvalidResponseError
+from ..images.formats.containers import begins_like_image
 from .chunks import CHUNK_BYTES, chunks
+from .sse import is_stream
 
-__all__ = ["Gzip", "Identity", "decompressor"]
+__all__ = ["Gzip", "Identity", "Unknown", "decompressor"]
 
 _MOST_MEMBERS = 10_000
 """Servers send one. Each takes time, even one of twenty bytes that holds nothing."""
+
+_LONGEST_START = 1 << 12
+"""How many bytes of a body are searched for what it is; they may be spaces."""
+
+_LONGEST_SIGN = 12
+"""How many bytes show what a body is."""
 
 _GZIP_BEGINS = b"\x1f"
 """The first byte of gzip (RFC 1952). Neither JSON nor an event stream begins with it."""
@@ -77,6 +85,45 @@ class Gzip:
                 yield piece
 
 
+class Unknown:
+    """A body with a Content-Encoding that was not requested, or that does not exist, such as ``utf-8``.
+
+    It passes through unchanged if it begins like JSON, a stream of events or an image, and else is not read at all.
+
+    Args:
+        refusal: Is raised if it does not.
+    """
+
+    def __init__(self, refusal: InvalidResponseError) -> None:
+        self._refusal = refusal
+        self._start = b""
+        self._is_plain = False
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._start
+
+    def decompress(self, raw: bytes) -> Iterator[bytes]:
+        if not self._is_plain:
+            self._start += raw
+            is_plain = _is_plain(self._start)
+            if is_plain is None and len(self._start) < _LONGEST_START:
+                return
+            if not is_plain:
+                raise self._refusal
+            self._is_plain = True
+            raw, self._start = self._start, b""
+        yield from chunks(raw)
+
+
+def _is_plain(start: bytes) -> bool | None:
+    """True for the start of JSON, a stream of events or an image; None if it is too short to see that."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if text.startswith((b"{", b"[")) or begins_like_image(start):
+        return True
+    return None if len(text) < _LONGEST_SIGN else is_stream(start, is_said_to_be=False)
+
+
 def _member() -> Any:
     return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
@@ -96,18 +143,20 @@ def _up_to_the_fault(member: Any, raw: bytes) -> bytes:
     return piece
 
 
-def decompressor(response: httpx.Response) -> Identity | Gzip:
-    """The decompressor for a response; raises InvalidResponseError for an encoding that was not requested."""
+def decompressor(response: httpx.Response) -> Identity | Gzip | Unknown:
+    """The decompressor for a response; that of an encoding that was not requested may raise InvalidResponseError."""
     listed = response.headers.get_list("content-encoding", split_commas=True)
     encodings = [name for name in (entry.strip().lower() for entry in listed) if name not in ("", "identity")]
     if not encodings:
         return Identity()
     if encodings in (["gzip"], ["x-gzip"]):
         return Gzip()
-    raise InvalidResponseError(
-        "The response uses a compression that was not requested.",
-        remedy="It may have been billed. Check the base URL: the server must use gzip or no Content-Encoding.",
-        status=response.status_code,
-        request_id=response.headers.get("x-request-id"),
-        may_be_billed=True,
+    return Unknown(
+        InvalidResponseError(
+            "The response uses a compression that was not requested.",
+            remedy="It may have been billed. Check the base URL: the server must use gzip or no Content-Encoding.",
+            status=response.status_code,
+            request_id=response.headers.get("x-request-id"),
+            may_be_billed=True,
+        )
     )
