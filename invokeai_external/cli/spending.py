@@ -7,11 +7,11 @@ import datetime
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, SpendingRecordError
 from ..result import Usage
 from ..settings.settings import Settings
 from ..settings.spending import record_path
@@ -93,7 +93,9 @@ def open_record(settings: Settings) -> Iterator[SpendingRecord]:
     if not path.exists():
         raise no_record(path)
     with closing(SpendingRecord(path)) as record:
-        record.release_ended()
+        # What a record has is shown also while another program holds it.
+        with suppress(SpendingRecordError):
+            record.release_ended()
         yield record
 
 

@@ -14,10 +14,13 @@ from ..errors import SpendingRecordError
 from ..file_systems import is_on_network
 from .tables import SCHEMA, VERSION, DamagedError, check_tables, highest_number
 
-__all__ = ["Database", "opened"]
+__all__ = ["BUSY_S", "SOON_S", "Database", "opened"]
 
-_BUSY_S = 30.0
+BUSY_S = 30.0
 """How long a transaction waits for those of other programs, of which each takes milliseconds."""
+
+SOON_S = 5.0
+"""How long it waits if nothing that was paid for depends on it."""
 
 _NOT_SQLITE, _DAMAGED, _NO_FOLDER = "it is not an SQLite file", "it is damaged", "its folder was deleted"
 
@@ -80,19 +83,22 @@ class Database:
         self._opened: os.stat_result | None = None
 
     @contextmanager
-    def transaction(self, *, writes: bool = True, is_durable: bool = True) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, *, writes: bool = True, is_durable: bool = True, wait_s: float = BUSY_S
+    ) -> Iterator[sqlite3.Connection]:
         """A transaction, which is committed unless an error leaves the block.
 
         Args:
             writes: False to read only, which does not wait for others.
             is_durable: False if a power failure right afterwards may undo it.
+            wait_s: How long it waits for others.
 
         Raises:
             SpendingRecordError: The file cannot be used.
         """
         with self._lock:
             try:
-                db = self._usable()
+                db = self._usable(wait_s)
                 if not is_durable:
                     db.execute("PRAGMA synchronous = NORMAL")
                 try:
@@ -109,8 +115,8 @@ class Database:
             except OSError as error:
                 raise self.error(error.strerror or "it cannot be opened") from error
 
-    def _usable(self) -> sqlite3.Connection:
-        """The file, opened; raises sqlite3.Error or OSError.
+    def _usable(self, wait_s: float) -> sqlite3.Connection:
+        """The file, opened, which waits for others for so long; raises sqlite3.Error or OSError.
 
         A deleted file that is still open could be written, and nobody would ever read it.
         """
@@ -119,8 +125,9 @@ class Database:
         if self._connection is None:
             if self._opened and not self.path.parent.is_dir():
                 raise OSError(0, _NO_FOLDER)
-            self._connection = opened(self.path)
+            self._connection = opened(self.path, wait_s)
             self._opened = self.path.stat()
+        self._connection.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
         return self._connection
 
     def _is_still_there(self) -> bool:
@@ -157,7 +164,7 @@ class Database:
                 self._connection = None
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def opened(path: Path, wait_s: float) -> sqlite3.Connection:
     """The file, ready to be used; raises sqlite3.Error or OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives its other files the permissions of this one. Only a new file is opened here: to close it would also
@@ -165,7 +172,7 @@ def opened(path: Path) -> sqlite3.Connection:
     with _CREATING, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
     # Transactions are begun here and not by Python; a lock keeps threads apart.
-    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
         _refuse_others(db)
@@ -210,7 +217,9 @@ def _refuse_others(db: sqlite3.Connection) -> None:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Make the tables of a new file."""
+    """Make the tables of a new file. A file that has them can be read while another program writes."""
+    if _version(db) != 0:
+        return
     db.execute("BEGIN IMMEDIATE")
     try:
         if _version(db) == 0:

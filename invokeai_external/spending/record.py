@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import BudgetExceededError, SpendingRecordError
 from .calendar_days import Calendar
 from .copies import CopyFile, clear, replace_by
-from .database import Database
+from .database import SOON_S, Database
 from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
 from .owners import Owner, ended_owners, is_running, owners_folder, owners_here, remove_if_ended
@@ -107,7 +107,7 @@ class SpendingRecord:
             RecordedCall(0, call, payer, Settlement(state="reserved"), now, None, today.isoformat(), sandbox)
             for call in calls
         ]
-        with self._database.transaction() as db:
+        with self._database.transaction(wait_s=SOON_S) as db:
             _use_zone(db, calendar)
             used = [(limit, used_of(db, limit, calendar, today)) for limit in limits]
             exceeded = next((one for one in used if one[1].used + could_cost > one[0].amount), None)
@@ -135,7 +135,7 @@ class SpendingRecord:
         Raises:
             SpendingRecordError: The record cannot be used; the call counts as before.
         """
-        with self._database.transaction(is_durable=False) as db:
+        with self._database.transaction(is_durable=False, wait_s=SOON_S) as db:
             db.execute("UPDATE calls SET state = 'sent' WHERE id = ? AND state = 'reserved'", (number,))
 
     def settle(self, number: int, end: Settlement) -> None:
@@ -201,7 +201,7 @@ class SpendingRecord:
             SpendingRecordError: The record cannot be used.
         """
         own = self._owner.name if self._owner else None
-        with self._database.transaction() as db:
+        with self._database.transaction(wait_s=SOON_S) as db:
             owners = [name for (name,) in db.execute("SELECT DISTINCT owner FROM calls WHERE owner IS NOT NULL")]
             ended = [name for name in owners if name != own and not is_running(self._owners, name)]
             rows = [row for name in ended for row in db.execute("SELECT * FROM calls WHERE owner = ?", (name,))]

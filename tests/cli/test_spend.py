@@ -53,6 +53,17 @@ def make(root: Path) -> Make:
     return make
 
 
+def test_a_record_that_another_program_holds_is_shown(
+    run: Any, root: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(40, cost=50)
+    monkeypatch.setattr("invokeai_external.spending.record.SOON_S", 0.1)
+    with closing(sqlite3.connect(root / SPENDING_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert len(run("spend", "show", "--json").json["calls"]) == 1
+        assert run("spend", "--json").json["totals"]
+
+
 def test_totals_as_json(run: Any, make: Make) -> None:
     make(40, cost=50, tag="client-a")
     make(10, "unconfirmed", error="timed_out")

@@ -370,6 +370,19 @@ async def test_a_deleted_record_is_made_again_with_the_end_of_a_call(sandbox_url
     assert rows(tmp_path, "state") == [("charged",)]
 
 
+async def test_a_call_waits_only_briefly_for_a_record_that_another_program_holds(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(settings_with(tmp_path))
+    monkeypatch.setattr("invokeai_external.spending.record.SOON_S", 0.1)
+    with closing(sqlite3.connect(tmp_path / SPENDING_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        result = await make(settings_with(tmp_path))
+        assert "not_recorded" in [notice.code for notice in result.notices]
+        with pytest.raises(SpendingRecordError):
+            await make(settings_with(tmp_path, "total: {day_usd: 5}"))
+
+
 async def test_with_a_limit_nothing_is_sent_if_nothing_can_be_recorded(sandbox_url: str, tmp_path: Path) -> None:
     (tmp_path / SPENDING_FILE).mkdir()
     with pytest.raises(SpendingRecordError):

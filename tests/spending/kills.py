@@ -38,8 +38,8 @@ def _call(path: Path, last: int) -> None:
 
     opened = database.opened
 
-    def watched(file: Path) -> sqlite3.Connection:
-        db = opened(file)
+    def watched(file: Path, wait_s: float) -> sqlite3.Connection:
+        db = opened(file, wait_s)
         db.set_trace_callback(step)
         return db
 

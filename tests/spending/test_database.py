@@ -15,6 +15,17 @@ from invokeai_external.spending.database import Database
 pytestmark = pytest.mark.slow
 
 
+def test_what_a_record_has_can_be_read_while_another_program_writes(tmp_path: Path) -> None:
+    path = tmp_path / "spending.sqlite3"
+    first, second = Database(path), Database(path)
+    with first.transaction(), second.transaction(writes=False, wait_s=0) as db:
+        assert db.execute("SELECT count(*) FROM calls").fetchone()[0] == 0
+    with first.transaction(), pytest.raises(SpendingRecordError), second.transaction(wait_s=0):
+        pass
+    for database in (first, second):
+        database.close()
+
+
 def test_the_remedy_fits_the_reason(tmp_path: Path) -> None:
     newer = Database(tmp_path / "newer.sqlite3")
     with newer.transaction() as db:
