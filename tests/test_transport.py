@@ -376,7 +376,7 @@ async def test_a_compression_that_was_not_requested_is_an_error(encoding: str) -
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "none", "br", "utf-8, gzip"])
-async def test_a_label_that_is_no_compression_loses_no_image(encoding: str) -> None:
+async def test_a_label_that_is_not_a_compression_loses_no_image(encoding: str) -> None:
     for said in (answer(b" \n" + WHOLE, content_encoding=encoding), chunked(WHOLE, content_encoding=encoding)):
         with RawServer(said) as server:
             assert (await sent(server)).document == DOCUMENT
