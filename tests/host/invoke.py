@@ -163,9 +163,11 @@ class Invoke:
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self.kill()
+            # Python's fault handler then writes into the log where each thread is.
+            self._process.send_signal(signal.SIGABRT)
+            self._process.wait()
             raise AssertionError(
-                f"Invoke was still running {_STOP_S:g} s after Ctrl-C:\n{self.log_text()[-4000:]}"
+                f"Invoke was still running {_STOP_S:g} s after Ctrl-C:\n{self.log_text()[-12_000:]}"
             ) from None
         self._process = None
         # The web server's own workers may not have ended yet. One that never ends would have kept the process running.
@@ -201,6 +203,7 @@ class Invoke:
             **inherited,
             "HOME": str(self.root.parent),
             "NO_COLOR": "1",
+            "PYTHONFAULTHANDLER": "1",
         }
 
     def _responds(self) -> bool:
