@@ -12,7 +12,7 @@ from ..file_systems import is_on_network
 from ..root_folder import USER_FILE
 from ..settings.root import own_folder
 from ..settings.settings import Settings, load_user_file
-from ..settings.spending import record_path
+from ..settings.spending import lacks_folder, record_path
 from ..spending.record import SpendingRecord
 from ..spending.reports import waiting
 from .remedies import command_line
@@ -32,7 +32,7 @@ def spending_state(current: Settings, given_root: Path | None) -> Iterator[tuple
     if path is None:
         yield True, f"no costs are recorded: spending_record is off in {USER_FILE}"
         return
-    if not path.parent.is_dir() and not _is_same(path.parent, own_folder(os.environ)):
+    if lacks_folder(path):
         yield False, f"no costs are recorded: there is no folder {path.parent}"
     elif not path.exists():
         yield True, f"no costs were recorded yet; the spending record will be {path}"

@@ -9,11 +9,12 @@ from PIL import Image, ImageChops, ImageCms, ImageFilter
 
 from ..sizing import Size
 from .inputs import size_of
+from .painted_masks import mask_pixels
 from .pixels import MAX_EDITED_PIXELS, Pixels, check_pixels, decoded
 from .png_bands import Box, Written, bands_of, png_of_written, written
 from .provider_masks import stretched
 
-__all__ = ["Canvas", "Original"]
+__all__ = ["Canvas", "Decoded", "Original"]
 
 _STEPS = 4
 """The feather is computed in about so many steps on a smaller mask, and interpolated between them."""
@@ -22,11 +23,44 @@ _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
 
-class Original(NamedTuple):
+_MOST_KEPT = 8_000_000
+"""The most pixels of an image that stays decoded while a request is in flight: five bytes each, with its mask."""
+
+
+class Decoded(NamedTuple):
     """An image to edit, and where: ``mask`` is L, 255 = change, of any size."""
 
     pixels: Pixels
     mask: Image.Image
+
+
+class Original:
+    """An image to edit and its mask for as long as a request runs: as files, and decoded unless they are large.
+
+    Args:
+        image: The image, in any format that Pillow reads.
+        mask: The mask.
+        color: What marks in it what to change; see ``painted_masks.mask_pixels``.
+        decoded: Both, decoded.
+    """
+
+    def __init__(self, image: bytes, mask: bytes, color: str, decoded: Decoded) -> None:
+        self.size = Size(*decoded.pixels.image.size)
+        self._image, self._mask, self._color = image, mask, color
+        self._kept = None if self.is_large else decoded
+
+    @property
+    def is_large(self) -> bool:
+        """True if it is decoded again for compositing, which takes hundreds of megabytes."""
+        return self.size.pixels > _MOST_KEPT
+
+    def decoded(self) -> Decoded:
+        """The pixels of both; raises ImageError if there is too little memory."""
+        return self._kept or Decoded(decoded(self._image), mask_pixels(self._mask, self._color))
+
+    def forget(self) -> None:
+        """Keep the pixels no longer."""
+        self._kept = None
 
 
 class Canvas:
@@ -38,7 +72,7 @@ class Canvas:
             mask that are too thin for that fade in faster, so that they change too.
     """
 
-    def __init__(self, original: Original, *, feather: int) -> None:
+    def __init__(self, original: Decoded, *, feather: int) -> None:
         self._base, self._profile = original.pixels
         marked = stretched(original.mask, self._base.size)
         box = marked.getbbox() or (0, 0, 1, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CapabilityError, InvalidRequestError
@@ -19,7 +19,7 @@ from ..result import Notice
 from ..sizing import DEFAULT_EDGE, Size, SizeChoice
 
 if TYPE_CHECKING:
-    from ..images.compositing import Original
+    from ..images.compositing import Decoded, Original
     from ..images.inputs import PreparedImage
 
 __all__ = ["CallImage", "CallImages", "natural_ratio", "prepare_images"]
@@ -29,8 +29,9 @@ _SAME_RATIO = 0.02
 """How far the ratio of a mask may be from that of its image: Invoke's Canvas rounds sizes to multiples of 8."""
 
 
-_MOST_TOGETHER = 300_000_000
-"""How many pixels of an 8-bit PNG decoding all images of a request may take as long as: three times the most of one."""
+_MOST_TOGETHER = 400_000_000
+"""How many pixels of an 8-bit PNG decoding all images of a request may take as long as: four times the most of one. Ten
+photos of 24 million pixels have fewer, and of 12 million in any format but JPEG 2000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class CallImages:
         mask: Where to edit it.
         references: The reference images.
         markup: The drawings on the image to edit.
-        original: With a mask: the user's image and mask, decoded.
+        original: With a mask: the user's image and mask, to composite the edits into.
     """
 
     init_image: CallImage | None = None
@@ -103,17 +104,17 @@ def prepare_images(request: GenerationRequest, model: ModelConfig, size: SizeCho
             f"{' with the mask' if mask_counts else ''}.",
             remedy="Use fewer images.",
         )
-    _check_together([*given, *([request.mask] if request.mask else [])])
-    original, notices = None, list[Notice]()
+    _check_together([image for image in (*given, request.mask, request.markup) if image])
+    original, pixels, notices = None, None, list[Notice]()
     if request.init_image and request.mask:
-        original, marked = _original(request.init_image, request.mask)
+        original, pixels, marked = _original(request.init_image, request.mask)
         notices.append(marked)
     if limits.square_rgba:
-        square, about_it = _square_images(given[0], request.mask, original, model, size)
-        return square, [*notices, *about_it]
-    prepared, ready_mask = _prepared(given, request.mask, original, limits)
+        square, about_it = _square_images(given[0], request.mask, pixels, model, size)
+        return replace(square, original=original), [*notices, *about_it]
+    prepared, ready_mask = _prepared(given, request.mask, pixels, limits)
     notices += [
-        Notice("image_downscaled", f"{image.name} is too large for {model.name}; it was scaled down to {ready.size}.")
+        Notice("image_downscaled", f"{image.name} was scaled down to {ready.size} for {model.name}.")
         for image, ready in zip(given, prepared, strict=True)
         if ready.downscaled
     ]
@@ -140,9 +141,9 @@ def _check_together(images: Sequence[InputImage]) -> None:
         )
 
 
-def _original(image: InputImage, mask: InputImage) -> tuple[Original, Notice]:
-    """An image and its mask, decoded, and a notice of how much is marked."""
-    from ..images.compositing import Original
+def _original(image: InputImage, mask: InputImage) -> tuple[Original, Decoded, Notice]:
+    """An image and its mask, both decoded, and a notice of how much is marked."""
+    from ..images.compositing import Decoded, Original
     from ..images.inputs import size_of
     from ..images.painted_masks import mask_pixels, share
     from ..images.pixels import MAX_EDITED_PIXELS, check_pixels, decoded
@@ -167,10 +168,12 @@ def _original(image: InputImage, mask: InputImage) -> tuple[Original, Notice]:
             remedy=f"Use a mask of {shown}, or of the same ratio.",
         )
     with _naming(mask):
-        marks = mask_pixels(mask.data, mask.marks or "white")
+        color = mask.marks or "white"
+        marks = mask_pixels(mask.data, color)
     part = share(marks)
     marked = f"The mask marks {_percent(part)} of the image{'; the rest does not change' if part < 1 else ''}."
-    return Original(pixels, marks), Notice("mask_area", marked)
+    both = Decoded(pixels, marks)
+    return Original(image.data, mask.data, color, both), both, Notice("mask_area", marked)
 
 
 def _has_alpha(image: InputImage) -> bool:
@@ -197,7 +200,7 @@ def _percent(share: float) -> str:
 
 
 def _prepared(
-    given: Sequence[InputImage], mask: InputImage | None, original: Original | None, limits: InputImageLimits
+    given: Sequence[InputImage], mask: InputImage | None, original: Decoded | None, limits: InputImageLimits
 ) -> tuple[list[PreparedImage], CallImage | None]:
     """The images and the mask of the first, each of them and all together within the model's limits.
 
@@ -235,7 +238,7 @@ def _prepared(
 
 
 def _prepared_mask(
-    mask: InputImage | None, original: Original | None, size: Size, max_bytes: int, limits: InputImageLimits
+    mask: InputImage | None, original: Decoded | None, size: Size, max_bytes: int, limits: InputImageLimits
 ) -> CallImage | None:
     """The mask at the size of the image that is sent, in the model's ``mask_format``."""
     if mask is None or original is None:
@@ -273,7 +276,7 @@ def _share(sizes: Sequence[int], total: int) -> int:
 
 
 def _square_images(
-    image: InputImage, mask: InputImage | None, original: Original | None, model: ModelConfig, size: SizeChoice
+    image: InputImage, mask: InputImage | None, original: Decoded | None, model: ModelConfig, size: SizeChoice
 ) -> tuple[CallImages, list[Notice]]:
     """As DALL·E 2 needs them: the image as a square PNG with alpha, and its mask in the same layout."""
     from ..images.inputs import size_of
@@ -292,7 +295,7 @@ def _square_images(
     with _naming(mask):
         inside = square_mask(original.mask, shown, edge=edge)
         alpha = alpha_mask(inside, Size(edge, edge), max_bytes=limits.max_mask_bytes)
-    return CallImages(init_image=square, mask=_call_image(mask, alpha, "image/png"), original=original), notices
+    return CallImages(init_image=square, mask=_call_image(mask, alpha, "image/png")), notices
 
 
 def _call_image(source: InputImage, data: bytes, mime_type: str) -> CallImage:

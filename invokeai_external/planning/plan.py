@@ -59,7 +59,7 @@ class Call:
         markup: Drawings on the init image that say what to do: a transparent PNG of its size.
         options: The option values to send, by name.
         previews: How many previews of each image to request, as a stream; 0 for a response in one piece.
-        original: With a mask: the user's image and mask, decoded, to composite the edits into.
+        original: With a mask: the user's image and mask, to composite the edits into.
     """
 
     model: ModelConfig

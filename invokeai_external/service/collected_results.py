@@ -45,9 +45,6 @@ _SVG_NOTICE = Notice(
     "contain scripts and links: check it before you publish it.",
 )
 
-_LARGE = 8_000_000
-"""In pixels: 4K, for which compositing takes a hundred megabytes."""
-
 _UNSEEN_STRETCH = 0.03
 """How far the ratios of an edit and its original may differ before it is reported: the nearest of a model's ratios are
 within that of each other."""
@@ -100,7 +97,7 @@ async def collect(
         common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
-    limiter = large_edits if _is_large_edit(call) else None
+    limiter = large_edits if call.original and call.original.is_large else None
     finished, errors = await anyio.to_thread.run_sync(
         _finished, call, answer, contents, limits, finisher, limiter=limiter
     )
@@ -290,11 +287,6 @@ def _generated(
         revised_prompt=arrived.image.revised_prompt,
         writer=save_image,
     )
-
-
-def _is_large_edit(call: Call) -> bool:
-    """True if compositing takes hundreds of megabytes."""
-    return call.original is not None and Size(*call.original.pixels.image.size).pixels > _LARGE
 
 
 def _chosen(call: Call, arrived: Sequence[ArrivedImage]) -> Sequence[ArrivedImage]:

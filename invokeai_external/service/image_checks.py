@@ -125,12 +125,12 @@ class Finisher:
         )
         if call.original is None:
             return as_it_is
-        data, size = arrived.data, Size(*call.original.pixels.image.size)
+        data, size = arrived.data, call.original.size
         try:
             if call.model.input_images.square_rgba:
                 data = from_square(data, size)
             # All calls of a request have the same.
-            self._canvas = self._canvas or Canvas(call.original, feather=self._feather)
+            self._canvas = self._canvas or Canvas(call.original.decoded(), feather=self._feather)
             made = self._canvas.with_edit(data)
         except (ImageError, MemoryError) as error:
             problem = error if isinstance(error, ImageError) else too_little_memory()

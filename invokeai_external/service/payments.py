@@ -34,7 +34,7 @@ from ..providers.registry import Registry
 from ..providers.schema import Prices
 from ..result import GeneratedImage, Notice
 from ..settings.settings import Settings
-from ..settings.spending import LiveBudgets, record_path
+from ..settings.spending import LiveBudgets, lacks_folder, record_path
 from ..spending.amounts import at_most_nano, nano
 from ..spending.limits import Budgets, LimitExceededError, Refusal
 from ..spending.recorded_call import PlannedCall, Settlement
@@ -99,7 +99,7 @@ class Payments:
         self._has_looked_back = False
         self._thread: ThreadPoolExecutor | None = None
         self._recording = set[Future[None]]()
-        self._not_recorded: list[Notice] = []
+        self._not_recorded: dict[Notice, None] = {}
 
     @asynccontextmanager
     async def reserved(
@@ -185,8 +185,8 @@ class Payments:
         get since this was last called.
         """
         await self._recorded_all()
-        lost, self._not_recorded = self._not_recorded, []
-        return tuple(dict.fromkeys(lost))
+        lost, self._not_recorded = self._not_recorded, {}
+        return tuple(lost)
 
     async def _recorded_all(self) -> None:
         if self._recording:
@@ -281,7 +281,7 @@ class Payments:
         assert self._record
         if not budgets.are_set and not self._record.path.parent.is_dir():
             # A mistyped folder is not created.
-            missing = [] if sandbox else [_no_folder(self._record.path)]
+            missing = [_no_folder(self._record.path)] if lacks_folder(self._record.path) and not sandbox else []
             return Reserved(calls, (None,) * len(calls), notices=missing)
         try:
             if not self._has_looked_back:
@@ -304,16 +304,17 @@ class Payments:
         The event loop would wait for the disk, and for the hash of a large image. The end of Python waits for it, too.
         """
         self._thread = self._thread or ThreadPoolExecutor(1, "invokeai_external spending record")
-        task = self._thread.submit(record)
+        task = self._thread.submit(self._recorded, record)
         self._recording.add(task)
-        task.add_done_callback(self._recorded)
+        task.add_done_callback(self._recording.discard)
 
-    def _recorded(self, task: Future[None]) -> None:
-        self._recording.discard(task)
-        if error := task.exception():
+    def _recorded(self, record: Callable[[], None]) -> None:
+        try:
+            record()
+        except Exception as error:
             # Nobody expected it. The call counts as in progress, and then as one that may have been charged.
             _log.error(_NOT_RECORDED, exc_info=error)
-            self._not_recorded.append(Notice("not_recorded", _NOT_RECORDED))
+            self._not_recorded[Notice("not_recorded", _NOT_RECORDED)] = None
 
     def _note_sent(self, number: int) -> None:
         assert self._record
@@ -328,7 +329,7 @@ class Payments:
             self._record.settle(number, replace(end, image_hashes=hashes))
         except SpendingRecordError as error:
             # It counts as in progress, and then as one that may have been charged.
-            self._not_recorded.append(Notice("not_recorded", f"{error.message} {_NOT_RECORDED}"))
+            self._not_recorded[Notice("not_recorded", f"{error.message} {_NOT_RECORDED}")] = None
             _log.warning("%s %s", error.message, _NOT_RECORDED)
 
 

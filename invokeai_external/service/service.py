@@ -219,8 +219,14 @@ class Service:
         purse, is_sandbox = purse or Purse(), self._is_sandbox or access.is_sandbox
         # What cannot be sent is not reserved.
         self._transport.check_can_send(access.base_url)
-        async with self._payments.reserved(plan, purse, on_progress, sandbox=is_sandbox) as reserved:
-            outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
+        try:
+            async with self._payments.reserved(plan, purse, on_progress, sandbox=is_sandbox) as reserved:
+                outcomes = await self._outcomes(access, request, plan, reserved, on_progress)
+        finally:
+            # An error may be kept for long, and its traceback holds the plan.
+            for call in plan.calls:
+                if call.original:
+                    call.original.forget()
         result = total(plan, (*notices, *reserved.notices), outcomes, time.monotonic() - started)
         for notice in result.notices:
             _log.info("%s: %s", plan.model.reference, notice.message)

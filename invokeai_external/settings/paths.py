@@ -18,7 +18,8 @@ def path_in(root: Path, text: str) -> Path:
         path = root / Path(text).expanduser()
         os.fsencode(path)
     except RuntimeError:
-        raise ValueError("this computer knows no such user; write the whole path") from None
+        what = "no such user" if text[1:2] not in ("", "/", "\\") else "no home folder of yours"
+        raise ValueError(f"this computer knows {what}; write the whole path") from None
     except UnicodeError:
         raise ValueError("there is a character that no path can have") from None
     if "\0" in text:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..root_folder import USER_FILE
 from ..spending.limits import Budgets
 from .paths import path_in
+from .root import own_folder
 from .settings import Settings
 from .user_file import read_user_file
 from .yaml_file import state_of
 
-__all__ = ["LiveBudgets", "record_path"]
+__all__ = ["LiveBudgets", "lacks_folder", "record_path"]
 
 
 def record_path(settings: Settings) -> Path | None:
     """The file of the spending record; None if nothing is recorded."""
     named = settings.limits.spending_record
     return None if named == "off" else path_in(settings.root, named)
+
+
+def lacks_folder(record: Path) -> bool:
+    """True if the folder that is to hold the record is not there, unless it is the user's own, which nobody named."""
+    return not record.parent.is_dir() and record.parent.resolve() != own_folder(os.environ).resolve()
 
 
 class LiveBudgets:

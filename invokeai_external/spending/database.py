@@ -96,24 +96,28 @@ class Database:
         Raises:
             SpendingRecordError: The file cannot be used.
         """
-        with self._lock:
+        # Another thread may wait for another program, and for longer than this one may.
+        if not self._lock.acquire(timeout=wait_s):
+            raise self.error(_IN_USE)
+        try:
+            db = self._usable(wait_s)
+            if not is_durable:
+                db.execute("PRAGMA synchronous = NORMAL")
             try:
-                db = self._usable(wait_s)
+                db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 if not is_durable:
-                    db.execute("PRAGMA synchronous = NORMAL")
-                try:
-                    db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-                    yield db
-                    db.execute("COMMIT")
-                finally:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    if not is_durable:
-                        db.execute("PRAGMA synchronous = FULL")
-            except sqlite3.Error as error:
-                raise self.error(_reason(error)) from error
-            except OSError as error:
-                raise self.error(error.strerror or "it cannot be opened") from error
+                    db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            raise self.error(_reason(error)) from error
+        except OSError as error:
+            raise self.error(error.strerror or "it cannot be opened") from error
+        finally:
+            self._lock.release()
 
     def _usable(self, wait_s: float) -> sqlite3.Connection:
         """The file, opened, which waits for others for so long; raises sqlite3.Error or OSError.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms
 
-from invokeai_external.images.compositing import Canvas, Original
+from invokeai_external.images.compositing import Canvas, Decoded
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.pixels import decoded, verify_pixels
 from invokeai_external.images.png_bands import Written, written
@@ -103,7 +103,7 @@ def test_what_the_edits_of_an_image_have_in_common_is_compressed_once(monkeypatc
     original = png_of("RGB", (40, 30))
     mask = Image.new("L", (40, 30))
     mask.paste(255, (5, 11, 20, 17))
-    canvas = Canvas(Original(decoded(original), mask), feather=0)
+    canvas = Canvas(Decoded(decoded(original), mask), feather=0)
     edits = [png_of("RGB", (40, 30), 77), png_of("RGBA", (40, 30), 78), png_of("RGB", (40, 30), 79)]
     made = [canvas.with_edit(edit) for edit in edits]
     assert made == [composite(original, edit, encoded(mask, "PNG"), feather=0) for edit in edits]
@@ -267,7 +267,7 @@ def test_an_edit_larger_than_an_image_to_edit_is_refused_before_it_is_decoded(
 ) -> None:
     monkeypatch.setattr("invokeai_external.images.compositing.MAX_EDITED_PIXELS", 15)
     monkeypatch.setattr("invokeai_external.images.compositing.decoded", None)
-    canvas = Canvas(Original(decoded(png_of("RGB", (3, 3))), Image.new("L", (3, 3), 255)), feather=0)
+    canvas = Canvas(Decoded(decoded(png_of("RGB", (3, 3))), Image.new("L", (3, 3), 255)), feather=0)
     with image_error("too_many_pixels", facts=("4x4",)):
         canvas.with_edit(png_of("RGB", (4, 4)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import zlib
 from dataclasses import replace
@@ -14,10 +15,12 @@ import respx
 from PIL import Image
 from pydantic import SecretStr
 
-from invokeai_external.errors import InvalidResponseError
+from invokeai_external.errors import ContentBlockedError, InvalidResponseError
 from invokeai_external.images import metadata_files
-from invokeai_external.images.compositing import Canvas
+from invokeai_external.images.compositing import Canvas, Decoded, Original
 from invokeai_external.images.errors import TooManyPixelsError
+from invokeai_external.images.painted_masks import mask_pixels
+from invokeai_external.images.pixels import decoded
 from invokeai_external.planning.plan import MASK_SENTENCE
 from invokeai_external.settings.settings import Credentials
 from invokeai_external.sizing import AspectRatio, Size
@@ -133,10 +136,35 @@ async def test_the_image_to_edit_is_decoded_once_for_all_calls_of_a_request(
         return Canvas(*arguments, **options)
 
     monkeypatch.setattr("invokeai_external.service.image_checks.Canvas", counted)
-    monkeypatch.setattr("invokeai_external.service.collected_results._LARGE", 1)  # so that they are one after the other
+    monkeypatch.setattr("invokeai_external.images.compositing._MOST_KEPT", 1)  # so that they are one after the other
     asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
     result = await generate(settings_of(tmp_path), GEMINI, n=3, **asked)
     assert (len(result.images), made) == (3, 1)
+
+
+async def test_an_error_that_is_kept_keeps_no_pixels(
+    sandbox_url: str, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(OPENAI, "moderation")
+    asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
+    with pytest.raises(ContentBlockedError) as caught:
+        await generate(settings_of(tmp_path), OPENAI, **asked)
+    assert caught.value.__traceback__
+    assert [one for one in gc.get_objects() if isinstance(one, Decoded)] == []
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(600 * 900, True), (600 * 900 - 1, False)])
+def test_only_a_small_image_stays_decoded_while_its_request_runs(
+    most: int, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invokeai_external.images.compositing._MOST_KEPT", most)
+    photo, mask = png_file(PHOTO, "photo.png").data, marked_box().data
+    both = Decoded(decoded(photo), mask_pixels(mask, "white"))
+    original = Original(photo, mask, "white", both)
+    assert (original.decoded() is both) == is_kept
+    original.forget()
+    assert original.decoded() is not both
+    assert original.decoded().pixels.image == both.pixels.image
 
 
 @MODELS

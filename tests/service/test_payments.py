@@ -27,6 +27,7 @@ from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import SPENDING_FILE
 from invokeai_external.service.refusals import Purse
 from invokeai_external.service.service import Service
+from invokeai_external.settings.root import own_folder
 from invokeai_external.settings.settings import Settings, load_settings
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer
@@ -368,6 +369,16 @@ async def test_a_deleted_record_is_made_again_with_the_end_of_a_call(sandbox_url
         await service.generate(low(), on_progress)
         assert await service.settled() == ()
     assert rows(tmp_path, "state") == [("charged",)]
+
+
+async def test_the_users_own_folder_may_be_missing_without_a_word(
+    sandbox_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    own = own_folder({"XDG_CONFIG_HOME": str(tmp_path)}, "linux")
+    result = await make(load_settings(own))
+    assert "not_recorded" not in [notice.code for notice in result.notices]
+    assert not own.exists()
 
 
 async def test_a_call_waits_only_briefly_for_a_record_that_another_program_holds(

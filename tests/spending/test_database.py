@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,23 @@ def test_what_a_record_has_can_be_read_while_another_program_writes(tmp_path: Pa
         pass
     for database in (first, second):
         database.close()
+
+
+def test_a_thread_waits_for_another_no_longer_than_for_other_programs(tmp_path: Path) -> None:
+    database = Database(tmp_path / "spending.sqlite3")
+    errors: list[SpendingRecordError] = []
+
+    def ask() -> None:
+        with pytest.raises(SpendingRecordError) as caught, database.transaction(wait_s=0.01):
+            pass
+        errors.append(caught.value)
+
+    with database.transaction():
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(20)
+    assert len(errors) == 1
+    database.close()
 
 
 def test_the_remedy_fits_the_reason(tmp_path: Path) -> None:

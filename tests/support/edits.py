@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invokeai_external.images.compositing import Canvas, Original
+from invokeai_external.images.compositing import Canvas, Decoded
 from invokeai_external.images.painted_masks import mask_pixels
 from invokeai_external.images.pixels import decoded
 
@@ -11,4 +11,4 @@ __all__ = ["composite"]
 
 def composite(original: bytes, result: bytes, mask: bytes, *, feather: int) -> bytes:
     """What ``Canvas`` makes of three files; the mask is in the internal form."""
-    return Canvas(Original(decoded(original), mask_pixels(mask, "white")), feather=feather).with_edit(result)
+    return Canvas(Decoded(decoded(original), mask_pixels(mask, "white")), feather=feather).with_edit(result)
