@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageCms, ImageFilter
@@ -23,8 +26,11 @@ _MARKED = [255 * (value > 0) for value in range(256)]
 _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 
 
-_MOST_KEPT = 8_000_000
-"""The most pixels of an image that stays decoded while a request is in flight: five bytes each, with its mask."""
+_LARGE = 8_000_000
+"""An image with more pixels takes five bytes for each while it stays decoded, with its mask: up to 180 MB."""
+
+_ONE_LARGE = threading.Semaphore(1)
+"""Of all large images in flight, one stays decoded. The others are decoded again, which takes a second each."""
 
 
 class Decoded(NamedTuple):
@@ -35,7 +41,7 @@ class Decoded(NamedTuple):
 
 
 class Original:
-    """An image to edit and its mask for as long as a request runs: as files, and decoded unless they are large.
+    """An image to edit and its mask for as long as a request runs: as files, and decoded unless too many are large.
 
     Args:
         image: The image, in any format that Pillow reads.
@@ -47,12 +53,18 @@ class Original:
     def __init__(self, image: bytes, mask: bytes, color: str, decoded: Decoded) -> None:
         self.size = Size(*decoded.pixels.image.size)
         self._image, self._mask, self._color = image, mask, color
-        self._kept = None if self.is_large else decoded
+        self._kept: Decoded | None = decoded
+        self._give_back: Callable[[], object] = lambda: None
+        if self.is_large:
+            if _ONE_LARGE.acquire(blocking=False):
+                self._give_back = weakref.finalize(self, _ONE_LARGE.release)
+            else:
+                self._kept = None
 
     @property
     def is_large(self) -> bool:
-        """True if it is decoded again for compositing, which takes hundreds of megabytes."""
-        return self.size.pixels > _MOST_KEPT
+        """True if compositing it takes hundreds of megabytes."""
+        return self.size.pixels > _LARGE
 
     def decoded(self) -> Decoded:
         """The pixels of both; raises ImageError if there is too little memory."""
@@ -61,6 +73,7 @@ class Original:
     def forget(self) -> None:
         """Keep the pixels no longer."""
         self._kept = None
+        self._give_back()
 
 
 class Canvas:

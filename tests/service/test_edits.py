@@ -136,7 +136,7 @@ async def test_the_image_to_edit_is_decoded_once_for_all_calls_of_a_request(
         return Canvas(*arguments, **options)
 
     monkeypatch.setattr("invokeai_external.service.image_checks.Canvas", counted)
-    monkeypatch.setattr("invokeai_external.images.compositing._MOST_KEPT", 1)  # so that they are one after the other
+    monkeypatch.setattr("invokeai_external.images.compositing._LARGE", 1)  # so that they are one after the other
     asked: dict[str, Any] = {"init_image": png_file(PHOTO, "photo.png"), "mask": marked_box()}
     result = await generate(settings_of(tmp_path), GEMINI, n=3, **asked)
     assert (len(result.images), made) == (3, 1)
@@ -153,18 +153,27 @@ async def test_an_error_that_is_kept_keeps_no_pixels(
     assert [one for one in gc.get_objects() if isinstance(one, Decoded)] == []
 
 
-@pytest.mark.parametrize(("most", "is_kept"), [(600 * 900, True), (600 * 900 - 1, False)])
-def test_only_a_small_image_stays_decoded_while_its_request_runs(
-    most: int, is_kept: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("invokeai_external.images.compositing._MOST_KEPT", most)
+def test_of_large_images_one_stays_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     photo, mask = png_file(PHOTO, "photo.png").data, marked_box().data
     both = Decoded(decoded(photo), mask_pixels(mask, "white"))
-    original = Original(photo, mask, "white", both)
-    assert (original.decoded() is both) == is_kept
-    original.forget()
-    assert original.decoded() is not both
-    assert original.decoded().pixels.image == both.pixels.image
+
+    def new() -> Original:
+        return Original(photo, mask, "white", both)
+
+    assert all(one.decoded() is both for one in [new(), new()])
+    monkeypatch.setattr("invokeai_external.images.compositing._LARGE", 900 * 600 - 1)
+    first, second = new(), new()
+    assert [one.decoded() is both for one in (first, second)] == [True, False]
+    assert second.decoded().pixels.image == both.pixels.image
+    second.forget()
+    assert new().decoded() is not both
+    first.forget()
+    first.forget()
+    third = new()
+    assert [one.decoded() is both for one in (first, third, new())] == [False, True, False]
+    # One that is never used, such as that of a plan, gives its place back as well.
+    del third
+    assert new().decoded() is both
 
 
 @MODELS
