@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import urllib.parse
 from pathlib import Path
 
 __all__ = ["is_table", "opened_to_read"]
@@ -13,7 +14,9 @@ _WAIT_S = 2.0
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
     """A file, which is not changed; raises sqlite3.Error, if not now, then at the first read."""
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_S, isolation_level=None)
+    # Not as_uri(): SQLite refuses the host in that of a network share of Windows.
+    uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
     # Nothing in its schema calls functions that have effects.
     db.execute("PRAGMA trusted_schema = OFF")
     return db

@@ -371,6 +371,11 @@ async def test_a_compression_that_was_not_requested_is_an_error(encoding: str) -
     ):
         await sent(server)
     assert (caught.value.may_be_billed, caught.value.status) == (True, 200)
+    # Brotli of 64 kB and more begins so.
+    with RawServer(answer(b"[\x8f\x3c\x21" + bytes(99), content_encoding=encoding)) as server:
+        with pytest.raises(InvalidResponseError) as caught:
+            await sent(server)
+        assert "compression" in caught.value.message
     with RawServer(answer(b"?", 429, content_encoding=encoding)) as server:
         assert (await sent(server)).status == 429
 
@@ -849,6 +854,22 @@ async def test_a_connection_for_which_no_file_may_be_opened_sent_nothing(monkeyp
             await transport.send(HttpRequest(url="http://127.0.0.1:9/x"), {})
     assert caught.value.never_sent
     assert "files are open" in caught.value.message
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_host_with_two_numbers_that_refuses_is_said_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    async def both(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        kind = (socket.SOCK_STREAM, 6, "")
+        return [(socket.AF_INET, *kind, ("127.0.0.1", port)), (socket.AF_INET, *kind, ("127.0.0.2", port))]
+
+    monkeypatch.setattr("anyio._core._sockets.getaddrinfo", both)
+    async with Transport(timeout_s=10, max_response_bytes=1000) as transport:
+        with pytest.raises(NetworkError) as caught:
+            await transport.send(HttpRequest(url=f"http://two-numbers:{port}/x"), {})
+    assert "connection refused" in caught.value.message
 
 
 async def test_a_response_that_a_hook_has_consumed_is_lost() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shlex
 import stat
 from pathlib import Path
@@ -20,6 +22,9 @@ _MOST_BYTES = 1_000_000
 _OPEN_FILES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 """Where systems have the files that are open already: /dev/stdin, and /dev/fd/63 for <(command). Such a pipe has a
 writer, which the user has started, and is waited for like standard input. A named pipe elsewhere need not have one."""
+
+_WRITER_S = 5.0
+"""How long a named pipe may take until somebody writes into it."""
 
 
 def prompt_of(argument: str | None, file: Path | None) -> str:
@@ -67,13 +72,18 @@ def _refuse_file(argument: str) -> None:
 
 def _read_file(path: Path) -> str:
     try:
-        if stat.S_ISFIFO(path.stat().st_mode) and path.parent not in _OPEN_FILES:
-            raise InvalidRequestError(
-                f"{path} is a named pipe, to which nobody may ever write.",
-                remedy="Write --prompt-file -, and pipe the prompt in.",
-            )
-        # It may be a pipe, as from <(command), so read it before its size is known.
-        with path.open("rb") as file:
+        # Nobody may ever open a named pipe to write into it: do not wait for that.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            if stat.S_ISFIFO(os.fstat(handle).st_mode):
+                is_waited_for = path.parent in _OPEN_FILES
+                if not is_waited_for and not select.select([handle], [], [], _WRITER_S)[0]:
+                    raise InvalidRequestError(
+                        f"Nobody has written to the pipe {path} for {_WRITER_S:g} s.",
+                        remedy="Write --prompt-file -, and pipe the prompt in.",
+                    )
+                os.set_blocking(handle, True)
+            # It may be a pipe, as from <(command), so read it before its size is known.
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InvalidRequestError(

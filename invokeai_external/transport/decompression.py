@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ _LONGEST_START = 1 << 12
 
 _LONGEST_SIGN = 12
 """How many bytes show what a body is."""
+
+_JSON_BEGINS = re.compile(rb'\{\s*(?:\}|"[ -~])|\[\s*(?:\]|\{\s*"|"[ -~])')
+"""The start of an object with a name, or of a list of objects or texts. One byte is not enough: what brotli makes often
+begins with that of a bracket."""
 
 _GZIP_BEGINS = b"\x1f"
 """The first byte of gzip (RFC 1952). Neither JSON nor an event stream begins with it."""
@@ -119,7 +124,7 @@ class Unknown:
 def _is_plain(start: bytes) -> bool | None:
     """True for the start of JSON, a stream of events or an image; None if it is too short to see that."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if text.startswith((b"{", b"[")) or begins_like_image(start):
+    if begins_like_image(start) or _JSON_BEGINS.match(text):
         return True
     return None if len(text) < _LONGEST_SIGN else is_stream(start, is_said_to_be=False)
 

@@ -178,9 +178,12 @@ def _reason_before_sending(error: httpx.HTTPError) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it comes from."""
+    """An error and what it comes from; of a host with several IP numbers, a group of them."""
     while error:
         yield error
+        if isinstance(error, BaseExceptionGroup):
+            for one in error.exceptions:
+                yield from _causes(one)
         error = error.__cause__ or error.__context__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +90,25 @@ def test_a_text_that_is_not_the_name_of_a_file_is_a_prompt(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_a_named_pipe_is_refused_and_an_open_pipe_is_read(
-    run: Any, out: Path, tmp_path: Path, sandbox_url: str
+def test_a_pipe_is_read_but_one_into_which_nobody_writes_is_not_waited_for(
+    run: Any, out: Path, tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    # With a writer, so that nothing waits if it is read.
-    handle = os.open(tmp_path / "pipe", os.O_RDWR)
-    os.write(handle, b"a fox")
-    refused = run("generate", "--prompt-file", tmp_path / "pipe", "--model", OPENAI, "--out", out, "--dry-run")
-    assert refused.code == 2
-    os.close(handle)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        pipe.write_bytes(b"a named fox")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert run("generate", "--prompt-file", pipe, "--model", OPENAI, "--out", out).code == 0
+    writer.join()
+    monkeypatch.setattr("invokeai_external.cli.prompts._WRITER_S", 0.1)
+    assert run("generate", "--prompt-file", pipe, "--model", OPENAI, "--out", out).code == 2
     reading, writing = os.pipe()
     os.write(writing, b"a fox")
     os.close(writing)
     # As <(command) names it.
     assert run("generate", "--prompt-file", f"/dev/fd/{reading}", "--model", OPENAI, "--out", out).code == 0
     os.close(reading)
-    assert prompts_sent(sandbox_url) == ["a fox"]
+    assert prompts_sent(sandbox_url) == ["a named fox", "a fox"]
