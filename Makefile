@@ -21,6 +21,7 @@ help: ## List the targets
 demo: $(VENV)/.package ## Make images with both providers' sandboxes: no key, no account, no cost
 	@echo "== Making images with the sandbox, in demo-pictures/ ..."
 	@$(BIN)/invokeai-external demo
+	@echo "The command is $(BIN)/invokeai-external. For its short name, run: source $(BIN)/activate"
 
 invoke: $(VENV)/.invoke ## Try the plugin in a real Invoke on the sandbox, in .invoke/; installs Invoke (7 GB) if it is missing
 	@$(BIN)/python -m tests.host.scratch

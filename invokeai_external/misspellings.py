@@ -34,7 +34,7 @@ _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 def meant_name(name: str, known: Iterable[str]) -> str | None:
     """The known name nearest to a name that is wrong in any case; None if no name is near.
 
-    Without a near one, it is the only one that ends with the name as a word: ``block_none`` for ``none``.
+    Without a near one, it is the only one that begins or ends with the name as a word: ``block_none`` for ``none``.
     """
     by_plain = {_plain(one): one for one in known}
     plain = _plain(name)
@@ -44,7 +44,8 @@ def meant_name(name: str, known: Iterable[str]) -> str | None:
         slips := [one for other, one in by_plain.items() if _is_one_slip(plain, other)]
     ):
         return slips[0]
-    longer = [one for one in by_plain.values() if plain and re.search(rf"[\W_]{re.escape(name.casefold())}$", one)]
+    word = re.escape(name.casefold())
+    longer = [one for one in by_plain.values() if plain and re.search(rf"[\W_]{word}$|^{word}[\W_]", one)]
     return longer[0] if len(longer) == 1 else None
 
 

@@ -10,7 +10,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_readable", "new_file", "read_regular_file", "take_name", "take_names", "temporary_file"]
+from .errors import InvalidRequestError
+
+__all__ = [
+    "checked_path",
+    "make_readable",
+    "new_file",
+    "read_regular_file",
+    "take_name",
+    "take_names",
+    "temporary_file",
+]
+
+
+def checked_path(path: object) -> str:
+    """A path as text; raises InvalidRequestError for what is not a path."""
+    try:
+        return os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidRequestError(
+            f"A path must be text or a Path, not {type(path).__name__}.", remedy='Write it like: "images/fox.png"'
+        ) from None
 
 
 def read_regular_file(path: Path, most_bytes: int) -> bytes:

@@ -96,6 +96,7 @@ class GeneratedImage:
 
         Raises:
             NotSavedError: The file exists, or it cannot be written. Either way nothing is changed.
+            InvalidRequestError: ``path`` is not a path.
         """
         if self.writer is None:
             raise NotSavedError("Only an image that a Service made can be saved.")

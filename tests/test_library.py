@@ -27,7 +27,9 @@ from invokeai_external import (
     InvalidRequestError,
     Limits,
     NotSavedError,
+    Payer,
     Progress,
+    Purse,
     Received,
     Registry,
     RequestError,
@@ -432,3 +434,29 @@ def test_a_prompt_in_place_of_a_request_is_an_external_error(call: str, settings
         getattr(Service(settings, sandbox=True), call)("a red fox")
     with pytest.raises(InvalidRequestError, match="GenerationRequest"):
         generate_sync("a red fox", settings=settings, sandbox=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Purse(max_cost_usd="0.02"),  # type: ignore[arg-type]
+        lambda: Purse(max_cost_usd=float("nan")),
+        lambda: Purse(max_cost_usd=float("inf")),
+        lambda: Purse(max_cost_usd=-1),
+        lambda: Purse(max_cost_usd=True),
+        lambda: Purse(payer=Payer(tag=5)),  # type: ignore[arg-type]
+        lambda: Purse(payer="me"),  # type: ignore[arg-type]
+        lambda: generate_sync(GenerationRequest(prompt="x"), purse=5, sandbox=True),  # type: ignore[arg-type]
+        lambda: read_image(5),  # type: ignore[arg-type]
+        lambda: read_mask(None),  # type: ignore[arg-type]
+        lambda: load_settings(5),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_an_error_of_ours(wrong: Callable[[], object]) -> None:
+    with pytest.raises(InvalidRequestError):
+        wrong()
+
+
+def test_an_image_is_saved_at_a_path() -> None:
+    with pytest.raises(InvalidRequestError):
+        image().save(5)  # type: ignore[arg-type]

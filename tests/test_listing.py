@@ -14,6 +14,7 @@ import yaml
 
 from invokeai_external import Registry, load_settings
 from invokeai_external.cli.entry_point import main
+from invokeai_external.pricing.estimate import price_range
 from invokeai_external.providers.listing import ListingCheck, compare_listing
 
 LAST, AFTER = datetime.date(2026, 12, 1), datetime.date(2026, 12, 2)
@@ -108,6 +109,8 @@ def test_the_lines_for_new_models_can_be_pasted(root: Path, capsys: pytest.Captu
     assert list(yaml.safe_load(found["yaml"])["models"]) == ["openai/gpt-image-2-mini", "openai/gpt-image-3"]
     (root / "invokeai_external.yaml").write_text(found["yaml"], encoding="utf-8")
     registry = Registry(load_settings(root).catalog)
+    # Nobody knows what a new model costs, whatever the one costs that it is like.
+    assert [price_range(registry.resolve(f"openai/{name}").model) for name in found["new"]] == [None, None]
     assert registry.resolve("openai/gpt-image-3").notices == ()
     # Pasted, they are known, and there is nothing more to paste.
     again = checked(capsys, root, "openai")

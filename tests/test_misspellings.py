@@ -231,7 +231,7 @@ def plan_with(tmp_path: Path, model: str, **options: Any) -> list[str]:
         ({"qualty": "high"}, InvalidRequestError, ["'qualty'", "Did you mean quality?"]),
         ({"Quality": "auto"}, InvalidRequestError, ["Did you mean quality?"]),
         ({"thinkingLevel": "high"}, InvalidRequestError, ["Did you mean thinking_level?"]),
-        ({"zoom": 3}, InvalidRequestError, ["'zoom'", "moderation", "temperature"]),
+        ({"zoom": 3}, InvalidRequestError, ["'zoom'", "moderation, output_compression"]),
         ({"seed": 3}, InvalidRequestError, ["seed", "GenerationRequest(seed="]),
         ({"quality": "hgh"}, CapabilityError, ["'hgh'", "Did you mean high?", "low"]),
         ({"quality": "extreme"}, CapabilityError, ["'extreme'", "low"]),
@@ -243,6 +243,16 @@ def test_a_misspelt_option_or_value_is_an_error(
     with pytest.raises(kind) as caught:
         plan_with(tmp_path, "openai/gpt-image-2", **options)
     assert [fact for fact in facts if fact not in str(caught.value)] == []
+
+
+def test_the_options_that_are_named_are_those_of_the_model(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        plan_with(tmp_path, "openai/gpt-image-2", zoom=3)
+    assert "temperature" not in str(caught.value)
+
+
+def test_the_beginning_of_a_name_is_enough() -> None:
+    assert meant_name("day", ["day_usd", "month_usd"]) == "day_usd"
 
 
 def test_an_option_of_another_model_is_dropped_with_a_notice(tmp_path: Path) -> None:

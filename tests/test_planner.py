@@ -462,7 +462,7 @@ def test_a_gif_has_frames_and_no_compression_previews_or_estimate() -> None:
     call = only_call(found)
     assert call.options == {"output_format": "gif", "frame_count": 4, "frame_duration_ms": 100}
     assert (call.n, call.previews, call.keeps_file) == (3, 0, True)
-    assert_notices(found, [("option_dropped", "compression", "50"), ("option_dropped", "previews", "gif", "2")])
+    assert_notices(found, [("option_dropped", "compression", "50"), ("option_dropped", "previews", "gif")])
     assert found.estimate_usd is None
 
 

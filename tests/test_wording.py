@@ -307,7 +307,7 @@ CASES: Mapping[str, Case] = {
     "key file with a wrong field": Case("keys list --root {root}", keys="external_openai_api_key: [1]\n"),
     "misspelt name in the key file": Case("keys list --root {root}", keys="external_openai_baseurl: x\n"),
     "recall of a file without settings": Case("recall {root}/invokeai_external.yaml"),
-    "install without a root": Case("install --root {out}"),
+    "install without a root": Case("install --root {root}"),
     "an experimental value": Case(f"{FLARE_FOX} --output-format gif"),
     "a markup without an image": Case(f"{FLARE_FOX} --markup {{inputs}}/mask-openai.png"),
     "a markup with a mask": Case(

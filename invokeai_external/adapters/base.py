@@ -18,11 +18,14 @@ from ..providers.provider_config import ProviderConfig
 from ..result import Notice, Usage
 from ..transport.messages import HttpRequest, HttpResponse
 
-__all__ = ["SANDBOX_HEADER", "SANDBOX_KEY", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
+__all__ = ["SANDBOX_HEADER", "SANDBOX_HOST", "SANDBOX_KEY", "Adapter", "Answer", "AnswerImage", "Source", "StreamEvent"]
 
 
 SANDBOX_KEY = "sandbox"
 """The key that the command ``sandbox`` prints for its own server; real providers never give it out."""
+
+SANDBOX_HOST = "sandbox.invalid"
+"""The host of the sandbox in the place of the providers: no name of the internet ends so (RFC 2606)."""
 
 SANDBOX_HEADER = "x-invokeai-external-sandbox"
 """The header with which the sandbox says that its images are free; real providers never send it."""

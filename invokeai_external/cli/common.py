@@ -15,7 +15,15 @@ from ..settings.root import own_folder, root_folder
 from ..settings.settings import Settings, load_settings
 from . import report
 
-__all__ = ["make_own_folder", "named_provider", "open_root", "report_interrupted_calls", "settings"]
+__all__ = [
+    "existing_root",
+    "make_own_folder",
+    "named_provider",
+    "no_folder",
+    "open_root",
+    "report_interrupted_calls",
+    "settings",
+]
 
 
 def settings(root: Path | None) -> Settings:
@@ -54,6 +62,26 @@ def open_root(root: Path | None) -> Path:
     if is_other:
         raise InvalidRequestError(f"{folder} is not a folder.", remedy="Specify the root folder with --root.")
     return folder
+
+
+def existing_root(root: Path | None) -> Path:
+    """The root folder as ``open_root`` has it; the user's own is created.
+
+    Raises:
+        InvalidRequestError: There is no such folder: its name may be mistyped.
+    """
+    folder = open_root(root)
+    make_own_folder(root)
+    if not folder.is_dir():
+        raise no_folder(folder)
+    return folder
+
+
+def no_folder(folder: Path) -> InvalidRequestError:
+    """The error for a root folder that is missing."""
+    return InvalidRequestError(
+        f"There is no folder {folder}.", remedy="Create it, or correct its name in --root or INVOKEAI_ROOT."
+    )
 
 
 def make_own_folder(root: Path | None) -> None:

@@ -20,6 +20,7 @@ from ..errors import InvalidRequestError
 from . import lazy
 from .app import app
 from .exit_codes import INTERRUPTED
+from .help_layout import fit_help, narrow_width
 from .streams import guarded
 
 __all__ = ["main", "program"]
@@ -45,12 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     with guarded(), _signals_like_ctrl_c():
         try:
             _check_open_files()
-            code = _command()(arguments, standalone_mode=False, prog_name=app.info.name)
+            fit_help(_command())
+            code = _command()(arguments, standalone_mode=False, prog_name=app.info.name, terminal_width=narrow_width())
             sys.stdout.flush()
         except (typer.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except Exception as error:
-            return lazy.report.failure(error, as_json="--json" in arguments, root=_root_in(arguments))
+            return lazy.report.failure(
+                error, as_json="--json" in arguments, root=_root_in(arguments), command=_command_in(arguments)
+            )
     return code if isinstance(code, int) else 0
 
 
@@ -58,6 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _command() -> Callable[..., object]:
     """The commands with their options; a program that calls ``main`` often does not make them each time."""
     return typer.main.get_command(app)
+
+
+def _command_in(arguments: list[str]) -> str:
+    """The command with its subcommands, also of a command line that could not be read as a whole."""
+    found, command = [str(app.info.name)], _command()
+    for name in arguments:
+        if subcommand := getattr(command, "commands", {}).get(name):
+            found.append(name)
+            command = subcommand
+    return " ".join(found)
 
 
 def _root_in(arguments: list[str]) -> Path | None:

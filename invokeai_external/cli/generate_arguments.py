@@ -57,6 +57,8 @@ def request_of(arguments: Arguments) -> GenerationRequest:
         raise InvalidRequestError(
             "--mask-color says how to read a mask, but there is no mask.", remedy="Add --mask FILE."
         )
+    if arguments.mask and arguments.init:
+        _check_mask(arguments.mask, arguments.init)
     _check_sizes(arguments)
     return GenerationRequest(
         prompt=prompt_of(arguments.prompt, arguments.prompt_file),
@@ -94,6 +96,17 @@ def _check_init(arguments: Arguments) -> None:
             )
 
 
+def _check_mask(mask: Path, init: Path) -> None:
+    """Raise InvalidRequestError if the image to edit was given as its own mask."""
+    with suppress(OSError, ValueError):
+        if mask.samefile(init):
+            raise InvalidRequestError(
+                "The mask is the image to edit itself.",
+                remedy="Copy it, paint over the part to change in one colour, such as red, and add --mask COPY "
+                "--mask-color red. Or make that part transparent in the copy.",
+            )
+
+
 def _mask(path: Path, color: str) -> InputImage:
     from ..images.errors import ImageError
     from ..images.painted_masks import check_color
@@ -110,4 +123,4 @@ def _parsed(flag: str, parse: Callable[[str], Any], text: str | None) -> Any:
     try:
         return None if text is None or text.strip().lower() in ("", "auto") else parse(text)
     except InvalidRequestError as error:
-        raise InvalidRequestError(f"{flag}: {error}", remedy=f"Correct the value of {flag}.") from None
+        raise InvalidRequestError(f"{flag}: {error.message}", remedy=error.remedy) from None

@@ -23,7 +23,7 @@ class _Drawn:
         self._line = line
 
     def __rich__(self) -> Text:
-        return Text(self._line.text(), style="cyan", no_wrap=True, overflow="ellipsis")
+        return Text(self._line.text(), style="cyan")
 
 
 @contextmanager

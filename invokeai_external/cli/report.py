@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from ..transport.redaction import redacted
 from ..untrusted_text import ID, printable, quoted
 from .exit_codes import PROVIDER_FAILED, WRONG_USAGE
 from .remedies import PROGRAM, with_root
-from .streams import OutputError, mute
+from .streams import OutputError, UnreadOutputError, mute
 from .terminal import fitted, width_of
 
 __all__ = ["UsageError", "error_object", "failure", "notices", "print_json", "say", "say_error", "show"]
@@ -100,23 +101,25 @@ _FACTS = (
 """The facts about a limit that was exceeded."""
 
 
-def failure(error: Exception, *, as_json: bool, root: Path | None = None) -> int:
+def failure(error: Exception, *, as_json: bool, root: Path | None = None, command: str = PROGRAM) -> int:
     """Report a failure and return its exit code; raise an error again if it is a defect of this program.
 
     Args:
         error: What was raised.
         as_json: Print it as JSON.
         root: What was given with ``--root``.
+        command: The command with its subcommands, whose help an error may name.
     """
     # A key may have been written in any place of the command.
-    known = redacted(with_root(_as_known(error), root), key="")
+    known = redacted(with_root(_as_known(error, command), root), key="")
     code = WRONG_USAGE if isinstance(known, RequestError) else PROVIDER_FAILED
     if as_json and not isinstance(known, OutputError):
         with suppress(OutputError):
             print_json({"error": error_object(known)})
             sys.stdout.flush()
             return code
-    say_error(known)
+    if not isinstance(known, UnreadOutputError):
+        say_error(known)
     return code
 
 
@@ -127,26 +130,31 @@ def say_error(error: ExternalError) -> None:
         say(f"       {error.hint}", indent=7)
 
 
-def _as_known(error: Exception) -> ExternalError:
+def _as_known(error: Exception, command: str) -> ExternalError:
     if isinstance(error, ExternalError):
         return error
     if isinstance(error, typer.TyperException):
-        return _usage_error(error)
+        return _usage_error(error, command)
     # For a thread that the system refuses, Python has no special type.
     if isinstance(error, MemoryError) or str(error) == "can't start new thread":
         return ExternalError("The memory of this computer does not suffice.", remedy="Close other programs.")
     raise error
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
+def _usage_error(error: typer.TyperException, command: str) -> UsageError:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else PROGRAM
+    command = context.command_path if context else command
     remedy = f"See: {command} --help"
     # It may list the values of a choice line by line.
     message = _LONG_QUOTE.sub(lambda quote: quoted(quote[1]), " ".join(error.format_message().split()))
+    message = message.replace("is not a valid int.", "is not a whole number.").replace("valid float", "number")
+    if (missing := re.search(r"No such command '(.+)'", message)) and command == f"{PROGRAM} models":
+        remedy = f"To see what is known of one model, run: {shlex.join([*command.split(), 'show', missing[1]])}"
     if extra := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", message):
         message = f"There are too many arguments: {extra[1]}."
         remedy = _TOO_MANY_ARGUMENTS.get(command.removeprefix(f"{PROGRAM} "), remedy)
+        if command.removeprefix(f"{PROGRAM} ") in _OF_A_ROOT:
+            remedy = f"Write the root folder after --root: {shlex.join([*command.split(), '--root', extra[1]])}"
     if wrong := re.search(r"'([^']+)' is not one of (.+)", message):
         remedy = or_nearest(wrong[1], re.findall("'([^']+)'", wrong[2])) + remedy
     if wrong := re.search(r"option: (\S+) \(Possible options: (.+)\)", message):
@@ -164,6 +172,9 @@ _TOO_MANY_ARGUMENTS = {
     "you are asked.",
 }
 """What to do about arguments that a command does not have."""
+
+_OF_A_ROOT = ("doctor", "install", "undelivered")
+"""The commands whose only argument would be a root folder."""
 
 
 class UsageError(RequestError):

@@ -61,7 +61,7 @@ def confirm_calls(
 ) -> None:
     """Settle calls that may have been charged; without a number and --all, list them.
 
-    A call that was charged counts at the most that it can cost; one that was not counts no more.
+    A call that was charged counts at the most that it can cost; one that was not no longer counts.
     """
     lazy.spend_calls.confirm(calls or (), everything=all, charged=charged, as_json=json, root=root)
 

@@ -11,13 +11,17 @@ from typing import Any, TextIO, TypeVar, cast
 
 from ..errors import ExternalError, InvalidRequestError
 
-__all__ = ["OutputError", "guarded", "mute", "read_input"]
+__all__ = ["OutputError", "UnreadOutputError", "guarded", "mute", "read_input"]
 
 
 class OutputError(ExternalError):
     """Cannot write to standard output: the disk is full, or the program that reads it has ended."""
 
     code = "output"
+
+
+class UnreadOutputError(OutputError):
+    """The program that reads standard output has ended, as ``head`` does when it has enough lines."""
 
 
 @contextmanager
@@ -60,6 +64,7 @@ class _Output:
         self._stream = stream
         # There is no stream if the program was started with standard output closed.
         self._failure = None if stream else "it is closed"
+        self._is_unread = False
 
     def write(self, text: str) -> int:
         return self._done(lambda stream: stream.write(text))
@@ -80,9 +85,10 @@ class _Output:
             try:
                 return what(self._stream)
             except OSError as error:
-                self._failure = error.strerror or str(error)
+                self._failure, self._is_unread = error.strerror or str(error), isinstance(error, BrokenPipeError)
                 mute(self._stream)
-        raise OutputError(
+        kind = UnreadOutputError if self._is_unread else OutputError
+        raise kind(
             f"Cannot write to standard output: {self._failure}.",
             remedy="Redirect it to a file that can be written, or to a program that reads all of it.",
         )

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from ..untrusted_text import printable
 
-__all__ = ["fitted", "is_terminal", "print_facts", "print_table", "table_lines", "width_of"]
+__all__ = ["fitted", "fitted_question", "is_terminal", "print_facts", "print_table", "table_lines", "width_of"]
 
 _GAP = 2
 """The columns between those of a table."""
@@ -76,6 +76,15 @@ def _columns(text: str) -> int:
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
     )
+
+
+def fitted_question(text: str) -> str:
+    """A question on standard error, broken between words, with room for what is put behind it, such as ``[y/N]:``."""
+    width = width_of(sys.stderr)
+    return fitted(printable(text), width and max(20, width - _AFTER_A_QUESTION), indent=2)
+
+
+_AFTER_A_QUESTION = 8
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:

@@ -190,7 +190,7 @@ def _check_grey(image: Image.Image) -> None:
     color = _main_color(image)
     if color is None:
         raise ImageError(
-            "The mask has many colours, like a photo.",
+            "The mask has many colours, like a photo or the image itself.",
             "coloured_mask",
             remedy="If you painted over the part to change in one colour, such as red, add --mask-color red. Otherwise "
             "paint that part white and the rest black, or make it transparent.",

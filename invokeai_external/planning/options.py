@@ -23,7 +23,7 @@ _FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"optio
 """What a request has beside its options."""
 
 
-def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
+def check_option_names(options: Iterable[str], known: Collection[str], model: ModelConfig) -> None:
     """Raise InvalidRequestError for an option that no model has; one that only other models have is a notice."""
     for name in options:
         if name in known:
@@ -38,7 +38,7 @@ def check_option_names(options: Iterable[str], known: Collection[str]) -> None:
             )
         raise InvalidRequestError(
             f"No model has an option {quoted(name)}.",
-            remedy=f"{or_nearest(name, known)}The options are: {', '.join(sorted(known))}.",
+            remedy=f"{or_nearest(name, known)}{model.name} has these options: {', '.join(sorted(model.options))}.",
         )
 
 

@@ -346,10 +346,10 @@ def _previews(request: GenerationRequest, model: ModelConfig) -> tuple[int, list
             remedy=f"Choose a number from 0 to {MAX_PREVIEWS}.",
         )
     if request.previews and not model.previews:
-        what = f"{model.name} does not support previews; {request.previews} was not sent."
+        what = f"{model.name} does not support previews, so there will be no previews."
         return 0, [Notice("option_dropped", what)]
     if request.previews and (kept := kept_format(request, model)):
-        what = f"There are no previews with the output format {kept}; {request.previews} was not sent."
+        what = f"There are no previews with the output format {kept}."
         return 0, [Notice("option_dropped", what)]
     return request.previews, []
 

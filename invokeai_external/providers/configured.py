@@ -13,7 +13,7 @@ from ..untrusted_text import quoted
 from . import catalog
 from .built_in import RESERVED_IDS
 from .inheritance import merge_fields
-from .provider_config import NOT_IN_A_FILE, ProviderConfig
+from .provider_config import NOT_IN_A_FILE, PROVIDER_ID, ProviderConfig
 
 __all__ = ["CatalogAdditions", "configured_providers", "provider_named"]
 
@@ -89,6 +89,10 @@ def _configured(
     return found
 
 
+_KEYS = ("key", "api_key", "token", "secret")
+"""What users call a key."""
+
+
 def _check_allowed(
     place: Sequence[str], fields: Mapping[str, Any], built_in: ProviderConfig | None, user: CatalogAdditions
 ) -> None:
@@ -100,6 +104,19 @@ def _check_allowed(
             f"providers.{provider_id}: InvokeAI itself has a provider with this id",
             "Choose another id, then try again.",
         )
+    if not PROVIDER_ID.fullmatch(provider_id):
+        raise user.mistake(
+            place,
+            f"providers.{provider_id}: this cannot be the id of a provider",
+            "Use lower case letters, digits and underscores, with a letter first, such as acme_2.",
+        )
+    for name in _KEYS:
+        if name in fields:
+            raise user.mistake(
+                (*place, name),
+                f"providers.{provider_id}.{name}: keys do not belong in this file",
+                f"Delete that line, and set the key: invokeai-external keys set {provider_id}",
+            )
     for name in sorted(NOT_IN_A_FILE):
         if name in fields:
             raise user.mistake((*place, name), f"providers.{provider_id}.{name}: there is no such field")

@@ -26,7 +26,8 @@ def _parsed(kind: type[Size] | type[AspectRatio]) -> Any:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            raise ValueError("this must be text; put it in quotes")
+            example = "1024x1024" if kind is Size else "'16:9'"
+            raise ValueError(f"this must be text, such as {example}")
         return kind.parse(value)
 
     return BeforeValidator(read)

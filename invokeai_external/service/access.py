@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ..adapters.base import SANDBOX_KEY, Adapter
+from ..adapters.base import SANDBOX_HOST, SANDBOX_KEY, Adapter
 from ..adapters.base_url import is_private_host, normalise_base_url
 from ..adapters.find import adapter_of
 from ..errors import AuthenticationError, NotConfiguredError, ProviderError, Remedy
@@ -53,8 +53,11 @@ class Access:
 
     @property
     def is_sandbox(self) -> bool:
-        """True for a sandbox on this machine or in a private network, by its key: it bills nothing."""
-        return self.api_key == SANDBOX_KEY and is_private_host(urlsplit(self.base_url).hostname or "")
+        """True for the built-in sandbox, and for one on this machine or in a private network, by its key: it bills
+        nothing.
+        """
+        host = urlsplit(self.base_url).hostname or ""
+        return host == SANDBOX_HOST or (self.api_key == SANDBOX_KEY and is_private_host(host))
 
 
 def access_to(provider: ProviderConfig, settings: Settings) -> Access:

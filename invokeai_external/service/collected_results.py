@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "collect", "finisher_of", "received", "too_little_memory", "total", "total_cost", "total_usage"]
 
-_SANDBOX_NOTICE = Notice("sandbox", "The image comes from the sandbox and cost nothing; the cost shown is an estimate.")
-
 _CUT_SHORT_NOTICE = Notice(
     "answer_cut_short",
     "The end of the response is missing or broken. The image is complete; its cost may be unknown.",
@@ -93,8 +91,6 @@ async def collect(
     """
     answer, response = reply.answer, reply.response
     common = (*notices, *reply.notices, *answer.notices, *_search_notices(answer))
-    if SANDBOX_HEADER in response.headers:
-        common = (*common, _SANDBOX_NOTICE)
     if response.is_cut_short:
         common = (*common, _CUT_SHORT_NOTICE)
     limiter = large_edits if call.original and call.original.is_large else None
@@ -105,6 +101,8 @@ async def collect(
         common = (*common, _more_images(call.n, received))
     by_prices, stated = _by_prices(call, reply, contents, [one.info.size for one, _ in finished]), answer.cost_usd
     cost = by_prices if stated is None else stated
+    if SANDBOX_HEADER in response.headers:
+        common = (*common, _sandbox_notice(cost, access))
     share = None if cost is None else round(cost / min(len(answer.images), call.n), 9)
     facts = {
         "provider": access.provider.id,
@@ -134,6 +132,15 @@ async def collect(
         request_id=answer.request_id,
         errors=tuple(redacted(failure, access.api_key) for failure in errors),
     )
+
+
+def _sandbox_notice(cost: float | None, access: Access) -> Notice:
+    if not access.is_sandbox:
+        # Before it was sent, it could have been a call to a provider, and it counts as such.
+        what = "Without the key 'sandbox', its cost counts as if a provider had billed it."
+        return Notice("sandbox", f"The image comes from a sandbox, which bills nothing. {what}")
+    what = "what it would cost is unknown" if cost is None else "the cost shown is an estimate"
+    return Notice("sandbox", f"The image comes from the sandbox and cost nothing; {what}.")
 
 
 def received(position: Position, outcome: Outcome) -> Received:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import InvalidRequestError, NotSavedError
-from ..regular_files import make_readable, read_regular_file, take_names, temporary_file
+from ..regular_files import checked_path, make_readable, read_regular_file, take_names, temporary_file
 from ..request import MOST_INPUT_BYTES, InputImage
 from ..result import GeneratedImage
 
@@ -21,7 +21,7 @@ def read_image(path: str | os.PathLike[str]) -> InputImage:
     Raises:
         InvalidRequestError: The file cannot be read, is not a regular file, or is larger than 256 MB.
     """
-    file = Path(path)
+    file = Path(checked_path(path))
     try:
         return InputImage(read_regular_file(file, MOST_INPUT_BYTES), file.name)
     # A path with a zero byte is a ValueError.
@@ -60,7 +60,7 @@ def save_image(image: GeneratedImage, path: str | os.PathLike[str], overwrite: b
     """Write an image with its settings; see ``GeneratedImage.save``."""
     from ..images.metadata_files import place
 
-    file = Path(path)
+    file = Path(checked_path(path))
     placed = place(image.data, image.metadata)
     files = [(file, placed.parts)]
     if placed.sidecar is not None:

@@ -133,6 +133,16 @@ class Payments:
             for number in found.left:
                 self._record_soon(partial(self._settle, number, Settlement(state="not_charged", error="cancelled")))
 
+    def check(self, plan: Plan, purse: Purse) -> None:
+        """Raise what ``reserved`` would raise now; nothing is reserved. It may wait for the disk."""
+        budgets, calls = self._budgets(), [self._planned(call) for call in plan.calls]
+        check_request(plan, calls, budgets, purse)
+        if self._record and budgets.are_set:
+            try:
+                self._record.check(calls, purse.payer, budgets)
+            except LimitExceededError as error:
+                raise limit_exceeded(plan, error.refusal) from None
+
     @asynccontextmanager
     async def call(
         self, reserved: Reserved, place: int, prices: Prices, on_progress: Callable[[Progress], None]

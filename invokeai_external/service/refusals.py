@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from typing import TypeGuard
 
-from ..errors import BudgetExceededError, Remedy
+from ..errors import BudgetExceededError, InvalidRequestError, Remedy
 from ..planning.cheaper import CheaperChoice, cheaper_choice
 from ..planning.plan import Plan
 from ..result import Notice
@@ -13,8 +15,9 @@ from ..spending.amounts import nano, shown_usd, usd
 from ..spending.limits import Budgets, Limit, Refusal, budgets_of
 from ..spending.record import Warned
 from ..spending.recorded_call import Payer, PlannedCall, Settlement
+from ..untrusted_text import quoted
 
-__all__ = ["Purse", "check_request", "limit_exceeded", "overrun", "warning"]
+__all__ = ["Purse", "check_request", "checked_purse", "limit_exceeded", "overrun", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,9 @@ class Purse:
         withdraw: Given for a request before its turn, and called in a thread if a limit refuses it. If it returns True,
             the request ends at once, its refusal is not recorded, and it is made again at its turn. False if its turn
             has come.
+
+    Raises:
+        InvalidRequestError: The payer or the amount is not valid.
     """
 
     payer: Payer = field(default_factory=Payer)
@@ -36,6 +42,36 @@ class Purse:
     allow_unknown_price: bool = False
     may_wait: bool = False
     withdraw: Callable[[], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.payer, Payer):
+            raise _wrong("payer", "a Payer", self.payer)
+        for name in ("host", "user", "board_id", "board", "tag"):
+            value: object = getattr(self.payer, name)
+            if value is not None and not isinstance(value, str):
+                raise _wrong(f"payer.{name}", "text", value)
+        most: object = self.max_cost_usd
+        if most is not None and not (_is_number(most) and 0 <= most < inf):
+            raise _wrong("max_cost_usd", "an amount in USD, such as 0.5", most)
+
+
+def checked_purse(purse: object) -> Purse:
+    """The purse of a request, by default one that nothing is said of; raises InvalidRequestError for anything else."""
+    if purse is None or isinstance(purse, Purse):
+        return purse or Purse()
+    raise InvalidRequestError(
+        f"purse must be a Purse, not {type(purse).__name__}.", remedy="Write it like: Purse(max_cost_usd=0.5)"
+    )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wrong(name: str, wanted: str, value: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{name} must be {wanted}, not {quoted(str(value))}.", remedy=f"Correct {name}, then try again."
+    )
 
 
 def check_request(plan: Plan, calls: Sequence[PlannedCall], budgets: Budgets, purse: Purse) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
+from ..adapters.base import SANDBOX_HOST
 from ..adapters.find import adapter_of
 from ..providers.provider_config import ProviderConfig
 from ..providers.registry import Registry
@@ -27,7 +28,7 @@ def with_sandbox(settings: Settings) -> Settings:
         usual: dict[str, object] = {"auth": None, "headers": {}, "query": {}, "paths": {}, "list_models": True}
         providers[provider.id] = provider.model_copy(update=usual)
         if path := adapter_of(provider).sandbox_path:
-            credentials[provider.id] = Credentials(key, f"https://sandbox.invalid/{path}", "the sandbox")
+            credentials[provider.id] = Credentials(key, f"https://{SANDBOX_HOST}/{path}", "the sandbox")
     return replace(settings, credentials=credentials, providers=providers)
 
 

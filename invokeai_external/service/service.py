@@ -40,7 +40,7 @@ from .image_urls import Content, ImageFetcher
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models, verify_key
 from .payments import Reserved, payments_of, with_billing
-from .refusals import Purse
+from .refusals import Purse, checked_purse
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
 from .tokens import Tokens
@@ -158,7 +158,7 @@ class Service:
             prompt, about_it = without_weights(request.prompt)
             request, notices = replace(request, prompt=prompt), (*notices, *about_it)
         try:
-            check_option_names(request.options, self.registry.option_names)
+            check_option_names(request.options, self.registry.option_names, model)
             sent = adapter_of(self._provider(model.provider)).sent_options
             plan = plan_calls(request, model, experimental=self._settings.limits.experimental, sent_options=sent)
         except RequestError as error:
@@ -211,12 +211,13 @@ class Service:
         """
         self._check_state()
         _check_request(request)
+        purse = checked_purse(purse)
         started = time.monotonic()
         about_models = await self._discover_for(request)
         access = await self._tokens.completed(self._access(self._provider_of(request)))
         plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
-        purse, is_sandbox = purse or Purse(), self._is_sandbox or access.is_sandbox
+        is_sandbox = self._is_sandbox or access.is_sandbox
         # What cannot be sent is not reserved.
         self._transport.check_can_send(access.base_url)
         try:

@@ -74,9 +74,11 @@ def checked_lines(root: Path, new: NewProvider) -> str:
 
 def _check(path: Path, text: str, new: NewProvider) -> None:
     try:
-        found = read_user_file(path, text)
+        found = read_user_file(path, text, is_written=False)
         Registry(found.catalog)
     except SettingsError as error:
+        # If the file was wrong before, it is there that something must be corrected.
+        read_user_file(path)
         raise error.replace(remedy="Nothing was written. Correct what you specified, then try again.") from None
     provider = found.providers[new.id]
     if provider.base_url:

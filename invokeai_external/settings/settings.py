@@ -23,6 +23,7 @@ from typing import Any
 from ..errors import Remedy, SettingsError
 from ..providers.configured import configured_providers
 from ..providers.provider_config import ProviderConfig
+from ..regular_files import checked_path
 from ..result import Notice
 from ..root_folder import API_KEYS_FILE, KEYS_FILE, USER_FILE
 from ..spending.limits import Budgets
@@ -123,9 +124,10 @@ def load_settings(
 
     Raises:
         SettingsError: A file is broken; the message names the file, the line and the field.
+        InvalidRequestError: ``root`` is not a path.
     """
     environ = os.environ if environ is None else environ
-    folder = root_folder(root, environ)
+    folder = root_folder(None if root is None else checked_path(root), environ)
     found = _in_user_file(folder)
     providers = found.providers.values()
     files = key_files(folder)

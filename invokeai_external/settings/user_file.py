@@ -15,7 +15,7 @@ from ..providers.configured import configured_providers
 from ..providers.provider_config import PROVIDER_FIELDS, ProviderConfig
 from ..providers.registry import Registry
 from ..providers.schema import MODEL_FIELDS
-from ..spending.limits import Budgets
+from ..spending.limits import Budget, Budgets
 from .limits import Limits
 from .yaml_file import YamlFile
 
@@ -72,17 +72,18 @@ class UserFile:
     budgets: Budgets
 
 
-def read_user_file(path: Path, text: str | None = None) -> UserFile:
+def read_user_file(path: Path, text: str | None = None, *, is_written: bool = True) -> UserFile:
     """Read the file, which need not exist. Its models are validated by a ``Registry``.
 
     Args:
         path: The file.
         text: What to read in the place of what the file holds.
+        is_written: False if ``text`` is only to be written.
 
     Raises:
         SettingsError: The file is broken; the message names the file, the line and the field.
     """
-    file = YamlFile(path, text)
+    file = YamlFile(path, text, is_written=is_written)
     file.check_unique()
     sandbox = file.data.pop("sandbox", False)
     if not isinstance(sandbox, bool):
@@ -136,7 +137,7 @@ def _budgets(file: YamlFile) -> Budgets:
     try:
         return Budgets(**fields)
     except ValidationError as error:
-        raise file.error_of(error, ("budgets",), Budgets.model_fields) from None
+        raise file.error_of(error, ("budgets",), {*Budgets.model_fields, *Budget.model_fields}) from None
 
 
 def _check_budgets(

@@ -123,8 +123,10 @@ def _text_of(node: yaml.Node, text: str) -> str:
 
 def _check(path: Path, text: str) -> None:
     try:
-        Registry(read_user_file(path, text).catalog)
+        Registry(read_user_file(path, text, is_written=False).catalog)
     except SettingsError as error:
+        # If the file was wrong before, it is there that something must be corrected.
+        read_user_file(path)
         meant = (error.hint or "").removesuffix("Correct that line, then try again.")
         remedy = meant or "Correct what you specified, then try again."
         raise error.replace(remedy=f"Nothing was written. {remedy}".strip()) from None

@@ -170,14 +170,15 @@ def _plain(fact: object) -> object:
 class YamlFile:
     """A YAML file that is a mapping, and the lines of its fields."""
 
-    def __init__(self, path: Path, text: str | None = None) -> None:
+    def __init__(self, path: Path, text: str | None = None, *, is_written: bool = True) -> None:
         """Read the file; raises SettingsError. A file that does not exist, or is empty, is an empty mapping.
 
         Args:
             path: The file.
             text: What to read in the place of what the file holds.
+            is_written: False if ``text`` is only to be written: errors name no line then, which nobody could look at.
         """
-        self.path = path
+        self.path, self._is_written = path, is_written
         try:
             # The ends of the lines stay as they are.
             self.text = read_regular_file(path, _MOST_BYTES).decode("utf-8") if text is None else text
@@ -227,9 +228,8 @@ class YamlFile:
     def error(self, line: int, problem: str, remedy: Remedy | str | None = None) -> SettingsError:
         # It may quote characters of the file that are not safe on a terminal.
         shown = fit_to_show(problem, _LONGEST_PROBLEM)
-        return SettingsError(
-            f"{self.path}, line {line}: {shown}.", remedy=remedy or "Correct that line, then try again."
-        )
+        where = f"{self.path}, line {line}: " if self._is_written else ""
+        return SettingsError(f"{where}{shown}.", remedy=remedy or "Correct that line, then try again.")
 
     def error_of(
         self,

@@ -129,6 +129,16 @@ class SpendingRecord:
             self._mine |= {number: replace(call, id=number) for number, call in zip(ids, new, strict=True)}
         return Reservation(ids, warned)
 
+    def check(self, calls: Sequence[PlannedCall], payer: Payer, budgets: Budgets) -> None:
+        """Raise what ``reserve`` would raise now for calls to one model; nothing is reserved, and no file is made."""
+        calendar, model = Calendar(budgets.timezone), calls[0]
+        today = calendar.day_of(self._clock())
+        could_cost = sum(call.at_most or 0 for call in calls)
+        for limit in limits_of(budgets, provider=model.provider, model=model.reference, user=payer.user, today=today):
+            amounts = self.amounts(limit, budgets) if self.path.exists() else Amounts()
+            if amounts.used + could_cost > limit.amount:
+                raise LimitExceededError(Refusal(limit, amounts, could_cost, calendar.end_of(limit.period, today)))
+
     def sent(self, number: int) -> None:
         """Note that a call is sent now.
 

@@ -127,6 +127,8 @@ def test_an_unknown_price_is_asked_about_at_a_terminal(
     monkeypatch.setattr("typer.confirm", confirm)
     result = generate(model=UNKNOWN)
     assert len(questions) == (0 if limits else 1)
+    # What the question says is not said again.
+    assert result.stderr.count("is not known") == (1 if limits else 0)
     assert sent(sandbox_url) == int(is_made)
     assert result.code in ((0, 1) if is_made else (2,))
     assert generate("--json", model=UNKNOWN).code == 2
@@ -244,3 +246,36 @@ def test_a_run_of_the_sandbox_or_without_a_record_says_nothing_of_today(run: Any
     result = generate(*SQUARE, "--json")
     assert result.code == 0
     assert "today_usd" not in result.json
+
+
+def test_a_limit_that_is_not_there_is_not_removed(run: Any, root: Path) -> None:
+    run("budget", "set", "total.day", "5")
+    assert "Removed" in run("budget", "set", "total.day", "off").stderr
+    again = run("budget", "set", "total.day", "off")
+    assert again.code == 0
+    assert "Removed" not in again.stderr
+
+
+def test_a_name_that_is_wrong_names_no_line_of_a_file_that_was_not_written(run: Any, root: Path) -> None:
+    refused = run("budget", "set", "providers.opnai.month", "4")
+    assert refused.code == 2
+    assert "openai?" in refused.stderr
+    assert "line" not in refused.stderr
+    configure(root, "settings: {concurency: 3}")
+    assert "line 1" in run("budget", "set", "total.day", "4").stderr
+
+
+def test_a_request_to_a_sandbox_counts_as_its_notice_says(generate: Any, root: Path, monkeypatch: Any) -> None:
+    def made() -> tuple[str, int]:
+        [about] = [each["message"] for each in generate("--json").json["notices"] if each["code"] == "sandbox"]
+        return about, len(recorded(root, "id"))
+
+    about, count = made()
+    assert ("counts" in about, "cost nothing" in about, count) == (True, False, 1)
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY", "sandbox")
+    about, count = made()
+    assert ("counts" in about, "cost nothing" in about, count) == (False, True, 1)
+
+
+def test_the_sandbox_says_that_it_has_no_limits(generate: Any) -> None:
+    assert "--max-cost" in generate("--sandbox", "--max-cost", "0.0001").stderr

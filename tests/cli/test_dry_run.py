@@ -11,6 +11,7 @@ import pytest
 
 from invokeai_external.adapters.openai_images import OpenAIImagesAdapter
 from invokeai_external.planning.plan import MASK_SENTENCE
+from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 from invokeai_external.transport.messages import HttpRequest
 
 from ..support.programs import GEMINI, OPENAI, image_file
@@ -128,3 +129,23 @@ def test_the_estimate_of_an_edit_names_no_other_size(run: Any, tmp_path: Path) -
     shown = run("generate", "a fox", "--model", "openai/gpt-image-2.5-flare", "--init", base, "--dry-run").stderr
     assert "With --quality medium: up to" in shown
     assert "--size" not in shown
+
+
+def test_dry_run_says_what_a_limit_would_refuse(run: Any, root: Path) -> None:
+    asked = ("generate", "a fox", "--model", OPENAI, "--size", "1024x1024", "--dry-run")
+    assert run(*asked, "--json").json["refusal"] is None
+    (root / USER_FILE).write_text("budgets: {total: {day_usd: 0.0001}}")
+    found = run(*asked, "--json")
+    assert (found.code, found.json["refusal"]["code"], found.json["refusal"]["limit"]) == (
+        0,
+        "budget_exceeded",
+        "total.day",
+    )
+    shown = run(*asked)
+    assert shown.code == 0
+    assert "refused" in shown.stderr
+    assert "$0.0001" in shown.stderr
+    assert not (root / SPENDING_FILE).exists()
+    (root / USER_FILE).unlink()
+    assert run(*asked, "--json", "--max-cost", "0.0001").json["refusal"]["limit"] == "max_cost"
+    assert run(*asked, "--json", "--sandbox").json["refusal"] is None

@@ -78,7 +78,8 @@ def test_output_that_cannot_be_written_is_reported_once(
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
-    assert done.stderr.count("Error: ") == 1
+    # Who has ended had enough, as head has.
+    assert done.stderr.count("Error: ") == (0 if way == "nobody reads" else 1)
     if arguments[0] == "generate":
         (path,) = out.iterdir()
         assert f"Saved: {path}" in done.stderr

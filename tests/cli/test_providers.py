@@ -281,3 +281,11 @@ def test_completion_offers_the_providers_and_models_of_the_file(
     assert found <= set(offered(root))
     (root / "invokeai_external.yaml").write_text("providers: [\n")
     assert "acme" not in str(offered(root))
+
+
+def test_with_a_base_url_nothing_is_asked(run: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch)
+    assert run("providers", "add", "acme", "--adapter", "openai_images", "--base-url", "https://a.example").code == 0
+    assert asked == []
+    refused = run("providers", "add", "other", "--model", "gpt-imag-2")
+    assert (refused.code, asked) == (2, [])

@@ -245,3 +245,9 @@ def test_csv_and_json_cannot_be_combined(run: Any, make: Make) -> None:
     make()
     assert run("spend", "--csv", "--json").code == 2
     assert run("spend", "show", "--csv", "--json").code == 2
+
+
+def test_a_call_that_you_cancelled_did_not_fail(run: Any, make: Make) -> None:
+    make(10, "unconfirmed", error="cancelled")
+    assert run("spend", "--json").json["unconfirmed"]["failed"] == 0
+    assert "failed" not in run("spend").stdout

@@ -139,3 +139,23 @@ def test_no_word_is_broken(width: int, command: str, tmp_path: Path, monkeypatch
     if not command.startswith("demo"):  # It shows times.
         whole = subprocess.run(program, capture_output=True, text=True, check=False)
         assert words("\n".join(lines)) <= words(whole.stdout + whole.stderr)
+
+
+@pytest.mark.parametrize("command", ["--help", "generate --help", "budget set --help"])
+def test_help_fits_a_narrow_terminal(command: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run(*command.split()).stdout.splitlines()
+    assert [line for line in lines if len(line) > 40 and len(line.split()) > 1] == []
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_not_an_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "invokeai_external", "models", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout
+        assert program.stderr
+        program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import typer
 
 from invokeai_external.cli.app import app
+from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 
+from ..support import made_up_spending
 from ..support.programs import GEMINI, OPENAI, image_file, piped
 
 WRONG: list[tuple[str, list[str], str, list[str]]] = [
@@ -213,3 +216,72 @@ def test_a_broken_settings_file_is_reported_with_its_line(run: Any, tmp_path: Pa
     result = run("generate", "a fox", "--sandbox")
     assert result.code == 2
     assert f"{root / 'invokeai_external.yaml'}, line 2: settings.concurency" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["budget set total.day 4", "doctor", "install"])
+def test_a_root_that_is_not_there_is_an_error_and_is_not_made(command: str, run: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    result = run(*command.split(), "--root", missing)
+    assert (result.code, result.stdout) == (2, "")
+    assert str(missing) in result.stderr
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("generate x --size", "invokeai-external generate --help"),
+        ("models show x --root", "invokeai-external models show --help"),
+        ("models gpt-image-2", "invokeai-external models show gpt-image-2"),
+        ("doctor inv", "invokeai-external doctor --root inv"),
+        ("generate x -n two", "whole number"),
+        ("recall .", "folder"),
+        ("spend check opnai 2026-11 4", "openai?"),
+        ("spend check openai 2099-11 4", "has not begun"),
+        ("providers add acme --adapter openai_images --base-url htp://x", "Nothing was saved"),
+        ("providers add acme --adapter openai_images --base-url https://a.example --model gpt-imag-2", "gpt-imag-2"),
+    ],
+)
+def test_what_to_do_instead_is_said(command: str, advice: str, run: Any, root: Path) -> None:
+    made_up_spending.fill(root / SPENDING_FILE, made_up_spending.many_calls(9, time.time()))
+    result = run(*command.split())
+    assert result.code == 2
+    assert advice in result.stderr
+    assert str(root) not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("providers: {Ac me: {adapter: openai_images, base_url: 'https://a.example'}}", ["lower case letters"]),
+        (
+            "providers: {acme: {adapter: openai_images, base_url: 'https://a.example', key: sk-12345}}",
+            ["keys set acme"],
+        ),
+        ("models: {openai/x: {extends: openai/gpt-image-2, sizing: {kind: fixed, sizes: [1024]}}}", ["1024x1024"]),
+        ("budgets: {total: {day: 4}}", ["day_usd?"]),
+    ],
+)
+def test_a_line_of_the_settings_that_is_wrong_says_what_is_right(
+    text: str, facts: list[str], run: Any, root: Path
+) -> None:
+    (root / USER_FILE).write_text(text)
+    result = run("models")
+    assert result.code == 2
+    assert [fact for fact in facts if fact not in result.stderr] == []
+    assert "sk-12345" not in result.stderr
+
+
+def test_a_provider_without_models_says_so(run: Any, root: Path) -> None:
+    (root / USER_FILE).write_text("providers: {acme: {adapter: openai_images, base_url: 'https://a.example'}}")
+    assert "providers add acme --model" in run("models", "--provider", "acme").stdout
+    assert run("models", "--provider", "acme", "--json").json == []
+
+
+def test_the_image_itself_is_not_its_mask(run: Any, tmp_path: Path) -> None:
+    plain, link = tmp_path / "plain.png", tmp_path / "link.png"
+    image_file(plain)
+    link.symlink_to(plain)
+    for mask in (plain, link):
+        result = run("generate", "x", "--model", OPENAI, "--init", plain, "--mask", mask, "--dry-run")
+        assert (result.code, "itself" in result.stderr) == (2, True)

@@ -19,7 +19,7 @@ from ...spending.calendar_days import Calendar
 from ...spending.limits import Amounts, Budgets, Limit, every_limit
 from ...untrusted_text import quoted
 from .. import report
-from ..common import open_root
+from ..common import existing_root, open_root
 from ..parameters import MOST_USD
 from ..remedies import command_line
 from ..spending import open_record
@@ -30,15 +30,18 @@ __all__ = ["list_all", "set_one"]
 
 def set_one(name: str, amount: str, *, until: str | None, root: Path | None) -> None:
     """Set a limit, or remove it, and say what holds now."""
-    folder = open_root(root)
+    folder = existing_root(root)
     most, last_day = _amount(amount), _day(until)
     if last_day and most is None:
         raise report.UsageError("A limit is not removed for a while.", remedy="Write a large amount in place of off.")
-    today = _calendar_and_today(load_user_file(folder).budgets)[1]
+    before = load_user_file(folder).budgets
+    today = _calendar_and_today(before)[1]
     if last_day and last_day < today:
         raise report.UsageError(f"--until {last_day} is over.", remedy=f"Write a day from {today} on.")
     path = set_limit(folder, name, most, until=last_day)
-    if most is None:
+    if most is None and load_user_file(folder).budgets == before:
+        report.say(f"There is no limit {name} in {path}")
+    elif most is None:
         report.say(f"Removed the limit {name} from {path}")
     else:
         report.say(f"Saved {name}: {_shown(most)}{f' until {last_day}' if last_day else ''}, in {path}")
@@ -151,10 +154,10 @@ def _row(
     return {
         "Limit": name,
         "Up to": most,
-        "Used": used,
-        "in progress": in_progress,
-        "may have been charged": may_be,
-        "Starts again": end,
+        "Used": used or "-",
+        "In progress": in_progress or "-",
+        "May have been charged": may_be or "-",
+        "Starts again": end or "-",
     }
 
 

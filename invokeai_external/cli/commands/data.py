@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import typer
 
-from ...errors import InvalidRequestError
+from ...errors import InvalidRequestError, SpendingRecordError
 from ...spending.copies import CopyFile, write_copy
 from ...spending.record import SpendingRecord
 from ...spending.reports import waiting
 from .. import report
 from ..common import settings
 from ..spending import make_folder_of, no_record, open_record, record_file
-from ..terminal import is_terminal
+from ..terminal import fitted_question, is_terminal
 
 __all__ = ["backup", "delete", "restore"]
 
@@ -42,7 +42,7 @@ def restore(file: Path, *, yes: bool, as_json: bool, root: Path | None) -> None:
     make_folder_of(path, root)
     with closing(CopyFile(file)) as copy:
         if path.exists() and not _agreed(
-            f"Replace what is in the spending record {path} by {_calls(copy.calls)} from {file}?", yes=yes
+            f"{_lost(path)}Put the {_calls(copy.calls)} of {file} in their place?", yes=yes
         ):
             return
         with closing(SpendingRecord(path)) as record:
@@ -78,6 +78,14 @@ def delete(*, yes: bool, as_json: bool, root: Path | None) -> None:
     report.show("Limits count from zero again. The empty file stays; you can delete it while no program uses it.")
 
 
+def _lost(path: Path) -> str:
+    """A sentence on the calls that a restored copy takes the place of; empty if the record cannot be read."""
+    with suppress(SpendingRecordError), closing(SpendingRecord(path)) as record, record.reading() as db:
+        (calls,) = db.execute("SELECT count(*) FROM calls").fetchone()
+        return f"The spending record {path} has {_calls(calls)}, which will be lost. "
+    return ""
+
+
 def _calls(number: int) -> str:
     return "1 call" if number == 1 else f"{number} calls"
 
@@ -87,8 +95,11 @@ def _agreed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not is_terminal():
-        raise report.UsageError(f"{question} There is nobody to ask, so nothing was changed.", remedy="Add --yes.")
-    if typer.confirm(question, err=True):
+        raise report.UsageError(
+            "There is no terminal to ask at, so nothing was changed.",
+            remedy=f"To answer yes to this question, add --yes: {question}",
+        )
+    if typer.confirm(fitted_question(question), err=True):
         return True
     report.say("Nothing was changed.")
     return False

@@ -23,7 +23,7 @@ from ...settings.yaml_file import YamlFile
 from ...untrusted_text import ID, fit_to_show
 from ...version import VERSION
 from .. import report
-from ..common import open_root, report_interrupted_calls
+from ..common import no_folder, open_root, report_interrupted_calls
 from ..exit_codes import WRONG_USAGE
 from ..invoke_database import saved_workflows
 from ..remedies import command_line, with_root
@@ -46,6 +46,8 @@ def run(given_root: Path | None) -> int:
         given_root: What was given with ``--root``.
     """
     root = open_root(given_root)
+    if not root.is_dir():
+        raise no_folder(root)
     problems = 0
 
     def show(good: bool, text: str) -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 import anyio.to_thread
 
+from ...errors import ExternalError, RequestError
 from ...planning.plan import Plan
+from ...providers.registry import Registry
 from ...request import GenerationRequest
+from ...service.payments import payments_of
+from ...service.refusals import Purse
 from ...service.service import Service
 from ...settings.settings import Settings
 from ...transport.messages import Base64, HttpRequest
@@ -19,11 +23,16 @@ from ..estimates import estimate_object, estimate_text
 __all__ = ["dry_run_of"]
 
 
-async def dry_run_of(current: Settings, request: GenerationRequest, *, sandbox: bool, as_json: bool) -> None:
-    """Print what a request would send; nothing is sent."""
+async def dry_run_of(
+    current: Settings, request: GenerationRequest, purse: Purse, *, sandbox: bool, as_json: bool
+) -> None:
+    """Print what a request would send, and whether a limit would refuse it; nothing is sent."""
+    refusal = None
     async with Service(current, sandbox=sandbox) as service:
         # Preparing images may take a while, so it runs in a thread: Ctrl-C works meanwhile.
         plan, requests = await anyio.to_thread.run_sync(service.dry_run, request, abandon_on_cancel=True)
+        if _may_be_billed(service, request):
+            refusal = await _refusal_of(current, plan, purse)
     shown = [_shown(http_request) for http_request in requests]
     if as_json:
         report.print_json(
@@ -34,10 +43,35 @@ async def dry_run_of(current: Settings, request: GenerationRequest, *, sandbox: 
                 "notices": [asdict(notice) for notice in plan.notices],
                 "estimated_cost_usd": plan.estimate_usd,
                 "estimate": estimate_object(plan),
+                "refusal": report.error_object(refusal) if refusal else None,
             }
         )
         return
     _print_plan(plan, shown)
+    if refusal:
+        report.say(f"This would be refused: {refusal.message}", indent=2)
+        if refusal.hint:
+            report.say(f"  {refusal.hint}", indent=2)
+
+
+def _may_be_billed(service: Service, request: GenerationRequest) -> bool:
+    """True if limits apply to a request; also without a key, which a dry run does not need."""
+    try:
+        return service.is_billed(request)
+    except RequestError:
+        return True
+
+
+async def _refusal_of(current: Settings, plan: Plan, purse: Purse) -> ExternalError | None:
+    """The error with which a limit would refuse a plan now."""
+    payments = payments_of(current, lambda: Registry(current.catalog))
+    try:
+        await anyio.to_thread.run_sync(payments.check, plan, purse)
+    except ExternalError as error:
+        return error
+    finally:
+        await payments.aclose()
+    return None
 
 
 def _print_plan(plan: Plan, shown: list[dict[str, Any]]) -> None:

@@ -36,12 +36,12 @@ from ...settings.settings import Settings
 from ...spending.recorded_call import Payer
 from .. import event_loop, report
 from ..common import make_own_folder, settings
-from ..exit_codes import INTERRUPTED, PROVIDER_FAILED
+from ..exit_codes import INTERRUPTED, PROVIDER_FAILED, WRONG_USAGE
 from ..generate_arguments import Arguments, request_of
 from ..image_files import ImageFolder, PreviewFolder, SavedImage
 from ..progress_line import live_line
 from ..remedies import with_root
-from ..terminal import is_terminal
+from ..terminal import fitted_question, is_terminal
 from .dry_run import dry_run_of
 
 __all__ = ["Run", "make_images", "run"]
@@ -52,7 +52,7 @@ class Run:
     """The state of one run, updated while it goes on, so that nothing is lost if it is interrupted.
 
     Attributes:
-        is_billed: False for a run on the sandbox.
+        is_billed: False for a run on a sandbox.
         root: What was given with ``--root``.
         wanted: How many images were asked for.
         received: The calls that were answered.
@@ -103,22 +103,27 @@ def run(
     current = settings(root)
     if arguments.previews:
         request = replace(request, previews=current.limits.previews or MAX_PREVIEWS)
+    purse = Purse(payer=Payer(host="cli", tag=tag or current.limits.tag), max_cost_usd=max_cost)
+    if sandbox and max_cost is not None:
+        report.say("Note: --max-cost does not apply to the sandbox, which costs nothing.", indent=6)
     if dry_run:
-        event_loop.run(partial(dry_run_of, current, request, sandbox=sandbox, as_json=as_json))
+        event_loop.run(partial(dry_run_of, current, request, purse, sandbox=sandbox, as_json=as_json))
         return 0
     folder = ImageFolder(arguments.out, metadata or current.limits.metadata)
     previews = PreviewFolder(arguments.previews) if arguments.previews else None
     if not sandbox:
         make_own_folder(root)
     done = Run(root=root, wanted=request.n)
-    purse = Purse(payer=Payer(host="cli", tag=tag or current.limits.tag), max_cost_usd=max_cost)
     making = partial(make_images, current, request, folder, done, sandbox=sandbox, previews=previews)
     try:
         try:
             return _make_and_report(partial(making, purse=purse), done, as_json=as_json)
         except BudgetExceededError as error:
-            if as_json or not _is_allowed_at_terminal(error, current):
+            if as_json or not _asks_at_terminal(error, current):
                 raise
+            if not typer.confirm(fitted_question(f"{error.message} Make it all the same?"), err=True):
+                report.say("Nothing was sent.")
+                return WRONG_USAGE
             purse = replace(purse, allow_unknown_price=True)
             return _make_and_report(partial(making, purse=purse), done, as_json=as_json)
     except Exception:
@@ -129,11 +134,9 @@ def run(
         raise
 
 
-def _is_allowed_at_terminal(error: BudgetExceededError, current: Settings) -> bool:
-    """True if a user at a terminal allows a run whose price is unknown, and the settings say to ask."""
-    if error.limit != "unknown_price" or current.budgets.unknown_price != "ask" or not is_terminal():
-        return False
-    return typer.confirm(f"{error.message} Make it all the same?", err=True)
+def _asks_at_terminal(error: BudgetExceededError, current: Settings) -> bool:
+    """True if the price of a run is unknown, the settings say to ask, and there is a terminal."""
+    return error.limit == "unknown_price" and current.budgets.unknown_price == "ask" and is_terminal()
 
 
 def _make_and_report(
@@ -250,8 +253,9 @@ def _received_notices(done: Run) -> Sequence[Notice]:
 
 
 def _cost_text(cost_usd: float | None, done: Run) -> str:
-    would = "" if done.is_billed or cost_usd is None else "would cost "
-    return f"{would}{cost_text(cost_usd)}"
+    if done.is_billed:
+        return cost_text(cost_usd)
+    return "what it would cost is unknown" if cost_usd is None else f"would cost {cost_text(cost_usd)}"
 
 
 def _images_text(count: int) -> str:

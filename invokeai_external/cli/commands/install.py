@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import InvalidRequestError
 from .. import report
-from ..common import open_root
+from ..common import no_folder, open_root
 from ..remedies import command_line
 
 __all__ = ["PLUGIN_FOLDER", "VERSION_FILE", "copies_of_plugin", "install_plugin", "plugin_folder", "run"]
@@ -37,6 +37,8 @@ def run(root: Path | None) -> None:
 
 def install_plugin(root: Path) -> Path:
     """Copy the plugin into a root in one step, over an older copy; returns its folder or raises InvalidRequestError."""
+    if not root.is_dir():
+        raise no_folder(root)
     if not (root / "invokeai.yaml").is_file():
         raise InvalidRequestError(
             f"{root} is not an Invoke root: it has no invokeai.yaml.",

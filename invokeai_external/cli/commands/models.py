@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ...settings.settings import Settings, load_settings
 from .. import event_loop, report
 from ..common import named_provider, settings
 from ..invoke_database import saved_workflows
+from ..remedies import command_line
 from ..terminal import print_table, width_of
 
 __all__ = ["model_object", "price_of", "run", "sizes_of", "status_of"]
@@ -45,8 +47,18 @@ def run(*, provider: str | None, with_retired: bool, as_json: bool, root: Path |
     if as_json:
         report.print_json([model_object(model) for model in found])
         return
+    if not found:
+        report.show(_no_models(provider, used, root))
+        return
     width = width_of(sys.stdout)
     print_table([_cells(model, details=width is None or width >= _WIDE) for model in found])
+
+
+def _no_models(provider: str | None, retired: Sequence[ModelConfig], root: Path | None) -> str:
+    if retired or not provider:
+        return f"All models are retired. To list them, run: {command_line('models', '--all', root=root)}"
+    add = command_line("providers", "add", provider, "--model", "MODEL", root=root)
+    return f"{provider} has no models yet. Add one that it has: {add}"
 
 
 def _discover(current: Settings, provider: str) -> tuple[Notice, ...]:

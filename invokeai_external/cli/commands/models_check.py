@@ -69,7 +69,8 @@ def _lines_to_paste(provider: str, check: ListingCheck, registry: Registry) -> s
             f"  {provider}/{model_id}:",
             f"    name: {model_id}",
             f"    extends: {like.reference}",
-            "    # USD per million tokens, from the provider's price list:",
-            "    # prices: {text_in: 0, image_in: 0, image_out: 0}",
+            "    # Unknown, until you write USD per million tokens from the provider's price list:",
+            "    # {text_in: 0, image_in: 0, image_out: 0}",
+            "    prices: null",
         ]
     return "\n".join(lines) + "\n"

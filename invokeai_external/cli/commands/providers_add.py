@@ -13,7 +13,7 @@ import typer
 
 from ...adapters.base_url import normalise_base_url
 from ...adapters.find import adapter_names, adapter_of
-from ...errors import RequestError
+from ...errors import NotConfiguredError, RequestError
 from ...misspellings import or_nearest
 from ...pricing.estimate import price_range
 from ...providers.authentication import TYPES_WITHOUT_MORE
@@ -30,7 +30,7 @@ from ...untrusted_text import quoted
 from .. import report
 from ..common import open_root, settings
 from ..remedies import command_line
-from ..terminal import is_terminal
+from ..terminal import fitted_question, is_terminal
 
 __all__ = ["Answers", "add"]
 
@@ -68,9 +68,12 @@ def add(provider_id: str, answers: Answers, *, only_print: bool, root: Path | No
     known = current.providers.get(provider_id)
     if known is None and not answers.like:
         report.say(f"{provider_id} is a new provider. {or_nearest(provider_id, current.providers)}".rstrip())
+    if answers.models:
+        # What is misspelt is said before anything is asked.
+        _models(answers.models, provider_id, registry, ready.id if ready else None)
     fields = _fields_of_server(provider_id, answers, ready, known)
     question = ready.setup.models if ready else "A model, as MODEL, or as MODEL=NAME if the server has another name"
-    texts = answers.models or _asked_models(question)
+    texts = answers.models or (_asked_models(question) if _asks(answers) else ())
     models = _models(texts, provider_id, registry, ready.id if ready else None)
     new = NewProvider(provider_id, fields, models)
     if only_print:
@@ -152,11 +155,16 @@ def _fields_of_server(
     if answers.auth:
         fields["auth"] = _authentication(answers.auth)
     name = answers.name
-    if name is None and known is None and is_terminal():
+    if name is None and known is None and is_terminal() and _asks(answers):
         name = _asked("Name to show", "--name", usual=provider_id)
     if name and name != provider_id:
         fields["name"] = name
     return {field: fields[field] for field in ProviderConfig.model_fields if field in fields}
+
+
+def _asks(answers: Answers) -> bool:
+    """False if the base URL was given with its flag: what is not given then is as usual."""
+    return not answers.base_url
 
 
 def _fields_of_way(provider_id: str, answers: Answers, ready: _Ready) -> dict[str, Any]:
@@ -204,7 +212,12 @@ def _url_of_way(way: SetupWay, given: str | None) -> str:
 def _checked_url(provider_id: str, url: str, adapter: str, version: str | None) -> str:
     """A base URL in its usual form, with the version that it gets if it has no path; raises NotConfiguredError."""
     provider = ProviderConfig(id=provider_id, adapter=adapter, name=provider_id, base_url=url, api_version=version)
-    return normalise_base_url(url, adapter_of(provider))
+    try:
+        return normalise_base_url(url, adapter_of(provider))
+    except NotConfiguredError as error:
+        raise error.replace(
+            remedy="Nothing was saved. Specify --base-url with a URL such as https://api.example.com/v1."
+        ) from None
 
 
 def _authentication(text: str) -> dict[str, Any]:
@@ -296,7 +309,7 @@ def _asked(
         raise _missing(flag, f"one of: {', '.join(choices)}" if choices else example)
     shown = f"{question} ({', '.join(choices)})" if choices else question
     try:
-        answer: str = typer.prompt(shown, default=usual, show_default=bool(usual), err=True)
+        answer: str = typer.prompt(fitted_question(shown), default=usual, show_default=bool(usual), err=True)
     except (typer.Abort, KeyboardInterrupt):
         report.say("Nothing was saved.")
         raise

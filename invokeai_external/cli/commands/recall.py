@@ -50,6 +50,8 @@ def run(path: Path, *, as_json: bool) -> None:
 
 def _settings_of(path: Path) -> dict[str, Any]:
     """The settings of an image: from the sidecar with its name, from its file, or from any sidecar in its folder."""
+    if path.is_dir():
+        raise InvalidRequestError(f"{path} is a folder.", remedy="Specify one image in it.")
     try:
         data = read_regular_file(path, LARGEST_IMAGE)
     except OSError as error:

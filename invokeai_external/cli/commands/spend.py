@@ -112,13 +112,17 @@ def _rows(found: _Report) -> Iterator[dict[str, object]]:
 
 
 def _waiting_object(found: Waiting) -> dict[str, object]:
-    failed = sum(call.end.error is not None for call in found.calls)
     return {
         "calls": len(found.calls),
-        "failed": failed,
+        "failed": _failed(found),
         "at_most_usd": usd(found.at_most),
         "of_unknown_price": found.unknown,
     }
+
+
+def _failed(found: Waiting) -> int:
+    """How many calls failed; one that you cancelled did not."""
+    return sum(call.end.error not in (None, "cancelled") for call in found.calls)
 
 
 def _show(found: _Report, root: Path | None) -> None:
@@ -186,9 +190,9 @@ def _can_show(text: str) -> bool:
 
 def _remarks(found: _Report, total: Total, root: Path | None) -> Iterator[str]:
     if (waits := found.unconfirmed).calls:
-        failed = sum(call.end.error is not None for call in waits.calls)
+        failed = f", {count} of which failed" if (count := _failed(waits)) else ""
         yield (
-            f"May have been charged, of all days: {_counted(len(waits.calls), 'call')}, {failed} of which failed; "
+            f"May have been charged, of all days: {_counted(len(waits.calls), 'call')}{failed}; "
             f"{up_to(waits.at_most, waits.unknown)}. To settle them, run: "
             f"{command_line('spend', 'confirm', root=root)}"
         )

@@ -95,9 +95,12 @@ def confirm(
     if as_json:
         report.print_json({"settled": [call.id for call in settled], "charged": charged, "amount_usd": usd(amount)})
         return
-    count = "1 call is" if len(settled) == 1 else f"{len(settled)} calls are"
-    what = f"charged now: {shown_usd(amount)}" if charged else "not charged, and count no more"
-    report.show(f"{count} {what}.")
+    is_one = len(settled) == 1
+    count = "1 call" if is_one else f"{len(settled)} calls"
+    if charged:
+        report.show(f"{count} {'counts' if is_one else 'count'} as charged now: {shown_usd(amount)}.")
+    else:
+        report.show(f"{count} {'was not charged, and counts' if is_one else 'were not charged, and count'} no longer.")
     if charged and (unknown := sum(call.call.at_most is None for call in settled)):
         report.show(f"Of {unknown} the price is unknown: they are not in the sum.")
 

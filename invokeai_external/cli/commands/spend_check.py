@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...misspellings import or_nearest
 from ...spending.amounts import nano, shown_usd, usd
 from ...spending.bills import BillCheck, check_bill
+from ...spending.calendar_days import Calendar
 from ...spending.rows import calendar_of
 from .. import report
 from ..common import settings
@@ -29,11 +32,17 @@ def run(provider: str, month: str, amount: str, *, as_json: bool, root: Path | N
         raise report.UsageError(f"{month!r} is not a month.", remedy="Write it as 2026-11.")
     first, billed = parsed_day(month), _amount(amount)
     current = settings(root)
+    today = Calendar(current.budgets.timezone).day_of(time.time())
+    if first > today:
+        raise report.UsageError(f"{month} has not begun.", remedy=f"Write a month up to {today:%Y-%m}.")
     with open_record(current) as record, record.reading() as db:
         found, zone = check_bill(db, provider, first, billed), calendar_of(db).zone
     if provider not in {*found.providers, *current.providers}:
-        names = ", ".join(found.providers) or ", ".join(current.providers)
-        raise report.UsageError(f"No call to {provider!r} was recorded.", remedy=f"Write one of these: {names}")
+        names = found.providers or tuple(current.providers)
+        raise report.UsageError(
+            f"No call to {provider!r} was recorded.",
+            remedy=f"{or_nearest(provider, names)}Write one of these: {', '.join(names)}",
+        )
     if as_json:
         report.print_json(_object(found, provider, month))
         return

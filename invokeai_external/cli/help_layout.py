@@ -1,0 +1,40 @@
+"""Lays out help for narrow terminals, for which the usual layout is too wide."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+__all__ = ["fit_help", "narrow_width"]
+
+_NARROW = 60
+"""In columns: what the usual layout needs at least."""
+
+_UsualFormatter: Any = typer.Context.formatter_class
+
+
+class _NarrowFormatter(_UsualFormatter):  # type: ignore[misc]
+    """Names are in a third of the width; what they mean begins on the next line if they need more."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], *_: Any, **__: Any) -> None:
+        super().write_dl(rows, col_max=self.width // 3)
+
+
+class _NarrowContext(typer.Context):
+    formatter_class = _NarrowFormatter
+
+
+def narrow_width() -> int | None:
+    """The width for help on a narrow terminal, in columns; None on any other."""
+    columns = shutil.get_terminal_size().columns
+    return columns - 1 if columns < _NARROW else None
+
+
+def fit_help(command: Any) -> None:
+    """Give the help of a command and its subcommands the layout for narrow terminals, or the usual one."""
+    command.context_class = typer.Context if narrow_width() is None else _NarrowContext
+    for below in getattr(command, "commands", {}).values():
+        fit_help(below)
