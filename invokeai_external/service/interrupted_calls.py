@@ -14,6 +14,7 @@ from ..settings.settings import Settings
 from ..settings.spending import record_path
 from ..spending.owners import ended_owners, owners_folder
 from ..spending.recorded_call import RecordedCall
+from ..untrusted_text import fit_to_show
 
 __all__ = ["interrupted_calls", "notices_of"]
 
@@ -47,7 +48,9 @@ def _sentence(provider: str, model: str, calls: Sequence[RecordedCall]) -> str:
     # The provider may have been removed since then.
     info = catalog.page(provider).provider if provider in built_in_ids() else None
     started = f"started {datetime.fromtimestamp(calls[0].started_at, UTC):%Y-%m-%d %H:%M} UTC"
-    name, where = (info.name, f" {info.billing_place}{'' if info.billing_url else '.'}") if info else (provider, ".")
+    where = f" {info.billing_place}{'' if info.billing_url else '.'}" if info else "."
+    # In a record that something else wrote, names may hold anything.
+    name, model = info.name if info else fit_to_show(provider), fit_to_show(model)
     if len(calls) == 1:
         what, them = f"1 call to {name} ({model}, {started}) was", "it may have been billed. It is"
     else:

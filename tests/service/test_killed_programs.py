@@ -209,3 +209,13 @@ def test_many_programs_that_start_at_once_take_nothing_from_each_other(root: Pat
     over.set()
     looking.join()
     assert missing == []
+
+
+def test_names_in_a_record_that_something_else_wrote_are_made_fit_to_be_shown() -> None:
+    planned = PlannedCall(
+        provider="odd\x1b[31m", model="\u202emodel", n=1, expected=None, at_most=None, basis="unknown"
+    )
+    call = RecordedCall(1, planned, Payer(), Settlement(state="unconfirmed"), 0.0, None, "1970-01-01")
+    [notice] = notices_of([call])
+    assert notice.message.isprintable()
+    assert "model" in notice.message
