@@ -260,7 +260,7 @@ def test_sizes_are_parsed_in_all_usual_forms() -> None:
     [
         ({"kind": "fixed", "sizes": []}, "at least 1 item"),
         ({"kind": "fixed", "sizes": ["big"]}, "write it like 1536x864"),
-        ({"kind": "fixed", "sizes": [1024]}, "this must be text; put it in quotes"),
+        ({"kind": "fixed", "sizes": [1024]}, "this must be text, such as 1024x1024"),
         ({"kind": "presets", "ratios": {"wide": "16x9"}}, "write it like 16:9"),
         ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"big": 1}}, "write it like 1K"),
         ({"kind": "presets", "ratios": {"1:1": "8x8"}, "image_sizes": {"1K": 0}}, "greater than 0"),

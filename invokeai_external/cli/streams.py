@@ -113,7 +113,9 @@ def read_input(most_bytes: int) -> bytes:
     if sys.stdin is None:
         return b""
     try:
-        return sys.stdin.buffer.read(most_bytes)
+        # A program that calls this one may have put a text file in its place.
+        buffer = getattr(sys.stdin, "buffer", None)
+        return buffer.read(most_bytes) if buffer else sys.stdin.read(most_bytes).encode("utf-8", "surrogateescape")
     except OSError as error:
         raise InvalidRequestError(
             f"Standard input cannot be read: {error.strerror}.", remedy="Pipe it in from a program or a file."

@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -21,11 +22,12 @@ from pydantic import SecretStr
 from invokeai_external.cli.entry_point import main
 from invokeai_external.errors import ExternalError
 from invokeai_external.images import metadata_files
+from invokeai_external.images.compositing import Canvas, Decoded
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.painted_masks import mask_from_black, mask_from_file, mask_pixels
-from invokeai_external.images.pixels import rgb_thumbnail, verify_pixels
+from invokeai_external.images.pixels import decoded, rgb_thumbnail, verify_pixels
 from invokeai_external.images.provider_masks import alpha_mask
 from invokeai_external.images.text_chunks import embed_text, read_text
 from invokeai_external.metadata_keys import KEYWORD
@@ -36,7 +38,6 @@ from invokeai_external.service.service import Service
 from invokeai_external.settings.settings import Credentials, Limits, Settings, load_settings
 from invokeai_external.sizing import Size
 
-from ..support.edits import composite
 from . import mutations, seeds
 
 __all__ = ["TARGETS", "Target", "targets"]
@@ -242,9 +243,9 @@ def _check_image(case: bytes) -> None:
     tried(lambda: mask_from_black(case))
     tried(lambda: rgb_thumbnail(case, longest_px=16))
     tried(lambda: verify_pixels(case))
-    tried(lambda: composite(good, case, seeds.image_files()[3], feather=2))
-    tried(lambda: composite(case, good, seeds.image_files()[3], feather=2))
-    tried(lambda: composite(good, good, case, feather=2))
+    mask = seeds.image_files()[3]
+    for original, result, area in ((good, case, mask), (case, good, mask), (good, good, case)):
+        tried(partial(_composited, original, result, area))
     tried(lambda: alpha_mask(mask_pixels(case, "red"), Size(8, 8), max_bytes=4000))
     tried(lambda: metadata_files.read(case))
 
@@ -259,6 +260,10 @@ def _make_metadata(dice: Random) -> bytes:
         value = mutations.spoilt_json(value, dice)
     text = mutations.dumped(value)
     return mutations.spoilt_bytes(text, dice) if dice.random() < 0.3 else text
+
+
+def _composited(original: bytes, result: bytes, mask: bytes) -> bytes:
+    return Canvas(Decoded(decoded(original), mask_pixels(mask, "white")), feather=2).with_edit(result)
 
 
 def _check_metadata(case: bytes) -> None:
