@@ -151,6 +151,15 @@ class SizeRequest:
             return choice.nominal == self.size
         return self._ratio_is_met_by(choice) and self._image_size_is_met_by(choice)
 
+    def keeps_natural_ratio(self, choice: SizeChoice) -> bool:
+        """True if a choice has the ratio of the image to edit, or if another is requested or the model chooses."""
+        size = choice.nominal
+        if self.natural_ratio is None or self.size or self.aspect_ratio or size is None:
+            return True
+        # The sizes of a ratio such as 3:2 are only about that ratio.
+        ratio = AspectRatio.parse(choice.aspect_ratio).value if choice.aspect_ratio else size.ratio
+        return min(abs(math.log(each / self.natural_ratio)) for each in (ratio, size.ratio)) <= _SAME_RATIO
+
     def _ratio_is_met_by(self, choice: SizeChoice) -> bool:
         if self.aspect_ratio is None:
             return True

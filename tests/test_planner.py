@@ -7,6 +7,7 @@ import io
 import random
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -203,6 +204,23 @@ def test_the_notice_of_the_size_of_an_edit_does_not_say_that_the_result_has_it()
     assert "requested instead" in said(init_image=image())
     assert "scaled" not in said(init_image=image())
     assert "scaled" in said(init_image=image(), mask=left_half())
+
+
+def test_an_edit_that_becomes_another_ratio_has_a_notice() -> None:
+    def codes(size: tuple[int, int], **asked: Any) -> list[str]:
+        return [notice.code for notice in planned(FLARE, init_image=image(size=size), **asked).notices]
+
+    assert "size_changed" in codes((1200, 300), image_size="2K")
+    assert "size_changed" not in codes((1200, 400), image_size="2K")
+    # The model chooses the size.
+    assert "size_changed" not in codes((1200, 300))
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [((900, 300), False), ((910, 300), True), ((300, 910), True)])
+def test_a_mask_on_an_image_outside_the_ratios_of_the_model_is_refused(size: tuple[int, int], is_refused: bool) -> None:
+    refused: AbstractContextManager[Any] = pytest.raises(CapabilityError) if is_refused else nullcontext()
+    with refused:
+        planned(FLARE, init_image=image(size=size), mask=left_half(size))
 
 
 @pytest.mark.parametrize(

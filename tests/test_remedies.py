@@ -11,6 +11,7 @@ import pytest
 
 import invokeai_external
 from invokeai_external.errors import (
+    BudgetExceededError,
     ContentBlockedError,
     ExternalError,
     InvalidRequestError,
@@ -30,12 +31,12 @@ IN_INVOKE = {
         "environment."
     ),
     "fix_base_url": (
-        "On Invoke's External Providers page, enter a base URL such as https://api.openai.com/v1, or leave it empty."
+        "Enter a base URL such as https://api.openai.com/v1 on Invoke's External Providers page, or leave it empty."
     ),
     "list_models": "Choose another model.",
     "check_model": "Choose another model, or check the base URL on Invoke's External Providers page.",
     "change_setting": "Run it.",
-    "raise_limit": "Raise max_wait_s on Invoke's page /external, or choose a cheaper image.",
+    "raise_limit": "Raise max_wait_s in invokeai_external.yaml in Invoke's root folder.",
     "set_field": "Use the node's own field for it.",
 }
 
@@ -91,6 +92,39 @@ def test_what_invoke_has_from_its_environment_is_changed_there(
     text = text_in_invoke(Remedy("Fix it.", action=action, provider="openai", url="https://a.example", source=source))
     assert ("External Providers" in text) is not is_variable
     assert (f"{source} " in text and "restart" in text) is is_variable
+
+
+LIMITS_ON_THE_PAGE = {
+    "total.day": '"Everybody together, a day" on Invoke\'s page /external',
+    "users.default.month": '"Each user, if not set below, a month" on Invoke\'s page /external',
+    "users.anna@example.com.day": '"anna@example.com, a day" on Invoke\'s page /external',
+    "max_per_image": '"One image, at most" on Invoke\'s page /external',
+    "models.openai/gpt-image-2.5-flare.day": (
+        "models.openai/gpt-image-2.5-flare.day in invokeai_external.yaml in Invoke's root folder"
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", LIMITS_ON_THE_PAGE)
+@pytest.mark.parametrize("is_admin", [True, False])
+def test_a_limit_is_named_as_on_the_page_and_the_cheaper_choice_is_first(setting: str, is_admin: bool) -> None:
+    remedy = Remedy("Raise it.", action="raise_limit", setting=setting)
+    raise_it = "raise " if is_admin else "ask an administrator to raise "
+    of_request = BudgetExceededError("No.", remedy=remedy, limit=setting, cheaper="--quality low")
+    shown = in_invoke(of_request, is_admin=is_admin)
+    assert shown.hint == f"Quality low would fit. Or {raise_it}{LIMITS_ON_THE_PAGE[setting]}."
+    assert len(f"BudgetExceededError: {shown_text(shown)}") <= 200
+    without = in_invoke(BudgetExceededError("No.", remedy=remedy, limit=setting), is_admin=is_admin)
+    assert (without.hint or "").startswith(raise_it.capitalize())
+    two = in_invoke(BudgetExceededError("No.", remedy=remedy, cheaper="--size 1024x1024 -n 2"), is_admin=is_admin)
+    assert (two.hint or "").startswith("Size 1024x1024, num images 2 would fit. Or ")
+
+
+@pytest.mark.parametrize("action", get_args(RemedyAction))
+def test_a_plain_user_is_not_sent_to_a_page_of_administrators(action: RemedyAction) -> None:
+    remedy = Remedy("Run it.", action=action, provider="openai", url="https://a.example", setting="total.day")
+    hint = in_invoke(ExternalError("No.", remedy=remedy), is_admin=False).hint or ""
+    assert hint.startswith("Ask an administrator to ") or "page" not in hint
 
 
 def test_only_the_remedy_of_an_error_changes() -> None:

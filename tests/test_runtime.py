@@ -22,10 +22,11 @@ from invokeai_external.errors import (
     NetworkError,
     NotConfiguredError,
     NotSavedError,
+    Remedy,
     RequestError,
     ServiceStateError,
 )
-from invokeai_external.invoke.gallery.result_cache import Destination, ResultCache
+from invokeai_external.invoke.gallery.result_cache import MAX_AGE_S, Destination, ResultCache
 from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
@@ -184,6 +185,8 @@ def test_the_images_received_by_a_cancelled_run_go_into_the_gallery(
     run = started(runtime, service, n=2)
     with pytest.raises(CanceledException):
         follow(runtime, run, is_canceled=True)
+    # It waits for images that are being written.
+    runtime.close()
     assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
 
@@ -207,7 +210,6 @@ def test_an_image_received_after_its_node_has_gone_goes_into_the_gallery(
         follow(runtime, run, is_canceled=True)
     assert invoke.delivered == []
     gate.set()
-    # It waits for images that are being written.
     runtime.close()
     assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
@@ -354,6 +356,7 @@ def test_an_image_that_the_gallery_cannot_save_becomes_a_file_and_the_others_are
     service.script = partial("red", "blue")
     with pytest.raises(CanceledException):
         follow(runtime, started(runtime, service, n=2), is_canceled=True)
+    runtime.close()
     assert (invoke.delivered, len(files(invoke))) == (["blue"], 1)
 
 
@@ -369,24 +372,24 @@ def test_an_expired_result_is_delivered_once_even_if_the_gallery_cannot_save_all
     expired(invoke, "red", "blue", destination=Destination("user"))
     invoke.refused = {"red"}
     for _ in range(2):
-        runtime.deliver_expired()
+        runtime.images.deliver_expired()
     assert (invoke.delivered, cached(invoke), len(files(invoke))) == (["blue"], [], 1)
 
 
 def test_an_expired_result_stays_while_the_gallery_saves_nothing(runtime: Runtime, invoke: FakeInvoke) -> None:
     expired(invoke, "red", destination=Destination("user"))
     invoke.refused = {"red"}
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, len(cached(invoke))) == ([], 1)
     invoke.refused = set()
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
 
 def test_an_expired_result_stays_while_its_item_is_queued(runtime: Runtime, invoke: FakeInvoke) -> None:
     expired(invoke, "red", destination=DESTINATION)
     invoke.queue = [QueuedItem(ITEM, "pending")]
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, len(cached(invoke))) == ([], 1)
 
 
@@ -395,22 +398,52 @@ def test_an_expired_result_that_cannot_be_read_stays(runtime: Runtime, invoke: F
     [entry] = cached(invoke)
     (entry / "result.json").write_text("{")
     os.utime(entry, (0, 0))
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, cached(invoke)) == ([], [entry])
+
+
+def test_a_kept_image_waits_for_a_retry_unless_its_item_is_still_queued(runtime: Runtime, invoke: FakeInvoke) -> None:
+    expired(invoke, "red", "blue", destination=DESTINATION)
+    expired(invoke, "green", destination=None)
+    [kept] = runtime.images.kept()
+    assert (kept.destination, kept.images, kept.until) == (DESTINATION, 2, MAX_AGE_S)
+    invoke.queue = [QueuedItem(ITEM, "pending")]
+    assert runtime.images.kept() == []
+
+
+def test_a_kept_image_is_no_longer_waiting_while_a_run_has_it(tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path)
+    entry = cache.store("name", result_of("red"), DESTINATION)
+    assert list(cache.waiting()) == []
+    cache.release(entry)
+    assert [kept.images for kept in cache.waiting()] == [1]
+
+
+def test_a_plain_user_should_ask_an_administrator(runtime: Runtime, service: FakeService, invoke: FakeInvoke) -> None:
+
+    async def refuse(_: Report) -> GenerationResult:
+        raise NotConfiguredError("no key", remedy=Remedy("Set it.", action="set_key", provider="openai"))
+
+    service.script = refuse
+    for plain_users, asks in ((set[str](), False), ({NODE.user}, True)):
+        invoke.plain_users = plain_users
+        with pytest.raises(NotConfiguredError) as caught:
+            follow(runtime, runtime.run(request_of(), NODE, DESTINATION))
+        assert (caught.value.hint or "").startswith("Ask an administrator") is asks
 
 
 def test_a_result_of_version_0_1_waits_until_the_queue_is_empty(runtime: Runtime, invoke: FakeInvoke) -> None:
     """Version 0.1 did not record the item. One of those in the queue may be the one, and would pay again."""
     expired(invoke, "red", destination=None)
     invoke.queue = [QueuedItem(ITEM, "pending")]
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, len(cached(invoke))) == ([], 1)
     invoke.queue = []
     invoke.users = True
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, len(cached(invoke))) == ([], 1)
     invoke.users = False
-    runtime.deliver_expired()
+    runtime.images.deliver_expired()
     assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
 

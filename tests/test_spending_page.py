@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from invokeai_external.errors import InvalidRequestError
+from invokeai_external.invoke.gallery.result_cache import Destination, KeptImages
 from invokeai_external.invoke.spending_page.files import HEADERS, TYPES, file_of
 from invokeai_external.invoke.spending_page.overview import CHART_DAYS, more_like, runs
 from invokeai_external.invoke.spending_page.page_data import PageData
@@ -236,6 +237,14 @@ def test_files_that_the_gallery_did_not_accept_are_shown_to_their_user_and_to_ad
     assert shown[ADMIN] == {"images": 3, "folder": RESCUED_FOLDER}
     assert shown[ANNA] == {"images": 1, "folder": RESCUED_FOLDER}
     assert [*shown.values()][2] is None
+
+
+def test_images_that_wait_for_a_retry_are_shown_to_their_user_and_to_administrators(tmp_path: Path) -> None:
+    kept = [KeptImages(Destination(user), images, NOON + images) for user, images in ((ANNA.id, 2), (BOB.id, 1))]
+    page = PageData(lambda: load_settings(tmp_path, environ={}), kept=lambda: kept)
+    shown = [page.overview(viewer)["kept"] for viewer in (ADMIN, ANNA, BOB, replace(ANNA, id="other"))]
+    assert [found and found["images"] for found in shown] == [3, 2, 1, None]
+    assert shown[2] == {"images": 1, "until": "2026-11-30T12:00:01+00:00"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", f"../{RESCUED_FOLDER}", "a/b"])

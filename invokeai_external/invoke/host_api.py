@@ -49,6 +49,9 @@ class Host(Gallery, Protocol):
     def has_several_users(self) -> bool:
         """True if it has several users, whose images are separate."""
 
+    def is_admin(self, user: str) -> bool:
+        """True if a user, by the id, may change keys and limits: an administrator, or the only user."""
+
     def payer(self, user: str, board: str | None) -> Payer:
         """On whose account the node of a user is run.
 

@@ -159,8 +159,8 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
             if runtime.is_stopping:
                 raise CancelledError(
                     "Invoke was stopped before the image arrived.",
-                    remedy="Run it again. If the image still arrives, it is kept and not paid for twice; if not, the"
-                    " provider may bill both requests.",
+                    remedy="Press Retry on this item in the queue. If the image still arrives, it is kept and not paid"
+                    " for twice; if not, the provider may bill both requests.",
                 ) from None
             raise
         with runtime.handing_over(run):

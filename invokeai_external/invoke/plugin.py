@@ -236,7 +236,7 @@ class Plugin:
 
     def _deliver_expired(self) -> None:
         try:
-            self._runtime.deliver_expired()
+            self._runtime.images.deliver_expired()
         except Exception as error:
             log.warning("invokeai_external could not read the cached images: %s", error)
 
@@ -300,7 +300,7 @@ def _frozen_gc() -> Iterator[None]:
 @contextmanager
 def _look_ahead(runtime: Runtime, host: InvokeHost) -> Iterator[None]:
     with ExitStack() as stack:
-        watcher = QueueWatcher(LookAhead(runtime, host), runtime.deliver_expired)
+        watcher = QueueWatcher(LookAhead(runtime, host), runtime.images.deliver_expired)
         stack.callback(watcher.close)
         # As at a stop of Invoke: nothing new is sent, and what is in flight has some seconds to arrive.
         stack.callback(runtime.stop_ends)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from ..errors import BudgetExceededError, ExternalError, ProviderError, Remedy
+from ..errors import BudgetExceededError, ExternalError, ProviderError, Remedy, RemedyAction
 from ..providers import catalog
 from ..root_folder import KEYS_FILE, USER_FILE
 
@@ -27,16 +27,32 @@ _MOST_CHARACTERS = 200
 """What fits in the four lines of a toast and of the queue, with the name of the error's class (6.14.2)."""
 
 
-def in_invoke(error: _Error, *, has_options: bool = True) -> _Error:
+_ADMINISTRATORS: frozenset[RemedyAction] = frozenset(
+    {"set_key", "replace_key", "pair_key", "fix_base_url", "raise_limit"}
+)
+"""What only an administrator can do, where Invoke has several users."""
+
+_CHOICES = {"--quality": "Quality {}", "--size": "size {}", "-n": "num images {}"}
+"""A cheaper choice, by the flag of the command line."""
+
+
+def in_invoke(error: _Error, *, has_options: bool = True, is_admin: bool = True) -> _Error:
     """The same error with a remedy in the terms of Invoke.
 
     Args:
         error: The error.
         has_options: True if the user can set each option of the model: in a workflow, but not in Invoke's tabs.
+        is_admin: True if the user can change keys and limits.
     """
     if error.remedy is None:
         return error
     text = text_in_invoke(error.remedy)
+    if not is_admin and error.remedy.action in _ADMINISTRATORS:
+        text = f"Ask an administrator to {text[0].lower()}{text[1:]}"
+    elif not is_admin and error.remedy.action == "check_model":
+        text = "Choose another model."
+    if error.remedy.action == "raise_limit":
+        text = _with_cheaper(text, error.cheaper if isinstance(error, BudgetExceededError) else None)
     if error.remedy.option and not has_options:
         text = text.replace(error.remedy.option, "").strip()
     return error.replace(remedy=replace(error.remedy, text=text, action="advice"))
@@ -95,13 +111,40 @@ def text_in_invoke(remedy: Remedy) -> str:
             example = f", such as {remedy.url}" if remedy.url else ""
             return f"Set the base_url of {provider} in {_SETTINGS}{example}."
         case "fix_base_url":
-            return f"On {_PAGE}, enter a base URL such as {remedy.url}, or leave it empty."
+            return f"Enter a base URL such as {remedy.url} on {_PAGE}, or leave it empty."
         case "list_models":
             return "Choose another model."
         case "check_model":
             place = f"of {provider} in {_SETTINGS}" if provider else f"on {_PAGE}"
             return f"Choose another model, or check the base URL {place}."
         case "raise_limit":
-            return f"Raise {remedy.setting} on Invoke's page {PAGE}, or choose a cheaper image."
+            return f"Raise {_limit(remedy.setting or '')}."
         case "set_field":
             return "Use the node's own field for it."
+
+
+def _limit(setting: str) -> str:
+    """A limit by its name on the page, and where to raise it."""
+    section, _, rest = setting.partition(".")
+    who, _, period = rest.rpartition(".")
+    match section:
+        case "max_per_image":
+            name = "One image, at most"
+        case "total":
+            name = f"Everybody together, a {period}"
+        case "users":
+            name = f"{'Each user, if not set below' if who == 'default' else who}, a {period}"
+        case _:
+            # The page shows it, but has no field for it.
+            return f"{setting} in {_SETTINGS}"
+    return f'"{name}" on Invoke\'s page {PAGE}'
+
+
+def _with_cheaper(text: str, cheaper: str | None) -> str:
+    """What to do about a limit: what everybody can do comes first."""
+    if cheaper is None:
+        return f"{text} Or choose a cheaper image."
+    parts = cheaper.split()
+    choices = [_CHOICES[flag].format(value) for flag, value in zip(parts[::2], parts[1::2], strict=True)]
+    choice = ", ".join(choices)
+    return f"{choice[0].upper()}{choice[1:]} would fit. Or {text[0].lower()}{text[1:]}"

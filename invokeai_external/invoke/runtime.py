@@ -42,6 +42,7 @@ from .unclaimed_images import RunImages, partial_result
 __all__ = ["MAY_BE_BILLED_TWICE", "Runtime", "Waits"]
 
 _Answer = TypeVar("_Answer")
+_Error = TypeVar("_Error", bound=ExternalError)
 
 MAY_BE_BILLED_TWICE = Notice(
     "may_be_billed_twice",
@@ -85,6 +86,7 @@ class Runtime:
         sent_items: What was sent before its turn, by this Invoke and by the one before.
         is_stopping: True from the moment that Invoke starts to stop.
         has_succeeded: True once a request has returned images.
+        images: Decides who gets the images of the runs.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Runtime:
         self._host = host
         self._waits = waits or Waits()
         self._sleep = sleep
-        self._images = RunImages(host, self.originals)
+        self.images = RunImages(host, self.originals)
         self._thread = ServiceThread(make_service)
         self._files = LiveSettings(host.root, settings_changed, report_broken_settings)
         self._catalog: tuple[Settings, UserCatalog] | None = None
@@ -238,7 +240,7 @@ class Runtime:
         key = self.key_of(request, node)
         run = self.table.claim(key)
         if run is None or run.failed_before_sending:
-            run = self._images.cached_run(key, destination, is_claimed=True)
+            run = self.images.cached_run(key, destination, is_claimed=True)
             if run is None:
                 run = self._start(request, key, destination, is_ahead=False)
                 if self.sent_items.is_unconfirmed(node.item):
@@ -251,7 +253,7 @@ class Runtime:
 
     def run_ahead(self, request: GenerationRequest, key: RunKey, destination: Destination) -> Run:
         """Start a run that its node will claim, or reserve a cached result for it."""
-        if run := self._images.cached_run(key, destination, is_claimed=False):
+        if run := self.images.cached_run(key, destination, is_claimed=False):
             return run
         provider, _, model = (request.model or "").partition("/")
         self.sent_items.add(key.node.item, provider, model)
@@ -287,6 +289,11 @@ class Runtime:
         reported, reported_at = "", 0.0
         shown: Preview | None = None
         over = threading.Event()
+        is_admin = run.key is None or self._host.is_admin(run.key.node.user)
+
+        def in_terms(error: _Error) -> _Error:
+            return in_invoke(error, has_options=has_options, is_admin=is_admin)
+
         run.future.add_done_callback(lambda _: over.set())
         try:
             prefix = "SANDBOX · " if self.sandbox() else ""
@@ -297,20 +304,20 @@ class Runtime:
                 if is_new or (text != reported and now - reported_at >= self._waits.report):
                     report(text, preview if is_new else None)
                     reported, reported_at, shown = text, now, preview
-            result = self._images.loaded(run.future.result(), run)
+            result = self.images.loaded(run.future.result(), run)
         except BaseException as error:
             self._leave(run)
             if isinstance(error, ExternalError):
-                raise in_invoke(error, has_options=has_options) from None
+                raise in_terms(error) from None
             if not isinstance(error, FutureCancelledError):
                 raise
             raise CancelledError(
                 "The plugin was removed before the image was received.",
-                remedy="Install it again and run the item again. The provider may bill the first request as well.",
+                remedy="Install it again, then press Retry on this item. The provider may bill the first as well.",
             ) from None
         if run.notice:
             result = with_notice_on_images(result, run.notice)
-        return replace(result, errors=tuple(in_invoke(error, has_options=has_options) for error in result.errors))
+        return replace(result, errors=tuple(map(in_terms, result.errors)))
 
     @contextmanager
     def handing_over(self, run: Run) -> Iterator[None]:
@@ -319,7 +326,7 @@ class Runtime:
         The images stay in the result cache until the block succeeds. If it fails, the next equal request gets them.
         """
         try:
-            with self._images.handing_over(run):
+            with self.images.handing_over(run):
                 yield
         finally:
             self._release_node(run)
@@ -327,11 +334,7 @@ class Runtime:
     def cancel(self, run: Run, *, is_item_gone: bool) -> None:
         """Cancel a run that its node will not claim, and store its images, see ``RunImages.abandon``."""
         run.future.cancel()
-        self._images.abandon(run, is_item_gone=is_item_gone)
-
-    def deliver_expired(self) -> None:
-        """Put expired results into the gallery, see ``RunImages.deliver_expired``."""
-        self._images.deliver_expired()
+        self.images.abandon(run, is_item_gone=is_item_gone)
 
     def stop_begins(self) -> None:
         """Invoke starts to stop: items in progress end, and responses about to arrive are waited for."""
@@ -404,16 +407,16 @@ class Runtime:
                         log_abandoned(run, request.model)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm
                     if run.received:
-                        await self._images.store(partial_result(request, run), run, key.fingerprint, before_end)
+                        await self.images.store(partial_result(request, run), run, key.fingerprint, before_end)
                     else:
                         before_end()
                     raise
                 self.has_succeeded = True
-                await self._images.store(result, run, key.fingerprint, confirm)
+                await self.images.store(result, run, key.fingerprint, confirm)
                 if service.is_billed(request):
                     await service.settled()
                     log_cost_soon(current, result)
-                return self._images.waiting(result, run)
+                return self.images.waiting(result, run)
             finally:
                 run.ended.set()
                 await self._thread.release(service)
@@ -431,7 +434,7 @@ class Runtime:
             run.future.cancel()
             # An image may be arriving right now.
             run.ended.wait(self._waits.end)
-        self._images.abandon(run, is_item_gone=not is_stopping)
+        self.images.abandon(run, is_item_gone=not is_stopping)
         self._release_node(run)
 
     def _release_node(self, run: Run) -> None:

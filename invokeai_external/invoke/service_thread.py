@@ -70,7 +70,7 @@ class ServiceThread:
     def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal, bool]:
         """The service for these settings, its event loop, and whether it was made just now."""
         if self._is_refusing:
-            raise ServiceStateError("The plugin was removed.", remedy="Install it again, then run the item again.")
+            raise ServiceStateError("The plugin was removed.", remedy="Install it again, then press Retry.")
         if self._portal is None:
             self._context = start_blocking_portal()
             self._portal = self._context.__enter__()

@@ -22,7 +22,7 @@ from ..result import GeneratedImage, GenerationResult
 from .gallery.fallback import FallbackFolder, reason_of
 from .gallery.images_of_cancelled_runs import Undelivered, deliver
 from .gallery.originals import Originals
-from .gallery.result_cache import Destination, ResultCache, with_cache_notice
+from .gallery.result_cache import Destination, KeptImages, ResultCache, with_cache_notice
 from .host_api import Host
 from .log import log
 from .look_ahead.run_table import Run, RunKey
@@ -85,7 +85,7 @@ class RunImages:
         if (stored := self._cache.read(run.cache_entry)) is None:
             raise NotSavedError(
                 f"An image that was paid for cannot be read any more: {run.cache_entry}.",
-                remedy="Look at the files in that folder, or run it again and pay again.",
+                remedy="Look at the files in that folder, or press Retry on this item in the queue and pay again.",
             )
         pairs = zip(result.images, stored.images, strict=True)
         return replace(result, images=tuple(replace(image, data=found.data) for image, found in pairs))
@@ -127,6 +127,12 @@ class RunImages:
         for entry, destination in self._cache.acquire_expired(is_wanted):
             if not self._deliver_entry(entry, destination or Destination("system")):
                 self._cache.release(entry)
+
+    def kept(self) -> list[KeptImages]:
+        """The images that wait for a retry. Those of an item that is still in the queue come at its turn."""
+        waiting = list(self._cache.waiting())
+        queued = {item.id for item in self._host.queued_items()} if waiting else set()
+        return [kept for kept in waiting if kept.destination.item not in queued]
 
     def _write(self, result: GenerationResult, run: Run, fingerprint: str, before_end: Callable[[], None]) -> None:
         entry = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..errors import InvalidRequestError
+from ..errors import CapabilityError, InvalidRequestError
 from ..pricing.estimate import image_price
 from ..providers.schema import ModelConfig
 from ..providers.sizings import FlexibleSizing
@@ -46,6 +46,7 @@ def choose_size(
 
     Raises:
         InvalidRequestError: The size is one that no model could make, or two sizes are given.
+        CapabilityError: The image to edit inside a mask has a ratio that the model cannot make.
     """
     if request.size and (request.aspect_ratio or request.image_size):
         raise InvalidRequestError(
@@ -58,6 +59,7 @@ def choose_size(
         natural_ratio=natural_ratio(request),
     )
     _refuse_absurd(wanted, model)
+    _refuse_stretched(request, wanted, model)
     nearest, *others = model.sizing.nearest(wanted)
     choice = nearest
     if not wanted.is_met_by(nearest) and _excess(nearest, wanted) > _AS_ASKED:
@@ -65,13 +67,16 @@ def choose_size(
         costs = _costs(model, (nearest, *others), None if quality is None else str(quality))
         choice = next((other for other in others if costs[other] < costs[nearest]), nearest)
     notices = []
+    # The host scales the result of an edit to the image; so does the service with a mask.
+    used = "requested" if request.init_image else "used"
+    scaled = " The result is scaled to the size of the image to edit." if request.mask else ""
     if not wanted.is_met_by(choice):
-        # The host scales the result of an edit to the image; so does the service with a mask.
-        used = "requested" if request.init_image else "used"
         instead = "the model chooses the size" if choice == SizeChoice() else f"{choice} is {used} instead"
         dearer = "" if choice == nearest else f", since {nearest} costs more"
-        scaled = " The result is scaled to the size of the image to edit." if request.mask else ""
         what = f"{model.name} does not support {wanted}; {instead}{dearer}.{scaled}"
+        notices.append(Notice("size_changed", what))
+    elif not wanted.keeps_natural_ratio(choice):
+        what = f"{model.name} has no size with the ratio of the image to edit; {choice} is {used} instead.{scaled}"
         notices.append(Notice("size_changed", what))
     if _is_experimental(model, choice):
         notices.append(Notice("experimental_size", f"{choice} is experimental on {model.name}: results may vary."))
@@ -91,6 +96,20 @@ def _refuse_absurd(wanted: SizeRequest, model: ModelConfig) -> None:
     raise InvalidRequestError(
         f"{wanted} is not a size that {model.name} can make.",
         remedy=f"Its smallest size is {sizes[0]}, its largest {sizes[-1]}." if sizes else "Choose another size.",
+    )
+
+
+def _refuse_stretched(request: GenerationRequest, wanted: SizeRequest, model: ModelConfig) -> None:
+    """Refuse to edit a part of an image whose ratio is outside a model's rule: what is new would be stretched."""
+    rule, ratio = model.sizing, wanted.natural_ratio
+    if not request.mask or ratio is None or not isinstance(rule, FlexibleSizing):
+        return
+    if rule.min_ratio.value <= ratio <= rule.max_ratio.value:
+        return
+    raise CapabilityError(
+        f"{model.name} supports aspect ratios from {rule.min_ratio} to {rule.max_ratio}, and the image to edit is "
+        f"{'wider' if ratio > 1 else 'taller'}.",
+        remedy="Crop the image, or extend it less.",
     )
 
 

@@ -40,6 +40,7 @@ class FakeInvoke:
         read: The items that were read.
         keys: The credentials of each provider.
         users: True if Invoke has several users.
+        plain_users: The ids of those who are no administrators.
         workflows: The JSON of the saved workflows.
     """
 
@@ -53,6 +54,7 @@ class FakeInvoke:
         self.read: list[ItemId] = []
         self.keys: dict[str, Credentials] = {}
         self.users = False
+        self.plain_users: set[str] = set()
         self.workflows: list[str] = []
 
     def credentials(self, providers: Sequence[ProviderConfig]) -> dict[str, Credentials]:
@@ -60,6 +62,9 @@ class FakeInvoke:
 
     def has_several_users(self) -> bool:
         return self.users
+
+    def is_admin(self, user: str) -> bool:
+        return user not in self.plain_users
 
     def payer(self, user: str, board: str | None) -> Payer:
         return Payer("invoke", user, board, board and f"Board {board}")

@@ -30,7 +30,15 @@ from ...sizing import Size
 from ..queue_items import ItemId
 from ..remedies import in_invoke
 
-__all__ = ["MAX_AGE_S", "Destination", "ResultCache", "fingerprint", "with_cache_notice", "with_notice_on_images"]
+__all__ = [
+    "MAX_AGE_S",
+    "Destination",
+    "KeptImages",
+    "ResultCache",
+    "fingerprint",
+    "with_cache_notice",
+    "with_notice_on_images",
+]
 
 MAX_AGE_S = 24 * 60 * 60.0
 """How long a result waits for an equal request; after that it goes into the gallery."""
@@ -75,6 +83,21 @@ class Destination:
         # What concerns the image itself is first, where Invoke's page begins.
         first = {name: own[name] for name in ("external",) if name in own}
         return {**first, **self.panel, **own, **self.recalled}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImages:
+    """Images of one run that wait for an equal request.
+
+    Attributes:
+        destination: Where they belong.
+        images: How many they are.
+        until: When they may go into the gallery, in seconds since the epoch.
+    """
+
+    destination: Destination
+    images: int
+    until: float
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:
@@ -193,6 +216,16 @@ class ResultCache:
                     continue
                 self._acquired.add(entry)
             yield entry, destination
+
+    def waiting(self) -> Iterator[KeptImages]:
+        """What waits for a request of a known owner, and that no run has."""
+        for entry in sorted(self._folder.glob("*")):
+            if entry.name.startswith(_PARTIAL) or (destination := self.destination(entry)) is None:
+                continue
+            with self._lock:
+                is_free = entry not in self._acquired
+            if is_free and (count := sum(1 for _ in entry.glob(f"{_IMAGE_FILE}*"))):
+                yield KeptImages(destination, count, _modified_at(entry) + MAX_AGE_S)
 
     def read(self, entry: Path) -> GenerationResult | None:
         """The result of an entry; None if it is damaged or was written by a newer version."""

@@ -129,5 +129,5 @@ class Saver:
             return self._save_file(file, size, metadata)
         raise NotSavedError(
             f"An image could not be saved in the gallery: {reason}.",
-            remedy="Check that Invoke can write to its outputs folder, then run it again.",
+            remedy="Check that Invoke can write to its outputs folder, then press Retry on this item in the queue.",
         )

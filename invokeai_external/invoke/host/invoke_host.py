@@ -17,7 +17,7 @@ from ...spending.recorded_call import Payer
 from ..gallery.result_cache import Destination
 from ..host_api import NodeRequest
 from ..queue_items import ItemId, QueuedItem
-from . import config, gallery, graphs, queue, workflows
+from . import config, gallery, graphs, queue, users, workflows
 
 __all__ = ["InvokeHost", "RequestingNode"]
 
@@ -59,6 +59,9 @@ class InvokeHost:
 
     def has_several_users(self) -> bool:
         return config.has_several_users()
+
+    def is_admin(self, user: str) -> bool:
+        return users.is_admin(user)
 
     def payer(self, user: str, board: str | None) -> Payer:
         return Payer("invoke", gallery.user_name(user), board, gallery.board_name(board))

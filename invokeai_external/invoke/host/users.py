@@ -9,7 +9,7 @@ from invokeai.app.services.invocation_services import InvocationServices
 from ..spending_page.viewer import Viewer
 from .gallery import user_name
 
-__all__ = ["user_names", "viewer_of"]
+__all__ = ["is_admin", "user_names", "viewer_of"]
 
 _MOST_USERS = 1000
 
@@ -20,6 +20,15 @@ _SYSTEM = "system"
 def viewer_of(user: TokenData) -> Viewer:
     """The user who asks, as Invoke's own check found out; without several users, that is an administrator."""
     return Viewer(user.user_id, user_name(user.user_id), user.is_admin)
+
+
+def is_admin(user: str) -> bool:
+    """True if a user, by the id, is an administrator, or the only user."""
+    services: InvocationServices = ApiDependencies.invoker.services
+    if not services.configuration.multiuser:
+        return True
+    found = services.users.get(user)
+    return found is not None and bool(found.is_admin)
 
 
 def user_names() -> list[str]:

@@ -18,7 +18,7 @@ from ...spending.reports import By, Total, failed_on, latest_calls, spent_so_far
 from ...spending.rows import calendar_of, used_of
 from .viewer import Viewer
 
-__all__ = ["CHART_DAYS", "all_limits", "chart", "more_like", "overview", "run", "runs", "usual_seconds"]
+__all__ = ["CHART_DAYS", "all_limits", "chart", "iso_time", "more_like", "overview", "run", "runs", "usual_seconds"]
 
 CHART_DAYS = 31
 """How many days the charts show."""
@@ -151,7 +151,7 @@ def run(call: RecordedCall, viewer: Viewer, names: Mapping[str, str]) -> dict[st
     cost = end.cost if end.state == "charged" else None
     return {
         "id": call.id,
-        "at": _iso(call.started_at),
+        "at": iso_time(call.started_at),
         "seconds": None if call.settled_at is None else round(call.settled_at - call.started_at, 1),
         "model": plan.reference,
         "model_name": names.get(plan.reference, plan.model),
@@ -208,5 +208,6 @@ def _bar(total: Total) -> dict[str, Any]:
     }
 
 
-def _iso(time: float) -> str:
+def iso_time(time: float) -> str:
+    """Seconds since the epoch as the page gets them."""
     return datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat(timespec="seconds")

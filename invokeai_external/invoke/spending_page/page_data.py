@@ -18,9 +18,10 @@ from ...spending.record import SpendingRecord
 from ...spending.recorded_call import RecordedCall
 from ...spending.reports import latest_calls, waiting
 from ..gallery.fallback import count_images
+from ..gallery.result_cache import KeptImages
 from ..interrupted_calls import log_interrupted_calls
 from .limit_list import limit_list
-from .overview import chart, overview, usual_seconds
+from .overview import chart, iso_time, overview, usual_seconds
 from .viewer import Viewer
 
 __all__ = ["Only", "PageData"]
@@ -37,11 +38,18 @@ class PageData:
 
     Args:
         settings: Reads the settings as they are now; raises SettingsError.
+        kept: The images that wait for a retry.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, settings: Callable[[], Settings], *, clock: Callable[[], float] = time.time) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        *,
+        kept: Callable[[], Sequence[KeptImages]] = tuple,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings, self._kept, self._clock = settings, kept, clock
         self._budgets: LiveBudgets | None = None
 
     def budgets(self) -> Budgets:
@@ -61,6 +69,7 @@ class PageData:
             },
             "spent": None,
             "undelivered": self._undelivered(viewer),
+            "kept": self._kept_for(viewer),
         }
         try:
             with self._reading() as record:
@@ -154,6 +163,13 @@ class PageData:
         """How many images the gallery could not save: those of this user, or all for an administrator."""
         count = count_images(self._settings().root, None if viewer.is_admin else viewer.id)
         return {"images": count, "folder": RESCUED_FOLDER} if count else None
+
+    def _kept_for(self, viewer: Viewer) -> dict[str, Any] | None:
+        """How many images wait for a retry, and until when at most: those of this user, or all for an administrator."""
+        found = [kept for kept in self._kept() if viewer.is_admin or kept.destination.user == viewer.id]
+        if not found:
+            return None
+        return {"images": sum(kept.images for kept in found), "until": iso_time(max(kept.until for kept in found))}
 
     @contextmanager
     def _reading(self) -> Iterator[SpendingRecord | None]:

@@ -62,7 +62,7 @@ class NewLimit(BaseModel):
 def spending_router(runtime: Runtime) -> APIRouter:
     """The routes below ``/api/v1/external`` for the page. A user sees their own; administrators see all amounts."""
     router = APIRouter()
-    data = PageData(runtime.settings)
+    data = PageData(runtime.settings, kept=runtime.images.kept)
 
     def spending(user: CurrentUserOrDefault) -> dict[str, Any]:
         with external_errors():

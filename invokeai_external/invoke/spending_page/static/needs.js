@@ -2,11 +2,25 @@
 
 import { chooseRuns } from "./runs.js";
 import { settle } from "./settle.js";
-import { byId, button, count, element, usd } from "./show.js";
+import { byId, button, count, element, usd, when } from "./show.js";
 
-export function showNeeds({ viewer, spent, undelivered }, refresh) {
+export function showNeeds({ viewer, spent, undelivered, kept }, refresh) {
   const cards = [];
   if (spent?.unconfirmed.calls) cards.push(unconfirmed(spent.unconfirmed, refresh));
+  if (kept) {
+    const one = kept.images === 1;
+    cards.push(
+      card(
+        `${count(kept.images, "paid image")} ${one ? "is" : "are"} not in the gallery yet`,
+        element(
+          "p",
+          {},
+          `Invoke was stopped before ${one ? "it" : "they"} could be saved. Press Retry on the failed item in the queue, `,
+          `which costs nothing. Otherwise Invoke puts ${one ? "it" : "them"} into the gallery after ${when(kept.until)}.`,
+        ),
+      ),
+    );
+  }
   if (undelivered) {
     const many = count(undelivered.images, "image");
     cards.push(
