@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from invokeai_external.invoke.models.memory import FILE, Fields
 from invokeai_external.invoke.models.sync import ModelSync
 from invokeai_external.providers.registry import Registry
 from invokeai_external.providers.schema import ModelConfig
+from invokeai_external.root_folder import DISCOVERED_FILE
+from invokeai_external.settings.discovered import Discovered, save_discovered
 from invokeai_external.settings.settings import load_user_file
 
 OPENAI = [model for model in Registry().models("openai") if model.lifecycle.status != "retired"]
@@ -47,7 +49,7 @@ class Invoke:
         return Registry(load_user_file(self.root).catalog)
 
     def carried(self) -> set[str]:
-        return {source for source in self.models if source.startswith("external://alibabacloud/acme/")}
+        return {source for source in self.models if source.startswith("external://alibabacloud/")}
 
     def offer(self, models: Sequence[ModelConfig]) -> None:
         self.offered = [source_of(model) for model in models]
@@ -357,3 +359,66 @@ def test_a_model_of_a_gateway_with_the_source_of_a_carried_one_stays(
     assert invoke.models["external://openai/azure/gpt-image-2"]["name"] == "Gateway"
     assert "external://openai/azure/gpt-image-1.5" in invoke.models
     assert "azure/gpt-image-2 cannot be installed in Invoke beside openai/azure/gpt-image-2" in caplog.text
+
+
+OPENROUTER = "https://openrouter.ai/api/v1"
+LISTED = "external://alibabacloud/openrouter/acme/image-1"
+EXTENDING = "external://alibabacloud/openrouter/mine"
+
+
+def list_models(invoke: Invoke, *models: str) -> None:
+    """What OpenRouter said when it was last asked."""
+    fields = {"sizing": {"kind": "fixed", "sizes": ["1024x1024"]}, "name": "Listed", "description": "Listed."}
+    save_discovered(invoke.root, "openrouter", Discovered(OPENROUTER, datetime.now(UTC), dict.fromkeys(models, fields)))
+
+
+def with_openrouter(invoke: Invoke) -> ModelSync:
+    """The sync after a start with a model that OpenRouter lists, and one of the user's own that extends it."""
+    (invoke.root / "invokeai_external.yaml").write_text(
+        "models: {openrouter/mine: {name: Mine, extends: openrouter/acme/image-1}}"
+    )
+    list_models(invoke, "acme/image-1")
+    invoke.keys = {"openrouter"}
+    invoke.started().run()
+    invoke.sync.run()
+    assert invoke.models.keys() == {LISTED, EXTENDING}
+    invoke.models[LISTED] = {**invoke.models[LISTED], "description": "edited"}
+    return invoke.sync
+
+
+def test_models_of_a_list_that_is_not_known_are_kept(invoke: Invoke) -> None:
+    """The file was deleted or cannot be read, and the provider cannot be asked."""
+    with_openrouter(invoke)
+    before = invoke.installed()
+    (invoke.root / DISCOVERED_FILE).unlink()
+    invoke.started().run()
+    assert invoke.installed() == before
+    list_models(invoke, "acme/image-1")
+    invoke.started().run()
+    assert invoke.installed() == before
+
+
+def test_a_model_that_the_provider_no_longer_lists_is_deleted(invoke: Invoke) -> None:
+    sync = with_openrouter(invoke)
+    list_models(invoke, "acme/image-2")
+    sync.run()
+    assert invoke.installed().keys() == {"external://alibabacloud/openrouter/acme/image-2"}
+
+
+def test_models_of_a_list_that_is_not_known_are_deleted_with_the_key(invoke: Invoke) -> None:
+    sync = with_openrouter(invoke)
+    (invoke.root / DISCOVERED_FILE).unlink()
+    invoke.keys.clear()
+    sync.key_changed()
+    sync.run()
+    assert invoke.models == {}
+
+
+def test_a_model_that_the_user_deleted_while_the_list_is_not_known_stays_deleted(invoke: Invoke) -> None:
+    with_openrouter(invoke)
+    (invoke.root / DISCOVERED_FILE).unlink()
+    invoke.started().run()
+    invoke.delete(LISTED)
+    list_models(invoke, "acme/image-1")
+    invoke.started().run()
+    assert invoke.installed().keys() == {EXTENDING}

@@ -179,8 +179,9 @@ class Registry:
         return provider_named(provider_id, self._providers)
 
     def is_awaited(self, reference: str) -> bool:
-        """True if a model of the user's is not there before a provider has listed the one that it extends."""
-        return reference in self._awaited
+        """True if nothing can be said of a model before a provider has listed it, or the one that it extends."""
+        lister = self._awaited.get(reference, reference).partition("/")[0]
+        return reference not in self._models and self._discovers(lister) and lister not in self._discovered
 
     @property
     def provider_ids(self) -> tuple[str, ...]:

@@ -144,9 +144,12 @@ class ModelSync:
                     break
                 self._sync_model(model, installed.get(source_of(model)), memory, has_key=provider in usable)
         for source in self._store.carried() - known.keys():
-            # Nobody could run it: its provider or its entry was removed from the user's settings.
-            self._store.delete(source)
-            memory.forget(source)
+            reference = _carried_in(source)
+            # A provider's own list may be lost for a while, such as without a network.
+            if not (registry.is_awaited(reference) and _provider_in(reference) in usable):
+                # Nobody could run it: its provider or its entry was removed from the user's settings.
+                self._store.delete(source)
+                memory.forget(source)
         memory.save()
 
     def _sync_model(self, model: ModelConfig, current: Fields | None, memory: ModelMemory, *, has_key: bool) -> None:
@@ -232,4 +235,15 @@ def _provider_of(source: str, registry: Registry) -> str:
     """The provider of an installed model."""
     known = (model for provider in registry.provider_ids for model in registry.models(provider))
     found = next((model.provider for model in known if source_of(model) == source), None)
-    return found or source.removeprefix("external://").partition("/")[0]
+    if found is None and registry.is_awaited(reference := _carried_in(source)):
+        return _provider_in(reference)
+    return found or _provider_in(source.removeprefix("external://"))
+
+
+def _carried_in(source: str) -> str:
+    """The ``provider/model`` that the source of a carried model ends with."""
+    return source.removeprefix("external://").partition("/")[2]
+
+
+def _provider_in(reference: str) -> str:
+    return reference.partition("/")[0]
