@@ -95,7 +95,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A call failed and will not be retried.
+    """A call failed and will not be retried; or it was cancelled before anything of it was sent.
 
     Attributes:
         call: Which call, from 1 to ``calls``.

@@ -11,9 +11,9 @@ import anyio
 import anyio.to_thread
 
 from ..adapters.base import Adapter, Answer, StreamEvent
-from ..errors import InvalidResponseError, ProviderError
+from ..errors import CancelledError, InvalidResponseError, ProviderError
 from ..planning.plan import Call
-from ..progress import Preview, Progress, Retrying, Sending
+from ..progress import Failed, Preview, Progress, Retrying, Sending
 from ..providers.schema import ModelConfig
 from ..result import Notice
 from ..transport.messages import HttpRequest, HttpResponse
@@ -137,12 +137,16 @@ class Caller:
                 )
             )
 
+        def end_unsent() -> None:
+            error = CancelledError("The call was cancelled before it was sent.", never_sent=True)
+            on_progress(Failed(call=position.call, calls=position.calls, reason=error))
+
         async def once(attempt: int) -> Reply:
             on_progress(Sending(call=position.call, calls=position.calls, attempt=attempt))
 
             async def send(access: Access) -> Reply:
                 headers = adapter.auth_headers(access.api_key)
-                answer, response = await self._sent(adapter, call, request, headers, show)
+                answer, response = await self._sent(adapter, call, request, headers, show, end_unsent)
                 return Reply(shown_answer(answer, access.api_key), response)
 
             return await with_valid_token(access, send)
@@ -161,10 +165,12 @@ class Caller:
         request: HttpRequest,
         headers: Mapping[str, str],
         show: Callable[[int, bytes, str], None],
+        on_unsent: Callable[[], None],
     ) -> tuple[Answer, HttpResponse]:
         """Send a call once, and read its response: some servers send a stream though they were not asked for one.
 
-        ``show`` gets each preview that was asked for: its number, its bytes, their type. Raises like ``_answered``.
+        ``show`` gets each preview that was asked for: its number, its bytes, their type. ``on_unsent`` is called if the
+        call is cancelled before anything of it was sent. Raises like ``_answered``.
         """
         bodies: list[Mapping[str, Any]] = []
         heads: list[HttpResponse] = []
@@ -197,7 +203,7 @@ class Caller:
             return None
 
         try:
-            response = await self._transport_to(adapter.provider.id).send(request, headers, read)
+            response = await self._transport_to(adapter.provider.id).send(request, headers, read, on_unsent)
         except ProviderError as error:
             # Whatever followed the image, and whether it arrived whole: the image is there.
             if not has_image and not is_last:

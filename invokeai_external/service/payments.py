@@ -149,7 +149,7 @@ class Payments:
     ) -> AsyncIterator[Callable[[Progress], None]]:
         """Follow one call while the block runs, and settle it; yields a function that passes its progress on.
 
-        However the block ends: a call that is cancelled while it is in flight may have been charged.
+        However the block ends: a call that is cancelled after something of it was sent may have been charged.
 
         Args:
             reserved: The calls of the request.

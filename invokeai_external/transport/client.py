@@ -145,7 +145,11 @@ class Transport:
             raise ServiceStateError("The http_client is closed.", remedy="Close it after the Service, not before.")
 
     async def send(
-        self, request: HttpRequest, auth_headers: Mapping[str, str], on_event: EventHandler | None = None
+        self,
+        request: HttpRequest,
+        auth_headers: Mapping[str, str],
+        on_event: EventHandler | None = None,
+        on_unsent: Callable[[], None] = lambda: None,
     ) -> HttpResponse:
         """Send a request and read the whole response, whatever its status; images are decoded while they arrive.
 
@@ -155,6 +159,7 @@ class Transport:
             on_event: Called with each event as it arrives, if the response is a successful stream of events, whatever
                 its media type says; the body of the returned response is then empty. The same limits hold. What it
                 raises ends the call.
+            on_unsent: Called if the request is cancelled before anything of it was sent.
 
         Returns:
             The response; ``is_cut_short`` if its JSON or an image is whole, and what follows is missing or broken.
@@ -168,7 +173,7 @@ class Transport:
         """
         with _sendable_cookies():
             built = self._built(request, auth_headers)
-        reader, allowance = BodyReader(), self.allowance()
+        reader, allowance, watch = BodyReader(), self.allowance(), HeadWatch(self._head_timeout_s)
         begun: HttpResponse | None = None
         is_stream = False
 
@@ -187,8 +192,10 @@ class Transport:
                     check_values(reader.values)
 
         try:
-            head, failure = await self._exchange(built, read)
+            head, failure = await self._exchange(built, read, watch)
         except anyio.get_cancelled_exc_class():
+            if watch.never_sent:
+                on_unsent()
             if begun is None or not (reader.may_be_whole or reader.has_image):
                 raise
             # Some relays hold back the end of the transfer.
@@ -244,7 +251,7 @@ class Transport:
                     body.write(chunk)
 
         try:
-            head, failure = await self._exchange(request, read)
+            head, failure = await self._exchange(request, read, HeadWatch(self._head_timeout_s))
         except anyio.get_cancelled_exc_class():
             if begun is None:
                 raise
@@ -278,7 +285,9 @@ class Transport:
             request.method, request.url, headers=headers, content=body, timeout=self._timeout
         )
 
-    async def _exchange(self, request: httpx.Request, read: _BodyReader) -> tuple[HttpResponse, ProviderError | None]:
+    async def _exchange(
+        self, request: httpx.Request, read: _BodyReader, watch: HeadWatch
+    ) -> tuple[HttpResponse, ProviderError | None]:
         """Send a request and have the body of its response read.
 
         Returns:
@@ -287,7 +296,6 @@ class Transport:
         self._check_open()
         # The URL of an image is the server's, and may have any host.
         host = fit_to_show(request.url.host)
-        watch = HeadWatch(self._head_timeout_s)
         response: httpx.Response | None = None
         failure: ProviderError | None = None
         with anyio.move_on_after(self._total_timeout_s) as total:

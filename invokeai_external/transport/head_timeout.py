@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 
 from ..untrusted_text import fit_to_show
@@ -37,6 +38,9 @@ async def send_with_head_timeout(client: httpx.AsyncClient, request: httpx.Reque
     token = _WATCH.set(watch)
     try:
         with watch.scope, as_failures_of_httpx():
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            # A client that was given may report no step of its connections.
+            watch.never_sent = False
             return await client.send(request, stream=True, auth=None, follow_redirects=False)
     except BaseException:
         await watch.close_opened()
@@ -75,7 +79,8 @@ class HeadWatch:
         timeout_s: How many seconds the head may take from then on.
 
     Attributes:
-        never_sent: True while the connection is being made: nothing of the request was sent yet.
+        never_sent: True if it is certain that nothing of the request was sent yet: before the client has it, and while
+            the connection is being made.
         scope: Is cancelled when the time is up, and when the head is too long.
         has_too_many_lines: True if the head is too long.
         opened: The connections that were opened for the request.
@@ -84,7 +89,7 @@ class HeadWatch:
     def __init__(self, timeout_s: float) -> None:
         self.scope = anyio.CancelScope()
         self.timeout_s = timeout_s
-        self.never_sent = False
+        self.never_sent = True
         self._is_waiting = False
         self._lines = 0
         self.has_too_many_lines = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from invokeai_external.errors import (
     SettingsError,
     SpendingRecordError,
 )
-from invokeai_external.progress import Progress, Received, Sending, Waiting
+from invokeai_external.progress import Failed, Progress, Received, Sending, Waiting
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import SPENDING_FILE
@@ -153,34 +154,88 @@ async def test_a_call_without_a_response_may_have_been_charged(sandbox_url: str,
     assert unconfirmed == at_most > 0
 
 
+async def cancelled_once(has_begun: Callable[[], bool], settings: Settings, **request: Any) -> None:
+    """Make images, and cancel that once something has begun."""
+    async with Service(settings) as service, anyio.create_task_group() as group:
+        group.start_soon(service.generate, low(**request))
+        while not has_begun():
+            await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+
+
 async def test_a_call_that_is_cancelled_in_flight_may_have_been_charged(
     sandbox_url: str, order: Order, tmp_path: Path
 ) -> None:
     order(OPENAI, "slow", seconds=60)
-    settings = settings_with(tmp_path)
-    with anyio.CancelScope() as scope:
-        async with Service(settings) as service:
-
-            def cancel(event: Progress) -> None:
-                if isinstance(event, Sending):
-                    scope.cancel()
-
-            await service.generate(low(), cancel)
+    await cancelled_once(lambda: bool(received_calls(sandbox_url)), settings_with(tmp_path))
     assert rows(tmp_path, "state, error") == [("unconfirmed", "cancelled")]
+
+
+def served_by(listener: socket.socket, root: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> Settings:
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_BASE_URL", f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1")
+    monkeypatch.setenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY", "a-key-of-this-test")
+    return settings_with(root)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server that accepts one connection before it accepts any."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture
+def full(listener: socket.socket) -> Iterator[socket.socket]:
+    """The same server while others fill its queue: it accepts late."""
+    with ExitStack() as stack:
+        for _ in range(4):
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())
+        yield listener
+
+
+async def test_a_call_that_is_cancelled_while_it_connects_is_not_charged(
+    full: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, seen = served_by(full, tmp_path, monkeypatch, "http"), list[Progress]()
+    with anyio.move_on_after(0.3) as limit:
+        async with Service(settings) as service:
+            await service.generate(low(), seen.append)
+    assert limit.cancelled_caught
+    assert rows(tmp_path, "state, error") == [("not_charged", "cancelled")]
+    # Hosts say which calls were in flight.
+    assert [type(event) for event in seen] == [Sending, Failed]
+    # The server accepts at last, and nothing was sent by anybody.
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = full.accept()
+            with connection, suppress(BlockingIOError):
+                connection.setblocking(False)
+                assert connection.recv(1) == b""
+
+
+async def test_a_call_that_is_cancelled_during_the_handshake_of_tls_is_not_charged(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = list[socket.socket]()
+
+    def has_begun() -> bool:
+        with suppress(BlockingIOError):
+            accepted.append(listener.accept()[0])
+        return bool(accepted)
+
+    await cancelled_once(has_begun, served_by(listener, tmp_path, monkeypatch, "https"))
+    accepted[0].close()
+    assert rows(tmp_path, "state, error") == [("not_charged", "cancelled")]
 
 
 async def test_calls_that_were_not_sent_are_free_again(sandbox_url: str, order: Order, tmp_path: Path) -> None:
     """Of four calls, one is in flight when the request is cancelled."""
     order(OPENAI, "slow", seconds=60)
     settings = settings_with(tmp_path, settings="concurrency: 1, previews: 1")
-    with anyio.CancelScope() as scope:
-        async with Service(settings) as service:
-
-            def cancel(event: Progress) -> None:
-                if isinstance(event, Sending):
-                    scope.cancel()
-
-            await service.generate(low(n=4, previews=1), cancel)
+    await cancelled_once(lambda: bool(received_calls(sandbox_url)), settings, n=4, previews=1)
     assert sorted(rows(tmp_path, "state")) == [("not_charged",)] * 3 + [("unconfirmed",)]
 
 
