@@ -35,8 +35,9 @@ def _decoder(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def read(pieces: list[bytes]) -> BodyReader:
+def read(pieces: list[bytes], length: int | None = None) -> BodyReader:
     reader = BodyReader()
+    reader.length = length
     for piece in pieces:
         reader.feed(piece)
     return reader
@@ -68,8 +69,8 @@ def same(found: Any, plain: Any) -> bool:
     return type(found) is type(plain) and bool(found == plain)
 
 
-def held(body: bytes, pieces: list[bytes]) -> None:
-    reader = read(pieces)
+def held(body: bytes, pieces: list[bytes], length: int | None = None) -> None:
+    reader = read(pieces, length)
     document = reader.document()
     if document is not None:
         assert same(document, plainly(body))
@@ -116,9 +117,10 @@ bodies = st.builds(
 )
 
 
-@given(st.data(), bodies)
-def test_any_json_is_parsed_as_by_a_plain_parser(data: st.DataObject, body: bytes) -> None:
-    held(body, data.draw(cuts(body)))
+@given(st.data(), bodies, st.none() | st.integers(0, 2000) | st.just(sys.maxsize))
+def test_any_json_is_parsed_as_by_a_plain_parser(data: st.DataObject, body: bytes, length: int | None) -> None:
+    """Whatever its response says about its length."""
+    held(body, data.draw(cuts(body)), length)
 
 
 @given(st.data(), bodies, st.binary(max_size=3), st.integers(0, 3))
@@ -139,9 +141,10 @@ def test_any_damage_is_left_to_the_plain_parser(data: st.DataObject, body: bytes
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 100, 10_000])
 @pytest.mark.parametrize("text", [STANDARD, FOR_URLS, STANDARD.rstrip("="), FOR_URLS.rstrip("="), "AAAA" + FOR_URLS])
-def test_an_image_is_decoded_from_pieces_of_any_size(text: str, size: int) -> None:
+@pytest.mark.parametrize("length", [None, 0, 60, 100_000])
+def test_an_image_is_decoded_from_pieces_of_any_size(text: str, size: int, length: int | None) -> None:
     answer = {"created": 1, "data": [{"b64_json": text, "url": None}, {"b64_json": STANDARD}], "usage": {"n": 2}}
-    document = read(cut(json.dumps(answer).encode(), size)).document()
+    document = read(cut(json.dumps(answer).encode(), size), length).document()
     first = decode_base64(text)
     assert document == {**answer, "data": [{"b64_json": first, "url": None}, {"b64_json": PICTURE}]}
 

@@ -18,10 +18,10 @@ from ..metadata_keys import KEYWORD
 from ..request import MetadataMode
 from ..result import Notice
 from .errors import ImageError
-from .formats.containers import is_signed
-from .text_chunks import parts_with_text, read_text
+from .formats.containers import Container
+from .text_chunks import container_of, parts_with_text, read_text
 
-__all__ = ["Placed", "Sidecar", "embed", "no_metadata", "parts_with", "place", "read", "read_sidecar"]
+__all__ = ["Placed", "Sidecar", "embed", "no_metadata", "place", "read", "read_sidecar"]
 
 
 _PROMPTS_IN_EXIF = (4000, 1000)
@@ -69,24 +69,19 @@ class Sidecar:
 
 
 def embed(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """A PNG, JPEG or WebP with metadata in it, in one piece; raises the errors of ``parts_with``.
+    """A PNG, JPEG or WebP with metadata in it and the same encoded pixels; raises ImageError for other data.
 
     This makes Content Credentials in the file invalid; ``place`` does not change such a file.
     """
-    return b"".join(parts_with(data, metadata))
+    return b"".join(_parts_with(container_of(data), metadata))
 
 
-def parts_with(data: bytes, metadata: Mapping[str, Any]) -> list[bytes | memoryview]:
-    """A PNG, JPEG or WebP with metadata in it and the same encoded pixels, in parts to write in this order.
-
-    Raises:
-        ImageError: The file is in another format.
-    """
+def _parts_with(container: Container, metadata: Mapping[str, Any]) -> list[bytes | memoryview]:
     # Only EXIF has a limit, and only the prompt can be that long.
     for text in (metadata, *(_shortened(metadata, characters) for characters in _PROMPTS_IN_EXIF[:-1])):
         with suppress(ImageError):
-            return parts_with_text(data, {KEYWORD: _dumps(text)})
-    return parts_with_text(data, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
+            return parts_with_text(container, {KEYWORD: _dumps(text)})
+    return parts_with_text(container, {KEYWORD: _dumps(_shortened(metadata, _PROMPTS_IN_EXIF[-1]))})
 
 
 def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto") -> Placed:
@@ -100,12 +95,12 @@ def place(data: bytes, metadata: Mapping[str, Any], mode: MetadataMode = "auto")
     """
     if mode == "none":
         return Placed([data])
-    signed = is_signed(data)
     try:
-        if mode == "sidecar" or (mode == "auto" and signed):
-            return Placed([data], _sidecar(data, metadata), _beside(data) if mode == "auto" else None)
         try:
-            return Placed(parts_with(data, metadata), None, _CREDENTIALS_ENDED if signed else None)
+            container = container_of(data)
+            if mode == "sidecar" or (mode == "auto" and container.is_signed):
+                return Placed([data], _sidecar(data, metadata), _beside(data) if mode == "auto" else None)
+            return Placed(_parts_with(container, metadata), None, _CREDENTIALS_ENDED if container.is_signed else None)
         except ImageError:
             if mode == "embed":
                 raise

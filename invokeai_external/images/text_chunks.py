@@ -9,35 +9,34 @@ from .errors import ImageError
 from .formats.containers import Container, parse
 from .formats.png import Png
 
-__all__ = ["embed_text", "parts_with_text", "parts_with_text_chunks", "read_text"]
+__all__ = ["container_of", "embed_text", "parts_with_text", "parts_with_text_chunks", "read_text"]
 
 _KEYWORD = re.compile(r"(?! )(?!.*  )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 """A keyword as PNG has it (third edition, 11.3.3.1): printable Latin-1, no space at either end, no two in a row."""
 
 
 def embed_text(data: bytes, texts: Mapping[str, str]) -> bytes:
-    """The file that ``parts_with_text`` returns in parts, in one piece; raises the same errors."""
-    return b"".join(parts_with_text(data, texts)) if texts else data
+    """The file with texts added, in one piece; raises like ``container_of`` and ``parts_with_text``."""
+    return b"".join(parts_with_text(container_of(data), texts)) if texts else data
 
 
-def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memoryview]:
+def parts_with_text(container: Container, texts: Mapping[str, str]) -> list[bytes | memoryview]:
     """The file with texts added; its compressed pixels stay the same, byte for byte.
 
-    Returns parts to write one after the other. The parts that come from ``data`` are views of it, not copies.
+    Returns parts to write one after the other. Those of the file are views of it, not copies.
 
     A PNG gets ``tEXt`` chunks, or ``iTXt`` for a text that is not ASCII; Pillow shows both in ``Image.info``. JPEG and
     WebP get a JSON object with all texts as the EXIF user comment, and keep their other EXIF tags. Existing texts with
     the same keyword are replaced, others stay.
 
     Args:
-        data: A PNG, JPEG or WebP file; only its outline is checked here.
+        container: The file.
         texts: Text by keyword, which is 1 to 79 characters of Latin-1.
 
     Raises:
-        ImageError: The file is truncated or in another format, a keyword or text cannot be stored, or the texts and
-            other EXIF tags of a JPEG exceed 64 KB together.
+        ImageError: A keyword or text cannot be stored, or the texts and other EXIF tags of a JPEG exceed 64 KB
+            together.
     """
-    container = _container(data)
     for keyword, text in texts.items():
         if _KEYWORD.fullmatch(keyword) is None:
             raise ImageError(
@@ -51,7 +50,7 @@ def parts_with_text(data: bytes, texts: Mapping[str, str]) -> list[bytes | memor
             raise ImageError(
                 f"The text {keyword} contains an unpaired surrogate, which cannot be stored.", "invalid_text"
             ) from None
-    return container.parts_with_texts(texts) if texts else [data]
+    return container.parts_with_texts(texts)
 
 
 def parts_with_text_chunks(
@@ -70,7 +69,7 @@ def parts_with_text_chunks(
     Raises:
         ImageError: The file is not a PNG or is truncated, or a chunk is not a text chunk.
     """
-    container = _container(png)
+    container = container_of(png)
     if not isinstance(container, Png):
         raise ImageError("The file is not a PNG.", "wrong_format")
     return container.parts_with_text_chunks(chunks, dropped)
@@ -84,10 +83,11 @@ def read_text(data: bytes) -> dict[str, str]:
     Raises:
         ImageError: The file is truncated, or is not a PNG, JPEG or WebP.
     """
-    return _container(data).texts()
+    return container_of(data).texts()
 
 
-def _container(data: bytes) -> Container:
+def container_of(data: bytes) -> Container:
+    """The parts of a PNG, JPEG or WebP file, of which only the outline is checked; raises ImageError for other data."""
     container = parse(data)
     if container is None:
         raise ImageError("Only PNG, JPEG and WebP files can store text.", "wrong_format")

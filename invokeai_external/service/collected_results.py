@@ -97,9 +97,9 @@ async def collect(
     finished, errors = await anyio.to_thread.run_sync(
         _finished, call, answer, contents, limits, finisher, limiter=limiter
     )
-    if len(answer.images) > call.n and (received := _different(answer, contents)) > call.n:
-        common = (*common, _more_images(call.n, received))
-    by_prices, stated = _by_prices(call, reply, contents, [one.info.size for one, _ in finished]), answer.cost_usd
+    if (to_bill := _images_to_bill(call, answer, contents)) > call.n:
+        common = (*common, _more_images(call.n, to_bill))
+    by_prices, stated = _by_prices(call, reply, to_bill, [one.info.size for one, _ in finished]), answer.cost_usd
     cost = by_prices if stated is None else stated
     if SANDBOX_HEADER in response.headers:
         common = (*common, _sandbox_notice(cost, access))
@@ -234,19 +234,22 @@ def _finished(
     return finished, errors
 
 
-def _different(answer: Answer, contents: Sequence[Content]) -> int:
-    """The number of images in a response, of which equal ones count once."""
+def _images_to_bill(call: Call, answer: Answer, contents: Sequence[Content]) -> int:
+    """How many images of a response are billed: all but copies beyond the number that was requested."""
+    received = len(answer.images)
+    if received <= call.n:
+        return received
     files = [content for content in contents if isinstance(content, bytes)]
-    return len(answer.images) - (len(files) - len(set(files)))
+    return max(call.n, received - (len(files) - len(set(files))))
 
 
-def _by_prices(call: Call, reply: Reply, contents: Sequence[Content], sizes: Sequence[Size]) -> float | None:
+def _by_prices(call: Call, reply: Reply, to_bill: int, sizes: Sequence[Size]) -> float | None:
     """What a call cost in USD by the prices of its model; None if that is unknown.
 
     Args:
         call: What was sent.
         reply: What the provider sent back.
-        contents: The bytes of each image, or the error that lost it.
+        to_bill: How many images are billed.
         sizes: The sizes of the images that are handed over.
     """
     answer = reply.answer
@@ -256,9 +259,8 @@ def _by_prices(call: Call, reply: Reply, contents: Sequence[Content], sizes: Seq
     if reply.response.is_cut_short and len(answer.images) < call.n:
         # The images whose transfer was cut off may be billed.
         return None
-    # Copies beyond the number of requested images are not billed. The size of an image that was lost is unknown.
-    received = min(len(answer.images), max(call.n, _different(answer, contents)))
-    unread = [None] * (received - len(sizes))
+    # The size of an image that was lost is unknown.
+    unread = [None] * (to_bill - len(sizes))
     of_images = images_usd(call.model, call.size, call.quality, [*sizes, *unread], sent=len(call.images))
     return cost_usd(answer.usage, call.model.prices, of_images)
 

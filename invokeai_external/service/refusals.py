@@ -10,6 +10,7 @@ from typing import TypeGuard
 from ..errors import BudgetExceededError, InvalidRequestError, Remedy
 from ..planning.cheaper import CheaperChoice, cheaper_choice
 from ..planning.plan import Plan
+from ..request import GenerationRequest
 from ..result import Notice
 from ..spending.amounts import nano, shown_usd, usd
 from ..spending.limits import Budgets, Limit, Refusal, budgets_of
@@ -17,7 +18,7 @@ from ..spending.record import Warned
 from ..spending.recorded_call import Payer, PlannedCall, Settlement
 from ..untrusted_text import quoted
 
-__all__ = ["Purse", "check_request", "checked_purse", "limit_exceeded", "overrun", "warning"]
+__all__ = ["Purse", "check_request", "checked_purse", "checked_request", "limit_exceeded", "overrun", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,16 @@ class Purse:
         most: object = self.max_cost_usd
         if most is not None and not (_is_number(most) and 0 <= most < inf):
             raise _wrong("max_cost_usd", "an amount in USD, such as 0.5", most)
+
+
+def checked_request(request: object) -> GenerationRequest:
+    """The request; raises InvalidRequestError if it is something else."""
+    if isinstance(request, GenerationRequest):
+        return request
+    raise InvalidRequestError(
+        f"The request must be a GenerationRequest, not {type(request).__name__}.",
+        remedy='Write it like: GenerationRequest(prompt="a red fox")',
+    )
 
 
 def checked_purse(purse: object) -> Purse:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from ..adapters.find import adapter_of
@@ -40,7 +41,7 @@ from .image_urls import Content, ImageFetcher
 from .listener import Listener, ListenerFailedError
 from .listing import listed_models, verify_key
 from .payments import Reserved, payments_of, with_billing
-from .refusals import Purse, checked_purse
+from .refusals import Purse, checked_purse, checked_request
 from .retry_loop import Attempts
 from .sandboxed import models_by_wire_format, with_sandbox
 from .tokens import Tokens
@@ -148,7 +149,7 @@ class Service:
 
     def plan(self, request: GenerationRequest) -> Plan:
         """What would be sent; nothing is sent. Raises a RequestError if the model does not support the request."""
-        _check_request(request)
+        request = checked_request(request)
         resolved = self.resolve(request.model)
         model, notices = resolved.model, resolved.notices
         if request.previews and model.previews and not self._caller.supports_streams(model):
@@ -210,12 +211,11 @@ class Service:
             BaseException: Whatever ``on_progress`` raises, as it is; the calls are ended.
         """
         self._check_state()
-        _check_request(request)
-        purse = checked_purse(purse)
+        request, purse = checked_request(request), checked_purse(purse)
         started = time.monotonic()
         about_models = await self._discover_for(request)
         access = await self._tokens.completed(self._access(self._provider_of(request)))
-        plan = await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
+        plan = await self._planned(request)
         notices = (*self._settings.notices, *access.notices, *about_models, *plan.notices)
         is_sandbox = self._is_sandbox or access.is_sandbox
         # What cannot be sent is not reserved.
@@ -232,6 +232,13 @@ class Service:
         for notice in result.notices:
             _log.info("%s: %s", plan.model.reference, notice.message)
         return result
+
+    async def _planned(self, request: GenerationRequest) -> Plan:
+        if not (request.init_image or request.mask or request.references or request.markup):
+            # Faster than to get into a thread and back.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            return self.plan(request)
+        return await anyio.to_thread.run_sync(self.plan, request, abandon_on_cancel=True, limiter=self._planners)
 
     async def _outcomes(
         self,
@@ -433,14 +440,6 @@ class Service:
                 "This Service belongs to another event loop.",
                 remedy="Create a Service in each event loop that needs one.",
             )
-
-
-def _check_request(request: object) -> None:
-    if not isinstance(request, GenerationRequest):
-        raise InvalidRequestError(
-            f"The request must be a GenerationRequest, not {type(request).__name__}.",
-            remedy='Write it like: GenerationRequest(prompt="a red fox")',
-        )
 
 
 def _type_of(data: bytes, max_pixels: int) -> str | None:

@@ -39,6 +39,10 @@ _ROOM = 33 << 20
 Above 32 MB glibc does not take it from the heap (malloc's M_MMAP_THRESHOLD), where a growing buffer is copied again and
 again and leaves gaps."""
 
+_SMALL_BODY = 8 << 20
+"""In a body that is not longer, a buffer is as large as the body has room for, so that it comes from memory that was in
+use before: to get an image of 1K into fresh memory takes longer than to decode it."""
+
 _QUICK_BYTES = 1 << 16
 
 _MAX_TEXT = 8 << 20
@@ -89,10 +93,12 @@ class BodyReader:
 
     Attributes:
         values: How many values the JSON may have so far, without its images (``bounded_json.count_values``).
+        length: How many bytes the body has, if that is known before it arrives.
     """
 
     def __init__(self) -> None:
         self.values = 0
+        self.length: int | None = None
         self._text = bytearray()
         """The body without its images."""
         self._searched = 0
@@ -184,7 +190,8 @@ class BodyReader:
         self.values -= count_values(rest)
         del self._text[opening.end() - 1 :]
         self._searched = len(self._text)
-        self._images.append(_Image(self._searched))
+        room = _ROOM if self.length is None or self.length > _SMALL_BODY else self.length // 4 * 3
+        self._images.append(_Image(self._searched, room))
         self._is_in_image = True
         return rest
 
@@ -232,15 +239,19 @@ def _document(text: bytes, images: Sequence[_Image], charset: str) -> object | N
 class _Image:
     """One image while it is decoded.
 
+    Args:
+        position: Its position in the text.
+        room: How many bytes its buffer has at first.
+
     Attributes:
         position: Its position in the text.
         is_whole: True if its closing quote has arrived.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, room: int) -> None:
         self.position = position
         self.is_whole = False
-        self._decoded = io.BytesIO(bytes(_ROOM))
+        self._decoded = io.BytesIO(bytes(room))
         """Its buffer becomes the image's bytes without being copied."""
         self._count = 0
         """How many bytes were decoded from text that is no longer stored."""

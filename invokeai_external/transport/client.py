@@ -31,7 +31,7 @@ from .failures import lost, not_connected, not_connected_in_time, timed_out
 from .head_timeout import HEAD_TIMEOUT_S, HeadWatch, send_with_head_timeout
 from .messages import HttpRequest, HttpResponse
 from .request_body import InChunks, JsonBody
-from .response_body import Allowance, body_chunks, check_values
+from .response_body import Allowance, body_chunks, check_values, stated_length
 from .routes import Routes
 from .sse import is_stream as is_stream_of_events
 
@@ -179,7 +179,7 @@ class Transport:
 
         async def read(response: httpx.Response, head: HttpResponse) -> None:
             nonlocal begun, is_stream
-            begun = head
+            begun, reader.length = head, stated_length(response)
             async with aclosing(body_chunks(response, allowance)) as chunks:
                 if on_event:
                     start, is_stream = await _start_of(chunks, head)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import anyio.lowlevel
 import httpx
 
+from ..untrusted_number import whole_number_in_text
 from .bounded_json import MOST_VALUES
 from .chunks import chunks
 from .decompression import decompressor
 from .failures import as_failures_of_httpx, too_large, unreadable
 
-__all__ = ["Allowance", "body_chunks", "check_values"]
+__all__ = ["Allowance", "body_chunks", "check_values", "stated_length"]
 
 _CHUNKS_PER_TURN = 128
 """After this many chunks other tasks get their turn: one read may hold thousands of chunks of one byte."""
@@ -45,6 +47,13 @@ class Allowance:
     def give_back(self, count: int) -> None:
         """Free bytes that were read and discarded."""
         self._left += count
+
+
+def stated_length(response: httpx.Response) -> int | None:
+    """How many bytes a response says that its body has; None if it does not, or if the body is compressed."""
+    if response.headers.get("content-encoding"):
+        return None
+    return whole_number_in_text(response.headers.get("content-length"), 0, sys.maxsize)
 
 
 async def body_chunks(response: httpx.Response, allowance: Allowance) -> AsyncGenerator[bytes, None]:

@@ -133,7 +133,7 @@ def test_an_image_without_room_for_its_settings_is_saved_without_them(
     def refuse(*_: object) -> bytes:
         raise ImageError("There is no room.", "too_many_bytes")
 
-    monkeypatch.setattr(metadata_files, "parts_with", refuse)
+    monkeypatch.setattr(metadata_files, "_parts_with", refuse)
     result = run("generate", "a fox", "--out", out, "--sandbox", "--metadata", "embed", "--json")
     assert result.code == 0
     assert len(list(out.iterdir())) == 1
