@@ -27,8 +27,8 @@ def no_folder() -> str:
 
 
 def test_images_are_saved_in_the_root_with_their_metadata(image: GeneratedImage, tmp_path: Path) -> None:
-    saved = FallbackFolder(tmp_path).save([image, image])
-    assert saved.lost == 0
+    saved = FallbackFolder(tmp_path).save([image, image], None)
+    assert saved.not_written == 0
     assert sorted(saved.files) == sorted((tmp_path / RESCUED_FOLDER).iterdir())
     assert [metadata_files.read(file.read_bytes()) for file in saved.files] == [{"positive_prompt": "a red fox"}] * 2
     assert {file.stat().st_mode & 0o777 for file in saved.files} == {0o600}
@@ -38,8 +38,8 @@ def test_images_are_saved_in_the_root_with_their_metadata(image: GeneratedImage,
 
 
 def test_images_of_one_of_several_users_are_in_a_folder_of_this_user(image: GeneratedImage, tmp_path: Path) -> None:
-    [file] = FallbackFolder(tmp_path, "1b4e28ba-2fa1").save([image]).files
-    [other] = FallbackFolder(tmp_path, "../elsewhere").save([image]).files
+    [file] = FallbackFolder(tmp_path, "1b4e28ba-2fa1").save([image], None).files
+    [other] = FallbackFolder(tmp_path, "../elsewhere").save([image], None).files
     assert file.parent == tmp_path / RESCUED_FOLDER / "1b4e28ba-2fa1"
     # An id that is not one of Invoke's.
     assert other.parent == tmp_path / RESCUED_FOLDER
@@ -50,7 +50,7 @@ def test_the_root_is_used_even_if_there_is_no_temporary_folder(
     image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    [file] = FallbackFolder(tmp_path).save([image]).files
+    [file] = FallbackFolder(tmp_path).save([image], None).files
     assert file.parent == tmp_path / RESCUED_FOLDER
 
 
@@ -58,7 +58,7 @@ def test_the_temporary_folder_is_used_if_the_root_is_not_writable(
     image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    saved = FallbackFolder(tmp_path / "gone" / "root").save([image])
+    saved = FallbackFolder(tmp_path / "gone" / "root").save([image], None)
     assert list(saved.files) == list(tmp_path.iterdir())
     assert str(saved.files[0]) in saved.message
 
@@ -67,8 +67,8 @@ def test_an_image_that_cannot_be_saved_anywhere_counts_as_lost(
     image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-    saved = FallbackFolder(tmp_path / "gone" / "root").save([image])
-    assert (saved.files, saved.lost) == ((), 1)
+    saved = FallbackFolder(tmp_path / "gone" / "root").save([image], None)
+    assert (saved.files, saved.not_written) == ((), 1)
     assert "1 of 1" in saved.message
 
 

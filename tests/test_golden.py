@@ -448,7 +448,7 @@ def test_folders(inputs: Mapping[str, InputImage], tmp_path: Path) -> None:
 
     result = anyio.run(make)
     entry = result_cache.ResultCache(tmp_path).store(result_cache.fingerprint("system", "sandbox", request), result)
-    fallback.FallbackFolder(tmp_path).save(result.images[:1])
+    fallback.FallbackFolder(tmp_path).save(result.images[:1], None)
     [rescued] = (tmp_path / RESCUED_FOLDER).iterdir()
     now = {
         "kept": {

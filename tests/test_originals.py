@@ -135,7 +135,7 @@ def test_an_unreadable_link_finds_nothing(link: str, tmp_path: Path) -> None:
 
 def test_a_signed_image_stays_signed_in_the_fallback_folder(tmp_path: Path) -> None:
     image = an_image()
-    FallbackFolder(tmp_path).save([image, an_image(is_signed=False)])
+    FallbackFolder(tmp_path).save([image, an_image(is_signed=False)], None)
     files = list((tmp_path / RESCUED_FOLDER).iterdir())
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     [beside] = [file for file in files if file.suffix == ".json"]

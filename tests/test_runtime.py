@@ -172,8 +172,9 @@ def gated(gate: threading.Event) -> Script:
 def test_a_node_gets_its_result(runtime: Runtime, service: FakeService, invoke: FakeInvoke) -> None:
     service.script = returning("red")
     run = runtime.run(request_of(), NODE, DESTINATION)
-    with runtime.handing_over(run):
+    with runtime.handing_over(run) as handover:
         assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["red"]
+        handover.is_done = True
     assert (invoke.delivered, cached(invoke)) == ([], [])
     assert runtime.has_succeeded
 
@@ -294,8 +295,9 @@ def test_an_image_is_on_the_disk_before_its_node_gets_it_and_until_the_gallery_h
     (entry,) = cached(invoke)
     (stored,) = entry.glob("picture-*")
     assert stored.read_bytes() == result.images[0].data
-    with runtime.handing_over(run):
-        assert cached(invoke) == [entry]
+    with runtime.handing_over(run) as handover:
+        assert cached(invoke) == [entry] == [handover.entry]
+        handover.is_done = True
     assert cached(invoke) == []
 
 
@@ -386,6 +388,16 @@ def test_an_expired_result_stays_while_the_gallery_saves_nothing(runtime: Runtim
     assert (invoke.delivered, cached(invoke)) == (["red"], [])
 
 
+def test_an_expired_result_that_the_gallery_never_can_save_becomes_a_file(runtime: Runtime, invoke: FakeInvoke) -> None:
+    result = result_of("red")
+    svg = replace(result, images=(replace(result.images[0], data=b"<svg/>", mime_type="image/svg+xml"),))
+    os.utime(ResultCache(invoke.root).store("name", svg, Destination("user")), (0, 0))
+    runtime.images.deliver_expired()
+    assert (invoke.delivered, cached(invoke)) == ([], [])
+    # And its metadata.
+    assert sorted(file.suffix for file in files(invoke)) == [".json", ".svg"]
+
+
 def test_an_expired_result_stays_while_its_item_is_queued(runtime: Runtime, invoke: FakeInvoke) -> None:
     expired(invoke, "red", destination=DESTINATION)
     invoke.queue = [QueuedItem(ITEM, "pending")]
@@ -458,8 +470,9 @@ def test_a_cached_result_stays_on_disk_until_its_images_are_saved(runtime: Runti
         with pytest.raises(OSError, match="no room"), runtime.handing_over(run):
             raise OSError("no room")
     run = runtime.run(request_of(), NODE, DESTINATION)
-    with runtime.handing_over(run):
+    with runtime.handing_over(run) as handover:
         follow(runtime, run)
+        handover.is_done = True
     assert cached(invoke) == []
 
 
@@ -471,8 +484,9 @@ def test_a_cached_result_that_cannot_be_read_is_not_used(
     (entry / "result.json").write_text("{")
     service.script = returning("blue")
     run = runtime.run(request_of(), NODE, DESTINATION)
-    with runtime.handing_over(run):
+    with runtime.handing_over(run) as handover:
         assert [image.metadata["colour"] for image in follow(runtime, run).images] == ["blue"]
+        handover.is_done = True
     assert cached(invoke) == [entry]
 
 

@@ -14,9 +14,9 @@ from invokeai_external import GeneratedImage, Size
 from invokeai_external.errors import NotSavedError
 from invokeai_external.invoke.gallery.fallback import FallbackFolder
 from invokeai_external.invoke.gallery.originals import Originals
-from invokeai_external.invoke.gallery.result_cache import Destination
+from invokeai_external.invoke.gallery.result_cache import Destination, Handover
 from invokeai_external.invoke.gallery.saving import GalleryImage, Saver
-from invokeai_external.root_folder import RESCUED_FOLDER
+from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
 
 from .support.samples import encoded, painted
 from .support.signing import signed
@@ -85,14 +85,14 @@ def test_all_images_are_saved_with_the_destination_s_metadata(
     saver: Saver, gallery: Gallery, folder: FallbackFolder
 ) -> None:
     destination = Destination("user", panel={"seed": 7}, recalled={"width": 1024})
-    assert saver.save([image("red"), image("blue")], destination, folder) == ["1.png", "2.png"]
+    assert saver.save([image("red"), image("blue")], destination, folder, Handover(None)) == ["1.png", "2.png"]
     assert gallery.saved["1.png"] == {"seed": 7, "colour": "red", "width": 1024}
     # A failed save is cleaned up by looking for images that are not among these.
     assert gallery.before == [[], ["1.png"]]
 
 
 def test_an_edit_is_saved_at_the_size_of_its_image(saver: Saver, gallery: Gallery, folder: FallbackFolder) -> None:
-    saver.save([image("red")], Destination("user", size=Size(8, 6)), folder)
+    saver.save([image("red")], Destination("user", size=Size(8, 6)), folder, Handover(None))
     assert gallery.sizes == [(8, 6)]
 
 
@@ -100,7 +100,7 @@ def test_an_image_that_fails_becomes_a_file_and_the_others_are_saved(
     saver: Saver, gallery: Gallery, folder: FallbackFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gallery.refused = {"red"}
-    assert saver.save([image("red"), image("blue")], Destination("user"), folder) == ["1.png"]
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder, Handover(None)) == ["1.png"]
     [file] = (tmp_path / RESCUED_FOLDER).iterdir()
     [record] = caplog.records
     assert record.levelname == "ERROR"
@@ -114,18 +114,74 @@ def test_the_run_fails_if_no_image_can_be_saved(
     # A full disk has nothing to do with the board.
     gallery.board = "board"
     with pytest.raises(NotSavedError) as caught:
-        saver.save([image("red")], Destination("user"), folder)
+        saver.save([image("red")], Destination("user"), folder, Handover(None))
     [file] = (tmp_path / RESCUED_FOLDER).iterdir()
     assert "No space left on device" in caught.value.message
     assert file.name in str(caught.value.hint)
     assert gallery.board == "board"
 
 
+@pytest.fixture
+def handover(tmp_path: Path) -> Handover:
+    """The images are in the result cache."""
+    return Handover(tmp_path / KEPT_FOLDER / "entry")
+
+
+def test_images_that_are_in_the_cache_and_that_the_gallery_cannot_save_now_are_not_written_again(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, handover: Handover, tmp_path: Path
+) -> None:
+    gallery.refused = {"red"}
+    with pytest.raises(NotSavedError) as caught:
+        saver.save([image("red")], Destination("user"), folder, handover)
+    assert not handover.is_done
+    assert not (tmp_path / RESCUED_FOLDER).exists()
+    assert f"{KEPT_FOLDER}/entry" in str(caught.value.remedy)
+
+
+def test_images_leave_the_cache_once_each_is_in_the_gallery_or_a_file(
+    saver: Saver, gallery: Gallery, folder: FallbackFolder, handover: Handover, tmp_path: Path
+) -> None:
+    gallery.refused = {"red"}
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder, handover) == ["1.png"]
+    assert len(list((tmp_path / RESCUED_FOLDER).iterdir())) == 1
+    assert handover.is_done
+
+
+def test_an_image_that_can_be_written_nowhere_else_stays_in_the_cache(
+    saver: Saver,
+    gallery: Gallery,
+    folder: FallbackFolder,
+    handover: Handover,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gallery.refused = {"red"}
+    (tmp_path / RESCUED_FOLDER).write_bytes(b"")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder, handover) == ["1.png"]
+    assert not handover.is_done
+    assert f"{KEPT_FOLDER}/entry" in caplog.text
+    assert "lost" not in caplog.text
+
+
+def test_a_file_that_the_gallery_never_can_save_leaves_the_cache_as_a_file(
+    saver: Saver, folder: FallbackFolder, handover: Handover, tmp_path: Path
+) -> None:
+    """Otherwise, each equal request would get it again, and fail."""
+    svg = GeneratedImage(data=b"<svg/>", mime_type="image/svg+xml", size=Size(1, 1), metadata={})
+    with pytest.raises(NotSavedError):
+        saver.save([svg], Destination("user"), folder, handover)
+    [file] = (tmp_path / RESCUED_FOLDER).glob("*.svg")
+    assert file.read_bytes() == b"<svg/>"
+    assert handover.is_done
+
+
 def test_an_image_that_a_board_refuses_is_saved_without_it(
     saver: Saver, gallery: Gallery, folder: FallbackFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     gallery.board = "gone"
-    assert saver.save([image("red"), image("blue")], Destination("user"), folder) == ["1.png", "2.png"]
+    assert saver.save([image("red"), image("blue")], Destination("user"), folder, Handover(None)) == ["1.png", "2.png"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -134,7 +190,7 @@ def test_a_broken_file_becomes_a_file_as_received(
 ) -> None:
     broken = GeneratedImage(data=b"no image", mime_type="image/png", size=Size(4, 3), metadata={})
     with pytest.raises(NotSavedError):
-        saver.save([broken], Destination("user"), folder)
+        saver.save([broken], Destination("user"), folder, Handover(None))
     [file] = (tmp_path / RESCUED_FOLDER).glob("*.png")
     assert file.read_bytes() == b"no image"
 
@@ -149,7 +205,7 @@ def test_a_copy_of_a_cached_image_is_marked_and_costs_nothing(saver: Saver, gall
 def test_the_original_is_found_by_the_saved_image_and_by_its_copy(
     saver: Saver, originals: Originals, folder: FallbackFolder
 ) -> None:
-    [name] = saver.save([signed_image()], Destination("user"), folder)
+    [name] = saver.save([signed_image()], Destination("user"), folder, Handover(None))
     found = originals.find(name)
     assert found is not None
     *_, copy = saver.save_copies([GalleryImage(name, image("red").data, {})])
@@ -162,7 +218,7 @@ def test_another_format_is_saved_as_its_pixels(
 ) -> None:
     data = encoded(Image.new("RGB", (32, 16), "red").resize((32, 32)), kind)
     received = GeneratedImage(data=data, mime_type="image/bmp", size=Size(32, 32), metadata={"colour": "red"})
-    assert saver.save([received], Destination("user"), folder) == ["1.png"]
+    assert saver.save([received], Destination("user"), folder, Handover(None)) == ["1.png"]
     assert gallery.sizes == [(32, 32)]
     assert not (tmp_path / RESCUED_FOLDER).exists()
 
@@ -174,7 +230,7 @@ def test_a_format_that_cannot_be_read_becomes_a_file_as_received_though_there_is
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     received = GeneratedImage(data=data, mime_type="image/heic", size=Size(1, 1), metadata={"colour": "red"})
     with pytest.raises(NotSavedError) as caught:
-        saver.save([received], Destination("user"), folder)
+        saver.save([received], Destination("user"), folder, Handover(None))
     image, sidecar = sorted((tmp_path / RESCUED_FOLDER).iterdir())
     assert (image.suffix, image.read_bytes(), sidecar.name) == (".heic", data, f"{image.name}.json")
     assert image.name in str(caught.value.remedy)

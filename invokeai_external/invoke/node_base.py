@@ -163,7 +163,7 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
                     " for twice; if not, the provider may bill both requests.",
                 ) from None
             raise
-        with runtime.handing_over(run):
+        with runtime.handing_over(run) as handover:
             images, notices = result.images, image_notices_first(result)
             if missing := _missing(result, self.num_images):
                 context.logger.warning(f"{record.name}: {missing.message}")
@@ -175,7 +175,7 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
                 notices = [missing, *notices]
             saver = Saver(_Gallery(self, context), runtime.originals(), context.logger)
             owner = destination.user if has_several_users() else None
-            names = saver.save(images, destination, FallbackFolder(invoke_root(), owner))
+            names = saver.save(images, destination, FallbackFolder(invoke_root(), owner), handover)
             return Saved(names, result.cost_usd, notices)
 
     def invoke_internal(self, context: InvocationContext, services: Any) -> Any:

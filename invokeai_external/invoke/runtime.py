@@ -27,7 +27,7 @@ from ..service.uses_of_ending_models import EXTERNAL_MODEL, ending_notices
 from ..settings.live_settings import LiveSettings
 from ..settings.settings import Settings, UserCatalog, credentials_beside_invoke, wants_sandbox
 from .gallery.originals import Originals
-from .gallery.result_cache import Destination, fingerprint, with_notice_on_images
+from .gallery.result_cache import Destination, Handover, fingerprint, with_notice_on_images
 from .host_api import Host
 from .log import calls_were, log, report_broken_settings
 from .look_ahead.run_table import Run, RunKey, RunTable
@@ -320,14 +320,15 @@ class Runtime:
         return replace(result, errors=tuple(map(in_terms, result.errors)))
 
     @contextmanager
-    def handing_over(self, run: Run) -> Iterator[None]:
+    def handing_over(self, run: Run) -> Iterator[Handover]:
         """Save the images of a run in this block; a stop of Invoke waits for it.
 
-        The images stay in the result cache until the block succeeds. If it fails, the next equal request gets them.
+        The images stay in the result cache until the block says that it is done. Otherwise, the next equal request gets
+        them.
         """
         try:
-            with self.images.handing_over(run):
-                yield
+            with self.images.handing_over(run) as handover:
+                yield handover
         finally:
             self._release_node(run)
 

@@ -22,7 +22,7 @@ from ..result import GeneratedImage, GenerationResult
 from .gallery.fallback import FallbackFolder, reason_of
 from .gallery.images_of_cancelled_runs import Undelivered, deliver
 from .gallery.originals import Originals
-from .gallery.result_cache import Destination, KeptImages, ResultCache, with_cache_notice
+from .gallery.result_cache import Destination, Handover, KeptImages, ResultCache, with_cache_notice
 from .host_api import Host
 from .log import log
 from .look_ahead.run_table import Run, RunKey
@@ -103,15 +103,14 @@ class RunImages:
             self._store_abandoned(run)
 
     @contextmanager
-    def handing_over(self, run: Run) -> Iterator[None]:
-        """Save the images of a run in this block. The cache keeps them until the block succeeds."""
-        done = self._cache.release
+    def handing_over(self, run: Run) -> Iterator[Handover]:
+        """Save the images of a run in this block. The cache keeps them unless the block says that it is done."""
+        handover = Handover(run.cache_entry)
         try:
-            yield
-            done = self._cache.remove
+            yield handover
         finally:
             if run.cache_entry:
-                done(run.cache_entry)
+                (self._cache.remove if handover.is_done else self._cache.release)(run.cache_entry)
 
     def deliver_expired(self) -> None:
         """Put cached results that no node requested within a day into the gallery, unless a queued item needs them."""
@@ -163,14 +162,14 @@ class RunImages:
         elif run.received and run.destination:
             undelivered = self._deliver(run.received, run.destination)
             if undelivered.images:
-                self._save_as_files(undelivered, run.destination.user)
+                self._save_as_files(undelivered, run.destination.user, None)
 
     def _deliver_entry(self, entry: Path, destination: Destination) -> bool:
         """Put a cached result that is acquired into the gallery; False if that failed and it stays in the cache."""
         if not (result := self._cache.read(entry)):
             return False
         undelivered = self._deliver(result.images, destination)
-        if len(undelivered.images) == len(result.images):
+        if undelivered.may_be_saved_later and len(undelivered.images) == len(result.images):
             log.warning(
                 "invokeai_external: the images of a cancelled run could not be saved in the gallery: %s. They are in"
                 " %s.",
@@ -178,8 +177,8 @@ class RunImages:
                 entry,
             )
             return False
-        # Some are in the gallery, and the next attempt would save those again.
-        if undelivered.images and self._save_as_files(undelivered, destination.user):
+        # Some are in the gallery, and the next attempt would save those again; or it never could save any.
+        if undelivered.images and self._save_as_files(undelivered, destination.user, entry):
             return False
         self._cache.remove(entry)
         return True
@@ -191,16 +190,18 @@ class RunImages:
             log.info("invokeai_external: images of a cancelled run that were saved in the gallery: %s.", count)
         return undelivered
 
-    def _save_as_files(self, undelivered: Undelivered, user: str) -> int:
-        """Save images of a user as files that the gallery could not save; logs where. Returns how many are lost."""
+    def _save_as_files(self, undelivered: Undelivered, user: str, entry: Path | None) -> int:
+        """Save images of a user as files that the gallery could not save; logs where. Returns how many are lost, or are
+        only in their entry of the cache.
+        """
         owner = user if self._host.has_several_users() else None
-        saved = FallbackFolder(self._host.root, owner).save(undelivered.images)
+        saved = FallbackFolder(self._host.root, owner).save(undelivered.images, entry)
         log.error(
             "invokeai_external: the images of a cancelled run could not be saved in the gallery: %s. %s",
             undelivered.reason,
             saved.message,
         )
-        return saved.lost
+        return saved.not_written
 
 
 def _without_data(result: GenerationResult) -> GenerationResult:

@@ -52,6 +52,10 @@ def fallback_files(invoke: Invoke) -> set[Path]:
     return set((invoke.root / "invokeai_external_rescued").glob("*"))
 
 
+def kept_entries(invoke: Invoke) -> set[Path]:
+    return set((invoke.root / "invokeai_external_kept").glob("*"))
+
+
 @pytest.fixture
 def large(saving: Invoke) -> Iterator[Json]:
     """An edit of noise, whose image is larger than anything else that Invoke writes."""
@@ -95,7 +99,7 @@ def test_it_works_again_once_there_is_room(saving: Invoke, sandbox: Sandbox, lar
 
 
 def test_of_several_images_the_saved_ones_stay(saving: Invoke, sandbox: Sandbox, large: Json) -> None:
-    before = gallery_of(saving)
+    before, kept = gallery_of(saving), kept_entries(saving)
     large["nodes"]["picture"]["num_images"] = 4
     number = saving.enqueue(large)
     # An image and its thumbnail: the first is complete.
@@ -115,6 +119,9 @@ def test_of_several_images_the_saved_ones_stay(saving: Invoke, sandbox: Sandbox,
         assert saving.picture(name).image.size == (2400, 1800)
     [line] = [line for line in saving.log() if line.level == "ERROR" and f"of {4 - len(names)}" in line.text]
     assert "too large" in line.text
+    # There was no room for a file of those that are not in the gallery.
+    [entry] = kept_entries(saving) - kept
+    assert len(list(entry.glob("picture-*"))) == 4
 
 
 @contextmanager
@@ -130,11 +137,40 @@ def blocked_gallery(invoke: Invoke) -> Iterator[None]:
         folder.with_name("away").rename(folder)
 
 
-def test_an_image_that_the_gallery_cannot_save_becomes_a_file(saving: Invoke, sandbox: Sandbox, canary: str) -> None:
-    records = gallery_of(saving).records
+def test_images_that_the_gallery_cannot_save_are_kept_in_one_place_and_a_retry_saves_them(
+    saving: Invoke, sandbox: Sandbox
+) -> None:
+    before, kept = gallery_of(saving), kept_entries(saving)
     graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), num_images=2)
     with blocked_gallery(saving):
         message = message_of(saving.failure(graph), NotSavedError)
+    [entry] = kept_entries(saving) - kept
+    assert len(list(entry.glob("picture-*"))) == 2
+    assert str(entry.relative_to(saving.root)) in message
+    assert str(saving.root) not in message
+    assert fallback_files(saving) == set()
+    assert gallery_of(saving).records == before.records
+    calls = len(sandbox.calls())
+    pictures = saving.run(graph)
+    assert {picture.name for picture in pictures} == gallery_of(saving).records - before.records
+    assert (len(pictures), kept_entries(saving), fallback_files(saving)) == (2, kept, set())
+    assert len(sandbox.calls()) == calls
+
+
+def test_an_image_that_the_gallery_cannot_save_and_that_is_not_kept_becomes_a_file(
+    saving: Invoke, sandbox: Sandbox, canary: str
+) -> None:
+    records = gallery_of(saving).records
+    graph = workflow_graph(saving.model("openai/gpt-image-2.5-flare"), num_images=2)
+    kept = saving.root / "invokeai_external_kept"
+    kept.rename(kept.with_name("away"))
+    kept.write_bytes(b"")
+    try:
+        with blocked_gallery(saving):
+            message = message_of(saving.failure(graph), NotSavedError)
+    finally:
+        kept.unlink()
+        kept.with_name("away").rename(kept)
     files = fallback_files(saving)
     assert len(files) == 2
     for path in files:

@@ -16,7 +16,7 @@ from ...result import GeneratedImage
 from ...root_folder import RESCUED_FOLDER
 from ...untrusted_text import fit_to_show
 
-__all__ = ["FallbackFolder", "FallbackResult", "count_images", "reason_of", "root_cause"]
+__all__ = ["FallbackFolder", "FallbackResult", "count_images", "place_of", "reason_of", "root_cause"]
 
 _USER_ID = re.compile(r"[A-Za-z0-9][\w-]{0,200}", re.ASCII)
 """Invoke gives a user a UUID. Nothing else becomes the name of a folder."""
@@ -29,26 +29,27 @@ class FallbackResult:
     Attributes:
         root: Invoke's root folder.
         files: The files that were written, in Invoke's root folder or in the system's temporary folder.
-        lost: How many images could not be written anywhere.
+        not_written: How many images could not be written anywhere.
+        entry: Where all of them still are; None if those that were not written are lost.
     """
 
     root: Path
     files: tuple[Path, ...]
-    lost: int
+    not_written: int
+    entry: Path | None
 
     @property
     def message(self) -> str:
         """Where the files are, relative to the root where they are in it, and how many images are lost."""
-        inside = [file.relative_to(self.root) for file in self.files if file.is_relative_to(self.root)]
-        outside = [file for file in self.files if not file.is_relative_to(self.root)]
-        names = ", ".join([*(f"{file} (in Invoke's root folder)" for file in inside), *map(str, outside)])
+        names = ", ".join(place_of(file, self.root) for file in self.files)
         sentences = []
         if self.files:
             what = "it was" if len(self.files) == 1 else "they were"
             sentences.append(f"Instead, {what} saved on the computer that runs Invoke: {names}.")
-        if self.lost:
-            count = len(self.files) + self.lost
-            sentences.append(f"{self.lost} of {count} could not be saved anywhere and is lost. Free some disk space.")
+        if self.not_written:
+            which = f"{self.not_written} of {len(self.files) + self.not_written}"
+            end = f"else and stays in {place_of(self.entry, self.root)}" if self.entry else "and is lost"
+            sentences.append(f"{which} could not be saved anywhere {end}. Free some disk space.")
         return " ".join(sentences)
 
 
@@ -59,16 +60,24 @@ class FallbackFolder:
         root: Invoke's root folder.
         owner: The id of the user who has paid for them, which is then the name of a folder in it; None if Invoke has a
             single user.
+
+    Attributes:
+        root: Invoke's root folder.
     """
 
     def __init__(self, root: Path, owner: str | None = None) -> None:
-        self._root = root
+        self.root = root
         self._folder = _folder_of(root, owner)
 
-    def save(self, images: Sequence[GeneratedImage]) -> FallbackResult:
-        """Write images with their metadata to the folder in the root, or else to the system's temporary folder."""
+    def save(self, images: Sequence[GeneratedImage], entry: Path | None) -> FallbackResult:
+        """Write images with their metadata to the folder in the root, or else to the system's temporary folder.
+
+        Args:
+            images: The images.
+            entry: Where they still are, in the result cache; None if they are only in memory.
+        """
         files = tuple(file for image in images if (file := self._save_one(image)))
-        return FallbackResult(self._root, files, len(images) - len(files))
+        return FallbackResult(self.root, files, len(images) - len(files), entry)
 
     def _save_one(self, image: GeneratedImage) -> Path | None:
         placed = metadata_files.place(image.data, image.metadata)
@@ -78,7 +87,7 @@ class FallbackFolder:
                 folder = self._folder if is_in_root else Path(tempfile.gettempdir())
                 if is_in_root:
                     # Not the root itself: without it, there is no Invoke.
-                    (self._root / RESCUED_FOLDER).mkdir(exist_ok=True)
+                    (self.root / RESCUED_FOLDER).mkdir(exist_ok=True)
                     folder.mkdir(exist_ok=True)
                 # Only its owner can read it, since an Invoke may have several users.
                 suffix = f".{EXTENSIONS[image.mime_type]}"
@@ -108,6 +117,11 @@ def _folder_of(root: Path, owner: str | None) -> Path:
     """Where the images of a user are; without an id, where those without an owner are."""
     folder = root / RESCUED_FOLDER
     return folder / owner if owner is not None and _USER_ID.fullmatch(owner) else folder
+
+
+def place_of(path: Path, root: Path) -> str:
+    """A file or folder as users read it, relative to Invoke's root folder if it is there."""
+    return f"{path.relative_to(root)} (in Invoke's root folder)" if path.is_relative_to(root) else str(path)
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from ...images.errors import ImageError
 from ...metadata_keys import INVOKE_KEYWORDS, with_notice
 from ...result import GeneratedImage, Notice
 from .fallback import reason_of, root_cause
@@ -36,10 +37,12 @@ class Undelivered:
     Attributes:
         images: The images.
         reason: Why; empty if all were saved.
+        may_be_saved_later: False if all of them are of a kind that the gallery never can save.
     """
 
     images: Sequence[GeneratedImage]
     reason: str
+    may_be_saved_later: bool
 
 
 def deliver(
@@ -57,7 +60,7 @@ def deliver(
         gallery: Invoke's gallery.
     """
     failed: list[GeneratedImage] = []
-    reason = ""
+    reason, may_be_saved_later = "", False
     for image in images:
         try:
             stored = originals.store(image)
@@ -68,6 +71,7 @@ def deliver(
         except Exception as error:
             failed.append(image)
             reason = reason_of(root_cause(error))
+            may_be_saved_later |= not isinstance(error, ImageError)
         else:
             originals.link(name, stored)
-    return Undelivered(failed, reason)
+    return Undelivered(failed, reason, may_be_saved_later)

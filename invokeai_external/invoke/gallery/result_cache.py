@@ -33,6 +33,7 @@ from ..remedies import in_invoke
 __all__ = [
     "MAX_AGE_S",
     "Destination",
+    "Handover",
     "KeptImages",
     "ResultCache",
     "fingerprint",
@@ -98,6 +99,19 @@ class KeptImages:
     destination: Destination
     images: int
     until: float
+
+
+@dataclass(slots=True)
+class Handover:
+    """The images of one run on their way to the gallery.
+
+    Attributes:
+        entry: Where they are in the cache meanwhile; None if they are only in memory.
+        is_done: True once each of them is in the gallery or in a file elsewhere, so that the entry can go.
+    """
+
+    entry: Path | None
+    is_done: bool = False
 
 
 def fingerprint(user: str, where: str, request: GenerationRequest) -> str:

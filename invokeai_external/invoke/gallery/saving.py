@@ -14,12 +14,18 @@ from ...images.errors import ImageError
 from ...metadata_keys import INVOKE_KEYWORDS
 from ...result import GeneratedImage
 from ...sizing import Size
-from .fallback import FallbackFolder, reason_of, root_cause
+from .fallback import FallbackFolder, place_of, reason_of, root_cause
 from .originals import Originals
 from .passthrough import PassthroughImage
-from .result_cache import Destination
+from .result_cache import Destination, Handover
 
 __all__ = ["GalleryImage", "NodeGallery", "Saver"]
+
+
+_RETRY = (
+    "Check that Invoke can write to its outputs folder, then press Retry on this item in the queue: nothing is paid"
+    " again."
+)
 
 
 class NodeGallery(Protocol):
@@ -62,10 +68,17 @@ class Saver:
         self._log = log
         self._names: list[str] = []
 
-    def save(self, images: Sequence[GeneratedImage], destination: Destination, folder: FallbackFolder) -> list[str]:
-        """Save the images of a result.
+    def save(
+        self,
+        images: Sequence[GeneratedImage],
+        destination: Destination,
+        folder: FallbackFolder,
+        handover: Handover,
+    ) -> list[str]:
+        """Save the images of a result, each in one place.
 
-        An image that fails is written to the fallback folder and does not affect the others.
+        An image that fails is written to the fallback folder and does not affect the others. If the gallery cannot save
+        any of them now, they stay in the result cache, if they are there.
 
         Returns:
             The names of the images in the gallery.
@@ -74,17 +87,24 @@ class Saver:
             NotSavedError: The gallery could not save any of them.
         """
         failed: list[GeneratedImage] = []
+        may_be_saved_later = False
         for image in images:
             stored = self._originals.store(image)
             try:
                 name = self._save_file(image.data, destination.size, destination.metadata(stored.metadata))
-            except NotSavedError as error:
+            except (ImageError, NotSavedError) as error:
                 failed.append(image)
-                message = error.message
+                message = _unreadable(error).message if isinstance(error, ImageError) else error.message
+                may_be_saved_later |= isinstance(error, NotSavedError)
             else:
                 self._originals.link(name, stored)
+        if failed and not self._names and handover.entry and may_be_saved_later:
+            what, place = "it is" if len(failed) == 1 else "they are", place_of(handover.entry, folder.root)
+            raise NotSavedError(message, remedy=f"{_RETRY} Until then, {what} in {place}.")
+        saved = folder.save(failed, handover.entry)
+        handover.is_done = not saved.not_written
         if failed:
-            failure = NotSavedError(message, remedy=folder.save(failed).message)
+            failure = NotSavedError(message, remedy=saved.message)
             if not self._names:
                 raise failure
             self._log.error(str(failure))
@@ -102,20 +122,26 @@ class Saver:
         for image in images:
             external = {**image.metadata.get("external", {}), "from_cache": True, "cost_usd": 0}
             external.pop("cost_from", None)
-            name = self._save_file(image.file, None, {**image.metadata, "external": external})
+            try:
+                name = self._save_file(image.file, None, {**image.metadata, "external": external})
+            except ImageError as error:
+                raise _unreadable(error) from None
             self._originals.link_copy(image.name, name)
         return self._names
 
     def _save_file(self, file: bytes, size: Size | None, metadata: dict[str, Any]) -> str:
-        """Save one image, without its board if the board is the problem; return its name or raise NotSavedError."""
+        """Save one image, without its board if the board is the problem; return its name.
+
+        Raises:
+            ImageError: It cannot be read.
+            NotSavedError: The gallery could not save it.
+        """
         try:
             # Invoke's own texts in a received file describe another run.
             passthrough = PassthroughImage.from_file(file, dropped=INVOKE_KEYWORDS).resized_to(size)
             name = self._gallery.save(passthrough, metadata, before=self._names)
-        except ImageError as error:
-            raise NotSavedError(
-                f"An image could not be saved in the gallery: {error}", remedy="Open its file in another program."
-            ) from None
+        except ImageError:
+            raise
         except Exception as error:
             cause = root_cause(error)
         else:
@@ -129,5 +155,11 @@ class Saver:
             return self._save_file(file, size, metadata)
         raise NotSavedError(
             f"An image could not be saved in the gallery: {reason}.",
-            remedy="Check that Invoke can write to its outputs folder, then press Retry on this item in the queue.",
+            remedy=_RETRY,
         )
+
+
+def _unreadable(error: ImageError) -> NotSavedError:
+    return NotSavedError(
+        f"An image could not be saved in the gallery: {error}", remedy="Open its file in another program."
+    )
