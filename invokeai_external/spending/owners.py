@@ -45,16 +45,24 @@ class Owner:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        while True:
+        handle = None
+        while handle is None:
             self.name = secrets.token_hex(8)
             self._path = folder / self.name
-            self._handle = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
             # Before the lock was taken, another program may have taken it for one that has ended.
-            if _is_locked_now(self._handle) and _is_still_there(self._handle, self._path):
-                _names_here.add(self.name)
-                return
-            os.close(self._handle)
+            handle = _taken(self._path, os.O_EXCL)
+        self._handle = handle
+        _names_here.add(self.name)
+
+    def hold(self) -> None:
+        """Make the file again if somebody has deleted it, or else other programs take this one for one that has ended.
+
+        Never raises: if the file cannot be made, the next call tries again.
+        """
+        with suppress(OSError):
+            if not _is_still_there(self._handle, self._path) and (handle := _taken(self._path)) is not None:
+                os.close(self._handle)
+                self._handle = handle
 
     def close(self) -> None:
         """End it; what is still in progress then may have been charged."""
@@ -106,6 +114,16 @@ def remove_if_ended(folder: Path, name: str) -> None:
         os.close(handle)
     # Windows deletes no open file.
     _unlink(path)
+
+
+def _taken(path: Path, more_flags: int = 0) -> int | None:
+    """The file with its lock, in its folder, both of which are made if they are not there; None if others have it."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, _FLAGS | os.O_CREAT | more_flags, 0o600)
+    if _is_locked_now(handle) and _is_still_there(handle, path):
+        return handle
+    os.close(handle)
+    return None
 
 
 def _unlink(path: Path) -> None:

@@ -115,7 +115,8 @@ class SpendingRecord:
                 for call in new if records_refusal else ():
                     insert(db, replace(call, end=_REFUSED, settled_at=now), None)
             else:
-                ids = tuple(insert(db, call, self._owner_name()) for call in new)
+                owner = self._owner_name()
+                ids = tuple(insert(db, call, owner) for call in new)
                 warned = tuple(
                     Warned(limit, replace(amounts, reserved=amounts.reserved + could_cost))
                     for limit, amounts in used
@@ -156,6 +157,8 @@ class SpendingRecord:
         """
         with self._lock:
             mine = self._mine.get(number)
+            if self._owner:
+                self._owner.hold()
         if mine is None:
             # The record was closed meanwhile: it may have been charged.
             return
@@ -292,8 +295,12 @@ class SpendingRecord:
                 self._owner = None
 
     def _owner_name(self) -> str:
+        """The name of this program, whose file is there now, even if somebody has deleted it."""
         with self._lock:
-            self._owner = self._owner or Owner(self._owners)
+            if self._owner is None:
+                self._owner = Owner(self._owners)
+            else:
+                self._owner.hold()
             return self._owner.name
 
     def _first_kept(self, calendar: Calendar) -> date:

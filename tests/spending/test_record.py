@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from invokeai_external.errors import SpendingRecordError
 from invokeai_external.result import Usage
 from invokeai_external.spending.amounts import NANO
 from invokeai_external.spending.limits import Amounts, Budget, Budgets, LimitExceededError, limits_of
+from invokeai_external.spending.owners import owners_folder
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.recorded_call import Payer, PlannedCall, RecordedCall, Settlement
 from invokeai_external.spending.rows import row_of
@@ -247,6 +249,7 @@ def test_a_call_of_a_program_that_was_killed_may_have_been_charged(tmp_path: Pat
     path = tmp_path / "spending.sqlite3"
     program = f"""
 import os, pathlib
+from invokeai_external.spending.owners import owners_folder
 from invokeai_external.spending.record import SpendingRecord
 from invokeai_external.spending.limits import Budgets
 from invokeai_external.spending.recorded_call import Payer, PlannedCall
@@ -269,6 +272,31 @@ input()
     assert [one.end.state for one in rows(other)] == ["unconfirmed", "unconfirmed"]
     assert list((tmp_path / "spending.sqlite3-owners").iterdir()) == []
     other.close()
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_program_whose_file_was_deleted_makes_it_again_with_its_next_call(
+    record: SpendingRecord, clock: Clock, is_folder: bool, ends: bool
+) -> None:
+    """Otherwise, another program takes its calls in progress for those of a program that was killed."""
+    ended = reserve(record, call(1))
+    reserve(record, call(2))
+    folder = owners_folder(record.path)
+    [file] = folder.iterdir()
+    file.unlink()
+    if is_folder:
+        folder.rmdir()
+    if ends:
+        record.settle(ended, charged(1))
+    else:
+        reserve(record, call(3))
+    assert list(folder.iterdir()) == [file]
+    assert file.stat().st_mode & 0o777 == 0o600
+    with closing(SpendingRecord(record.path, clock=clock)) as other:
+        assert other.release_ended() == ()
+    record.close()
+    assert list(folder.iterdir()) == []
 
 
 def test_closing_it_settles_what_is_in_progress(record: SpendingRecord, tmp_path: Path) -> None:
