@@ -121,7 +121,19 @@ def replace_by(db: sqlite3.Connection, copy: CopyFile) -> int:
     for table in ("sums", *_OTHERS):
         for row in copy.rows(table):
             db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row))
-    for row in copy.rows("calls"):
+    in_progress: list[sqlite3.Row] = []
+
+    def ended() -> Iterator[sqlite3.Row]:
+        for row in copy.rows("calls"):
+            if row["owner"] is None and row["id"] not in running:
+                yield row
+            else:
+                in_progress.append(row)
+
+    # A record may have hundreds of thousands of calls.
+    width = len(db.execute("SELECT * FROM calls LIMIT 0").description)
+    db.executemany(f"INSERT INTO calls VALUES ({', '.join('?' * width)})", ended())
+    for row in in_progress:
         values: dict[str, Any] = dict(row)
         mine = running.get(row["id"])
         if mine and _is_same(mine, row):

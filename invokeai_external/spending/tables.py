@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from functools import cache
+from functools import cache, lru_cache
+from types import NoneType
 from typing import get_args
 
 from ..sqlite_files import is_table
@@ -78,9 +79,8 @@ def check_tables(db: sqlite3.Connection) -> None:
 
 def checked(table: str, row: sqlite3.Row) -> sqlite3.Row:
     """A whole row of a table, whose values are what its columns may hold; raises DamagedError."""
-    for value, (kind, may_be_null) in zip(row, _kinds(table), strict=True):
-        if type(value) is not kind and not (value is None and may_be_null):
-            raise DamagedError
+    if not _may_be(table, tuple(map(type, row))):
+        raise DamagedError
     if table == "calls":
         ended = row["started_at"] if row["settled_at"] is None else row["settled_at"]
         if not (
@@ -124,13 +124,13 @@ def _our_columns() -> Mapping[str, list[tuple[object, ...]]]:
         return {name: _columns(empty, name) for name in _TABLES}
 
 
-@cache
-def _kinds(table: str) -> list[tuple[type, bool]]:
-    """What the columns hold, and whether they may hold nothing."""
-    return [
-        (int if declared == "INTEGER" else str, not (required or key))
-        for _, _, declared, required, _, key, _ in _our_columns()[table]
-    ]
+@lru_cache(1000)
+def _may_be(table: str, kinds: tuple[type, ...]) -> bool:
+    """True if the columns of a table may hold values of these types; the rows of a record have few such tuples."""
+    return all(
+        kind is (int if declared == "INTEGER" else str) or (kind is NoneType and not (required or key))
+        for kind, (_, _, declared, required, _, key, _) in zip(kinds, _our_columns()[table], strict=True)
+    )
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
