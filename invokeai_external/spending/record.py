@@ -24,8 +24,8 @@ from .imported import AlreadyRecorded, EarlierImage
 from .limits import Amounts, Budgets, Limit, LimitExceededError, Refusal, limits_of
 from .owners import Owner, ended_owners, is_running, owners_folder, owners_here, remove_if_ended
 from .recorded_call import FORWARD, Payer, PlannedCall, RecordedCall, Settlement
-from .rows import calendar_of, call_with, count, facts_of, insert, row_of, update, used_of
-from .tables import text
+from .rows import calendar_of, call_with, count_all, facts_of, insert, row_of, update, used_of
+from .tables import checked, text
 
 __all__ = ["Reservation", "SpendingRecord", "Warned"]
 
@@ -340,9 +340,8 @@ def _use_zone(db: sqlite3.Connection, calendar: Calendar) -> None:
     if facts_of(db).get("zone") == calendar.zone:
         return
     db.execute("INSERT OR REPLACE INTO facts VALUES ('zone', ?)", (calendar.zone,))
-    calls = [row_of(row) for row in db.execute("SELECT * FROM calls")]
-    for call in calls:
-        count(db, call, -1)
-        moved = replace(call, day=calendar.day_of(call.started_at).isoformat())
-        db.execute("UPDATE calls SET day = ? WHERE id = ?", (moved.day, call.id))
-        count(db, moved, 1)
+    rows = (checked("calls", row) for row in db.execute("SELECT * FROM calls"))
+    days = ((row, calendar.day_of(row["started_at"] / 1e6).isoformat()) for row in rows)
+    moved = [(row_of(row), day) for row, day in days if row["day"] != day]
+    db.executemany("UPDATE calls SET day = ? WHERE id = ?", [(day, call.id) for call, day in moved])
+    count_all(db, [(call, -1) for call, _ in moved] + [(replace(call, day=day), 1) for call, day in moved])

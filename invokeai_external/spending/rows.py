@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "calendar_of",
     "call_with",
     "count",
+    "count_all",
     "facts_of",
     "insert",
     "insert_values",
@@ -116,7 +117,28 @@ def update(db: sqlite3.Connection, before: RecordedCall, after: RecordedCall, ow
 
 def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
     """Add a call to the sums of its day, or take it out of them (``times`` is -1); raises DamagedError."""
-    plan, payer, end = call.call, call.payer, call.end
+    count_all(db, [(call, times)])
+
+
+def count_all(db: sqlite3.Connection, calls: Iterable[tuple[RecordedCall, int]]) -> None:
+    """Add many calls to the sums of their days, or take them out; they are added up before anything is written."""
+    sums: dict[tuple[str, str, str], tuple[int, ...]] = {}
+    for call, times in calls:
+        numbers = _numbers_of(call)
+        for place in _places_of(call):
+            before = sums.get(place) or (0,) * len(numbers)
+            sums[place] = tuple(one + times * more for one, more in zip(before, numbers, strict=True))
+    try:
+        done = db.executemany(_ADD, [(*place, *numbers) for place, numbers in sums.items()]).rowcount
+    except OverflowError:
+        raise DamagedError from None
+    if done != len(sums):
+        raise DamagedError
+
+
+def _numbers_of(call: RecordedCall) -> tuple[int, ...]:
+    """What a call adds to each of its sums."""
+    plan, end = call.call, call.end
     at_most = plan.at_most or 0
     amounts = {
         "charged": (end.cost or 0, 0, 0),
@@ -127,7 +149,12 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
     # What you confirmed is the most that it can have been, which says nothing about the estimate.
     is_compared = end.state == "charged" and plan.expected is not None and end.cost_from is not None
     compared = (plan.expected or 0, end.cost or 0) if is_compared else (0, 0)
-    numbers = tuple(times * number for number in (1, end.images, *amounts, *compared))
+    return (1, end.images, *amounts, *compared)
+
+
+def _places_of(call: RecordedCall) -> list[tuple[str, str, str]]:
+    """The rows of ``sums`` in which a call is counted: scope, who and day."""
+    plan, payer = call.call, call.payer
     names = {
         "total": "",
         "provider": plan.provider,
@@ -137,9 +164,7 @@ def count(db: sqlite3.Connection, call: RecordedCall, times: int) -> None:
         "tag": payer.tag,
     }
     apart = "sandbox " if call.sandbox else "imported " if call.imported else ""
-    rows = [(f"{apart}{scope}", who, call.day, *numbers) for scope, who in names.items() if who is not None]
-    if db.executemany(_ADD, rows).rowcount != len(rows):
-        raise DamagedError
+    return [(f"{apart}{scope}", who, call.day) for scope, who in names.items() if who is not None]
 
 
 def amounts_since(db: sqlite3.Connection, scope: Scope, who: str, first_day: str) -> Amounts:

@@ -127,6 +127,13 @@ def test_a_sum_never_becomes_too_large(path: Path, clock: Clock) -> None:
         record.reserve([CALL], Payer(), NO_LIMIT)
 
 
+def test_a_call_that_cannot_be_taken_out_of_a_sum_is_damage(path: Path, clock: Clock) -> None:
+    """There is no integer for the opposite of the smallest one."""
+    change(path, "UPDATE calls SET state = 'reserved', at_most = -9223372036854775808")
+    with closing(SpendingRecord(path, clock=clock)) as record, pytest.raises(SpendingRecordError):
+        record.reserve([CALL], Payer(), Budgets(timezone="Pacific/Kiritimati"))
+
+
 def test_names_and_facts_with_wrong_values_are_damage(path: Path, clock: Clock) -> None:
     change(path, "UPDATE facts SET value = x'00'")
     with (
