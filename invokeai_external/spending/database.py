@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 import threading
@@ -65,6 +66,8 @@ _LOG_PAGES = 100
 """How long SQLite's log becomes before it is used again from its start: in the place of what is there, a transaction is
 on the disk in half the time. By default it grows for the first hundreds of calls."""
 
+_log = logging.getLogger(__name__)
+
 _CREATING = threading.Lock()
 """Held while the file is made, so that no thread opens it before it is closed again."""
 
@@ -74,10 +77,11 @@ class Database:
 
     Args:
         path: The file; it and its folder are made if they are not there.
+        quiet_s: How long it waits for other programs without a word.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, quiet_s: float = 1.0) -> None:
+        self.path, self._quiet_s = path, quiet_s
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
@@ -100,24 +104,47 @@ class Database:
         if not self._lock.acquire(timeout=wait_s):
             raise self.error(_IN_USE)
         try:
-            db = self._usable(wait_s)
-            if not is_durable:
-                db.execute("PRAGMA synchronous = NORMAL")
+            db = self._begun(wait_s, writes=writes, is_durable=is_durable)
             try:
-                db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
                 yield db
                 db.execute("COMMIT")
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                if not is_durable:
-                    db.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             raise self.error(_reason(error)) from error
         except OSError as error:
             raise self.error(error.strerror or "it cannot be opened") from error
         finally:
             self._lock.release()
+
+    def _begun(self, wait_s: float, *, writes: bool, is_durable: bool) -> sqlite3.Connection:
+        """The file with a transaction, which has waited for others for so long; logs a wait that a user notices.
+
+        Raises sqlite3.Error or OSError.
+        """
+
+        def begun(wait_s: float) -> sqlite3.Connection:
+            db = self._usable(wait_s)
+            db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            return db
+
+        if wait_s <= self._quiet_s:
+            return begun(wait_s)
+        try:
+            db = begun(self._quiet_s)
+        except sqlite3.OperationalError as error:
+            if _reason(error) != _IN_USE:
+                raise
+            left_s = wait_s - self._quiet_s
+            _log.warning(
+                "Another program holds the spending record %s. Waiting for it, for up to %.0f s.", self.path, left_s
+            )
+            return begun(left_s)
+        # Where readers hold up a writer, its end waits too.
+        db.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+        return db
 
     def _usable(self, wait_s: float) -> sqlite3.Connection:
         """The file, opened, which waits for others for so long; raises sqlite3.Error or OSError.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from invokeai_external.errors import SpendingRecordError
-from invokeai_external.spending.database import Database
+from invokeai_external.spending.database import BUSY_S, Database
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +45,74 @@ def test_a_thread_waits_for_another_no_longer_than_for_other_programs(tmp_path: 
         thread.start()
         thread.join(20)
     assert len(errors) == 1
+    database.close()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program writes in this block."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+class Answering(logging.Handler):
+    """Does something at the first message."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        self._answer()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_wait_that_a_user_notices_is_said_and_goes_on(tmp_path: Path, is_open: bool) -> None:
+    path = tmp_path / "spending.sqlite3"
+    with closing(Database(path)) as database, database.transaction():
+        pass
+    waiting = Database(path, quiet_s=0)
+    if is_open:
+        with waiting.transaction():
+            pass
+    with held(path) as other:
+        said = Answering(lambda: other.execute("ROLLBACK"))
+        log = logging.getLogger("invokeai_external.spending.database")
+        log.addHandler(said)
+        try:
+            with waiting.transaction() as db:
+                assert db.execute("PRAGMA busy_timeout").fetchone()[0] > 0
+        finally:
+            log.removeHandler(said)
+    [message] = said.messages
+    assert str(path) in message
+    waiting.close()
+
+
+def test_a_short_wait_is_not_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(tmp_path / "spending.sqlite3")
+    with database.transaction():
+        pass
+    with held(database.path), pytest.raises(SpendingRecordError), database.transaction(wait_s=0.01):
+        pass
+    with database.transaction() as db:
+        # The end of a transaction waits as long as its beginning.
+        assert db.execute("PRAGMA busy_timeout").fetchone()[0] == BUSY_S * 1000
+    assert caplog.records == []
+    database.close()
+
+
+def test_a_transaction_is_durable_after_one_that_need_not_be_could_not_begin(tmp_path: Path) -> None:
+    database = Database(tmp_path / "spending.sqlite3")
+    with database.transaction():
+        pass
+    with held(database.path), pytest.raises(SpendingRecordError), database.transaction(is_durable=False, wait_s=0):
+        pass
+    with database.transaction() as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
     database.close()
 
 
