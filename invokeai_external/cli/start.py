@@ -1,11 +1,13 @@
-"""The first step of the command line: while its modules load, Ctrl-C ends it without a word."""
+"""The first step of the command line: how it ends while its modules load, which they do until its end."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 
-from .exit_codes import INTERRUPTED
+from .exit_codes import INTERRUPTED, WRONG_USAGE
 
 TYPE_CHECKING = False
 
@@ -29,3 +31,22 @@ def program() -> NoReturn:
         run()
     except KeyboardInterrupt:
         os._exit(INTERRUPTED)
+    except OverflowError:
+        # Python's own modules ask for the time when they are loaded.
+        if _clock_can_be_read():
+            raise
+        # What prints errors otherwise cannot be loaded.
+        if sys.stderr is not None:
+            print(
+                "Error: The clock of this computer is too far in the future. Set it to the right time.", file=sys.stderr
+            )
+        sys.exit(WRONG_USAGE)
+
+
+def _clock_can_be_read() -> bool:
+    """False in the year 2262 and later, whose nanoseconds Python cannot count."""
+    try:
+        time.time()
+    except OverflowError:
+        return False
+    return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -53,3 +55,22 @@ def test_an_image_that_does_not_fit_into_the_memory_is_an_error(out: Path, tmp_p
     assert (result.code, result.stderr) == (2, "")
     assert image.name in result.json["error"]["message"]
     assert "memory" in result.json["error"]["message"]
+
+
+@pytest.mark.parametrize("command", ["models", "generate fox --sandbox", "doctor", "spend"])
+def test_a_clock_that_python_cannot_read_is_an_error_of_one_line(command: str) -> None:
+    """In the year 2262, the modules of Python fail that ask for the time when they are loaded."""
+    code = """
+import time
+
+def never():
+    raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+time.time = never
+from invokeai_external.cli.start import program
+program()
+"""
+    result = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert "clock" in line
