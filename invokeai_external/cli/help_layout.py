@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
+
+from .terminal import named_width, width_of
 
 __all__ = ["fit_help", "narrow_width"]
 
@@ -29,8 +31,8 @@ class _NarrowContext(typer.Context):
 
 def narrow_width() -> int | None:
     """The width for help on a narrow terminal, in columns; None on any other."""
-    columns = shutil.get_terminal_size().columns
-    return columns - 1 if columns < _NARROW else None
+    columns = named_width() or width_of(sys.stdout)
+    return columns - 1 if columns and columns < _NARROW else None
 
 
 def fit_help(command: Any) -> None:

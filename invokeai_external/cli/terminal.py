@@ -12,7 +12,16 @@ from typing import TextIO
 
 from ..untrusted_text import printable
 
-__all__ = ["fitted", "fitted_question", "is_terminal", "print_facts", "print_table", "table_lines", "width_of"]
+__all__ = [
+    "fitted",
+    "fitted_question",
+    "is_terminal",
+    "named_width",
+    "print_facts",
+    "print_table",
+    "table_lines",
+    "width_of",
+]
 
 _GAP = 2
 """The columns between those of a table."""
@@ -37,11 +46,22 @@ def is_terminal() -> bool:
 
 
 def width_of(stream: TextIO | None) -> int | None:
-    """The width of a terminal in columns; None if the stream is not a terminal."""
+    """The width of a terminal in columns, or what ``COLUMNS`` says of it; None if the stream is not a terminal."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or None if stream and stream.isatty() else None
+        if stream and stream.isatty():
+            return named_width() or os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
-        return None
+        pass
+    return None
+
+
+def named_width() -> int | None:
+    """The width in the variable ``COLUMNS``, which help follows even without a terminal; None if it has no width."""
+    named = os.environ.get("COLUMNS", "")
+    return int(named) or None if named.isdecimal() and len(named) < _MOST_DIGITS else None
+
+
+_MOST_DIGITS = 6
 
 
 def fitted(text: str, width: int | None, indent: int = 0) -> str:

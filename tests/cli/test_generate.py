@@ -99,6 +99,18 @@ def test_generate_says_that_its_root_folder_does_not_exist(
     assert result.code == 0
 
 
+def test_paths_are_printed_in_the_order_of_their_numbers_and_json_has_that_of_the_seeds(
+    run: Any, out: Path, sandbox_url: str
+) -> None:
+    """The first call is answered last."""
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "slow", "seconds": 0.5})
+    arguments = ("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 3, "--seed", 7)
+    paths = run(*arguments).stdout.splitlines()
+    assert [Path(path).stem.rpartition("fox")[2] for path in paths] == ["", "-2", "-3"]
+    httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "slow", "seconds": 0.5})
+    assert [image["seed"] for image in run(*arguments, "--json").json["images"]] == [7, 8, 9]
+
+
 def test_generate_reports_a_partial_success(run: Any, out: Path, sandbox_url: str) -> None:
     httpx.post(f"{sandbox_url}/sandbox/faults", json={"provider": "gemini", "fault": "refusal_text"})
     arguments = ("generate", "a fox", "--model", GEMINI, "--out", out, "-n", 3)

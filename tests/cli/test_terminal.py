@@ -93,12 +93,14 @@ def words(text: str) -> set[str]:
     return {word.strip(":,.'\"") for word in text.split()}
 
 
-def shown(width: int, command: list[str]) -> list[str]:
-    """The lines that a command prints in a terminal of this width."""
+def shown(width: int, command: list[str], columns: str | None = None) -> list[str]:
+    """The lines that a command prints in a terminal of this width, and with this value of ``COLUMNS``."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
+    if columns is not None:
+        environment["COLUMNS"] = columns
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True):
         os.close(theirs)
         printed = b""
@@ -139,6 +141,21 @@ def test_no_word_is_broken(width: int, command: str, tmp_path: Path, monkeypatch
     if not command.startswith("demo"):  # It shows times.
         whole = subprocess.run(program, capture_output=True, text=True, check=False)
         assert words("\n".join(lines)) <= words(whole.stdout + whole.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["models", "providers --help"])
+@pytest.mark.parametrize(("columns", "widest"), [("40", 40), ("0", 78), ("wide", 78)])
+def test_columns_says_the_width_of_a_terminal(command: str, columns: str, widest: int) -> None:
+    lines = shown(78, [sys.executable, "-m", "invokeai_external", *command.split()], columns)
+    wide = [len(line) for line in lines if len(line.split()) > 2]
+    assert 0.75 * widest < max(wide) <= widest
+
+
+def test_columns_says_nothing_of_what_programs_read(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("models").stdout
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("models").stdout == whole
 
 
 @pytest.mark.parametrize("command", ["--help", "generate --help", "budget set --help"])

@@ -56,7 +56,7 @@ class Run:
         root: What was given with ``--root``.
         wanted: How many images were asked for.
         received: The calls that were answered.
-        saved: The images that are saved.
+        saved: The images that are saved, in the order of their arrival, which is that of the numbers in their names.
         not_saved: The errors of images that could not be saved.
         in_flight: The numbers of the calls in flight.
         result: The result, when all calls have ended.
@@ -277,7 +277,7 @@ def _left_behind(done: Run) -> str:
 
 
 def _print_result(result: GenerationResult, done: Run) -> None:
-    for saved in _in_order(result, done.saved):
+    for saved in done.saved:
         print(saved.path)
     report.notices((*result.notices, *_saving_notices(done.saved), *done.not_recorded))
     for error in (*result.errors, *done.not_saved):
@@ -333,7 +333,7 @@ def _sources_object(saved: SavedImage) -> dict[str, Any]:
 
 
 def _in_order(result: GenerationResult, saved: list[SavedImage]) -> list[SavedImage]:
-    """The saved images in the order of the request; they were saved in the order of their arrival."""
+    """The saved images in the order of the request, which is that of their seeds and of the ids of the calls."""
     by_identity = {id(one.image): one for one in saved}
     return [by_identity[id(image)] for image in result.images if id(image) in by_identity]
 
