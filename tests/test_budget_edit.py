@@ -164,3 +164,26 @@ def test_limits_hold_that_were_written_between_the_read_of_the_settings_and_the_
     assert total.day_usd == 12.5
     (tmp_path / USER_FILE).unlink()
     assert not budgets().are_set
+
+
+@pytest.mark.parametrize("half", ["", "budgets: {total: {day_u", None])
+def test_limits_hold_while_their_file_is_being_saved(tmp_path: Path, half: str | None) -> None:
+    """Editors may empty or remove a file before they write it."""
+    file = tmp_path / USER_FILE
+    set_limit(tmp_path, "total.day", 5)
+    texts = ["budgets: {total: {day_usd: 12.5}}"]
+
+    def pause() -> None:
+        if texts:
+            file.write_text(texts.pop(), encoding="utf-8")
+
+    budgets = LiveBudgets(load_settings(tmp_path, environ={}), pause=pause)
+    before = budgets()
+    if half is None:
+        file.unlink()
+    else:
+        file.write_text(half, encoding="utf-8")
+    assert budgets() is before
+    total = budgets().total
+    assert total
+    assert total.day_usd == 12.5

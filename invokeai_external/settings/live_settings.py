@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SettingsError
 from ..providers.registry import Registry
 from ..root_folder import USER_FILE
+from .live_file import LiveFile, wait_for_saving
 from .settings import Settings, load_user_file
-from .yaml_file import state_of
 
 __all__ = ["LiveSettings"]
 
-_SAVING_S = 0.2
-"""How long a changed file must stay the same before it counts. Editors may empty or remove a file before they write it,
-which would be valid, and Invoke's installed models of the user's own providers would be deleted.
-"""
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a read of the file gave: the settings that count now, and what is wrong with the file if it is broken."""
 
-def _wait_for_saving() -> None:
-    time.sleep(_SAVING_S)
+    settings: Settings
+    problem: SettingsError | None = None
 
 
 class LiveSettings:
@@ -42,12 +41,12 @@ class LiveSettings:
         changed: Callable[[], None],
         report: Callable[[SettingsError], None],
         *,
-        pause: Callable[[], None] = _wait_for_saving,
+        pause: Callable[[], None] = wait_for_saving,
     ) -> None:
-        self._root, self._changed, self._report, self._pause = root, changed, report, pause
+        self._root, self._changed, self._report = root, changed, report
         self._lock = threading.Lock()
-        self._settings: Settings | None = None
-        self._seen: tuple[int, int] | None = None
+        self._file = LiveFile(root / USER_FILE, self._read, pause=pause)
+        self._last: _Read | None = None
 
     def __call__(self) -> Settings:
         """The settings now: the same object until they change. While the file is being saved, they are as before.
@@ -56,29 +55,24 @@ class LiveSettings:
             SettingsError: The file is broken, and never was valid.
         """
         with self._lock:
-            before, state = self._settings, state_of(self._root / USER_FILE)
-            if before and state == self._seen:
-                return before
-            if before:
-                self._pause()
-            problem = None
-            try:
-                found = _read(self._root)
-            except SettingsError as error:
-                if before is None:
-                    raise
-                found, problem = before, error
-            if before and state_of(self._root / USER_FILE) != state:
-                return before
-            if before is None or not _are_equal(before, found):
-                self._settings = found
-            self._seen = state
-            now = self._settings or found
-        if problem:
-            self._report(problem)
-        elif before and now is not before:
-            self._changed()
-        return now
+            before = self._last
+            now = self._last = self._file()
+        if before and now is not before:
+            if now.problem:
+                self._report(now.problem)
+            elif now.settings is not before.settings:
+                self._changed()
+        return now.settings
+
+    def _read(self) -> _Read:
+        before = self._last.settings if self._last else None
+        try:
+            found = _read(self._root)
+        except SettingsError as error:
+            if before is None:
+                raise
+            return _Read(before, error)
+        return _Read(before if before and _are_equal(before, found) else found)
 
 
 def _read(root: Path) -> Settings:

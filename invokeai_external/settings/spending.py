@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ..root_folder import USER_FILE
 from ..spending.limits import Budgets
+from .live_file import LiveFile, wait_for_saving
 from .paths import path_in
 from .root import own_folder
 from .settings import Settings
 from .user_file import read_user_file
-from .yaml_file import state_of
 
 __all__ = ["LiveBudgets", "lacks_folder", "record_path"]
 
@@ -30,24 +31,27 @@ def lacks_folder(record: Path) -> bool:
 class LiveBudgets:
     """The limits of a root folder, which are read again when the file has changed: a running Invoke follows them.
 
+    Unlike ``LiveSettings``, a broken file is an error each time: nobody knows which limits it was meant to have.
+
     Args:
         settings: The settings as they were read. They count only as long as there is no file: nobody knows how long ago
             that was, and what was written since then must hold.
+        pause: Waits as long as a program may take to save the file.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.root / USER_FILE
-        self._budgets = settings.budgets
-        self._seen: tuple[int, int] | None = None
+    def __init__(self, settings: Settings, *, pause: Callable[[], None] = wait_for_saving) -> None:
+        self._path, self._initial = settings.root / USER_FILE, settings.budgets
+        self._was_there = False
+        self._budgets = LiveFile(self._path, self._read, pause=pause)
 
     def __call__(self) -> Budgets:
-        """The limits now.
+        """The limits now. While the file is being saved, they are as before.
 
         Raises:
             SettingsError: The file has changed and is broken.
         """
-        state = state_of(self._path)
-        if state != self._seen:
-            self._budgets = read_user_file(self._path).budgets
-            self._seen = state
-        return self._budgets
+        return self._budgets()
+
+    def _read(self) -> Budgets:
+        self._was_there = self._was_there or self._path.exists()
+        return read_user_file(self._path).budgets if self._was_there else self._initial
