@@ -11,17 +11,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import clock
-from ..errors import InvalidRequestError, NotConfiguredError, Remedy, RequestError
-from ..misspellings import meant_model, or_nearest
+from ..errors import InvalidRequestError, Remedy, RequestError
+from ..misspellings import or_nearest
 from ..result import Notice
-from ..root_folder import USER_FILE
-from ..untrusted_text import ID, fit_to_show, quoted
+from ..untrusted_text import quoted
 from . import catalog
 from .built_in import built_in_ids
 from .configured import CatalogAdditions, configured_providers, provider_named
 from .inheritance import merge_fields, without_own_facts
+from .of_the_day import as_of, named, newest
 from .provider_config import ProviderConfig
 from .schema import ModelConfig
+from .unknown_models import (
+    assert_not_misspelt,
+    not_discovered,
+    without_default,
+    without_key,
+    without_models,
+    without_provider,
+)
 
 __all__ = ["Registry", "ResolvedModel"]
 
@@ -58,7 +66,7 @@ class Registry:
     ) -> None:
         self._today = today or clock.utc_today
         self._providers = configured_providers(user)
-        # As written in the files. What is returned has the status of the day, see ``_as_of``.
+        # As written in the files. What is returned has the status of the day, see ``of_the_day``.
         pages = (catalog.page(provider_id) for provider_id in self._providers if provider_id in built_in_ids())
         self._models = {config.reference: config for page in pages for config in page.configs()}
         self._discovered: set[str] = set()
@@ -211,34 +219,7 @@ class Registry:
         return sorted(self._models.values(), key=lambda model: model.extends is not None)
 
     def _as_of(self, day: datetime.date, model: ModelConfig) -> ModelConfig:
-        """The model with its status and prices on a day, and with a successor that is not retired on that day."""
-        life = model.lifecycle
-        successor = self._available_successor(day, model)
-        named = _named(successor, self._known(model.provider)) if successor else None
-        name = named.name if named else None
-        update = {"status": life.status_on(day), "successor": successor, "successor_name": name}
-        prices, later = model.prices_on(day)
-        return model.model_copy(
-            update={"lifecycle": life.model_copy(update=update), "prices": prices, "later_prices": later}
-        )
-
-    def _available_successor(self, day: datetime.date, model: ModelConfig) -> str | None:
-        """The successor, or the successor of a successor that ends, and so on, as far as one does not end.
-
-        If all of them end, it is the first one that is not retired; None if all of them are retired.
-        """
-        seen, name, available = {model.id}, model.lifecycle.successor, None
-        while name:
-            found = _named(name, self._known(model.provider))
-            if found is None or found.lifecycle.status_on(day) == "active":
-                return name
-            if found.id in seen:
-                break
-            if found.lifecycle.status_on(day) != "retired":
-                available = available or name
-            seen.add(found.id)
-            name = found.lifecycle.successor
-        return available
+        return as_of(day, model, self._known(model.provider) if model.lifecycle.successor else ())
 
     def resolve(self, reference: str) -> ResolvedModel:
         """Find a model by ``provider/id``, or by a known id or alias without a provider. It has its status of today.
@@ -285,71 +266,52 @@ class Registry:
                 ),
             )
         models = self._known(provider_id)
-        if found := _named(model_id, models):
+        if found := named(model_id, models):
             return ResolvedModel(found)
         known_as = f"{provider_id}/{model_id}"
         lister, _, listed_id = self._awaited.get(known_as, known_as).partition("/")
         if self._discovers(lister):
             listed = self._known(lister) if lister in self._discovered else ()
-            raise _not_discovered(self._providers[lister], listed_id, listed)
+            raise not_discovered(self._providers[lister], listed_id, listed)
         if not models:
-            raise _without_models(provider_id, model_id)
+            raise without_models(provider_id, model_id)
         if not has_own_name:
-            _assert_not_misspelt(model_id, models)
+            assert_not_misspelt(model_id, models)
         return self._resolve_unknown(model_id, models, day)
 
     def _resolve_bare(self, model_id: str) -> ResolvedModel:
         models = self._by_bare_name
-        if found := _named(model_id, models):
+        if found := named(model_id, models):
             return ResolvedModel(found)
-        _assert_not_misspelt(model_id, models)
+        assert_not_misspelt(model_id, models)
         if snapshot_of := _prefix_of(model_id, models):
             return _as_snapshot(model_id, snapshot_of)
-        family = model_id.partition("-")[0]
-        likely = next((m.provider for m in models if m.id.partition("-")[0] == family), None)
-        if likely:
-            remedy = f"or, if it is a new model, write {likely}/{fit_to_show(model_id, ID)}."
-        else:
-            remedy = (
-                f"or write any other as provider/model-id, with one of the providers {', '.join(self.provider_ids)}."
-            )
-        raise InvalidRequestError(
-            f"There is no known model {quoted(model_id)}.",
-            remedy=Remedy(f"List the known models with 'invokeai-external models', {remedy}", action="list_models"),
-        )
+        raise without_provider(model_id, models, self.provider_ids)
 
     def _resolve_unknown(self, model_id: str, models: Sequence[ModelConfig], day: datetime.date) -> ResolvedModel:
         if snapshot_of := _prefix_of(model_id, models):
             return _as_snapshot(model_id, snapshot_of)
-        newest = _newest(models, day)
+        likely = newest(models, day)
         notice = Notice(
             "unknown_model",
-            f"{model_id} is not in the catalogue; it is treated like {newest.name}, and its prices are unknown.",
+            f"{model_id} is not in the catalogue; it is treated like {likely.name}, and its prices are unknown.",
         )
-        return ResolvedModel(newest.as_unknown(model_id), (notice,))
+        return ResolvedModel(likely.as_unknown(model_id), (notice,))
 
     def similar_to(self, provider_id: str, model_id: str) -> ModelConfig:
         """The model whose profile an unknown id gets."""
         models = self._known(provider_id)
-        return _prefix_of(model_id, models) or _newest(models, self._today())
+        return _prefix_of(model_id, models) or newest(models, self._today())
 
     def default_model(self, providers_with_key: Iterable[str]) -> ModelConfig:
         """The newest active model of the first provider with a key; raises NotConfiguredError without a key."""
         ready, today = set(providers_with_key), self._today()
         for provider_id in self.provider_ids:
             if provider_id in ready and self._known(provider_id) and not self._discovers(provider_id):
-                return self._as_of(today, _newest(self._known(provider_id), today))
+                return self._as_of(today, newest(self._known(provider_id), today))
         if many := next((name for name in self.provider_ids if name in ready and self._discovers(name)), None):
-            raise _without_default(self._providers[many])
-        *others, first = (name for name, provider in self._providers.items() if provider.in_invoke)
-        raise NotConfiguredError(
-            "No provider has a key yet.",
-            remedy=Remedy(
-                f"Set one with 'invokeai-external keys set {first}' (or {' or '.join(others)}), "
-                "or try everything for free with --sandbox.",
-                action="set_key",
-            ),
-        )
+            raise without_default(self._providers[many])
+        raise without_key(self._providers.values())
 
 
 def _check_taken_out(
@@ -372,56 +334,6 @@ def _is_by_image(fields: Mapping[str, object]) -> bool:
     return isinstance(own, Mapping) and any(own.get(name) is not None for name in ("per_image", "per_megapixel"))
 
 
-def _named(name: str, models: Sequence[ModelConfig]) -> ModelConfig | None:
-    by_id = next((m for m in models if name == m.id), None)
-    return by_id or next((m for m in models if name in m.aliases), None)
-
-
-def _assert_not_misspelt(model_id: str, models: Sequence[ModelConfig]) -> None:
-    """Raise InvalidRequestError if an unknown id is a misspelling of a known one."""
-    names = {name: model.provider for model in reversed(models) for name in (*model.aliases, model.id)}
-    if (meant := meant_model(model_id, names)) is None:
-        return
-    provider = names.get(meant) or next(names[name] for name in names if meant.startswith(name))
-    raise InvalidRequestError(
-        f"There is no model {quoted(model_id)}.",
-        remedy=f"Did you mean {provider}/{meant}? If {model_id} is a different model, add {provider}/{model_id} with a "
-        f"name to models: in {USER_FILE}.",
-    )
-
-
-def _without_models(provider_id: str, model_id: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"Nothing is known of {quoted(model_id)}, since {provider_id} has no models yet.",
-        remedy=f"Add {provider_id}/{fit_to_show(model_id, ID)} to models: in {USER_FILE}, at least with its sizing, or "
-        "with 'extends' and the model that it is like.",
-    )
-
-
-def _not_discovered(provider: ProviderConfig, model_id: str, models: Sequence[ModelConfig]) -> InvalidRequestError:
-    """The error for a model that a provider did not list; without ``models``, it was not asked yet."""
-    listing = f"invokeai-external models --provider {provider.id}"
-    if models:
-        what = f"{provider.name} does not list an image model {quoted(model_id)}."
-        todo = f"{or_nearest(model_id, [model.id for model in models])}List those that it has with: {listing}"
-    else:
-        what = f"Nothing is known of {quoted(model_id)}, since {provider.name} was not asked for its models yet."
-        todo = f"Ask it, which is free, with: {listing}"
-    return InvalidRequestError(what, remedy=Remedy(todo, action="list_models", provider=provider.id))
-
-
-def _without_default(provider: ProviderConfig) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{provider.name} has models of many makers, and no default model.",
-        remedy=Remedy(
-            f"List them with 'invokeai-external models --provider {provider.id}', then name one with --model, or as "
-            f"default_model in the settings of {USER_FILE}.",
-            action="list_models",
-            provider=provider.id,
-        ),
-    )
-
-
 def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | None:
     """The model with the longest id that another id continues after a hyphen: ``gpt-image-1`` for ``gpt-image-1-x``."""
     candidates = [m for m in models if model_id.startswith(f"{m.id}-")]
@@ -431,11 +343,6 @@ def _prefix_of(model_id: str, models: Iterable[ModelConfig]) -> ModelConfig | No
 def _as_snapshot(model_id: str, of: ModelConfig) -> ResolvedModel:
     notice = Notice("snapshot", f"{model_id} is not in the catalogue; it is treated as a snapshot of {of.name}.")
     return ResolvedModel(of.as_snapshot(model_id), (notice,))
-
-
-def _newest(models: Sequence[ModelConfig], day: datetime.date) -> ModelConfig:
-    """The first model that is active on a day; the first model if all are retired or deprecated."""
-    return next((m for m in models if m.lifecycle.status_on(day) == "active"), models[0])
 
 
 def _without_overridden(base: Mapping[str, Any], fields: Mapping[str, object]) -> dict[str, Any]:
