@@ -140,22 +140,38 @@ def test_text_to_image(invoke: Invoke, sandbox: Sandbox) -> None:
     assert len(sandbox.calls()) == 1
 
 
-def test_edit_with_references_sends_the_image_first_and_then_the_references_in_order(
+def test_edit_with_references_sends_the_image_first_and_then_the_reference(
     invoke: Invoke, sandbox: Sandbox, photo: Image.Image
 ) -> None:
     own = invoke.upload(photo)
-    references = [invoke.upload(Image.new("RGB", (64, 64), colour)) for colour in ("red", "blue")]
+    reference = invoke.upload(Image.new("RGB", (64, 64), "red"))
     before = set(invoke.gallery())
-    made = run(invoke, "edit-with-references", Your_image=own, References=references)
+    made = run(invoke, "edit-with-references", Your_image=own, Reference=reference)
     [edit] = made["edit"]
     assert edit.image.size == photo.size
     assert edit.metadata["external"]["init_image"]["name"] == own
-    assert [image["name"] for image in edit.metadata["external"]["references"]] == references
+    assert [image["name"] for image in edit.metadata["external"]["references"]] == [reference]
     assert set(invoke.gallery()) - before == {edit.name}
     holds_what_made_it(invoke, "edit-with-references", "edit", edit)
     [call] = sandbox.calls()
     parts = call["json"]["contents"][-1]["parts"]
-    assert ["text" in part for part in parts] == [False, False, False, True]
+    assert ["text" in part for part in parts] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [
+        ("edit-with-references", ["Your_image"]),
+        ("edit-with-references", ["Reference"]),
+        *((name, []) for name in ("enlarge", "extend", "inpaint")),
+    ],
+)
+def test_nothing_is_sent_without_each_image(
+    invoke: Invoke, sandbox: Sandbox, photo: Image.Image, name: str, dropped: list[str]
+) -> None:
+    workflow = with_dropped(EXAMPLES[name], {field: invoke.upload(photo) for field in dropped})
+    item = invoke.ended(invoke.enqueue(graph_of(workflow), workflow=workflow))
+    assert (item["status"], sandbox.calls()) == ("failed", [])
 
 
 def test_inpaint_changes_only_the_rectangle(invoke: Invoke, sandbox: Sandbox, photo: Image.Image) -> None:
