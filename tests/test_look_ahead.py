@@ -14,8 +14,15 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from invokeai_external.errors import AuthenticationError, InvalidRequestError
+from invokeai_external.errors import (
+    AuthenticationError,
+    ContentBlockedError,
+    InvalidRequestError,
+    ProviderError,
+    QuotaError,
+)
 from invokeai_external.invoke.gallery.result_cache import Destination
+from invokeai_external.invoke.look_ahead.account_errors import HOLD_S, AccountErrors
 from invokeai_external.invoke.look_ahead.queue_watcher import QueueWatcher
 from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.send_early import GRACE_S, LookAhead
@@ -276,7 +283,7 @@ def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
     patient: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService, clock: ThreadClock
 ) -> None:
     async def fail(_: Report) -> GenerationResult:
-        raise AuthenticationError("OpenAI refused the key.")
+        raise ContentBlockedError("OpenAI refused the prompt.")
 
     service.script = fail
     for item in (ONE, TWO, THREE):
@@ -284,7 +291,7 @@ def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
     for sent, item in enumerate((ONE, TWO), start=1):
         patient.look()
         run = claimed(runtime, item, f"{item.number}")
-        assert isinstance(run.future.exception(10), AuthenticationError)
+        assert isinstance(run.future.exception(10), ContentBlockedError)
         assert len(service.sent) == sent
         invoke.queue.pop(0)
         clock.now += GRACE_S
@@ -295,6 +302,52 @@ def test_a_batch_whose_calls_fail_at_once_sends_one_at_a_time(
     patient.look()
     assert service.is_sent.wait(10)
     assert service.sent == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("A refused key."), QuotaError("No credit.")], ids=repr)
+def test_a_batch_of_an_account_that_is_refused_sends_one(
+    patient: LookAhead,
+    runtime: Runtime,
+    invoke: FakeInvoke,
+    service: FakeService,
+    clock: ThreadClock,
+    error: ProviderError,
+) -> None:
+    async def fail(_: Report) -> GenerationResult:
+        raise error
+
+    runtime.account_errors = AccountErrors(clock=clock)
+    service.script = fail
+    for item in (ONE, TWO, THREE):
+        invoke.enqueue(item, request_of(f"{item.number}"))
+    patient.look()
+    with pytest.raises(type(error)) as first:
+        runtime.follow(claimed(runtime, ONE, "1"), check=lambda: None, report=lambda *_: None)
+    invoke.queue.pop(0)
+    clock.now += GRACE_S
+    patient.look()
+    assert started(runtime) == []
+    with pytest.raises(type(error)) as second:
+        claimed(runtime, TWO, "2")
+    assert (service.sent, str(second.value), second.value.never_sent) == (["1"], str(first.value), True)
+    # Another batch is tried, and so is this one after some seconds.
+    service.script = never
+    other = ItemId(9, "another batch")
+    claimed(runtime, other, "another")
+    invoke.queue.pop(0)
+    clock.now += HOLD_S
+    patient.look()
+    assert started(runtime) == [THREE, other]
+
+
+def test_a_run_in_flight_is_not_given_up_because_another_was_refused(
+    look_ahead: LookAhead, runtime: Runtime, invoke: FakeInvoke, service: FakeService
+) -> None:
+    service.script = returning("red")
+    invoke.enqueue(ONE, request_of("one"))
+    look_ahead.look()
+    runtime.account_errors.add(ONE.batch, "openai", QuotaError("No credit."))
+    assert len(claimed(runtime, ONE, "one").future.result(10).images) == 1
 
 
 def test_a_batch_that_is_cancelled_at_once_leaves_one_call(

@@ -30,8 +30,9 @@ from .gallery.originals import Originals
 from .gallery.result_cache import Destination, Handover, fingerprint, with_notice_on_images
 from .host_api import Host
 from .log import calls_were, log, report_broken_settings
+from .look_ahead.account_errors import AccountErrors
 from .look_ahead.run_table import Run, RunKey, RunTable
-from .look_ahead.sent_record import SentItems
+from .look_ahead.sent_record import MAY_BE_BILLED_TWICE, SentItems
 from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
 from .remedies import errors_in_invoke, in_invoke
@@ -39,15 +40,9 @@ from .run_costs import log_abandoned, log_cost_soon
 from .service_thread import ServiceThread
 from .unclaimed_images import RunImages, partial_result
 
-__all__ = ["MAY_BE_BILLED_TWICE", "Runtime", "Waits"]
+__all__ = ["Runtime", "Waits"]
 
 _Answer = TypeVar("_Answer")
-_Error = TypeVar("_Error", bound=ExternalError)
-
-MAY_BE_BILLED_TWICE = Notice(
-    "may_be_billed_twice",
-    "Invoke sent this request before its last stop and did not receive the response. You may be billed twice.",
-)
 
 
 @dataclass(frozen=True)
@@ -67,10 +62,6 @@ class Waits:
     end: float = 2.0
 
 
-def _make_service(settings: Settings, is_sandbox: bool) -> Service:
-    return Service(settings, sandbox=is_sandbox)
-
-
 class Runtime:
     """The service inside Invoke, with the keys that Invoke has when a run starts.
 
@@ -84,6 +75,7 @@ class Runtime:
     Attributes:
         table: The runs, and which of them were started before their turn.
         sent_items: What was sent before its turn, by this Invoke and by the one before.
+        account_errors: Errors for which nothing more of a batch is sent.
         is_stopping: True from the moment that Invoke starts to stop.
         has_succeeded: True once a request has returned images.
         images: Decides who gets the images of the runs.
@@ -93,13 +85,14 @@ class Runtime:
         self,
         host: Host,
         *,
-        make_service: Callable[[Settings, bool], Service] = _make_service,
+        make_service: Callable[[Settings, bool], Service] = lambda found, sandbox: Service(found, sandbox=sandbox),
         waits: Waits | None = None,
         sleep: Callable[[float], None] = time.sleep,
         settings_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
+        self.account_errors = AccountErrors()
         self.is_stopping = False
         self.has_succeeded = False
         self._host = host
@@ -236,12 +229,16 @@ class Runtime:
 
         Raises:
             RequestError: The settings are not valid, or no model has this name.
+            ProviderError: See ``account_errors``.
         """
         key = self.key_of(request, node)
         run = self.table.claim(key)
         if run is None or run.failed_before_sending:
             run = self.images.cached_run(key, destination, is_claimed=True)
             if run is None:
+                provider, _ = self.provider_and_calls(request)
+                if error := self.account_errors.of(node.item.batch, provider):
+                    raise error
                 run = self._start(request, key, destination, is_ahead=False)
                 if self.sent_items.is_unconfirmed(node.item):
                     run.notice = MAY_BE_BILLED_TWICE
@@ -290,10 +287,7 @@ class Runtime:
         shown: Preview | None = None
         over = threading.Event()
         is_admin = run.key is None or self._host.is_admin(run.key.node.user)
-
-        def in_terms(error: _Error) -> _Error:
-            return in_invoke(error, has_options=has_options, is_admin=is_admin)
-
+        in_terms = partial(in_invoke, has_options=has_options, is_admin=is_admin)
         run.future.add_done_callback(lambda _: over.set())
         try:
             prefix = "SANDBOX · " if self.sandbox() else ""
@@ -308,7 +302,10 @@ class Runtime:
         except BaseException as error:
             self._leave(run)
             if isinstance(error, ExternalError):
-                raise in_terms(error) from None
+                error = in_terms(error)
+                if run.key:
+                    self.account_errors.add(run.key.node.item.batch, run.provider, error)
+                raise error from None
             if not isinstance(error, FutureCancelledError):
                 raise
             raise CancelledError(

@@ -25,6 +25,7 @@ from .failures import message_of
 from .graphs import QUICK, identifier, panel_graph, workflow_graph
 from .invoke import Invoke, Json, wait_for
 from .sandbox import Sandbox
+from .test_host_look_ahead import batch
 
 
 def test_an_empty_prompt(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
@@ -158,6 +159,15 @@ def test_used_up_credit_fails_at_once(invoke: Invoke, sandbox: Sandbox, gpt: Jso
     sandbox.order("openai", "quota", code="insufficient_quota")
     assert message_of(invoke.failure(workflow_graph(gpt)), QuotaError)
     assert len(sandbox.calls()) == 1
+
+
+def test_a_batch_without_credit_is_not_sent_item_by_item(invoke: Invoke, sandbox: Sandbox, gpt: Json) -> None:
+    sandbox.order("openai", "quota", code="insufficient_quota", times=8)
+    graph = panel_graph(gpt, quality="low", use_cache=False)
+    items = [invoke.ended(number) for number in batch(invoke, graph, [f"image {i}" for i in range(8)])]
+    assert len({message_of(item, QuotaError) for item in items}) == 1
+    # Those that were sent before the first response arrived.
+    assert len(sandbox.calls()) < 8
 
 
 FAULTS: list[tuple[str, str, dict[str, Any]]] = [

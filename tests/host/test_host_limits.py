@@ -50,7 +50,7 @@ def test_what_a_limit_does_not_allow_is_not_sent_and_runs_when_it_is_raised(limi
     failed = [item for item in items if item["status"] == "failed"]
     for item in failed:
         message = message_of(item, BudgetExceededError)
-        assert message.startswith("Raise total.day")
+        assert '"Everybody together, a day"' in message
         assert len(message) <= 200
     # A refusal counts once, however often a run looked for room.
     assert Counter(rows(limited, "state, error")) == {("charged", None): 3, ("not_charged", "budget_exceeded"): 5}

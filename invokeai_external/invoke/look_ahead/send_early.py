@@ -10,7 +10,8 @@ turn until one request has succeeded, so that repeated crashes do not cost eight
 have been billed already waits for its turn.
 
 After the first call of a batch, the others wait a moment (``GRACE_S``), so that a batch that is cancelled
-at once, or whose first call fails at once, does not leave eight calls that may be billed.
+at once, or whose first call fails at once, does not leave eight calls that may be billed. If it failed for want of
+credit or for its key, no other is sent (``account_errors``).
 
 Look-ahead never pays for more than the queue would: each run that an item requests is started once. What an *if* may
 skip, a node that takes its result from a cache, and whatever is not certain wait for their turn.
@@ -182,7 +183,7 @@ class LookAhead:
                 self._prospects[item] = _Prospects(rest, next(rest, None))
             prospects = self._prospects.get(item)
             while not self._stopped and prospects and (first := prospects.first) and self._has_room_for(first):
-                if not self._may_send(item.batch):
+                if self._runtime.account_errors.of(item.batch, first.provider) or not self._may_send(item.batch):
                     return
                 at_turn = first.at_turn
                 key = self._runtime.key_of(at_turn.request, at_turn.node)

@@ -24,12 +24,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...result import Notice
 from ..queue_items import ItemId
 
-__all__ = ["FILE", "SentItems"]
+__all__ = ["FILE", "MAY_BE_BILLED_TWICE", "SentItems"]
 
 FILE = "invokeai_external_queue.json"
 """The file in the root."""
+
+MAY_BE_BILLED_TWICE = Notice(
+    "may_be_billed_twice",
+    "Invoke sent this request before its last stop and did not receive the response. You may be billed twice.",
+)
 
 _FORMAT = 1
 
