@@ -21,7 +21,7 @@ from ..errors import InvalidRequestError, ProviderError, RequestError, ServiceSt
 from ..planning.options import check_option_names
 from ..planning.plan import Call, Plan
 from ..planning.plan import plan as plan_calls
-from ..planning.prompt_weights import without_weights
+from ..planning.prompt_weights import prompt_to_send
 from ..progress import Failed, Progress
 from ..providers.configured import provider_named
 from ..providers.listing import ListingCheck, compare_listing, is_listed
@@ -155,9 +155,8 @@ class Service:
         if request.previews and model.previews and not self._caller.supports_streams(model):
             request = replace(request, previews=0)
             notices = (*notices, no_streams(self.registry.provider(model.provider).name))
-        if self._settings.limits.strip_prompt_weights:
-            prompt, about_it = without_weights(request.prompt)
-            request, notices = replace(request, prompt=prompt), (*notices, *about_it)
+        prompt, about_it = prompt_to_send(request.prompt, strips_weights=self._settings.limits.strip_prompt_weights)
+        request, notices = replace(request, prompt=prompt), (*notices, *about_it)
         try:
             check_option_names(request.options, self.registry.option_names, model)
             sent = adapter_of(self._provider(model.provider)).sent_options
