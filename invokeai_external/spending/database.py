@@ -207,8 +207,7 @@ def opened(path: Path, wait_s: float) -> sqlite3.Connection:
     try:
         db.row_factory = sqlite3.Row
         _refuse_others(db)
-        # What WAL shares between programs is memory, which computers do not share.
-        db.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
+        _use_journal(db, path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         # Nothing in its schema calls functions that have effects.
@@ -220,6 +219,16 @@ def opened(path: Path, wait_s: float) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _use_journal(db: sqlite3.Connection, path: Path) -> None:
+    """Use WAL, but on a network disk: what it shares between programs is memory, which computers do not share."""
+    try:
+        db.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
+    except sqlite3.OperationalError as error:
+        # To change it, SQLite does not wait for a program that writes. The next time will do.
+        if _reason(error) != _IN_USE:
+            raise
 
 
 def _reason(error: sqlite3.Error) -> str:

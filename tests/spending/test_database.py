@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from invokeai_external.errors import SpendingRecordError
-from invokeai_external.spending.database import BUSY_S, Database
+from invokeai_external.spending.copies import write_copy
+from invokeai_external.spending.database import BUSY_S, Database, opened
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,17 @@ class Answering(logging.Handler):
         self._answer()
 
 
+@contextmanager
+def answered(answer: Callable[[], object]) -> Iterator[list[str]]:
+    """Do something at the first message of the log in this block; yields the messages."""
+    said, log = Answering(answer), logging.getLogger("invokeai_external.spending.database")
+    log.addHandler(said)
+    try:
+        yield said.messages
+    finally:
+        log.removeHandler(said)
+
+
 @pytest.mark.parametrize("is_open", [False, True])
 def test_a_wait_that_a_user_notices_is_said_and_goes_on(tmp_path: Path, is_open: bool) -> None:
     path = tmp_path / "spending.sqlite3"
@@ -78,18 +90,22 @@ def test_a_wait_that_a_user_notices_is_said_and_goes_on(tmp_path: Path, is_open:
     if is_open:
         with waiting.transaction():
             pass
-    with held(path) as other:
-        said = Answering(lambda: other.execute("ROLLBACK"))
-        log = logging.getLogger("invokeai_external.spending.database")
-        log.addHandler(said)
-        try:
-            with waiting.transaction() as db:
-                assert db.execute("PRAGMA busy_timeout").fetchone()[0] > 0
-        finally:
-            log.removeHandler(said)
-    [message] = said.messages
+    with held(path) as other, answered(lambda: other.execute("ROLLBACK")) as messages, waiting.transaction() as db:
+        assert db.execute("PRAGMA busy_timeout").fetchone()[0] > 0
+    [message] = messages
     assert str(path) in message
     waiting.close()
+
+
+def test_a_copy_put_in_the_place_of_a_record_by_hand_can_be_opened_while_another_program_writes(tmp_path: Path) -> None:
+    """Its journal is of another kind, and SQLite does not wait to change it: the transaction could not wait either."""
+    path, copy = tmp_path / "spending.sqlite3", tmp_path / "copy.sqlite3"
+    with closing(Database(path)) as database, database.transaction(writes=False) as db:
+        write_copy(db, copy)
+    with held(copy), closing(opened(copy, 0)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    with closing(opened(copy, 0)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_a_short_wait_is_not_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
