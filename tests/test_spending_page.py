@@ -61,7 +61,7 @@ def test_without_a_record_nothing_was_spent_and_no_file_is_made(data: Data, tmp_
     assert shown["spent"] is None
     assert shown["record"] == {"is_on": True, "message": None, "file": str(tmp_path / SPENDING_FILE)}
     assert data().runs(ONLY, count=25) == []
-    assert data().charts(ONLY) is None
+    assert data().charts(ONLY, {}) is None
     assert data().settle(ONLY, charged=True, up_to=1000) == {"settled": 0}
     assert not (tmp_path / SPENDING_FILE).exists()
 
@@ -116,7 +116,7 @@ def test_a_user_sees_their_own_and_an_administrator_all_amounts(data: Data, tmp_
         (ANNA.name, None),
         (ADMIN.name, "secret"),
     ]
-    charts = page.charts(ANNA)
+    charts = page.charts(ANNA, {})
     assert charts
     assert "users" not in charts
     assert sum(day["charged_usd"] for day in charts["days"]) == 0.04
@@ -270,11 +270,11 @@ def test_a_record_that_is_off_is_said(tmp_path: Path) -> None:
 
 def test_the_charts_show_every_day_and_the_dearest_models_first(data: Data, tmp_path: Path) -> None:
     record(tmp_path, call(NOON, usd=1), call(NOON - 40 * DAY_S), call(NOON - DAY_S, usd=2, model="gpt-image-2"))
-    charts = data().charts(ONLY)
+    charts = data().charts(ONLY, {"openai/gpt-image-2": "GPT Image 2"})
     assert charts
     assert len(charts["days"]) == CHART_DAYS
     assert [(day["name"], day["charged_usd"]) for day in charts["days"][-2:]] == [("2026-11-29", 2), ("2026-11-30", 1)]
-    assert [model["name"] for model in charts["models"]] == ["openai/gpt-image-2", "openai/gpt-image-2.5-flare"]
+    assert [model["name"] for model in charts["models"]] == ["GPT Image 2", "openai/gpt-image-2.5-flare"]
 
 
 def test_limits_are_set_and_removed_and_the_next_look_has_them(data: Data, tmp_path: Path) -> None:
@@ -310,8 +310,11 @@ def test_prices_have_a_row_for_each_size_and_a_price_for_each_quality() -> None:
     assert {len(row) for row in flare["prices"]} == {len(flare["qualities"])}
     square = flare["prices"][next(number for number, size in enumerate(flare["sizes"]) if size.startswith("1024x1024"))]
     assert all(0 < price["usd"] <= price["at_most_usd"] for price in square)
-    # Medium quality at 1024x1024 is expected of what is left to the model, and its dearest choice is the most.
-    assert (flare["prices"][0][0]["usd"], flare["prices"][0][-1]["at_most_usd"]) == (0.00588, 0.71157)
+    # Invoke's tabs send no quality. Medium quality at 1024x1024 is expected of what is left to the model, and
+    # its dearest choice is the most.
+    assert (flare["qualities"][0], flare["prices"][0][0]["at_most_usd"]) == ("auto", 0.71157)
+    low = flare["qualities"].index("low")
+    assert (flare["prices"][0][low]["usd"], flare["prices"][0][-1]["at_most_usd"]) == (0.00588, 0.71157)
     assert flare["usual_s"] == 22.0
     banana = prices_of(models["gemini/gemini-nano-banana-2.1"], {})
     assert banana["qualities"] == []

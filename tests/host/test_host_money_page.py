@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from invokeai_external.root_folder import RESCUED_FOLDER, SPENDING_FILE, USER_FILE
+from invokeai_external.root_folder import SPENDING_FILE, USER_FILE
 
 from ..support.made_up_spending import call, clear, fill
 from .graphs import panel_graph, workflow_graph
@@ -155,6 +155,7 @@ def test_only_administrators_see_and_change_the_settings(users: Users) -> None:
         {"name": "previews", "value": 9},
         {"name": "concurrency", "value": True},
         {"name": "look_ahead", "value": "no"},
+        {"name": "strip_prompt_weights", "value": 1},
         {"name": "spending_record", "value": 0},
         {"name": "previews"},
     ):
@@ -306,10 +307,11 @@ def test_a_default_of_a_model_counts_for_what_the_panel_does_not_set(users: User
 def test_an_image_that_the_gallery_cannot_save_is_counted_for_its_user(users: Users, sandbox: Sandbox) -> None:
     with blocked_gallery(users.admin):
         users.anna.failure(workflow_graph(users.model, prompt="a fox without a home"))
-    [file] = (users.admin.root / RESCUED_FOLDER).glob("*/*")
-    found = [user.get("/v1/external/spending")["undelivered"] for user in (users.anna, users.bob, users.admin)]
+    found = [user.get("/v1/external/spending")["kept"] for user in (users.anna, users.bob, users.admin)]
     assert [shown and shown["images"] for shown in found] == [1, None, 1]
-    file.unlink()
+    # The same again gets it, and it is no longer counted.
+    users.anna.run(workflow_graph(users.model, prompt="a fox without a home"))
+    assert (users.anna.get("/v1/external/spending")["kept"], len(sandbox.calls())) == (None, 1)
 
 
 def test_a_checked_key_is_shown_to_everybody_and_what_the_provider_said_to_administrators(users: Users) -> None:

@@ -186,22 +186,31 @@ def usual_seconds(db: sqlite3.Connection) -> dict[str, float]:
     return {model: round(statistics.median(seconds), 1) for model, seconds in found.items()}
 
 
-def chart(db: sqlite3.Connection, viewer: Viewer, now: float) -> dict[str, Any]:
-    """What the last days come to, by day, model and, for an administrator, user."""
+def chart(db: sqlite3.Connection, viewer: Viewer, names: Mapping[str, str], now: float) -> dict[str, Any]:
+    """What the last days come to, by day, model and, for an administrator, user.
+
+    Args:
+        db: The record.
+        viewer: Who sees it.
+        names: The names of models by their references.
+        now: Seconds since the epoch.
+    """
     last = calendar_of(db).day_of(now)
     first = last - datetime.timedelta(days=CHART_DAYS - 1)
     days = {total.who: total for total in totals(db, "day", since=first, user=viewer.only)}
     dates = [(first + datetime.timedelta(days=number)).isoformat() for number in range(CHART_DAYS)]
     by: tuple[By, ...] = ("model", "user") if viewer.is_admin else ("model",)
     return {
-        "days": [_bar(days.get(date) or Total(who=date, name=date)) for date in dates],
-        **{f"{name}s": [_bar(total) for total in totals(db, name, since=first, user=viewer.only)] for name in by},
+        "days": [_bar(days.get(date) or Total(who=date, name=date), {}) for date in dates],
+        **{
+            f"{name}s": [_bar(total, names) for total in totals(db, name, since=first, user=viewer.only)] for name in by
+        },
     }
 
 
-def _bar(total: Total) -> dict[str, Any]:
+def _bar(total: Total, names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "name": total.name,
+        "name": names.get(total.who or "", total.name),
         "charged_usd": usd(total.charged),
         "unconfirmed_usd": usd(total.unconfirmed),
         "images": total.images,

@@ -104,13 +104,16 @@ class PageData:
                 found = waiting(db, "unconfirmed", user=viewer.only).calls
         return [call for call in found if before is None or call.id < before][:count]
 
-    def charts(self, viewer: Viewer) -> dict[str, Any] | None:
-        """What the last days come to; None without a record. Raises SettingsError or SpendingRecordError."""
+    def charts(self, viewer: Viewer, names: Mapping[str, str]) -> dict[str, Any] | None:
+        """What the last days come to, with the names of models by their references; None without a record.
+
+        Raises SettingsError or SpendingRecordError.
+        """
         with self._reading() as record:
             if record is None:
                 return None
             with record.reading() as db:
-                return chart(db, viewer, self._clock())
+                return chart(db, viewer, names, self._clock())
 
     def usual_seconds(self) -> Mapping[str, float]:
         """How long calls usually take, by the reference of the model; nothing if the record cannot be read."""

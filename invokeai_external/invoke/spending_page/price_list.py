@@ -20,19 +20,18 @@ def prices_of(model: ModelConfig, seconds: Mapping[str, float]) -> dict[str, Any
         model: The model, with the prices of the day.
         seconds: How long calls usually take, by the reference of the model.
     """
-    qualities = qualities_of(model)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for listed in listed_prices(model):
-        rows.setdefault(str(listed.size), []).append(_price(whole_price(model, listed.size, listed.quality)))
-    # What is not sent, the model chooses.
-    open_row = [_price(whole_price(model, SizeChoice(), quality)) for quality in qualities]
+    named = [quality for quality in qualities_of(model) if quality]
+    # What is not sent, the model chooses; Invoke's tabs send no quality by default.
+    sizes = {"chosen by the model": SizeChoice(), **{str(listed.size): listed.size for listed in listed_prices(model)}}
     return {
         "model": model.reference,
         "name": model.name,
         "provider": model.provider_name,
-        "sizes": ["chosen by the model", *rows],
-        "qualities": [quality for quality in qualities if quality],
-        "prices": [open_row, *(row[: len(qualities)] for row in rows.values())],
+        "sizes": list(sizes),
+        "qualities": ["auto", *named] if named else [],
+        "prices": [
+            [_price(whole_price(model, size, quality)) for quality in (None, *named)] for size in sizes.values()
+        ],
         "prices_as_of": model.prices_as_of and model.prices_as_of.isoformat(),
         "usual_s": seconds.get(model.reference),
     }

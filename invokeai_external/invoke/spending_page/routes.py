@@ -64,6 +64,9 @@ def spending_router(runtime: Runtime) -> APIRouter:
     router = APIRouter()
     data = PageData(runtime.settings, kept=runtime.images.kept)
 
+    def model_names() -> dict[str, str]:
+        return {model.reference: model.name for model in runtime.registry().models()}
+
     def spending(user: CurrentUserOrDefault) -> dict[str, Any]:
         with external_errors():
             return data.overview(viewer_of(user))
@@ -77,7 +80,7 @@ def spending_router(runtime: Runtime) -> APIRouter:
         viewer = viewer_of(user)
         with external_errors():
             found = data.runs(viewer, only=only, before=before, count=count + 1)
-            names = {model.reference: model.name for model in runtime.registry().models()}
+            names = model_names()
         shown = found[:count]
         return {
             "runs": _with_images(runs(shown, viewer, names), shown, viewer),
@@ -86,11 +89,12 @@ def spending_router(runtime: Runtime) -> APIRouter:
 
     def charts(user: CurrentUserOrDefault) -> dict[str, Any] | None:
         with external_errors():
-            return data.charts(viewer_of(user))
+            return data.charts(viewer_of(user), model_names())
 
     def prices(_: CurrentUserOrDefault) -> list[dict[str, Any]]:
         with external_errors():
-            usable, seconds = runtime.providers(), data.usual_seconds()
+            # Before there is a key, all of them: what it will cost helps to choose a provider.
+            usable, seconds = runtime.providers() or set(runtime.providers_on()), data.usual_seconds()
             return [
                 prices_of(model, seconds)
                 for model in runtime.registry().models()

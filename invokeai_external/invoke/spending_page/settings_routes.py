@@ -27,14 +27,15 @@ class NewSetting(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Literal["previews", "look_ahead", "concurrency"]
+    name: Literal["previews", "look_ahead", "concurrency", "strip_prompt_weights"]
     value: StrictBool | StrictInt
 
     @model_validator(mode="after")
     def _only_a_switch_is_on_or_off(self) -> Self:
         # The settings would read true as 1.
-        if isinstance(self.value, bool) != (self.name == "look_ahead"):
-            raise ValueError(f"{self.name} must be {'true or false' if self.name == 'look_ahead' else 'a number'}")
+        is_switch = self.name in ("look_ahead", "strip_prompt_weights")
+        if isinstance(self.value, bool) != is_switch:
+            raise ValueError(f"{self.name} must be {'true or false' if is_switch else 'a number'}")
         return self
 
 
@@ -64,6 +65,7 @@ def settings_router(runtime: Runtime) -> APIRouter:
             "previews": limits.previews,
             "look_ahead": limits.look_ahead,
             "concurrency": limits.concurrency,
+            "strip_prompt_weights": limits.strip_prompt_weights,
             "models": models_with_options(model for model in runtime.registry().models() if model.provider in usable),
         }
 

@@ -204,13 +204,14 @@ def test_an_administrator_changes_the_settings_with_the_keyboard(users: Users, p
     settings = page.section("Settings")
     settings.get_by_label("Previews of each image").select_option("2")
     settings.get_by_label("Send queued runs ahead").select_option("off")
+    settings.get_by_label("Weights in prompts").select_option("not sent")
     calls = settings.get_by_label("Calls at once")
     expect(calls).to_have_value("8")
     calls.fill("3")
     calls.press("Enter")
     expect(page.said).to_have_text("Saved: Settings.")
     file = (users.admin.root / USER_FILE).read_text(encoding="utf-8")
-    assert file == "settings:\n  previews: 2\n  look_ahead: false\n  concurrency: 3\n"
+    assert file == "settings:\n  previews: 2\n  look_ahead: false\n  concurrency: 3\n  strip_prompt_weights: true\n"
     page.open(users.nobody.url)
     expect(settings.get_by_label("Previews of each image")).to_have_value("2")
     expect(settings.get_by_label("Send queued runs ahead")).to_have_value("false")
@@ -296,8 +297,8 @@ def test_twenty_thousand_runs_are_shown_in_parts_and_settled_at_once(users: User
     expect(rows).to_have_count(37)
     expect(rows.nth(12)).to_be_focused()
     assert page.fits()
-    page.button("Refused").click()
-    expect(rows.first).to_contain_text("refused: a limit did not allow what it could cost")
+    page.button("Refused by a limit").click()
+    expect(rows.first).to_contain_text("refused by a limit")
     expect(page.section("Needs you")).to_contain_text("1,000 runs may have been charged")
     page.button("All runs were charged").click()
     page.button("Yes, settle 1,000 runs as charged").click()
@@ -389,6 +390,6 @@ def test_a_new_token_of_a_change_is_kept_and_an_old_one_is_not(users: Users, pag
     expect(page.said).to_have_text("Saved: One image.")
     assert page.raw.evaluate(token).count(".") == before.count(".") == 2
     page.raw.evaluate("localStorage.setItem('auth_token', 'signed.out.meanwhile')")
-    page.button("Refused").click()
+    page.button("Refused by a limit").click()
     expect(page.said).to_have_class(re.compile("bad"))
     assert page.raw.evaluate(token) == "signed.out.meanwhile"

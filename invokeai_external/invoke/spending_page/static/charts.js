@@ -47,6 +47,9 @@ function days(all) {
   );
 }
 
+const open = ({ unconfirmed_usd }) =>
+  unconfirmed_usd ? element("span", { class: "small" }, `${usd(unconfirmed_usd)} of it may have been charged`) : null;
+
 function list(title, totals) {
   const shown = totals.filter(amount).slice(0, 12);
   const most = Math.max(...shown.map(amount));
@@ -57,6 +60,7 @@ function list(title, totals) {
       element("span", {}, total.name ?? "without a user"),
       element("span", { class: "number" }, `${usd(amount(total))}, ${count(total.images, "image")}`),
       bar([["charged", total.charged_usd], ["unconfirmed", total.unconfirmed_usd]], most, usd(amount(total))),
+      open(total),
     ),
   );
   return element("figure", {}, element("figcaption", {}, title), element("ul", { class: "meters" }, rows));

@@ -2,7 +2,7 @@
 
 import { chooseRuns } from "./runs.js";
 import { settle } from "./settle.js";
-import { byId, button, count, element, usd, when } from "./show.js";
+import { byId, button, count, element, upTo, when } from "./show.js";
 
 export function showNeeds({ viewer, spent, undelivered, kept }, refresh) {
   const cards = [];
@@ -72,12 +72,12 @@ function unconfirmed({ calls, at_most_usd, unknown, up_to }, refresh) {
     );
   offer();
   return card(
-    `${count(calls, "run")} may have been charged, up to ${usd(at_most_usd)}${open}`,
+    `${count(calls, "run")} may have been charged, ${upTo(at_most_usd)}${open}`,
     element(
       "p",
       {},
-      "No response arrived: a time-out, a cancelled run or a stopped Invoke. It counts against the limits until you say ",
-      "what became of it. Compare with the bill of the provider.",
+      "The provider has not said what it cost: a time-out, a cancelled run, a stopped Invoke, or a response that could ",
+      "not be used. It counts against the limits until you say what became of it. Compare with the provider's bill.",
     ),
     choice,
   );

@@ -1,7 +1,7 @@
 // What will it cost? A price from the catalogue, for a model, a size, a quality and a number of images.
 
 import { get } from "./api.js";
-import { byId, element, seconds, usd } from "./show.js";
+import { byId, element, seconds, upTo, usd } from "./show.js";
 
 export async function showPrices() {
   const models = await get("prices");
@@ -36,11 +36,11 @@ export async function showPrices() {
 function sentence(model, price, n) {
   if (!Number.isInteger(n) || n < 1 || n > 10) return "Choose 1 to 10 images.";
   if (!price || price.at_most_usd === null) return "The price is not known.";
-  const at_most = usd(price.at_most_usd * n);
+  const most = price.at_most_usd * n;
   const parts = [];
-  if (price.usd === null) parts.push(`up to ${at_most}`);
-  else if (usd(price.usd * n) === at_most) parts.push(at_most);
-  else parts.push(`${usd(price.usd * n)}, up to ${at_most}`);
+  if (price.usd === null) parts.push(upTo(most));
+  else if (usd(price.usd * n) === usd(most)) parts.push(usd(most));
+  else parts.push(`${usd(price.usd * n)}, ${upTo(most)}`);
   if (model.usual_s !== null) parts.push(`usually ${seconds(model.usual_s)}`);
   const day = model.prices_as_of ? ` Prices of ${model.prices_as_of}.` : "";
   return `${parts.join(", ")}. The prompt and input images cost a little more.${day}`;

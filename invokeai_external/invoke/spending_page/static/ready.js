@@ -15,9 +15,12 @@ export function showReady(status) {
     answer.classList.add("bad");
     answer.textContent = "No: no provider accepts its key.";
   } else {
-    const names = configured.filter((provider) => !refused.includes(provider)).map((provider) => provider.name);
-    answer.classList.add("good");
-    answer.textContent = `Yes, with ${new Intl.ListFormat("en").format(names)}.`;
+    const accepted = configured.filter((provider) => status.sandbox || provider.check?.ok);
+    const open = configured.filter((provider) => !refused.includes(provider) && !accepted.includes(provider));
+    const known = accepted.length ? `Yes, with ${named(accepted)}.` : "";
+    const unknown = open.length ? `The key of ${named(open)} was not checked since Invoke started.` : "";
+    answer.classList.toggle("good", accepted.length > 0);
+    answer.textContent = [known || "Perhaps.", unknown].filter(Boolean).join(" ");
   }
   byId("providers").replaceChildren(...status.providers.map((provider) => row(provider, status.sandbox)));
   byId("ending").replaceChildren(...status.ending.map((text) => element("li", {}, text)));
@@ -28,6 +31,8 @@ export function showReady(status) {
   ]);
   byId("billing").replaceChildren(...shown.flat(), shown.length ? "." : "in its own settings.");
 }
+
+const named = (providers) => new Intl.ListFormat("en").format(providers.map((provider) => provider.name));
 
 function row(provider, isSandbox) {
   const { check } = provider;

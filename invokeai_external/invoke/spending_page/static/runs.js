@@ -2,20 +2,20 @@
 
 import { get } from "./api.js";
 import { settle } from "./settle.js";
-import { byId, button, count, element, seconds, usd, when } from "./show.js";
+import { byId, button, count, element, seconds, upTo, usd, when } from "./show.js";
 
-const FILTERS = { all: "All", unconfirmed: "May have been charged", refused: "Refused" };
+const FILTERS = { all: "All", unconfirmed: "May have been charged", refused: "Refused by a limit" };
 
 const EMPTY = {
   all: "Nothing was sent yet.",
   unconfirmed: "No run may have been charged.",
-  refused: "No run was refused.",
+  refused: "No run was refused by a limit.",
 };
 
 const REASONS = {
   authentication: "the provider did not accept the key",
-  budget_exceeded: "refused: a limit did not allow what it could cost",
-  content_blocked: "the provider refused the content",
+  budget_exceeded: "refused by a limit: it could have cost more",
+  content_blocked: "the provider blocked the content",
   invalid_response: "the response could not be read",
   network: "the connection failed",
   quota: "the quota of the provider is used up",
@@ -105,7 +105,7 @@ function price(run) {
     return [run.cost_usd === null ? "unknown" : usd(run.cost_usd), small(run.imported ? "earlier image" : null)];
   }
   if (run.state === "not_charged") return ["–"];
-  return [run.at_most_usd === null ? "unknown" : `up to ${usd(run.at_most_usd)}`];
+  return [run.at_most_usd === null ? "unknown" : upTo(run.at_most_usd)];
 }
 
 function result(run) {

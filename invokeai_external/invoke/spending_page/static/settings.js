@@ -7,7 +7,7 @@ import { byId, say } from "./show.js";
 export async function showSettings() {
   const form = byId("settings-form");
   let settings = await get("settings");
-  const fields = Object.fromEntries(["previews", "look_ahead", "concurrency"].map((name) => [name, form.elements[name]]));
+  const fields = Object.fromEntries(["previews", "look_ahead", "concurrency", "strip_prompt_weights"].map((name) => [name, form.elements[name]]));
   const fill = () => {
     for (const [name, field] of Object.entries(fields)) field.value = String(settings[name]);
   };

@@ -28,6 +28,12 @@ export function usd(amount) {
   return `$${amount.toLocaleString("en-US", options)}`;
 }
 
+/** "up to $1.37", and "under $0.0001" of what is too small to be shown. */
+export function upTo(amount) {
+  const text = usd(amount);
+  return text.startsWith("$") ? `up to ${text}` : text;
+}
+
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en-US")} ${number === 1 ? one : many}`;
 
 export function seconds(number) {

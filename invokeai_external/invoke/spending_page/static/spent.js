@@ -39,9 +39,8 @@ function tile(period, amounts, limit, last) {
     element("h3", {}, PERIODS[period]),
     element("p", { class: "amount" }, title),
     last && last.more !== null ? element("p", {}, moreLike(last)) : null,
-    limit || amounts.used_usd
-      ? bar(PARTS(amounts), limit ? limit.limit_usd : amounts.used_usd, `${PERIODS[period]}: ${title}`)
-      : null,
+    // Without a limit, a bar would always be full.
+    limit ? bar(PARTS(amounts), limit.limit_usd, `${PERIODS[period]}: ${title}`) : null,
     more.length ? element("p", { class: "muted" }, `${more.join(", ")}.`) : null,
     element("p", { class: "muted" }, limit ? `Starts again ${when(limit.resets_at)}.` : "No limit is set."),
   );
