@@ -109,11 +109,14 @@ def _fitting(pixels: Pixels, mime_type: MimeType, max_bytes: int, scale: float) 
         # Twice, since fewer pixels compress worse.
         for _ in range(2):
             at_scale = _resized(strips, _scaled(Size(*strips.size), scale))
-            expected = len(_encoded(at_scale, pixels.profile, mime_type)) * image.height / strips.height
-            scale *= min(1.0, 0.98 * math.sqrt(max_bytes / expected))
+            encoded = _encoded(at_scale, pixels.profile, mime_type, is_large=True)
+            expected = len(encoded) * image.height / strips.height
+            if (factor := 0.98 * math.sqrt(max_bytes / expected)) >= 1:
+                break
+            scale *= factor
     while True:
         size = _scaled(original, scale)
-        encoded = _encoded(_resized(image, size), pixels.profile, mime_type)
+        encoded = _encoded(_resized(image, size), pixels.profile, mime_type, is_large=size.pixels > _SLOW_PIXELS)
         if len(encoded) <= max_bytes:
             return size, encoded
         if size.pixels == 1:
@@ -146,10 +149,11 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
     return image.resize((size.width, size.height), method, reducing_gap=3)
 
 
-def _encoded(image: Image.Image, profile: bytes | None, mime_type: MimeType) -> bytes:
+def _encoded(image: Image.Image, profile: bytes | None, mime_type: MimeType, *, is_large: bool) -> bytes:
+    """The image, or a sample of it as the whole is encoded."""
     if mime_type == "image/jpeg":
         return _encoded_jpeg(image, profile)
-    return encoded_png(image, profile, compress_level=1 if image.width * image.height > _SLOW_PIXELS else 6)
+    return encoded_png(image, profile, compress_level=1 if is_large else 6)
 
 
 def _encoded_jpeg(image: Image.Image, profile: bytes | None) -> bytes:

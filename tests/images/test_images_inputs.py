@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import warnings
 from contextlib import nullcontext
@@ -13,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from invokeai_external.images import inputs
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inputs import PreparedImage, prepare_input, size_of
 from invokeai_external.images.inspect import inspect_image
-from invokeai_external.images.pixels import decoded, pixels_at_cost
+from invokeai_external.images.pixels import decoded, encoded_png, pixels_at_cost
 from invokeai_external.sizing import Size
 
 from ..support import samples
@@ -422,3 +424,19 @@ def test_a_large_image_that_is_encoded_again_is_a_jpeg_unless_it_has_alpha(mode:
     Image.radial_gradient("L").resize((2100, 2000)).convert(mode).save(file, "TIFF")
     prepared = prepare_input(file.getvalue(), max_bytes=10_000_000)
     assert (prepared.mime_type, prepared.size, prepared.downscaled) == (mime_type, Size(2100, 2000), False)
+
+
+def test_a_large_image_that_must_be_smaller_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise in grey with alpha, of which a small image is compressed far better than a large one."""
+    whole = []
+
+    def encode(image: Image.Image, *args: Any, **options: Any) -> bytes:
+        whole.extend([image.size] if image.height > 1000 else [])
+        return encoded_png(image, *args, **options)
+
+    monkeypatch.setattr(inputs, "encoded_png", encode)
+    size, limit = (3400, 3200), 20_000_000
+    grey, alpha = (Image.frombytes("L", size, random.Random(seed).randbytes(size[0] * size[1])) for seed in (1, 2))
+    prepared = prepare_input(encoded(Image.merge("LA", (grey, alpha)), "PNG", compress_level=1), max_bytes=limit)
+    assert whole == [(prepared.size.width, prepared.size.height)]
+    assert len(prepared.data) <= limit
