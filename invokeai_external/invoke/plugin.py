@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 from ..errors import ExternalError
@@ -191,6 +191,7 @@ class Plugin:
         with self._lock:
             self._starting.close()
         log.info("invokeai_external: what images cost, and the limits: %s/external", web_url())
+        self._report_missing_keys()
         self._sync.run()
         self._speed_up()
         self._deliver_expired()
@@ -239,6 +240,15 @@ class Plugin:
             self._runtime.images.deliver_expired()
         except Exception as error:
             log.warning("invokeai_external could not read the cached images: %s", error)
+
+    def _report_missing_keys(self) -> None:
+        # Whoever reads the settings reports what is wrong with them.
+        with suppress(ExternalError):
+            if not self._runtime.providers():
+                log.info(
+                    "invokeai_external: no provider has a key, so there are no models yet. Set one in Invoke: Models,"
+                    " External Providers."
+                )
 
     def _report_ending_models(self) -> None:
         try:

@@ -18,7 +18,7 @@ from ..planning.plan import MAX_IMAGES, Call
 from ..result import Notice
 from ..settings.settings import Limits
 from ..sizing import Size
-from .image_urls import Content
+from .image_urls import IF_DAMAGED, Content
 
 __all__ = ["ArrivedImage", "FinishedImage", "Finisher", "arrived_images", "type_of"]
 
@@ -180,4 +180,4 @@ def _kept_notice(info: ImageInfo, error: ImageError) -> Notice:
 
 
 def _broken(error: ImageError) -> InvalidResponseError:
-    return InvalidResponseError(f"An image arrived damaged: {error}", remedy="It may have been billed.")
+    return InvalidResponseError(f"An image arrived damaged: {error}", remedy=IF_DAMAGED)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from ..transport.client import Transport
     from ..transport.response_body import Allowance
 
-__all__ = ["Content", "ImageFetcher"]
+__all__ = ["IF_DAMAGED", "Content", "ImageFetcher"]
+
+IF_DAMAGED = "It may have been billed. If it happens again, check the base URL: a gateway may damage images."
+"""What to do about an image that arrived and cannot be used."""
 
 Content = bytes | ProviderError | None
 """The bytes of an image, the error that lost it, or None while it is being fetched."""
@@ -74,9 +77,7 @@ class ImageFetcher:
             if image.url and len(urls) < MAX_IMAGES:
                 urls[place] = image.url
             elif not image.is_readable:
-                contents[place] = InvalidResponseError(
-                    "An image of the response cannot be read.", remedy="It may have been billed."
-                )
+                contents[place] = InvalidResponseError("An image of the response cannot be read.", remedy=IF_DAMAGED)
 
         async def fetch_one(place: int, url: str) -> None:
             try:

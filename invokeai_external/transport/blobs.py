@@ -43,18 +43,6 @@ _SMALL_BODY = 8 << 20
 """In a body that is not longer, a buffer is as large as the body has room for, so that it comes from memory that was in
 use before: to get an image of 1K into fresh memory takes longer than to decode it."""
 
-
-def _keep_freed_memory() -> None:
-    """Let the program keep the memory that the buffers of small bodies free, for the next ones.
-
-    glibc gives pieces back to the system at once unless it has got back a larger one before (mallopt(3),
-    M_MMAP_THRESHOLD), and up to twice that at the end of the heap. Nothing of this one is ever written to.
-    """
-    bytes(_SMALL_BODY)
-
-
-_keep_freed_memory()
-
 _QUICK_BYTES = 1 << 16
 
 _MAX_TEXT = 8 << 20
@@ -68,6 +56,18 @@ _STANDARD, _FOR_URLS = b"+/", b"-_"
 
 _TO_STANDARD = bytes.maketrans(_FOR_URLS, _STANDARD)
 _FROM_STANDARD = bytes.maketrans(_STANDARD, _FOR_URLS)
+
+
+def _keep_freed_memory() -> None:
+    """Let the program keep the memory that the buffers of small bodies free, for the next ones.
+
+    glibc gives pieces back to the system at once unless it has got back a larger one before (mallopt(3),
+    M_MMAP_THRESHOLD), and up to twice that at the end of the heap. Nothing of this one is ever written to.
+    """
+    bytes(_SMALL_BODY)
+
+
+_keep_freed_memory()
 
 
 def _decoder() -> Callable[[bytes], bytes]:

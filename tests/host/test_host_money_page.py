@@ -345,3 +345,12 @@ def test_a_single_user_sees_and_changes_everything(invoke: Invoke, sandbox: Sand
 
 def test_the_log_names_the_page_at_the_start(invoke: Invoke) -> None:
     assert wait_for(lambda: [line for line in invoke.log() if f"{invoke.url}/external" in line.text])
+
+
+def test_the_log_says_at_the_start_where_to_set_a_missing_key(users: Users, invoke: Invoke) -> None:
+    def says(started: Invoke) -> bool:
+        return any("External Providers" in line.text for line in started.log())
+
+    # These users got their keys after the start.
+    assert wait_for(lambda: says(users.admin))
+    assert not says(invoke)
