@@ -15,8 +15,9 @@ export function showNeeds({ viewer, spent, undelivered, kept }, refresh) {
         element(
           "p",
           {},
-          `Invoke was stopped before ${one ? "it" : "they"} could be saved. Press Retry on the failed item in the queue, `,
-          `which costs nothing. Otherwise Invoke puts ${one ? "it" : "them"} into the gallery after ${when(kept.until)}.`,
+          `Invoke was stopped before ${one ? "it" : "they"} could be saved, or could not save ${one ? "it" : "them"}. Press `,
+          "Retry on the failed item in the queue, which costs nothing. Otherwise Invoke puts ",
+          `${one ? "it" : "them"} into the gallery after ${when(kept.until)}.`,
         ),
       ),
     );
