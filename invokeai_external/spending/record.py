@@ -275,7 +275,7 @@ class SpendingRecord:
         Raises:
             SpendingRecordError: The record cannot be used.
         """
-        with self._database.transaction(writes=False) as db:
+        with self._database.transaction(writes=False, wait_s=SOON_S) as db:
             yield db
 
     @property

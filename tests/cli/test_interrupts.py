@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from ..support.programs import GEMINI, OPENAI, finished, program
 
@@ -67,7 +68,9 @@ run_in_thread = anyio.to_thread.run_sync
 anyio.to_thread.run_sync = lambda function, *_, **options: run_in_thread(never_ends, **options)
 program()
 """
+    Image.new("RGB", (64, 64)).save(photo := out.parent / "photo.png")
     command = [sys.executable, "-c", code, "generate", "a fox", "--model", OPENAI, "--out", str(out), how]
+    command += ["--init", str(photo)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline() == "busy\n"

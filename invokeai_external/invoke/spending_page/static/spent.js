@@ -10,6 +10,8 @@ const PARTS = (amounts) => [
   ["in-progress", amounts.in_progress_usd],
 ];
 
+const NO_LIMIT = { true: "The limits that are set are below.", false: "No limit is set." };
+
 const NOTHING = { used_usd: 0, charged_usd: 0, unconfirmed_usd: 0, in_progress_usd: 0 };
 
 export function showSpent({ spent, viewer, record }) {
@@ -19,7 +21,8 @@ export function showSpent({ spent, viewer, record }) {
   byId("periods").replaceChildren(
     ...Object.keys(PERIODS).map((period) => {
       const limit = limits.find((found) => found.scope === main && found.period === period);
-      return tile(period, spent?.[period] ?? NOTHING, limit, period === "day" ? spent?.last : null);
+      const isLimited = limits.some((found) => found.period === period);
+      return tile(period, spent?.[period] ?? NOTHING, limit, isLimited, period === "day" ? spent?.last : null);
     }),
   );
   const others = limits.filter((limit) => limit.scope !== main);
@@ -27,7 +30,7 @@ export function showSpent({ spent, viewer, record }) {
   byId("legend").hidden = !spent;
 }
 
-function tile(period, amounts, limit, last) {
+function tile(period, amounts, limit, isLimited, last) {
   const used = usd(amounts.used_usd);
   const title = limit ? `${used} of ${usd(limit.limit_usd)}` : used;
   const more = [];
@@ -42,7 +45,7 @@ function tile(period, amounts, limit, last) {
     // Without a limit, a bar would always be full.
     limit ? bar(PARTS(amounts), limit.limit_usd, `${PERIODS[period]}: ${title}`) : null,
     more.length ? element("p", { class: "muted" }, `${more.join(", ")}.`) : null,
-    element("p", { class: "muted" }, limit ? `Starts again ${when(limit.resets_at)}.` : "No limit is set."),
+    element("p", { class: "muted" }, limit ? `Starts again ${when(limit.resets_at)}.` : NO_LIMIT[isLimited]),
   );
 }
 
