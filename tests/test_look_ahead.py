@@ -13,6 +13,7 @@ from typing import cast
 import anyio
 import anyio.to_thread
 import pytest
+from pydantic import SecretStr
 
 from invokeai_external.errors import (
     AuthenticationError,
@@ -33,6 +34,7 @@ from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER
 from invokeai_external.service.service import Service
+from invokeai_external.settings.settings import Credentials
 from invokeai_external.settings.user_file_edit import set_setting
 
 from .support.clock import ThreadClock
@@ -316,7 +318,8 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
     async def fail(_: Report) -> GenerationResult:
         raise error
 
-    runtime.account_errors = AccountErrors(clock=clock)
+    keys = Credentials(api_key=SecretStr("one"))
+    runtime.account_errors = AccountErrors(lambda _: keys, clock=clock)
     service.script = fail
     for item in (ONE, TWO, THREE):
         invoke.enqueue(item, request_of(f"{item.number}"))
@@ -330,7 +333,11 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
     with pytest.raises(type(error)) as second:
         claimed(runtime, TWO, "2")
     assert (service.sent, str(second.value), second.value.never_sent) == (["1"], str(first.value), True)
-    # Another batch is tried, and so is this one after some seconds.
+    # Another key is tried at once, another batch too, and this one after some seconds.
+    used, keys = keys, Credentials(api_key=SecretStr("another"))
+    assert runtime.account_errors.of(TWO.batch, "openai") is None
+    keys = used
+    assert runtime.account_errors.of(TWO.batch, "openai")
     service.script = never
     other = ItemId(9, "another batch")
     claimed(runtime, other, "another")

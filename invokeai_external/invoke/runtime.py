@@ -92,7 +92,7 @@ class Runtime:
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
-        self.account_errors = AccountErrors()
+        self.account_errors = AccountErrors(lambda provider: self.settings().credentials.get(provider))
         self.is_stopping = False
         self.has_succeeded = False
         self._host = host
@@ -423,12 +423,11 @@ class Runtime:
         return run
 
     def _leave(self, run: Run) -> None:
-        """Abandon a run whose node goes without its images; when Invoke stops, the stop waits for it."""
+        """Abandon a run whose node goes without its images; a stop of Invoke or of the plugin waits for its item."""
         is_stopping = self.is_stopping
-        if is_stopping:
-            if run.key:
-                self._stopped_items.add(run.key.node.item)
-        else:
+        if run.key and (is_stopping or self._thread.is_refusing):
+            self._stopped_items.add(run.key.node.item)
+        if not is_stopping:
             run.future.cancel()
             # An image may be arriving right now.
             run.ended.wait(self._waits.end)

@@ -32,6 +32,9 @@ class ServiceThread:
 
     Args:
         make_service: Makes a service for settings; the second argument is true for the sandbox.
+
+    Attributes:
+        is_refusing: True after ``refuse``.
     """
 
     def __init__(self, make_service: Callable[[Settings, bool], Service]) -> None:
@@ -41,7 +44,7 @@ class ServiceThread:
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._services: list[_Made] = []
         self._uses: Counter[Service] = Counter()
-        self._is_refusing = False
+        self.is_refusing = False
 
     def service(self, settings: Settings, *, is_sandbox: bool) -> Service:
         """The service for these settings, to look things up; raises ServiceStateError after ``refuse``."""
@@ -69,7 +72,7 @@ class ServiceThread:
 
     def _made_for(self, settings: Settings, is_sandbox: bool) -> tuple[Service, BlockingPortal, bool]:
         """The service for these settings, its event loop, and whether it was made just now."""
-        if self._is_refusing:
+        if self.is_refusing:
             raise ServiceStateError("The plugin was removed.", remedy="Install it again, then press Retry.")
         if self._portal is None:
             self._context = start_blocking_portal()
@@ -101,7 +104,7 @@ class ServiceThread:
     def refuse(self) -> None:
         """Start nothing more; what is running goes on."""
         with self._lock:
-            self._is_refusing = True
+            self.is_refusing = True
 
     def close(self, cancel_runs: Callable[[], None]) -> None:
         """End the event loop and everything in it.

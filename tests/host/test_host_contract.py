@@ -65,6 +65,7 @@ UNFOLLOWED: dict[str, tuple[str, tuple[str, ...]] | None] = {
     "node.invoke": (_NODE, ("invoke",)),
     "other.invoke_internal": (_NODE, ("invoke_internal",)),
     "owner.is_admin": (_USER, ("is_admin",)),
+    "found.is_admin": (_USER, ("is_admin",)),
     "record.image_name": (_IMAGES, ("image_name",)),
     "record.key": (_MODEL, ("key",)),
     "record.node_id": (_IMAGES, ("node_id",)),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from ...errors import AuthenticationError, ExternalError, ProviderError, QuotaError
+from ...settings.settings import Credentials
 
 __all__ = ["HOLD_S", "AccountErrors"]
 
@@ -15,31 +18,45 @@ HOLD_S = 10.0
 or corrects a key and presses *Retry* takes longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    error: ProviderError
+    until: float
+    credentials: Credentials | None
+
+
 class AccountErrors:
     """The last error of this kind of each batch and provider: while it holds, nothing more of the batch is sent there.
 
+    It does not hold for another key.
+
     Args:
+        credentials: The key and the base URL that a provider has now; raises an ExternalError.
         clock: Seconds that only go up.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, credentials: Callable[[str], Credentials | None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._credentials, self._clock = credentials, clock
         self._lock = threading.Lock()
-        self._found: dict[tuple[str, str], tuple[float, ProviderError]] = {}
+        self._found: dict[tuple[str, str], _Found] = {}
 
     def add(self, batch: str, provider: str, error: ExternalError) -> None:
         """Note how a request of a batch failed; errors of other kinds say nothing about the next request."""
         if not isinstance(error, AuthenticationError | QuotaError):
             return
         now = self._clock()
-        with self._lock:
-            self._found = {key: found for key, found in self._found.items() if found[0] + HOLD_S > now}
-            self._found.setdefault((batch, provider), (now, error))
+        with suppress(ExternalError):
+            credentials = self._credentials(provider)
+            with self._lock:
+                self._found = {key: found for key, found in self._found.items() if found.until > now}
+                self._found[batch, provider] = _Found(error, now + HOLD_S, credentials)
 
     def of(self, batch: str, provider: str) -> ProviderError | None:
         """The error that a request of a batch would get now, as one of a request that was not sent."""
         with self._lock:
             found = self._found.get((batch, provider))
-        if found is None or found[0] + HOLD_S <= self._clock():
+        if found is None or found.until <= self._clock() or found.credentials != self._credentials(provider):
             return None
-        return found[1].replace(never_sent=True)
+        return found.error.replace(never_sent=True)
