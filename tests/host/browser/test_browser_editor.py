@@ -130,9 +130,17 @@ def test_an_example_opens_without_a_warning_and_is_ready_to_run(page: InvokePage
                 expect(page.raw.get_by_text(value["name"], exact=True).first).to_be_visible()
     own = page.raw.get_by_text(OWN_IMAGE, exact=True)
     if own.count():
-        # Without an image to edit, the run would make another image, and cost as much.
-        expect(page.invoke_button).to_be_disabled()
-        page.raw.locator("input[type=file]").first.set_input_files(own_image)
+        elements = example["form"]["elements"].values()
+        fields = [
+            e for e in elements if e["type"] == "node-field" and e["data"]["fieldIdentifier"]["fieldName"] == "image"
+        ]
+        for _ in fields:
+            # Without each of its images, the run would make another image, and cost as much.
+            expect(page.invoke_button).to_be_disabled()
+            inputs = page.raw.locator("input[type=file]")
+            left = inputs.count()
+            inputs.first.set_input_files(own_image)
+            expect(inputs).to_have_count(left - 1)
     expect(page.invoke_button).to_be_enabled()
 
 
