@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invokeai_external.invoke.log import calls_were, naming
+from invokeai_external.invoke.log import BatchLog, calls_were, log, naming
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,17 @@ def test_a_model_is_named_once() -> None:
     ending = "GPT Image 1.5 (ends 2026-12-01)"
     assert naming(ending, "GPT Image 1.5 has no option seed.") == "GPT Image 1.5 has no option seed."
     assert naming(ending, "No seed.") == f"{ending}: No seed."
+
+
+def test_what_is_the_same_for_each_item_of_a_batch_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    batches = BatchLog()
+    with caplog.at_level("INFO", logger=log.name):
+        for batch in ("one", "one", "two", "one"):
+            batches.info(batch, "No seed, 100% sure.")
+        batches.info("one", "Another size.")
+        for number in range(100):
+            batches.info(f"{number}", "Another size.")
+        batches.info("one", "No seed, 100% sure.")
+    assert caplog.messages[:3] == ["No seed, 100% sure.", "No seed, 100% sure.", "Another size."]
+    # What was long ago is forgotten.
+    assert caplog.messages[-1] == "No seed, 100% sure."

@@ -319,7 +319,7 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
         raise error
 
     keys = Credentials(api_key=SecretStr("one"))
-    runtime.account_errors = AccountErrors(lambda _: keys, clock=clock)
+    runtime.account_errors = AccountErrors(invoke.queued_items, lambda _: keys, clock=clock)
     service.script = fail
     for item in (ONE, TWO, THREE):
         invoke.enqueue(item, request_of(f"{item.number}"))
@@ -333,11 +333,12 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
     with pytest.raises(type(error)) as second:
         claimed(runtime, TWO, "2")
     assert (service.sent, str(second.value), second.value.never_sent) == (["1"], str(first.value), True)
-    # Another key is tried at once, another batch too, and this one after some seconds.
+    # Another key is tried at once, another batch and a retried item too, and the others after some seconds.
     used, keys = keys, Credentials(api_key=SecretStr("another"))
-    assert runtime.account_errors.of(TWO.batch, "openai") is None
+    assert runtime.account_errors.of(TWO, "openai") is None
     keys = used
-    assert runtime.account_errors.of(TWO.batch, "openai")
+    assert runtime.account_errors.of(THREE, "openai")
+    assert runtime.account_errors.of(ItemId(THREE.number + 1, THREE.batch), "openai") is None
     service.script = never
     other = ItemId(9, "another batch")
     claimed(runtime, other, "another")
@@ -353,7 +354,7 @@ def test_a_run_in_flight_is_not_given_up_because_another_was_refused(
     service.script = returning("red")
     invoke.enqueue(ONE, request_of("one"))
     look_ahead.look()
-    runtime.account_errors.add(ONE.batch, "openai", QuotaError("No credit."))
+    runtime.account_errors.add(ONE, "openai", QuotaError("No credit."))
     assert len(claimed(runtime, ONE, "one").future.result(10).images) == 1
 
 

@@ -20,7 +20,9 @@ from invokeai_external.errors import (
     Remedy,
     RemedyAction,
 )
-from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, shown_text, text_in_invoke
+from invokeai_external.invoke.remedies import errors_in_invoke, in_invoke, limit_name, shown_text, text_in_invoke
+from invokeai_external.progress import Waiting
+from invokeai_external.service.progress_text import ProgressLine
 
 IN_INVOKE = {
     "advice": "Run it.",
@@ -209,3 +211,19 @@ def test_a_remedy_names_an_option_only_where_it_can_be_set() -> None:
     assert in_invoke(in_a_tab, has_options=False).hint == "Change the prompt."
     # The first step may not have known it.
     assert in_invoke(in_invoke(error), has_options=False).hint == "Change the prompt."
+
+
+@pytest.mark.parametrize(
+    ("limit", "name"),
+    [
+        ("total.day", "Everybody together, a day"),
+        ("users.default.month", "Each user, if not set below, a month"),
+        ("users.anna@example.com.day", "anna@example.com, a day"),
+        ("max_per_image", "One image, at most"),
+        ("models.openai/gpt-image-2.5-flare.day", "models.openai/gpt-image-2.5-flare.day"),
+    ],
+)
+def test_a_run_waits_for_a_limit_by_its_name_on_the_page(limit: str, name: str) -> None:
+    line = ProgressLine(limit_name=limit_name)
+    line.on_progress(Waiting(0, 1, limit))
+    assert line.text() == f"waiting for room in the limit {name}"

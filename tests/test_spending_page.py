@@ -194,7 +194,7 @@ def test_refused_runs_of_today_are_counted(data: Data, tmp_path: Path) -> None:
     times = (NOON - DAY_S, NOON, NOON)
     record(tmp_path, *(call(at, state="not_charged", error="budget_exceeded") for at in times))
     record(tmp_path, *(call(NOON) for _ in range(300)))
-    assert data().overview(ONLY)["spent"]["refused_today"] == 2
+    assert data().overview(ONLY)["spent"]["refused_today"]["runs"] == 2
 
 
 def test_what_is_unclear_is_counted_and_summed_as_it_is_listed(data: Data, tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_what_is_unclear_is_counted_and_summed_as_it_is_listed(data: Data, tmp_p
 
 def test_all_refused_runs_of_a_long_queue_are_counted(data: Data, tmp_path: Path) -> None:
     record(tmp_path, *(call(NOON, state="not_charged", error="budget_exceeded", user=ANNA.name) for _ in range(1001)))
-    assert data().overview(ADMIN)["spent"]["refused_today"] == 1001
-    assert data().overview(BOB)["spent"]["refused_today"] == 0
+    assert data().overview(ADMIN)["spent"]["refused_today"]["runs"] == 1001
+    assert data().overview(BOB)["spent"]["refused_today"]["runs"] == 0
 
 
 def test_files_that_the_gallery_did_not_accept_are_shown_to_their_user_and_to_administrators(

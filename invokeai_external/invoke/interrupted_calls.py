@@ -34,8 +34,8 @@ def report_unanswered(host: Host, settings: Callable[[], Settings], sent_items: 
         log.warning("invokeai_external could not read which calls had no response when Invoke stopped: %s", error)
     if unconfirmed := sent_items.unconfirmed():
         log.warning(
-            "invokeai_external: The requests of %s queue item(s) had no response when Invoke stopped. They are sent"
-            " again at their turn and may be billed twice. To avoid that, cancel them in the queue: %s.",
-            len(unconfirmed),
+            "invokeai_external: Invoke stopped before the responses to these items of the queue arrived: %s. Each is"
+            " sent again at its turn, and the provider may bill both requests. An item that is cancelled in the queue"
+            " before its turn is not sent again.",
             ", ".join(str(item.number) for item in unconfirmed),
         )

@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import OrderedDict
 
 from ..errors import SettingsError
 
-__all__ = ["calls_were", "log", "naming", "report_broken_settings"]
+__all__ = ["BatchLog", "calls_were", "log", "naming", "report_broken_settings"]
 
 log = logging.getLogger("InvokeAI")
 """Invoke configures this logger before it loads node packs."""
+
+
+_BATCHES = 16
+"""How many batches the log knows at a time: a queue seldom takes turns between more."""
+
+
+class BatchLog:
+    """Logs what is the same for each item of a batch only once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logged: OrderedDict[str, set[str]] = OrderedDict()
+
+    def info(self, batch: str, message: str) -> None:
+        """Log a message, unless it was logged for this batch.
+
+        Args:
+            batch: The id of the batch.
+            message: The message.
+        """
+        with self._lock:
+            logged = self._logged.setdefault(batch, set())
+            self._logged.move_to_end(batch)
+            if len(self._logged) > _BATCHES:
+                self._logged.popitem(last=False)
+            is_new = message not in logged
+            logged.add(message)
+        if is_new:
+            log.info("%s", message)
 
 
 def calls_were(count: int, model: str | None = None) -> str:

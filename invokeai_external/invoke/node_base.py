@@ -170,7 +170,7 @@ class ExternalInvocation(BaseInvocation, WithMetadata, WithBoard):
                 context.util.signal_progress(missing.message)
                 images = tuple(replace(image, metadata=with_notice(image.metadata, missing)) for image in images)
             for notice in notices:
-                context.logger.info(naming(record.name, notice.message))
+                runtime.batch_log.info(queued_node(context).item.batch, naming(record.name, notice.message))
             if missing:
                 notices = [missing, *notices]
             saver = Saver(_Gallery(self, context), runtime.originals(), context.logger)

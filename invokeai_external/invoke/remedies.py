@@ -11,7 +11,7 @@ from ..errors import BudgetExceededError, ExternalError, ProviderError, Remedy, 
 from ..providers import catalog
 from ..root_folder import KEYS_FILE, USER_FILE
 
-__all__ = ["PAGE", "errors_in_invoke", "in_invoke", "shown_text", "text_in_invoke"]
+__all__ = ["PAGE", "errors_in_invoke", "in_invoke", "limit_name", "shown_text", "text_in_invoke"]
 
 _Error = TypeVar("_Error", bound=ExternalError)
 
@@ -123,21 +123,27 @@ def text_in_invoke(remedy: Remedy) -> str:
             return "Use the node's own field for it."
 
 
-def _limit(setting: str) -> str:
-    """A limit by its name on the page, and where to raise it."""
+def limit_name(setting: str) -> str:
+    """What the page calls a limit: ``total.day`` is *Everybody together, a day*. One without a field there keeps its
+    name.
+    """
     section, _, rest = setting.partition(".")
     who, _, period = rest.rpartition(".")
     match section:
         case "max_per_image":
-            name = "One image, at most"
+            return "One image, at most"
         case "total":
-            name = f"Everybody together, a {period}"
+            return f"Everybody together, a {period}"
         case "users":
-            name = f"{'Each user, if not set below' if who == 'default' else who}, a {period}"
+            return f"{'Each user, if not set below' if who == 'default' else who}, a {period}"
         case _:
-            # The page shows it, but has no field for it.
-            return f"{setting} in {_SETTINGS}"
-    return f'"{name}" on Invoke\'s page {PAGE}'
+            return setting
+
+
+def _limit(setting: str) -> str:
+    """A limit and where to raise it."""
+    name = limit_name(setting)
+    return f"{setting} in {_SETTINGS}" if name == setting else f'"{name}" on Invoke\'s page {PAGE}'
 
 
 def _with_cheaper(text: str, cheaper: str | None) -> str:

@@ -29,13 +29,13 @@ from ..settings.settings import Settings, UserCatalog, credentials_beside_invoke
 from .gallery.originals import Originals
 from .gallery.result_cache import Destination, Handover, fingerprint, with_notice_on_images
 from .host_api import Host
-from .log import calls_were, log, report_broken_settings
+from .log import BatchLog, calls_were, log, report_broken_settings
 from .look_ahead.account_errors import AccountErrors
 from .look_ahead.run_table import Run, RunKey, RunTable
 from .look_ahead.sent_record import MAY_BE_BILLED_TWICE, SentItems
 from .models.carriers import Record, recalled_options, reference_of
 from .queue_items import ItemId, QueuedNode
-from .remedies import errors_in_invoke, in_invoke
+from .remedies import errors_in_invoke, in_invoke, limit_name
 from .run_costs import log_abandoned, log_cost_soon
 from .service_thread import ServiceThread
 from .unclaimed_images import RunImages, partial_result
@@ -76,6 +76,7 @@ class Runtime:
         table: The runs, and which of them were started before their turn.
         sent_items: What was sent before its turn, by this Invoke and by the one before.
         account_errors: Errors for which nothing more of a batch is sent.
+        batch_log: Logs what is the same for each item of a batch.
         is_stopping: True from the moment that Invoke starts to stop.
         has_succeeded: True once a request has returned images.
         images: Decides who gets the images of the runs.
@@ -92,7 +93,10 @@ class Runtime:
     ) -> None:
         self.table = RunTable()
         self.sent_items = SentItems(host.root)
-        self.account_errors = AccountErrors(lambda provider: self.settings().credentials.get(provider))
+        self.account_errors = AccountErrors(
+            host.queued_items, lambda provider: self.settings().credentials.get(provider)
+        )
+        self.batch_log = BatchLog()
         self.is_stopping = False
         self.has_succeeded = False
         self._host = host
@@ -237,8 +241,8 @@ class Runtime:
             run = self.images.cached_run(key, destination, is_claimed=True)
             if run is None:
                 provider, _ = self.provider_and_calls(request)
-                if error := self.account_errors.of(node.item.batch, provider):
-                    raise error
+                if error := self.account_errors.of(node.item, provider):
+                    raise in_invoke(error, is_admin=self._host.is_admin(node.user))
                 run = self._start(request, key, destination, is_ahead=False)
                 if self.sent_items.is_unconfirmed(node.item):
                     run.notice = MAY_BE_BILLED_TWICE
@@ -302,10 +306,7 @@ class Runtime:
         except BaseException as error:
             self._leave(run)
             if isinstance(error, ExternalError):
-                error = in_terms(error)
-                if run.key:
-                    self.account_errors.add(run.key.node.item.batch, run.provider, error)
-                raise error from None
+                raise in_terms(error) from None
             if not isinstance(error, FutureCancelledError):
                 raise
             raise CancelledError(
@@ -381,7 +382,7 @@ class Runtime:
     def _start(self, request: GenerationRequest, key: RunKey, destination: Destination, *, is_ahead: bool) -> Run:
         """Start a run. Its result is cached under its fingerprint until its node has saved the images."""
         provider, calls = self.provider_and_calls(request)
-        line = ProgressLine(request.n)
+        line = ProgressLine(request.n, limit_name=limit_name)
         run = Run(provider, calls, is_claimed=not is_ahead, key=key, destination=destination, line=line)
         current = self.settings()
         payer = replace(self._host.payer(key.node.user, destination.board), tag=current.limits.tag)
@@ -400,7 +401,9 @@ class Runtime:
             try:
                 try:
                     result = await service.generate(request, run.on_progress, purse=purse)
-                except BaseException:
+                except BaseException as error:
+                    # At once, since look-ahead sends the next one soon.
+                    self.account_errors.add(key.node.item, provider, error)
                     if service.is_billed(request):
                         log_abandoned(run, request.model)
                     before_end = leave_unconfirmed if run.may_be_billed else confirm

@@ -294,7 +294,8 @@ def _choice(model: ModelConfig, label: str, option: ChoiceOption, text: str) -> 
     for value in option.values:
         if value.lower() == text:
             return value
+    stable = [value for value in option.values if value not in option.experimental]
     raise CapabilityError(
         f"{quoted(text)} is not a valid value for the option {label} of {model.name}.",
-        remedy=f"{or_nearest(text, option.values)}Choose one of: {', '.join(option.values)}.",
+        remedy=f"{or_nearest(text, option.values)}Choose one of: {', '.join(stable)}.",
     )

@@ -30,11 +30,18 @@ class ProgressLine:
     Args:
         images: How many images the run was asked for; None to count calls.
         clock: Seconds that only go up.
+        limit_name: What a limit is called where the line is shown, by the name that ``budget set`` takes.
     """
 
-    def __init__(self, images: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        images: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        limit_name: Callable[[str], str] = str,
+    ) -> None:
         self._images = images
         self._clock = clock
+        self._limit_name = limit_name
         self._lock = threading.Lock()
         self._states: dict[int, _State] = {}
 
@@ -70,7 +77,7 @@ class ProgressLine:
                 parts.append(f"again in {left_s:.0f} s: {state.event.reason.message}")
                 break
         if not parts and states and isinstance(states[0].event, Waiting):
-            parts.append(f"waiting for room in the limit {states[0].event.limit}")
+            parts.append(f"waiting for room in the limit {self._limit_name(states[0].event.limit)}")
         return " · ".join(parts) or "preparing"
 
     def newest_preview(self) -> Preview | None:

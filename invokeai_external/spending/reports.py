@@ -286,8 +286,9 @@ def unconfirmed(db: sqlite3.Connection, *, user: str | None = None) -> Unconfirm
     return Unconfirmed(calls, whole(at_most), unknown, last)
 
 
-def failed_on(db: sqlite3.Connection, day: datetime.date, error: str, *, user: str | None = None) -> int:
-    """How many calls of a day ended with the error of a code.
+def failed_on(db: sqlite3.Connection, day: datetime.date, error: str, *, user: str | None = None) -> tuple[int, int]:
+    """How many calls of a day ended with the error of a code, and the number of the last one; 0 if there are no such
+    calls.
 
     Args:
         db: The record, as ``SpendingRecord.reading`` gives it.
@@ -298,10 +299,11 @@ def failed_on(db: sqlite3.Connection, day: datetime.date, error: str, *, user: s
     where, values = _filters(user, None)
     condition = " AND ".join([*where, "started_at >= ?", "day = ?", "error = ?"])
     found = db.execute(
-        f"SELECT count(*) FROM calls WHERE {condition}", (*values, _not_after(day), day.isoformat(), error)
+        f"SELECT count(*), coalesce(max(id), 0) FROM calls WHERE {condition}",
+        (*values, _not_after(day), day.isoformat(), error),
     )
-    count: int = found.fetchone()[0]
-    return count
+    count, last = found.fetchone()
+    return count, last
 
 
 def call_of(db: sqlite3.Connection, number: int) -> RecordedCall | None:

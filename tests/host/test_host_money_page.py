@@ -227,9 +227,9 @@ def test_refused_runs_are_on_the_page_of_their_user(users: Users) -> None:
     [number] = fill(users.admin.root / SPENDING_FILE, [refused])
     [shown, *_] = users.bob.get("/v1/external/spending/runs", only="refused")["runs"]
     assert (shown["id"], shown["is_refused"], shown["state"]) == (number, True, "not_charged")
-    assert spent(users.bob)["refused_today"] >= 1
+    assert spent(users.bob)["refused_today"]["runs"] >= 1
     assert users.anna.get("/v1/external/spending/runs", only="refused")["runs"] == []
-    assert spent(users.anna)["refused_today"] == 0
+    assert spent(users.anna)["refused_today"]["runs"] == 0
 
 
 def test_a_refused_run_names_the_page_and_succeeds_after_the_limit_is_raised_there(

@@ -183,7 +183,7 @@ class LookAhead:
                 self._prospects[item] = _Prospects(rest, next(rest, None))
             prospects = self._prospects.get(item)
             while not self._stopped and prospects and (first := prospects.first) and self._has_room_for(first):
-                if self._runtime.account_errors.of(item.batch, first.provider) or not self._may_send(item.batch):
+                if self._runtime.account_errors.of(item, first.provider) or not self._may_send(item.batch):
                     return
                 at_turn = first.at_turn
                 key = self._runtime.key_of(at_turn.request, at_turn.node)

@@ -35,6 +35,7 @@ def overview(db: sqlite3.Connection, viewer: Viewer, budgets: Budgets, now: floa
     limits = [*all_limits(db, budgets, viewer, calendar, today)]
     unsettled = unconfirmed(db, user=viewer.only)
     newest = latest_calls(db, _LOOKED_AT, user=viewer.only)
+    refused, last_refused = failed_on(db, today, BudgetExceededError.code, user=viewer.only)
     return {
         "day": _period(so_far.today.first_day, so_far.today.amounts, so_far.today.resets_at),
         "month": _period(so_far.month.first_day, so_far.month.amounts, so_far.month.resets_at),
@@ -46,7 +47,7 @@ def overview(db: sqlite3.Connection, viewer: Viewer, budgets: Budgets, now: floa
             "unknown": unsettled.unknown,
             "up_to": unsettled.last,
         },
-        "refused_today": failed_on(db, today, BudgetExceededError.code, user=viewer.only),
+        "refused_today": {"runs": refused, "last": last_refused},
     }
 
 

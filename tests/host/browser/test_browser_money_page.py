@@ -198,6 +198,36 @@ def test_an_administrator_settles_in_two_clicks_and_raises_a_limit(users: Users,
     assert page.errors == []
 
 
+def test_refused_runs_can_be_hidden_until_another_is_refused(users: Users, page_of: Open) -> None:
+    record = users.admin.root / SPENDING_FILE
+    refused = [call(time.time(), state="not_charged", error="budget_exceeded", user=NAMES[0])]
+    fill(record, refused * 2)
+    page = page_of(NAMES[0], WIDTHS[0])
+    needs = page.section("Needs you")
+    expect(needs).to_contain_text("2 runs refused today by a limit")
+    page.button("Hide").click()
+    expect(needs).to_contain_text("Nothing.")
+    expect(needs.get_by_role("heading")).to_be_focused()
+    page.open(users.nobody.url)
+    expect(needs).to_contain_text("Nothing.")
+    fill(record, refused)
+    page.open(users.nobody.url)
+    expect(needs).to_contain_text("3 runs refused today by a limit")
+    assert page.errors == []
+
+
+def test_a_total_without_a_limit_has_no_bar_and_says_that_there_are_others(users: Users, page_of: Open) -> None:
+    (users.admin.root / USER_FILE).write_text("budgets:\n  users:\n    default: {day_usd: 2}\n", encoding="utf-8")
+    fill(users.admin.root / SPENDING_FILE, [call(time.time(), usd=0.00004, user=NAMES[0])])
+    page = page_of(NAMES[0], WIDTHS[0])
+    today, month = page.raw.locator(".tile").all()
+    expect(today).to_contain_text("under $0.0001")
+    expect(today).to_contain_text("The limits that are set are below.")
+    expect(month).to_contain_text("No limit is set.")
+    expect(page.raw.locator(".tile svg")).to_have_count(0)
+    expect(page.raw.locator("#other-limits svg")).to_have_count(1)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_an_administrator_changes_the_settings_with_the_keyboard(users: Users, page_of: Open, width: int) -> None:
     page = page_of(NAMES[0], width)

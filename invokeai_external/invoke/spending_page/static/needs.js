@@ -4,6 +4,9 @@ import { chooseRuns } from "./runs.js";
 import { settle } from "./settle.js";
 import { byId, button, count, element, upTo, when } from "./show.js";
 
+/** Where the browser keeps the newest refused run that the user has hidden. */
+const HIDDEN = "invokeai_external.hidden_refused_run";
+
 export function showNeeds({ viewer, spent, undelivered, kept }, refresh) {
   const cards = [];
   if (spent?.unconfirmed.calls) cards.push(unconfirmed(spent.unconfirmed, refresh));
@@ -38,12 +41,21 @@ export function showNeeds({ viewer, spent, undelivered, kept }, refresh) {
       ),
     );
   }
-  if (spent?.refused_today) {
+  const refused = spent?.refused_today;
+  // The numbers of runs begin again in a new record.
+  const newest = refused?.runs ? `${spent.day.first_day}: ${refused.last}` : null;
+  if (newest && localStorage.getItem(HIDDEN) !== newest) {
+    const hide = async () => {
+      localStorage.setItem(HIDDEN, newest);
+      await refresh();
+      byId("needs-title").focus();
+    };
     cards.push(
       card(
-        `${count(spent.refused_today, "run")} refused today by a limit`,
+        `${count(refused.runs, "run")} refused today by a limit`,
         element("p", {}, "Nothing was sent. Raise the limit or choose a cheaper image, then retry in the queue."),
         button("Show them", () => chooseRuns("refused")),
+        button("Hide", hide),
       ),
     );
   }
