@@ -468,6 +468,13 @@ def test_gif_and_svg_are_refused_without_the_setting(output_format: str) -> None
     assert "experimental: true" in caught.value.remedy.text
 
 
+def test_a_mistyped_format_is_answered_with_those_that_are_accepted() -> None:
+    with pytest.raises(CapabilityError) as caught:
+        planned(FLARE, options={"output_format": "bmp"})
+    assert caught.value.remedy
+    assert "Choose one of: png, jpeg, webp." in caught.value.remedy.text
+
+
 @pytest.mark.parametrize("model", [GPT_2, GPT_15])
 def test_a_model_without_gif_refuses_it_with_the_setting_too(model: ModelConfig) -> None:
     with pytest.raises(CapabilityError, match="gif"):
@@ -648,6 +655,22 @@ def test_images_that_together_exceed_the_total_are_prepared_once(monkeypatch: py
     sent = only_call(planned(model, references=tuple(large))).images
     assert prepared == [len(one.data) for one in large]
     assert all(26_000 < len(one.data) <= 33_334 for one in sent)
+
+
+def test_the_same_image_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[bytes] = []
+
+    def counted(data: bytes, **options: Any) -> PreparedImage:
+        prepared.append(data)
+        return prepare_input(data, **options)
+
+    monkeypatch.setattr("invokeai_external.images.inputs.prepare_input", counted)
+    cat, dog = image("cat.png", (40, 40), noise=True), image("dog.png", (40, 40), noise=True)
+    again = InputImage(bytes(bytearray(cat.data)), "again.png")
+    sent = only_call(planned(FLARE, init_image=cat, references=(dog, again, cat))).images
+    assert prepared == [cat.data, dog.data]
+    assert [one.name for one in sent] == ["cat.png", "dog.png", "again.png", "cat.png"]
+    assert sent[0].data == sent[2].data == sent[3].data != sent[1].data
 
 
 def test_a_file_that_becomes_smaller_leaves_the_rest_to_the_others() -> None:

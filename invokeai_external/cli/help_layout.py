@@ -32,7 +32,7 @@ class _NarrowContext(typer.Context):
 def narrow_width() -> int | None:
     """The width for help on a narrow terminal, in columns; None on any other."""
     columns = named_width() or width_of(sys.stdout)
-    return columns - 1 if columns and columns < _NARROW else None
+    return max(1, columns - 1) if columns and columns < _NARROW else None
 
 
 def fit_help(command: Any) -> None:

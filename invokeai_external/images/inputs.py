@@ -12,7 +12,7 @@ from ..sizing import Size
 from .errors import ImageError
 from .formats import exif
 from .formats.containers import MimeType, parse
-from .pixels import Pixels, check_pixels, decoded, encoded_png, open_other_format, upright, verify
+from .pixels import Pixels, check_pixels, decoded, encoded_png, open_other_format, sample, upright, verify
 
 __all__ = ["PreparedImage", "prepare_input", "size_of"]
 
@@ -105,7 +105,7 @@ def _fitting(pixels: Pixels, mime_type: MimeType, max_bytes: int, scale: float) 
     image = pixels.image
     original = Size(*image.size)
     if _scaled(original, scale).pixels > _SLOW_PIXELS:
-        strips = _strips(image)
+        strips = sample(image)
         # Twice, since fewer pixels compress worse.
         for _ in range(2):
             at_scale = _resized(strips, _scaled(Size(*strips.size), scale))
@@ -123,17 +123,6 @@ def _fitting(pixels: Pixels, mime_type: MimeType, max_bytes: int, scale: float) 
             raise ImageError(f"The image does not fit into {max_bytes:,} bytes at any size.", "too_many_bytes")
         # The number of bytes goes with the area, or falls a little slower, because fewer pixels compress worse.
         scale *= min(0.9, 0.95 * math.sqrt(max_bytes / len(encoded)))
-
-
-def _strips(image: Image.Image) -> Image.Image:
-    """A sixteenth of the image, from all over it: encoding the whole in vain would take seconds."""
-    count = 8
-    rows = max(1, image.height // (16 * count))
-    strips = Image.new(image.mode, (image.width, rows * count))
-    for place in range(count):
-        top = (2 * place + 1) * image.height // (2 * count)
-        strips.paste(image.crop((0, top, image.width, top + rows)), (0, place * rows))
-    return strips
 
 
 def _scaled(size: Size, scale: float) -> Size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..errors import CapabilityError, InvalidRequestError
@@ -211,10 +212,16 @@ def _prepared(
     total = limits.max_total_bytes
     mask_bytes = limits.max_mask_bytes if total is None else min(limits.max_mask_bytes, total // 4)
 
+    @cache
     def prepare(place: int, max_bytes: int) -> PreparedImage:
-        with _naming(given[place]):
+        image = given[place]
+        # The image to edit may be a reference, too.
+        first = next(number for number, earlier in enumerate(given) if earlier.data == image.data)
+        if first < place:
+            return prepare(first, max_bytes)
+        with _naming(image):
             pixels = original.pixels if original and place == 0 else None
-            return prepare_input(given[place].data, max_bytes=max_bytes, pixels=pixels)
+            return prepare_input(image.data, max_bytes=max_bytes, pixels=pixels)
 
     # As far as the lengths of the files show: to prepare a large image again takes seconds.
     first = limits.max_bytes

@@ -158,6 +158,12 @@ def test_columns_says_nothing_of_what_programs_read(run: Any, monkeypatch: pytes
     assert run("models").stdout == whole
 
 
+@pytest.mark.parametrize("columns", ["1", "2", "7"])
+def test_help_can_be_read_in_a_terminal_without_room(columns: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "--mask-color" in run("generate", "--help").stdout
+
+
 @pytest.mark.parametrize("command", ["--help", "generate --help", "budget set --help"])
 def test_help_fits_a_narrow_terminal(command: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")

@@ -13,9 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from invokeai_external.images import pixels
 from invokeai_external.images.errors import ImageError
 from invokeai_external.images.inspect import inspect_image
 from invokeai_external.images.painted_masks import mask_from_black, mask_from_color, mask_from_file
+from invokeai_external.images.pixels import encoded_png
 from invokeai_external.images.provider_masks import (
     alpha_mask,
     from_square,
@@ -259,6 +261,24 @@ class TestAlphaMask:
         assert image_of(result).getchannel("A").tobytes() == bytes(0 if v > half else 255 for v in mask.tobytes())
         with image_error("too_many_bytes", facts=("100",)):
             alpha_mask(mask, Size(64, 64), max_bytes=100)
+
+    def test_a_large_mask_without_hope_is_compressed_as_a_sample_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        mask = samples.noisy((2048, 2048)).point([255 * (value > 127) for value in range(256)])
+        seen: list[int] = []
+
+        def counted(image: Image.Image, *, compress_level: int) -> bytes:
+            seen.append(image.height)
+            return encoded_png(image, compress_level=compress_level)
+
+        monkeypatch.setattr(pixels, "encoded_png", counted)
+        whole = len(alpha_mask(mask, Size(2048, 2048), max_bytes=ROOM))
+        assert seen == []
+        # Between the two, the whole is compressed, as it may fit.
+        least = len(alpha_mask(mask, Size(2048, 2048), max_bytes=whole - 1))
+        assert seen == [128, 2048]
+        with image_error("too_many_bytes"):
+            alpha_mask(mask, Size(2048, 2048), max_bytes=round(0.8 * least))
+        assert seen == [128, 2048, 128]
 
     def test_a_faint_mask_that_becomes_hard_still_marks(self) -> None:
         mask = samples.noisy((64, 64)).point([value // 8 for value in range(256)])
