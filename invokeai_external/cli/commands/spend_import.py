@@ -88,8 +88,7 @@ def _earlier(files: Iterable[Path], counts: Counter[str], *, with_prompt: bool) 
         except OSError as error:
             report.say(f"Note: {path} cannot be read: {error.strerror}.")
             continue
-        sha256 = hashlib.sha256(data).hexdigest()
-        image = earlier_image(_metadata(path, data, sha256), sha256, written_at, with_prompt=with_prompt)
+        image = _earlier_image(path, data, written_at, with_prompt=with_prompt)
         if image is None:
             counts["without_metadata"] += 1
         elif image.call.sandbox:
@@ -98,11 +97,17 @@ def _earlier(files: Iterable[Path], counts: Counter[str], *, with_prompt: bool) 
             yield image
 
 
-def _metadata(path: Path, data: bytes, sha256: str) -> dict[str, Any]:
-    """The metadata of an image: beside it if it is signed, else in its file; empty without any."""
-    beside = read_sidecar(sidecar_of(path))
-    if beside and beside.sha256 == sha256:
-        return beside.metadata
+def _earlier_image(path: Path, data: bytes, written_at: float, *, with_prompt: bool) -> EarlierImage | None:
+    """An image by its metadata, which is beside it if it is signed, else in its file; None without any."""
+    beside, inside = read_sidecar(sidecar_of(path)), _metadata(data)
+    if not (beside or inside):
+        return None
+    sha256 = hashlib.sha256(data).hexdigest()
+    metadata = beside.metadata if beside and beside.sha256 == sha256 else inside
+    return earlier_image(metadata, sha256, written_at, with_prompt=with_prompt)
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
     try:
         return metadata_files.read(data) or {}
     except ImageError:
