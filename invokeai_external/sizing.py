@@ -10,13 +10,26 @@ from typing import Self
 from .errors import InvalidRequestError
 from .untrusted_text import quoted
 
-__all__ = ["DEFAULT_EDGE", "AspectRatio", "Size", "SizeChoice", "SizeRequest", "image_size_edge", "size_of"]
+__all__ = [
+    "DEFAULT_EDGE",
+    "UNSEEN_STRETCH",
+    "AspectRatio",
+    "Size",
+    "SizeChoice",
+    "SizeRequest",
+    "image_size_edge",
+    "size_of",
+]
 
 DEFAULT_EDGE = 1024
 """The edge in pixels of a square image if no size is named: the default of every provider."""
 
 _SAME_IMAGE_SIZE = 1.45
 """By which factor the edge of a size may differ from a named image size and still have its name: 3840x2160 is 4K."""
+
+UNSEEN_STRETCH = 0.03
+"""How far the ratios of an edit and its original may differ without a refusal or a notice: the nearest of a model's
+ratios are within that of each other."""
 
 _SAME_RATIO = 0.03
 """By how much, as a logarithm, the ratio of a size may differ from a named one and still have its name: 1792x1024 is

@@ -166,6 +166,20 @@ def test_limits_hold_that_were_written_between_the_read_of_the_settings_and_the_
     assert not budgets().are_set
 
 
+def test_a_file_that_is_broken_is_waited_for_once(tmp_path: Path) -> None:
+    set_limit(tmp_path, "total.day", 5)
+    pauses: list[str] = []
+    budgets = LiveBudgets(load_settings(tmp_path, environ={}), pause=lambda: pauses.append("pause"))
+    assert budgets.unchanged() is None
+    assert budgets() is budgets.unchanged()
+    (tmp_path / USER_FILE).write_text("budgets: {total: {day_u", encoding="utf-8")
+    for _ in range(3):
+        assert budgets.unchanged() is None
+        with pytest.raises(SettingsError):
+            budgets()
+    assert pauses == ["pause"]
+
+
 @pytest.mark.parametrize("half", ["", "budgets: {total: {day_u", None])
 def test_limits_hold_while_their_file_is_being_saved(tmp_path: Path, half: str | None) -> None:
     """Editors may empty or remove a file before they write it."""

@@ -29,7 +29,8 @@ from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.send_early import GRACE_S, LookAhead
 from invokeai_external.invoke.look_ahead.sent_record import FILE, SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedNode
-from invokeai_external.invoke.runtime import Runtime, Waits
+from invokeai_external.invoke.runtime import Runtime
+from invokeai_external.invoke.waits import Waits
 from invokeai_external.request import GenerationRequest
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER
@@ -346,6 +347,12 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
     clock.now += HOLD_S
     patient.look()
     assert started(runtime) == [THREE, other]
+
+
+@pytest.mark.parametrize("error", [QuotaError("For some only.", status=403), AuthenticationError("No.", status=403)])
+def test_what_a_key_may_not_do_does_not_hold_for_the_account(runtime: Runtime, error: ProviderError) -> None:
+    runtime.account_errors.add(ONE, "openai", error)
+    assert runtime.account_errors.of(TWO, "openai") is None
 
 
 def test_a_run_in_flight_is_not_given_up_because_another_was_refused(

@@ -37,6 +37,7 @@ def test_weights_are_removed_and_the_text_stays(written: str, sent: str) -> None
     "prompt",
     [
         "",
+        "(b)12.5x and (fox)--known",
         "a fox (red) in snow",
         "the letters C++ on a shirt",
         "grade A+, 18+, 5+5",

@@ -30,7 +30,8 @@ from invokeai_external.invoke.gallery.result_cache import MAX_AGE_S, Destination
 from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.sent_record import SentItems
 from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
-from invokeai_external.invoke.runtime import Runtime, Waits
+from invokeai_external.invoke.runtime import Runtime
+from invokeai_external.invoke.waits import Waits
 from invokeai_external.progress import Failed, Preview, Received, Retrying
 from invokeai_external.result import GenerationResult
 from invokeai_external.root_folder import KEPT_FOLDER, RESCUED_FOLDER
@@ -271,6 +272,84 @@ def test_nothing_starts_while_the_removal_of_the_plugin_waits(make_runtime: Make
     closing.close()
     assert refused
     assert len(service.sent) == 1
+
+
+def test_the_removal_of_the_plugin_sends_nothing_more_and_waits_for_the_item_in_progress(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    """Look-ahead ends before the runtime does, and waits for calls in flight, too."""
+    gate, begun = threading.Event(), threading.Event()
+
+    def end_item(_: float) -> None:
+        invoke.queue.clear()
+
+    runtime = make_runtime(stop=30.0, end=30.0, sleep=end_item)
+    invoke.queue = [QueuedItem(ITEM, "in_progress")]
+    service.script = gated(gate)
+    run = started(runtime, service)
+
+    def second_node() -> None:
+        with runtime.handing_over(run) as handover:
+            follow(runtime, run)
+            handover.is_done = True
+        with pytest.raises(ServiceStateError):
+            runtime.run(request_of("another"), NODE, DESTINATION)
+        begun.set()
+
+    node = threading.Thread(target=second_node)
+    node.start()
+    runtime.refuse()
+    gate.set()
+    runtime.stop_ends()
+    assert begun.wait(10)
+    node.join(10)
+    assert len(service.sent) == 1
+
+
+def test_an_item_whose_run_is_cancelled_by_the_removal_of_the_plugin_ends_first(
+    make_runtime: MakeRuntime, service: FakeService, invoke: FakeInvoke
+) -> None:
+    slept: list[float] = []
+
+    def end_item(seconds: float) -> None:
+        slept.append(seconds)
+        if not node.is_alive():
+            invoke.queue.clear()
+
+    runtime = make_runtime(stop=0.0, end=30.0, sleep=end_item)
+    invoke.queue = [QueuedItem(ITEM, "in_progress")]
+    service.script = never
+    run = started(runtime, service)
+
+    def fail() -> None:
+        with pytest.raises(CancelledError):
+            follow(runtime, run)
+
+    node = threading.Thread(target=fail)
+    node.start()
+    runtime.refuse()
+    runtime.stop_ends()
+    assert (invoke.queue, slept != [], node.is_alive()) == ([], True, False)
+
+
+def test_an_invoke_that_cannot_name_its_users_loses_no_run(
+    runtime: Runtime, service: FakeService, invoke: FakeInvoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> bool:
+        raise OSError
+
+    monkeypatch.setattr(invoke, "is_admin", fail)
+    service.script = returning("red")
+    assert len(follow(runtime, started(runtime, service)).images) == 1
+    refusal = NotConfiguredError("no key", remedy=Remedy("Set it.", action="set_key", provider="openai"))
+
+    async def refuse(_: Report) -> GenerationResult:
+        raise refusal
+
+    service.script = refuse
+    with pytest.raises(NotConfiguredError) as caught:
+        follow(runtime, runtime.run(request_of("another"), NODE, DESTINATION))
+    assert (caught.value.hint or "").startswith("Ask an administrator")
 
 
 def test_nothing_starts_after_the_plugin_was_removed(runtime: Runtime, service: FakeService) -> None:

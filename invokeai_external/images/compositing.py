@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import threading
 import weakref
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageCms, ImageFilter
@@ -29,8 +29,11 @@ _WHOLLY_MARKED = [255 * (value == 255) for value in range(256)]
 _LARGE = 8_000_000
 """An image with more pixels takes five bytes for each while it stays decoded, with its mask: up to 180 MB."""
 
-_ONE_LARGE = threading.Semaphore(1)
-"""Of all large images in flight, one stays decoded. The others are decoded again, which takes a second each."""
+_ONE_LARGE = SimpleQueue[None]()
+"""Of all large images in flight, the one that has what is in here stays decoded. The others are decoded again, which
+takes a second each. Garbage collection may give it back at any moment, even while the same thread takes it: no
+semaphore allows that."""
+_ONE_LARGE.put(None)
 
 
 class Decoded(NamedTuple):
@@ -56,10 +59,12 @@ class Original:
         self._kept: Decoded | None = decoded
         self._give_back: Callable[[], object] = lambda: None
         if self.is_large:
-            if _ONE_LARGE.acquire(blocking=False):
-                self._give_back = weakref.finalize(self, _ONE_LARGE.release)
-            else:
+            try:
+                _ONE_LARGE.get_nowait()
+            except Empty:
                 self._kept = None
+            else:
+                self._give_back = weakref.finalize(self, _ONE_LARGE.put, None)
 
     @property
     def is_large(self) -> bool:

@@ -145,6 +145,7 @@ class Plugin:
         global _plugin
         with self._lock:
             self._closed = True
+        self._runtime.refuse()
         self._sync.close()
         self._stack.close()
         if _plugin is self:
@@ -152,6 +153,8 @@ class Plugin:
 
     def _uninstall(self) -> None:
         self._is_uninstalled = True
+        # An item in progress sends nothing more, which could only be cancelled.
+        self._runtime.refuse()
         self._sync.close()
         # In between, a node of ours that starts would find no runtime.
         with paused_queue():

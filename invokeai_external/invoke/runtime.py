@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -39,27 +39,12 @@ from .remedies import errors_in_invoke, in_invoke, limit_name
 from .run_costs import log_abandoned, log_cost_soon
 from .service_thread import ServiceThread
 from .unclaimed_images import RunImages, partial_result
+from .waits import Waits
 
-__all__ = ["Runtime", "Waits"]
+__all__ = ["Runtime"]
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True)
-class Waits:
-    """How long the runtime waits, in seconds.
-
-    Attributes:
-        poll: The interval at which a run checks whether it was cancelled.
-        report: The shortest time between two progress lines; each is an event to every browser.
-        stop: How long a stop of Invoke waits for calls in flight. Whoever stops Invoke may kill it after ten.
-        end: How long to wait for work that needs no response from a provider.
-    """
-
-    poll: float = 0.1
-    report: float = 1.0
-    stop: float = 5.0
-    end: float = 2.0
+_Error = TypeVar("_Error", bound=ExternalError)
 
 
 class Runtime:
@@ -242,7 +227,7 @@ class Runtime:
             if run is None:
                 provider, _ = self.provider_and_calls(request)
                 if error := self.account_errors.of(node.item, provider):
-                    raise in_invoke(error, is_admin=self._host.is_admin(node.user))
+                    raise self._in_terms_of(node.user, error)
                 run = self._start(request, key, destination, is_ahead=False)
                 if self.sent_items.is_unconfirmed(node.item):
                     run.notice = MAY_BE_BILLED_TWICE
@@ -290,8 +275,7 @@ class Runtime:
         reported, reported_at = "", 0.0
         shown: Preview | None = None
         over = threading.Event()
-        is_admin = run.key is None or self._host.is_admin(run.key.node.user)
-        in_terms = partial(in_invoke, has_options=has_options, is_admin=is_admin)
+        in_terms = partial(self._in_terms_of, run.key.node.user if run.key else None, has_options=has_options)
         run.future.add_done_callback(lambda _: over.set())
         try:
             prefix = "SANDBOX · " if self.sandbox() else ""
@@ -365,9 +349,13 @@ class Runtime:
         while time.monotonic() < deadline and self._is_busy():
             self._sleep(self._waits.poll)
 
+    def refuse(self) -> None:
+        """Start no more runs: the plugin is being removed."""
+        self._thread.refuse()
+
     def close(self) -> None:
         """Start no more runs, wait for calls in flight as at a stop of Invoke, then end the event loop."""
-        self._thread.refuse()
+        self.refuse()
         self.stop_ends()
 
         def cancel_runs() -> None:
@@ -375,6 +363,15 @@ class Runtime:
                 run.future.cancel()
 
         self._thread.close(cancel_runs)
+
+    def _in_terms_of(self, user: str | None, error: _Error, *, has_options: bool = True) -> _Error:
+        """An error as a user sees it: only an administrator can change keys and limits."""
+        is_admin = user is None
+        if user is not None:
+            # A run that has been paid for must not end because Invoke cannot say who its user is.
+            with suppress(Exception):
+                is_admin = self._host.is_admin(user)
+        return in_invoke(error, has_options=has_options, is_admin=is_admin)
 
     def _service(self) -> Service:
         return self._thread.service(self.settings(), is_sandbox=self.sandbox())

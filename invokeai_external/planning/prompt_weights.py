@@ -11,7 +11,7 @@ from ..result import Notice
 
 __all__ = ["prompt_to_send", "without_weights"]
 
-_GROUP = re.compile(r"(?<!\\)\(([^()]*)(?<!\\)\)(?:\++|-+|\d+(?:\.\d+)?)(?![\w+])")
+_GROUP = re.compile(r"(?<!\\)\(([^()]*)(?<!\\)\)(?:\+++|-++|\d++(?:\.\d++)?+)(?![\w+-]|\.\d)")
 """Words in brackets and their weight: ``(words)++``, ``(words)-``, ``(words)1.2``."""
 
 _WORD = re.compile(r"([^\W\d_]{3})(?:\++(?=[\s,.;:!?)\]\"']|$)|-+(?=[,.;:!?)\]]|$))")

@@ -15,7 +15,7 @@ from ..providers.schema import ModelConfig
 from ..providers.sizings import FlexibleSizing
 from ..request import GenerationRequest, OptionValue
 from ..result import Notice
-from ..sizing import SizeChoice, SizeRequest
+from ..sizing import UNSEEN_STRETCH, SizeChoice, SizeRequest
 from .input_images import natural_ratio
 
 __all__ = ["choose_size"]
@@ -104,7 +104,8 @@ def _refuse_stretched(request: GenerationRequest, wanted: SizeRequest, model: Mo
     rule, ratio = model.sizing, wanted.natural_ratio
     if not request.mask or ratio is None or not isinstance(rule, FlexibleSizing):
         return
-    if rule.min_ratio.value <= ratio <= rule.max_ratio.value:
+    seen = 1 + UNSEEN_STRETCH
+    if rule.min_ratio.value / seen <= ratio <= rule.max_ratio.value * seen:
         return
     raise CapabilityError(
         f"{model.name} supports aspect ratios from {rule.min_ratio} to {rule.max_ratio}, and the image to edit is "

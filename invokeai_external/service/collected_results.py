@@ -18,7 +18,7 @@ from ..progress import Received
 from ..request import GenerationRequest
 from ..result import GeneratedImage, GenerationResult, Notice, Usage
 from ..settings.settings import Limits
-from ..sizing import Size
+from ..sizing import UNSEEN_STRETCH, Size
 from ..transport.messages import HttpResponse
 from ..transport.redaction import redacted
 from .access import Access
@@ -42,10 +42,6 @@ _SVG_NOTICE = Notice(
     "The SVG file is saved as it was received; only its beginning and its end were checked. Like a web page, it may "
     "contain scripts and links: check it before you publish it.",
 )
-
-_UNSEEN_STRETCH = 0.03
-"""How far the ratios of an edit and its original may differ before it is reported: the nearest of a model's ratios are
-within that of each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +367,7 @@ def _size_notices(call: Call, received: Size, finished: FinishedImage) -> list[N
                 f"The request asked for {call.size.size} and the provider sent {received}, which was {end}.",
             )
         )
-    is_stretched = abs(received.ratio / finished.size.ratio - 1) > _UNSEEN_STRETCH
+    is_stretched = abs(received.ratio / finished.size.ratio - 1) > UNSEEN_STRETCH
     if finished.composited and is_stretched and not call.model.input_images.square_rgba:
         notices.append(
             Notice(

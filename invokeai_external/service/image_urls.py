@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from ..adapters.base import Answer
 from ..adapters.base_url import is_public_host
-from ..errors import InvalidResponseError, NetworkError, ProviderError, SettingsError, TimedOutError
+from ..errors import InvalidResponseError, NetworkError, ProviderError, ServiceStateError, SettingsError, TimedOutError
 from ..planning.plan import MAX_IMAGES
 from ..settings.keys import origin
 from ..transport.messages import HttpResponse
@@ -115,8 +115,8 @@ class ImageFetcher:
                     response = await self._transport.fetch(url, headers, allowance)
             except (NetworkError, TimedOutError) as error:
                 failure = error.message
-            except SettingsError as error:
-                # The image may be on another route than its provider.
+            except (SettingsError, ServiceStateError) as error:
+                # The image may be on another route than its provider, or the client was closed too soon.
                 raise _not_fetched(error.message) from None
             else:
                 if response.status == 200 and await self._is_whole(response):

@@ -77,7 +77,7 @@ class Payments:
 
     Args:
         record: The record; None to record nothing.
-        budgets: Reads the limits, which may change while the program is running; raises SettingsError.
+        budgets: The limits, which may change while the program is running.
         records_prompts: Whether prompts are recorded.
         registry: The models, for limits on those that end.
         clock: Seconds that only go up.
@@ -87,7 +87,7 @@ class Payments:
     def __init__(
         self,
         record: SpendingRecord | None,
-        budgets: Callable[[], Budgets],
+        budgets: LiveBudgets,
         *,
         records_prompts: bool = False,
         registry: Callable[[], Registry] = Registry,
@@ -118,7 +118,7 @@ class Payments:
             SpendingRecordError: A limit is set, and the record cannot be used.
             SettingsError: The limits cannot be read.
         """
-        budgets = Budgets() if sandbox else self._budgets()
+        budgets = Budgets() if sandbox else await self._limits()
         calls = [self._planned(call) for call in plan.calls]
         if not sandbox:
             check_request(plan, calls, budgets, purse)
@@ -271,7 +271,12 @@ class Payments:
             on_progress(Waiting(0, len(calls), refusal.limit.name))
             await self._sleep(_LOOK_AGAIN_S)
             # Meanwhile the limit may have been raised.
-            budgets = self._budgets()
+            budgets = await self._limits()
+
+    async def _limits(self) -> Budgets:
+        """The limits now. A file that has changed is read in a thread, since an editor may be saving it."""
+        known = self._budgets.unchanged()
+        return await anyio.to_thread.run_sync(self._budgets) if known is None else known
 
     def _may_leave_room(self, refusal: Refusal) -> bool:
         """True if the end of calls in progress of this program could leave enough of a limit."""
@@ -413,7 +418,7 @@ def payments_of(
     """The limits and the record of a root folder; for the sandbox there is neither, and the record may be off."""
     path = None if sandbox else record_path(settings)
     if path is None:
-        return Payments(None, lambda: settings.budgets)
+        return Payments(None, LiveBudgets(settings))
     from ..spending.record import SpendingRecord
 
     return Payments(

@@ -20,6 +20,10 @@ which would be valid: no limit would hold, and Invoke's installed models of the 
 """
 
 
+_NEVER = (-1, -1)
+"""The state that no file has."""
+
+
 def wait_for_saving() -> None:
     """Wait as long as a program may take to save a file."""
     time.sleep(_SAVING_S)
@@ -40,6 +44,12 @@ class LiveFile(Generic[_Content]):
         self._path, self._read, self._pause = path, read, pause
         self._lock = threading.Lock()
         self._known: tuple[_Content, tuple[int, int] | None] | None = None
+        self._broken: tuple[int, int] | None = _NEVER
+
+    def unchanged(self) -> _Content | None:
+        """The content if the file is as it was when it was read, without a wait; None if it has to be read."""
+        known = self._known
+        return known[0] if known and state_of(self._path) == known[1] else None
 
     def __call__(self) -> _Content:
         """The content now: the same object until the file changes. While the file is being saved, it is as before.
@@ -53,11 +63,13 @@ class LiveFile(Generic[_Content]):
             content, seen = self._known
             if state == seen:
                 return content
-            self._pause()
+            if state != self._broken:
+                self._pause()
             try:
                 found = self._read()
             except Exception:
                 if state_of(self._path) == state:
+                    self._broken = state
                     raise
                 return content
             if state_of(self._path) != state:

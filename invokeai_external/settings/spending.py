@@ -44,6 +44,10 @@ class LiveBudgets:
         self._was_there = False
         self._budgets = LiveFile(self._path, self._read, pause=pause)
 
+    def unchanged(self) -> Budgets | None:
+        """The limits if the file is as it was when it was read, without a wait; None if it has to be read."""
+        return self._budgets.unchanged()
+
     def __call__(self) -> Budgets:
         """The limits now. While the file is being saved, they are as before.
 

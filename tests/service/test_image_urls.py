@@ -87,6 +87,22 @@ async def test_a_proxy_that_cannot_be_used_costs_only_the_images_behind_it(
     assert "HTTPS_PROXY" in error.message
 
 
+async def test_a_client_that_is_closed_too_soon_costs_only_the_images_that_are_not_fetched_yet(tmp_path: Path) -> None:
+    body = {"data": [{"url": "https://images.example/1.png"}, {"b64_json": PNG_1X1}]}
+
+    async def send(_: httpx.Request) -> httpx.Response:
+        await client.aclose()
+        return httpx.Response(200, json=body)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(send))
+    async with client, Service(settings_of(tmp_path), http_client=client) as service:
+        result = await service.generate(GenerationRequest(prompt="a fox", model=OPENAI, n=2))
+    assert len(result.images) == 1
+    (error,) = result.errors
+    assert isinstance(error, NetworkError)
+    assert error.may_be_billed
+
+
 @pytest.mark.parametrize(
     "params",
     [{"misses": 2}, {"key": "required"}, {"misses": 1, "key": "required"}, {"form": "data"}, {"form": "relative"}],

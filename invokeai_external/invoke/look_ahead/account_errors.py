@@ -51,7 +51,8 @@ class AccountErrors:
 
     def add(self, item: ItemId, provider: str, error: BaseException) -> None:
         """Note how a request of an item failed; errors of other kinds say nothing about the next request."""
-        if not isinstance(error, AuthenticationError | QuotaError):
+        # What a key may not do can depend on the prompt or on an option.
+        if not isinstance(error, AuthenticationError | QuotaError) or error.status == 403:
             return
         now = self._clock()
         last = max((queued.id.number for queued in self._queued_items()), default=item.number)
