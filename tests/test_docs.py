@@ -317,6 +317,8 @@ def test_commands_run(
     exit_code = re.search(r"# exits with (\d+)", example.text)
     words = shlex.split(example.text, comments=True)
     arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
+    if "--root" in arguments:
+        Path(arguments[arguments.index("--root") + 1]).mkdir(exist_ok=True)
     assert main(arguments) == (int(exit_code[1]) if exit_code else 0), capsys.readouterr().err
 
 

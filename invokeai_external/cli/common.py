@@ -49,27 +49,28 @@ def named_provider(name: str, providers: Mapping[str, ProviderConfig]) -> Provid
 def open_root(root: Path | None) -> Path:
     """The root folder: the one given with ``--root``, else ``INVOKEAI_ROOT``, else the user's own.
 
+    One that was given with ``--root`` must be there: with a name that is mistyped, no limit would hold.
+
     Raises:
-        InvalidRequestError: It exists and is not a folder, or it has a name that the system refuses.
+        InvalidRequestError: There is no such folder, it is something else, or it has a name that the system refuses.
     """
     folder = root_folder(root, os.environ)
     try:
-        is_other = folder.exists() and not folder.is_dir()
+        is_there = folder.exists()
+        is_other = is_there and not folder.is_dir()
     except OSError as error:
         raise InvalidRequestError(
             f"{folder} cannot be opened: {error.strerror}.", remedy="Specify the root folder with --root."
         ) from None
     if is_other:
         raise InvalidRequestError(f"{folder} is not a folder.", remedy="Specify the root folder with --root.")
+    if root is not None and not is_there:
+        raise no_folder(folder)
     return folder
 
 
 def existing_root(root: Path | None) -> Path:
-    """The root folder as ``open_root`` has it; the user's own is created.
-
-    Raises:
-        InvalidRequestError: There is no such folder: its name may be mistyped.
-    """
+    """The root folder as ``open_root`` has it; the user's own is created. Raises InvalidRequestError."""
     folder = open_root(root)
     make_own_folder(root)
     if not folder.is_dir():

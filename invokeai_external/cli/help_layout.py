@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -39,4 +40,6 @@ def fit_help(command: Any) -> None:
     """Give the help of a command and its subcommands the layout for narrow terminals, or the usual one."""
     command.context_class = typer.Context if narrow_width() is None else _NarrowContext
     for below in getattr(command, "commands", {}).values():
+        # Otherwise its first sentence is cut in a list of commands.
+        below.short_help = below.short_help or re.split(r"\.\s|\n\n", below.help or "")[0].strip().rstrip(".")
         fit_help(below)

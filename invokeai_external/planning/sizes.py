@@ -91,12 +91,22 @@ def _refuse_absurd(wanted: SizeRequest, model: ModelConfig) -> None:
     is_too_small = wanted.image_size is not None and wanted.edge < _MIN_NAMED_EDGE
     if longer <= _MAX_EDGE and longer <= _MAX_RATIO * shorter and not is_too_small:
         return
-    offered = (choice.nominal for choice in model.sizing.presets())
-    sizes = sorted(filter(None, offered), key=lambda each: each.pixels)
     raise InvalidRequestError(
-        f"{wanted} is not a size that {model.name} can make.",
-        remedy=f"Its smallest size is {sizes[0]}, its largest {sizes[-1]}." if sizes else "Choose another size.",
+        f"{wanted} is not a size that {model.name} can make.", remedy=_possible_sizes(model) or "Choose another size."
     )
+
+
+def _possible_sizes(model: ModelConfig) -> str | None:
+    """A sentence about the sizes that a model can make; None if it has no sizes."""
+    rule = model.sizing
+    if isinstance(rule, FlexibleSizing):
+        return (
+            f"Its sizes have {rule.min_pixels:,} to {rule.max_pixels:,} pixels, edges up to {rule.max_edge} pixels and "
+            f"ratios from {rule.min_ratio} to {rule.max_ratio}."
+        )
+    offered = (choice.nominal for choice in rule.presets())
+    sizes = sorted(filter(None, offered), key=lambda each: each.pixels)
+    return f"Its smallest size is {sizes[0]}, its largest {sizes[-1]}." if sizes else None
 
 
 def _refuse_stretched(request: GenerationRequest, wanted: SizeRequest, model: ModelConfig) -> None:

@@ -243,7 +243,7 @@ def unpaired_error(provider: ProviderConfig, found: Credentials, root: Path) -> 
     name = provider.name
     return SettingsError(
         f"The key for {name} in {found.unpaired} was not given for the base URL in {found.base_url_source}, so it "
-        "was not sent there.",
+        "is not sent there.",
         remedy=Remedy(
             f"Set both in the same place: {key} and {url} in the environment, or external_{provider.id}_api_key and "
             f"external_{provider.id}_base_url in {root / key_file_of(provider)}. Or remove the base URL, to send the "

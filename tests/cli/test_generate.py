@@ -19,6 +19,7 @@ from invokeai_external.cli.image_files import ImageFolder, SavedImage
 from invokeai_external.result import GeneratedImage
 from invokeai_external.root_folder import SPENDING_FILE
 
+from ..service.common import received_calls
 from ..support.programs import GEMINI, OPENAI, image_file, png_chunks
 
 
@@ -97,6 +98,17 @@ def test_generate_says_that_its_root_folder_does_not_exist(
     [notice] = [notice for notice in result.json["notices"] if notice["code"] == "not_recorded"]
     assert str(tmp_path / "typo") in notice["message"]
     assert result.code == 0
+
+
+@pytest.mark.parametrize("command", [("generate", "a fox", "--model", OPENAI), ("keys", "set", "openai"), ("models",)])
+def test_a_root_folder_that_is_named_and_does_not_exist_is_refused(
+    run: Any, tmp_path: Path, sandbox_url: str, command: tuple[str, ...]
+) -> None:
+    """Its name may be mistyped, and then no limit would hold."""
+    result = run(*command, "--root", tmp_path / "typo")
+    assert (result.code, received_calls(sandbox_url)) == (2, [])
+    assert str(tmp_path / "typo") in result.stderr
+    assert not (tmp_path / "typo").exists()
 
 
 def test_paths_are_printed_in_the_order_of_their_numbers_and_json_has_that_of_the_seeds(

@@ -53,6 +53,7 @@ def test_an_error_names_the_root_that_was_given(
     spelling: tuple[str, ...], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("INVOKEAI_EXTERNAL_OPENAI_API_KEY")
+    (tmp_path / "my root").mkdir()
     given = [part.format(tmp_path / "my root") for part in spelling]
     command = shlex.join(["invokeai-external", "keys", "set", "openai", "--root", str(tmp_path / "my root")])
     assert command in run("keys", "test", "openai", *given).stderr
