@@ -28,7 +28,7 @@ from invokeai_external.invoke.look_ahead.queue_watcher import QueueWatcher
 from invokeai_external.invoke.look_ahead.run_table import Run
 from invokeai_external.invoke.look_ahead.send_early import GRACE_S, LookAhead
 from invokeai_external.invoke.look_ahead.sent_record import FILE, SentItems
-from invokeai_external.invoke.queue_items import ItemId, QueuedNode
+from invokeai_external.invoke.queue_items import ItemId, QueuedItem, QueuedNode
 from invokeai_external.invoke.runtime import Runtime
 from invokeai_external.invoke.waits import Waits
 from invokeai_external.request import GenerationRequest
@@ -353,6 +353,15 @@ def test_a_batch_of_an_account_that_is_refused_sends_one(
 def test_what_a_key_may_not_do_does_not_hold_for_the_account(runtime: Runtime, error: ProviderError) -> None:
     runtime.account_errors.add(ONE, "openai", error)
     assert runtime.account_errors.of(TWO, "openai") is None
+
+
+def test_a_queue_that_cannot_be_read_hides_no_error() -> None:
+    def fail() -> list[QueuedItem]:
+        raise OSError
+
+    errors = AccountErrors(fail, lambda _: None)
+    errors.add(ONE, "openai", QuotaError("No credit."))
+    assert errors.of(TWO, "openai") is None
 
 
 def test_a_run_in_flight_is_not_given_up_because_another_was_refused(

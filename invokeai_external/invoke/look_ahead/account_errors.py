@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ...errors import AuthenticationError, ExternalError, ProviderError, QuotaError
+from ...errors import AuthenticationError, ProviderError, QuotaError
 from ...settings.settings import Credentials
 from ..queue_items import ItemId, QueuedItem
 
@@ -50,13 +50,15 @@ class AccountErrors:
         self._found: dict[tuple[str, str], _Found] = {}
 
     def add(self, item: ItemId, provider: str, error: BaseException) -> None:
-        """Note how a request of an item failed; errors of other kinds say nothing about the next request."""
+        """Note how a request of an item failed; errors of other kinds say nothing about the next request. Never raises:
+        without a note, more requests are sent, and images that have arrived are still to be stored.
+        """
         # What a key may not do can depend on the prompt or on an option.
         if not isinstance(error, AuthenticationError | QuotaError) or error.status == 403:
             return
         now = self._clock()
-        last = max((queued.id.number for queued in self._queued_items()), default=item.number)
-        with suppress(ExternalError):
+        with suppress(Exception):
+            last = max((queued.id.number for queued in self._queued_items()), default=item.number)
             credentials = self._credentials(provider)
             with self._lock:
                 self._found = {key: found for key, found in self._found.items() if found.until > now}
