@@ -119,7 +119,8 @@ def test_the_users_own_folder_is_created_for_the_record_and_a_named_one_is_not(
     tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["generate", "a fox", "--model", "openai/gpt-image-2", "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--root", str(tmp_path / "named")]) == 0
+    monkeypatch.setenv("INVOKEAI_ROOT", str(tmp_path / "named"))
+    assert main(arguments) == 0
     assert not (tmp_path / "named").exists()
     monkeypatch.delenv("INVOKEAI_ROOT")
     assert main(arguments) == 0
