@@ -323,6 +323,22 @@ def test_prices_have_a_row_for_each_size_and_a_price_for_each_quality() -> None:
     assert banana["prices"][0][0] == {"usd": 0.0336, "at_most_usd": 0.0561, "basis": "bounded"}
 
 
+def test_prices_are_those_of_the_default_quality_and_the_previews() -> None:
+    models = {model.reference: model for model in Registry().models()}
+    flare = models["openai/gpt-image-2.5-flare"]
+    plain = prices_of(flare, {})
+    xhigh = plain["qualities"].index("xhigh")
+    ours = prices_of(flare.model_copy(update={"defaults": {"quality": "xhigh"}}), {})
+    assert ours["qualities"][0] == "auto: xhigh"
+    assert [row[0] for row in ours["prices"]] == [row[xhigh] for row in plain["prices"]]
+    shown = prices_of(flare, {}, previews=2)
+    low = plain["qualities"].index("low")
+    # 100 tokens each, at 30 USD for a million.
+    assert shown["previews"] == 2
+    assert shown["prices"][0][low]["usd"] == pytest.approx(plain["prices"][0][low]["usd"] + 0.006)
+    assert prices_of(models["gemini/gemini-nano-banana-2.1"], {}, previews=2)["previews"] == 0
+
+
 def files() -> dict[str, str]:
     folder = Path(__file__).parents[1] / "invokeai_external" / "invoke" / "spending_page" / "static"
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}

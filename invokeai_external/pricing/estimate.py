@@ -267,14 +267,14 @@ def estimate_call(
     return Estimate(tuple(parts))
 
 
-def whole_price(model: ModelConfig, size: SizeChoice, quality: str | None = None) -> ImagePrice:
-    """What one image costs with the text that is billed with it, without what is sent.
+def whole_price(model: ModelConfig, size: SizeChoice, quality: str | None = None, *, previews: int = 0) -> ImagePrice:
+    """What one image costs with the text and the previews that are billed with it, without what is sent.
 
     ``usd`` is what to expect, with what the model usually chooses of what is left to it; ``at_most_usd`` is the most.
     """
-    total = estimate_call(model, size=size, quality=quality).total
+    total = estimate_call(model, size=size, quality=quality, previews=previews).total
     usual_size, usual_quality = usual_choice(model, size, quality)
-    usual = estimate_call(model, size=usual_size, quality=usual_quality).expected_usd
+    usual = estimate_call(model, size=usual_size, quality=usual_quality, previews=previews).expected_usd
     return ImagePrice(usual, total.at_most_usd, total.basis)
 
 

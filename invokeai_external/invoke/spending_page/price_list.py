@@ -13,24 +13,29 @@ from ...sizing import SizeChoice
 __all__ = ["prices_of"]
 
 
-def prices_of(model: ModelConfig, seconds: Mapping[str, float]) -> dict[str, Any]:
+def prices_of(model: ModelConfig, seconds: Mapping[str, float], *, previews: int = 0) -> dict[str, Any]:
     """The prices of a model as JSON: ``prices`` has a row for each size, and in it a price for each quality.
 
     Args:
-        model: The model, with the prices of the day.
+        model: The model, with the prices of the day and the user's defaults.
         seconds: How long calls usually take, by the reference of the model.
+        previews: How many previews of each image the settings ask for, of models that bill them.
     """
     named = [quality for quality in qualities_of(model) if quality]
-    # What is not sent, the model chooses; Invoke's tabs send no quality by default.
+    # Invoke's tabs send no quality by default: then it is the user's default, or else the model chooses it.
+    default = str(model.defaults["quality"]) if "quality" in model.defaults else None
+    previews = previews if model.preview_tokens else 0
     sizes = {"chosen by the model": SizeChoice(), **{str(listed.size): listed.size for listed in listed_prices(model)}}
     return {
         "model": model.reference,
         "name": model.name,
         "provider": model.provider_name,
         "sizes": list(sizes),
-        "qualities": ["auto", *named] if named else [],
+        "qualities": [f"auto: {default}" if default else "auto", *named] if named else [],
+        "previews": previews,
         "prices": [
-            [_price(whole_price(model, size, quality)) for quality in (None, *named)] for size in sizes.values()
+            [_price(whole_price(model, size, quality, previews=previews)) for quality in (default, *named)]
+            for size in sizes.values()
         ],
         "prices_as_of": model.prices_as_of and model.prices_as_of.isoformat(),
         "usual_s": seconds.get(model.reference),

@@ -95,8 +95,9 @@ def spending_router(runtime: Runtime) -> APIRouter:
         with external_errors():
             # Before there is a key, all of them: what it will cost helps to choose a provider.
             usable, seconds = runtime.providers() or set(runtime.providers_on()), data.usual_seconds()
+            previews = runtime.settings().limits.previews
             return [
-                prices_of(model, seconds)
+                prices_of(model, seconds, previews=previews)
                 for model in runtime.registry().models()
                 if model.provider in usable and model.lifecycle.status != "retired" and price_range(model)
             ]

@@ -1,7 +1,7 @@
 // What will it cost? A price from the catalogue, for a model, a size, a quality and a number of images.
 
 import { get } from "./api.js";
-import { byId, element, seconds, upTo, usd } from "./show.js";
+import { byId, count, element, seconds, upTo, usd } from "./show.js";
 
 export async function showPrices() {
   const models = await get("prices");
@@ -43,5 +43,6 @@ function sentence(model, price, n) {
   else parts.push(`${usd(price.usd * n)}, ${upTo(most)}`);
   if (model.usual_s !== null) parts.push(`usually ${seconds(model.usual_s)}`);
   const day = model.prices_as_of ? ` Prices of ${model.prices_as_of}.` : "";
-  return `${parts.join(", ")}. The prompt and input images cost a little more.${day}`;
+  const previews = model.previews ? ` ${count(model.previews, "preview")} of each image included.` : "";
+  return `${parts.join(", ")}.${previews} The prompt and input images cost a little more.${day}`;
 }

@@ -18,7 +18,7 @@ const REASONS = {
   content_blocked: "the provider blocked the content",
   invalid_response: "the response could not be read",
   network: "the connection failed",
-  quota: "the quota of the provider is used up",
+  quota: "the account lacks credit, quota or verification",
   rate_limited: "too many requests",
   timed_out: "no response in time",
   unavailable: "the provider was not available",
