@@ -122,6 +122,22 @@ def test_a_limit_is_named_as_on_the_page_and_the_cheaper_choice_is_first(setting
     assert (two.hint or "").startswith("Size 1024x1024, num images 2 would fit. Or ")
 
 
+@pytest.mark.parametrize(("could_cost_usd", "is_enough"), [(0.5, True), (3.0, False)])
+def test_runs_to_settle_come_first_if_that_is_enough(could_cost_usd: float, is_enough: bool) -> None:
+    error = BudgetExceededError(
+        "No.",
+        remedy=Remedy("Raise it.", action="raise_limit", setting="total.day"),
+        limit_usd=2.75,
+        used_usd=2.83,
+        unconfirmed_usd=2.12,
+        could_cost_usd=could_cost_usd,
+    )
+    shown = in_invoke(error)
+    assert (shown.hint or "").startswith("Settle the runs that may have been charged") is is_enough
+    assert LIMITS_ON_THE_PAGE["total.day"] in (shown.hint or "")
+    assert len(f"BudgetExceededError: {shown_text(shown)}") <= 200
+
+
 @pytest.mark.parametrize("action", get_args(RemedyAction))
 def test_a_plain_user_is_not_sent_to_a_page_of_administrators(action: RemedyAction) -> None:
     remedy = Remedy("Run it.", action=action, provider="openai", url="https://a.example", setting="total.day")

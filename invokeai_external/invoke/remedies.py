@@ -52,7 +52,7 @@ def in_invoke(error: _Error, *, has_options: bool = True, is_admin: bool = True)
     elif not is_admin and error.remedy.action == "check_model":
         text = "Choose another model."
     if error.remedy.action == "raise_limit":
-        text = _with_cheaper(text, error.cheaper if isinstance(error, BudgetExceededError) else None)
+        text = _with_other_ways(text, error)
     if error.remedy.option and not has_options:
         text = text.replace(error.remedy.option, "").strip()
     return error.replace(remedy=replace(error.remedy, text=text, action="advice"))
@@ -146,11 +146,17 @@ def _limit(setting: str) -> str:
     return f"{setting} in {_SETTINGS}" if name == setting else f'"{name}" on Invoke\'s page {PAGE}'
 
 
-def _with_cheaper(text: str, cheaper: str | None) -> str:
+def _with_other_ways(text: str, error: ExternalError) -> str:
     """What to do about a limit: what everybody can do comes first."""
-    if cheaper is None:
+    if not isinstance(error, BudgetExceededError):
+        return text
+    or_that = f"Or {text[0].lower()}{text[1:]}"
+    settled_usd = error.used_usd - error.unconfirmed_usd
+    if error.unconfirmed_usd and settled_usd + (error.could_cost_usd or 0.0) <= error.limit_usd:
+        return f"Settle the runs that may have been charged, on Invoke's page {PAGE}. {or_that}"
+    if error.cheaper is None:
         return f"{text} Or choose a cheaper image."
-    parts = cheaper.split()
+    parts = error.cheaper.split()
     choices = [_CHOICES[flag].format(value) for flag, value in zip(parts[::2], parts[1::2], strict=True)]
     choice = ", ".join(choices)
-    return f"{choice[0].upper()}{choice[1:]} would fit. Or {text[0].lower()}{text[1:]}"
+    return f"{choice[0].upper()}{choice[1:]} would fit. {or_that}"
